@@ -1,0 +1,63 @@
+package im
+
+import "fmt"
+
+// Error is what every caller of Tidings sees when something was refused or failed: a TIM code and a text for people.
+// The same pair crosses the wire, the C boundary, REST and webhooks unchanged.
+type Error struct {
+	Code int32
+	Desc string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Desc, e.Code) }
+
+// Is makes errors.Is compare codes, so that a sentinel matches whatever its text.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// Errorf makes an Error with a formatted text.
+func Errorf(code int32, format string, args ...any) *Error {
+	return &Error{Code: code, Desc: fmt.Sprintf(format, args...)}
+}
+
+// Codes of TIM that Tidings answers. Their numbers are facts of the API.
+const (
+	CodeConnectionLimit   = -302
+	CodeNotInitialized    = 6013
+	CodeNotLoggedIn       = 6014
+	CodeInvalidParameters = 6017
+	CodeDatabase          = 6019
+	CodeInvalidJSON       = 6027
+	CodeTicketExpiredSDK  = 6206
+	CodeKickedWhileAway   = 6208
+	CodeInvalidUserID     = 7003
+	CodeInterrupted       = 7009
+	CodeLoginRunning      = 7501
+	CodeLogoutRunning     = 7502
+	CodeBodySize          = 8001
+	CodeTooManyRequests   = 9507
+	CodeDisconnected      = 9508
+	CodeConnectTimeout    = 9510
+	CodeConnectRefused    = 9511
+	CodeUnreachable       = 9512
+	CodeWaitAckTimeout    = 9520
+	CodePacketSize        = 9522
+	CodeNoNetworkTimeout  = 9524
+	CodeUnknownReceiver   = 20003
+	CodeNotMember         = 10007
+	CodeNoGroup           = 10010
+	CodeRevokeWindow      = 20016
+	CodeNoSuchMessage     = 20022
+	CodeAlreadyRevoked    = 20023
+	CodeNotAdmin          = 60010
+	CodeTicketExpired     = 70001
+	CodeTicketEmpty       = 70002
+	CodeTicketMalformed   = 70003
+	CodeTicketMismatch    = 70009
+	CodeTicketOtherUser   = 70013
+	CodeTicketOtherApp    = 70014
+	CodeBadRequest        = 70402
+	CodeServerInternal    = 70500
+)

@@ -1,0 +1,274 @@
+package chat
+
+import (
+	"context"
+	"errors"
+)
+
+// UID is the number of an account (its tiny id), drawn when it is made, never reused.
+type UID int64
+
+// ConvID is the internal number of a conversation, drawn when it is made, never reused: its epoch.
+type ConvID int64
+
+// Errors of a Store. Everything else it returns is a failure of the store itself.
+var (
+	// ErrNotFound says that no such user, conversation, message or member row is stored.
+	ErrNotFound = errors.New("chat: not found")
+	// ErrOtherBody answers an Append whose dedupe key is stored with another body.
+	ErrOtherBody = errors.New("chat: the same key was used for another message")
+	// ErrClosed answers everything that comes after Close.
+	ErrClosed = errors.New("chat: store is closed")
+	// ErrPolicy answers an Append whose policy number is no longer the conversation's: check again and append again.
+	// The entry was not numbered, and later entries of the same conversation may have been.
+	ErrPolicy = errors.New("chat: the rules of the conversation have changed")
+)
+
+// Kind of a conversation. The numbers are those of im.ConvType.
+type Kind int8
+
+const (
+	KindC2C   Kind = 1
+	KindGroup Kind = 2
+)
+
+// User is an account.
+type User struct {
+	UID  UID
+	Name string
+	// Generation is that of the newest login of any device.
+	Generation uint64
+	// Feed is the last number of the user's change feed.
+	Feed uint64
+}
+
+// Conv is a conversation and the ends of its two lines.
+type Conv struct {
+	ID   ConvID
+	Kind Kind
+	// A and B are the two people of a C2C conversation, A <= B; both the same for a conversation with oneself. 0 for a group.
+	A, B UID
+	// Group is the group id; empty for C2C.
+	Group string
+
+	Seq, Rev uint64
+	// Time of the last entry, and of the last entry or change: milliseconds of the store's clock.
+	Time, Changed int64
+	// Index is the running number of countable messages; OwnA and OwnB are those of A and of B (C2C only).
+	Index, OwnA, OwnB uint64
+	// Policy is raised by everything that decides who may send here; MemberSet by joins and leaves.
+	Policy, MemberSet uint64
+	Dissolved         bool
+}
+
+// Period is a time of membership: entries with From < seq <= To are visible. To is NoEnd while it lasts.
+type Period struct{ From, To uint64 }
+
+// NoEnd is the To of a membership that lasts.
+const NoEnd = uint64(1<<63 - 1)
+
+// Member is a user's own row in a conversation.
+type Member struct {
+	Conv ConvID
+	UID  UID
+	// Row is raised by every change of the row; Changed is the commit time of the last one.
+	Row     uint64
+	Changed int64
+
+	ReadSeq uint64
+	// ReadOthers is the others' index at ReadSeq; ReadTime is the time of the entry there; ReadAt is when the position was set.
+	ReadOthers       uint64
+	ReadTime, ReadAt int64
+	ClearedSeq       uint64
+	RecvOpt          int32
+	Pinned           bool
+	// Hidden says that the conversation is not in the user's list until its next message.
+	Hidden bool
+	Role   int32
+	// Left says that a group's membership is over; the row stays for its periods.
+	Left bool
+}
+
+// Entry is a message or tip on its way into a log.
+type Entry struct {
+	Conv       ConvID
+	Sender     UID
+	ClientTime uint64
+	Random     uint32
+	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it.
+	Body []byte
+	Hash uint64
+	// Countable says that it counts as unread for the others.
+	Countable bool
+	// Policy is the conversation's policy number that the entry was checked against.
+	Policy uint64
+}
+
+// Stored is an entry of a log.
+type Stored struct {
+	Entry
+	Seq  uint64
+	Time int64
+	// Index and OwnIndex: running number of countable messages up to and including this, and of those the sender's.
+	Index, OwnIndex uint64
+	Status          int32
+	Version         uint64
+	Revoker         UID
+	RevokeReason    string
+}
+
+// Change is an entry of a conversation's rev line.
+type Change struct {
+	Rev  uint64
+	Kind int32
+	// Seq of the message it is about.
+	Seq      uint64
+	Time     int64
+	Operator UID
+	Reason   string
+	// Target is the message as it is now; filled in when changes are read.
+	Target *Stored
+}
+
+// FeedEntry is an entry of a user's change feed.
+type FeedEntry struct {
+	Seq  uint64
+	Kind int32
+	Body []byte
+	Time int64
+}
+
+// Session is the row of a device of a user.
+type Session struct {
+	UID    UID
+	Device string
+	// Class is the platform class: one session of a class is logged in at a time.
+	Class, Platform int32
+	// Generation of the newest login of this device.
+	Generation uint64
+	LoggedIn   bool
+	// Owed says that another login ended this session and its application has not been told: rule 27's debt.
+	Owed bool
+	At   int64
+}
+
+// HeadRow is what a user's list of conversations is made from.
+type HeadRow struct {
+	Conv Conv
+	Mine Member
+	// Own is the user's own countable index at the head; Withdrawn counts withdrawn countable messages of others above ReadSeq.
+	Own, Withdrawn uint64
+	// Peer is the peer's row in a C2C conversation.
+	Peer *Member
+	// Periods of a group membership, oldest first; nil for C2C, where everything is visible.
+	Periods []Period
+}
+
+// Key names rows that an Update locks: a user or a conversation.
+type Key struct {
+	UID  UID
+	Conv ConvID
+}
+
+// SendKey names a message by what its sender drew.
+type SendKey struct {
+	Conv       ConvID
+	Sender     UID
+	ClientTime uint64
+	Random     uint32
+}
+
+// Store keeps users, conversations, logs, feeds and sessions. All methods may be called from any goroutine.
+// What a method has answered without an error is durable: it survives kill -9 and loss of power.
+type Store interface {
+	// ID is the store's random id joined with its restore counter ("id.counter"): rule 2's part of the epoch.
+	ID() string
+	// Now is the store's clock in milliseconds since 1970: max(now, the last time given out).
+	Now() int64
+
+	// CreateUser makes an account, or answers the one that has the name.
+	CreateUser(ctx context.Context, name string) (User, error)
+	UserByName(ctx context.Context, name string) (User, error)
+	UserByID(ctx context.Context, uid UID) (User, error)
+
+	// C2C answers the conversation of two users (in either order), making it and both member rows if it is new.
+	C2C(ctx context.Context, a, b UID) (Conv, error)
+	// FindC2C answers it only if it exists, else ErrNotFound.
+	FindC2C(ctx context.Context, a, b UID) (Conv, error)
+	// Conv answers a conversation with its current ends.
+	Conv(ctx context.Context, id ConvID) (Conv, error)
+	// Group answers the newest conversation that has the group id.
+	Group(ctx context.Context, group string) (Conv, error)
+	// Members answers the members of a group that have not left.
+	Members(ctx context.Context, id ConvID) ([]Member, error)
+
+	// Append queues an entry for the next group commit and returns without waiting for it, or blocks while the queue is full.
+	// Entries of one conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly
+	// once, in commit order, from the store's delivery goroutine (it must not block on the store): with the entry as stored,
+	// with dup set if its key was stored before (the first answer), or with an error, then nothing is stored.
+	Append(e Entry, done func(s Stored, dup bool, err error))
+
+	// Update runs fn in a transaction that holds the rows of keys (locked in sorted order) and commits it. fn may run again after a
+	// conflict, so it must have no effect but on the Tx and on variables it sets anew; it does no I/O. An error from fn undoes all and is returned.
+	Update(ctx context.Context, keys []Key, fn func(Tx) error) error
+
+	// Heads answers, ordered by conversation id, the user's conversations with id > after whose log, rev line, own row or (C2C) peer row
+	// changed at or after since (0: all). Hidden ones and those without a row are included; more tells that another page follows.
+	Heads(ctx context.Context, uid UID, since int64, after ConvID, limit int) (rows []HeadRow, more bool, err error)
+	// Head answers one; ErrNotFound if the user has no row in it.
+	Head(ctx context.Context, uid UID, id ConvID) (HeadRow, error)
+	// Entries answers the entries of the closed range, ascending; at most limit and maxBytes of bodies (one entry always fits).
+	// newest takes them from the upper end. It does not know who may see what.
+	Entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]Stored, error)
+	// Changes answers the rev line's closed range, ascending, at most limit.
+	Changes(ctx context.Context, id ConvID, from, to uint64, limit int) ([]Change, error)
+	// Lookup answers the entry stored under a key, else ErrNotFound.
+	Lookup(ctx context.Context, k SendKey) (Stored, error)
+	// SeqAt answers the last seq with time <= t, 0 if there is none.
+	SeqAt(ctx context.Context, id ConvID, t int64) (uint64, error)
+	// Feed answers the user's feed entries of the closed range, ascending, at most limit.
+	Feed(ctx context.Context, uid UID, from, to uint64, limit int) ([]FeedEntry, error)
+	// Sessions answers the rows of a user's devices.
+	Sessions(ctx context.Context, uid UID) ([]Session, error)
+
+	// Close commits what is queued, answers it, and releases the store.
+	Close() error
+}
+
+// Tx is the inside of an Update. Reads see what the transaction wrote.
+type Tx interface {
+	// Now is the commit time of the transaction.
+	Now() int64
+	User(uid UID) (User, error)
+	PutUser(u User) error
+	// NewConv makes a conversation (a group, or the C2C of A and B) and answers it with its id.
+	NewConv(c Conv) (Conv, error)
+	Conv(id ConvID) (Conv, error)
+	// PutConv stores everything but Seq, Rev, the indexes and the times, which only Append and AddChange move.
+	PutConv(c Conv) error
+	Member(id ConvID, uid UID) (Member, error)
+	// PutMember stores a row, raising Row and Changed.
+	PutMember(m Member) (Member, error)
+	// Join opens a period from the current head and sets read = head; Leave closes it at the head. Both raise MemberSet and Policy.
+	Join(id ConvID, uid UID) (Member, error)
+	Leave(id ConvID, uid UID) (Member, error)
+	Periods(id ConvID, uid UID) ([]Period, error)
+	// Entry answers one entry of a log.
+	Entry(id ConvID, seq uint64) (Stored, error)
+	// SetEntry stores status, version, revoker, reason and body of an entry; a status of revoked withdraws a countable one from unread numbers.
+	SetEntry(s Stored) error
+	// OthersAt answers the others' index of a user at seq, and the time of the entry there (0 at seq 0).
+	OthersAt(id ConvID, uid UID, seq uint64) (others uint64, time int64, err error)
+	// Own answers the user's own countable index at the head; Withdrawn the others' withdrawn countable messages above seq.
+	Own(id ConvID, uid UID) (uint64, error)
+	Withdrawn(id ConvID, uid UID, seq uint64) (uint64, error)
+	// AddChange gives a change its rev and stores it.
+	AddChange(id ConvID, c Change) (Change, error)
+	// AddFeed gives a feed entry its number and stores it.
+	AddFeed(uid UID, kind int32, body []byte) (FeedEntry, error)
+	Sessions(uid UID) ([]Session, error)
+	PutSession(s Session) error
+	// AfterCommit registers f to be called once after the commit, from the delivery goroutine and in commit order with the
+	// done functions of Append. A function registered by a run of fn that was repeated or undone is forgotten. It must not block on the store.
+	AfterCommit(f func())
+}
