@@ -1,0 +1,28 @@
+package im
+
+// Msg is a body of a frame that can be written and read: any generated message.
+type Msg interface {
+	MarshalVT() ([]byte, error)
+	UnmarshalVT([]byte) error
+	SizeVT() int
+	MarshalToSizedBufferVT([]byte) (int, error)
+}
+
+// MethodInfo says what a call or push carries.
+type MethodInfo struct {
+	Name string
+	// BeforeLogin: the call may be made on a connection without a session.
+	BeforeLogin bool
+	// NewRequest makes an empty request to decode into; nil for a push.
+	NewRequest func() Msg
+	// NewReply makes an empty reply; of a push, its body.
+	NewReply func() Msg
+}
+
+// Info looks the method up. It reports false for a number that this version does not know.
+func (m Method) Info() (MethodInfo, bool) {
+	if m < 0 || int(m) >= len(methods) || methods[m].NewReply == nil {
+		return MethodInfo{}, false
+	}
+	return methods[m], true
+}
