@@ -42,8 +42,11 @@ const (
 	CodeConnectTimeout    = 9510
 	CodeConnectRefused    = 9511
 	CodeUnreachable       = 9512
+	CodeConnectionReset   = 9514
+	CodeResolve           = 9516
 	CodeWaitAckTimeout    = 9520
 	CodePacketSize        = 9522
+	CodePacket            = 9502
 	CodeNoNetworkTimeout  = 9524
 	CodeUnknownReceiver   = 20003
 	CodeNotMember         = 10007
@@ -58,6 +61,14 @@ const (
 	CodeTicketMismatch    = 70009
 	CodeTicketOtherUser   = 70013
 	CodeTicketOtherApp    = 70014
+	CodeMessageSize       = 80002
 	CodeBadRequest        = 70402
 	CodeServerInternal    = 70500
+
+	// Codes of the wire alone; no application sees them. They lie outside the ranges of TIM.
+
+	// CodeResync refuses an epoch or a number that the conversation does not have: ask for its head.
+	CodeResync = 990001
+	// CodeKicked refuses a resume: the session was ended by another login or an operator.
+	CodeKicked = 990002
 )
