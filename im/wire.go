@@ -17,16 +17,6 @@ const MaxMessage = 1 << 20
 // ErrFrame says that what was received cannot be taken apart into frames.
 var ErrFrame = errors.New("im: malformed frame")
 
-// Codes that cross the wire alone: no application sees them. TIM uses neither.
-const (
-	// CodeResync says that the caller names another log than the server has (another epoch, or a number above the head): it makes
-	// the HEADS call and starts from what that says.
-	CodeResync = 80010
-	// CodeSessionOver answers a resume of a session that another login has ended meanwhile: the client does what a KICKED push
-	// makes it do, and may acknowledge on the same connection.
-	CodeSessionOver = 80011
-)
-
 // Body is what a frame carries: any generated message.
 type Body interface {
 	SizeVT() int
