@@ -1,0 +1,311 @@
+package client
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Kinds of owed events.
+const (
+	owedNew     = 1
+	owedRevoked = 2
+	owedUpdated = 3
+)
+
+// sendKey is what a sender drew for a message: with the conversation, the key by which its log entry is known.
+type sendKey struct {
+	conv       int64
+	clientTime uint64
+	random     uint32
+}
+
+// messageEvent gathers the messages of one callback until the batch commits: one row in owed names the rows of all of them.
+type messageEvent struct {
+	kind     int
+	ids      []int64
+	messages []*im.Message
+}
+
+// applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
+// moves syncedTo.
+func (c *Client) applyEntry(cv *conv, e *im.Entry) {
+	c.raise(cv, e)
+	if e.Sender == c.cfg.UserID {
+		own, err := c.db.one("client_time = ? AND random = ? AND conv = ? AND here = 1", e.ClientTime, e.Random, cv.id)
+		if !c.check(err) {
+			return
+		}
+		if own != nil {
+			c.acknowledge(cv, own, e)
+			return
+		}
+	}
+	if e.Message == nil {
+		return
+	}
+	id := c.store(cv, e)
+	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
+		return // its recall is a change of its own and fires alone
+	}
+	m := e.Message
+	c.fillEntry(cv, e, m)
+	c.tellMessage(owedNew, id, m)
+}
+
+// store writes an entry's row, or brings the row that history has put there up to date, and answers its id.
+func (c *Client) store(cv *conv, e *im.Entry) int64 {
+	body, err := content(e.Message).MarshalVT()
+	if !c.check(err) || !c.check(c.db.begin()) {
+		return 0
+	}
+	stmt, err := c.db.prepared(`INSERT INTO message (conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body)
+		VALUES (?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?)
+		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = excluded.version,
+			revoker = excluded.revoker, reason = excluded.reason, body = excluded.body WHERE status <> 4
+		RETURNING id`)
+	if !c.check(err) {
+		return 0
+	}
+	status := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
+	var id int64
+	rows, err := stmt.QueryContext(bg, cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body)
+	if !c.check(err) {
+		return 0
+	}
+	defer rows.Close()
+	if rows.Next() {
+		c.check(rows.Scan(&id))
+	}
+	c.check(rows.Err())
+	return id
+}
+
+// tellMessage adds a message to the batch's events; neighbours of one kind share a callback.
+func (c *Client) tellMessage(kind int, id int64, m *im.Message) {
+	if n := len(c.out); n > 0 {
+		if ev := c.out[n-1].event; ev != nil && ev.kind == kind && len(ev.ids) < eventsAtOnce {
+			ev.ids = append(ev.ids, id)
+			ev.messages = append(ev.messages, m)
+			return
+		}
+	}
+	c.out = append(c.out, output{event: &messageEvent{kind: kind, ids: []int64{id}, messages: []*im.Message{m}}})
+}
+
+// tellRevoked owes a recall.
+func (c *Client) tellRevoked(loc *im.MsgLocator) {
+	payload, err := loc.MarshalVT()
+	if !c.check(err) {
+		return
+	}
+	id, ok := c.owe(owedRevoked, payload)
+	if ok {
+		c.out = append(c.out, output{owed: id, run: func() { c.fireRevoked(loc) }})
+	}
+}
+
+func (c *Client) owe(kind int, payload []byte) (int64, bool) {
+	res, err := c.db.write("INSERT INTO owed (kind, payload) VALUES (?, ?)", kind, payload)
+	if !c.check(err) {
+		return 0, false
+	}
+	id, err := res.LastInsertId()
+	return id, c.check(err)
+}
+
+// oweEvents writes the rows of the batch's message events, just before the commit.
+func (c *Client) oweEvents() {
+	for i := range c.out {
+		ev := c.out[i].event
+		if ev == nil {
+			continue
+		}
+		payload := make([]byte, 0, 8*len(ev.ids))
+		for _, id := range ev.ids {
+			payload = binary.AppendVarint(payload, id)
+		}
+		id, ok := c.owe(ev.kind, payload)
+		if !ok {
+			return
+		}
+		c.out[i].owed = id
+		c.out[i].event = nil
+		c.out[i].run = func() { c.fireMessages(ev.kind, ev.messages) }
+	}
+}
+
+// fireOwed tells what an earlier run of the application may not have heard, before the first sync after the database was opened.
+func (c *Client) fireOwed() {
+	if c.owedDone {
+		return
+	}
+	c.owedDone = true
+	rows, err := c.db.query("SELECT id, kind, payload FROM owed ORDER BY id")
+	if !c.check(err) {
+		return
+	}
+	type owedRow struct {
+		id      int64
+		kind    int
+		payload []byte
+	}
+	var owed []owedRow
+	for rows.Next() {
+		var o owedRow
+		if !c.check(rows.Scan(&o.id, &o.kind, &o.payload)) {
+			break
+		}
+		owed = append(owed, o)
+	}
+	rows.Close()
+	for _, o := range owed {
+		if o.kind == owedRevoked {
+			loc := &im.MsgLocator{}
+			if err := loc.UnmarshalVT(o.payload); err == nil {
+				c.out = append(c.out, output{owed: o.id, run: func() { c.fireRevoked(loc) }})
+			}
+			continue
+		}
+		var ms []*im.Message
+		for p := o.payload; len(p) > 0; {
+			id, n := binary.Varint(p)
+			if n <= 0 {
+				break
+			}
+			p = p[n:]
+			row, err := c.db.one("id = ?", id)
+			if !c.check(err) {
+				return
+			}
+			if row != nil && c.byID[row.conv] != nil {
+				if m, err := c.view(c.byID[row.conv], row); err == nil {
+					ms = append(ms, m)
+				}
+			}
+		}
+		kind := o.kind
+		c.out = append(c.out, output{owed: o.id, run: func() {
+			if len(ms) > 0 {
+				c.fireMessages(kind, ms)
+			}
+		}})
+	}
+}
+
+func (c *Client) fireMessages(kind int, ms []*im.Message) {
+	switch {
+	case kind == owedNew && c.ev.NewMessages != nil:
+		c.ev.NewMessages(ms)
+	case kind == owedUpdated && c.ev.Updated != nil:
+		c.ev.Updated(ms)
+	}
+}
+
+func (c *Client) fireRevoked(loc *im.MsgLocator) {
+	if c.ev.Revoked != nil {
+		c.ev.Revoked([]*im.MsgLocator{loc})
+	}
+}
+
+// applyChange applies the next number of a rev line. The caller moves rev.
+func (c *Client) applyChange(cv *conv, ch *im.Change) {
+	if ch.Kind != im.ChangeKind_CHANGE_REVOKE {
+		return
+	}
+	if ch.Countable && ch.Sender != c.cfg.UserID && ch.Rev > cv.withdrawnRev {
+		cv.withdrawnRev = ch.Rev
+		if ch.Seq > cv.readSeq {
+			cv.withdrawn++
+		}
+		cv.dirty = true
+	}
+	_, err := c.db.write("UPDATE message SET status = ?, revoker = ?, reason = ? WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND status <> 4",
+		int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), ch.Operator, ch.Reason, cv.id, cv.era, ch.Seq)
+	if !c.check(err) {
+		return
+	}
+	c.changed[cv] = true
+	if ch.Seq <= cv.cleared {
+		return
+	}
+	seconds := uint64(ch.SentTime / 1000)
+	c.tellRevoked(&im.MsgLocator{ConvId: cv.key.ID, ConvType: cv.key.Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
+		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason})
+}
+
+func uniqueID(seconds uint64, random uint32) uint64 { return seconds<<32 + uint64(random) }
+
+func messageID(tiny, clientTime uint64, random uint32) string {
+	if tiny == 0 {
+		return fmt.Sprintf("-%d-%d", clientTime, random)
+	}
+	return fmt.Sprintf("%d-%d-%d", tiny, clientTime, random)
+}
+
+// content is what of a message belongs to the message itself and not to who looks at it; the elements are shared, not copied.
+func content(m *im.Message) *im.Message {
+	return &im.Message{ElemArray: m.ElemArray, Priority: m.Priority, Platform: m.Platform, IsOnlineMsg: m.IsOnlineMsg, NeedReadReceipt: m.NeedReadReceipt,
+		SupportMessageExtension: m.SupportMessageExtension, CustomInt: m.CustomInt, CustomStr: m.CustomStr, CloudCustomStr: m.CloudCustomStr,
+		IsExcludedFromUnreadCount: m.IsExcludedFromUnreadCount, GroupAtUserArray: m.GroupAtUserArray, IsForwardMessage: m.IsForwardMessage,
+		ExcludedFromLastMessage: m.ExcludedFromLastMessage, ExcludedFromContentModeration: m.ExcludedFromContentModeration,
+		CustomModerationConfigurationId: m.CustomModerationConfigurationId, DisableCloudMessagePreHook: m.DisableCloudMessagePreHook,
+		DisableCloudMessagePostHook: m.DisableCloudMessagePostHook, TargetGroupMemberArray: m.TargetGroupMemberArray, OfflinePushConfig: m.OfflinePushConfig,
+		ExcludedFromMuting: m.ExcludedFromMuting}
+}
+
+// fill sets what depends on who looks and when.
+func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime uint64, random uint32, seq uint64, at int64, status im.MessageStatus) {
+	seconds := uint64(at / 1000)
+	m.ConvId, m.ConvType, m.Sender = cv.key.ID, cv.key.Type, sender
+	m.ClientTime, m.Rand, m.ServerTime, m.Seq, m.Status = clientTime, uint64(random), seconds, seq, status
+	m.IsFromSelf = sender == c.cfg.UserID
+	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.readSeq
+	m.IsPeerRead = m.IsFromSelf && cv.key.Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.peerSeq
+	m.MsgId = messageID(tiny, clientTime, random)
+	if seconds == 0 {
+		seconds = clientTime
+	}
+	m.UniqueId = uniqueID(seconds, random)
+	if m.SenderProfile == nil {
+		m.SenderProfile = &im.UserProfile{Identifier: sender}
+	}
+}
+
+func (c *Client) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
+	c.fill(cv, m, e.Sender, e.SenderTinyId, e.ClientTime, e.Random, e.Seq, e.Time, max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT))
+	m.Version, m.RevokerUserId, m.RevokeReason = e.Version, e.Revoker, e.RevokeReason
+}
+
+// view is a stored row as the application sees it.
+func (c *Client) view(cv *conv, row *message) (*im.Message, error) {
+	m := &im.Message{}
+	if err := m.UnmarshalVT(row.body); err != nil {
+		return nil, err
+	}
+	c.fill(cv, m, row.sender, row.senderTiny, row.clientTime, row.random, row.seq, row.time, row.status)
+	if row.era != cv.era {
+		m.IsRead = true
+	}
+	m.Version, m.RevokerUserId, m.RevokeReason = row.version, row.revoker, row.reason
+	return m, nil
+}
+
+// parseMessageID takes an id apart into tiny id, client time and random.
+func parseMessageID(id string) (tiny, clientTime uint64, random uint32, ok bool) {
+	first, rest, ok1 := strings.Cut(id, "-")
+	second, third, ok2 := strings.Cut(rest, "-")
+	if !ok1 || !ok2 {
+		return 0, 0, 0, false
+	}
+	var err1, err2, err3 error
+	if first != "" {
+		tiny, err1 = strconv.ParseUint(first, 10, 64)
+	}
+	clientTime, err2 = strconv.ParseUint(second, 10, 64)
+	r, err3 := strconv.ParseUint(third, 10, 32)
+	return tiny, clientTime, uint32(r), err1 == nil && err2 == nil && err3 == nil
+}

@@ -1,0 +1,274 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+var notLoggedIn = &im.Error{Code: im.CodeNotLoggedIn, Desc: "not login"}
+
+// online answers an error for a call that needs a login and a link.
+func (c *Client) online() *im.Error {
+	switch {
+	case c.Status() != LoggedIn:
+		return notLoggedIn
+	case c.link == nil:
+		return &im.Error{Code: im.CodeDisconnected, Desc: "not connected"}
+	}
+	return nil
+}
+
+// readable answers an error where nothing local can be read.
+func (c *Client) readable() *im.Error {
+	if c.db == nil {
+		return notLoggedIn
+	}
+	return nil
+}
+
+// MarkRead reads a conversation up to a message, or all that has arrived if upTo is nil. With an empty id in conv all conversations of its type are read.
+func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.markRead(direct, conv, upTo, done) })
+	return err
+}
+
+// MarkReadFunc is MarkRead without waiting.
+func (c *Client) MarkReadFunc(conv Conv, upTo *im.Message, done func(error)) {
+	c.markRead(false, conv, upTo, forget(done))
+}
+
+// MarkAllRead reads everything that has arrived in all conversations.
+func (c *Client) MarkAllRead(ctx context.Context) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.markRead(direct, Conv{}, nil, done) })
+	return err
+}
+
+// MarkAllReadFunc is MarkAllRead without waiting.
+func (c *Client) MarkAllReadFunc(done func(error)) { c.markRead(false, Conv{}, nil, forget(done)) }
+
+func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(none, error)) {
+	do(c, direct, done, func(finish func(none, error)) {
+		if err := c.online(); err != nil {
+			finish(none{}, err)
+			return
+		}
+		var positions []*im.ReadPosition
+		add := func(cv *conv, seq uint64) {
+			if cv.epoch != 0 && seq > cv.readSeq {
+				positions = append(positions, &im.ReadPosition{Conv: cv.key.wire(), Epoch: cv.epoch, Seq: seq})
+			}
+		}
+		if key.ID != "" {
+			cv := c.convs[key]
+			switch {
+			case cv == nil:
+				finish(none{}, nil)
+				return
+			case upTo != nil && upTo.Seq > cv.syncedTo:
+				finish(none{}, im.Errorf(im.CodeInvalidParameters, "message_seq %d is not in the conversation", upTo.Seq))
+				return
+			case upTo != nil && upTo.Seq > 0:
+				add(cv, upTo.Seq)
+			default:
+				add(cv, cv.syncedTo)
+			}
+		} else {
+			for _, cv := range c.convs {
+				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key.Type {
+					add(cv, cv.syncedTo)
+				}
+			}
+		}
+		c.readPositions(positions, finish)
+	})
+}
+
+func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, error)) {
+	open := 0
+	var failed *im.Error
+	for part := range slices.Chunk(positions, readsAtOnce) {
+		open++
+		c.request(im.Method_READ, &im.ReadRequest{Positions: part}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			open--
+			reply := &im.ReadReply{}
+			if err == nil && reply.UnmarshalVT(body) != nil {
+				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+			}
+			if err != nil {
+				failed = err
+			}
+			if open == 0 {
+				finish(none{}, failed)
+			}
+			for _, h := range reply.Heads {
+				c.applyHead(h)
+			}
+			if err != nil && err.Code == im.CodeResync {
+				c.startSync()
+			}
+		})
+	}
+	if len(positions) == 0 {
+		finish(none{}, nil)
+	}
+}
+
+// Revoke recalls a message that this user sent, within the server's window. reason may be empty.
+func (c *Client) Revoke(ctx context.Context, conv Conv, m *im.Message, reason string) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.revoke(direct, conv, m, reason, done) })
+	return err
+}
+
+// RevokeFunc is Revoke without waiting.
+func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(error)) {
+	c.revoke(false, conv, m, reason, forget(done))
+}
+
+func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, done func(none, error)) {
+	do(c, direct, done, func(finish func(none, error)) {
+		if err := c.online(); err != nil {
+			finish(none{}, err)
+			return
+		}
+		cv := c.convs[key]
+		if m == nil || cv == nil {
+			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "no such message"})
+			return
+		}
+		seq := m.Seq
+		if row, err := c.find(m); c.check(err) && row != nil && row.conv == cv.id {
+			seq = row.seq
+		}
+		if seq == 0 {
+			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "the message was not sent"})
+			return
+		}
+		c.request(im.Method_REVOKE, &im.RevokeRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: seq, Reason: reason}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			reply := &im.RevokeReply{}
+			if err == nil && reply.UnmarshalVT(body) != nil {
+				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+			}
+			finish(none{}, err)
+			if reply.Change != nil {
+				c.pushedChange(key, cv.epoch, reply.Change)
+			}
+		})
+	})
+}
+
+// Conversations lists the conversations, newest first, pinned ones before the others; local.
+func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
+	return wait(ctx, c.conversations)
+}
+
+// ConversationsFunc is Conversations without waiting.
+func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) { c.conversations(false, done) }
+
+func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
+	do(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+		if err := c.readable(); err != nil {
+			finish(nil, err)
+			return
+		}
+		var out []*im.ConvInfo
+		for _, cv := range c.convs {
+			if info := c.info(cv); info != nil {
+				out = append(out, info)
+			}
+		}
+		slices.SortFunc(out, func(a, b *im.ConvInfo) int {
+			if a.ActiveTime != b.ActiveTime {
+				if a.ActiveTime > b.ActiveTime {
+					return -1
+				}
+				return 1
+			}
+			return strings.Compare(a.Id, b.Id)
+		})
+		finish(out, nil)
+	})
+}
+
+// ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
+func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
+	return wait(ctx, func(direct bool, done func([]*im.ConvInfo, error)) { c.conversationsByKey(direct, keys, done) })
+}
+
+// ConversationsByKeyFunc is ConversationsByKey without waiting.
+func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, error)) {
+	c.conversationsByKey(false, keys, done)
+}
+
+func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.ConvInfo, error)) {
+	do(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+		if err := c.readable(); err != nil {
+			finish(nil, err)
+			return
+		}
+		var out []*im.ConvInfo
+		for _, k := range keys {
+			if cv := c.convs[k]; cv != nil {
+				if info := c.info(cv); info != nil {
+					out = append(out, info)
+				}
+			}
+		}
+		finish(out, nil)
+	})
+}
+
+// CreateConversation puts a conversation into this device's list before it has a message.
+func (c *Client) CreateConversation(ctx context.Context, conv Conv) (*im.ConvInfo, error) {
+	return wait(ctx, func(direct bool, done func(*im.ConvInfo, error)) { c.createConversation(direct, conv, done) })
+}
+
+// CreateConversationFunc is CreateConversation without waiting.
+func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error)) {
+	c.createConversation(false, conv, done)
+}
+
+func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInfo, error)) {
+	do(c, direct, done, func(finish func(*im.ConvInfo, error)) {
+		switch {
+		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
+			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
+			return
+		case c.Status() != LoggedIn:
+			finish(nil, notLoggedIn)
+			return
+		}
+		cv := c.convOf(key)
+		if !cv.listed {
+			cv.listed, cv.dirty = true, true
+			c.changed[cv] = true
+		}
+		finish(c.info(cv), nil)
+	})
+}
+
+// TotalUnread is the sum of the unread numbers of conversations that are not muted.
+func (c *Client) TotalUnread(ctx context.Context) (int, error) {
+	return wait(ctx, c.totalUnread)
+}
+
+// TotalUnreadFunc is TotalUnread without waiting.
+func (c *Client) TotalUnreadFunc(done func(int, error)) { c.totalUnread(false, done) }
+
+func (c *Client) totalUnread(direct bool, done func(int, error)) {
+	do(c, direct, done, func(finish func(int, error)) {
+		if err := c.readable(); err != nil {
+			finish(0, err)
+			return
+		}
+		sum := 0
+		for _, cv := range c.convs {
+			if cv.counts() {
+				sum += int(cv.unread(c.cfg.UserID))
+			}
+		}
+		finish(sum, nil)
+	})
+}

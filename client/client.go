@@ -1,0 +1,140 @@
+// Package client is the Go SDK of Tidings: it logs a device in to a server, keeps a local copy of its conversations, and
+// tells the application what happened, each committed change once and in order.
+//
+//	c, err := client.Dial(ctx, client.Config{Server: "ws://127.0.0.1:7070", UserID: "ann", UserSig: sig}, client.Events{
+//		NewMessages: func(ms []*im.Message) { ... },
+//	})
+//
+// # Two forms of a call
+//
+// A method that takes a context blocks until its result is known; it may be called from anywhere, inside a callback too. The form
+// with the suffix Func returns at once and calls done exactly once, on the callback goroutine, in order with the events: a result comes
+// before the events that it caused. The C library is made of these.
+//
+// # Callbacks
+//
+// All Events and done functions of a Client run one at a time on its Dispatcher. They may call any method, Close included.
+package client
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// ConvEvent says what happened to conversations. The numbers are TIM's TIMConvEvent.
+type ConvEvent int32
+
+const (
+	ConvAdd    ConvEvent = 0
+	ConvDelete ConvEvent = 1
+	ConvUpdate ConvEvent = 2
+	// ConvSyncStart and ConvSyncFinish frame the sync of a login; they carry no conversations.
+	ConvSyncStart  ConvEvent = 3
+	ConvSyncFinish ConvEvent = 4
+)
+
+// NetworkStatus is the state of the link to the server. The numbers are TIM's TIMNetworkStatus.
+type NetworkStatus int32
+
+const (
+	NetworkConnected     NetworkStatus = 0
+	NetworkDisconnected  NetworkStatus = 1
+	NetworkConnecting    NetworkStatus = 2
+	NetworkConnectFailed NetworkStatus = 3
+)
+
+// LoginStatus is where the client stands. The numbers are TIM's TIMLoginStatus.
+type LoginStatus int32
+
+const (
+	LoggedIn   LoginStatus = 1
+	LoggingIn  LoginStatus = 2
+	LoggedOut  LoginStatus = 3
+	LoggingOut LoginStatus = 4
+)
+
+// Events are the callbacks of a client; nil ones are not called (an event without a listener counts as delivered). The slices and messages
+// belong to the callback: the client does not touch them afterwards.
+type Events struct {
+	// NewMessages brings messages that this device did not have: live, missed while away, or sent by another of the user's devices. In order of seq
+	// within a conversation.
+	NewMessages func([]*im.Message)
+	// Receipts says up to when a peer has read.
+	Receipts func([]*im.MessageReceipt)
+	// Updated brings messages whose content was rewritten: by the server for the one who sent them, or by a modification.
+	Updated func([]*im.Message)
+	// Revoked names messages that were recalled.
+	Revoked func([]*im.MsgLocator)
+	// Conversations says what was added, deleted or updated, and frames the sync of a login.
+	Conversations func(ConvEvent, []*im.ConvInfo)
+	// TotalUnread brings the total of unread messages whenever it differs from the last one told.
+	TotalUnread func(int)
+	// Network brings the state of the link, with a TIM code and text where it failed.
+	Network func(status NetworkStatus, code int32, desc string)
+	// KickedOffline says that another login of the platform class, or an operator, ended this session. The client is logged out.
+	KickedOffline func()
+	// UserSigExpired says that the ticket has run out. The client is logged out.
+	UserSigExpired func()
+}
+
+// Config says who logs in where. Only UserID and UserSig are needed.
+type Config struct {
+	// Server is ws://host:port or wss://host[:port]; default ws://127.0.0.1:7070.
+	Server  string
+	UserID  string
+	UserSig string
+	// Dir is the device's folder: its id and a database for each user. Two folders are two devices. Default: "tidings" under the user's
+	// data home. Where it cannot be written the client keeps everything in memory, and says so in the log.
+	Dir      string
+	Platform im.Platform
+	// Log gets the client's own log lines; nil is slog.Default().
+	Log *slog.Logger
+	// Dispatcher runs the callbacks; nil: the client makes one with a goroutine of its own.
+	Dispatcher *Dispatcher
+	// Limits are time limits of calls; zero values are the defaults.
+	Limits Limits
+}
+
+// Limits are the client's time limits.
+type Limits struct {
+	// Call is the longest a call waits for its answer: 30 s.
+	Call time.Duration
+	// Login and Send: 60 s.
+	Login, Send time.Duration
+	// Heartbeat is how long a heartbeat may stay unanswered before the link counts as lost: 10 s.
+	Heartbeat time.Duration
+	// HeartbeatEvery overrides the interval that the server tells.
+	HeartbeatEvery time.Duration
+	// Reconnect is the longest pause between two tries to connect: 30 s.
+	Reconnect time.Duration
+}
+
+// Conv names a conversation: C2C("bob") or Group("@TGS#1").
+type Conv struct {
+	Type im.ConvType
+	ID   string
+}
+
+func (k Conv) wire() *im.ConvKey { return &im.ConvKey{Type: k.Type, Id: k.ID} }
+
+// C2C names the conversation with a user.
+func C2C(userID string) Conv { return Conv{im.ConvType_CONV_TYPE_C2C, userID} }
+
+// Group names the conversation of a group.
+func Group(groupID string) Conv { return Conv{im.ConvType_CONV_TYPE_GROUP, groupID} }
+
+// Dial opens the device's folder and logs in: Open and Login.
+func Dial(ctx context.Context, cfg Config, ev Events) (*Client, error) {
+	c, err := Open(cfg, ev)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Login(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,605 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Client is one device's login of one user. All methods may be called from any goroutine, also inside callbacks.
+//
+// One goroutine, the engine, owns the local database and all state below "engine". It takes calls and frames in batches: apply, commit, then
+// send and tell. It never waits for a callback or for the network.
+type Client struct {
+	cfg    Config
+	ev     Events
+	disp   *Dispatcher
+	log    *slog.Logger
+	dir    string // "" keeps everything in memory
+	device string
+
+	in      chan func()
+	frames  chan arrived
+	quit    chan struct{}
+	stopped chan struct{}
+	wg      sync.WaitGroup // link goroutines
+	engine  sync.WaitGroup
+
+	closing   atomic.Bool
+	needLocal atomic.Bool  // the login must open the local database
+	openings  atomic.Int64 // open calls of the application
+	waiting   atomic.Int64 // events posted to the dispatcher that have not run
+	running   atomic.Int64 // owed id of the event whose callback runs now
+
+	mu               sync.Mutex
+	status           LoginStatus
+	tiny             uint64
+	generation       uint64
+	kickedGeneration uint64
+	clockOffset      time.Duration // server's clock less ours
+	fired            []int64       // owed ids whose callback has returned
+	firedWake        chan struct{}
+
+	// Below: engine.
+	db       *local
+	convs    map[Conv]*conv
+	byID     map[int64]*conv
+	storeID  string
+	lastConv int64
+
+	link        *link
+	stopLink    context.CancelFunc
+	loginDone   func(error)
+	lastFailure *im.Error            // of the last try to connect
+	deadlines   map[string]time.Time // login, heartbeat answer, ticket
+	nextID      uint64
+	calls       map[uint64]*call
+	sends       map[sendKey]*outgoing
+	toSend      []*im.Frame
+
+	sync     syncState
+	received uint64 // pushes on this link
+	out      []output
+	stateOut bool           // state events are posted and have not run
+	changed  map[*conv]bool // conversations that may differ from what was announced
+	finish   bool           // the end of a login's sync is to be told when nothing is left in changed
+	owedDone bool           // what an earlier run owed has been posted
+	lastSub  int64
+	total    int // last total that was announced
+	dbErr    error
+	logins   int // raised by every login and logout, so that a late release does not hit the next login
+	timer    *time.Timer
+	hbEvery  time.Duration
+	hbNext   time.Time
+	clearAt  time.Time // when fired events are cleared at the latest
+	cursorAt int64     // cursor learnt from heartbeats, not stored yet
+}
+
+// Version is the SDK's version, told at login and by TIMGetSDKVersion.
+const Version = "8.6.7021"
+
+type arrived struct {
+	link   *link
+	frames []*im.Frame
+}
+
+// call is a request that waits for its answer.
+type call struct {
+	id     uint64
+	method im.Method
+	body   []byte
+	// repeat: it may be sent again after a reconnect; otherwise it ends with the connection.
+	repeat   bool
+	deadline time.Time
+	done     func(body []byte, err *im.Error)
+}
+
+// output is what a batch tells the application, in order, after its commit.
+type output struct {
+	run    func()
+	owed   int64         // event with a row in owed
+	answer bool          // the result of a call: runs even when the client is closing
+	direct bool          // a blocking call waits for it: run on the engine
+	event  *messageEvent // messages gathered for one callback; becomes owed and run before the commit
+}
+
+// batchSize bounds how much one commit takes in; mostWaiting how many events may wait for the application before the sync pauses.
+const (
+	batchSize    = 512
+	mostWaiting  = 1000
+	mostCalls    = 1000
+	clearWithin  = 100 * time.Millisecond
+	lockWait     = 5 * time.Second
+	eventsAtOnce = 100
+)
+
+func (l *Limits) fill() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&l.Call, 30*time.Second)
+	set(&l.Login, 60*time.Second)
+	set(&l.Send, 60*time.Second)
+	set(&l.Heartbeat, 10*time.Second)
+	set(&l.Reconnect, 30*time.Second)
+}
+
+// connect is the longest one try to connect and log in takes.
+func (l *Limits) connect() time.Duration { return min(10*time.Second, l.Login) }
+
+// post hands f to the engine; it reports false if the engine has ended.
+func (c *Client) post(f func()) bool {
+	select {
+	case c.in <- f:
+		return true
+	case <-c.stopped:
+		return false
+	}
+}
+
+// run is the engine.
+func (c *Client) run() {
+	defer c.engine.Done()
+	defer close(c.stopped)
+	for {
+		select {
+		case <-c.quit:
+			c.shutdown()
+			return
+		case f := <-c.in:
+			f()
+		case a := <-c.frames:
+			c.arrive(a)
+		case <-c.firedWake:
+			if c.clearAt.IsZero() {
+				c.clearAt = time.Now().Add(clearWithin)
+			}
+		case <-c.timer.C:
+			c.tick()
+		}
+		c.drain()
+		c.commit()
+		c.schedule()
+	}
+}
+
+// drain takes what else has come meanwhile into the same commit.
+func (c *Client) drain() {
+	for range batchSize {
+		select {
+		case f := <-c.in:
+			f()
+		case a := <-c.frames:
+			c.arrive(a)
+		default:
+			return
+		}
+	}
+}
+
+// check remembers the first failure of the local database; the batch is then undone as a whole.
+func (c *Client) check(err error) bool {
+	if err != nil && c.dbErr == nil {
+		c.dbErr = err
+	}
+	return err == nil
+}
+
+// commit makes the batch durable, then sends its frames and tells its outputs.
+func (c *Client) commit() {
+	if c.db != nil && c.dbErr == nil {
+		c.flush()
+	}
+	if c.dbErr != nil {
+		c.undo()
+		return
+	}
+	if c.link != nil {
+		for _, f := range c.toSend {
+			c.link.send(f)
+		}
+	}
+	c.toSend = c.toSend[:0]
+	c.tell()
+	c.tellState()
+}
+
+// flush writes the batch's rows and commits.
+func (c *Client) flush() {
+	c.oweEvents()
+	fired := c.takeFired(c.db.inTx)
+	for _, id := range fired {
+		if _, err := c.db.write("DELETE FROM owed WHERE id = ?", id); !c.check(err) {
+			return
+		}
+	}
+	for _, cv := range c.convs {
+		if cv.dirty {
+			if !c.check(c.db.putConv(cv)) {
+				return
+			}
+			cv.dirty = false
+		}
+	}
+	if c.cursorAt != 0 && c.db.inTx {
+		if !c.check(c.db.setMeta("cursor", c.cursorAt)) {
+			return
+		}
+		c.cursorAt = 0
+	}
+	c.check(c.db.commit())
+}
+
+// takeFired answers the owed ids to clear with this commit: all, if it writes anyway or their time has come.
+func (c *Client) takeFired(writing bool) []int64 {
+	if !writing && (c.clearAt.IsZero() || time.Now().Before(c.clearAt)) {
+		return nil
+	}
+	c.clearAt = time.Time{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fired := c.fired
+	c.fired = nil
+	return fired
+}
+
+// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (answers become 6019), memory is read
+// from the database again, and the connection is made anew so that the sync brings everything once more.
+func (c *Client) undo() {
+	err := c.dbErr
+	c.dbErr = nil
+	c.log.Error("local database failed", "error", err)
+	failed := &im.Error{Code: im.CodeDatabase, Desc: "the local database failed: " + err.Error()}
+	c.db.rollback()
+	out := c.out
+	c.out, c.toSend = nil, nil
+	for _, o := range out {
+		if o.answer {
+			c.out = append(c.out, o)
+		}
+	}
+	c.failCalls(failed)
+	c.tell()
+	if c.link != nil {
+		c.link.cancel()
+	}
+	if err := c.load(); err != nil {
+		c.log.Error("local database cannot be read; this device keeps nothing until the next login", "error", err)
+		c.db.close()
+		c.db = nil
+		if c.stopLink != nil {
+			c.stopLink()
+		}
+		c.setStatus(LoggedOut)
+		c.dbErr = nil
+	}
+}
+
+// failCalls answers everything open.
+func (c *Client) failCalls(err *im.Error) {
+	ids := make([]uint64, 0, len(c.calls))
+	for id := range c.calls {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if k := c.calls[id]; k != nil {
+			delete(c.calls, id)
+			k.done(nil, err)
+		}
+	}
+}
+
+// tell hands the batch's outputs to the dispatcher.
+func (c *Client) tell() {
+	for _, o := range c.out {
+		switch {
+		case o.direct:
+			o.run()
+		case o.answer:
+			c.disp.Post(o.run)
+		default:
+			c.postEvent(o.owed, o.run)
+		}
+	}
+	c.out = c.out[:0]
+}
+
+func (c *Client) postEvent(owed int64, run func()) {
+	c.waiting.Add(1)
+	c.disp.Post(func() {
+		defer c.waiting.Add(-1)
+		if c.closing.Load() {
+			return
+		}
+		if owed == 0 {
+			run()
+			return
+		}
+		c.running.Store(owed)
+		run()
+		c.noteFired(owed)
+		c.running.Store(0)
+	})
+}
+
+func (c *Client) noteFired(owed int64) {
+	c.mu.Lock()
+	c.fired = append(c.fired, owed)
+	c.mu.Unlock()
+	select {
+	case c.firedWake <- struct{}{}:
+	default:
+	}
+}
+
+// live queues an event that is never repeated (rule 18).
+func (c *Client) live(run func()) { c.out = append(c.out, output{run: run}) }
+
+// request sends a call to the server. done is called exactly once, on the engine.
+func (c *Client) request(method im.Method, req interface{ MarshalVT() ([]byte, error) }, repeat bool, limit time.Duration, done func([]byte, *im.Error)) {
+	body, err := req.MarshalVT()
+	if err != nil {
+		done(nil, im.Errorf(im.CodeInvalidParameters, "cannot encode %v: %v", method, err))
+		return
+	}
+	if c.link == nil && !repeat {
+		done(nil, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
+		return
+	}
+	k := &call{id: c.nextID, method: method, body: body, repeat: repeat, done: done}
+	if limit > 0 {
+		k.deadline = time.Now().Add(limit)
+	}
+	c.nextID++
+	c.calls[k.id] = k
+	if c.link != nil {
+		c.toSend = append(c.toSend, &im.Frame{Id: k.id, Method: method, Body: body})
+	}
+}
+
+// arrive applies the frames of one message.
+func (c *Client) arrive(a arrived) {
+	if a.link != c.link || c.dbErr != nil {
+		return
+	}
+	for _, f := range a.frames {
+		if f.Id != 0 {
+			k := c.calls[f.Id]
+			if k == nil {
+				continue
+			}
+			delete(c.calls, f.Id)
+			if f.Code != 0 {
+				k.done(nil, &im.Error{Code: f.Code, Desc: f.Desc})
+			} else {
+				k.done(f.Body, nil)
+			}
+			continue
+		}
+		c.received++
+		if c.Status() != LoggedIn {
+			continue
+		}
+		if err := c.push(f); err != nil {
+			c.log.Warn("push that cannot be read", "method", f.Method, "error", err)
+			c.link.cancel()
+			return
+		}
+	}
+}
+
+// tick handles everything whose time has come.
+func (c *Client) tick() {
+	now := time.Now()
+	var due []*call
+	for _, k := range c.calls {
+		if !k.deadline.IsZero() && !now.Before(k.deadline) {
+			due = append(due, k)
+		}
+	}
+	slices.SortFunc(due, func(a, b *call) int { return int(a.id) - int(b.id) })
+	for _, k := range due {
+		delete(c.calls, k.id)
+		if c.link == nil {
+			k.done(nil, &im.Error{Code: im.CodeNoNetworkTimeout, Desc: "no answer in time: not connected"})
+		} else {
+			k.done(nil, &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"})
+		}
+	}
+	for name, at := range c.deadlines {
+		if now.Before(at) {
+			continue
+		}
+		delete(c.deadlines, name)
+		switch name {
+		case deadlineLogin:
+			c.endLogin(&im.Error{Code: im.CodeConnectTimeout, Desc: "the server could not be reached in time"})
+		case deadlineHeartbeat:
+			if c.link != nil {
+				c.log.Info("heartbeat unanswered")
+				c.link.cancel()
+			}
+		case deadlineTicket:
+			c.ticketExpired()
+		}
+	}
+	if c.link != nil && !c.hbNext.IsZero() && !now.Before(c.hbNext) {
+		c.heartbeat(now)
+	}
+	if c.sync.paused && c.waiting.Load() < mostWaiting/2 {
+		c.sync.paused = false
+		c.pullNext()
+	}
+}
+
+const (
+	deadlineLogin     = "login"
+	deadlineHeartbeat = "heartbeat"
+	deadlineTicket    = "ticket"
+)
+
+// schedule sets the timer to the next thing to do.
+func (c *Client) schedule() {
+	next := time.Now().Add(time.Hour)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	for _, k := range c.calls {
+		earlier(k.deadline)
+	}
+	for _, t := range c.deadlines {
+		earlier(t)
+	}
+	if c.link != nil {
+		earlier(c.hbNext)
+	}
+	earlier(c.clearAt)
+	if c.sync.paused {
+		earlier(time.Now().Add(20 * time.Millisecond))
+	}
+	c.timer.Reset(time.Until(next))
+}
+
+// heartbeat asks for the numbers of rule 9.
+func (c *Client) heartbeat(now time.Time) {
+	c.hbNext = now.Add(c.hbEvery)
+	c.deadlines[deadlineHeartbeat] = now.Add(c.cfg.Limits.Heartbeat)
+	c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
+		delete(c.deadlines, deadlineHeartbeat)
+		reply := &im.HeartbeatReply{}
+		if err != nil || reply.UnmarshalVT(body) != nil {
+			return
+		}
+		if reply.Queued != c.received {
+			c.log.Info("events were dropped on the way", "queued", reply.Queued, "received", c.received)
+			c.received = reply.Queued
+			c.startSync()
+			return
+		}
+		if !c.sync.running() {
+			c.cursorAt = reply.Time
+		}
+	})
+}
+
+// Close ends the client: open calls are answered with 7009, the connection is closed, everything that was told is cleared, and all goroutines
+// end. It does not wait for a callback that runs; no event starts after it. A logged-in session is not logged out: the device
+// counts as away. Close may be called more than once.
+func (c *Client) Close() {
+	if c.closing.CompareAndSwap(false, true) {
+		close(c.quit)
+	}
+	c.engine.Wait()
+	c.wg.Wait()
+}
+
+// shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too.
+func (c *Client) shutdown() {
+	c.hangUp(LoggedOut)
+	c.failCalls(interrupted)
+	c.endLogin(interrupted)
+	for {
+		select {
+		case f := <-c.in:
+			f()
+			c.failCalls(interrupted)
+			c.endLogin(interrupted)
+			continue
+		default:
+		}
+		break
+	}
+	c.setStatus(LoggedOut)
+	c.commit()
+	c.release()
+	c.tell()
+	if c.cfg.Dispatcher == nil {
+		c.disp.Close()
+	}
+}
+
+var interrupted = &im.Error{Code: im.CodeInterrupted, Desc: "interrupted: the client was closed"}
+
+// release clears what was told and closes the local database, so that another process may have it.
+func (c *Client) release() {
+	if c.db == nil {
+		return
+	}
+	if id := c.running.Load(); id != 0 && c.closing.Load() {
+		c.noteFired(id)
+	}
+	c.clearAt = time.Now()
+	c.flush()
+	c.db.close()
+	c.db, c.dbErr, c.owedDone = nil, nil, false
+	c.convs, c.byID, c.changed = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}
+}
+
+// answered makes the completion of an API call: done runs once, after the batch's commit.
+func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
+	c.openings.Add(1)
+	return func(v T, err error) {
+		c.openings.Add(-1)
+		if e := (*im.Error)(nil); errors.As(err, &e) && e == nil {
+			err = nil
+		}
+		c.out = append(c.out, output{answer: true, direct: direct, run: func() { done(v, err) }})
+	}
+}
+
+// do runs an API call on the engine. start gets the completion and must see to it that it is called exactly once.
+func do[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
+	var zero T
+	if c.openings.Load() >= mostCalls {
+		c.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
+		return
+	}
+	finish := answered(c, direct, done)
+	if !c.post(func() { start(finish) }) {
+		c.openings.Add(-1)
+		c.answerNow(direct, func() { done(zero, interrupted) })
+	}
+}
+
+// answerNow answers outside the engine.
+func (c *Client) answerNow(direct bool, run func()) {
+	if direct {
+		run()
+	} else {
+		c.disp.Post(run)
+	}
+}
+
+// wait is the blocking form of a call.
+func wait[T any](ctx context.Context, start func(direct bool, done func(T, error))) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	ch := make(chan result, 1)
+	start(true, func(v T, err error) { ch <- result{v, err} })
+	select {
+	case r := <-ch:
+		return r.v, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// none is the result of a call that has none.
+type none = struct{}
+
+// forget adapts a done without a result.
+func forget(done func(error)) func(none, error) { return func(_ none, err error) { done(err) } }

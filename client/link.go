@@ -1,0 +1,293 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// subprotocol is the version handshake.
+const subprotocol = im.Subprotocol
+
+// maxWireMessage bounds what the server may send in one WebSocket message.
+const maxWireMessage = 4 << 20
+
+// messageSoft is about how large a message of several frames gets; the server reads up to im.MaxMessage.
+const messageSoft = 256 << 10
+
+// firstID is the first request id after the login's, which is 1 on every connection.
+const firstID = 2
+
+// link is one connection after its login was answered. The engine writes to it and learns from the reader what comes in.
+type link struct {
+	ws *websocket.Conn
+
+	mu     sync.Mutex
+	out    [][]byte      // WebSocket messages of whole frames
+	wake   chan struct{} // 1: there is something in out
+	cancel context.CancelFunc
+	ending bool // close when out is sent
+	// final says that no other connection follows this one.
+	final atomic.Bool
+}
+
+// send queues a frame. What waits is bounded by the client's limit of open calls.
+func (l *link) send(f *im.Frame) {
+	l.mu.Lock()
+	if n := len(l.out); n > 0 && len(l.out[n-1])+len(f.Body) < messageSoft {
+		l.out[n-1] = im.AppendFrame(l.out[n-1], f)
+	} else {
+		l.out = append(l.out, im.AppendFrame(nil, f))
+	}
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// last queues the frame after which the connection is closed.
+func (l *link) last(f *im.Frame) {
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	l.send(f)
+}
+
+// write sends what is queued, everything that waits in one message, until the context ends or the connection breaks.
+func (l *link) write(ctx context.Context) {
+	defer l.cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		}
+		l.mu.Lock()
+		out := l.out
+		l.out = nil
+		ending := l.ending
+		l.mu.Unlock()
+		for _, b := range out {
+			if l.ws.Write(ctx, websocket.MessageBinary, b) != nil {
+				return
+			}
+		}
+		if ending {
+			return
+		}
+	}
+}
+
+// connect dials, logs in and reads, again and again until ctx ends or the server refuses for good. It runs on its own goroutine and tells
+// the engine everything by posting to it.
+func (c *Client) connect(ctx context.Context, resume bool) {
+	defer c.wg.Done()
+	for try := 0; ; try++ {
+		if try > 0 {
+			pause := time.Duration(rand.Int64N(int64(backoff(try, c.cfg.Limits.Reconnect))) + 1)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+		}
+		c.post(func() { c.network(NetworkConnecting, 0, "connecting") })
+		again, connected := c.connectOnce(ctx, resume)
+		if !again || ctx.Err() != nil {
+			return
+		}
+		if connected {
+			resume, try = true, 0
+		}
+	}
+}
+
+// backoff is the upper end of the pause before a try: doubling from half a second. The pause is drawn evenly below it (full jitter), so that
+// the clients of a server that comes back do not come in waves.
+func backoff(try int, most time.Duration) time.Duration {
+	d := 500 * time.Millisecond << min(try-1, 16)
+	return min(d, most)
+}
+
+// connectOnce makes one connection and returns when it is over: whether to try again, and whether it got as far as being logged in.
+func (c *Client) connectOnce(ctx context.Context, resume bool) (again, connected bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l, reply, err := c.open(ctx, resume)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, false
+		}
+		code := netError(err)
+		var refused *refusedError
+		if errors.As(err, &refused) {
+			c.post(func() { c.refused(refused, resume) })
+			return refused.retry, false
+		}
+		c.post(func() { c.connectFailed(code) })
+		return true, false
+	}
+	db, err := c.localInTime(ctx)
+	if err != nil {
+		l.ws.CloseNow()
+		c.post(func() { c.endLogin(im.Errorf(im.CodeDatabase, "%v", err)) })
+		return false, false
+	}
+	l.cancel = cancel
+	var writer sync.WaitGroup
+	writer.Go(func() { l.write(ctx) })
+	defer writer.Wait()
+	defer cancel()
+	if !c.post(func() { c.connected(ctx, l, reply, db) }) {
+		if db != nil {
+			db.close()
+		}
+		return false, true
+	}
+	err = c.read(ctx, l)
+	l.ws.CloseNow()
+	c.post(func() { c.lost(l, netError(err)) })
+	return !l.final.Load(), true
+}
+
+// read hands the frames of each message to the engine, in order, until the connection breaks.
+func (c *Client) read(ctx context.Context, l *link) error {
+	for {
+		typ, data, err := l.ws.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if typ != websocket.MessageBinary {
+			return errors.New("client: the server sent text")
+		}
+		var frames []*im.Frame
+		if err := im.ReadFrames(data, func(f *im.Frame) error { frames = append(frames, f); return nil }); err != nil {
+			return err
+		}
+		select {
+		case c.frames <- arrived{l, frames}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// refusedError is an answer of the server to the login. retry says that another try may succeed.
+type refusedError struct {
+	err   *im.Error
+	retry bool
+}
+
+func (e *refusedError) Error() string { return e.err.Error() }
+
+// open dials and makes the login exchange.
+func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Limits.connect())
+	defer cancel()
+	u, err := wsURL(c.cfg.Server)
+	if err != nil {
+		return nil, nil, err
+	}
+	ws, resp, err := websocket.Dial(ctx, u, &websocket.DialOptions{Subprotocols: []string{subprotocol}})
+	if err != nil {
+		if resp != nil && resp.StatusCode == http.StatusBadRequest {
+			return nil, nil, &refusedError{err: im.Errorf(im.CodeConnectRefused, "the server does not speak %s", subprotocol)}
+		}
+		return nil, nil, err
+	}
+	ws.SetReadLimit(maxWireMessage)
+	reply, err := c.exchangeLogin(ctx, ws, resume)
+	if err != nil {
+		ws.CloseNow()
+		return nil, nil, err
+	}
+	return &link{ws: ws, wake: make(chan struct{}, 1)}, reply, nil
+}
+
+func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, resume bool) (*im.LoginReply, error) {
+	c.mu.Lock()
+	req := &im.LoginRequest{UserId: c.cfg.UserID, UserSig: c.cfg.UserSig, DeviceId: c.device, Platform: c.cfg.Platform, SdkVersion: Version,
+		Resume: resume, Generation: c.generation, KickedGeneration: c.kickedGeneration}
+	c.mu.Unlock()
+	body, err := req.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	if err := ws.Write(ctx, websocket.MessageBinary, im.AppendFrame(nil, &im.Frame{Id: firstID - 1, Method: im.Method_LOGIN, Body: body})); err != nil {
+		return nil, err
+	}
+	_, data, err := ws.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var first *im.Frame
+	if err := im.ReadFrames(data, func(f *im.Frame) error {
+		if first == nil {
+			first = f
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if first == nil || first.Method != im.Method_LOGIN || first.Id != firstID-1 {
+		return nil, errors.New("client: the server did not answer the login first")
+	}
+	if first.Code != 0 {
+		return nil, &refusedError{err: &im.Error{Code: first.Code, Desc: first.Desc}, retry: retryLogin(first.Code)}
+	}
+	reply := &im.LoginReply{}
+	return reply, reply.UnmarshalVT(first.Body)
+}
+
+// retryLogin says which refusals of a login may pass by waiting.
+func retryLogin(code int32) bool {
+	return code == im.CodeConnectionLimit || code == im.CodeServerInternal
+}
+
+// wsURL is the address of the server's WebSocket.
+func wsURL(server string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || (u.Scheme != "ws" && u.Scheme != "wss") {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q is not ws://host:port or wss://host", server)
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
+	return u.String(), nil
+}
+
+// netError gives a network error its TIM code.
+func netError(err error) *im.Error {
+	var e *im.Error
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return &im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &dns):
+		return im.Errorf(im.CodeResolve, "cannot resolve %s", dns.Name)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &im.Error{Code: im.CodeConnectRefused, Desc: "ERR_CONNECTION_REFUSED"}
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return &im.Error{Code: im.CodeUnreachable, Desc: "ERR_ADDRESS_UNREACHABLE"}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &im.Error{Code: im.CodeConnectionReset, Desc: "ERR_CONNECTION_RESET"}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return &im.Error{Code: im.CodeConnectTimeout, Desc: "ERR_TIMED_OUT"}
+	}
+	return &im.Error{Code: im.CodeDisconnected, Desc: fmt.Sprintf("disconnected: %v", err)}
+}

@@ -1,0 +1,358 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/gofrs/flock"
+	_ "github.com/mattn/go-sqlite3" // the local database
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// migrations bring a local database from version i to i+1; the version is SQLite's user_version.
+var migrations = []string{schemaV1}
+
+//go:embed schema.sql
+var schemaV1 string
+
+// memoryNames tells in-memory databases of one process apart.
+var memoryNames atomic.Int64
+
+// local is the database of one user on this device. Only the engine goroutine uses it after open.
+type local struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	lock  *flock.Flock // nil in memory
+	inTx  bool
+	stmts map[string]*sql.Stmt
+}
+
+// errLocked says that another process has the user's database open.
+var errLocked = errors.New("client: the user's database is in use by another process")
+
+// openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go: errLocked.
+func openLocal(dir, user string) (*local, error) {
+	l := &local{stmts: map[string]*sql.Stmt{}}
+	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
+	if dir != "" {
+		base := filepath.Join(dir, "users", hex.EncodeToString([]byte(user)))
+		if err := os.MkdirAll(filepath.Dir(base), 0o700); err != nil {
+			return nil, err
+		}
+		l.lock = flock.New(base + ".lock")
+		ok, err := l.lock.TryLock()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, errLocked
+		}
+		dsn = "file:" + (&fileURL{base + ".db"}).String() + "?_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=5000&_locking_mode=EXCLUSIVE"
+	}
+	var err error
+	if l.db, err = sql.Open("sqlite3", dsn); err == nil {
+		l.db.SetMaxOpenConns(1)
+		l.conn, err = l.db.Conn(context.Background())
+	}
+	if err == nil {
+		err = l.migrate()
+	}
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("client: local database of %q: %w", user, err)
+	}
+	return l, nil
+}
+
+// fileURL writes a path so that SQLite's URI reading gives it back.
+type fileURL struct{ path string }
+
+func (u *fileURL) String() string {
+	out := make([]byte, 0, len(u.path))
+	for i := 0; i < len(u.path); i++ {
+		switch b := u.path[i]; b {
+		case '?', '#', '%':
+			out = fmt.Appendf(out, "%%%02X", b)
+		default:
+			out = append(out, b)
+		}
+	}
+	return string(out)
+}
+
+func (l *local) migrate() error {
+	var version int
+	if err := l.conn.QueryRowContext(bg, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("made by a newer version (schema %d, this one knows %d)", version, len(migrations))
+	}
+	for ; version < len(migrations); version++ {
+		l.begin()
+		if _, err := l.conn.ExecContext(bg, migrations[version]); err != nil {
+			l.rollback()
+			return err
+		}
+		if _, err := l.conn.ExecContext(bg, fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
+			l.rollback()
+			return err
+		}
+		if err := l.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bg is the context of local statements: they are short and must not be torn off in the middle.
+var bg = context.Background()
+
+func (l *local) close() {
+	if l.inTx {
+		l.rollback()
+	}
+	for _, s := range l.stmts {
+		s.Close()
+	}
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	if l.db != nil {
+		l.db.Close()
+	}
+	if l.lock != nil {
+		l.lock.Unlock()
+	}
+}
+
+// begin opens the batch's transaction if it is not open.
+func (l *local) begin() error {
+	if l.inTx {
+		return nil
+	}
+	if _, err := l.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	l.inTx = true
+	return nil
+}
+
+func (l *local) commit() error {
+	if !l.inTx {
+		return nil
+	}
+	l.inTx = false
+	_, err := l.exec("COMMIT")
+	return err
+}
+
+func (l *local) rollback() {
+	l.inTx = false
+	l.exec("ROLLBACK")
+}
+
+// prepared keeps a statement for each text: the set of texts is fixed by the code.
+func (l *local) prepared(q string) (*sql.Stmt, error) {
+	if s, ok := l.stmts[q]; ok {
+		return s, nil
+	}
+	s, err := l.conn.PrepareContext(bg, q)
+	if err != nil {
+		return nil, err
+	}
+	l.stmts[q] = s
+	return s, nil
+}
+
+func (l *local) exec(q string, args ...any) (sql.Result, error) {
+	s, err := l.prepared(q)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(bg, args...)
+}
+
+// write is exec inside the batch's transaction.
+func (l *local) write(q string, args ...any) (sql.Result, error) {
+	if err := l.begin(); err != nil {
+		return nil, err
+	}
+	return l.exec(q, args...)
+}
+
+func (l *local) query(q string, args ...any) (*sql.Rows, error) {
+	s, err := l.prepared(q)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(bg, args...)
+}
+
+// meta reads a value; absent is "".
+func (l *local) meta(key string) (string, error) {
+	s, err := l.prepared("SELECT value FROM meta WHERE key = ?")
+	if err != nil {
+		return "", err
+	}
+	var v string
+	err = s.QueryRowContext(bg, key).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return v, err
+}
+
+// metaInt reads a number; absent or unreadable is 0.
+func (l *local) metaInt(key string) (int64, error) {
+	v, err := l.meta(key)
+	n, _ := strconv.ParseInt(v, 10, 64)
+	return n, err
+}
+
+func (l *local) setMeta(key string, value any) error {
+	_, err := l.write("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, fmt.Sprint(value))
+	return err
+}
+
+// conv is a row of the conv table, kept in memory while the database is open. dirty rows are written with the batch.
+type conv struct {
+	id       int64
+	key      Conv
+	era      int64
+	epoch    uint64
+	syncedTo uint64
+	rev      uint64
+	holeTo   uint64
+
+	others, own         uint64
+	row                 uint64
+	readSeq, readOthers uint64
+	readTime            int64
+	withdrawn           uint64
+	withdrawnRev        uint64
+	peerSeq             uint64
+	peerTime            int64
+	cleared             uint64
+	recvOpt             int32
+	pinned              bool
+	time                int64
+	announced           int64
+	receipt             uint64
+	toldUnread          uint64
+
+	listed bool // in the list although it has no message
+	dirty  bool
+
+	// What is known of the log's ends but may not be applied yet; not stored.
+	headSeq, headRev    uint64
+	headOthers, headOwn uint64
+	pulling, queued     bool
+	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was asked for again.
+	deferred, refreshing bool
+	// shown is the unread number that the total is made of: that of the last state computed.
+	shown uint64
+}
+
+const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed"
+
+// columns are the row's fields in the order of convColumns, to scan into or to write from.
+func (c *conv) columns() []any {
+	return []any{&c.id, &c.key.Type, &c.key.ID, &c.era, &c.epoch, &c.syncedTo, &c.rev, &c.holeTo, &c.others, &c.own, &c.row, &c.readSeq, &c.readOthers,
+		&c.readTime, &c.withdrawn, &c.withdrawnRev, &c.peerSeq, &c.peerTime, &c.cleared, &c.recvOpt, &c.pinned, &c.time, &c.announced, &c.receipt, &c.toldUnread, &c.listed}
+}
+
+func (l *local) loadConvs() ([]*conv, error) {
+	rows, err := l.query("SELECT " + convColumns + " FROM conv")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*conv
+	for rows.Next() {
+		c := &conv{}
+		if err := rows.Scan(c.columns()...); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
+}
+
+func (l *local) putConv(c *conv) error {
+	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		c.id, int32(c.key.Type), c.key.ID, c.era, c.epoch, c.syncedTo, c.rev, c.holeTo, c.others, c.own, c.row, c.readSeq, c.readOthers,
+		c.readTime, c.withdrawn, c.withdrawnRev, c.peerSeq, c.peerTime, c.cleared, c.recvOpt, c.pinned, c.time, c.announced, c.receipt, c.toldUnread, c.listed)
+	return err
+}
+
+// message is a row of the message table.
+type message struct {
+	id, conv, era int64
+	pos           uint64
+	sub           int64
+	seq           uint64
+	clientTime    uint64
+	random        uint32
+	sender        string
+	senderTiny    uint64
+	time          int64
+	status        im.MessageStatus
+	version       uint64
+	here          bool
+	revoker       string
+	reason        string
+	body          []byte
+}
+
+const messageColumns = "id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body"
+
+func (l *local) messages(where string, args ...any) ([]*message, error) {
+	rows, err := l.query("SELECT "+messageColumns+" FROM message WHERE "+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*message
+	for rows.Next() {
+		m := &message{}
+		if err := rows.Scan(&m.id, &m.conv, &m.era, &m.pos, &m.sub, &m.seq, &m.clientTime, &m.random, &m.sender, &m.senderTiny,
+			&m.time, &m.status, &m.version, &m.here, &m.revoker, &m.reason, &m.body); err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// one answers the single row of a query, nil if there is none.
+func (l *local) one(where string, args ...any) (*message, error) {
+	ms, err := l.messages(where, args...)
+	if err != nil || len(ms) == 0 {
+		return nil, err
+	}
+	return ms[0], nil
+}
+
+// put inserts a message (id 0) or replaces the row.
+func (l *local) put(m *message) error {
+	var id any
+	if m.id != 0 {
+		id = m.id
+	}
+	res, err := l.write("INSERT OR REPLACE INTO message ("+messageColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		id, m.conv, m.era, m.pos, m.sub, m.seq, m.clientTime, m.random, m.sender, m.senderTiny, m.time, int32(m.status), m.version, m.here, m.revoker, m.reason, m.body)
+	if err == nil && m.id == 0 {
+		m.id, err = res.LastInsertId()
+	}
+	return err
+}

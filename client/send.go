@@ -1,0 +1,270 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// outgoing is a message on its way to the server: its row stands as "sending".
+type outgoing struct {
+	cv  *conv
+	row *message
+	m   *im.Message
+	// finish is the completion of the application's call; nil for one left by an earlier run.
+	finish func(*im.Message, error)
+}
+
+// maxBody bounds a message as the server does; the sender hears of it at once.
+const maxBody = 12 << 10
+
+// SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
+// status failed. m is not changed. Calls from one goroutine are sent in their order.
+func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
+	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.send(direct, conv, m, done) })
+}
+
+// SendMessageFunc is SendMessage without waiting; the message's id is known at once. done runs on the callback goroutine.
+func (c *Client) SendMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) (msgID string, err error) {
+	return c.send(false, conv, m, done)
+}
+
+func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) (string, error) {
+	if err := checkMessage(key, m); err != nil {
+		c.answerNow(direct, func() { done(nil, err) })
+		return "", err
+	}
+	// Drawn anew for each message, whatever the application's JSON says (rule 5).
+	clientTime, random := uint64(time.Now().Unix()), rand.Uint32N(1<<31-1)+1
+	c.mu.Lock()
+	tiny := c.tiny
+	c.mu.Unlock()
+	own, err := clone(content(m))
+	if err != nil {
+		err := im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
+		c.answerNow(direct, func() { done(nil, err) })
+		return "", err
+	}
+	own.Platform = messagePlatform(c.cfg.Platform)
+	id := messageID(tiny, clientTime, random)
+	do(c, direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
+	return id, nil
+}
+
+func clone(m *im.Message) (*im.Message, error) {
+	b, err := m.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	out := &im.Message{}
+	return out, out.UnmarshalVT(b)
+}
+
+// checkMessage refuses what no server would take, naming the field.
+func checkMessage(key Conv, m *im.Message) *im.Error {
+	switch {
+	case key.ID == "":
+		return &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
+	case key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
+		return im.Errorf(im.CodeInvalidParameters, "conv_type %d is neither C2C (1) nor group (2)", key.Type)
+	case m == nil || len(m.ElemArray) == 0:
+		return &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array is empty"}
+	}
+	if size := content(m).SizeVT(); size > maxBody {
+		return im.Errorf(im.CodeBodySize, "the message has %d bytes, more than %d", size, maxBody)
+	}
+	return nil
+}
+
+// messagePlatform is the number of message_platform, which has none for the newer platforms.
+func messagePlatform(p im.Platform) int32 {
+	if p > im.Platform_PLATFORM_SIMULATOR {
+		return 0
+	}
+	return int32(p)
+}
+
+func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+	if c.Status() != LoggedIn {
+		c.fill(&conv{key: key}, m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
+		finish(m, notLoggedIn)
+		return
+	}
+	cv := c.convOf(key)
+	stored := content(m)
+	body, err := stored.MarshalVT()
+	if !c.check(err) {
+		finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message cannot be encoded"})
+		return
+	}
+	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: time.Now().UnixNano(), clientTime: clientTime, random: random, sender: c.cfg.UserID,
+		senderTiny: tiny, time: c.serverNow().UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENDING, here: true, body: body}
+	if row.sub <= c.lastSub {
+		row.sub = c.lastSub + 1
+	}
+	c.lastSub = row.sub
+	if !c.check(c.db.put(row)) {
+		finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+		return
+	}
+	c.changed[cv] = true
+	o := &outgoing{cv: cv, row: row, m: m, finish: finish}
+	if c.link == nil {
+		c.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
+		return
+	}
+	k := sendKey{cv.id, clientTime, random}
+	c.sends[k] = o
+	stored.CustomInt, stored.CustomStr = 0, ""
+	c.request(im.Method_SEND, &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}, true, c.cfg.Limits.Send, func(body []byte, err *im.Error) {
+		if c.sends[k] != o {
+			return // the log entry came first and was the acknowledgement
+		}
+		reply := &im.SendReply{}
+		if err == nil && (reply.UnmarshalVT(body) != nil || reply.Entry == nil) {
+			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+		}
+		if err != nil {
+			delete(c.sends, k)
+			c.failSend(o, err)
+			return
+		}
+		c.sent(o, reply)
+	})
+}
+
+// sent takes the server's answer: the entry as it stands in the log.
+func (c *Client) sent(o *outgoing, reply *im.SendReply) {
+	cv, e := o.cv, reply.Entry
+	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random
+	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
+		cv.epoch = reply.Epoch
+	}
+	if e.Seq == 0 || cv.epoch != reply.Epoch {
+		// Taken without being logged (rule 20), or the first message of a conversation that this device has not met at its beginning.
+		c.acknowledge(cv, o.row, e)
+		if e.Seq != 0 {
+			c.refresh(cv)
+		}
+		return
+	}
+	c.acknowledge(cv, o.row, e)
+	c.raise(cv, e)
+	if e.Seq == cv.syncedTo+1 && !cv.pulling && !cv.queued && !cv.deferred {
+		cv.syncedTo, cv.dirty = e.Seq, true
+	}
+	c.enqueue(cv)
+}
+
+// acknowledge brings a row that this device sent to the state of its log entry, by whatever way the entry came (rule 19), and answers the call that
+// still waits for it.
+func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
+	k := sendKey{cv.id, row.clientTime, row.random}
+	o := c.sends[k]
+	delete(c.sends, k)
+	if o != nil {
+		row = o.row
+	}
+	if e.Seq != 0 && (row.seq != e.Seq || row.era != cv.era) {
+		// History may have brought the same entry before it was known to be ours.
+		if _, err := c.db.write("DELETE FROM message WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND id <> ?", cv.id, cv.era, e.Seq, row.id); !c.check(err) {
+			return
+		}
+		row.era, row.pos, row.sub, row.seq = cv.era, e.Seq, 0, e.Seq
+	}
+	row.time, row.version = e.Time, e.Version
+	if row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
+		row.status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
+	}
+	rewritten := false
+	if e.Message != nil {
+		body, differs := rewrite(row.body, e.Message)
+		row.body, rewritten = body, differs
+	}
+	if !c.check(c.db.put(row)) {
+		return
+	}
+	c.changed[cv] = true
+	m, err := c.view(cv, row)
+	if !c.check(err) {
+		return
+	}
+	if o != nil && o.finish != nil {
+		answer := m
+		if rewritten {
+			answer = o.m // what was sent; the rewriting is told by the update
+			c.fillEntry(cv, e, answer)
+		}
+		o.finish(answer, nil)
+	}
+	if rewritten {
+		c.tellMessage(owedUpdated, row.id, m)
+	}
+}
+
+// rewrite puts the server's content in the place of ours, keeping what never leaves the device, and says whether it differs.
+func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
+	old := &im.Message{}
+	if old.UnmarshalVT(ours) != nil {
+		return ours, false
+	}
+	now := content(theirs)
+	now.CustomInt, now.CustomStr = old.CustomInt, old.CustomStr
+	body, err := now.MarshalVT()
+	if err != nil {
+		return ours, false
+	}
+	a, errA := (&im.Message{ElemArray: old.ElemArray, CloudCustomStr: old.CloudCustomStr}).MarshalVT()
+	b, errB := (&im.Message{ElemArray: now.ElemArray, CloudCustomStr: now.CloudCustomStr}).MarshalVT()
+	return body, errA == nil && errB == nil && !bytes.Equal(a, b)
+}
+
+// failSend ends a send that came to nothing: the row stays, with status failed.
+func (c *Client) failSend(o *outgoing, err *im.Error) {
+	o.row.status = im.MessageStatus_MESSAGE_STATUS_FAILED
+	if c.db != nil {
+		c.check(c.db.put(o.row))
+		c.changed[o.cv] = true
+	}
+	if o.finish != nil {
+		c.fill(o.cv, o.m, c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random, 0, 0, o.row.status)
+		o.finish(o.m, err)
+	}
+}
+
+// settle asks what became of the sends that an earlier run left open: found is sent, else failed; nothing is sent by itself.
+func (c *Client) settle() {
+	rows, err := c.db.messages("status = 1 ORDER BY id")
+	if !c.check(err) {
+		return
+	}
+	rows = slices.DeleteFunc(rows, func(r *message) bool {
+		_, open := c.sends[sendKey{r.conv, r.clientTime, r.random}]
+		return open || c.byID[r.conv] == nil
+	})
+	for part := range slices.Chunk(rows, lookupAtOnce) {
+		req := &im.LookupRequest{}
+		for _, r := range part {
+			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.conv].key.wire(), ClientTime: r.clientTime, Random: r.random})
+		}
+		c.request(im.Method_LOOKUP, req, true, 0, func(body []byte, err *im.Error) {
+			reply := &im.LookupReply{}
+			if err != nil || reply.UnmarshalVT(body) != nil || len(reply.Found) != len(part) {
+				return // asked again at the next login
+			}
+			for i, r := range part {
+				cv := c.byID[r.conv]
+				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.epoch == 0 || cv.epoch == reply.Found[i].Epoch) {
+					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.clientTime, r.random, r.sender, r.senderTiny
+					c.acknowledge(cv, r, e)
+				} else {
+					c.failSend(&outgoing{cv: cv, row: r}, nil)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,192 @@
+package client
+
+import (
+	"hash/fnv"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// State events (rule 17): what the application was last told is kept, and the difference is told. They are computed right after a commit, when its
+// messages have been posted, and only one set is on its way at a time; what changes meanwhile is told next. What was told is stored after the callbacks returned.
+
+// unread is the number that the formula of rule 7 gives here and now.
+func (cv *conv) unread(me string) uint64 {
+	if cv.key.Type == im.ConvType_CONV_TYPE_C2C && cv.key.ID == me {
+		return 0
+	}
+	if read := cv.readOthers + cv.withdrawn; cv.others > read {
+		return cv.others - read
+	}
+	return 0
+}
+
+// counts says whether the conversation is part of the total: receive options 0 and 4.
+func (cv *conv) counts() bool { return cv.recvOpt == 0 || cv.recvOpt == 4 }
+
+// pinnedSort lifts pinned conversations over all others in the sort key.
+const pinnedSort = 1 << 62
+
+// info is the conversation as the application sees it; nil if it is not in its list.
+func (c *Client) info(cv *conv) *im.ConvInfo {
+	last, err := c.db.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.id)
+	if !c.check(err) || last == nil && !cv.listed {
+		return nil
+	}
+	info := &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key.ID,
+		ActiveTime: uint64(cv.time / 1000)}
+	if cv.key.Type == im.ConvType_CONV_TYPE_C2C {
+		info.C2CReadTimestamp = uint64(cv.readTime / 1000)
+	} else {
+		info.GroupReadSequence = cv.readSeq
+	}
+	if last != nil {
+		if m, err := c.view(cv, last); c.check(err) {
+			info.IsHasLastmsg, info.LastMsg = true, m
+			info.ActiveTime = max(info.ActiveTime, uint64(last.time/1000))
+		}
+	}
+	if cv.pinned {
+		info.ActiveTime += pinnedSort
+	}
+	return info
+}
+
+// stateChange is one set of state events.
+type stateChange struct {
+	receipts       []*im.MessageReceipt
+	added, updated []*im.ConvInfo
+	removed        []*im.ConvInfo
+	total          int
+	totalChanged   bool
+	told           []toldConv
+}
+
+// toldConv is what to keep of a conversation once it was told.
+type toldConv struct {
+	cv      *conv
+	era     int64
+	hash    int64
+	receipt uint64
+	unread  uint64
+}
+
+// tellState posts the differences, if none are on their way.
+func (c *Client) tellState() {
+	if c.stateOut || c.db == nil {
+		return
+	}
+	if len(c.changed) > 0 {
+		s := c.stateChange()
+		if c.dbErr != nil {
+			return // the next commit undoes and starts over
+		}
+		if len(s.told) > 0 || s.totalChanged {
+			c.stateOut = true
+			c.postEvent(0, func() {
+				c.fireState(s)
+				c.post(func() { c.stateTold(s) })
+			})
+			return
+		}
+	}
+	if c.finish && len(c.changed) == 0 {
+		c.finish = false
+		c.postEvent(0, func() { c.tellConvs(ConvSyncFinish, nil) })
+	}
+}
+
+func (c *Client) stateChange() *stateChange {
+	s := &stateChange{}
+	for cv := range c.changed {
+		if cv.pulling || cv.queued || cv.deferred {
+			continue // told when it is complete
+		}
+		delete(c.changed, cv)
+		t := toldConv{cv: cv, era: cv.era, receipt: cv.receipt}
+		info := c.info(cv)
+		if info != nil {
+			t.unread = info.UnreadNum
+			t.hash = hashOf(info)
+		}
+		// A receipt for what has not been applied waits for it (rule 22).
+		if cv.peerSeq > cv.receipt && cv.peerSeq <= cv.syncedTo {
+			t.receipt = cv.peerSeq
+			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key.ID, ConvType: cv.key.Type, TimeStamp: uint64(cv.peerTime / 1000), IsPeerRead: true})
+		}
+		switch {
+		case info != nil && cv.announced == 0:
+			s.added = append(s.added, info)
+		case info == nil && cv.announced != 0:
+			s.removed = append(s.removed, &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type})
+		case info != nil && cv.announced != t.hash:
+			s.updated = append(s.updated, info)
+		case t.receipt == cv.receipt:
+			continue
+		}
+		s.told = append(s.told, t)
+	}
+	for _, t := range s.told {
+		t.cv.shown = t.unread
+	}
+	for _, cv := range c.convs {
+		if cv.counts() {
+			s.total += int(cv.shown)
+		}
+	}
+	s.totalChanged = s.total != c.total
+	return s
+}
+
+func hashOf(info *im.ConvInfo) int64 {
+	b, err := info.MarshalVT()
+	if err != nil {
+		return 1
+	}
+	h := fnv.New64a()
+	h.Write(b)
+	if v := int64(h.Sum64()); v != 0 {
+		return v
+	}
+	return 1
+}
+
+// fireState calls the application: receipts, conversations, total.
+func (c *Client) fireState(s *stateChange) {
+	if len(s.receipts) > 0 && c.ev.Receipts != nil {
+		c.ev.Receipts(s.receipts)
+	}
+	c.tellConvs(ConvAdd, s.added)
+	c.tellConvs(ConvUpdate, s.updated)
+	c.tellConvs(ConvDelete, s.removed)
+	if s.totalChanged && c.ev.TotalUnread != nil {
+		c.ev.TotalUnread(s.total)
+	}
+}
+
+func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
+	framing := kind == ConvSyncStart || kind == ConvSyncFinish
+	if c.ev.Conversations != nil && (framing || len(list) > 0) {
+		c.ev.Conversations(kind, list)
+	}
+}
+
+// stateTold keeps what the application has been told.
+func (c *Client) stateTold(s *stateChange) {
+	c.stateOut = false
+	if c.db == nil {
+		return
+	}
+	for _, t := range s.told {
+		if c.convs[t.cv.key] != t.cv {
+			continue
+		}
+		t.cv.announced, t.cv.toldUnread, t.cv.dirty = t.hash, t.unread, true
+		if t.era == t.cv.era {
+			t.cv.receipt = t.receipt
+		}
+	}
+	if s.totalChanged {
+		c.total = s.total
+		c.check(c.db.setMeta("total", s.total))
+	}
+}

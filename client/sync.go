@@ -1,0 +1,455 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// How far a device goes back: a fresh one starts at most so many messages before the end, in so many conversations; one that was away
+// longer than tooFar jumps (rule 16).
+const (
+	freshConvs   = 100
+	freshBack    = 1000
+	tooFar       = 20000
+	pullsAtOnce  = 4
+	pageHeads    = 0
+	readsAtOnce  = 200
+	lookupAtOnce = 100
+)
+
+// syncState is the sync of rule 8: changed heads, page by page, then what each conversation lacks. Pulls of a gap seen between syncs use
+// the same queue.
+type syncState struct {
+	active bool // heads are being asked for, or what they showed is being pulled
+	again  bool // another one was asked for meanwhile
+	login  bool // framed by start and finish
+	pages  bool // all pages of heads are here
+	fresh  bool // this device has never completed a sync
+	cursor int64
+	heads  []*conv // of a fresh device: conversations whose start is decided when all heads are known
+	queue  []*conv
+	pulls  int
+	paused bool // the application does not take its events
+}
+
+func (s *syncState) running() bool { return s.active || s.pulls > 0 || len(s.queue) > 0 }
+
+// startSync begins a sync, or notes that the running one must be followed by another.
+func (c *Client) startSync() {
+	s := &c.sync
+	if s.active {
+		s.again = true
+		return
+	}
+	cursor, err := c.db.metaInt("cursor")
+	if !c.check(err) {
+		return
+	}
+	if c.cursorAt > cursor {
+		cursor = c.cursorAt
+	}
+	s.active, s.again, s.pages, s.fresh, s.cursor, s.heads = true, false, false, cursor == 0, 0, nil
+	c.askHeads(cursor, 0)
+}
+
+func (c *Client) askHeads(cursor int64, after uint64) {
+	s := &c.sync
+	c.request(im.Method_HEADS, &im.HeadsRequest{Cursor: cursor, After: after, WithLast: s.fresh}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+		reply := &im.HeadsReply{}
+		if err == nil && reply.UnmarshalVT(body) != nil {
+			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+		}
+		if err != nil {
+			s.active = false
+			if c.link != nil {
+				c.log.Warn("sync failed; connecting anew", "error", err)
+				c.link.cancel()
+			}
+			return
+		}
+		if after == 0 {
+			s.cursor = reply.Cursor
+		}
+		for _, h := range reply.Heads {
+			c.applyHead(h)
+		}
+		if reply.Next != 0 {
+			c.askHeads(cursor, reply.Next)
+			return
+		}
+		s.pages = true
+		c.startFresh()
+		c.pullNext()
+		c.syncDone()
+	})
+}
+
+// startFresh decides where a fresh device starts in each conversation: the newest ones some way back, so that at least their last message
+// fires; the others at their end.
+func (c *Client) startFresh() {
+	heads := c.sync.heads
+	c.sync.heads = nil
+	slices.SortStableFunc(heads, func(a, b *conv) int { return cmp.Compare(b.time, a.time) })
+	for i, cv := range heads {
+		cv.deferred = false
+		cv.syncedTo = cv.headSeq
+		if i < freshConvs && cv.headSeq > 0 {
+			start := max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack))
+			cv.syncedTo = max(min(start, cv.headSeq-1), cv.cleared)
+		}
+		cv.rev, cv.withdrawnRev = cv.headRev, max(cv.withdrawnRev, cv.headRev)
+		cv.receipt = cv.peerSeq
+		cv.dirty = true
+		c.enqueue(cv)
+	}
+}
+
+// syncDone ends the sync when nothing of it is open.
+func (c *Client) syncDone() {
+	s := &c.sync
+	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 {
+		return
+	}
+	s.active = false
+	if s.again {
+		c.startSync()
+		return
+	}
+	c.cursorAt = s.cursor
+	c.check(c.db.setMeta("cursor", c.cursorAt))
+	if s.login {
+		s.login, c.finish = false, true
+	}
+}
+
+// convOf answers the conversation's row, making it if it is new.
+func (c *Client) convOf(key Conv) *conv {
+	cv := c.convs[key]
+	if cv == nil {
+		c.lastConv++
+		cv = &conv{id: c.lastConv, key: key, dirty: true}
+		c.convs[key], c.byID[cv.id] = cv, cv
+	}
+	return cv
+}
+
+// applyHead takes in what the server says of a conversation. Heads may arrive out of order with pushes, so each part moves forward only.
+func (c *Client) applyHead(h *im.Head) {
+	if h.Conv == nil {
+		return
+	}
+	cv := c.convOf(Conv{h.Conv.Type, h.Conv.Id})
+	switch {
+	case cv.epoch == 0 || h.Epoch > cv.epoch:
+		if cv.epoch != 0 {
+			c.newEra(cv)
+		}
+		cv.epoch = h.Epoch
+		if c.sync.active && c.sync.fresh && !c.sync.pages {
+			cv.deferred = true
+			c.sync.heads = append(c.sync.heads, cv)
+		} else {
+			cv.syncedTo, cv.rev = min(h.ClearedSeq, h.Seq), 0
+		}
+	case h.Epoch < cv.epoch:
+		return // of a log that is gone
+	case h.Seq < cv.syncedTo || h.Rev < cv.rev:
+		c.refresh(cv)
+	}
+	cv.dirty = true
+	if h.Seq > cv.headSeq {
+		cv.headSeq, cv.headOthers, cv.headOwn = h.Seq, h.Others, h.Own
+	}
+	cv.headRev = max(cv.headRev, h.Rev)
+	cv.time = max(cv.time, h.Time)
+	switch {
+	case h.Row > cv.row:
+		stale := h.Rev < cv.withdrawnRev
+		cv.row, cv.readSeq, cv.readOthers, cv.readTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
+		cv.cleared, cv.recvOpt, cv.pinned = h.ClearedSeq, h.RecvOpt, h.Pinned
+		cv.withdrawn, cv.withdrawnRev = h.Withdrawn, h.Rev
+		if stale {
+			c.refresh(cv)
+		}
+	case h.Row == cv.row && h.Rev >= cv.withdrawnRev:
+		cv.withdrawn, cv.withdrawnRev = h.Withdrawn, h.Rev
+	}
+	if h.PeerReadSeq > cv.peerSeq {
+		cv.peerSeq, cv.peerTime = h.PeerReadSeq, h.PeerReadTime
+	}
+	if h.Last != nil && h.Last.Message != nil {
+		c.store(cv, h.Last)
+	}
+	if !cv.deferred {
+		c.enqueue(cv)
+	}
+}
+
+// refresh asks for one conversation's head again because what came does not fit what is here. If the answer is still behind what was here
+// when it was asked for, the server's log was set back: a new era.
+func (c *Client) refresh(cv *conv) {
+	if cv.refreshing {
+		return
+	}
+	cv.refreshing = true
+	seq, rev, epoch := cv.syncedTo, cv.rev, cv.epoch
+	c.request(im.Method_HEADS, &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+		cv.refreshing = false
+		reply := &im.HeadsReply{}
+		if err != nil || reply.UnmarshalVT(body) != nil {
+			return
+		}
+		for _, h := range reply.Heads {
+			if h.Epoch == epoch && (h.Seq < seq || h.Rev < rev) {
+				c.log.Warn("the server's log was set back", "conversation", cv.key.ID, "seq", h.Seq, "had", seq)
+				c.newEra(cv)
+			}
+			// The numbers of the row are the server's, whatever is here.
+			cv.row, cv.withdrawnRev = 0, min(cv.withdrawnRev, h.Rev)
+			c.applyHead(h)
+		}
+		c.syncDone()
+	})
+}
+
+// newEra starts a new local log of a conversation. The messages of the old one stay listed before it.
+func (c *Client) newEra(cv *conv) {
+	keep := conv{id: cv.id, key: cv.key, era: cv.era + 1, announced: cv.announced, toldUnread: cv.toldUnread, recvOpt: cv.recvOpt,
+		pulling: cv.pulling, queued: cv.queued, deferred: cv.deferred, refreshing: cv.refreshing, dirty: true}
+	*cv = keep
+	c.changed[cv] = true
+}
+
+// enqueue sees to it that a conversation which lacks something is pulled; one that lacks nothing is up to date.
+func (c *Client) enqueue(cv *conv) {
+	if cv.deferred || cv.pulling || cv.queued {
+		return
+	}
+	if cv.upToDate() {
+		c.caughtUp(cv)
+		return
+	}
+	if cv.headSeq > cv.syncedTo+tooFar {
+		c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key.ID, "behind", cv.headSeq-cv.syncedTo)
+		cv.syncedTo = cv.headSeq - freshBack
+		cv.holeTo, cv.dirty = cv.syncedTo, true
+	}
+	cv.queued = true
+	c.sync.queue = append(c.sync.queue, cv)
+	c.pullNext()
+}
+
+func (cv *conv) upToDate() bool { return cv.syncedTo >= cv.headSeq && cv.rev >= cv.headRev }
+
+// caughtUp makes the numbers at the end of the log the ones that count.
+func (c *Client) caughtUp(cv *conv) {
+	if cv.headSeq > 0 && (cv.others != cv.headOthers || cv.own != cv.headOwn) && cv.headSeq >= cv.syncedTo {
+		cv.others, cv.own, cv.dirty = cv.headOthers, cv.headOwn, true
+	}
+	c.changed[cv] = true
+}
+
+// pullNext keeps a few pulls going while the application takes its events.
+func (c *Client) pullNext() {
+	s := &c.sync
+	for len(s.queue) > 0 && s.pulls < pullsAtOnce {
+		if c.waiting.Load() >= mostWaiting {
+			s.paused = true
+			return
+		}
+		cv := s.queue[0]
+		s.queue = s.queue[1:]
+		cv.queued = false
+		c.pull(cv)
+	}
+}
+
+// pull asks for the next range that a conversation lacks: messages first, so that a change finds its message.
+func (c *Client) pull(cv *conv) {
+	if cv.upToDate() {
+		c.caughtUp(cv)
+		return
+	}
+	cv.pulling = true
+	c.sync.pulls++
+	era := cv.era
+	done := func(err *im.Error, apply func() bool) {
+		cv.pulling = false
+		c.sync.pulls--
+		switch {
+		case err == nil && era == cv.era && !apply():
+			c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key.ID)
+			if c.link != nil {
+				c.link.cancel()
+			}
+			return
+		case err != nil && err.Code == im.CodeResync:
+			c.refresh(cv)
+		case err != nil && c.link != nil:
+			// Left (10007, 10010) or another refusal: what is here stays, and a later head starts again.
+			c.log.Info("pull refused", "conversation", cv.key.ID, "error", err)
+			cv.headSeq, cv.headRev = cv.syncedTo, cv.rev
+		}
+		if c.link == nil {
+			return
+		}
+		if err == nil {
+			c.enqueue(cv)
+		}
+		c.pullNext()
+		c.syncDone()
+	}
+	if from := cv.syncedTo + 1; from <= cv.headSeq {
+		c.request(im.Method_PULL, &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			reply := &im.PullReply{}
+			if err == nil && reply.UnmarshalVT(body) != nil {
+				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+			}
+			done(err, func() bool { return c.applyPull(cv, from, reply) })
+		})
+		return
+	}
+	from := cv.rev + 1
+	c.request(im.Method_CHANGES, &im.ChangesRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headRev}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+		reply := &im.ChangesReply{}
+		if err == nil && reply.UnmarshalVT(body) != nil {
+			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+		}
+		done(err, func() bool {
+			if reply.From > from || reply.To < from {
+				return false
+			}
+			for _, ch := range reply.Changes {
+				if ch.Rev == cv.rev+1 || ch.Rev > cv.rev && ch.Rev <= reply.To {
+					c.applyChange(cv, ch)
+				}
+			}
+			if reply.To > cv.rev {
+				cv.rev, cv.dirty = reply.To, true
+			}
+			return true
+		})
+	})
+}
+
+// applyPull applies an answered range. What is absent in it is void for this user.
+func (c *Client) applyPull(cv *conv, from uint64, reply *im.PullReply) bool {
+	if reply.From > from || reply.To < from {
+		return false
+	}
+	for _, e := range reply.Entries {
+		if e.Seq > cv.syncedTo && e.Seq <= reply.To {
+			c.applyEntry(cv, e)
+		}
+	}
+	if reply.To > cv.syncedTo {
+		cv.syncedTo, cv.dirty = reply.To, true
+	}
+	return true
+}
+
+// push applies a frame that the server sent by itself. It is a hint: what does not follow the last number starts a pull.
+func (c *Client) push(f *im.Frame) error {
+	switch f.Method {
+	case im.Method_ENTRY:
+		p := &im.EntryPush{}
+		if err := p.UnmarshalVT(f.Body); err != nil {
+			return err
+		}
+		if p.Conv != nil && p.Entry != nil {
+			c.pushedEntry(p)
+		}
+	case im.Method_CHANGE:
+		p := &im.ChangePush{}
+		if err := p.UnmarshalVT(f.Body); err != nil {
+			return err
+		}
+		if p.Conv != nil && p.Change != nil {
+			c.pushedChange(Conv{p.Conv.Type, p.Conv.Id}, p.Epoch, p.Change)
+		}
+	case im.Method_HEAD:
+		h := &im.Head{}
+		if err := h.UnmarshalVT(f.Body); err != nil {
+			return err
+		}
+		c.applyHead(h)
+	case im.Method_BEHIND:
+		c.startSync()
+	case im.Method_KICKED:
+		p := &im.KickedPush{}
+		if err := p.UnmarshalVT(f.Body); err != nil {
+			return err
+		}
+		c.kicked(p.Desc)
+	case im.Method_EXPIRED:
+		c.ticketExpired()
+	}
+	return nil
+}
+
+func (c *Client) pushedEntry(p *im.EntryPush) {
+	cv := c.convOf(Conv{p.Conv.Type, p.Conv.Id})
+	e := p.Entry
+	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
+		cv.epoch = p.Epoch // a new conversation from its first number on
+	}
+	if !c.ready(cv, p.Epoch) {
+		return
+	}
+	c.raise(cv, e)
+	if e.Seq != cv.syncedTo+1 || cv.pulling || cv.queued || c.waiting.Load() >= mostWaiting {
+		c.enqueue(cv)
+		return
+	}
+	c.applyEntry(cv, e)
+	cv.syncedTo, cv.dirty = e.Seq, true
+	c.enqueue(cv)
+}
+
+// ready says whether a push belongs to the log that is here. A conversation met for the first time starts at its beginning; another epoch asks for the head.
+func (c *Client) ready(cv *conv, epoch uint64) bool {
+	if cv.epoch == epoch {
+		return !cv.deferred
+	}
+	if epoch > cv.epoch {
+		c.refresh(cv)
+	}
+	return false
+}
+
+// raise notes that the log has grown at least to e.
+func (c *Client) raise(cv *conv, e *im.Entry) {
+	if e.Seq <= cv.headSeq {
+		return
+	}
+	own := cv.headOwn
+	others := uint64(0)
+	switch {
+	case e.Sender == c.cfg.UserID:
+		own = e.OwnIndex
+		others = e.Index - own
+	case cv.key.Type == im.ConvType_CONV_TYPE_C2C:
+		others = e.OwnIndex
+		own = e.Index - others
+	default:
+		others = e.Index - own
+	}
+	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
+	cv.time = max(cv.time, e.Time)
+	cv.dirty = true
+}
+
+func (c *Client) pushedChange(key Conv, epoch uint64, ch *im.Change) {
+	cv := c.convOf(key)
+	if !c.ready(cv, epoch) {
+		return
+	}
+	cv.headRev = max(cv.headRev, ch.Rev)
+	if ch.Rev == cv.rev+1 && ch.Seq <= cv.syncedTo && !cv.pulling && !cv.queued {
+		c.applyChange(cv, ch)
+		cv.rev, cv.dirty = ch.Rev, true
+	}
+	c.enqueue(cv)
+}
