@@ -1,0 +1,254 @@
+// Package store is chat.Store on SQL.
+//
+// SQLite: one data folder, one process, one writer goroutine. Everything that changes the store goes through one queue; the writer takes
+// all that waits, numbers it, writes it in one transaction, and answers after the commit (group commit). Reads have connections of their own.
+//
+// The way of an entry: Append → queue → writer (append.go: number, insert) → COMMIT → delivery goroutine → done.
+// The ends of the conversations live in memory (head.go) and are written to their rows now and then; entries above meta.covered are added
+// to them again at start.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// Config of a Store on SQLite.
+type Config struct {
+	// Dir is the data folder; it is made if it is missing. One process at a time may use it.
+	Dir string
+	// Log, by default slog.Default().
+	Log *slog.Logger
+	// Clock is the wall clock, by default time.Now. It may run back; the store's time does not.
+	Clock func() time.Time
+	// Fatal is called once when a commit failed: nobody knows what the disk holds then, so the process must end and
+	// start again from the disk. By default it logs and exits with 1. If it returns, everything later is answered with the error.
+	Fatal func(error)
+}
+
+const (
+	queueLen = 16384
+	batchMax = 2000
+	readers  = 4
+	dbFile   = "tidings.db"
+	// firstUID leaves room below for numbers that are not accounts. The last digits differ from user to user.
+	firstUID = 144115188075855873
+)
+
+// Store is chat.Store on SQLite.
+type Store struct {
+	cfg  Config
+	id   string
+	lock *flock.Flock
+
+	read  *sql.DB   // read-only connections
+	wdb   *sql.DB   // owns the writer's only connection
+	w     *sql.Conn // the writer goroutine's
+	ckpt  *sql.DB   // the checkpoint goroutine's
+	clock atomic.Int64
+
+	queue   chan op
+	deliver chan []event
+	free    chan []event // delivered slices on their way back
+	settle  chan struct{}
+
+	// gate holds Close back while an operation is on its way into the queue, and tells those that come later.
+	gate   sync.RWMutex
+	closed bool
+	close  sync.Once
+
+	written, delivered sync.WaitGroup
+	stopCkpt           chan struct{}
+	checkpointed       sync.WaitGroup
+	commits            atomic.Uint64
+
+	// mu guards the map (which only the writer changes) and what readers see of the heads.
+	mu    sync.RWMutex
+	heads map[chat.ConvID]*head
+	// dirty says that some head is ahead of its row.
+	dirty atomic.Bool
+
+	writer // the writer goroutine's own state
+}
+
+var _ chat.Store = (*Store)(nil)
+
+// Open opens the store in a folder, making it if there is none.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Fatal == nil {
+		cfg.Fatal = func(err error) {
+			cfg.Log.Error("the store failed, stopping", "dir", cfg.Dir, "err", err)
+			os.Exit(1)
+		}
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: data folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(cfg.Dir, "lock"))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("store: lock of data folder %s: %w", cfg.Dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("store: data folder %s is in use by another process", cfg.Dir)
+	}
+	s := &Store{
+		cfg: cfg, lock: lock,
+		queue:    make(chan op, queueLen),
+		deliver:  make(chan []event, 4),
+		free:     make(chan []event, 8),
+		settle:   make(chan struct{}, 1),
+		stopCkpt: make(chan struct{}),
+		heads:    make(map[chat.ConvID]*head),
+	}
+	if err := s.open(ctx); err != nil {
+		s.release()
+		return nil, fmt.Errorf("store: %s: %w", cfg.Dir, err)
+	}
+	s.written.Add(1)
+	go s.write()
+	s.delivered.Add(1)
+	go s.deliverAll()
+	s.checkpointed.Add(1)
+	go s.checkpoint()
+	return s, nil
+}
+
+// dsn gives the driver's name of the database file with the settings that every connection has.
+func (s *Store) dsn(more url.Values) string {
+	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {"5000"}, "_stmt_cache_size": {"100"}}
+	for k := range more {
+		v[k] = more[k]
+	}
+	path := filepath.Join(s.cfg.Dir, dbFile)
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
+}
+
+// pool opens n connections at most and keeps them.
+func pool(dsn string, n int) *sql.DB {
+	db := sql.OpenDB(connector{dsn})
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	return db
+}
+
+func (s *Store) open(ctx context.Context) error {
+	s.wdb = pool(s.dsn(url.Values{
+		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_cache_size": {"-65536"}, "_txlock": {"immediate"}}), 1)
+	if err := migrate(ctx, s.wdb); err != nil {
+		return err
+	}
+	conn, err := s.wdb.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	s.w = conn
+	if _, err := conn.ExecContext(ctx, "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit="+strconv.Itoa(walKeep)); err != nil {
+		return err
+	}
+	var restores int64
+	var name string
+	var clock int64
+	for name == "" {
+		err := conn.QueryRowContext(ctx, "SELECT store_id, restores, covered, clock FROM meta").Scan(&name, &restores, &s.covered, &clock)
+		if errors.Is(err, sql.ErrNoRows) {
+			var b [8]byte
+			rand.Read(b[:])
+			_, err = conn.ExecContext(ctx, `INSERT INTO meta (one, store_id, restores, next_uid, next_conv, covered, clock) VALUES (1, $1, 0, $2, 1, 0, 0)`,
+				hex.EncodeToString(b[:]), firstUID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.id = name + "." + strconv.FormatInt(restores, 10)
+	s.clock.Store(clock)
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := s.replay(ctx); err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	s.ckpt = pool(s.dsn(nil), 1)
+	s.read = pool(s.dsn(url.Values{"_query_only": {"true"}, "_cache_size": {"-8192"}}), readers)
+	return s.read.PingContext(ctx)
+}
+
+// Close commits what is queued, answers it, and releases the folder. It must not be called from a done function.
+func (s *Store) Close() error {
+	var err error
+	s.close.Do(func() {
+		s.gate.Lock()
+		s.closed = true
+		close(s.queue)
+		s.gate.Unlock()
+		s.written.Wait()
+		s.delivered.Wait()
+		close(s.stopCkpt)
+		s.checkpointed.Wait()
+		err = s.release()
+	})
+	return err
+}
+
+// release closes what is open. The last connection to close checkpoints and removes the WAL.
+func (s *Store) release() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.read, s.ckpt} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	for _, st := range s.inserts {
+		if st.stmt != nil {
+			errs = append(errs, st.stmt.Close())
+		}
+	}
+	if s.w != nil {
+		errs = append(errs, s.w.Close())
+	}
+	if s.wdb != nil {
+		errs = append(errs, s.wdb.Close())
+	}
+	errs = append(errs, s.lock.Unlock())
+	return errors.Join(errs...)
+}
+
+// ID is the store's random id and its restore counter.
+func (s *Store) ID() string { return s.id }
+
+// Now is the store's clock.
+func (s *Store) Now() int64 {
+	now := s.cfg.Clock().UnixMilli()
+	for {
+		last := s.clock.Load()
+		if now <= last {
+			return last
+		}
+		if s.clock.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
