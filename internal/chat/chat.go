@@ -1,0 +1,278 @@
+// Package chat holds the rules: who may do what, and who is told. It does no I/O of its own: what is kept it asks of a Store, and
+// what is to be told it hands to the function that Subscribe set.
+package chat
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Config says what an operator may choose. Zero values are the defaults.
+type Config struct {
+	// RevokeWindow is how long a message may be recalled after it was stored: 2 minutes.
+	RevokeWindow time.Duration
+	// Heartbeat is how often a client is told to send one, in seconds: 30.
+	Heartbeat int32
+	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
+	Classes map[im.Platform]int32
+	// Verify checks a ticket and says until when it is good; its error is an *im.Error.
+	Verify func(user, ticket string) (expires time.Time, err error)
+	Log    *slog.Logger
+}
+
+// Platform classes.
+const (
+	ClassAny     int32 = 0
+	ClassDesktop int32 = 1
+	ClassMobile  int32 = 2
+	ClassPad     int32 = 3
+	ClassWeb     int32 = 4
+)
+
+// DefaultClasses lets a user have one session on a computer, one on a phone, one on a pad and one in a browser.
+var DefaultClasses = map[im.Platform]int32{
+	im.Platform_PLATFORM_OTHER:     ClassDesktop,
+	im.Platform_PLATFORM_WINDOWS:   ClassDesktop,
+	im.Platform_PLATFORM_MAC:       ClassDesktop,
+	im.Platform_PLATFORM_LINUX:     ClassDesktop,
+	im.Platform_PLATFORM_ANDROID:   ClassMobile,
+	im.Platform_PLATFORM_IOS:       ClassMobile,
+	im.Platform_PLATFORM_SIMULATOR: ClassMobile,
+	im.Platform_PLATFORM_PAD:       ClassPad,
+	im.Platform_PLATFORM_WEB:       ClassWeb,
+}
+
+// Event is something that happened to a user: every session of To but Skip is told, and only Only if it is set. It is published from the
+// store's delivery goroutine, in commit order; who takes it must not block. Body is valid for good.
+type Event struct {
+	To         UID
+	Skip, Only *Caller
+	Method     im.Method
+	Body       im.Body
+}
+
+// Caller is a logged-in connection as the rules see it. A carrier (the gateway) makes it by Login.
+type Caller struct {
+	UID        UID
+	Name       string
+	Device     string
+	Platform   im.Platform
+	Generation uint64
+	Feed       uint64
+	// Expires is when the ticket runs out.
+	Expires time.Time
+	// Reply answers a call; the carrier sets it before it makes the first one. It may be called from any goroutine, and does not block.
+	Reply func(id uint64, method im.Method, body im.Body, err error)
+
+	// Sends to a person or conversation that had to be looked up, and those that came after them, by the name of the person.
+	mu     sync.Mutex
+	parked map[string][]*send
+}
+
+// Chat is the rules of one app over one store. Its methods may be called from any goroutine; those of one Caller's Send only from one.
+type Chat struct {
+	store     Store
+	cfg       Config
+	log       *slog.Logger
+	publish   func(Event)
+	delivered atomic.Int64
+	lookups   sync.WaitGroup
+
+	people cache[string, person]
+	names  cache[UID, person]
+	convs  cache[pair, c2c]
+}
+
+// person is what never changes of an account.
+type person struct {
+	uid  UID
+	name string
+}
+
+type pair struct{ a, b UID }
+
+// c2c is what a send must know of a conversation.
+type c2c struct {
+	id     ConvID
+	policy uint64
+}
+
+// New makes the rules over a store.
+func New(store Store, cfg Config) *Chat {
+	if cfg.RevokeWindow == 0 {
+		cfg.RevokeWindow = 2 * time.Minute
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = 30
+	}
+	if cfg.Classes == nil {
+		cfg.Classes = DefaultClasses
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}}
+	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.
+	c.delivered.Store(store.Now())
+	return c
+}
+
+// Subscribe sets who is told of events. It is called once, before the first Login.
+func (c *Chat) Subscribe(f func(Event)) { c.publish = f }
+
+// Wait returns when no lookup that a Send started is running. The callers' connections must be closed.
+func (c *Chat) Wait() { c.lookups.Wait() }
+
+// Delivered is a time of the store's clock such that everything committed before it has been published: rule 9's commit time. It is
+// that of the last transaction whose events were all handed on, or of one whose events are being handed on: as the clock does not
+// run back, whatever is not yet published has this time or a later one. It stands still while nothing is committed.
+func (c *Chat) Delivered() int64 { return c.delivered.Load() }
+
+// delivering notes, on the delivery goroutine, that events of a transaction of this time have been published.
+func (c *Chat) delivering(t int64) {
+	if t > c.delivered.Load() {
+		c.delivered.Store(t)
+	}
+}
+
+// cache is a bounded map of things that are cheap to find again: when it is full it starts anew.
+type cache[K comparable, V any] struct {
+	mu sync.RWMutex
+	m  map[K]V
+}
+
+const cacheLimit = 1 << 17
+
+func (c *cache[K, V]) get(k K) (V, bool) {
+	c.mu.RLock()
+	v, ok := c.m[k]
+	c.mu.RUnlock()
+	return v, ok
+}
+
+func (c *cache[K, V]) put(k K, v V) {
+	c.mu.Lock()
+	if c.m == nil || len(c.m) >= cacheLimit {
+		c.m = make(map[K]V)
+	}
+	c.m[k] = v
+	c.mu.Unlock()
+}
+
+func (c *cache[K, V]) drop(k K) {
+	c.mu.Lock()
+	delete(c.m, k)
+	c.mu.Unlock()
+}
+
+// person finds an account by name; ErrNotFound if there is none.
+func (c *Chat) person(ctx context.Context, name string) (person, error) {
+	if p, ok := c.people.get(name); ok {
+		return p, nil
+	}
+	u, err := c.store.UserByName(ctx, name)
+	if err != nil {
+		return person{}, err
+	}
+	return c.know(u), nil
+}
+
+// nameOf is the name of an account that a stored row names.
+func (c *Chat) nameOf(ctx context.Context, uid UID) (string, error) {
+	if uid == 0 {
+		return "", nil
+	}
+	if p, ok := c.names.get(uid); ok {
+		return p.name, nil
+	}
+	u, err := c.store.UserByID(ctx, uid)
+	if err != nil {
+		return "", err
+	}
+	return c.know(u).name, nil
+}
+
+func (c *Chat) know(u User) person {
+	p := person{u.UID, u.Name}
+	c.people.put(u.Name, p)
+	c.names.put(u.UID, p)
+	return p
+}
+
+func pairOf(a, b UID) pair {
+	if a > b {
+		a, b = b, a
+	}
+	return pair{a, b}
+}
+
+// conv makes or finds the C2C conversation of two accounts.
+func (c *Chat) conv(ctx context.Context, a, b UID) (c2c, error) {
+	k := pairOf(a, b)
+	if v, ok := c.convs.get(k); ok {
+		return v, nil
+	}
+	cv, err := c.store.C2C(ctx, k.a, k.b)
+	if err != nil {
+		return c2c{}, err
+	}
+	v := c2c{cv.ID, cv.Policy}
+	c.convs.put(k, v)
+	return v, nil
+}
+
+// find answers the conversation that key names for the caller, with its current ends, and the other person of it. An unknown one
+// is a resync: the caller has a log that this store does not.
+func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, person, error) {
+	if err := checkKey(key.GetType(), key.GetId()); err != nil {
+		return Conv{}, person{}, err
+	}
+	p, err := c.person(ctx, key.Id)
+	if errors.Is(err, ErrNotFound) {
+		return Conv{}, person{}, resync("there is no conversation with %q", key.Id)
+	}
+	if err != nil {
+		return Conv{}, person{}, err
+	}
+	var cv Conv
+	if v, ok := c.convs.get(pairOf(s.UID, p.uid)); ok {
+		cv, err = c.store.Conv(ctx, v.id)
+	} else {
+		cv, err = c.store.FindC2C(ctx, s.UID, p.uid)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return Conv{}, person{}, resync("there is no conversation with %q", key.Id)
+	}
+	return cv, p, err
+}
+
+func checkKey(typ im.ConvType, id string) error {
+	switch {
+	case typ == im.ConvType_CONV_TYPE_GROUP:
+		return im.Errorf(im.CodeNoGroup, "this server has no groups yet")
+	case typ != im.ConvType_CONV_TYPE_C2C:
+		return im.Errorf(im.CodeInvalidParameters, "conversation type %d cannot be used here", typ)
+	case id == "":
+		return im.Errorf(im.CodeInvalidParameters, "the conversation id is empty")
+	}
+	return nil
+}
+
+func resync(format string, args ...any) error { return im.Errorf(im.CodeResync, format, args...) }
+
+// checkEpoch is rule 6: what a caller names must be of this log and not above its end.
+func checkEpoch(cv Conv, epoch, number, end uint64) error {
+	if epoch != uint64(cv.ID) {
+		return resync("the conversation is another one by now: its epoch is %d, not %d", cv.ID, epoch)
+	}
+	if number > end {
+		return resync("number %d is above the head, %d", number, end)
+	}
+	return nil
+}

@@ -1,0 +1,307 @@
+package chat
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+const (
+	// overlap is how far before a client's cursor a list of changed heads begins: transactions that were running when the cursor was
+	// taken may have earlier times.
+	overlap = 60_000
+	// What one reply holds at most. Bodies of entries are counted, so a frame stays well below im.MaxMessage.
+	maxHeads, maxHeadsWithLast = 1000, 200
+	maxEntries                 = 500
+	maxBytes                   = 512 << 10
+	// maxKeys bounds what a call may name one by one; a READ may name more, and is done in steps of as many.
+	maxKeys      = 100
+	maxPositions = 10_000
+)
+
+// Heads answers rule 8's call: what has changed since the cursor, by pages, or the conversations that only names.
+func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.Body, error) {
+	out := im.HeadsReply{Cursor: c.store.Now()}
+	u, err := c.store.UserByID(ctx, s.UID)
+	if err != nil {
+		return nil, err
+	}
+	out.Feed = u.Feed
+	if len(req.Only) > 0 {
+		body, err := c.headsOnly(ctx, s, req)
+		if err != nil {
+			return nil, err
+		}
+		return append(encoded(wire(&out)), body...), nil
+	}
+	since := int64(0)
+	if req.Cursor > 0 {
+		since = max(req.Cursor-overlap, 1)
+	}
+	limit := maxHeads
+	if req.WithLast {
+		limit = maxHeadsWithLast
+	}
+	rows, more, err := c.store.Heads(ctx, s.UID, since, ConvID(req.After), limit)
+	if err != nil {
+		return nil, err
+	}
+	var body []byte
+	for i := range rows {
+		row := &rows[i]
+		if len(body) > maxBytes {
+			more, rows = true, rows[:i]
+			break
+		}
+		if row.Conv.Seq == 0 && row.Conv.Rev == 0 {
+			continue // made for a message that is not stored yet
+		}
+		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
+			return nil, err
+		}
+	}
+	if more {
+		out.Next = uint64(rows[len(rows)-1].Conv.ID)
+	}
+	return append(encoded(wire(&out)), body...), nil
+}
+
+func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (body []byte, err error) {
+	if len(req.Only) > maxKeys {
+		return nil, im.Errorf(im.CodeInvalidParameters, "only names %d conversations, more than %d", len(req.Only), maxKeys)
+	}
+	for _, key := range req.Only {
+		cv, _, err := c.find(ctx, s, key)
+		if errors.Is(err, im.Errorf(im.CodeResync, "")) {
+			continue // there is none, and so it is not in the reply
+		}
+		if err != nil {
+			return nil, err
+		}
+		row, err := c.store.Head(ctx, s.UID, cv.ID)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if body, err = c.appendHead(ctx, body, s, &row, req.WithLast && len(body) <= maxBytes); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+// appendHead appends a head as a field of a HeadsReply.
+func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow, withLast bool) ([]byte, error) {
+	name, err := c.peerName(ctx, s.UID, &row.Conv)
+	if err != nil {
+		return nil, err
+	}
+	head := headOf(s.UID, name, row)
+	var last []entry
+	if withLast && row.Conv.Seq > row.Mine.ClearedSeq {
+		if last, err = c.entries(ctx, row.Conv.ID, row.Conv.Seq, row.Conv.Seq, true, 1); err != nil {
+			return nil, err
+		}
+	}
+	size := head.SizeVT()
+	for i := range last {
+		size += last[i].sizeField(lastOfHead)
+	}
+	b = protowire.AppendTag(b, headsOfReply, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	b = append(b, wire(head)...)
+	for i := range last {
+		b = last[i].appendField(b, lastOfHead)
+	}
+	return b, nil
+}
+
+// headOf is a conversation as uid has it; name is what uid calls it.
+func headOf(uid UID, name string, row *HeadRow) *im.Head {
+	cv, mine := &row.Conv, &row.Mine
+	h := &im.Head{
+		Conv:  &im.ConvKey{Type: im.ConvType(cv.Kind), Id: name},
+		Epoch: uint64(cv.ID), Seq: cv.Seq, Rev: cv.Rev, Time: cv.Time,
+		Others: cv.Index - row.Own, Own: row.Own,
+		ReadSeq: mine.ReadSeq, ReadOthers: mine.ReadOthers, ReadTime: mine.ReadTime,
+		Withdrawn: row.Withdrawn, ClearedSeq: mine.ClearedSeq,
+		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row,
+	}
+	if cv.Kind == KindC2C && cv.A == cv.B {
+		return h // to oneself: nothing is ever unread
+	}
+	if sum := mine.ReadOthers + row.Withdrawn; h.Others > sum {
+		h.Unread = h.Others - sum
+	}
+	if row.Peer != nil {
+		h.PeerReadSeq, h.PeerReadTime = row.Peer.ReadSeq, row.Peer.ReadAt
+	}
+	return h
+}
+
+func (c *Chat) peerName(ctx context.Context, uid UID, cv *Conv) (string, error) {
+	if cv.Kind == KindGroup {
+		return cv.Group, nil
+	}
+	if cv.A == uid {
+		return c.nameOf(ctx, cv.B)
+	}
+	return c.nameOf(ctx, cv.A)
+}
+
+// entries reads a range of a log, with the names that go with it.
+func (c *Chat) entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit int) ([]entry, error) {
+	rows, err := c.store.Entries(ctx, id, from, to, newest, limit, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]entry, len(rows))
+	for i := range rows {
+		if out[i], err = c.entry(ctx, &rows[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (c *Chat) entry(ctx context.Context, st *Stored) (e entry, err error) {
+	e.Stored = st
+	if e.sender, err = c.nameOf(ctx, st.Sender); err != nil {
+		return e, err
+	}
+	e.revoker, err = c.nameOf(ctx, st.Revoker)
+	return e, err
+}
+
+// Pull answers rule 3's call: a part of the closed range, and which one.
+func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Body, error) {
+	cv, _, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Seq); err != nil {
+		return nil, err
+	}
+	if req.From == 0 || req.From > req.To {
+		return nil, im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
+	}
+	head, err := c.store.Head(ctx, s.UID, cv.ID)
+	if err != nil {
+		return nil, err
+	}
+	limit := int(req.Limit)
+	if limit == 0 || limit > maxEntries {
+		limit = maxEntries
+	}
+	out := im.PullReply{Epoch: req.Epoch, From: req.From, To: req.To}
+	var found []entry
+	if first := max(req.From, head.Mine.ClearedSeq+1); first <= req.To {
+		if found, err = c.entries(ctx, cv.ID, first, req.To, req.NewestFirst, limit); err != nil {
+			return nil, err
+		}
+		// The log is dense, so fewer entries than numbers means that the reply is full. It answers for what it holds.
+		if n := len(found); n > 0 && uint64(n) < req.To-first+1 {
+			if req.NewestFirst {
+				out.From = found[0].Seq
+			} else {
+				out.To = found[n-1].Seq
+			}
+		}
+	}
+	body := encoded(wire(&out))
+	for i := range found {
+		body = found[i].appendField(body, entriesOfPull)
+	}
+	return body, nil
+}
+
+// Changes answers a part of the closed range of a rev line.
+func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (im.Body, error) {
+	cv, _, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Rev); err != nil {
+		return nil, err
+	}
+	if req.From == 0 || req.From > req.To {
+		return nil, im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
+	}
+	rows, err := c.store.Changes(ctx, cv.ID, req.From, req.To, maxEntries)
+	if err != nil {
+		return nil, err
+	}
+	out := &im.ChangesReply{Epoch: req.Epoch, From: req.From, To: req.To}
+	for i := range rows {
+		ch, err := c.change(ctx, &rows[i])
+		if err != nil {
+			return nil, err
+		}
+		out.Changes = append(out.Changes, ch)
+	}
+	if n := len(rows); n == maxEntries {
+		out.To = rows[n-1].Rev
+	}
+	return out, nil
+}
+
+// change is a row of a rev line as it crosses the wire.
+func (c *Chat) change(ctx context.Context, row *Change) (*im.Change, error) {
+	ch := &im.Change{Rev: row.Rev, Kind: im.ChangeKind(row.Kind), Seq: row.Seq, Time: row.Time, Reason: row.Reason}
+	var err error
+	if ch.Operator, err = c.nameOf(ctx, row.Operator); err != nil {
+		return nil, err
+	}
+	if t := row.Target; t != nil {
+		if ch.Sender, err = c.nameOf(ctx, t.Sender); err != nil {
+			return nil, err
+		}
+		ch.SenderTinyId, ch.ClientTime, ch.Random = uint64(t.Sender), t.ClientTime, t.Random
+		ch.SentTime, ch.Countable, ch.Version = t.Time, t.Countable, t.Version
+	}
+	return ch, nil
+}
+
+// Lookup says which of the caller's own messages are stored: what a client asks after a crash.
+func (c *Chat) Lookup(ctx context.Context, s *Caller, req *im.LookupRequest) (im.Body, error) {
+	if len(req.Keys) > maxKeys {
+		return nil, im.Errorf(im.CodeInvalidParameters, "keys names %d messages, more than %d", len(req.Keys), maxKeys)
+	}
+	var body encoded
+	for _, k := range req.Keys {
+		var found []byte
+		cv, _, err := c.find(ctx, s, k.Conv)
+		if err == nil {
+			var st Stored
+			st, err = c.store.Lookup(ctx, SendKey{Conv: cv.ID, Sender: s.UID, ClientTime: k.ClientTime, Random: k.Random})
+			if err == nil {
+				e, nameErr := c.entry(ctx, &st)
+				if nameErr != nil {
+					return nil, nameErr
+				}
+				e.bare = st.Version == 0
+				found = e.appendField(appendUint(nil, 1, uint64(cv.ID)), entryOfReply)
+			}
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, im.Errorf(im.CodeResync, "")) {
+			return nil, err
+		}
+		body = protowire.AppendTag(body, foundOfLookup, protowire.BytesType)
+		body = protowire.AppendBytes(body, found)
+	}
+	return body, nil
+}
+
+// wire encodes a generated message.
+func wire(m im.Body) []byte {
+	b := make([]byte, m.SizeVT())
+	if _, err := m.MarshalToSizedBufferVT(b); err != nil {
+		panic(err) // the buffer has the size that the message asked for
+	}
+	return b
+}

@@ -1,0 +1,166 @@
+package chat
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Stored messages go out as the bytes they are stored in: what holds an im.Entry is put together here by hand, so that a
+// message is not decoded and encoded again for every reader. The numbers are those of api/calls.proto.
+
+const (
+	messageOfEntry  protowire.Number = 15
+	entryOfReply    protowire.Number = 2  // SendReply
+	entryOfPush     protowire.Number = 3  // EntryPush
+	entriesOfPull   protowire.Number = 4  // PullReply
+	lastOfHead      protowire.Number = 19 // Head
+	headsOfReply    protowire.Number = 1  // HeadsReply
+	foundOfLookup   protowire.Number = 1  // LookupReply
+	convTypeC2C                      = 1
+	convOfEntryPush protowire.Number = 1
+)
+
+// entry is a Stored with the names that its readers need.
+type entry struct {
+	*Stored
+	sender, revoker string
+	// bare leaves the message out: its reader has it.
+	bare bool
+}
+
+func (e *entry) size() int {
+	n := sizeUint(e.Seq) + sizeUint(uint64(e.Time)) + sizeBytes(len(e.sender)) + sizeUint(uint64(e.Sender)) +
+		sizeUint(e.ClientTime) + sizeUint(uint64(e.Random)) + sizeUint(e.Index) + sizeUint(e.OwnIndex) +
+		sizeUint(uint64(e.Status)) + sizeBytes(len(e.revoker)) + sizeBytes(len(e.RevokeReason)) + sizeUint(e.Version)
+	if e.Countable {
+		n += 2
+	}
+	if !e.bare {
+		n += 1 + protowire.SizeBytes(len(e.Body))
+	}
+	return n
+}
+
+func (e *entry) append(b []byte) []byte {
+	b = appendUint(b, 1, e.Seq)
+	b = appendUint(b, 2, uint64(e.Time))
+	b = appendString(b, 3, e.sender)
+	b = appendUint(b, 4, uint64(e.Sender))
+	b = appendUint(b, 5, e.ClientTime)
+	b = appendUint(b, 6, uint64(e.Random))
+	b = appendUint(b, 7, e.Index)
+	b = appendUint(b, 8, e.OwnIndex)
+	if e.Countable {
+		b = appendUint(b, 9, 1)
+	}
+	b = appendUint(b, 10, uint64(e.Status))
+	b = appendString(b, 11, e.revoker)
+	b = appendString(b, 12, e.RevokeReason)
+	b = appendUint(b, 13, e.Version)
+	if !e.bare {
+		b = protowire.AppendTag(b, messageOfEntry, protowire.BytesType)
+		b = protowire.AppendBytes(b, e.Body)
+	}
+	return b
+}
+
+// appendField appends the entry as a field of its parent.
+func (e *entry) appendField(b []byte, num protowire.Number) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(e.size()))
+	return e.append(b)
+}
+
+func (e *entry) sizeField(num protowire.Number) int {
+	return protowire.SizeTag(num) + protowire.SizeBytes(e.size())
+}
+
+// The fields below have numbers under 16: their tags take one byte.
+
+func sizeUint(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
+}
+
+func sizeBytes(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(n)
+}
+
+func appendUint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.VarintType)
+	return protowire.AppendVarint(b, v)
+}
+
+func appendString(b []byte, num protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendString(b, s)
+}
+
+// encoded is a body that is already in wire form.
+type encoded []byte
+
+func (e encoded) SizeVT() int { return len(e) }
+
+func (e encoded) MarshalToSizedBufferVT(b []byte) (int, error) {
+	return copy(b[len(b)-len(e):], e), nil
+}
+
+// A send is the body of the frames it causes, so that none of them costs memory of its own.
+type (
+	// sendReply is its im.SendReply: everything but the message, which the sender has.
+	sendReply send
+	// peerEntry is its im.EntryPush for the peer, ownEntry that for the sender's other sessions.
+	peerEntry send
+	ownEntry  send
+)
+
+func (m *sendReply) entry() entry {
+	// A modified one was not stored as it was sent.
+	return entry{Stored: &m.stored, sender: m.s.Name, revoker: m.revoker, bare: m.stored.Version == 0}
+}
+
+func (m *sendReply) SizeVT() int {
+	e := m.entry()
+	return sizeUint(uint64(m.conv.id)) + e.sizeField(entryOfReply)
+}
+
+func (m *sendReply) MarshalToSizedBufferVT(b []byte) (int, error) {
+	e := m.entry()
+	return len(e.appendField(appendUint(b[:0], 1, uint64(m.conv.id)), entryOfReply)), nil
+}
+
+func (m *peerEntry) SizeVT() int { return (*send)(m).sizePush(m.s.Name) }
+func (m *peerEntry) MarshalToSizedBufferVT(b []byte) (int, error) {
+	return (*send)(m).appendPush(b[:0], m.s.Name), nil
+}
+
+func (m *ownEntry) SizeVT() int { return (*send)(m).sizePush(m.peer.name) }
+func (m *ownEntry) MarshalToSizedBufferVT(b []byte) (int, error) {
+	return (*send)(m).appendPush(b[:0], m.peer.name), nil
+}
+
+func (m *send) sizePush(conv string) int {
+	e := entry{Stored: &m.stored, sender: m.s.Name}
+	return sizeBytes(2+sizeBytes(len(conv))) + sizeUint(uint64(m.conv.id)) + e.sizeField(entryOfPush)
+}
+
+// appendPush fills b, which has the room that sizePush asked for.
+func (m *send) appendPush(b []byte, conv string) int {
+	e := entry{Stored: &m.stored, sender: m.s.Name}
+	b = protowire.AppendTag(b, convOfEntryPush, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(2+sizeBytes(len(conv))))
+	b = appendUint(b, 1, convTypeC2C)
+	b = appendString(b, 2, conv)
+	b = appendUint(b, 2, uint64(m.conv.id))
+	return len(e.appendField(b, entryOfPush))
+}

@@ -1,0 +1,255 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// maxParked is how many conversations of a caller may be looked up at once; one more makes the caller's reader wait.
+const maxParked = 64
+
+// send is a message on its way from a call to the log.
+type send struct {
+	c    *Chat
+	s    *Caller
+	id   uint64
+	peer person
+	conv c2c
+	content
+	clientTime uint64
+	random     uint32
+
+	stored  Stored
+	revoker string
+}
+
+// Send queues a message for the log and returns; the caller's Reply is called when it is durable, or refused. Messages of one caller to one
+// conversation are stored in the order of the calls. A conversation that must be looked up holds up only its own messages.
+// req is an im.SendRequest in wire form and is not kept.
+//
+// A resent frame needs no lookup before the check: nothing that is checked now can have changed since it was first accepted.
+func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resent bool) {
+	m, to, err := c.readSend(s, req)
+	if err == nil && m.online && resent {
+		err = im.Errorf(im.CodeWaitAckTimeout, "whether the online-only message was delivered is not known, and it is not delivered twice")
+	}
+	if err != nil {
+		s.Reply(id, im.Method_SEND, nil, err)
+		return
+	}
+	m.id = id
+	s.mu.Lock()
+	queue, waiting := s.parked[string(to)] // a key that is only looked up is not copied
+	if waiting {
+		s.parked[string(to)] = append(queue, m)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	if c.resolve(m, to) {
+		c.append(m)
+		return
+	}
+	name := string(to)
+	s.mu.Lock()
+	if s.parked == nil {
+		s.parked = make(map[string][]*send)
+	}
+	s.parked[name] = []*send{m}
+	full := len(s.parked) > maxParked
+	s.mu.Unlock()
+	if full {
+		c.unpark(ctx, s, name)
+		return
+	}
+	c.lookups.Go(func() { c.unpark(ctx, s, name) })
+}
+
+// unpark looks a peer and the conversation with him up, and sends what waited for that and what has come since.
+func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
+	p, conv, err := c.lookUp(ctx, s, name)
+	for {
+		s.mu.Lock()
+		queue := s.parked[name]
+		if len(queue) == 0 {
+			delete(s.parked, name)
+			s.mu.Unlock()
+			return
+		}
+		s.parked[name] = nil // there, and empty: what comes meanwhile must still wait behind these
+		s.mu.Unlock()
+		for _, m := range queue {
+			if err != nil {
+				s.Reply(m.id, im.Method_SEND, nil, err)
+				continue
+			}
+			m.peer, m.conv = p, conv
+			c.append(m)
+		}
+	}
+}
+
+func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic in a lookup: %v\n%s", r, debug.Stack())
+		}
+	}()
+	p, err = c.person(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return p, conv, im.Errorf(im.CodeUnknownReceiver, "there is no user %q", name)
+	}
+	if err == nil {
+		conv, err = c.conv(ctx, s.UID, p.uid)
+	}
+	return p, conv, err
+}
+
+// readSend takes a SendRequest apart; to is a part of req.
+func (c *Chat) readSend(s *Caller, req []byte) (m *send, to []byte, err error) {
+	m = &send{c: c, s: s}
+	var typ im.ConvType
+	var msg []byte
+	for len(req) > 0 {
+		num, t, n := protowire.ConsumeTag(req)
+		if n < 0 {
+			return nil, nil, malformed("the request")
+		}
+		req = req[n:]
+		switch {
+		case num == 1 && t == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(req)
+			if n < 0 || !readKey(v, &typ, &to) {
+				return nil, nil, malformed("conv")
+			}
+			req = req[n:]
+		case (num == 2 || num == 3) && t == protowire.VarintType:
+			v, n := protowire.ConsumeVarint(req)
+			if n < 0 {
+				return nil, nil, malformed("the request")
+			}
+			if num == 2 {
+				m.clientTime = v
+			} else {
+				m.random = uint32(v)
+			}
+			req = req[n:]
+		case num == 4 && t == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(req)
+			if n < 0 {
+				return nil, nil, malformed("the request")
+			}
+			msg = v
+			req = req[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, t, req)
+			if n < 0 {
+				return nil, nil, malformed("the request")
+			}
+			req = req[n:]
+		}
+	}
+	if typ != im.ConvType_CONV_TYPE_C2C || len(to) == 0 {
+		return nil, nil, checkKey(typ, string(to))
+	}
+	if m.clientTime == 0 || m.clientTime > 1<<40 {
+		return nil, nil, im.Errorf(im.CodeInvalidParameters, "client_time is missing or not a time in seconds")
+	}
+	m.content, err = checkMessage(msg, s.Platform)
+	return m, to, err
+}
+
+func readKey(b []byte, typ *im.ConvType, id *[]byte) bool {
+	for len(b) > 0 {
+		num, t, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		m := protowire.ConsumeFieldValue(num, t, b[n:])
+		if m < 0 {
+			return false
+		}
+		switch {
+		case num == 1 && t == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(b[n:])
+			*typ = im.ConvType(v)
+		case num == 2 && t == protowire.BytesType:
+			*id, _ = protowire.ConsumeBytes(b[n:])
+		}
+		b = b[n+m:]
+	}
+	return true
+}
+
+// resolve finds the peer and the conversation in the caches.
+func (c *Chat) resolve(m *send, to []byte) bool {
+	c.people.mu.RLock()
+	p, ok := c.people.m[string(to)] // no copy is made of a key that is only looked up
+	c.people.mu.RUnlock()
+	if !ok {
+		return false
+	}
+	m.peer = p
+	m.conv, ok = c.convs.get(pairOf(m.s.UID, p.uid))
+	return ok
+}
+
+// append hands m to the store, or, if it is for who is online only, on to them.
+func (c *Chat) append(m *send) {
+	if m.online {
+		c.sendOnline(m)
+		return
+	}
+	c.store.Append(Entry{
+		Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random,
+		Body: m.body, Hash: m.hash, Countable: m.countable, Policy: m.conv.policy,
+	}, m.done)
+}
+
+// done answers and tells, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection hears of it.
+func (m *send) done(st Stored, dup bool, err error) {
+	c, s := m.c, m.s
+	if err != nil {
+		switch {
+		case errors.Is(err, ErrOtherBody):
+			err = im.Errorf(im.CodeInvalidParameters, "client_time and random were used for another message")
+		case errors.Is(err, ErrPolicy):
+			// Nothing raises the number of a C2C conversation yet. What comes next is checked against the new one.
+			c.convs.drop(pairOf(s.UID, m.peer.uid))
+		}
+		s.Reply(m.id, im.Method_SEND, nil, err)
+		return
+	}
+	m.stored = st
+	if st.Revoker != 0 {
+		m.revoker = s.Name // C2C messages are recalled by their senders only
+	}
+	s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+	if !dup {
+		m.tell()
+		c.delivering(st.Time)
+	}
+}
+
+func (m *send) tell() {
+	if m.peer.uid != m.s.UID {
+		m.c.publish(Event{To: m.peer.uid, Method: im.Method_ENTRY, Body: (*peerEntry)(m)})
+	}
+	m.c.publish(Event{To: m.s.UID, Skip: m.s, Method: im.Method_ENTRY, Body: (*ownEntry)(m)})
+}
+
+// sendOnline is rule 21: no number, no row, only whoever is there.
+func (c *Chat) sendOnline(m *send) {
+	m.stored = Stored{
+		Entry: Entry{Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
+		Time:  c.store.Now(),
+	}
+	m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+	m.tell()
+}

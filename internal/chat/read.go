@@ -1,0 +1,262 @@
+package chat
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// position is a read position on its way into the store.
+type position struct {
+	conv  ConvID
+	peer  person
+	epoch uint64
+	seq   uint64
+}
+
+// Read moves the caller's read positions, never back, and answers with the heads as they then are. Who is concerned hears of it after the
+// caller's reply. Many positions are done in steps, so that one call does not hold the store up; the call may be repeated.
+func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadRequest) error {
+	if len(req.Positions) > maxPositions {
+		return im.Errorf(im.CodeInvalidParameters, "positions names %d conversations, more than %d", len(req.Positions), maxPositions)
+	}
+	all := make([]position, len(req.Positions))
+	for i, p := range req.Positions {
+		cv, peer, err := c.find(ctx, s, p.Conv)
+		if err != nil {
+			return err
+		}
+		if err := checkEpoch(cv, p.Epoch, p.Seq, cv.Seq); err != nil {
+			return err
+		}
+		all[i] = position{cv.ID, peer, p.Epoch, p.Seq}
+	}
+	reply := &im.ReadReply{}
+	if len(all) == 0 {
+		s.Reply(id, im.Method_READ, reply, nil)
+		return nil
+	}
+	var early []Event // what the calling connection hears of the steps before the last: after its reply
+	for len(all) > 0 {
+		n := min(len(all), maxKeys)
+		step, last := all[:n], n == len(all)
+		err := c.read(ctx, s, step, func(heads []*im.Head, events []Event) {
+			reply.Heads = append(reply.Heads, heads...)
+			if last {
+				s.Reply(id, im.Method_READ, reply, nil)
+				for _, e := range early {
+					c.publish(e)
+				}
+			}
+			for _, e := range events {
+				if !last && e.To == s.UID {
+					e.Skip = s
+					early = append(early, Event{To: e.To, Only: s, Method: e.Method, Body: e.Body})
+				}
+				c.publish(e)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// read is one step of Read; committed is called on the delivery goroutine.
+func (c *Chat) read(ctx context.Context, s *Caller, step []position, committed func([]*im.Head, []Event)) error {
+	keys := make([]Key, 0, len(step)+1)
+	keys = append(keys, Key{UID: s.UID})
+	for _, p := range step {
+		keys = append(keys, Key{Conv: p.conv})
+	}
+	done := make(chan struct{})
+	err := c.store.Update(ctx, keys, func(tx Tx) error {
+		heads := make([]*im.Head, 0, len(step))
+		var events []Event
+		for _, p := range step {
+			moved, err := movePosition(tx, s.UID, p)
+			if err != nil {
+				return err
+			}
+			row, err := headIn(tx, p.conv, s.UID)
+			if err != nil {
+				return err
+			}
+			head := headOf(s.UID, p.peer.name, &row)
+			heads = append(heads, head)
+			if !moved {
+				continue
+			}
+			events = append(events, Event{To: s.UID, Method: im.Method_HEAD, Body: head})
+			if p.peer.uid == s.UID {
+				continue
+			}
+			if row, err = headIn(tx, p.conv, p.peer.uid); err != nil {
+				return err
+			}
+			events = append(events, Event{To: p.peer.uid, Method: im.Method_HEAD, Body: headOf(p.peer.uid, s.Name, &row)})
+		}
+		now := tx.Now()
+		tx.AfterCommit(func() {
+			defer close(done)
+			committed(heads, events)
+			c.delivering(now)
+		})
+		return nil
+	})
+	if err == nil {
+		<-done // the steps of a call share what committed collects
+	}
+	return err
+}
+
+// movePosition sets read = max(old, named).
+func movePosition(tx Tx, uid UID, p position) (moved bool, err error) {
+	cv, err := tx.Conv(p.conv)
+	if err != nil {
+		return false, err
+	}
+	if err := checkEpoch(cv, p.epoch, p.seq, cv.Seq); err != nil {
+		return false, err
+	}
+	m, err := tx.Member(p.conv, uid)
+	if err != nil {
+		return false, err
+	}
+	if p.seq <= m.ReadSeq {
+		return false, nil
+	}
+	m.ReadSeq, m.ReadAt = p.seq, tx.Now()
+	if m.ReadOthers, m.ReadTime, err = tx.OthersAt(p.conv, uid, p.seq); err != nil {
+		return false, err
+	}
+	_, err = tx.PutMember(m)
+	return err == nil, err
+}
+
+// headIn reads what a C2C head is made from inside a transaction.
+func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
+	if row.Conv, err = tx.Conv(id); err != nil {
+		return row, err
+	}
+	if row.Mine, err = tx.Member(id, uid); err != nil {
+		return row, err
+	}
+	if row.Own, err = tx.Own(id, uid); err != nil {
+		return row, err
+	}
+	if row.Withdrawn, err = tx.Withdrawn(id, uid, row.Mine.ReadSeq); err != nil {
+		return row, err
+	}
+	if row.Conv.A == row.Conv.B {
+		return row, nil
+	}
+	peer := row.Conv.A
+	if peer == uid {
+		peer = row.Conv.B
+	}
+	m, err := tx.Member(id, peer)
+	row.Peer = &m
+	return row, err
+}
+
+// Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first answer.
+func (c *Chat) Revoke(ctx context.Context, s *Caller, id uint64, req *im.RevokeRequest, resent bool) error {
+	cv, peer, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return err
+	}
+	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
+		return err
+	}
+	err = c.store.Update(ctx, []Key{{Conv: cv.ID}}, func(tx Tx) error {
+		e, err := tx.Entry(cv.ID, req.Seq)
+		if errors.Is(err, ErrNotFound) {
+			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", req.Seq)
+		}
+		if err != nil {
+			return err
+		}
+		now := tx.Now()
+		switch {
+		case e.Sender != s.UID:
+			return im.Errorf(im.CodeNotMember, "only its sender may recall a message")
+		case e.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
+			return im.Errorf(im.CodeAlreadyRevoked, "the message was recalled already")
+		case now-e.Time > c.cfg.RevokeWindow.Milliseconds():
+			return im.Errorf(im.CodeRevokeWindow, "the message is older than %s", c.cfg.RevokeWindow)
+		}
+		e.Status, e.Revoker, e.RevokeReason = int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), s.UID, req.Reason
+		if err := tx.SetEntry(e); err != nil {
+			return err
+		}
+		row, err := tx.AddChange(cv.ID, Change{
+			Kind: int32(im.ChangeKind_CHANGE_REVOKE), Seq: e.Seq, Time: now, Operator: s.UID, Reason: req.Reason,
+		})
+		if err != nil {
+			return err
+		}
+		row.Target = &e
+		ch := revocation(s, &row)
+		tx.AfterCommit(func() {
+			s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: ch}, nil)
+			c.publish(Event{To: s.UID, Method: im.Method_CHANGE, Body: changePush(peer.name, cv.ID, ch)})
+			if peer.uid != s.UID {
+				c.publish(Event{To: peer.uid, Method: im.Method_CHANGE, Body: changePush(s.Name, cv.ID, ch)})
+			}
+			c.delivering(now)
+		})
+		return nil
+	})
+	if resent && errors.Is(err, im.Errorf(im.CodeAlreadyRevoked, "")) {
+		return c.revokedBefore(ctx, s, id, cv, req.Seq, err)
+	}
+	return err
+}
+
+// revocation is change for a message that the caller sent and recalled: it needs no lookups.
+func revocation(s *Caller, row *Change) *im.Change {
+	t := row.Target
+	return &im.Change{
+		Rev: row.Rev, Kind: im.ChangeKind(row.Kind), Seq: row.Seq, Time: row.Time, Operator: s.Name, Reason: row.Reason,
+		Sender: s.Name, SenderTinyId: uint64(s.UID), ClientTime: t.ClientTime, Random: t.Random,
+		SentTime: t.Time, Countable: t.Countable, Version: t.Version,
+	}
+}
+
+func changePush(conv string, id ConvID, ch *im.Change) *im.ChangePush {
+	return &im.ChangePush{
+		Conv:  &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: conv},
+		Epoch: uint64(id), Change: ch,
+	}
+}
+
+// revokedBefore answers a repeated recall with the change that the first copy made. It was made moments ago, so it is looked for from the end.
+func (c *Chat) revokedBefore(ctx context.Context, s *Caller, id uint64, cv Conv, seq uint64, refusal error) error {
+	cv, err := c.store.Conv(ctx, cv.ID)
+	if err != nil {
+		return err
+	}
+	for to := cv.Rev; to > 0; {
+		from := uint64(1)
+		if to > maxEntries {
+			from = to - maxEntries + 1
+		}
+		rows, err := c.store.Changes(ctx, cv.ID, from, to, maxEntries)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			r := &rows[i]
+			if r.Seq == seq && r.Kind == int32(im.ChangeKind_CHANGE_REVOKE) && r.Operator == s.UID {
+				s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: revocation(s, r)}, nil)
+				return nil
+			}
+		}
+		to = from - 1
+	}
+	return refusal
+}

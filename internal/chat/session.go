@@ -1,0 +1,173 @@
+package chat
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Login is the outcome of a login that was not refused.
+type Login struct {
+	Caller *Caller
+	Reply  *im.LoginReply
+	// Kicked are the other devices whose sessions this login ended.
+	Kicked []Session
+	// Over says that the session to be resumed has been ended by another login: Reply is nil, and the Caller may only acknowledge.
+	Over bool
+}
+
+const maxDevice = 64
+
+// Authenticate checks a login's words and its ticket, which needs no store.
+func (c *Chat) Authenticate(req *im.LoginRequest) (expires time.Time, err error) {
+	if !validUser(req.UserId) {
+		return expires, im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+	}
+	if n := len(req.DeviceId); n == 0 || n > maxDevice {
+		return expires, im.Errorf(im.CodeInvalidParameters, "device_id must have 1 to %d bytes", maxDevice)
+	}
+	return c.cfg.Verify(req.UserId, req.UserSig)
+}
+
+func validUser(name string) bool {
+	if name == "" || len(name) > 32 {
+		return false
+	}
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Account answers the account of a name, which the first login makes.
+func (c *Chat) Account(ctx context.Context, name string) (User, error) {
+	u, err := c.store.CreateUser(ctx, name)
+	if err == nil {
+		c.know(u)
+	}
+	return u, err
+}
+
+// Login makes or resumes the session of a device whose ticket Authenticate has checked. The carrier holds a lock of the account around
+// this and around making the connection known, so that of two logins each sees the other's outcome.
+func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires time.Time) (Login, error) {
+	class := c.cfg.Classes[req.Platform]
+	var out Login
+	var user User
+	var refused error
+	err := c.store.Update(ctx, []Key{{UID: uid}}, func(tx Tx) (err error) {
+		out, refused = Login{}, nil // fn may run again
+		if user, err = tx.User(uid); err != nil {
+			return err
+		}
+		rows, err := tx.Sessions(uid)
+		if err != nil {
+			return err
+		}
+		mine, others := Session{UID: uid, Device: req.DeviceId}, rows[:0:0]
+		for _, r := range rows {
+			if r.Device == req.DeviceId {
+				mine = r
+			} else if r.LoggedIn && r.Class == class && class != ClassAny {
+				others = append(others, r)
+			}
+		}
+		out.Caller = &Caller{
+			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: req.Platform, Expires: expires,
+			Generation: mine.Generation, Feed: user.Feed,
+		}
+		switch {
+		case req.Resume && mine.Generation >= req.Generation:
+			if mine.Generation > req.Generation || !mine.LoggedIn || mine.Owed {
+				// What it may acknowledge is the session it names, not a newer one of the device.
+				out.Over, out.Caller.Generation = true, req.Generation
+				return nil
+			}
+			if mine.Class == class && mine.Platform == int32(req.Platform) {
+				return nil // the session goes on
+			}
+			return putLogin(tx, mine, class, req)
+		case req.Resume && len(others) > 0:
+			// This store has lost the session (it was replaced or restored), and another device has logged in to it since.
+			out.Over = true
+			return nil
+		case req.Resume:
+			// Lost as well, but nobody came: a new login that need not kick. Its generation is above all that the device has seen.
+			user.Generation = max(user.Generation, req.Generation)
+		case mine.Owed && (req.KickedGeneration == 0 || req.KickedGeneration != mine.Generation):
+			refused = im.Errorf(im.CodeKickedWhileAway, "another device logged in while this one was away")
+			mine.Owed = false
+			return tx.PutSession(mine)
+		}
+		user.Generation++
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		for _, o := range others {
+			o.LoggedIn, o.Owed = false, true
+			if err := tx.PutSession(o); err != nil {
+				return err
+			}
+		}
+		out.Kicked = others
+		mine.Generation = user.Generation
+		out.Caller.Generation = mine.Generation
+		return putLogin(tx, mine, class, req)
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil || out.Over {
+		return out, err
+	}
+	out.Reply = &im.LoginReply{
+		TinyId: uint64(uid), Generation: out.Caller.Generation, StoreId: c.store.ID(), ServerTime: c.store.Now(), Feed: user.Feed,
+		TicketExpires: unixMilli(expires), HeartbeatSeconds: c.cfg.Heartbeat,
+	}
+	return out, nil
+}
+
+// unixMilli is t in milliseconds since 1970, as late as that can be said.
+func unixMilli(t time.Time) int64 {
+	if t.Unix() > math.MaxInt64/1000-1 {
+		return math.MaxInt64
+	}
+	return t.UnixMilli()
+}
+
+func putLogin(tx Tx, mine Session, class int32, req *im.LoginRequest) error {
+	mine.Class, mine.Platform = class, int32(req.Platform)
+	mine.LoggedIn, mine.Owed, mine.At = true, false, tx.Now()
+	return tx.PutSession(mine)
+}
+
+// Logout ends the caller's session; nothing is owed.
+func (c *Chat) Logout(ctx context.Context, s *Caller) error {
+	return c.settle(ctx, s)
+}
+
+// KickedAck pays the debt of the caller's session: its application has been told.
+func (c *Chat) KickedAck(ctx context.Context, s *Caller) error {
+	return c.settle(ctx, s)
+}
+
+// settle writes that the session of the caller's generation is over and owes nothing. A newer session of the device is not touched.
+func (c *Chat) settle(ctx context.Context, s *Caller) error {
+	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
+		rows, err := tx.Sessions(s.UID)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.Device == s.Device && r.Generation == s.Generation {
+				r.LoggedIn, r.Owed = false, false
+				return tx.PutSession(r)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,269 @@
+// Package gateway carries the calls of clients to the rules and events back to them, over WebSocket.
+//
+// A session is one connection. Its frames are handled in order by the goroutine that reads them; it does not wait for a commit. What goes
+// out waits in the session's buffer, and a goroutine that lives only while there is something to write sends all that has
+// gathered in one WebSocket message. So an idle session costs one goroutine that reads, and nobody waits for a slow client.
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// Config holds the limits of sessions. Zero values are the defaults.
+type Config struct {
+	// QueueBytes and QueueFrames bound what may wait for a session; pushes over them are dropped: 4 MiB, 4096.
+	QueueBytes, QueueFrames int
+	// OpenCalls is how many calls of a session may wait for their answers before its frames are left unread: 1024.
+	OpenCalls int
+	// LoginWithin is how long a connection may stay without a login: 10 s.
+	LoginWithin time.Duration
+	// Silence is how long a client may say nothing: 90 s.
+	Silence time.Duration
+	// Stall is how long a socket may take nothing of what is written to it: 30 s.
+	Stall time.Duration
+	// AckWithin is how long a kicked session is kept for its acknowledgement, and a closed one for the client to close: 5 s.
+	AckWithin time.Duration
+	// Sweep is how often the time limits are looked at: 1 s.
+	Sweep time.Duration
+	// Now is the clock of the time limits.
+	Now func() time.Time
+	Log *slog.Logger
+	// Metrics is where the gateway's counters are registered; nil: nowhere.
+	Metrics prometheus.Registerer
+}
+
+func (c *Config) setDefaults() {
+	if c.QueueBytes == 0 {
+		c.QueueBytes = 4 << 20
+	}
+	if c.QueueFrames == 0 {
+		c.QueueFrames = 4096
+	}
+	if c.OpenCalls == 0 {
+		c.OpenCalls = 1024
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.LoginWithin, 10 * time.Second}, {&c.Silence, 90 * time.Second}, {&c.Stall, 30 * time.Second},
+		{&c.AckWithin, 5 * time.Second}, {&c.Sweep, time.Second},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+// Close codes of the WebSocket that are Tidings' own.
+const (
+	closeReplaced  = 4000 // the device has a newer connection
+	closeKicked    = 4001
+	closeExpired   = 4002
+	closeLoggedOut = 4003
+	closeNoLogin   = 4004
+	closeSilent    = 4005
+	closeGoingAway = 1001
+	closeProtocol  = 1002
+	closeNotBinary = 1003
+)
+
+const shards = 64
+
+// Gateway is an http.Handler for the WebSocket path, and holds all sessions.
+type Gateway struct {
+	cfg      Config
+	chat     *chat.Chat
+	log      *slog.Logger
+	upgrader *gws.Upgrader
+	metrics  metrics
+
+	// ctx is that of all calls to the rules; it ends when Close has given up waiting.
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	stopSweep, swept chan struct{}
+	// now is the clock at the last sweep, in nanoseconds: what sessions measure silence by.
+	now atomic.Int64
+
+	mu      sync.Mutex
+	closing bool
+	all     map[*session]struct{}
+
+	// The logged-in sessions by account. A slice is replaced, never changed, so it may be read after the lock is released.
+	online [shards]struct {
+		sync.RWMutex
+		m map[chat.UID][]*session
+	}
+	// logins serialises logins of an account.
+	logins [shards]sync.Mutex
+}
+
+// New makes a gateway and subscribes it to the rules' events.
+func New(c *chat.Chat, cfg Config) *Gateway {
+	cfg.setDefaults()
+	g := &Gateway{cfg: cfg, chat: c, log: cfg.Log, all: make(map[*session]struct{}), stopSweep: make(chan struct{}), swept: make(chan struct{})}
+	g.metrics.init(cfg.Metrics)
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.now.Store(cfg.Now().UnixNano())
+	for i := range g.online {
+		g.online[i].m = make(map[chat.UID][]*session)
+	}
+	g.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
+		ReadMaxPayloadSize: im.MaxMessage,
+		SubProtocols:       []string{im.Subprotocol},
+		NewSession:         func() gws.SessionStorage { return newSession(g) },
+	})
+	c.Subscribe(g.publish)
+	go g.sweepLoop()
+	return g
+}
+
+// ServeHTTP makes a WebSocket of a request and returns; the connection lives on.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !offers(r.Header.Values("Sec-Websocket-Protocol"), im.Subprotocol) {
+		http.Error(w, "this server speaks the WebSocket subprotocol "+im.Subprotocol+", and the client offered none that it knows",
+			http.StatusBadRequest)
+		return
+	}
+	// gws looks at the first header line only.
+	r.Header.Set("Sec-Websocket-Protocol", im.Subprotocol)
+	g.mu.Lock()
+	closing := g.closing
+	if !closing {
+		g.wg.Add(1) // counted before Close can begin to wait
+	}
+	g.mu.Unlock()
+	if closing {
+		http.Error(w, "the server is going away", http.StatusServiceUnavailable)
+		return
+	}
+	conn, err := g.upgrader.Upgrade(w, r)
+	if err != nil {
+		g.wg.Done()
+		g.log.Debug("no websocket", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	s := conn.Session().(*session)
+	s.ws = conn
+	g.mu.Lock()
+	g.all[s] = struct{}{}
+	closing = g.closing
+	g.mu.Unlock()
+	if closing {
+		s.finish(closeGoingAway, "the server is going away")
+	}
+	// Not inside this handler: what http.Server holds for a request would stay as long as the connection.
+	go func() {
+		defer g.wg.Done()
+		conn.ReadLoop()
+	}()
+}
+
+func offers(lines []string, want string) bool {
+	for _, line := range lines {
+		for p := range strings.SplitSeq(line, ",") {
+			if strings.TrimSpace(p) == want {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Sessions is how many connections are open.
+func (g *Gateway) Sessions() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.all)
+}
+
+func (g *Gateway) snapshot() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]*session, 0, len(g.all))
+	for s := range g.all {
+		out = append(out, s)
+	}
+	return out
+}
+
+// Close ends all sessions: it takes no more calls, answers those it has taken, tells the clients that it goes away, and waits until everything
+// has stopped. When ctx ends it stops waiting for clients and cuts their connections.
+func (g *Gateway) Close(ctx context.Context) {
+	g.mu.Lock()
+	g.closing = true
+	g.mu.Unlock()
+	// The answers come from the store, not from clients: waiting for them is bounded by it.
+	all := g.snapshot()
+	for _, s := range all {
+		s.fence()
+	}
+	for _, s := range all {
+		s.awaitSends(ctx)
+		s.finish(closeGoingAway, "the server is going away")
+	}
+	gone := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		for _, s := range g.snapshot() {
+			s.cut()
+		}
+		g.cancel()
+	})
+	defer stop()
+	go func() {
+		g.wg.Wait()
+		close(gone)
+	}()
+	<-gone
+	close(g.stopSweep)
+	<-g.swept
+	g.cancel()
+	g.chat.Wait()
+}
+
+func (g *Gateway) sessionsOf(uid chat.UID) []*session {
+	sh := &g.online[uint64(uid)%shards]
+	sh.RLock()
+	defer sh.RUnlock()
+	return sh.m[uid]
+}
+
+func (g *Gateway) register(s *session) {
+	sh := &g.online[uint64(s.caller.UID)%shards]
+	sh.Lock()
+	defer sh.Unlock()
+	old := sh.m[s.caller.UID]
+	sh.m[s.caller.UID] = append(old[:len(old):len(old)], s)
+}
+
+func (g *Gateway) unregister(s *session) {
+	sh := &g.online[uint64(s.caller.UID)%shards]
+	sh.Lock()
+	defer sh.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(sh.m[s.caller.UID]), func(o *session) bool { return o == s })
+	if len(rest) == 0 {
+		delete(sh.m, s.caller.UID)
+	} else {
+		sh.m[s.caller.UID] = rest
+	}
+}

@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// What waits to be written to a session is a run of frames in one buffer, behind room for the header of a WebSocket message, so that
+// it can be written as it stands.
+
+const (
+	// headRoom is the longest header of a message that a server writes.
+	headRoom = 10
+	// maxWrite is the size beyond which no further frame is put into a message: a socket that takes less than this in Config.Stall is
+	// too slow to be kept.
+	maxWrite = 128 << 10
+	// spareBuffer is the size of a buffer that is worth keeping for another session.
+	spareBuffer = 64 << 10
+)
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 4<<10)
+	return &b
+}}
+
+// add appends a frame; body may be nil. The caller holds s.mu.
+func (s *session) add(f *im.Frame, body im.Body) {
+	s.room1()
+	if body == nil {
+		s.out = im.AppendFrame(s.out, f)
+	} else {
+		s.out = im.AppendMessage(s.out, f, body)
+	}
+	s.wake()
+}
+
+// addRaw appends a frame that is encoded already.
+func (s *session) addRaw(frame []byte) {
+	s.room1()
+	s.out = append(s.out, frame...)
+	s.wake()
+}
+
+func (s *session) room1() {
+	if s.out == nil {
+		s.out = (*buffers.Get().(*[]byte))[:headRoom]
+	}
+	s.frames++
+}
+
+// wake starts the goroutine that writes, if there is none. It counts as a part of the one that reads, which is there: a session whose
+// reader has ended takes no frames.
+func (s *session) wake() {
+	if !s.writing {
+		s.writing = true
+		s.g.wg.Go(s.write)
+	}
+}
+
+// waiting is how many bytes wait to be written.
+func (s *session) waiting() int { return len(s.out) }
+
+// admit counts a push, and says whether there is room for it. What comes after a dropped push is dropped too, until all has been written:
+// the client will ask for everything in any case. The caller holds s.mu.
+func (s *session) admit(size int) bool {
+	if s.state != live {
+		return false
+	}
+	s.queued++
+	if s.behind || s.frames >= s.g.cfg.QueueFrames || s.waiting()+size > s.g.cfg.QueueBytes {
+		if !s.behind {
+			s.behind = true
+			s.g.log.Debug("session is behind", "user", s.caller.Name, "bytes", s.waiting(), "frames", s.frames)
+		}
+		s.g.metrics.dropped.Inc()
+		return false
+	}
+	return true
+}
+
+// push queues an event that only this session hears of.
+func (s *session) push(m im.Method, body im.Body) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admit(body.SizeVT() + 16) {
+		f := im.Frame{Method: m}
+		s.add(&f, body)
+	}
+}
+
+// pushRaw queues an event as an encoded frame.
+func (s *session) pushRaw(frame []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admit(len(frame)) {
+		s.addRaw(frame)
+	}
+}
+
+// write writes until nothing waits, then does what is to be done at that point: the BEHIND push, or the end of the connection.
+func (s *session) write() {
+	for {
+		s.mu.Lock()
+		if len(s.out) == 0 && s.behind && s.state == live {
+			s.behind = false
+			s.queued++
+			f := im.Frame{Method: im.Method_BEHIND}
+			s.add(&f, nil)
+		}
+		out := s.out
+		if len(out) == 0 {
+			s.writing = false
+			last := s.last
+			s.mu.Unlock()
+			if last != nil {
+				s.hangUp(last)
+			}
+			return
+		}
+		s.out, s.frames = nil, 0
+		s.room.Broadcast()
+		s.mu.Unlock()
+
+		err := s.writeOut(out)
+		if cap(out) <= spareBuffer {
+			buffers.Put(&out)
+		}
+		if err != nil {
+			// The reader notices too, and ends the session.
+			s.mu.Lock()
+			s.writing = false
+			s.mu.Unlock()
+			s.cut()
+			return
+		}
+	}
+}
+
+// writeOut writes frames that stand behind headRoom.
+func (s *session) writeOut(out []byte) error {
+	for first := headRoom; first < len(out); {
+		end := first
+		for end < len(out) {
+			size, n := binary.Uvarint(out[end:])
+			if end > first && end-first+n+int(size) > maxWrite {
+				break
+			}
+			end += n + int(size)
+		}
+		// What stands before the frames has been written, and makes room for the header.
+		start := putHeader(out[:first], end-first)
+		s.since.Store(s.g.now.Load())
+		_, err := s.ws.NetConn().Write(out[start:end])
+		s.since.Store(0)
+		if err != nil {
+			return err
+		}
+		first = end
+	}
+	return nil
+}
+
+// putHeader writes the header of a binary message of n bytes at the end of room, and answers where it begins.
+func putHeader(room []byte, n int) int {
+	const finBinary = 0x82
+	at := len(room)
+	switch {
+	case n < 126:
+		at -= 2
+		room[at+1] = byte(n)
+	case n < 1<<16:
+		at -= 4
+		room[at+1] = 126
+		binary.BigEndian.PutUint16(room[at+2:], uint16(n))
+	default:
+		at -= 10
+		room[at+1] = 127
+		binary.BigEndian.PutUint64(room[at+2:], uint64(n))
+	}
+	room[at] = finBinary
+	return at
+}
+
+// ending is how a connection is to be closed.
+type ending struct {
+	code   uint16
+	reason string
+}
+
+// finish ends the session: what waits is still written, then the connection is closed. Nothing is read any more. It does not block.
+func (s *session) finish(code uint16, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil || s.state == gone {
+		return
+	}
+	s.state = ended
+	s.last = &ending{code, reason}
+	s.due = s.g.now.Load() + int64(s.g.cfg.AckWithin) + int64(s.g.cfg.Sweep)
+	s.room.Broadcast()
+	s.wake()
+}
+
+// hangUp writes the close frame and says that nothing follows it. The connection is not closed yet: with frames of the client unread, the system would
+// reset it, and the client might lose what was just written to it. The client closes it, or the sweep does.
+func (s *session) hangUp(e *ending) {
+	frame := make([]byte, 4, 4+len(e.reason))
+	frame[0], frame[1] = 0x88, byte(2+len(e.reason))
+	binary.BigEndian.PutUint16(frame[2:], e.code)
+	frame = append(frame, e.reason...)
+	s.since.Store(s.g.now.Load())
+	_, err := s.ws.NetConn().Write(frame)
+	s.since.Store(0)
+	if half, ok := s.ws.NetConn().(interface{ CloseWrite() error }); ok && err == nil {
+		err = half.CloseWrite()
+	}
+	if err != nil {
+		s.cut()
+	}
+}
+
+// cut closes the connection at once.
+func (s *session) cut() { s.ws.NetConn().Close() }

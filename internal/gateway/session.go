@@ -1,0 +1,304 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lxzan/gws"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// state of a session. It only moves on; a fenced one may still become kicked.
+type state int8
+
+const (
+	fresh  state = iota // before the login
+	live                // logged in
+	fenced              // its frames are thrown away, but what it had called is answered
+	kicked              // its login is over: only the acknowledgement is taken
+	ended               // nothing is taken, and the connection closes when all is written
+	gone                // the connection is closed
+)
+
+// session is a connection.
+type session struct {
+	g  *Gateway
+	ws *gws.Conn
+	// caller is set by the login, on the reader's goroutine and under mu.
+	caller *chat.Caller
+
+	// heard is when the client last said something; since is when a write began that is not done. Both by Gateway.now; since is 0
+	// while nothing is written.
+	heard, since atomic.Int64
+
+	mu    sync.Mutex
+	state state
+	// due is when the sweep does what the state asks for: no login, no acknowledgement, the ticket's end.
+	due int64
+	// room is signalled when a call is answered, something was written, or the state has moved.
+	room sync.Cond
+	// open calls are those that are not answered yet; sends are those of them that are on their way to the store.
+	open, sends int
+
+	// out holds frames that wait to be written, behind headRoom; nil if there are none.
+	out     []byte
+	frames  int
+	writing bool
+	// queued counts pushes, dropped ones included. behind says that some were dropped and the client does not know it.
+	queued uint64
+	behind bool
+	last   *ending
+
+	// work waits for the goroutine that makes the calls that read, or wait for a commit.
+	work    []call
+	working bool
+}
+
+// call is a frame that waits.
+type call struct {
+	id     uint64
+	method im.Method
+	body   []byte
+	resent bool
+}
+
+func newSession(g *Gateway) *session {
+	s := &session{g: g}
+	s.room.L = &s.mu
+	now := g.cfg.Now().UnixNano()
+	s.heard.Store(now)
+	s.due = now + int64(g.cfg.LoginWithin)
+	return s
+}
+
+// The methods of gws.SessionStorage: gws keeps the session with its connection, and nothing else.
+func (s *session) Len() int                     { return 0 }
+func (s *session) Load(string) (any, bool)      { return nil, false }
+func (s *session) Delete(string)                {}
+func (s *session) Store(string, any)            {}
+func (s *session) Range(func(string, any) bool) {}
+func sessionOf(c *gws.Conn) *session            { return c.Session().(*session) }
+
+// handler is what gws calls, always from the goroutine that reads the connection.
+type handler struct{}
+
+func (handler) OnOpen(*gws.Conn) {}
+
+func (handler) OnPing(c *gws.Conn, payload []byte) {
+	s := sessionOf(c)
+	s.heard.Store(s.g.now.Load())
+	c.WritePong(payload)
+}
+
+func (handler) OnPong(c *gws.Conn, _ []byte) {
+	s := sessionOf(c)
+	s.heard.Store(s.g.now.Load())
+}
+
+func (handler) OnClose(c *gws.Conn, err error) {
+	s := sessionOf(c)
+	s.mu.Lock()
+	s.state = gone
+	s.out, s.frames, s.work = nil, 0, nil
+	s.room.Broadcast()
+	s.mu.Unlock()
+	if s.caller != nil {
+		s.g.unregister(s)
+	}
+	s.g.mu.Lock()
+	delete(s.g.all, s)
+	s.g.mu.Unlock()
+	s.g.log.Debug("connection closed", "user", s.user(), "err", err)
+}
+
+func (handler) OnMessage(c *gws.Conn, msg *gws.Message) {
+	s := sessionOf(c)
+	defer msg.Close()
+	s.heard.Store(s.g.now.Load())
+	if msg.Opcode != gws.OpcodeBinary {
+		s.finish(closeNotBinary, "a message is binary")
+		return
+	}
+	err := im.ReadFrames(msg.Bytes(), s.handle)
+	if errors.Is(err, im.ErrFrame) {
+		s.finish(closeProtocol, "a message cannot be taken apart into frames")
+	}
+}
+
+func (s *session) user() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.caller == nil {
+		return ""
+	}
+	return s.caller.Name
+}
+
+var errStop = errors.New("nothing more is taken")
+
+// handle takes a frame of the client; its body is not kept.
+func (s *session) handle(f *im.Frame) error {
+	info, known := f.Method.Info()
+	st, ok := s.begin(f.Method)
+	if !ok {
+		return errStop
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.reply(f.Id, f.Method, nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	switch {
+	case !known || info.NewRequest == nil:
+		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeBadRequest, "this server does not know method %d", f.Method))
+	case f.Method == im.Method_KICKED_ACK && (st == live || st == kicked):
+		s.acknowledge(f.Id)
+	case st == kicked, st == fresh && !info.BeforeLogin:
+		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeNotLoggedIn, "the connection is not logged in"))
+	case f.Method == im.Method_SEND:
+		s.g.chat.Send(s.g.ctx, s.caller, f.Id, f.Body, f.Resent)
+	case f.Method == im.Method_HEARTBEAT:
+		s.heartbeat(f.Id)
+	case f.Method == im.Method_LOGIN:
+		s.login(f, st)
+	case f.Method == im.Method_LOGOUT:
+		s.logout(f.Id)
+	default:
+		s.later(f)
+	}
+	return nil
+}
+
+// begin opens a call, when there is room for its answer. It says in which state the session is, or that nothing is taken any more.
+func (s *session) begin(m im.Method) (state, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.state <= live && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes) {
+		s.room.Wait()
+	}
+	if s.state == fenced || s.state > kicked {
+		return s.state, false
+	}
+	s.open++
+	if m == im.Method_SEND {
+		s.sends++
+	}
+	return s.state, true
+}
+
+// reply answers a call, from any goroutine. An answer is never dropped while the connection is there.
+func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
+	f := im.Frame{Id: id, Method: m}
+	if err != nil {
+		f.Code, f.Desc = s.g.explain(m, err)
+		body = nil
+	}
+	s.mu.Lock()
+	s.open--
+	if m == im.Method_SEND {
+		s.sends--
+	}
+	if s.state < ended {
+		s.add(&f, body)
+	}
+	s.room.Broadcast()
+	s.mu.Unlock()
+}
+
+// explain makes code and text of an error. What the caller cannot have caused is logged, and not told in detail.
+func (g *Gateway) explain(m im.Method, err error) (int32, string) {
+	var e *im.Error
+	if errors.As(err, &e) {
+		return e.Code, e.Desc
+	}
+	g.metrics.failures.Inc()
+	g.log.Error("call failed", "method", m, "err", err)
+	return im.CodeServerInternal, "the server failed"
+}
+
+// later makes a call on the session's second goroutine, in order with the others there, so that the reader goes on.
+func (s *session) later(f *im.Frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.work = append(s.work, call{f.Id, f.Method, slices.Clone(f.Body), f.Resent})
+	if !s.working && s.state != gone {
+		s.working = true
+		s.g.wg.Go(s.makeCalls)
+	}
+}
+
+func (s *session) makeCalls() {
+	for {
+		s.mu.Lock()
+		for s.state == live && s.waiting() > s.g.cfg.QueueBytes {
+			s.room.Wait()
+		}
+		if len(s.work) == 0 || s.state >= ended {
+			s.work, s.working = nil, false
+			s.mu.Unlock()
+			return
+		}
+		c := s.work[0]
+		s.work = s.work[1:]
+		s.mu.Unlock()
+		s.makeCall(c)
+	}
+}
+
+func (s *session) makeCall(c call) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.reply(c.id, c.method, nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	info, _ := c.method.Info()
+	req := info.NewRequest()
+	if err := req.UnmarshalVT(c.body); err != nil {
+		s.reply(c.id, c.method, nil, im.Errorf(im.CodeBadRequest, "the request is malformed"))
+		return
+	}
+	ctx, rules := s.g.ctx, s.g.chat
+	var body im.Body
+	var err error
+	switch req := req.(type) {
+	case *im.PullRequest:
+		body, err = rules.Pull(ctx, s.caller, req)
+	case *im.ChangesRequest:
+		body, err = rules.Changes(ctx, s.caller, req)
+	case *im.HeadsRequest:
+		body, err = rules.Heads(ctx, s.caller, req)
+	case *im.LookupRequest:
+		body, err = rules.Lookup(ctx, s.caller, req)
+	case *im.ReadRequest: // these two reply themselves, in order with the events they cause
+		if err = rules.Read(ctx, s.caller, c.id, req); err == nil {
+			return
+		}
+	case *im.RevokeRequest:
+		if err = rules.Revoke(ctx, s.caller, c.id, req, c.resent); err == nil {
+			return
+		}
+	default:
+		err = im.Errorf(im.CodeBadRequest, "%s cannot be called", c.method)
+	}
+	s.reply(c.id, c.method, body, err)
+}
+
+// heartbeat answers in the event queue. The time is read first: every event of an earlier commit has been queued by then.
+func (s *session) heartbeat(id uint64) {
+	r := im.HeartbeatReply{Time: s.g.chat.Delivered(), Feed: s.caller.Feed}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.state >= ended {
+		return
+	}
+	r.Queued = s.queued
+	f := im.Frame{Id: id, Method: im.Method_HEARTBEAT}
+	s.add(&f, &r)
+}

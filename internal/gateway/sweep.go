@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// sweepLoop looks at all time limits, so that no session needs a timer of its own.
+func (g *Gateway) sweepLoop() {
+	defer close(g.swept)
+	tick := time.NewTicker(g.cfg.Sweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.stopSweep:
+			return
+		case <-tick.C:
+			g.sweep()
+		}
+	}
+}
+
+func (g *Gateway) sweep() {
+	now := g.cfg.Now().UnixNano()
+	g.now.Store(now)
+	for _, s := range g.snapshot() {
+		s.check(now)
+	}
+}
+
+// check does what a session's time limits ask for. It does not block.
+func (s *session) check(now int64) {
+	if since := s.since.Load(); since != 0 && now-since > int64(s.g.cfg.Stall) {
+		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.ws.RemoteAddr())
+		s.cut()
+		return
+	}
+	s.mu.Lock()
+	st, late := s.state, now >= s.due
+	// A reader that waits for room is not listening; then the limit of writing decides.
+	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && s.waiting() <= s.g.cfg.QueueBytes && s.open < s.g.cfg.OpenCalls
+	s.mu.Unlock()
+	switch {
+	case st == live && late:
+		s.expire()
+	case st == fresh && late:
+		s.finish(closeNoLogin, "no login in time")
+	case st == kicked && late:
+		s.finish(closeKicked, "the session is over")
+	case st == ended && late:
+		s.cut()
+	case st == live && silent:
+		s.leave(closeSilent, "nothing was heard for too long")
+	}
+}
+
+// expire ends a session whose ticket has run out.
+func (s *session) expire() {
+	s.g.unregister(s)
+	s.mu.Lock()
+	if s.state != live {
+		s.mu.Unlock()
+		return
+	}
+	s.state = ended
+	s.queued++
+	f := im.Frame{Method: im.Method_EXPIRED}
+	s.add(&f, nil)
+	s.mu.Unlock()
+	s.finish(closeExpired, "the ticket has run out")
+}

@@ -1,0 +1,215 @@
+// Package server puts the parts of a Tidings server together: store, rules and gateway behind one port.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/gateway"
+	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/usersig"
+)
+
+// Config is what an operator sets. Empty fields are the defaults.
+type Config struct {
+	// Listen is the address of the one port: 127.0.0.1:7070.
+	Listen string
+	// Data is the folder that holds everything: ./tidings-data. One process at a time may use it.
+	Data string
+	// AppID is the SDKAppID that tickets name: 1400000000.
+	AppID uint64
+	// SecretKey signs tickets. Empty: the one in the data folder, which the first start makes.
+	SecretKey string
+
+	// Parts that are not built yet: setting one is an error.
+	WebhookURL, Postgres, NATS, Blob string
+
+	// Chat and Gateway hold rules and limits; what the server itself knows it fills in.
+	Chat    chat.Config
+	Gateway gateway.Config
+	// Drain is how long Stop waits for clients to close their connections: 5 s.
+	Drain time.Duration
+	Log   *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultListen        = "127.0.0.1:7070"
+	DefaultData          = "./tidings-data"
+	DefaultAppID  uint64 = 1400000000
+)
+
+func (c *Config) setDefaults() {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Data == "" {
+		c.Data = DefaultData
+	}
+	if c.AppID == 0 {
+		c.AppID = DefaultAppID
+	}
+	if c.Drain == 0 {
+		c.Drain = 5 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+// unbuilt names a setting whose part does not exist yet.
+func (c *Config) unbuilt() error {
+	for _, s := range []struct{ name, value string }{
+		{"webhook-url", c.WebhookURL}, {"postgres", c.Postgres}, {"nats", c.NATS}, {"blob", c.Blob},
+	} {
+		if s.value != "" {
+			return fmt.Errorf("%s: not built yet in this version", s.name)
+		}
+	}
+	return nil
+}
+
+// Server is a running server.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	key   string
+	fresh bool
+
+	store    *store.Store
+	gateway  *gateway.Gateway
+	http     http.Server
+	listener net.Listener
+	served   chan error
+	stopping atomic.Bool
+}
+
+// Start opens the data folder and everything over it, and then the port: a client that gets through to it can log in.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.setDefaults()
+	if err := cfg.unbuilt(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 1)}
+	st, err := store.Open(ctx, store.Config{Dir: cfg.Data, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	s.store = st
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open() (err error) {
+	if s.key, s.fresh = s.cfg.SecretKey, false; s.key == "" {
+		if s.key, s.fresh, err = makeSecret(s.cfg.Data); err != nil {
+			return err
+		}
+	}
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return err
+	}
+	rules := s.cfg.Chat
+	rules.Log, rules.Verify = s.log, s.verify
+	limits := s.cfg.Gateway
+	reg := prometheus.NewRegistry()
+	limits.Log, limits.Metrics = s.log, reg
+	s.gateway = gateway.New(chat.New(s.store, rules), limits)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
+			func() float64 { return float64(s.gateway.Sessions()) }))
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", s.gateway)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if s.stopping.Load() {
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	s.http = http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	go func() { s.served <- s.http.Serve(s.listener) }()
+	return nil
+}
+
+func (s *Server) verify(user, ticket string) (time.Time, error) {
+	t, err := usersig.Verify(s.cfg.AppID, s.key, user, ticket, time.Now())
+	var e *usersig.Error
+	if errors.As(err, &e) {
+		return time.Time{}, &im.Error{Code: e.Code, Desc: e.Desc}
+	}
+	return t.Expires, err
+}
+
+// Addr is the address that the server listens on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is where clients connect to.
+func (s *Server) URL() string { return "ws://" + s.Addr() }
+
+// Fresh says that this start made the secret key: the data folder is new.
+func (s *Server) Fresh() bool { return s.fresh }
+
+// Sig signs a ticket.
+func (s *Server) Sig(user string, life time.Duration) (string, error) {
+	return usersig.Sign(s.cfg.AppID, s.key, user, life, time.Now())
+}
+
+// Failed is where the end of serving is told when it was not asked for.
+func (s *Server) Failed() <-chan error { return s.served }
+
+// Stop drains: no new connections, what was received is stored and answered, the clients are told, and the store is closed.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopping.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Drain)
+	defer cancel()
+	closed := s.listener.Close()
+	s.gateway.Close(ctx)
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+	if errors.Is(closed, net.ErrClosed) {
+		closed = nil
+	}
+	return errors.Join(closed, s.store.Close())
+}
+
+// Run serves until ctx ends, and then drains. ready is called when clients can log in.
+func Run(ctx context.Context, cfg Config, ready func(*Server)) error {
+	s, err := Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	s.log.Info("listening", "addr", s.Addr(), "data", s.cfg.Data)
+	if ready != nil {
+		ready(s)
+	}
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+	case err = <-s.served:
+	}
+	return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+}
