@@ -12,8 +12,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/server"
 )
 
@@ -28,14 +26,14 @@ func serveCommand() *cobra.Command {
 		Long: "Run a server. No flag is needed: the first start makes a data folder and a secret key, and says how to log in.\n\n" +
 			"Every flag may also be set in the environment (--app-id as TIDINGS_APP_ID) or in the file that --config names (app-id: 1400000001); " +
 			"a flag wins over the environment, and that over the file. The file may also have classes, a map of platforms to " +
-			"desktop, mobile, pad, web, any or a class of their own: a login ends the other sessions of its class.",
+			"desktop, mobile, pad, web or any: a login ends the other sessions of its class, but for those of class any.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			classes, err := settings(c.Flags(), config)
 			if err != nil {
 				return err
 			}
-			if cfg.Chat.Classes, err = platformClasses(classes); err != nil {
+			if cfg.Chat.Classes, err = server.Classes(classes); err != nil {
 				return err
 			}
 			var l slog.Level
@@ -104,35 +102,6 @@ func settings(flags *pflag.FlagSet, file string) (classes map[string]string, err
 		err = errors.Join(err, fmt.Errorf("%s: there is no setting %q", file, name))
 	}
 	return classes, err
-}
-
-// platformClasses makes the rules' table of a map of names; nil leaves the default.
-func platformClasses(names map[string]string) (map[im.Platform]int32, error) {
-	if names == nil {
-		return nil, nil
-	}
-	classes := map[string]int32{
-		"any": chat.ClassAny, "desktop": chat.ClassDesktop, "mobile": chat.ClassMobile, "pad": chat.ClassPad, "web": chat.ClassWeb,
-	}
-	out := make(map[im.Platform]int32)
-	for p, class := range chat.DefaultClasses {
-		out[p] = class
-	}
-	for platform, class := range names {
-		p, ok := im.Platform_value["PLATFORM_"+strings.ToUpper(platform)]
-		if !ok {
-			return nil, fmt.Errorf("classes: there is no platform %q", platform)
-		}
-		if _, ok := classes[class]; !ok {
-			// A class of its own for each platform that names itself.
-			if class != platform {
-				return nil, fmt.Errorf("classes: %s: %q is neither a class nor the platform itself", platform, class)
-			}
-			classes[class] = 100 + p
-		}
-		out[im.Platform(p)] = classes[class]
-	}
-	return out, nil
 }
 
 // welcome says how to log in to a server that was just made.

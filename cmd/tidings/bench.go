@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func init() { commands = append(commands, benchCommand) }
+
+// benchOptions are those of a run.
+type benchOptions struct {
+	users, window, size int
+	seconds             float64
+	json                bool
+	sdk, withLimit      bool
+	dir                 string
+	profile             string
+}
+
+// benchResult is the line that a run prints.
+type benchResult struct {
+	Bench       string  `json:"bench"`
+	Window      int     `json:"window"`
+	MsgsPerS    float64 `json:"msgs_per_s"`
+	P50         float64 `json:"p50_ms"`
+	P99         float64 `json:"p99_ms"`
+	CPUPer1000  float64 `json:"cpu_s_per_1000"`
+	RSS         float64 `json:"rss_mb"`
+	Lost        int     `json:"lost"`
+	Doubled     int     `json:"doubled"`
+	OutOfOrder  int     `json:"out_of_order"`
+	RatioTo     string  `json:"ratio_to,omitempty"`
+	Ratio       float64 `json:"ratio,omitempty"`
+	ClientCPU   float64 `json:"client_cpu_s_per_1000"`
+	StartMillis float64 `json:"start_ms"`
+}
+
+func benchCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a server on this machine",
+		Long: "Measure a server on this machine. The server is a process of its own with a temporary data folder, so that CPU time and memory " +
+			"are the server's; the load comes from this process and shares the machine with it. One line is printed a run.",
+		Args: cobra.NoArgs,
+	}
+	var o benchOptions
+	flags := func(c *cobra.Command) *cobra.Command {
+		f := c.Flags()
+		f.IntVar(&o.users, "users", 200, "users, in pairs that send to each other")
+		f.IntVar(&o.window, "window", 1, "messages that a sender keeps unacknowledged")
+		f.IntVar(&o.size, "size", 100, "bytes of text of a message")
+		f.Float64Var(&o.seconds, "seconds", 5, "how long to measure, after a warm-up of a second")
+		f.BoolVar(&o.json, "json", false, "print JSON")
+		f.StringVar(&o.dir, "dir", "", "where the temporary data folder is made (default: the system's)")
+		return c
+	}
+	c2c := flags(&cobra.Command{
+		Use: "c2c", Short: "Messages between two people", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.sdk {
+				return errors.New("bench c2c --sdk: not built yet")
+			}
+			return bench(c, &o)
+		},
+	})
+	c2c.Flags().BoolVar(&o.sdk, "sdk", false, "clients on the Go SDK, with their databases, instead of bare connections")
+	c2c.Flags().BoolVar(&o.withLimit, "with-limit", false, "run the bare relay first, and print the ratio to it")
+	c2c.Flags().StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
+	c.AddCommand(c2c)
+	c.AddCommand(flags(&cobra.Command{
+		Use: "limit", Short: "The machine's own limit: a bare relay that appends, syncs and forwards", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := benchLimit(c.Context(), &o)
+			if err == nil {
+				printResult(c.OutOrStdout(), r, &o)
+			}
+			return err
+		},
+	}))
+	for _, name := range []string{"group", "idle", "sync", "cold"} {
+		c.AddCommand(&cobra.Command{
+			Use: name, Short: "Not built yet",
+			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("bench %s: not built yet", name) },
+		})
+	}
+	c.AddCommand(relayCommand())
+	return c
+}
+
+func bench(c *cobra.Command, o *benchOptions) error {
+	if o.users < 2 || o.users%2 != 0 || o.window < 1 || o.size < minText || o.seconds <= 0 {
+		return fmt.Errorf("bench: users come in pairs, window and seconds are positive, size is at least %d", minText)
+	}
+	var limit *benchResult
+	if o.withLimit {
+		var err error
+		if limit, err = benchLimit(c.Context(), o); err != nil {
+			return err
+		}
+		printResult(c.OutOrStdout(), limit, o)
+	}
+	r, err := benchC2C(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	if limit != nil {
+		r.RatioTo, r.Ratio = "limit", round(r.MsgsPerS/limit.MsgsPerS, 3)
+	}
+	printResult(c.OutOrStdout(), r, o)
+	if r.Lost+r.Doubled+r.OutOfOrder > 0 {
+		return errors.New("bench: messages were lost, doubled or out of order")
+	}
+	return nil
+}
+
+func printResult(w io.Writer, r *benchResult, o *benchOptions) {
+	if o.json {
+		b, _ := json.Marshal(r)
+		fmt.Fprintf(w, "%s\n", b)
+		return
+	}
+	fmt.Fprintf(w, "%-6s window %-3d %9.0f msg/s   p50 %.1f ms   p99 %.1f ms   server CPU %.4f s/1,000   %.0f MB   lost %d  doubled %d  out of order %d",
+		r.Bench, r.Window, r.MsgsPerS, r.P50, r.P99, r.CPUPer1000, r.RSS, r.Lost, r.Doubled, r.OutOfOrder)
+	if r.RatioTo != "" {
+		fmt.Fprintf(w, "   %.2f of %s", r.Ratio, r.RatioTo)
+	}
+	fmt.Fprintln(w)
+}
+
+// child is a server process under measurement.
+type child struct {
+	cmd  *exec.Cmd
+	addr string
+	dir  string
+	took time.Duration
+}
+
+// startChild runs this program with args and the address it is to listen on, and waits until it does.
+func startChild(ctx context.Context, o *benchOptions, args func(addr, dir string) []string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(o.dir, "tidings-bench-*")
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().String()
+	l.Close()
+	ch := &child{addr: addr, dir: dir}
+	ch.cmd = exec.CommandContext(ctx, self, args(addr, dir)...)
+	ch.cmd.Stderr = os.Stderr
+	if o.profile != "" {
+		ch.cmd.Env = append(os.Environ(), "TIDINGS_CPU_PROFILE="+o.profile)
+	}
+	start := time.Now()
+	if err := ch.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			ch.took = time.Since(start)
+			return ch, nil
+		}
+		if time.Since(start) > 20*time.Second {
+			ch.stop()
+			return nil, fmt.Errorf("bench: the server does not listen: %w", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (ch *child) stop() {
+	ch.cmd.Process.Signal(syscall.SIGTERM)
+	ch.cmd.Wait()
+	os.RemoveAll(ch.dir)
+}
+
+// cpu is the processor time that the child has used, where /proc tells.
+func (ch *child) cpu() time.Duration {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	// The name, in parentheses, may have spaces; utime and stime are the 12th and 13th fields after it.
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	const ticks = 100 // a second, on every Linux
+	return time.Duration(user+system) * (time.Second / ticks)
+}
+
+// rss is the child's memory in megabytes.
+func (ch *child) rss() float64 {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "status"))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	kb, _ := strconv.Atoi(strings.Fields(rest + " 0")[0])
+	return float64(kb) / 1024
+}
