@@ -1,0 +1,33 @@
+package im
+
+// Text makes a message of one text element.
+func Text(s string) *Message {
+	return message(&Elem{ElemType: ElemType_ELEM_TYPE_TEXT, Body: &Elem_Text{Text: &TextElem{Content: s}}})
+}
+
+// Custom makes a message of one custom element: data is the application's own, desc is for people, for instance in a list of
+// conversations, and ext may hold more. Bytes that are not UTF-8 must be encoded, in base64 for instance.
+func Custom(data, desc, ext string) *Message {
+	return message(&Elem{ElemType: ElemType_ELEM_TYPE_CUSTOM, Body: &Elem_Custom{Custom: &CustomElem{Data: data, Desc: desc, Ext: ext}}})
+}
+
+// Face makes a message of one face element: an emoticon of the application's, by its number, and what the application wants to say of it.
+func Face(index int32, buf string) *Message {
+	return message(&Elem{ElemType: ElemType_ELEM_TYPE_FACE, Body: &Elem_Face{Face: &FaceElem{Index: index, Buf: buf}}})
+}
+
+// Location makes a message of one location element, in degrees.
+func Location(desc string, longitude, latitude float64) *Message {
+	return message(&Elem{ElemType: ElemType_ELEM_TYPE_LOCATION, Body: &Elem_Location{Location: &LocationElem{Desc: desc, Longitude: longitude, Latitude: latitude}}})
+}
+
+func message(elems ...*Elem) *Message { return &Message{ElemArray: elems} }
+
+// TextOf is the content of a message's text elements, one after the other; empty if it has none.
+func TextOf(m *Message) string {
+	var s string
+	for _, e := range m.GetElemArray() {
+		s += e.GetText().GetContent()
+	}
+	return s
+}
