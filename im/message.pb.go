@@ -281,8 +281,9 @@ type Message struct {
 	PinnerFaceUrl                   string             `protobuf:"bytes,47,opt,name=pinner_face_url,json=message_pinner_face_url,proto3" json:"pinner_face_url,omitempty"`
 	ExcludedFromMuting              bool               `protobuf:"varint,48,opt,name=excluded_from_muting,json=message_excluded_from_muting,proto3" json:"excluded_from_muting,omitempty"`
 	GroupReceiptReadCount           int32              `protobuf:"varint,49,opt,name=group_receipt_read_count,json=message_group_receipt_read_count,proto3" json:"group_receipt_read_count,omitempty"`
-	GroupReceiptUnreadCount         int32              `protobuf:"varint,50,opt,name=group_receipt_unread_count,json=message_group_receipt_unread_count,proto3" json:"group_receipt_unread_count,omitempty"`
-	RiskTypeIdentified              int32              `protobuf:"varint,51,opt,name=risk_type_identified,json=message_risk_type_identified,proto3" json:"risk_type_identified,omitempty"`
+	// Absent means unknown (-1).
+	GroupReceiptUnreadCount *int32 `protobuf:"varint,50,opt,name=group_receipt_unread_count,json=message_group_receipt_unread_count,proto3,oneof" json:"group_receipt_unread_count,omitempty"`
+	RiskTypeIdentified      uint32 `protobuf:"varint,51,opt,name=risk_type_identified,json=message_risk_type_identified,proto3" json:"risk_type_identified,omitempty"`
 	// Raised by each modification of the content.
 	Version       uint64 `protobuf:"varint,52,opt,name=version,json=message_version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -656,13 +657,13 @@ func (x *Message) GetGroupReceiptReadCount() int32 {
 }
 
 func (x *Message) GetGroupReceiptUnreadCount() int32 {
-	if x != nil {
-		return x.GroupReceiptUnreadCount
+	if x != nil && x.GroupReceiptUnreadCount != nil {
+		return *x.GroupReceiptUnreadCount
 	}
 	return 0
 }
 
-func (x *Message) GetRiskTypeIdentified() int32 {
+func (x *Message) GetRiskTypeIdentified() uint32 {
 	if x != nil {
 		return x.RiskTypeIdentified
 	}
@@ -1383,7 +1384,7 @@ var File_api_message_proto protoreflect.FileDescriptor
 
 const file_api_message_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xa7\x16\n" +
+	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xcb\x16\n" +
 	"\aMessage\x125\n" +
 	"\n" +
 	"elem_array\x18\x01 \x03(\v2\r.tidings.ElemR\x12message_elem_array\x12 \n" +
@@ -1436,11 +1437,12 @@ const file_api_message_proto_rawDesc = "" +
 	"\x10pinner_name_card\x18. \x01(\tR\x18message_pinner_name_card\x120\n" +
 	"\x0fpinner_face_url\x18/ \x01(\tR\x17message_pinner_face_url\x12@\n" +
 	"\x14excluded_from_muting\x180 \x01(\bB\x04\xd0\xf3\x18\x01R\x1cmessage_excluded_from_muting\x12B\n" +
-	"\x18group_receipt_read_count\x181 \x01(\x05R message_group_receipt_read_count\x12L\n" +
-	"\x1agroup_receipt_unread_count\x182 \x01(\x05B\x04\xe8\xf3\x18\x01R\"message_group_receipt_unread_count\x12:\n" +
-	"\x14risk_type_identified\x183 \x01(\x05R\x1cmessage_risk_type_identified\x12 \n" +
+	"\x18group_receipt_read_count\x181 \x01(\x05R message_group_receipt_read_count\x12Q\n" +
+	"\x1agroup_receipt_unread_count\x182 \x01(\x05B\x04\xe8\xf3\x18\x01H\x01R\"message_group_receipt_unread_count\x88\x01\x01\x12:\n" +
+	"\x14risk_type_identified\x183 \x01(\rR\x1cmessage_risk_type_identified\x12 \n" +
 	"\aversion\x184 \x01(\x04R\x0fmessage_version:\x04\xe8\xf9\x18\x01B\v\n" +
-	"\t_priority\"\xab\x02\n" +
+	"\t_priorityB\x1d\n" +
+	"\x1b_group_receipt_unread_count\"\xab\x02\n" +
 	"\x04Elem\x12/\n" +
 	"\telem_type\x18\x01 \x01(\x0e2\x11.tidings.ElemTypeR\telem_type\x12-\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tidings.TextElemB\x04\xe0\xf3\x18\x01H\x00R\x04text\x123\n" +

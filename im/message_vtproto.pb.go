@@ -64,8 +64,8 @@ func (m *Message) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x98
 	}
-	if m.GroupReceiptUnreadCount != 0 {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.GroupReceiptUnreadCount))
+	if m.GroupReceiptUnreadCount != nil {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.GroupReceiptUnreadCount))
 		i--
 		dAtA[i] = 0x3
 		i--
@@ -1324,8 +1324,8 @@ func (m *Message) SizeVT() (n int) {
 	if m.GroupReceiptReadCount != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.GroupReceiptReadCount))
 	}
-	if m.GroupReceiptUnreadCount != 0 {
-		n += 2 + protohelpers.SizeOfVarint(uint64(m.GroupReceiptUnreadCount))
+	if m.GroupReceiptUnreadCount != nil {
+		n += 2 + protohelpers.SizeOfVarint(uint64(*m.GroupReceiptUnreadCount))
 	}
 	if m.RiskTypeIdentified != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.RiskTypeIdentified))
@@ -2844,7 +2844,7 @@ func (m *Message) UnmarshalVT(dAtA []byte) error {
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field GroupReceiptUnreadCount", wireType)
 			}
-			m.GroupReceiptUnreadCount = 0
+			var v int32
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -2854,11 +2854,12 @@ func (m *Message) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.GroupReceiptUnreadCount |= int32(b&0x7F) << shift
+				v |= int32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
+			m.GroupReceiptUnreadCount = &v
 		case 51:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field RiskTypeIdentified", wireType)
@@ -2873,7 +2874,7 @@ func (m *Message) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.RiskTypeIdentified |= int32(b&0x7F) << shift
+				m.RiskTypeIdentified |= uint32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -112,11 +112,14 @@ var (
 	//
 	// optional bool internal = 51003;
 	E_Internal = &file_api_options_proto_extTypes[2]
-	// The field's message has no JSON object of its own: its keys stand beside the fields of the message that holds it.
+	// The field's message has no JSON object of its own: its keys stand beside the fields of the message that holds it. In a oneof,
+	// the value of the holder's enum field whose name ends in this field's name says that this one counts; an object of any other
+	// value is kept as it came in the holder's internal field raw.
 	//
 	// optional bool flatten = 51004;
 	E_Flatten = &file_api_options_proto_extTypes[3]
-	// The TIM JSON value when the field is at its zero value and the key is written all the same (a number).
+	// The number that TIM JSON has for a field at its zero value; if the field is optional, for an absent one, and a zero stays a zero.
+	// Without it, an optional field that is absent is left out.
 	//
 	// optional sint64 zero_as = 51005;
 	E_ZeroAs = &file_api_options_proto_extTypes[4]

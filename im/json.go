@@ -1,0 +1,92 @@
+package im
+
+import "sync"
+
+// TIM is a message that has a TIM JSON form: the one that programs of the TIM C API read and write. Its methods are
+// generated from the contract; programs call ToJSON, FromJSON and their like.
+type TIM interface {
+	// AppendTIM appends the JSON object. On a nil message it writes all defaults.
+	AppendTIM(b []byte) []byte
+	// ParseTIM reads one JSON object and sets the fields whose keys it finds.
+	ParseTIM(r *JSONReader) error
+	Reset()
+}
+
+// MaxJSONDepth is how deep objects and arrays may be nested in JSON that is read.
+const MaxJSONDepth = 100
+
+// JSONError says why JSON was refused.
+type JSONError struct {
+	// Path is the JSON pointer (RFC 6901) to the culprit, such as /message_elem_array/0/elem_type; empty for the whole.
+	Path string
+	Msg  string
+}
+
+func (e *JSONError) Error() string {
+	if e.Path == "" {
+		return "JSON: " + e.Msg
+	}
+	return "JSON at " + e.Path + ": " + e.Msg
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxKept bounds the memory of a buffer that waits in a pool.
+const maxKept = 64 << 10
+
+// ToJSON writes the TIM JSON of m: keys sorted, numbers always plain, every / escaped as the reference library does.
+func ToJSON(m TIM) string {
+	return buildString(m.AppendTIM)
+}
+
+// ListToJSON writes a JSON array; [] for no messages.
+func ListToJSON[M TIM](list []M) string {
+	return buildString(func(b []byte) []byte { return appendMessages(b, list) })
+}
+
+func buildString(write func([]byte) []byte) string {
+	buf := buffers.Get().(*[]byte)
+	*buf = write((*buf)[:0])
+	s := string(*buf)
+	if cap(*buf) <= maxKept {
+		buffers.Put(buf)
+	}
+	return s
+}
+
+// FromJSON makes m what the JSON object in s says. Unknown keys are ignored, null is the same as no key, of a key that
+// stands twice the last one counts. An error is a *JSONError; m is of no use then.
+func FromJSON(s string, m TIM) error {
+	m.Reset()
+	return readAll(s, m.ParseTIM)
+}
+
+// ListFromJSON reads a JSON array of objects under the rules of FromJSON.
+func ListFromJSON[T any, P interface {
+	*T
+	TIM
+}](s string) ([]P, error) {
+	var list []P
+	err := readAll(s, func(r *JSONReader) (err error) {
+		if r.null() {
+			return r.wrongKind("an array")
+		}
+		list, err = readArray(r, readMessage[T, P])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// readAll reads s, which must hold one value and nothing after it.
+func readAll(s string, read func(*JSONReader) error) error {
+	r := readers.Get().(*JSONReader)
+	defer r.release()
+	r.reset(s)
+	if err := read(r); err != nil {
+		return err
+	}
+	return r.end()
+}
