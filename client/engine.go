@@ -66,10 +66,11 @@ type Client struct {
 	sync     syncState
 	received uint64 // pushes on this link
 	out      []output
-	stateOut bool           // state events are posted and have not run
-	changed  map[*conv]bool // conversations that may differ from what was announced
-	finish   bool           // the end of a login's sync is to be told when nothing is left in changed
-	owedDone bool           // what an earlier run owed has been posted
+	cleared  []chan struct{} // closed by the commit that clears what was told
+	stateOut bool            // state events are posted and have not run
+	changed  map[*conv]bool  // conversations that may differ from what was announced
+	finish   bool            // the end of a login's sync is to be told when nothing is left in changed
+	owedDone bool            // what an earlier run owed has been posted
 	lastSub  int64
 	total    int // last total that was announced
 	dbErr    error
@@ -84,9 +85,10 @@ type Client struct {
 // Version is the SDK's version, told at login and by TIMGetSDKVersion.
 const Version = "8.6.7021"
 
+// arrived is a WebSocket message of frames.
 type arrived struct {
-	link   *link
-	frames []*im.Frame
+	link *link
+	data []byte
 }
 
 // call is a request that waits for its answer.
@@ -135,7 +137,7 @@ func (l *Limits) fill() {
 // connect is the longest one try to connect and log in takes.
 func (l *Limits) connect() time.Duration { return min(10*time.Second, l.Login) }
 
-// post hands f to the engine; it reports false if the engine has ended.
+// post hands f to the engine; it reports false if the engine has ended. The channel has no buffer, so that what was taken is run.
 func (c *Client) post(f func()) bool {
 	select {
 	case c.in <- f:
@@ -208,8 +210,16 @@ func (c *Client) commit() {
 		}
 	}
 	c.toSend = c.toSend[:0]
+	c.tellCleared()
 	c.tell()
 	c.tellState()
+}
+
+func (c *Client) tellCleared() {
+	for _, done := range c.cleared {
+		close(done)
+	}
+	c.cleared = nil
 }
 
 // flush writes the batch's rows and commits.
@@ -219,6 +229,11 @@ func (c *Client) flush() {
 	for _, id := range fired {
 		if _, err := c.db.write("DELETE FROM owed WHERE id = ?", id); !c.check(err) {
 			return
+		}
+	}
+	for cv := range c.changed {
+		if !cv.untold {
+			cv.untold, cv.dirty = true, true
 		}
 	}
 	for _, cv := range c.convs {
@@ -267,6 +282,7 @@ func (c *Client) undo() {
 		}
 	}
 	c.failCalls(failed)
+	c.tellCleared()
 	c.tell()
 	if c.link != nil {
 		c.link.cancel()
@@ -324,11 +340,34 @@ func (c *Client) postEvent(owed int64, run func()) {
 			run()
 			return
 		}
+		if !c.settled() {
+			return
+		}
 		c.running.Store(owed)
 		run()
 		c.noteFired(owed)
 		c.running.Store(0)
 	})
+}
+
+// settled waits until what was told before is cleared in the database, so that a crash can only repeat the one callback that runs. Mostly
+// the commit that brought the next event has done it. It runs on the dispatcher, and reports false when the client has ended.
+func (c *Client) settled() bool {
+	c.mu.Lock()
+	clear := len(c.fired) == 0
+	c.mu.Unlock()
+	if clear {
+		return true
+	}
+	done := make(chan struct{})
+	if !c.post(func() {
+		c.clearAt = time.Now()
+		c.cleared = append(c.cleared, done)
+	}) {
+		return false
+	}
+	<-done
+	return !c.closing.Load()
 }
 
 func (c *Client) noteFired(owed int64) {
@@ -371,11 +410,11 @@ func (c *Client) arrive(a arrived) {
 	if a.link != c.link || c.dbErr != nil {
 		return
 	}
-	for _, f := range a.frames {
+	err := im.ReadFrames(a.data, func(f *im.Frame) error {
 		if f.Id != 0 {
 			k := c.calls[f.Id]
 			if k == nil {
-				continue
+				return nil
 			}
 			delete(c.calls, f.Id)
 			if f.Code != 0 {
@@ -383,17 +422,17 @@ func (c *Client) arrive(a arrived) {
 			} else {
 				k.done(f.Body, nil)
 			}
-			continue
+			return nil
 		}
 		c.received++
 		if c.Status() != LoggedIn {
-			continue
+			return nil
 		}
-		if err := c.push(f); err != nil {
-			c.log.Warn("push that cannot be read", "method", f.Method, "error", err)
-			c.link.cancel()
-			return
-		}
+		return c.push(f)
+	})
+	if err != nil {
+		c.log.Warn("what the server sent cannot be read; connecting anew", "error", err)
+		a.link.cancel()
 	}
 }
 

@@ -162,11 +162,11 @@ func (w *historyWalk) step() {
 
 // rows reads what is local beyond the cursor, in the order of the walk, but not past what the server has answered.
 func (w *historyWalk) rows() ([]*message, error) {
-	const beyond = "conv = ? AND status <> 4 AND (pos > ? OR era <> ?) AND (era, pos, sub) "
+	const beyond = "conv = ? AND status <> 4 AND (pos >= ? AND (pos > 0 OR sub > 0) OR era <> ?) AND (era, pos, sub) "
 	if w.forward {
-		return w.c.db.messages(beyond+"> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
+		return w.c.db.messages(beyond+"> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?", w.cv.id, w.cv.cleared+min(w.cv.cleared, 1), w.cv.era, w.era, w.pos, w.sub, w.count)
 	}
-	return w.c.db.messages(beyond+"< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
+	return w.c.db.messages(beyond+"< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?", w.cv.id, w.cv.cleared+min(w.cv.cleared, 1), w.cv.era, w.era, w.pos, w.sub, w.count)
 }
 
 func (w *historyWalk) list() {

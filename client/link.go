@@ -164,7 +164,7 @@ func (c *Client) connectOnce(ctx context.Context, resume bool) (again, connected
 	return !l.final.Load(), true
 }
 
-// read hands the frames of each message to the engine, in order, until the connection breaks.
+// read hands each message to the engine, in order, until the connection breaks.
 func (c *Client) read(ctx context.Context, l *link) error {
 	for {
 		typ, data, err := l.ws.Read(ctx)
@@ -174,12 +174,8 @@ func (c *Client) read(ctx context.Context, l *link) error {
 		if typ != websocket.MessageBinary {
 			return errors.New("client: the server sent text")
 		}
-		var frames []*im.Frame
-		if err := im.ReadFrames(data, func(f *im.Frame) error { frames = append(frames, f); return nil }); err != nil {
-			return err
-		}
 		select {
-		case c.frames <- arrived{l, frames}:
+		case c.frames <- arrived{l, data}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -234,16 +230,18 @@ func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, resume b
 	if err != nil {
 		return nil, err
 	}
-	var first *im.Frame
+	var first im.Frame
+	seen := false
 	if err := im.ReadFrames(data, func(f *im.Frame) error {
-		if first == nil {
-			first = f
+		if !seen {
+			seen = true
+			first.Id, first.Method, first.Body, first.Code, first.Desc = f.Id, f.Method, f.Body, f.Code, f.Desc
 		}
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	if first == nil || first.Method != im.Method_LOGIN || first.Id != firstID-1 {
+	if first.Method != im.Method_LOGIN || first.Id != firstID-1 {
 		return nil, errors.New("client: the server did not answer the login first")
 	}
 	if first.Code != 0 {

@@ -251,6 +251,7 @@ type conv struct {
 	toldUnread          uint64
 
 	listed bool // in the list although it has no message
+	untold bool // it may differ from what was announced
 	dirty  bool
 
 	// What is known of the log's ends but may not be applied yet; not stored.
@@ -259,16 +260,22 @@ type conv struct {
 	pulling, queued     bool
 	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was asked for again.
 	deferred, refreshing bool
+	// seen is what pushes told before the conversation was ready for them: the log's epoch and ends, and where they began.
+	seen struct {
+		epoch     uint64
+		entry     *im.Entry
+		from, rev uint64
+	}
 	// shown is the unread number that the total is made of: that of the last state computed.
 	shown uint64
 }
 
-const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed"
+const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold"
 
 // columns are the row's fields in the order of convColumns, to scan into or to write from.
 func (c *conv) columns() []any {
 	return []any{&c.id, &c.key.Type, &c.key.ID, &c.era, &c.epoch, &c.syncedTo, &c.rev, &c.holeTo, &c.others, &c.own, &c.row, &c.readSeq, &c.readOthers,
-		&c.readTime, &c.withdrawn, &c.withdrawnRev, &c.peerSeq, &c.peerTime, &c.cleared, &c.recvOpt, &c.pinned, &c.time, &c.announced, &c.receipt, &c.toldUnread, &c.listed}
+		&c.readTime, &c.withdrawn, &c.withdrawnRev, &c.peerSeq, &c.peerTime, &c.cleared, &c.recvOpt, &c.pinned, &c.time, &c.announced, &c.receipt, &c.toldUnread, &c.listed, &c.untold}
 }
 
 func (l *local) loadConvs() ([]*conv, error) {
@@ -289,9 +296,9 @@ func (l *local) loadConvs() ([]*conv, error) {
 }
 
 func (l *local) putConv(c *conv) error {
-	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		c.id, int32(c.key.Type), c.key.ID, c.era, c.epoch, c.syncedTo, c.rev, c.holeTo, c.others, c.own, c.row, c.readSeq, c.readOthers,
-		c.readTime, c.withdrawn, c.withdrawnRev, c.peerSeq, c.peerTime, c.cleared, c.recvOpt, c.pinned, c.time, c.announced, c.receipt, c.toldUnread, c.listed)
+		c.readTime, c.withdrawn, c.withdrawnRev, c.peerSeq, c.peerTime, c.cleared, c.recvOpt, c.pinned, c.time, c.announced, c.receipt, c.toldUnread, c.listed, c.untold)
 	return err
 }
 

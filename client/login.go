@@ -35,7 +35,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	}
 	cfg.Limits.fill()
 	c := &Client{cfg: cfg, ev: ev, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
-		in: make(chan func(), 256), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
+		in: make(chan func()), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
@@ -147,7 +147,9 @@ func (c *Client) load() error {
 	for _, cv := range convs {
 		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.syncedTo, cv.rev, cv.others, cv.own, cv.toldUnread
 		c.convs[cv.key], c.byID[cv.id] = cv, cv
-		c.changed[cv] = true
+		if cv.untold {
+			c.changed[cv] = true
+		}
 		c.lastConv = max(c.lastConv, cv.id)
 	}
 	c.mu.Lock()

@@ -36,6 +36,7 @@ CREATE TABLE conv (
   receipt       INTEGER NOT NULL,
   unread        INTEGER NOT NULL,
   listed        INTEGER NOT NULL, -- made by the application: in the list although it has no message
+  untold        INTEGER NOT NULL, -- it may differ from what the application was told
   UNIQUE (type, target)
 );
 

@@ -72,7 +72,7 @@ type toldConv struct {
 
 // tellState posts the differences, if none are on their way.
 func (c *Client) tellState() {
-	if c.stateOut || c.db == nil {
+	if c.stateOut || !c.owedDone {
 		return
 	}
 	if len(c.changed) > 0 {
@@ -121,6 +121,9 @@ func (c *Client) stateChange() *stateChange {
 		case info != nil && cv.announced != t.hash:
 			s.updated = append(s.updated, info)
 		case t.receipt == cv.receipt:
+			if cv.untold {
+				cv.untold, cv.dirty = false, true
+			}
 			continue
 		}
 		s.told = append(s.told, t)
@@ -181,6 +184,7 @@ func (c *Client) stateTold(s *stateChange) {
 			continue
 		}
 		t.cv.announced, t.cv.toldUnread, t.cv.dirty = t.hash, t.unread, true
+		t.cv.untold = c.changed[t.cv]
 		if t.era == t.cv.era {
 			t.cv.receipt = t.receipt
 		}

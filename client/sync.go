@@ -94,12 +94,22 @@ func (c *Client) startFresh() {
 	slices.SortStableFunc(heads, func(a, b *conv) int { return cmp.Compare(b.time, a.time) })
 	for i, cv := range heads {
 		cv.deferred = false
+		seen := cv.seen.from
+		if cv.seen.epoch != cv.epoch {
+			seen = 0
+		}
+		cv.rev, cv.withdrawnRev = cv.headRev, max(cv.withdrawnRev, cv.headRev)
 		cv.syncedTo = cv.headSeq
 		if i < freshConvs && cv.headSeq > 0 {
 			start := max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack))
 			cv.syncedTo = max(min(start, cv.headSeq-1), cv.cleared)
 		}
-		cv.rev, cv.withdrawnRev = cv.headRev, max(cv.withdrawnRev, cv.headRev)
+		if seen > 0 && seen <= cv.syncedTo {
+			cv.syncedTo = seen - 1 // it came while the heads did: news, wherever the conversation stands
+		}
+		if cv.seen.epoch == cv.epoch {
+			c.takeSeen(cv)
+		}
 		cv.receipt = cv.peerSeq
 		cv.dirty = true
 		c.enqueue(cv)
@@ -122,6 +132,15 @@ func (c *Client) syncDone() {
 	if s.login {
 		s.login, c.finish = false, true
 	}
+}
+
+// takeSeen moves the known ends of the log to what pushes told before.
+func (c *Client) takeSeen(cv *conv) {
+	if cv.seen.entry != nil {
+		c.raise(cv, cv.seen.entry)
+	}
+	cv.headRev = max(cv.headRev, cv.seen.rev)
+	cv.seen.epoch, cv.seen.entry, cv.seen.from, cv.seen.rev = 0, nil, 0, 0
 }
 
 // convOf answers the conversation's row, making it if it is new.
@@ -164,6 +183,9 @@ func (c *Client) applyHead(h *im.Head) {
 	}
 	cv.headRev = max(cv.headRev, h.Rev)
 	cv.time = max(cv.time, h.Time)
+	if cv.seen.epoch == cv.epoch && !cv.deferred {
+		c.takeSeen(cv)
+	}
 	switch {
 	case h.Row > cv.row:
 		stale := h.Rev < cv.withdrawnRev
@@ -199,6 +221,9 @@ func (c *Client) refresh(cv *conv) {
 		cv.refreshing = false
 		reply := &im.HeadsReply{}
 		if err != nil || reply.UnmarshalVT(body) != nil {
+			if c.link != nil {
+				c.startSync()
+			}
 			return
 		}
 		for _, h := range reply.Heads {
@@ -396,6 +421,17 @@ func (c *Client) pushedEntry(p *im.EntryPush) {
 		cv.epoch = p.Epoch // a new conversation from its first number on
 	}
 	if !c.ready(cv, p.Epoch) {
+		if s := &cv.seen; p.Epoch >= s.epoch {
+			if s.epoch != p.Epoch {
+				s.epoch, s.entry, s.from, s.rev = p.Epoch, nil, e.Seq, 0
+			}
+			if s.entry == nil || e.Seq > s.entry.Seq {
+				s.entry = e
+			}
+			if s.from == 0 {
+				s.from = e.Seq
+			}
+		}
 		return
 	}
 	c.raise(cv, e)
@@ -444,6 +480,12 @@ func (c *Client) raise(cv *conv, e *im.Entry) {
 func (c *Client) pushedChange(key Conv, epoch uint64, ch *im.Change) {
 	cv := c.convOf(key)
 	if !c.ready(cv, epoch) {
+		if s := &cv.seen; epoch >= s.epoch {
+			if s.epoch != epoch {
+				s.epoch, s.entry, s.from, s.rev = epoch, nil, 0, 0
+			}
+			s.rev = max(s.rev, ch.Rev)
+		}
 		return
 	}
 	cv.headRev = max(cv.headRev, ch.Rev)

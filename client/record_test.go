@@ -1,0 +1,243 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// patience is how long a test waits for something that must happen.
+const patience = 20 * time.Second
+
+// event is one callback, flattened so that tests can compare: what fired, about which conversation, with what.
+type event struct {
+	kind string // new, receipt, revoke, update, add, del, upd, start, finish, total, net, kicked, expired, done
+	conv string
+	text string
+	seq  uint64
+	n    int
+	msg  *im.Message
+	info *im.ConvInfo
+}
+
+func (e event) String() string {
+	return fmt.Sprintf("%s %s %s %d %d", e.kind, e.conv, e.text, e.seq, e.n)
+}
+
+// recorder takes down every callback of a device in order.
+type recorder struct {
+	mu     sync.Mutex
+	events []event
+	news   chan struct{}
+	// hold blocks callbacks of new messages while it is not nil and open.
+	hold chan struct{}
+}
+
+func newRecorder() *recorder { return &recorder{news: make(chan struct{}, 1)} }
+
+func (r *recorder) add(es ...event) {
+	r.mu.Lock()
+	r.events = append(r.events, es...)
+	r.mu.Unlock()
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+}
+
+func (r *recorder) callbacks() client.Events {
+	convs := map[client.ConvEvent]string{client.ConvAdd: "add", client.ConvDelete: "del", client.ConvUpdate: "upd", client.ConvSyncStart: "start", client.ConvSyncFinish: "finish"}
+	messages := func(kind string, ms []*im.Message) {
+		r.mu.Lock()
+		hold := r.hold
+		r.mu.Unlock()
+		if hold != nil {
+			<-hold
+		}
+		for _, m := range ms {
+			r.add(event{kind: kind, conv: m.ConvId, text: text(m), seq: m.Seq, msg: m})
+		}
+	}
+	return client.Events{
+		NewMessages: func(ms []*im.Message) { messages("new", ms) },
+		Updated:     func(ms []*im.Message) { messages("update", ms) },
+		Receipts: func(rs []*im.MessageReceipt) {
+			for _, x := range rs {
+				r.add(event{kind: "receipt", conv: x.ConvId, seq: x.TimeStamp})
+			}
+		},
+		Revoked: func(ls []*im.MsgLocator) {
+			for _, l := range ls {
+				r.add(event{kind: "revoke", conv: l.ConvId, seq: l.Seq, text: l.RevokerUserId})
+			}
+		},
+		Conversations: func(k client.ConvEvent, list []*im.ConvInfo) {
+			if len(list) == 0 {
+				r.add(event{kind: convs[k]})
+			}
+			for _, x := range list {
+				r.add(event{kind: convs[k], conv: x.Id, n: int(x.UnreadNum), text: text(x.LastMsg), info: x})
+			}
+		},
+		TotalUnread: func(n int) { r.add(event{kind: "total", n: n}) },
+		Network: func(s client.NetworkStatus, code int32, _ string) {
+			r.add(event{kind: "net", n: int(s), seq: uint64(code)})
+		},
+		KickedOffline:  func() { r.add(event{kind: "kicked"}) },
+		UserSigExpired: func() { r.add(event{kind: "expired"}) },
+	}
+}
+
+func text(m *im.Message) string {
+	if m == nil {
+		return ""
+	}
+	for _, e := range m.ElemArray {
+		if t := e.GetText(); t != nil {
+			return t.Content
+		}
+	}
+	return ""
+}
+
+// all answers what has fired so far.
+func (r *recorder) all() []event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]event(nil), r.events...)
+}
+
+// of answers the events of the given kinds.
+func (r *recorder) of(kinds ...string) []event {
+	var out []event
+	for _, e := range r.all() {
+		for _, k := range kinds {
+			if e.kind == k {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// until waits until cond holds for what has fired.
+func (r *recorder) until(t testing.TB, what string, cond func([]event) bool) []event {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		es := r.all()
+		if cond(es) {
+			return es
+		}
+		select {
+		case <-r.news:
+		case <-limit.C:
+			t.Fatalf("waited in vain for %s; fired:\n%s", what, list(r.all()))
+		}
+	}
+}
+
+func list(es []event) string {
+	s := ""
+	for _, e := range es {
+		s += "  " + e.String() + "\n"
+	}
+	return s
+}
+
+// count waits until kind has fired n times and fails if it fires more often than that before the settled state.
+func (r *recorder) count(t testing.TB, kind string, n int) []event {
+	t.Helper()
+	r.until(t, fmt.Sprintf("%d × %s", n, kind), func([]event) bool { return len(r.of(kind)) >= n })
+	es := r.of(kind)
+	if len(es) != n {
+		t.Fatalf("%s fired %d times, not %d:\n%s", kind, len(es), n, list(es))
+	}
+	return es
+}
+
+func last(es []event, kind string) (event, bool) {
+	for i := len(es) - 1; i >= 0; i-- {
+		if es[i].kind == kind {
+			return es[i], true
+		}
+	}
+	return event{}, false
+}
+
+// device is a client and what it heard.
+type device struct {
+	*client.Client
+	*recorder
+	t   testing.TB
+	cfg client.Config
+}
+
+// config is for a device of user on server s in a fresh folder, with a quiet log.
+func config(t testing.TB, s *imtest.Server, user string) client.Config {
+	return client.Config{Server: s.URL, UserID: user, UserSig: s.Sig(user), Dir: t.TempDir(), Log: quiet(t), Platform: im.Platform_PLATFORM_LINUX}
+}
+
+// dial logs a device in and waits for the end of its first sync.
+func dial(t testing.TB, cfg client.Config) *device {
+	t.Helper()
+	d := open(t, cfg)
+	d.login()
+	return d
+}
+
+func open(t testing.TB, cfg client.Config) *device {
+	t.Helper()
+	r := newRecorder()
+	c, err := client.Open(cfg, r.callbacks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return &device{Client: c, recorder: r, t: t, cfg: cfg}
+}
+
+// login logs in and waits for the end of the sync.
+func (d *device) login() {
+	d.t.Helper()
+	n := len(d.of("finish"))
+	if err := d.Login(within(d.t)); err != nil {
+		d.t.Fatal(err)
+	}
+	d.until(d.t, "end of sync", func([]event) bool { return len(d.of("finish")) > n })
+}
+
+// again closes the device and opens it anew on the same folder.
+func (d *device) again() *device {
+	d.t.Helper()
+	d.Close()
+	return dial(d.t, d.cfg)
+}
+
+// within is a context for one call of a test.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// say sends a text and answers the message as sent.
+func (d *device) say(to, s string) *im.Message {
+	d.t.Helper()
+	m, err := d.SendMessage(within(d.t), client.C2C(to), textMessage(s))
+	if err != nil {
+		d.t.Fatalf("send: %v", err)
+	}
+	return m
+}
+
+func textMessage(s string) *im.Message {
+	return &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_TEXT, Body: &im.Elem_Text{Text: &im.TextElem{Content: s}}}}}
+}
