@@ -226,6 +226,9 @@ func owedChild() {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv("LOCK_SERVER") != "" {
+		lockChild()
+	}
 	if os.Getenv("OWED_SERVER") != "" {
 		owedChild()
 	}
