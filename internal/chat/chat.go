@@ -21,7 +21,7 @@ type Config struct {
 	Heartbeat int32
 	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
 	Classes map[im.Platform]int32
-	// Verify checks a ticket and says until when it is good; its error is an *im.Error.
+	// Verify checks a ticket and says from when on it is no longer good; its error is an *im.Error.
 	Verify func(user, ticket string) (expires time.Time, err error)
 	Log    *slog.Logger
 }

@@ -160,7 +160,8 @@ func (s *Server) verify(user, ticket string) (time.Time, error) {
 	if errors.As(err, &e) {
 		return time.Time{}, &im.Error{Code: e.Code, Desc: e.Desc}
 	}
-	return t.Expires, err
+	// The ticket's last second is good to its end.
+	return t.Expires.Add(time.Second), err
 }
 
 // Addr is the address that the server listens on.
