@@ -47,6 +47,9 @@ const (
 	batchMax = 2000
 	readers  = 4
 	dbFile   = "tidings.db"
+	pageSize = 4096
+	// How long a connection waits for another one's lock, in milliseconds.
+	busyTimeout = "5000"
 	// firstUID leaves room below for numbers that are not accounts. The last digits differ from user to user.
 	firstUID = 144115188075855873
 )
@@ -66,11 +69,12 @@ type Store struct {
 	queue   chan op
 	deliver chan []event
 	free    chan []event // delivered slices on their way back
-	settle  chan struct{}
+	settle  chan string  // checkpoints that the writer is asked for
 
-	// gate holds Close back while an operation is on its way into the queue, and tells those that come later.
+	// gate holds Close back while an operation is on its way into the queue. Reads only look at closed: a done function may read, and
+	// must not wait for a Close that waits for a full queue that waits for it.
 	gate   sync.RWMutex
-	closed bool
+	closed atomic.Bool
 	close  sync.Once
 
 	written, delivered sync.WaitGroup
@@ -119,7 +123,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		queue:    make(chan op, queueLen),
 		deliver:  make(chan []event, 4),
 		free:     make(chan []event, 8),
-		settle:   make(chan struct{}, 1),
+		settle:   make(chan string, 1),
 		stopCkpt: make(chan struct{}),
 		heads:    make(map[chat.ConvID]*head),
 	}
@@ -138,7 +142,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // dsn gives the driver's name of the database file with the settings that every connection has.
 func (s *Store) dsn(more url.Values) string {
-	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {"5000"}, "_stmt_cache_size": {"100"}}
+	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {busyTimeout}, "_stmt_cache_size": {"100"}}
 	for k := range more {
 		v[k] = more[k]
 	}
@@ -165,7 +169,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	s.w = conn
-	if _, err := conn.ExecContext(ctx, "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit="+strconv.Itoa(walKeep)); err != nil {
+	if _, err := conn.ExecContext(ctx, "PRAGMA wal_autocheckpoint=0"); err != nil {
 		return err
 	}
 	var restores int64
@@ -176,6 +180,9 @@ func (s *Store) open(ctx context.Context) error {
 		if errors.Is(err, sql.ErrNoRows) {
 			var b [8]byte
 			rand.Read(b[:])
+			if err := syncDir(s.cfg.Dir); err != nil {
+				return err
+			}
 			_, err = conn.ExecContext(ctx, `INSERT INTO meta (one, store_id, restores, next_uid, next_conv, covered, clock) VALUES (1, $1, 0, $2, 1, 0, 0)`,
 				hex.EncodeToString(b[:]), firstUID)
 		}
@@ -196,12 +203,28 @@ func (s *Store) open(ctx context.Context) error {
 	return s.read.PingContext(ctx)
 }
 
+// syncDir makes the new database file's name, and the folder's, survive a loss of power.
+func syncDir(dir string) error {
+	for _, name := range []string{dir, filepath.Dir(dir)} {
+		d, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		err = d.Sync()
+		d.Close()
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close commits what is queued, answers it, and releases the folder. It must not be called from a done function.
 func (s *Store) Close() error {
 	var err error
 	s.close.Do(func() {
 		s.gate.Lock()
-		s.closed = true
+		s.closed.Store(true)
 		close(s.queue)
 		s.gate.Unlock()
 		s.written.Wait()

@@ -10,9 +10,7 @@ import (
 
 // reading answers ErrClosed after Close.
 func (s *Store) reading() error {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
+	if s.closed.Load() {
 		return chat.ErrClosed
 	}
 	return nil

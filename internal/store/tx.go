@@ -103,6 +103,7 @@ type tx struct {
 	now   int64
 	saved map[*head]savedHead
 	made  []chat.ConvID
+	wrote bool
 	after []func()
 }
 
@@ -131,6 +132,9 @@ func (t *tx) finish() error {
 		if err := t.s.writeHead(h); err != nil {
 			return err
 		}
+	}
+	if !t.wrote {
+		return nil // an Update that only read costs no sync of the disk
 	}
 	_, err := t.db.ExecContext(background, "UPDATE meta SET clock = $1", t.now)
 	return err
@@ -166,6 +170,7 @@ func (t *tx) change(id chat.ConvID) (*head, error) {
 		t.saved[h] = savedHead{h.Conv, h.dirty}
 	}
 	t.s.touch(h)
+	t.wrote = true
 	return h, nil
 }
 

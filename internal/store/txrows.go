@@ -36,6 +36,7 @@ func (t *tx) User(uid chat.UID) (chat.User, error) {
 
 // PutUser leaves the feed's number alone: only AddFeed moves it.
 func (t *tx) PutUser(u chat.User) error {
+	t.wrote = true
 	return touched(t.db.ExecContext(background, "UPDATE users SET name = $1, generation = $2 WHERE uid = $3", u.Name, int64(u.Generation), int64(u.UID)))
 }
 
@@ -45,6 +46,7 @@ func (t *tx) newUser(name string) (chat.User, error) {
 	if !errors.Is(err, chat.ErrNotFound) {
 		return u, err
 	}
+	t.wrote = true
 	var uid int64
 	if err := t.db.QueryRowContext(background, "UPDATE meta SET next_uid = next_uid + 1 RETURNING next_uid - 1").Scan(&uid); err != nil {
 		return chat.User{}, err
@@ -54,6 +56,7 @@ func (t *tx) newUser(name string) (chat.User, error) {
 }
 
 func (t *tx) NewConv(c chat.Conv) (chat.Conv, error) {
+	t.wrote = true
 	switch c.Kind {
 	case chat.KindC2C:
 		if c.A > c.B {
@@ -109,6 +112,7 @@ func (t *tx) Member(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 }
 
 func (t *tx) PutMember(m chat.Member) (chat.Member, error) {
+	t.wrote = true
 	m.Changed = t.now
 	var row int64
 	err := t.db.QueryRowContext(background, `INSERT INTO member (uid, conv, row_no, changed, read_seq, read_others, read_time, read_at, cleared_seq,
@@ -203,6 +207,7 @@ func (t *tx) Entry(id chat.ConvID, seq uint64) (chat.Stored, error) {
 }
 
 func (t *tx) SetEntry(st chat.Stored) error {
+	t.wrote = true
 	old, err := t.Entry(st.Conv, st.Seq)
 	if err != nil {
 		return err
@@ -322,6 +327,7 @@ func (t *tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
 }
 
 func (t *tx) AddFeed(uid chat.UID, kind int32, body []byte) (chat.FeedEntry, error) {
+	t.wrote = true
 	if body == nil {
 		body = []byte{}
 	}
@@ -337,6 +343,7 @@ func (t *tx) AddFeed(uid chat.UID, kind int32, body []byte) (chat.FeedEntry, err
 func (t *tx) Sessions(uid chat.UID) ([]chat.Session, error) { return sessions(background, t.db, uid) }
 
 func (t *tx) PutSession(x chat.Session) error {
+	t.wrote = true
 	_, err := t.db.ExecContext(background, `INSERT INTO session (uid, device, class, platform, generation, logged_in, owed, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (uid, device) DO UPDATE SET class = excluded.class, platform = excluded.platform, generation = excluded.generation,

@@ -79,8 +79,8 @@ func (s *Store) write() {
 				s.flush = true
 				s.batch(nil)
 				continue
-			case <-s.settle:
-				s.restartWAL()
+			case mode := <-s.settle:
+				s.restartWAL(mode)
 				continue
 			}
 		}
@@ -103,8 +103,8 @@ func (s *Store) write() {
 		s.batch(ops)
 		clear(ops)
 		select {
-		case <-s.settle:
-			s.restartWAL()
+		case mode := <-s.settle:
+			s.restartWAL(mode)
 		default:
 		}
 	}
@@ -243,7 +243,7 @@ func (s *Store) deliverAll() {
 func (s *Store) send(o op) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
-	if s.closed {
+	if s.closed.Load() {
 		return chat.ErrClosed
 	}
 	s.queue <- o
