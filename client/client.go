@@ -18,6 +18,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -90,6 +91,10 @@ type Config struct {
 	// data home. Where it cannot be written the client keeps everything in memory, and says so in the log.
 	Dir      string
 	Platform im.Platform
+	// TLS is for wss:// servers whose certificate the system does not know; nil is the system's roots.
+	TLS *tls.Config
+	// Proxy relays the connection: socks5://[user:password@]host:port or http://[user:password@]host:port. Empty is none; the environment is not asked.
+	Proxy string
 	// Log gets the client's own log lines; nil is slog.Default().
 	Log *slog.Logger
 	// Dispatcher runs the callbacks; nil: the client makes one with a goroutine of its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Client struct {
 	log    *slog.Logger
 	dir    string // "" keeps everything in memory
 	device string
+	http   *http.Client
 
 	in      chan func()
 	frames  chan arrived
@@ -541,6 +543,7 @@ func (c *Client) Close() {
 	}
 	c.engine.Wait()
 	c.wg.Wait()
+	c.http.CloseIdleConnections()
 }
 
 // shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too.

@@ -198,7 +198,7 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 	if err != nil {
 		return nil, nil, err
 	}
-	ws, resp, err := websocket.Dial(ctx, u, &websocket.DialOptions{Subprotocols: []string{subprotocol}})
+	ws, resp, err := websocket.Dial(ctx, u, &websocket.DialOptions{Subprotocols: []string{subprotocol}, HTTPClient: c.http})
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusBadRequest {
 			return nil, nil, &refusedError{err: im.Errorf(im.CodeConnectRefused, "the server does not speak %s", subprotocol)}

@@ -30,11 +30,15 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	if _, err := wsURL(cfg.Server); err != nil {
 		return nil, err
 	}
+	hc, err := httpClient(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	cfg.Limits.fill()
-	c := &Client{cfg: cfg, ev: ev, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
+	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
 		in: make(chan func()), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, timer: time.NewTimer(time.Hour)}
