@@ -289,16 +289,22 @@ func (c *Client) undo() {
 	if c.link != nil {
 		c.link.cancel()
 	}
-	if err := c.load(); err != nil {
-		c.log.Error("local database cannot be read; this device keeps nothing until the next login", "error", err)
+	readErr := c.load()
+	if readErr != nil && isDamaged(errors.Join(err, readErr)) {
+		c.db.close()
+		var db *local
+		if db, readErr = openUsable(c.dir, c.cfg.UserID, c.log); readErr == nil {
+			c.db = db
+			readErr = c.load()
+		}
+	}
+	if readErr != nil {
+		c.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
 		c.db.close()
 		c.db = nil
-		if c.stopLink != nil {
-			c.stopLink()
-		}
-		c.setStatus(LoggedOut)
-		c.dbErr = nil
+		c.hangUp(LoggedOut)
 	}
+	c.dbErr = nil
 }
 
 // failCalls answers everything open.

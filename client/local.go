@@ -7,13 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/gofrs/flock"
-	_ "github.com/mattn/go-sqlite3" // the local database
+	sqlite3 "github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -44,7 +46,7 @@ func openLocal(dir, user string) (*local, error) {
 	l := &local{stmts: map[string]*sql.Stmt{}}
 	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
 	if dir != "" {
-		base := filepath.Join(dir, "users", hex.EncodeToString([]byte(user)))
+		base := localBase(dir, user)
 		if err := os.MkdirAll(filepath.Dir(base), 0o700); err != nil {
 			return nil, err
 		}
@@ -71,6 +73,42 @@ func openLocal(dir, user string) (*local, error) {
 		return nil, fmt.Errorf("client: local database of %q: %w", user, err)
 	}
 	return l, nil
+}
+
+// isDamaged says that SQLite cannot make sense of the file.
+func isDamaged(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB)
+}
+
+// openUsable is openLocal with a damaged database set aside: what the server has is brought again by the sync, and the old files
+// stay beside it under a name that says when they were left.
+func openUsable(dir, user string, log *slog.Logger) (*local, error) {
+	for try := 0; ; try++ {
+		l, err := openLocal(dir, user)
+		if err == nil {
+			if _, err = l.loadConvs(); err == nil {
+				return l, nil
+			}
+			l.close()
+		}
+		if !isDamaged(err) || dir == "" || try > 0 {
+			return nil, err
+		}
+		base := localBase(dir, user) + ".db"
+		aside := fmt.Sprintf("%s.damaged-%d", base, time.Now().Unix())
+		log.Error("the local database is damaged; it is set aside and a new one begins", "file", base, "kept as", aside, "error", err)
+		for _, part := range []string{"", "-wal", "-shm"} {
+			if err := os.Rename(base+part, aside+part); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+}
+
+// localBase is the path of a user's local files without their endings.
+func localBase(dir, user string) string {
+	return filepath.Join(dir, "users", hex.EncodeToString([]byte(user)))
 }
 
 // fileURL writes a path so that SQLite's URI reading gives it back.

@@ -43,7 +43,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
-	db, err := openLocal(c.dir, cfg.UserID)
+	db, err := openUsable(c.dir, cfg.UserID, c.log)
 	switch {
 	case errors.Is(err, errLocked):
 		c.log.Info("the user's local data is in use by another process; the login waits for it")
@@ -281,7 +281,7 @@ func (c *Client) localInTime(ctx context.Context) (*local, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
-		db, err := openLocal(c.dir, c.cfg.UserID)
+		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
 		if !errors.Is(err, errLocked) {
 			return db, err
 		}
