@@ -40,6 +40,12 @@ const (
 	Method_LOOKUP      Method = 10
 	// The device says that its application has been told of being kicked: the debt is paid.
 	Method_KICKED_ACK Method = 11
+	// Changes the caller's own row of a conversation.
+	Method_ROW Method = 12
+	// Deletes messages for the caller alone.
+	Method_DELETE Method = 13
+	// Replaces the content of a message.
+	Method_MODIFY Method = 14
 	// Pushes: frame id 0, no reply. Every one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
@@ -67,6 +73,9 @@ var (
 		9:  "REVOKE",
 		10: "LOOKUP",
 		11: "KICKED_ACK",
+		12: "ROW",
+		13: "DELETE",
+		14: "MODIFY",
 		32: "ENTRY",
 		33: "CHANGE",
 		34: "HEAD",
@@ -87,6 +96,9 @@ var (
 		"REVOKE":      9,
 		"LOOKUP":      10,
 		"KICKED_ACK":  11,
+		"ROW":         12,
+		"DELETE":      13,
+		"MODIFY":      14,
 		"ENTRY":       32,
 		"CHANGE":      33,
 		"HEAD":        34,
@@ -1429,7 +1441,9 @@ type Head struct {
 	// Raised by every change of the owner's row.
 	Row uint64 `protobuf:"varint,18,opt,name=row,proto3" json:"row,omitempty"`
 	// The newest entry, where it was asked for.
-	Last          *Entry `protobuf:"bytes,19,opt,name=last,proto3" json:"last,omitempty"`
+	Last *Entry `protobuf:"bytes,19,opt,name=last,proto3" json:"last,omitempty"`
+	// Off the list until its next message: seq is still what it was when the owner deleted the conversation.
+	Hidden        bool `protobuf:"varint,20,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1595,6 +1609,13 @@ func (x *Head) GetLast() *Entry {
 		return x.Last
 	}
 	return nil
+}
+
+func (x *Head) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
 }
 
 type HeadsRequest struct {
@@ -2000,6 +2021,330 @@ func (x *RevokeReply) GetChange() *Change {
 	return nil
 }
 
+// What is present is changed. A conversation that does not exist yet is made for recv_opt, with epoch 0; else another epoch is answered with CodeResync.
+type RowRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Conv    *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch   uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Pinned  *bool                  `protobuf:"varint,3,opt,name=pinned,proto3,oneof" json:"pinned,omitempty"`
+	RecvOpt *int32                 `protobuf:"varint,4,opt,name=recv_opt,json=recvOpt,proto3,oneof" json:"recv_opt,omitempty"`
+	// Nothing at or below it is shown any more; it is read as well. The server takes the larger of the old and this.
+	ClearedSeq *uint64 `protobuf:"varint,5,opt,name=cleared_seq,json=clearedSeq,proto3,oneof" json:"cleared_seq,omitempty"`
+	// Off the list until its next message. It comes with cleared_seq, and unpins.
+	Hide          bool `protobuf:"varint,6,opt,name=hide,proto3" json:"hide,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowRequest) Reset() {
+	*x = RowRequest{}
+	mi := &file_api_calls_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowRequest) ProtoMessage() {}
+
+func (x *RowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowRequest.ProtoReflect.Descriptor instead.
+func (*RowRequest) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RowRequest) GetConv() *ConvKey {
+	if x != nil {
+		return x.Conv
+	}
+	return nil
+}
+
+func (x *RowRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RowRequest) GetPinned() bool {
+	if x != nil && x.Pinned != nil {
+		return *x.Pinned
+	}
+	return false
+}
+
+func (x *RowRequest) GetRecvOpt() int32 {
+	if x != nil && x.RecvOpt != nil {
+		return *x.RecvOpt
+	}
+	return 0
+}
+
+func (x *RowRequest) GetClearedSeq() uint64 {
+	if x != nil && x.ClearedSeq != nil {
+		return *x.ClearedSeq
+	}
+	return 0
+}
+
+func (x *RowRequest) GetHide() bool {
+	if x != nil {
+		return x.Hide
+	}
+	return false
+}
+
+type RowReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          *Head                  `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowReply) Reset() {
+	*x = RowReply{}
+	mi := &file_api_calls_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowReply) ProtoMessage() {}
+
+func (x *RowReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowReply.ProtoReflect.Descriptor instead.
+func (*RowReply) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RowReply) GetHead() *Head {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+type DeleteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// At most 50.
+	Seqs          []uint64 `protobuf:"varint,3,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRequest) Reset() {
+	*x = DeleteRequest{}
+	mi := &file_api_calls_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRequest) ProtoMessage() {}
+
+func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRequest) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeleteRequest) GetConv() *ConvKey {
+	if x != nil {
+		return x.Conv
+	}
+	return nil
+}
+
+func (x *DeleteRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *DeleteRequest) GetSeqs() []uint64 {
+	if x != nil {
+		return x.Seqs
+	}
+	return nil
+}
+
+type ModifyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Seq   uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// The version that the caller had; another one at the server is a conflict.
+	Version uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Elements and cloud_custom_str replace what is there; the rest of the message stays.
+	Message       *Message `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyRequest) Reset() {
+	*x = ModifyRequest{}
+	mi := &file_api_calls_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyRequest) ProtoMessage() {}
+
+func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyRequest.ProtoReflect.Descriptor instead.
+func (*ModifyRequest) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ModifyRequest) GetConv() *ConvKey {
+	if x != nil {
+		return x.Conv
+	}
+	return nil
+}
+
+func (x *ModifyRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ModifyRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ModifyRequest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ModifyRequest) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+type ModifyReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without a conflict: the change as it stands in the rev line, with the new content.
+	Change *Change `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// With a conflict nothing was changed, and this is the message as it is.
+	Current       *Entry `protobuf:"bytes,2,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyReply) Reset() {
+	*x = ModifyReply{}
+	mi := &file_api_calls_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyReply) ProtoMessage() {}
+
+func (x *ModifyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyReply.ProtoReflect.Descriptor instead.
+func (*ModifyReply) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ModifyReply) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ModifyReply) GetCurrent() *Entry {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
 type SendKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Conv          *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
@@ -2011,7 +2356,7 @@ type SendKey struct {
 
 func (x *SendKey) Reset() {
 	*x = SendKey{}
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2368,7 @@ func (x *SendKey) String() string {
 func (*SendKey) ProtoMessage() {}
 
 func (x *SendKey) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2381,7 @@ func (x *SendKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendKey.ProtoReflect.Descriptor instead.
 func (*SendKey) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{22}
+	return file_api_calls_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SendKey) GetConv() *ConvKey {
@@ -2069,7 +2414,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2426,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2439,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{23}
+	return file_api_calls_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LookupRequest) GetKeys() []*SendKey {
@@ -2114,7 +2459,7 @@ type LookupReply struct {
 
 func (x *LookupReply) Reset() {
 	*x = LookupReply{}
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2471,7 @@ func (x *LookupReply) String() string {
 func (*LookupReply) ProtoMessage() {}
 
 func (x *LookupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2484,7 @@ func (x *LookupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupReply.ProtoReflect.Descriptor instead.
 func (*LookupReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{24}
+	return file_api_calls_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LookupReply) GetFound() []*SendReply {
@@ -2160,7 +2505,7 @@ type EntryPush struct {
 
 func (x *EntryPush) Reset() {
 	*x = EntryPush{}
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2517,7 @@ func (x *EntryPush) String() string {
 func (*EntryPush) ProtoMessage() {}
 
 func (x *EntryPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2530,7 @@ func (x *EntryPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryPush.ProtoReflect.Descriptor instead.
 func (*EntryPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{25}
+	return file_api_calls_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EntryPush) GetConv() *ConvKey {
@@ -2220,7 +2565,7 @@ type ChangePush struct {
 
 func (x *ChangePush) Reset() {
 	*x = ChangePush{}
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2577,7 @@ func (x *ChangePush) String() string {
 func (*ChangePush) ProtoMessage() {}
 
 func (x *ChangePush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2590,7 @@ func (x *ChangePush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePush.ProtoReflect.Descriptor instead.
 func (*ChangePush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{26}
+	return file_api_calls_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ChangePush) GetConv() *ConvKey {
@@ -2280,7 +2625,7 @@ type KickedPush struct {
 
 func (x *KickedPush) Reset() {
 	*x = KickedPush{}
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2637,7 @@ func (x *KickedPush) String() string {
 func (*KickedPush) ProtoMessage() {}
 
 func (x *KickedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2650,7 @@ func (x *KickedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickedPush.ProtoReflect.Descriptor instead.
 func (*KickedPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{27}
+	return file_api_calls_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KickedPush) GetGeneration() uint64 {
@@ -2430,7 +2775,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12)\n" +
-	"\achanges\x18\x04 \x03(\v2\x0f.tidings.ChangeR\achanges\"\x87\x04\n" +
+	"\achanges\x18\x04 \x03(\v2\x0f.tidings.ChangeR\achanges\"\x9f\x04\n" +
 	"\x04Head\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
@@ -2453,7 +2798,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\brecv_opt\x18\x10 \x01(\x05R\arecvOpt\x12\x16\n" +
 	"\x06pinned\x18\x11 \x01(\bR\x06pinned\x12\x10\n" +
 	"\x03row\x18\x12 \x01(\x04R\x03row\x12\"\n" +
-	"\x04last\x18\x13 \x01(\v2\x0e.tidings.EntryR\x04last\"\x7f\n" +
+	"\x04last\x18\x13 \x01(\v2\x0e.tidings.EntryR\x04last\x12\x16\n" +
+	"\x06hidden\x18\x14 \x01(\bR\x06hidden\"\x7f\n" +
 	"\fHeadsRequest\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\x03R\x06cursor\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x1b\n" +
@@ -2479,7 +2825,34 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"6\n" +
 	"\vRevokeReply\x12'\n" +
-	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\"h\n" +
+	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\"\xe7\x01\n" +
+	"\n" +
+	"RowRequest\x12$\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
+	"\x06pinned\x18\x03 \x01(\bH\x00R\x06pinned\x88\x01\x01\x12\x1e\n" +
+	"\brecv_opt\x18\x04 \x01(\x05H\x01R\arecvOpt\x88\x01\x01\x12$\n" +
+	"\vcleared_seq\x18\x05 \x01(\x04H\x02R\n" +
+	"clearedSeq\x88\x01\x01\x12\x12\n" +
+	"\x04hide\x18\x06 \x01(\bR\x04hideB\t\n" +
+	"\a_pinnedB\v\n" +
+	"\t_recv_optB\x0e\n" +
+	"\f_cleared_seq\"-\n" +
+	"\bRowReply\x12!\n" +
+	"\x04head\x18\x01 \x01(\v2\r.tidings.HeadR\x04head\"_\n" +
+	"\rDeleteRequest\x12$\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04seqs\x18\x03 \x03(\x04R\x04seqs\"\xa3\x01\n" +
+	"\rModifyRequest\x12$\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12*\n" +
+	"\amessage\x18\x05 \x01(\v2\x10.tidings.MessageR\amessage\"`\n" +
+	"\vModifyReply\x12'\n" +
+	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\x12(\n" +
+	"\acurrent\x18\x02 \x01(\v2\x0e.tidings.EntryR\acurrent\"h\n" +
 	"\aSendKey\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x1f\n" +
 	"\vclient_time\x18\x02 \x01(\x04R\n" +
@@ -2503,7 +2876,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
-	"\x04desc\x18\x02 \x01(\tR\x04desc*\xfd\x04\n" +
+	"\x04desc\x18\x02 \x01(\tR\x04desc*\xf8\x05\n" +
 	"\x06Method\x12\x0f\n" +
 	"\vMETHOD_NONE\x10\x00\x12-\n" +
 	"\x05LOGIN\x10\x01\x1a\"\x8a\x80\x19\fLoginRequest\x92\x80\x19\n" +
@@ -2520,7 +2893,11 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06LOOKUP\x10\n" +
 	"\x1a \x8a\x80\x19\rLookupRequest\x92\x80\x19\vLookupReply\x12\"\n" +
 	"\n" +
-	"KICKED_ACK\x10\v\x1a\x12\x8a\x80\x19\x05Empty\x92\x80\x19\x05Empty\x12\x18\n" +
+	"KICKED_ACK\x10\v\x1a\x12\x8a\x80\x19\x05Empty\x92\x80\x19\x05Empty\x12#\n" +
+	"\x03ROW\x10\f\x1a\x1a\x8a\x80\x19\n" +
+	"RowRequest\x92\x80\x19\bRowReply\x12&\n" +
+	"\x06DELETE\x10\r\x1a\x1a\x8a\x80\x19\rDeleteRequest\x92\x80\x19\x05Empty\x12,\n" +
+	"\x06MODIFY\x10\x0e\x1a \x8a\x80\x19\rModifyRequest\x92\x80\x19\vModifyReply\x12\x18\n" +
 	"\x05ENTRY\x10 \x1a\r\x92\x80\x19\tEntryPush\x12\x1a\n" +
 	"\x06CHANGE\x10!\x1a\x0e\x92\x80\x19\n" +
 	"ChangePush\x12\x12\n" +
@@ -2558,7 +2935,7 @@ func file_api_calls_proto_rawDescGZIP() []byte {
 }
 
 var file_api_calls_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_api_calls_proto_goTypes = []any{
 	(Method)(0),            // 0: tidings.Method
 	(Platform)(0),          // 1: tidings.Platform
@@ -2585,29 +2962,34 @@ var file_api_calls_proto_goTypes = []any{
 	(*ReadReply)(nil),      // 22: tidings.ReadReply
 	(*RevokeRequest)(nil),  // 23: tidings.RevokeRequest
 	(*RevokeReply)(nil),    // 24: tidings.RevokeReply
-	(*SendKey)(nil),        // 25: tidings.SendKey
-	(*LookupRequest)(nil),  // 26: tidings.LookupRequest
-	(*LookupReply)(nil),    // 27: tidings.LookupReply
-	(*EntryPush)(nil),      // 28: tidings.EntryPush
-	(*ChangePush)(nil),     // 29: tidings.ChangePush
-	(*KickedPush)(nil),     // 30: tidings.KickedPush
-	(ConvType)(0),          // 31: tidings.ConvType
-	(MessageStatus)(0),     // 32: tidings.MessageStatus
-	(*Message)(nil),        // 33: tidings.Message
+	(*RowRequest)(nil),     // 25: tidings.RowRequest
+	(*RowReply)(nil),       // 26: tidings.RowReply
+	(*DeleteRequest)(nil),  // 27: tidings.DeleteRequest
+	(*ModifyRequest)(nil),  // 28: tidings.ModifyRequest
+	(*ModifyReply)(nil),    // 29: tidings.ModifyReply
+	(*SendKey)(nil),        // 30: tidings.SendKey
+	(*LookupRequest)(nil),  // 31: tidings.LookupRequest
+	(*LookupReply)(nil),    // 32: tidings.LookupReply
+	(*EntryPush)(nil),      // 33: tidings.EntryPush
+	(*ChangePush)(nil),     // 34: tidings.ChangePush
+	(*KickedPush)(nil),     // 35: tidings.KickedPush
+	(ConvType)(0),          // 36: tidings.ConvType
+	(MessageStatus)(0),     // 37: tidings.MessageStatus
+	(*Message)(nil),        // 38: tidings.Message
 }
 var file_api_calls_proto_depIdxs = []int32{
 	0,  // 0: tidings.Frame.method:type_name -> tidings.Method
-	31, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
+	36, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
 	1,  // 2: tidings.LoginRequest.platform:type_name -> tidings.Platform
-	32, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
-	33, // 4: tidings.Entry.message:type_name -> tidings.Message
+	37, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
+	38, // 4: tidings.Entry.message:type_name -> tidings.Message
 	5,  // 5: tidings.SendRequest.conv:type_name -> tidings.ConvKey
-	33, // 6: tidings.SendRequest.message:type_name -> tidings.Message
+	38, // 6: tidings.SendRequest.message:type_name -> tidings.Message
 	9,  // 7: tidings.SendReply.entry:type_name -> tidings.Entry
 	5,  // 8: tidings.PullRequest.conv:type_name -> tidings.ConvKey
 	9,  // 9: tidings.PullReply.entries:type_name -> tidings.Entry
 	2,  // 10: tidings.Change.kind:type_name -> tidings.ChangeKind
-	33, // 11: tidings.Change.message:type_name -> tidings.Message
+	38, // 11: tidings.Change.message:type_name -> tidings.Message
 	5,  // 12: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
 	14, // 13: tidings.ChangesReply.changes:type_name -> tidings.Change
 	5,  // 14: tidings.Head.conv:type_name -> tidings.ConvKey
@@ -2619,18 +3001,25 @@ var file_api_calls_proto_depIdxs = []int32{
 	17, // 20: tidings.ReadReply.heads:type_name -> tidings.Head
 	5,  // 21: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
 	14, // 22: tidings.RevokeReply.change:type_name -> tidings.Change
-	5,  // 23: tidings.SendKey.conv:type_name -> tidings.ConvKey
-	25, // 24: tidings.LookupRequest.keys:type_name -> tidings.SendKey
-	11, // 25: tidings.LookupReply.found:type_name -> tidings.SendReply
-	5,  // 26: tidings.EntryPush.conv:type_name -> tidings.ConvKey
-	9,  // 27: tidings.EntryPush.entry:type_name -> tidings.Entry
-	5,  // 28: tidings.ChangePush.conv:type_name -> tidings.ConvKey
-	14, // 29: tidings.ChangePush.change:type_name -> tidings.Change
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	5,  // 23: tidings.RowRequest.conv:type_name -> tidings.ConvKey
+	17, // 24: tidings.RowReply.head:type_name -> tidings.Head
+	5,  // 25: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
+	5,  // 26: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
+	38, // 27: tidings.ModifyRequest.message:type_name -> tidings.Message
+	14, // 28: tidings.ModifyReply.change:type_name -> tidings.Change
+	9,  // 29: tidings.ModifyReply.current:type_name -> tidings.Entry
+	5,  // 30: tidings.SendKey.conv:type_name -> tidings.ConvKey
+	30, // 31: tidings.LookupRequest.keys:type_name -> tidings.SendKey
+	11, // 32: tidings.LookupReply.found:type_name -> tidings.SendReply
+	5,  // 33: tidings.EntryPush.conv:type_name -> tidings.ConvKey
+	9,  // 34: tidings.EntryPush.entry:type_name -> tidings.Entry
+	5,  // 35: tidings.ChangePush.conv:type_name -> tidings.ConvKey
+	14, // 36: tidings.ChangePush.change:type_name -> tidings.Change
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_api_calls_proto_init() }
@@ -2640,13 +3029,14 @@ func file_api_calls_proto_init() {
 	}
 	file_api_options_proto_init()
 	file_api_message_proto_init()
+	file_api_calls_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_calls_proto_rawDesc), len(file_api_calls_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

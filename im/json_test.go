@@ -223,8 +223,8 @@ func TestRead(t *testing.T) {
 		{`{"message_elem_array":[{"custom_elem_data":{"a":[1]},"elem_type":0,"text_elem_content":"x","face_elem_index":[[2]]}]}`, text("x")},
 		{`{"message_elem_array":[ {"elem_type" : 99, "x":["/", 1.0]} ]}`, unknown(99, `{"elem_type" : 99, "x":["/", 1.0]}`)},
 		{`{"message_elem_array":[{"elem_type":-1}]}`, unknown(-1, `{"elem_type":-1}`)},
-		{`{"message_elem_array":[{"elem_type":12,"text_elem_content":[1]}]}`, unknown(12, `{"elem_type":12,"text_elem_content":[1]}`)},
-		{"{\"message_elem_array\":[{\"elem_type\":12,\"x\":\"\xff\"}]}", unknown(12, "{\"elem_type\":12,\"x\":\"\ufffd\"}")},
+		{`{"message_elem_array":[{"elem_type":9,"text_elem_content":[1]}]}`, unknown(9, `{"elem_type":9,"text_elem_content":[1]}`)},
+		{"{\"message_elem_array\":[{\"elem_type\":9,\"x\":\"\xff\"}]}", unknown(9, "{\"elem_type\":9,\"x\":\"\ufffd\"}")},
 	} {
 		got := c.want.(proto.Message).ProtoReflect().New().Interface()
 		if err := FromJSON(c.in, got.(TIM)); err != nil {

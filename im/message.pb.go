@@ -688,6 +688,7 @@ type Elem struct {
 	//	*Elem_Custom
 	//	*Elem_Face
 	//	*Elem_Location
+	//	*Elem_Merger
 	Body          isElem_Body `protobuf_oneof:"body"`
 	Raw           []byte      `protobuf:"bytes,15,opt,name=raw,proto3" json:"raw,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -774,6 +775,15 @@ func (x *Elem) GetLocation() *LocationElem {
 	return nil
 }
 
+func (x *Elem) GetMerger() *MergerElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Merger); ok {
+			return x.Merger
+		}
+	}
+	return nil
+}
+
 func (x *Elem) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -801,6 +811,10 @@ type Elem_Location struct {
 	Location *LocationElem `protobuf:"bytes,5,opt,name=location,proto3,oneof"`
 }
 
+type Elem_Merger struct {
+	Merger *MergerElem `protobuf:"bytes,6,opt,name=merger,proto3,oneof"`
+}
+
 func (*Elem_Text) isElem_Body() {}
 
 func (*Elem_Custom) isElem_Body() {}
@@ -808,6 +822,8 @@ func (*Elem_Custom) isElem_Body() {}
 func (*Elem_Face) isElem_Body() {}
 
 func (*Elem_Location) isElem_Body() {}
+
+func (*Elem_Merger) isElem_Body() {}
 
 type TextElem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1380,6 +1396,585 @@ func (x *MessageReceipt) GetIsPeerRead() bool {
 	return false
 }
 
+// Several messages made into one.
+type MergerElem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Title string                 `protobuf:"bytes,1,opt,name=title,json=merge_elem_title,proto3" json:"title,omitempty"`
+	// Up to 5 lines of 100 characters.
+	AbstractArray []string `protobuf:"bytes,2,rep,name=abstract_array,json=merge_elem_abstract_array,proto3" json:"abstract_array,omitempty"`
+	// What a client shows that does not know the element.
+	CompatibleText string `protobuf:"bytes,3,opt,name=compatible_text,json=merge_elem_compatible_text,proto3" json:"compatible_text,omitempty"`
+	// Up to 300, nested up to 100 deep.
+	MessageArray   []*Message `protobuf:"bytes,4,rep,name=message_array,json=merge_elem_message_array,proto3" json:"message_array,omitempty"`
+	LayerOverLimit bool       `protobuf:"varint,5,opt,name=layer_over_limit,json=merge_elem_layer_over_limit,proto3" json:"layer_over_limit,omitempty"`
+	RelayPbKey     string     `protobuf:"bytes,6,opt,name=relay_pb_key,json=merge_elem_relay_pb_key,proto3" json:"relay_pb_key,omitempty"`
+	RelayJsonKey   string     `protobuf:"bytes,7,opt,name=relay_json_key,json=merge_elem_relay_json_key,proto3" json:"relay_json_key,omitempty"`
+	RelayBuffer    string     `protobuf:"bytes,8,opt,name=relay_buffer,json=merge_elem_relay_buffer,proto3" json:"relay_buffer,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MergerElem) Reset() {
+	*x = MergerElem{}
+	mi := &file_api_message_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergerElem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergerElem) ProtoMessage() {}
+
+func (x *MergerElem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergerElem.ProtoReflect.Descriptor instead.
+func (*MergerElem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MergerElem) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *MergerElem) GetAbstractArray() []string {
+	if x != nil {
+		return x.AbstractArray
+	}
+	return nil
+}
+
+func (x *MergerElem) GetCompatibleText() string {
+	if x != nil {
+		return x.CompatibleText
+	}
+	return ""
+}
+
+func (x *MergerElem) GetMessageArray() []*Message {
+	if x != nil {
+		return x.MessageArray
+	}
+	return nil
+}
+
+func (x *MergerElem) GetLayerOverLimit() bool {
+	if x != nil {
+		return x.LayerOverLimit
+	}
+	return false
+}
+
+func (x *MergerElem) GetRelayPbKey() string {
+	if x != nil {
+		return x.RelayPbKey
+	}
+	return ""
+}
+
+func (x *MergerElem) GetRelayJsonKey() string {
+	if x != nil {
+		return x.RelayJsonKey
+	}
+	return ""
+}
+
+func (x *MergerElem) GetRelayBuffer() string {
+	if x != nil {
+		return x.RelayBuffer
+	}
+	return ""
+}
+
+type BatchSendParam struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	IdentifierArray []string               `protobuf:"bytes,1,rep,name=identifier_array,json=msg_batch_send_param_identifier_array,proto3" json:"identifier_array,omitempty"`
+	Msg             *Message               `protobuf:"bytes,2,opt,name=msg,json=msg_batch_send_param_msg,proto3" json:"msg,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BatchSendParam) Reset() {
+	*x = BatchSendParam{}
+	mi := &file_api_message_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSendParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSendParam) ProtoMessage() {}
+
+func (x *BatchSendParam) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSendParam.ProtoReflect.Descriptor instead.
+func (*BatchSendParam) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BatchSendParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+func (x *BatchSendParam) GetMsg() *Message {
+	if x != nil {
+		return x.Msg
+	}
+	return nil
+}
+
+type BatchSendResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=msg_batch_send_result_identifier,proto3" json:"identifier,omitempty"`
+	Code          int32                  `protobuf:"varint,2,opt,name=code,json=msg_batch_send_result_code,proto3" json:"code,omitempty"`
+	Desc          string                 `protobuf:"bytes,3,opt,name=desc,json=msg_batch_send_result_desc,proto3" json:"desc,omitempty"`
+	Msg           *Message               `protobuf:"bytes,4,opt,name=msg,json=msg_batch_send_result_msg,proto3" json:"msg,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchSendResult) Reset() {
+	*x = BatchSendResult{}
+	mi := &file_api_message_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSendResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSendResult) ProtoMessage() {}
+
+func (x *BatchSendResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSendResult.ProtoReflect.Descriptor instead.
+func (*BatchSendResult) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BatchSendResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *BatchSendResult) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *BatchSendResult) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+func (x *BatchSendResult) GetMsg() *Message {
+	if x != nil {
+		return x.Msg
+	}
+	return nil
+}
+
+type MsgDeleteParam struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Msg   *Message               `protobuf:"bytes,1,opt,name=msg,json=msg_delete_param_msg,proto3" json:"msg,omitempty"`
+	// Whether the server's copy goes too.
+	IsRamble      bool `protobuf:"varint,2,opt,name=is_ramble,json=msg_delete_param_is_ramble,proto3" json:"is_ramble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MsgDeleteParam) Reset() {
+	*x = MsgDeleteParam{}
+	mi := &file_api_message_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MsgDeleteParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MsgDeleteParam) ProtoMessage() {}
+
+func (x *MsgDeleteParam) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MsgDeleteParam.ProtoReflect.Descriptor instead.
+func (*MsgDeleteParam) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *MsgDeleteParam) GetMsg() *Message {
+	if x != nil {
+		return x.Msg
+	}
+	return nil
+}
+
+func (x *MsgDeleteParam) GetIsRamble() bool {
+	if x != nil {
+		return x.IsRamble
+	}
+	return false
+}
+
+type C2CRecvOptResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=msg_recv_msg_opt_result_identifier,proto3" json:"identifier,omitempty"`
+	Opt           int32                  `protobuf:"varint,2,opt,name=opt,json=msg_recv_msg_opt_result_opt,proto3" json:"opt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *C2CRecvOptResult) Reset() {
+	*x = C2CRecvOptResult{}
+	mi := &file_api_message_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *C2CRecvOptResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*C2CRecvOptResult) ProtoMessage() {}
+
+func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use C2CRecvOptResult.ProtoReflect.Descriptor instead.
+func (*C2CRecvOptResult) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *C2CRecvOptResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *C2CRecvOptResult) GetOpt() int32 {
+	if x != nil {
+		return x.Opt
+	}
+	return 0
+}
+
+type SearchParam struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 5.
+	KeywordArray     []string `protobuf:"bytes,1,rep,name=keyword_array,json=msg_search_param_keyword_array,proto3" json:"keyword_array,omitempty"`
+	MessageTypeArray []int32  `protobuf:"varint,2,rep,packed,name=message_type_array,json=msg_search_param_message_type_array,proto3" json:"message_type_array,omitempty"`
+	ConvId           string   `protobuf:"bytes,3,opt,name=conv_id,json=msg_search_param_conv_id,proto3" json:"conv_id,omitempty"`
+	// 0 means all conversations.
+	ConvType ConvType `protobuf:"varint,4,opt,name=conv_type,json=msg_search_param_conv_type,proto3,enum=tidings.ConvType" json:"conv_type,omitempty"`
+	// Latest time, 0 is now; seconds back from there, 0 is without limit.
+	SearchTimePosition uint64 `protobuf:"varint,5,opt,name=search_time_position,json=msg_search_param_search_time_position,proto3" json:"search_time_position,omitempty"`
+	SearchTimePeriod   uint64 `protobuf:"varint,6,opt,name=search_time_period,json=msg_search_param_search_time_period,proto3" json:"search_time_period,omitempty"`
+	PageIndex          uint32 `protobuf:"varint,7,opt,name=page_index,json=msg_search_param_page_index,proto3" json:"page_index,omitempty"`
+	// 0 means all.
+	PageSize uint32 `protobuf:"varint,8,opt,name=page_size,json=msg_search_param_page_size,proto3" json:"page_size,omitempty"`
+	// 0: any of the keywords; 1: all of them.
+	KeywordListMatchType int32    `protobuf:"varint,9,opt,name=keyword_list_match_type,json=msg_search_param_keyword_list_match_type,proto3" json:"keyword_list_match_type,omitempty"`
+	SendIdentifierArray  []string `protobuf:"bytes,10,rep,name=send_identifier_array,json=msg_search_param_send_identifier_array,proto3" json:"send_identifier_array,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *SearchParam) Reset() {
+	*x = SearchParam{}
+	mi := &file_api_message_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchParam) ProtoMessage() {}
+
+func (x *SearchParam) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchParam.ProtoReflect.Descriptor instead.
+func (*SearchParam) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SearchParam) GetKeywordArray() []string {
+	if x != nil {
+		return x.KeywordArray
+	}
+	return nil
+}
+
+func (x *SearchParam) GetMessageTypeArray() []int32 {
+	if x != nil {
+		return x.MessageTypeArray
+	}
+	return nil
+}
+
+func (x *SearchParam) GetConvId() string {
+	if x != nil {
+		return x.ConvId
+	}
+	return ""
+}
+
+func (x *SearchParam) GetConvType() ConvType {
+	if x != nil {
+		return x.ConvType
+	}
+	return ConvType_CONV_TYPE_INVALID
+}
+
+func (x *SearchParam) GetSearchTimePosition() uint64 {
+	if x != nil {
+		return x.SearchTimePosition
+	}
+	return 0
+}
+
+func (x *SearchParam) GetSearchTimePeriod() uint64 {
+	if x != nil {
+		return x.SearchTimePeriod
+	}
+	return 0
+}
+
+func (x *SearchParam) GetPageIndex() uint32 {
+	if x != nil {
+		return x.PageIndex
+	}
+	return 0
+}
+
+func (x *SearchParam) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *SearchParam) GetKeywordListMatchType() int32 {
+	if x != nil {
+		return x.KeywordListMatchType
+	}
+	return 0
+}
+
+func (x *SearchParam) GetSendIdentifierArray() []string {
+	if x != nil {
+		return x.SendIdentifierArray
+	}
+	return nil
+}
+
+type SearchResultItem struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	ConvId            string                 `protobuf:"bytes,1,opt,name=conv_id,json=msg_search_result_item_conv_id,proto3" json:"conv_id,omitempty"`
+	ConvType          ConvType               `protobuf:"varint,2,opt,name=conv_type,json=msg_search_result_item_conv_type,proto3,enum=tidings.ConvType" json:"conv_type,omitempty"`
+	TotalMessageCount uint32                 `protobuf:"varint,3,opt,name=total_message_count,json=msg_search_result_item_total_message_count,proto3" json:"total_message_count,omitempty"`
+	MessageArray      []*Message             `protobuf:"bytes,4,rep,name=message_array,json=msg_search_result_item_message_array,proto3" json:"message_array,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *SearchResultItem) Reset() {
+	*x = SearchResultItem{}
+	mi := &file_api_message_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchResultItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchResultItem) ProtoMessage() {}
+
+func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchResultItem.ProtoReflect.Descriptor instead.
+func (*SearchResultItem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SearchResultItem) GetConvId() string {
+	if x != nil {
+		return x.ConvId
+	}
+	return ""
+}
+
+func (x *SearchResultItem) GetConvType() ConvType {
+	if x != nil {
+		return x.ConvType
+	}
+	return ConvType_CONV_TYPE_INVALID
+}
+
+func (x *SearchResultItem) GetTotalMessageCount() uint32 {
+	if x != nil {
+		return x.TotalMessageCount
+	}
+	return 0
+}
+
+func (x *SearchResultItem) GetMessageArray() []*Message {
+	if x != nil {
+		return x.MessageArray
+	}
+	return nil
+}
+
+type SearchResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages of one conversation, or conversations.
+	TotalCount    uint32              `protobuf:"varint,1,opt,name=total_count,json=msg_search_result_total_count,proto3" json:"total_count,omitempty"`
+	ItemArray     []*SearchResultItem `protobuf:"bytes,2,rep,name=item_array,json=msg_search_result_item_array,proto3" json:"item_array,omitempty"`
+	SearchCursor  string              `protobuf:"bytes,3,opt,name=search_cursor,json=msg_search_result_search_cursor,proto3" json:"search_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchResult) Reset() {
+	*x = SearchResult{}
+	mi := &file_api_message_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchResult) ProtoMessage() {}
+
+func (x *SearchResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchResult.ProtoReflect.Descriptor instead.
+func (*SearchResult) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SearchResult) GetTotalCount() uint32 {
+	if x != nil {
+		return x.TotalCount
+	}
+	return 0
+}
+
+func (x *SearchResult) GetItemArray() []*SearchResultItem {
+	if x != nil {
+		return x.ItemArray
+	}
+	return nil
+}
+
+func (x *SearchResult) GetSearchCursor() string {
+	if x != nil {
+		return x.SearchCursor
+	}
+	return ""
+}
+
 var File_api_message_proto protoreflect.FileDescriptor
 
 const file_api_message_proto_rawDesc = "" +
@@ -1442,13 +2037,14 @@ const file_api_message_proto_rawDesc = "" +
 	"\x14risk_type_identified\x183 \x01(\rR\x1cmessage_risk_type_identified\x12 \n" +
 	"\aversion\x184 \x01(\x04R\x0fmessage_version:\x04\xe8\xf9\x18\x01B\v\n" +
 	"\t_priorityB\x1d\n" +
-	"\x1b_group_receipt_unread_count\"\xab\x02\n" +
+	"\x1b_group_receipt_unread_count\"\xe0\x02\n" +
 	"\x04Elem\x12/\n" +
 	"\telem_type\x18\x01 \x01(\x0e2\x11.tidings.ElemTypeR\telem_type\x12-\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tidings.TextElemB\x04\xe0\xf3\x18\x01H\x00R\x04text\x123\n" +
 	"\x06custom\x18\x03 \x01(\v2\x13.tidings.CustomElemB\x04\xe0\xf3\x18\x01H\x00R\x06custom\x12-\n" +
 	"\x04face\x18\x04 \x01(\v2\x11.tidings.FaceElemB\x04\xe0\xf3\x18\x01H\x00R\x04face\x129\n" +
-	"\blocation\x18\x05 \x01(\v2\x15.tidings.LocationElemB\x04\xe0\xf3\x18\x01H\x00R\blocation\x12\x16\n" +
+	"\blocation\x18\x05 \x01(\v2\x15.tidings.LocationElemB\x04\xe0\xf3\x18\x01H\x00R\blocation\x123\n" +
+	"\x06merger\x18\x06 \x01(\v2\x13.tidings.MergerElemB\x04\xe0\xf3\x18\x01H\x00R\x06merger\x12\x16\n" +
 	"\x03raw\x18\x0f \x01(\fB\x04\xd8\xf3\x18\x01R\x03raw:\x04\xe8\xf9\x18\x01B\x06\n" +
 	"\x04body\"4\n" +
 	"\bTextElem\x12\"\n" +
@@ -1499,7 +2095,56 @@ const file_api_message_proto_rawDesc = "" +
 	"\x06msg_id\x18\x03 \x01(\tR\x12msg_receipt_msg_id\x12*\n" +
 	"\n" +
 	"time_stamp\x18\x04 \x01(\x04R\x16msg_receipt_time_stamp\x124\n" +
-	"\fis_peer_read\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\x18msg_receipt_is_peer_read:\x04\xe8\xf9\x18\x01*_\n" +
+	"\fis_peer_read\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\x18msg_receipt_is_peer_read:\x04\xe8\xf9\x18\x01\"\xa6\x03\n" +
+	"\n" +
+	"MergerElem\x12\x1f\n" +
+	"\x05title\x18\x01 \x01(\tR\x10merge_elem_title\x121\n" +
+	"\x0eabstract_array\x18\x02 \x03(\tR\x19merge_elem_abstract_array\x123\n" +
+	"\x0fcompatible_text\x18\x03 \x01(\tR\x1amerge_elem_compatible_text\x12A\n" +
+	"\rmessage_array\x18\x04 \x03(\v2\x10.tidings.MessageR\x18merge_elem_message_array\x125\n" +
+	"\x10layer_over_limit\x18\x05 \x01(\bR\x1bmerge_elem_layer_over_limit\x12-\n" +
+	"\frelay_pb_key\x18\x06 \x01(\tR\x17merge_elem_relay_pb_key\x121\n" +
+	"\x0erelay_json_key\x18\a \x01(\tR\x19merge_elem_relay_json_key\x12-\n" +
+	"\frelay_buffer\x18\b \x01(\tR\x17merge_elem_relay_buffer:\x04\xe8\xf9\x18\x01\"\x90\x01\n" +
+	"\x0eBatchSendParam\x12?\n" +
+	"\x10identifier_array\x18\x01 \x03(\tR%msg_batch_send_param_identifier_array\x127\n" +
+	"\x03msg\x18\x02 \x01(\v2\x10.tidings.MessageR\x18msg_batch_send_param_msg:\x04\xe8\xf9\x18\x01\"\xdb\x01\n" +
+	"\x0fBatchSendResult\x124\n" +
+	"\n" +
+	"identifier\x18\x01 \x01(\tR msg_batch_send_result_identifier\x12(\n" +
+	"\x04code\x18\x02 \x01(\x05R\x1amsg_batch_send_result_code\x12(\n" +
+	"\x04desc\x18\x03 \x01(\tR\x1amsg_batch_send_result_desc\x128\n" +
+	"\x03msg\x18\x04 \x01(\v2\x10.tidings.MessageR\x19msg_batch_send_result_msg:\x04\xe8\xf9\x18\x01\"\x9a\x01\n" +
+	"\x0eMsgDeleteParam\x123\n" +
+	"\x03msg\x18\x01 \x01(\v2\x10.tidings.MessageR\x14msg_delete_param_msg\x12M\n" +
+	"\tis_ramble\x18\x02 \x01(\bB\x1e\xca\xf3\x18\x1amsg_delete_param_is_rembleR\x1amsg_delete_param_is_ramble:\x04\xe8\xf9\x18\x01\"z\n" +
+	"\x10C2CRecvOptResult\x126\n" +
+	"\n" +
+	"identifier\x18\x01 \x01(\tR\"msg_recv_msg_opt_result_identifier\x12(\n" +
+	"\x03opt\x18\x02 \x01(\x05R\x1bmsg_recv_msg_opt_result_opt:\x04\xe8\xf9\x18\x01\"\x9d\x05\n" +
+	"\vSearchParam\x125\n" +
+	"\rkeyword_array\x18\x01 \x03(\tR\x1emsg_search_param_keyword_array\x12?\n" +
+	"\x12message_type_array\x18\x02 \x03(\x05R#msg_search_param_message_type_array\x12)\n" +
+	"\aconv_id\x18\x03 \x01(\tR\x18msg_search_param_conv_id\x12@\n" +
+	"\tconv_type\x18\x04 \x01(\x0e2\x11.tidings.ConvTypeR\x1amsg_search_param_conv_type\x12C\n" +
+	"\x14search_time_position\x18\x05 \x01(\x04R%msg_search_param_search_time_position\x12?\n" +
+	"\x12search_time_period\x18\x06 \x01(\x04R#msg_search_param_search_time_period\x12/\n" +
+	"\n" +
+	"page_index\x18\a \x01(\rR\x1bmsg_search_param_page_index\x12-\n" +
+	"\tpage_size\x18\b \x01(\rR\x1amsg_search_param_page_size\x12I\n" +
+	"\x17keyword_list_match_type\x18\t \x01(\x05R(msg_search_param_keyword_list_match_type\x12r\n" +
+	"\x15send_identifier_array\x18\n" +
+	" \x03(\tB+\xca\xf3\x18'msg_search_param_send_indentifier_arrayR&msg_search_param_send_identifier_array:\x04\xe8\xf9\x18\x01\"\xa9\x02\n" +
+	"\x10SearchResultItem\x12/\n" +
+	"\aconv_id\x18\x01 \x01(\tR\x1emsg_search_result_item_conv_id\x12F\n" +
+	"\tconv_type\x18\x02 \x01(\x0e2\x11.tidings.ConvTypeR msg_search_result_item_conv_type\x12G\n" +
+	"\x13total_message_count\x18\x03 \x01(\rR*msg_search_result_item_total_message_count\x12M\n" +
+	"\rmessage_array\x18\x04 \x03(\v2\x10.tidings.MessageR$msg_search_result_item_message_array:\x04\xe8\xf9\x18\x01\"\xcd\x01\n" +
+	"\fSearchResult\x122\n" +
+	"\vtotal_count\x18\x01 \x01(\rR\x1dmsg_search_result_total_count\x12K\n" +
+	"\n" +
+	"item_array\x18\x02 \x03(\v2\x19.tidings.SearchResultItemR\x1cmsg_search_result_item_array\x126\n" +
+	"\rsearch_cursor\x18\x03 \x01(\tR\x1fmsg_search_result_search_cursor:\x04\xe8\xf9\x18\x01*_\n" +
 	"\bConvType\x12\x15\n" +
 	"\x11CONV_TYPE_INVALID\x10\x00\x12\x11\n" +
 	"\rCONV_TYPE_C2C\x10\x01\x12\x13\n" +
@@ -1544,7 +2189,7 @@ func file_api_message_proto_rawDescGZIP() []byte {
 }
 
 var file_api_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_api_message_proto_goTypes = []any{
 	(ConvType)(0),             // 0: tidings.ConvType
 	(ElemType)(0),             // 1: tidings.ElemType
@@ -1559,6 +2204,14 @@ var file_api_message_proto_goTypes = []any{
 	(*UserProfile)(nil),       // 10: tidings.UserProfile
 	(*MsgLocator)(nil),        // 11: tidings.MsgLocator
 	(*MessageReceipt)(nil),    // 12: tidings.MessageReceipt
+	(*MergerElem)(nil),        // 13: tidings.MergerElem
+	(*BatchSendParam)(nil),    // 14: tidings.BatchSendParam
+	(*BatchSendResult)(nil),   // 15: tidings.BatchSendResult
+	(*MsgDeleteParam)(nil),    // 16: tidings.MsgDeleteParam
+	(*C2CRecvOptResult)(nil),  // 17: tidings.C2CRecvOptResult
+	(*SearchParam)(nil),       // 18: tidings.SearchParam
+	(*SearchResultItem)(nil),  // 19: tidings.SearchResultItem
+	(*SearchResult)(nil),      // 20: tidings.SearchResult
 }
 var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
@@ -1571,13 +2224,22 @@ var file_api_message_proto_depIdxs = []int32{
 	6,  // 7: tidings.Elem.custom:type_name -> tidings.CustomElem
 	7,  // 8: tidings.Elem.face:type_name -> tidings.FaceElem
 	8,  // 9: tidings.Elem.location:type_name -> tidings.LocationElem
-	0,  // 10: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
-	0,  // 11: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 10: tidings.Elem.merger:type_name -> tidings.MergerElem
+	0,  // 11: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
+	0,  // 12: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
+	3,  // 13: tidings.MergerElem.message_array:type_name -> tidings.Message
+	3,  // 14: tidings.BatchSendParam.msg:type_name -> tidings.Message
+	3,  // 15: tidings.BatchSendResult.msg:type_name -> tidings.Message
+	3,  // 16: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
+	0,  // 17: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
+	0,  // 18: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
+	3,  // 19: tidings.SearchResultItem.message_array:type_name -> tidings.Message
+	19, // 20: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_api_message_proto_init() }
@@ -1592,6 +2254,7 @@ func file_api_message_proto_init() {
 		(*Elem_Custom)(nil),
 		(*Elem_Face)(nil),
 		(*Elem_Location)(nil),
+		(*Elem_Merger)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1599,7 +2262,7 @@ func file_api_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_message_proto_rawDesc), len(file_api_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

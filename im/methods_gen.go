@@ -59,6 +59,21 @@ var methods = [...]MethodInfo{
 		NewRequest: func() Msg { return new(Empty) },
 		NewReply:   func() Msg { return new(Empty) },
 	},
+	Method_ROW: {
+		Name:       "ROW",
+		NewRequest: func() Msg { return new(RowRequest) },
+		NewReply:   func() Msg { return new(RowReply) },
+	},
+	Method_DELETE: {
+		Name:       "DELETE",
+		NewRequest: func() Msg { return new(DeleteRequest) },
+		NewReply:   func() Msg { return new(Empty) },
+	},
+	Method_MODIFY: {
+		Name:       "MODIFY",
+		NewRequest: func() Msg { return new(ModifyRequest) },
+		NewReply:   func() Msg { return new(ModifyReply) },
+	},
 	Method_ENTRY: {
 		Name:     "ENTRY",
 		NewReply: func() Msg { return new(EntryPush) },

@@ -288,6 +288,26 @@ func (m *Elem) AppendTIM(b []byte) []byte {
 		b = append(b, `,"location_elem_longitude":`...)
 		b = appendDouble(b, m.GetLocation().GetLongitude())
 		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_MERGER:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"merge_elem_abstract_array":`...)
+		b = appendArray(b, m.GetMerger().GetAbstractArray(), appendString)
+		b = append(b, `,"merge_elem_compatible_text":`...)
+		b = appendString(b, m.GetMerger().GetCompatibleText())
+		b = append(b, `,"merge_elem_layer_over_limit":`...)
+		b = appendBool(b, m.GetMerger().GetLayerOverLimit())
+		b = append(b, `,"merge_elem_message_array":`...)
+		b = appendMessages(b, m.GetMerger().GetMessageArray())
+		b = append(b, `,"merge_elem_relay_buffer":`...)
+		b = appendString(b, m.GetMerger().GetRelayBuffer())
+		b = append(b, `,"merge_elem_relay_json_key":`...)
+		b = appendString(b, m.GetMerger().GetRelayJsonKey())
+		b = append(b, `,"merge_elem_relay_pb_key":`...)
+		b = appendString(b, m.GetMerger().GetRelayPbKey())
+		b = append(b, `,"merge_elem_title":`...)
+		b = appendString(b, m.GetMerger().GetTitle())
+		return closeObject(b, start)
 	}
 	if b, ok := appendRaw(b, m.GetRaw(), "elem_type", int32(m.GetElemType())); ok {
 		return b
@@ -323,6 +343,10 @@ func (m *Elem) ParseTIM(r *JSONReader) error {
 		body, err := p.locationPart.take()
 		m.Body = &Elem_Location{Location: body}
 		return err
+	case ElemType_ELEM_TYPE_MERGER:
+		body, err := p.mergerPart.take()
+		m.Body = &Elem_Merger{Merger: body}
+		return err
 	}
 	m.Raw = r.since(start)
 	return nil
@@ -335,6 +359,7 @@ type parseElem struct {
 	customPart   part[CustomElem, *CustomElem]
 	facePart     part[FaceElem, *FaceElem]
 	locationPart part[LocationElem, *LocationElem]
+	mergerPart   part[MergerElem, *MergerElem]
 }
 
 func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
@@ -350,6 +375,8 @@ func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		err = p.facePart.parseTIMKey(r, key)
 	case "location_elem_desc", "location_elem_longitude", "location_elem_latitude":
 		err = p.locationPart.parseTIMKey(r, key)
+	case "merge_elem_title", "merge_elem_abstract_array", "merge_elem_compatible_text", "merge_elem_message_array", "merge_elem_layer_over_limit", "merge_elem_relay_pb_key", "merge_elem_relay_json_key", "merge_elem_relay_buffer":
+		err = p.mergerPart.parseTIMKey(r, key)
 	default:
 		err = r.skip()
 	}
@@ -638,6 +665,286 @@ func (m *MessageReceipt) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.TimeStamp, err = readInt[uint64](r)
 	case "msg_receipt_is_peer_read":
 		m.IsPeerRead, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *MergerElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"merge_elem_abstract_array":`...)
+	b = appendArray(b, m.GetAbstractArray(), appendString)
+	b = append(b, `,"merge_elem_compatible_text":`...)
+	b = appendString(b, m.GetCompatibleText())
+	b = append(b, `,"merge_elem_layer_over_limit":`...)
+	b = appendBool(b, m.GetLayerOverLimit())
+	b = append(b, `,"merge_elem_message_array":`...)
+	b = appendMessages(b, m.GetMessageArray())
+	b = append(b, `,"merge_elem_relay_buffer":`...)
+	b = appendString(b, m.GetRelayBuffer())
+	b = append(b, `,"merge_elem_relay_json_key":`...)
+	b = appendString(b, m.GetRelayJsonKey())
+	b = append(b, `,"merge_elem_relay_pb_key":`...)
+	b = appendString(b, m.GetRelayPbKey())
+	b = append(b, `,"merge_elem_title":`...)
+	b = appendString(b, m.GetTitle())
+	return closeObject(b, start)
+}
+
+func (m *MergerElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *MergerElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "merge_elem_title":
+		m.Title, err = readString(r)
+	case "merge_elem_abstract_array":
+		m.AbstractArray, err = readArray(r, readString)
+	case "merge_elem_compatible_text":
+		m.CompatibleText, err = readString(r)
+	case "merge_elem_message_array":
+		m.MessageArray, err = readArray(r, readMessage[Message])
+	case "merge_elem_layer_over_limit":
+		m.LayerOverLimit, err = readBool(r)
+	case "merge_elem_relay_pb_key":
+		m.RelayPbKey, err = readString(r)
+	case "merge_elem_relay_json_key":
+		m.RelayJsonKey, err = readString(r)
+	case "merge_elem_relay_buffer":
+		m.RelayBuffer, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *BatchSendParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_batch_send_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"msg_batch_send_param_msg":`...)
+	b = m.GetMsg().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *BatchSendParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *BatchSendParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_batch_send_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	case "msg_batch_send_param_msg":
+		m.Msg, err = readMessage[Message](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *BatchSendResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_batch_send_result_code":`...)
+	b = appendInt(b, m.GetCode())
+	b = append(b, `,"msg_batch_send_result_desc":`...)
+	b = appendString(b, m.GetDesc())
+	b = append(b, `,"msg_batch_send_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"msg_batch_send_result_msg":`...)
+	b = m.GetMsg().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *BatchSendResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *BatchSendResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_batch_send_result_identifier":
+		m.Identifier, err = readString(r)
+	case "msg_batch_send_result_code":
+		m.Code, err = readInt[int32](r)
+	case "msg_batch_send_result_desc":
+		m.Desc, err = readString(r)
+	case "msg_batch_send_result_msg":
+		m.Msg, err = readMessage[Message](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *MsgDeleteParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_delete_param_is_ramble":`...)
+	b = appendBool(b, m.GetIsRamble())
+	b = append(b, `,"msg_delete_param_is_remble":`...)
+	b = appendBool(b, m.GetIsRamble())
+	b = append(b, `,"msg_delete_param_msg":`...)
+	b = m.GetMsg().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *MsgDeleteParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *MsgDeleteParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_delete_param_msg":
+		m.Msg, err = readMessage[Message](r)
+	case "msg_delete_param_is_ramble", "msg_delete_param_is_remble":
+		m.IsRamble, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *C2CRecvOptResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_recv_msg_opt_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"msg_recv_msg_opt_result_opt":`...)
+	b = appendInt(b, m.GetOpt())
+	return closeObject(b, start)
+}
+
+func (m *C2CRecvOptResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *C2CRecvOptResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_recv_msg_opt_result_identifier":
+		m.Identifier, err = readString(r)
+	case "msg_recv_msg_opt_result_opt":
+		m.Opt, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SearchParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_search_param_conv_id":`...)
+	b = appendString(b, m.GetConvId())
+	b = append(b, `,"msg_search_param_conv_type":`...)
+	b = appendInt(b, m.GetConvType())
+	b = append(b, `,"msg_search_param_keyword_array":`...)
+	b = appendArray(b, m.GetKeywordArray(), appendString)
+	b = append(b, `,"msg_search_param_keyword_list_match_type":`...)
+	b = appendInt(b, m.GetKeywordListMatchType())
+	b = append(b, `,"msg_search_param_message_type_array":`...)
+	b = appendArray(b, m.GetMessageTypeArray(), appendInt)
+	b = append(b, `,"msg_search_param_page_index":`...)
+	b = appendUint(b, m.GetPageIndex())
+	b = append(b, `,"msg_search_param_page_size":`...)
+	b = appendUint(b, m.GetPageSize())
+	b = append(b, `,"msg_search_param_search_time_period":`...)
+	b = appendUint(b, m.GetSearchTimePeriod())
+	b = append(b, `,"msg_search_param_search_time_position":`...)
+	b = appendUint(b, m.GetSearchTimePosition())
+	b = append(b, `,"msg_search_param_send_identifier_array":`...)
+	b = appendArray(b, m.GetSendIdentifierArray(), appendString)
+	b = append(b, `,"msg_search_param_send_indentifier_array":`...)
+	b = appendArray(b, m.GetSendIdentifierArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *SearchParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SearchParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_search_param_keyword_array":
+		m.KeywordArray, err = readArray(r, readString)
+	case "msg_search_param_message_type_array":
+		m.MessageTypeArray, err = readArray(r, readInt[int32])
+	case "msg_search_param_conv_id":
+		m.ConvId, err = readString(r)
+	case "msg_search_param_conv_type":
+		m.ConvType, err = readInt[ConvType](r)
+	case "msg_search_param_search_time_position":
+		m.SearchTimePosition, err = readInt[uint64](r)
+	case "msg_search_param_search_time_period":
+		m.SearchTimePeriod, err = readInt[uint64](r)
+	case "msg_search_param_page_index":
+		m.PageIndex, err = readInt[uint32](r)
+	case "msg_search_param_page_size":
+		m.PageSize, err = readInt[uint32](r)
+	case "msg_search_param_keyword_list_match_type":
+		m.KeywordListMatchType, err = readInt[int32](r)
+	case "msg_search_param_send_identifier_array", "msg_search_param_send_indentifier_array":
+		m.SendIdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SearchResultItem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_search_result_item_conv_id":`...)
+	b = appendString(b, m.GetConvId())
+	b = append(b, `,"msg_search_result_item_conv_type":`...)
+	b = appendInt(b, m.GetConvType())
+	b = append(b, `,"msg_search_result_item_message_array":`...)
+	b = appendMessages(b, m.GetMessageArray())
+	b = append(b, `,"msg_search_result_item_total_message_count":`...)
+	b = appendUint(b, m.GetTotalMessageCount())
+	return closeObject(b, start)
+}
+
+func (m *SearchResultItem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SearchResultItem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_search_result_item_conv_id":
+		m.ConvId, err = readString(r)
+	case "msg_search_result_item_conv_type":
+		m.ConvType, err = readInt[ConvType](r)
+	case "msg_search_result_item_total_message_count":
+		m.TotalMessageCount, err = readInt[uint32](r)
+	case "msg_search_result_item_message_array":
+		m.MessageArray, err = readArray(r, readMessage[Message])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SearchResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_search_result_item_array":`...)
+	b = appendMessages(b, m.GetItemArray())
+	b = append(b, `,"msg_search_result_search_cursor":`...)
+	b = appendString(b, m.GetSearchCursor())
+	b = append(b, `,"msg_search_result_total_count":`...)
+	b = appendUint(b, m.GetTotalCount())
+	return closeObject(b, start)
+}
+
+func (m *SearchResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SearchResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_search_result_total_count":
+		m.TotalCount, err = readInt[uint32](r)
+	case "msg_search_result_item_array":
+		m.ItemArray, err = readArray(r, readMessage[SearchResultItem])
+	case "msg_search_result_search_cursor":
+		m.SearchCursor, err = readString(r)
 	default:
 		err = r.skip()
 	}
