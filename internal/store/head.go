@@ -30,9 +30,10 @@ type own struct {
 	dirty   bool
 }
 
+// headsMax is how many heads are kept in memory. Above it, some are dropped after a flush. A variable for tests.
+var headsMax = 1 << 16
+
 const (
-	// Heads kept in memory. Clean ones above it are dropped after a flush.
-	headsMax = 1 << 16
 	// A flush of heads comes after so many batches or dirty heads, or when the writer has nothing to do.
 	flushBatches = 20
 	flushHeads   = 2048

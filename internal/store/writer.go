@@ -30,7 +30,6 @@ type event struct {
 // writer is the state that only the writer goroutine touches (and Open before it runs).
 type writer struct {
 	inserts [3]insert
-	one     []driver.NamedValue
 
 	events  []event
 	pending []pending // numbered, not yet inserted

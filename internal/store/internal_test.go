@@ -1,0 +1,255 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// TestFailedCommit: nothing that waits is answered as success when a commit fails, the process is told to stop, and the disk has what was
+// committed before.
+func TestFailedCommit(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	var fatal []error // called on the writer goroutine, read after Close
+	s, err := Open(ctx, Config{Dir: dir, Fatal: func(err error) { fatal = append(fatal, err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.CreateUser(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.C2C(ctx, a.UID, a.UID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := uint32(0)
+	send := func() error {
+		key++
+		got := make(chan error, 1)
+		s.Append(chat.Entry{Conv: c.ID, Sender: a.UID, ClientTime: 1, Random: key}, func(_ chat.Stored, _ bool, err error) { got <- err })
+		return <-got
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	// The driver refuses every commit from here on.
+	after := false
+	err = s.update(ctx, func(tx *tx) error {
+		tx.AfterCommit(func() { after = true })
+		if _, err := tx.AddFeed(a.UID, 1, nil); err != nil {
+			return err
+		}
+		return s.w.Raw(func(c any) error {
+			c.(*sqlite3.SQLiteConn).RegisterCommitHook(func() int { return 1 })
+			return nil
+		})
+	})
+	if err == nil || !strings.Contains(err.Error(), "commit") {
+		t.Fatal("Update whose commit failed:", err)
+	}
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Add(1)
+		s.Append(chat.Entry{Conv: c.ID, Sender: a.UID, ClientTime: 2}, func(_ chat.Stored, _ bool, err error) {
+			if err == nil {
+				t.Error("an append after a failed commit was answered as stored")
+			}
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	if err := s.Update(ctx, nil, func(chat.Tx) error { t.Error("it ran"); return nil }); err == nil || errors.Is(err, chat.ErrClosed) {
+		t.Error("Update after a failed commit:", err)
+	}
+	s.Close()
+	if len(fatal) != 1 || after {
+		t.Fatal("Fatal was called with", fatal, "AfterCommit:", after)
+	}
+	s, err = Open(ctx, Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if c, err = s.Conv(ctx, c.ID); err != nil || c.Seq != 1 {
+		t.Fatal("after reopening:", c, err)
+	}
+	if u, err := s.UserByID(ctx, a.UID); err != nil || u.Feed != 0 {
+		t.Fatal("after reopening:", u, err)
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDroppedHeads: heads that no longer fit in memory come back from their rows.
+func TestDroppedHeads(t *testing.T) {
+	defer func(n int) { headsMax = n }(headsMax)
+	headsMax = 4
+	ctx := context.Background()
+	s, err := Open(ctx, Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, err := s.CreateUser(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []chat.ConvID
+	for range 20 {
+		if err := s.Update(ctx, nil, func(tx chat.Tx) error {
+			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+			ids = append(ids, c.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range uint64(10) {
+		var wg sync.WaitGroup
+		for _, id := range ids {
+			wg.Add(1)
+			s.Append(chat.Entry{Conv: id, Sender: a.UID, ClientTime: n, Countable: true}, func(st chat.Stored, _ bool, err error) {
+				if err != nil || st.Seq != n+1 || st.OwnIndex != n+1 {
+					t.Errorf("message %d of %d: %+v %v", n+1, id, st, err)
+				}
+				wg.Done()
+			})
+		}
+		wg.Wait()
+		if err := s.flushed(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.RLock()
+		if len(s.heads) > headsMax {
+			t.Errorf("%d heads in memory", len(s.heads))
+		}
+		s.mu.RUnlock()
+		for _, id := range ids {
+			if c, err := s.Conv(ctx, id); err != nil || c.Seq != n+1 || c.Index != n+1 {
+				t.Fatal(c, err)
+			}
+		}
+	}
+}
+
+// TestReplay: heads that were not flushed are recomputed from the entries when a copy of the files is opened.
+func TestReplay(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	users := make([]chat.UID, 3)
+	for i := range users {
+		u, err := s.CreateUser(ctx, string(rune('a'+i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		users[i] = u.UID
+	}
+	c2c, err := s.C2C(ctx, users[0], users[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group chat.Conv
+	if err := s.Update(ctx, nil, func(tx chat.Tx) error {
+		group, err = tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	key := uint32(0)
+	send := func(s *Store, id chat.ConvID, from chat.UID, countable bool) {
+		t.Helper()
+		key++
+		got := make(chan error, 1)
+		s.Append(chat.Entry{Conv: id, Sender: from, ClientTime: 1, Random: key, Countable: countable}, func(_ chat.Stored, _ bool, err error) { got <- err })
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	for copied := false; !copied; {
+		for i := range 7 {
+			send(s, c2c.ID, users[i%2], i != 2)
+			send(s, group.ID, users[i%3], i != 3)
+		}
+		if err := s.update(ctx, func(tx *tx) error {
+			// The row of one head is written by the Update itself, ahead of what the flush covers.
+			if _, err := tx.AddChange(c2c.ID, chat.Change{}); err != nil {
+				return err
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		send(s, c2c.ID, users[0], true)
+		// On the writer goroutine nothing is committed meanwhile.
+		if err := s.update(ctx, func(*tx) error {
+			if copied = len(s.dirtyHeads) > 0 && len(s.dirtyOwns) > 0; !copied {
+				return nil // the writer was idle so long that it has flushed
+			}
+			return errors.Join(copyFile(s.cfg.Dir, dir, dbFile), copyFile(s.cfg.Dir, dir, dbFile+"-wal"))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(ctx, Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	compare := func() {
+		t.Helper()
+		for _, id := range []chat.ConvID{c2c.ID, group.ID} {
+			want, err1 := s.Conv(ctx, id)
+			got, err2 := again.Conv(ctx, id)
+			got.Time, got.Changed = want.Time, want.Changed // the two go on at different times
+			if err1 != nil || err2 != nil || got != want {
+				t.Fatalf("after replay %+v, before %+v: %v %v", got, want, err1, err2)
+			}
+			for _, uid := range users {
+				if id == c2c.ID && uid == users[2] {
+					continue
+				}
+				var want, got uint64
+				own := func(s *Store, n *uint64) error {
+					return s.Update(ctx, nil, func(tx chat.Tx) (err error) { *n, err = tx.Own(id, uid); return err })
+				}
+				if err := errors.Join(own(s, &want), own(again, &got)); err != nil || got != want {
+					t.Fatalf("own of %d in %d after replay %d, before %d: %v", uid, id, got, want, err)
+				}
+			}
+		}
+	}
+	if a, b := s.Now(), again.clock.Load(); b > a || b < 1 {
+		t.Fatal("clock after replay", b, "before", a)
+	}
+	compare()
+	for _, s := range []*Store{s, again} {
+		send(s, c2c.ID, users[1], true)
+		key--
+		send(s, group.ID, users[1], true)
+	}
+	compare()
+}
+
+func copyFile(from, to, name string) error {
+	b, err := os.ReadFile(filepath.Join(from, name))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, name), b, 0o600)
+}
