@@ -1214,3 +1214,317 @@ func (m *GetMsgListParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	}
 	return err
 }
+
+func (m *SdkConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"sdk_config_config_file_path":`...)
+	b = appendString(b, m.GetConfigFilePath())
+	b = append(b, `,"sdk_config_log_file_path":`...)
+	b = appendString(b, m.GetLogFilePath())
+	return closeObject(b, start)
+}
+
+func (m *SdkConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SdkConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "sdk_config_config_file_path":
+		m.ConfigFilePath, err = readString(r)
+	case "sdk_config_log_file_path":
+		m.LogFilePath, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SetConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m; v != nil && v.CallbackLogLevel != nil {
+		b = append(b, `,"set_config_callback_log_level":`...)
+		b = appendInt(b, *v.CallbackLogLevel)
+	}
+	b = append(b, `,"set_config_http_proxy_info":`...)
+	b = m.GetHttpProxyInfo().AppendTIM(b)
+	if v := m; v != nil && v.IsLogOutputConsole != nil {
+		b = append(b, `,"set_config_is_log_output_console":`...)
+		b = appendBool(b, *v.IsLogOutputConsole)
+	}
+	if v := m; v != nil && v.IsOnlyLocalDnsSource != nil {
+		b = append(b, `,"set_config_is_only_local_dns_source":`...)
+		b = appendBool(b, *v.IsOnlyLocalDnsSource)
+	}
+	if v := m; v != nil && v.LogLevel != nil {
+		b = append(b, `,"set_config_log_level":`...)
+		b = appendInt(b, *v.LogLevel)
+	}
+	b = append(b, `,"set_config_socks5_proxy_info":`...)
+	b = m.GetSocks5ProxyInfo().AppendTIM(b)
+	b = append(b, `,"set_config_user_config":`...)
+	b = m.GetUserConfig().AppendTIM(b)
+	if v := m; v != nil && v.UserDefineData != nil {
+		b = append(b, `,"set_config_user_define_data":`...)
+		b = appendString(b, *v.UserDefineData)
+	}
+	return closeObject(b, start)
+}
+
+func (m *SetConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SetConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "set_config_log_level":
+		m.LogLevel, err = readOptional(r, readInt[int32])
+	case "set_config_callback_log_level":
+		m.CallbackLogLevel, err = readOptional(r, readInt[int32])
+	case "set_config_is_log_output_console":
+		m.IsLogOutputConsole, err = readOptional(r, readBool)
+	case "set_config_user_config":
+		m.UserConfig, err = readMessage[UserConfig](r)
+	case "set_config_user_define_data":
+		m.UserDefineData, err = readOptional(r, readString)
+	case "set_config_http_proxy_info":
+		m.HttpProxyInfo, err = readMessage[HttpProxyInfo](r)
+	case "set_config_socks5_proxy_info":
+		m.Socks5ProxyInfo, err = readMessage[Socks5ProxyInfo](r)
+	case "set_config_is_only_local_dns_source":
+		m.IsOnlyLocalDnsSource, err = readOptional(r, readBool)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *UserConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"user_config_is_ignore_grouptips_unread":`...)
+	b = appendBool(b, m.GetIsIgnoreGroupTipsUnread())
+	b = append(b, `,"user_config_is_ingore_grouptips_unread":`...)
+	b = appendBool(b, m.GetIsIgnoreGroupTipsUnread())
+	b = append(b, `,"user_config_is_is_disable_storage":`...)
+	b = appendBool(b, m.GetIsDisableStorage())
+	b = append(b, `,"user_config_is_read_receipt":`...)
+	b = appendBool(b, m.GetIsReadReceipt())
+	b = append(b, `,"user_config_is_sync_report":`...)
+	b = appendBool(b, m.GetIsSyncReport())
+	return closeObject(b, start)
+}
+
+func (m *UserConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *UserConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "user_config_is_read_receipt":
+		m.IsReadReceipt, err = readBool(r)
+	case "user_config_is_sync_report":
+		m.IsSyncReport, err = readBool(r)
+	case "user_config_is_ignore_grouptips_unread", "user_config_is_ingore_grouptips_unread":
+		m.IsIgnoreGroupTipsUnread, err = readBool(r)
+	case "user_config_is_is_disable_storage":
+		m.IsDisableStorage, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *HttpProxyInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"http_proxy_info_ip":`...)
+	b = appendString(b, m.GetIp())
+	b = append(b, `,"http_proxy_info_password":`...)
+	b = appendString(b, m.GetPassword())
+	b = append(b, `,"http_proxy_info_port":`...)
+	b = appendInt(b, m.GetPort())
+	b = append(b, `,"http_proxy_info_username":`...)
+	b = appendString(b, m.GetUserName())
+	return closeObject(b, start)
+}
+
+func (m *HttpProxyInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *HttpProxyInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "http_proxy_info_ip":
+		m.Ip, err = readString(r)
+	case "http_proxy_info_port":
+		m.Port, err = readInt[int32](r)
+	case "http_proxy_info_username":
+		m.UserName, err = readString(r)
+	case "http_proxy_info_password":
+		m.Password, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *Socks5ProxyInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"socks5_proxy_info_ip":`...)
+	b = appendString(b, m.GetIp())
+	b = append(b, `,"socks5_proxy_info_password":`...)
+	b = appendString(b, m.GetPassword())
+	b = append(b, `,"socks5_proxy_info_port":`...)
+	b = appendInt(b, m.GetPort())
+	b = append(b, `,"socks5_proxy_info_username":`...)
+	b = appendString(b, m.GetUserName())
+	return closeObject(b, start)
+}
+
+func (m *Socks5ProxyInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *Socks5ProxyInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "socks5_proxy_info_ip":
+		m.Ip, err = readString(r)
+	case "socks5_proxy_info_port":
+		m.Port, err = readInt[int32](r)
+	case "socks5_proxy_info_username":
+		m.UserName, err = readString(r)
+	case "socks5_proxy_info_password":
+		m.Password, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *ExperimentalRequest) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"request_internal_operation":`...)
+	b = appendString(b, m.GetOperation())
+	b = append(b, `,"request_set_custom_server_info_param":`...)
+	b = m.GetCustomServerInfo().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *ExperimentalRequest) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *ExperimentalRequest) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "request_internal_operation":
+		m.Operation, err = readString(r)
+	case "request_set_custom_server_info_param":
+		m.CustomServerInfo, err = readMessage[CustomServerInfo](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *ExperimentalResponse) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"response_internal_operation":`...)
+	b = appendString(b, m.GetOperation())
+	return closeObject(b, start)
+}
+
+func (m *ExperimentalResponse) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *ExperimentalResponse) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "response_internal_operation":
+		m.Operation, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *CustomServerInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"longconnection_address_array":`...)
+	b = appendMessages(b, m.GetLongConnections())
+	b = append(b, `,"server_public_key":`...)
+	b = appendString(b, m.GetPublicKey())
+	return closeObject(b, start)
+}
+
+func (m *CustomServerInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *CustomServerInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "longconnection_address_array":
+		m.LongConnections, err = readArray(r, readMessage[ServerAddress])
+	case "server_public_key":
+		m.PublicKey, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *ServerAddress) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"server_address_ip":`...)
+	b = appendString(b, m.GetIp())
+	b = append(b, `,"server_address_is_ipv6":`...)
+	b = appendBool(b, m.GetIsIpv6())
+	b = append(b, `,"server_address_port":`...)
+	b = appendInt(b, m.GetPort())
+	return closeObject(b, start)
+}
+
+func (m *ServerAddress) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *ServerAddress) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "server_address_ip":
+		m.Ip, err = readString(r)
+	case "server_address_port":
+		m.Port, err = readInt[int32](r)
+	case "server_address_is_ipv6":
+		m.IsIpv6, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SentMessageId) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"message_conv_id":`...)
+	b = appendString(b, m.GetConvId())
+	b = append(b, `,"message_conv_type":`...)
+	b = appendInt(b, m.GetConvType())
+	b = append(b, `,"message_msg_id":`...)
+	b = appendString(b, m.GetMsgId())
+	return closeObject(b, start)
+}
+
+func (m *SentMessageId) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SentMessageId) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "message_conv_id":
+		m.ConvId, err = readString(r)
+	case "message_conv_type":
+		m.ConvType, err = readInt[ConvType](r)
+	case "message_msg_id":
+		m.MsgId, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}

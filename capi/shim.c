@@ -1,0 +1,118 @@
+#include "shim.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Exported by Go, hidden from applications. */
+extern int64_t tidingsgo_call(int function, tidings_args* args);
+extern void tidingsgo_run(uintptr_t handle);
+
+/*
+ * A child of fork has one thread: Go cannot run in it. The flag is set in the child before fork returns, and nothing but the flag is
+ * looked at there.
+ */
+static volatile sig_atomic_t in_forked_child;
+
+static void after_fork_in_child(void) { in_forked_child = 1; }
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+/*
+ * What the application wrote before a call happens before what the callback thread reads, and the other way round. Go does see to that, but tools
+ * like ThreadSanitizer do not see Go: this mutex, which is held for no time, shows it to them.
+ */
+static pthread_mutex_t handover = PTHREAD_MUTEX_INITIALIZER;
+
+static void hand_over(void) {
+  pthread_mutex_lock(&handover);
+  pthread_mutex_unlock(&handover);
+}
+
+static __thread uintptr_t callback_thread;
+
+int64_t tidings_call(int function, tidings_args* args, int64_t in_child) {
+  if (in_forked_child) return in_child;
+  args->thread = callback_thread;
+  hand_over();
+  int64_t result = tidingsgo_call(function, args);
+  hand_over();
+  return result;
+}
+
+size_t tidings_length(const char* s) { return strnlen(s, TIDINGS_TEXT_MAX + 1); }
+
+static void* run_thread(void* handle) {
+  callback_thread = (uintptr_t)handle;
+  tidingsgo_run((uintptr_t)handle);
+  return NULL;
+}
+
+int tidings_start_thread(uintptr_t handle) {
+  sigset_t all, old;
+  pthread_attr_t attr;
+  pthread_t thread;
+  sigfillset(&all);
+  int err = pthread_sigmask(SIG_SETMASK, &all, &old);
+  if (err != 0) return err;
+  pthread_attr_init(&attr);
+  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  err = pthread_create(&thread, &attr, run_thread, (void*)handle);
+  pthread_attr_destroy(&attr);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return err;
+}
+
+const char* tidings_getenv(const char* name) { return getenv(name); }
+
+void tidings_fill(char* buffer, const char* text) { strcpy(buffer, text); }
+
+void tidings_print(const char* line, size_t size) {
+  /* One write, so that lines of several threads do not mix; nobody can do anything about an error. */
+  if (write(STDERR_FILENO, line, size) < 0) return;
+}
+
+void tidings_cb_comm(uintptr_t cb, int32_t code, const char* desc, const char* json, uintptr_t ud) {
+  hand_over();
+  ((TIMCommCallback)cb)(code, desc, json, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_text(uintptr_t cb, const char* json, uintptr_t ud) {
+  hand_over();
+  ((TIMRecvNewMsgCallback)cb)(json, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_conv(uintptr_t cb, int event, const char* json, uintptr_t ud) {
+  hand_over();
+  ((TIMConvEventCallback)cb)((enum TIMConvEvent)event, json, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud) {
+  hand_over();
+  ((TIMConvTotalUnreadMessageCountChangedCallback)cb)(total, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_network(uintptr_t cb, int status, int32_t code, const char* desc, uintptr_t ud) {
+  hand_over();
+  ((TIMNetworkStatusListenerCallback)cb)((enum TIMNetworkStatus)status, code, desc, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_log(uintptr_t cb, int level, const char* line, uintptr_t ud) {
+  hand_over();
+  ((TIMLogCallback)cb)((enum TIMLogLevel)level, line, (const void*)ud);
+  hand_over();
+}
+
+void tidings_cb_plain(uintptr_t cb, uintptr_t ud) {
+  hand_over();
+  ((TIMKickedOfflineCallback)cb)((const void*)ud);
+  hand_over();
+}

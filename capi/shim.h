@@ -1,0 +1,50 @@
+/* Between the exported C functions and Go. */
+#ifndef TIDINGS_SHIM_H
+#define TIDINGS_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "TIMCloud.h"
+
+/* The parameters of a call, by kind and in their order. Addresses that belong to the application are numbers to Go. */
+typedef struct {
+  const char* s[3];
+  int64_t n[2];
+  char* out;
+  uintptr_t cb[2];
+  uintptr_t ud;
+  uintptr_t thread; /* the callback thread that calls; 0: another thread */
+} tidings_args;
+
+/* Enters Go; in a forked child it answers in_child instead. */
+int64_t tidings_call(int function, tidings_args* args, int64_t in_child);
+
+/* The most that a text may have, in bytes. */
+#define TIDINGS_TEXT_MAX ((size_t)16 << 20)
+
+/* The length of s, or TIDINGS_TEXT_MAX + 1 if it is longer than that. */
+size_t tidings_length(const char* s);
+
+/* Starts a thread that runs tidingsgo_run(handle) with all signals blocked; answers an errno. */
+int tidings_start_thread(uintptr_t handle);
+
+/* The value of an environment variable now, or NULL: Go's own copy was made when the library was loaded. */
+const char* tidings_getenv(const char* name);
+
+/* Puts an id into the application's buffer. */
+void tidings_fill(char* buffer, const char* text);
+
+/* Writes a log line to the console. */
+void tidings_print(const char* line, size_t size);
+
+/* One for each form of callback. */
+void tidings_cb_comm(uintptr_t cb, int32_t code, const char* desc, const char* json, uintptr_t ud);
+void tidings_cb_text(uintptr_t cb, const char* json, uintptr_t ud);
+void tidings_cb_conv(uintptr_t cb, int event, const char* json, uintptr_t ud);
+void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud);
+void tidings_cb_network(uintptr_t cb, int status, int32_t code, const char* desc, uintptr_t ud);
+void tidings_cb_log(uintptr_t cb, int level, const char* line, uintptr_t ud);
+void tidings_cb_plain(uintptr_t cb, uintptr_t ud);
+
+#endif

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const generatedPage = "<!-- " + generated + " -->\n\n"
+
+// groupPage names the page of a group of functions.
+func groupPage(group string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(group, "+", "-"), " ", "-") + ".md"
+}
+
+// pages writes docs/reference: a page a group, the callback types, the JSON objects, the codes, and what is built.
+func pages(t *tables) map[string][]byte {
+	files := map[string][]byte{
+		"docs/reference/coverage.md":  coverage(t),
+		"docs/reference/callbacks.md": callbackPage(t),
+		"docs/reference/json.md":      jsonPage(t),
+		"docs/reference/codes.md":     codePage(t),
+	}
+	var index bytes.Buffer
+	index.WriteString(generatedPage + "# The C API\n\n`TIMCloud.h` declares it, `libImSDK.so` has it. What holds for all functions stands in the header; " +
+		"which answer comes in which state, in [the state table](../c-states.md); what is built, in [the coverage table](coverage.md).\n\n")
+	var groups []string
+	for _, f := range t.funcs {
+		if !slices.Contains(groups, f.group) {
+			groups = append(groups, f.group)
+		}
+	}
+	for _, g := range groups {
+		files["docs/reference/"+groupPage(g)] = functionPage(t, g)
+		fmt.Fprintf(&index, "- [%s](%s)\n", title(g), groupPage(g))
+	}
+	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Codes](codes.md)\n")
+	files["docs/reference/README.md"] = index.Bytes()
+	return files
+}
+
+func title(group string) string {
+	return strings.ToUpper(group[:1]) + strings.ReplaceAll(group[1:], "+", " and ")
+}
+
+func coverage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# What is built\n\n")
+	done, all := 0, 0
+	for _, f := range t.funcs {
+		all++
+		if f.built {
+			done++
+		}
+	}
+	fmt.Fprintf(&b, "%d of the %d functions are built. The others check their parameters and the state as they always will, and then answer 7013 with the text "+
+		"\"not implemented\" through their callback; setters keep their callback, and nothing calls it; a function without a callback answers -4 once a user is logged "+
+		"in. A test holds every line of this page against the library.\n\n", done, all)
+	b.WriteString("| function | group | built |\n|---|---|---|\n")
+	for _, f := range t.funcs {
+		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s |\n", f.name, groupPage(f.group), strings.ToLower(f.name), f.group, yes(f.built))
+	}
+	b.WriteString("\n| callback type | fires |\n|---|---|\n")
+	for _, f := range t.callbacks {
+		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s |\n", f.name, strings.ToLower(f.name), yes(f.built))
+	}
+	b.WriteString("\nOf the message elements, text, custom, face and location are built. Of the operations of `callExperimentalAPI`, " +
+		"`internal_operation_set_custom_server_info` is.\n")
+	return b.Bytes()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func functionPage(t *tables, group string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s# %s\n", generatedPage, title(group))
+	for _, f := range t.funcs {
+		if f.group != group {
+			continue
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n```c\n%s %s(%s);\n```\n\n%s%s\n", f.name, f.ret, f.name, f.prototype(), text(f.row["summary"]), notBuilt(f))
+		if v := f.row["takes"]; v != "" && v != "-" {
+			fmt.Fprintf(&b, "\nTakes: %s.", link(t, v))
+		}
+		if v := f.row["sample"]; v != "" {
+			fmt.Fprintf(&b, " For example:\n\n```json\n%s\n```\n", v)
+		} else if f.row["takes"] != "" && f.row["takes"] != "-" {
+			b.WriteString("\n")
+		}
+		if v := f.row["gives"]; v != "" && v != "-" {
+			fmt.Fprintf(&b, "\nGives: %s.\n", link(t, v))
+		}
+		if s := resultCodes(t, f); s != "" {
+			b.WriteString("\n" + s + "\n")
+		}
+	}
+	return b.Bytes()
+}
+
+// resultCodes says what a function may answer at once, and by its callback.
+func resultCodes(t *tables, f *function) string {
+	if f.class == "setter" || f.ret != "int" {
+		return ""
+	}
+	var now []string
+	c, err := f.check()
+	if err != nil {
+		return err.Error()
+	}
+	bad := ""
+	if c.kind != "" && c.code != "0" {
+		want := map[string]string{"object": "a JSON object", "array": "a JSON array", "strings": "a JSON array of strings"}[c.kind]
+		if c.nonEmpty {
+			want += " that is not empty"
+		}
+		if len(c.keys) > 0 {
+			want += " with `" + strings.Join(c.keys, "` and `") + "`"
+		}
+		bad = fmt.Sprintf("%s when %s is not %s", c.code, c.param, want)
+	}
+	for _, p := range f.params {
+		if (p.kind == 's' || p.kind == 'o' && f.class == "sync") && p.name != f.row["null"] {
+			now = append(now, "-4 when a text is NULL or longer than 16 MiB")
+			break
+		}
+	}
+	if bad != "" {
+		now = append(now, bad)
+	}
+	out := "Answers 0"
+	if len(now) > 0 {
+		out += ", or " + strings.Join(now, ", ")
+	}
+	out += "; -1 in a forked child."
+	var codes []string
+	switch f.class {
+	case "online", "local":
+		codes = append(codes, "6013 before TIMInit", "6014 without a login", "7009 when TIMUninit ends the call", "9507 with 1000 calls open")
+	}
+	if c.kind != "" && c.code == "0" {
+		codes = append(codes, fmt.Sprintf("6027 when %s cannot be read", c.param))
+	}
+	for code := range strings.FieldsSeq(f.row["codes"]) {
+		for _, r := range t.codes {
+			if r["code"] == code {
+				codes = append(codes, code+" "+r["meaning"])
+			}
+		}
+	}
+	if !f.built && f.class != "sync" {
+		codes = append(codes, "7013 not implemented")
+	}
+	if len(codes) > 0 {
+		out += " Codes of the callback: " + strings.Join(codes, "; ") + "."
+	}
+	return out
+}
+
+// text keeps placeholders in angle brackets from being taken for HTML.
+func text(s string) string { return strings.NewReplacer("<", "\\<", "@T", "\\@T").Replace(s) }
+
+var word = regexp.MustCompile(`\w+`)
+
+// link makes the names of JSON objects links to their tables.
+func link(t *tables, s string) string {
+	known := map[string]bool{}
+	for _, r := range t.keys {
+		known[r["struct"]] = true
+	}
+	return word.ReplaceAllStringFunc(text(s), func(w string) string {
+		if known[w] {
+			return "[" + w + "](json.md#" + strings.ToLower(w) + ")"
+		}
+		return w
+	})
+}
+
+func callbackPage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# Callback types\n")
+	for _, f := range t.callbacks {
+		fmt.Fprintf(&b, "\n## %s\n\n```text\ntypedef void (*%s)(%s);\n```\n\n%s", f.name, f.name, f.prototype(), text(f.row["summary"]))
+		if !f.built {
+			b.WriteString(" Never fires yet.")
+		}
+		b.WriteString("\n")
+		if v := f.row["takes"]; v != "" && v != "-" {
+			fmt.Fprintf(&b, "\nBrings: %s.\n", link(t, v))
+		}
+		if v := f.row["gives"]; v != "" {
+			fmt.Fprintf(&b, "\nSet by: %s.\n", v)
+		}
+	}
+	return b.Bytes()
+}
+
+func jsonPage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one.\n")
+	for _, name := range groupNames(t.keys, "struct") {
+		fmt.Fprintf(&b, "\n## %s\n\n| key | constant | type | direction | meaning |\n|---|---|---|---|---|\n", name)
+		for _, r := range t.keys {
+			if r["struct"] != name {
+				continue
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r["key"], r["constant"], cell(r["type"]), r["direction"], cell(r["meaning"]))
+		}
+	}
+	return b.Bytes()
+}
+
+func cell(s string) string { return strings.ReplaceAll(text(s), "|", "\\|") }
+
+func codePage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# Codes\n\n| code | constant | meaning |\n|---|---|---|\n")
+	for _, r := range t.codes {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r["code"], r["constant"], cell(r["meaning"]))
+	}
+	return b.Bytes()
+}

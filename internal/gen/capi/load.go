@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// tables is all that the generator knows.
+type tables struct {
+	funcs     []*function
+	callbacks []*function
+	keys      []row
+	enums     []row
+	codes     []row
+	version   string
+}
+
+// row is a line of a table by column.
+type row map[string]string
+
+// function is a function or a callback type.
+type function struct {
+	row
+	name, group, ret string
+	params           []param
+	// class says what state a function needs: "any", "local" a login that was tried, "online" a login; "sync" and
+	// "setter" have no result callback.
+	class string
+	built bool
+}
+
+// param is one parameter. kind is one letter: s text, o buffer to fill, n number or enum, c callback, p user data.
+type param struct {
+	typ, name string
+	kind      byte
+}
+
+func (f *function) of(kind byte) []param {
+	var out []param
+	for _, p := range f.params {
+		if p.kind == kind {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (f *function) prototype() string {
+	if len(f.params) == 0 {
+		return "void"
+	}
+	parts := make([]string, len(f.params))
+	for i, p := range f.params {
+		parts[i] = p.typ + " " + p.name
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shape names what a function looks like to the code that calls it.
+func (f *function) shape() string {
+	s := ""
+	for _, p := range f.params {
+		s += string(p.kind)
+	}
+	return s
+}
+
+func load(root string) (*tables, error) {
+	t := &tables{}
+	rows, err := readTable(filepath.Join(root, "api", "capi.tsv"))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		f := &function{row: r, name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes"}
+		if f.params, err = parseParams(r["params"]); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		switch r["kind"] {
+		case "function":
+			if !slices.Contains([]string{"any", "local", "online", "sync", "setter"}, f.class) {
+				return nil, fmt.Errorf("%s: unknown class %q", f.name, f.class)
+			}
+			t.funcs = append(t.funcs, f)
+		case "callback":
+			t.callbacks = append(t.callbacks, f)
+		default:
+			return nil, fmt.Errorf("%s: unknown kind %q", f.name, r["kind"])
+		}
+	}
+	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes} {
+		if *to, err = readTable(filepath.Join(root, "capi", "facts", name+".tsv")); err != nil {
+			return nil, err
+		}
+	}
+	// The version is the SDK's; the library answers it without entering Go.
+	source, err := os.ReadFile(filepath.Join(root, "client", "engine.go"))
+	if err != nil {
+		return nil, err
+	}
+	m := regexp.MustCompile(`const Version = "([^"]+)"`).FindSubmatch(source)
+	if m == nil {
+		return nil, fmt.Errorf("client/engine.go has no Version")
+	}
+	t.version = string(m[1])
+	return t, nil
+}
+
+func parseParams(s string) ([]param, error) {
+	if s == "void" {
+		return nil, nil
+	}
+	var out []param
+	for part := range strings.SplitSeq(s, ", ") {
+		i := strings.LastIndexByte(part, ' ')
+		if i < 0 {
+			return nil, fmt.Errorf("parameter %q has no name", part)
+		}
+		p := param{typ: part[:i], name: part[i+1:]}
+		switch {
+		case p.typ == "const char*":
+			p.kind = 's'
+		case p.typ == "char*":
+			p.kind = 'o'
+		case p.typ == "const void*":
+			p.kind = 'p'
+		case strings.HasSuffix(p.typ, "Callback"):
+			p.kind = 'c'
+		case strings.HasPrefix(p.typ, "enum "), slices.Contains([]string{"uint64_t", "uint32_t", "int32_t", "int", "bool"}, p.typ):
+			p.kind = 'n'
+		default:
+			return nil, fmt.Errorf("unknown type %q", p.typ)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// readTable reads tab-separated values; the first line names the columns.
+func readTable(path string) ([]row, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var names []string
+	var rows []row
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		cells := strings.Split(s.Text(), "\t")
+		if names == nil {
+			names = cells
+			continue
+		}
+		if len(cells) != len(names) {
+			return nil, fmt.Errorf("%s: %d columns, want %d: %q", path, len(cells), len(names), s.Text())
+		}
+		r := row{}
+		for i, n := range names {
+			r[n] = cells[i]
+		}
+		rows = append(rows, r)
+	}
+	return rows, s.Err()
+}
+
+// check is how a JSON parameter is looked at before anything else.
+type check struct {
+	param    string
+	kind     string // object, array or strings
+	nonEmpty bool
+	keys     []string // an object must have them
+	code     string   // the result when it fails; "0": not looked at now
+}
+
+func (f *function) check() (check, error) {
+	spec := f.row["json"]
+	if spec == "" {
+		return check{}, nil
+	}
+	m := regexp.MustCompile(`^(\w+)=(object|array|strings)(\+nonempty)?(?:!([\w,]+))?@(0|-3|-4)$`).FindStringSubmatch(spec)
+	if m == nil {
+		return check{}, fmt.Errorf("%s: cannot read the check %q", f.name, spec)
+	}
+	c := check{param: m[1], kind: m[2], nonEmpty: m[3] != "", code: m[5]}
+	if m[4] != "" {
+		c.keys = strings.Split(m[4], ",")
+	}
+	return c, nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// States are what a program can be in, as the state table names them.
+var states = []string{"uninit", "inited", "logging in", "in", "logging out"}
+
+// special are the functions whose answers do not follow from their class.
+var special = map[string][5]string{
+	"TIMLogin":           {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
+	"TIMLogout":          {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
+	"TIMGetSDKVersion":   {"version", "version", "version", "version", "version"},
+	"TIMGetServerTime":   {"time", "time", "time", "time", "time"},
+	"TIMGetLoginStatus":  {"3", "3", "2", "1", "4"},
+	"TIMConvSetDraft":    {"0", "0", "0", "-4", "0"},
+	"TIMConvCancelDraft": {"0", "0", "0", "-4", "0"},
+}
+
+// answers are what a function answers in each state to parameters that are right: its result and, after a comma, the code of its callback.
+func answers(f *function) [5]string {
+	if s, ok := special[f.name]; ok {
+		return s
+	}
+	in := "0, 0"
+	if !f.built {
+		in = "0, 7013"
+	}
+	switch f.class {
+	case "setter":
+		return [5]string{"-", "-", "-", "-", "-"}
+	case "sync":
+		return [5]string{"0", "0", "0", "0", "0"}
+	case "any":
+		return [5]string{in, in, in, in, in}
+	case "local":
+		if f.built {
+			return [5]string{"0, 6013", "0, 6014", in, in, in}
+		}
+	}
+	return [5]string{"0, 6013", "0, 6014", "0, 6014", in, "0, 6014"}
+}
+
+func statePage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# States and answers of the C library\n\n" +
+		"What each function answers in each state when its parameters are right: its result and, after a comma, the code of its callback. Wrong parameters are found first, " +
+		"in every state (the reference pages say which). A test walks this table through the library.\n\n" +
+		"- **uninit**: before `TIMInit` and after `TIMUninit`. **inited**: after `TIMInit`. **logging in**: after `TIMLogin`, before its callback. **in**: after that callback " +
+		"with code 0. **logging out**: after `TIMLogout`, before its callback.\n" +
+		"- `TIMLogin` in state *in* is for the same user; for another one it answers 6017: log out first.\n" +
+		"- `TIMLogout` while logging in ends that login, which answers 7009.\n" +
+		"- After a kick or an expired ticket the state is *inited*.\n" +
+		"- `TIMUninit` leads to *uninit* from everywhere. Open calls are answered with 7009. Inside a callback it returns at once and they are answered when that " +
+		"callback has returned; elsewhere it waits for the running callback, 5 seconds at most: what could not be answered by then is never answered. Nothing starts after it returned.\n" +
+		"- In a forked child functions that return int answer -1, the others 0, nothing, the version, and 3 (`TIMGetLoginStatus`).\n\n")
+	fmt.Fprintf(&b, "| function | %s |\n|---|---|---|---|---|---|\n", strings.Join(states, " | "))
+	for _, f := range t.funcs {
+		fmt.Fprintf(&b, "| %s |", f.name)
+		for _, s := range answers(f) {
+			b.WriteString(" " + s + " |")
+		}
+		b.WriteString("\n")
+	}
+	return b.Bytes()
+}
