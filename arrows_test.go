@@ -41,6 +41,9 @@ var arrows = func() map[string][]string {
 		"internal/server": append([]string{"im", "usersig", "internal/chat"}, parts...),
 		"internal/gen":    {"im"},
 		"internal/tools":  append([]string{"internal/store", "internal/chat"}, public...),
+		// For tests.
+		"internal/faultproxy": {},
+		"internal/histcheck":  {"im", "client", "internal/faultproxy"},
 	}
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}

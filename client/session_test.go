@@ -74,11 +74,11 @@ func TestKickedAtResume(t *testing.T) {
 	cfg := config(t, s, "ann")
 	cfg.Server = url
 	first := dial(t, cfg)
-	p.setRefuse(true)
-	p.cut()
+	p.Refuse(true)
+	p.Cut()
 	first.until(t, "disconnect", func(es []event) bool { e, ok := last(es, "net"); return ok && e.n != 0 })
 	second := dial(t, config(t, s, "ann"))
-	p.setRefuse(false)
+	p.Refuse(false)
 	first.count(t, "kicked", 1)
 	second.say("ann", "still here")
 	if n := len(second.of("kicked")); n != 0 {
@@ -115,10 +115,10 @@ func TestReconnect(t *testing.T) {
 			sent++
 		}
 		if round%2 == 0 {
-			pa.cut()
+			pa.Cut()
 		}
 		if round%3 == 0 {
-			pb.cut()
+			pb.Cut()
 		}
 		alice.until(t, "answers", func([]event) bool { return len(alice.of("done", "failed")) == sent })
 		alice.until(t, "connection", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 })
@@ -191,15 +191,15 @@ func TestSendFailures(t *testing.T) {
 	cfg.Limits = client.Limits{Send: 700 * time.Millisecond, Reconnect: 100 * time.Millisecond, Heartbeat: time.Minute}
 	alice := dial(t, cfg)
 
-	p.stall()
+	p.Stall()
 	_, err := alice.SendMessage(within(t), client.C2C("bob"), textMessage("no answer"))
 	wantCode(t, err, im.CodeWaitAckTimeout)
 
 	sending := make(chan error, 1)
 	alice.SendMessageFunc(client.C2C("bob"), textMessage("never reconnected"), func(_ *im.Message, err error) { sending <- err })
-	p.setRefuse(true)
-	p.cut()
-	p.release()
+	p.Refuse(true)
+	p.Cut()
+	p.Release()
 	wantCode(t, <-sending, im.CodeNoNetworkTimeout)
 
 	m, err := alice.SendMessage(within(t), client.C2C("bob"), textMessage("no link"))
@@ -207,7 +207,7 @@ func TestSendFailures(t *testing.T) {
 	if m == nil || m.Status != im.MessageStatus_MESSAGE_STATUS_FAILED {
 		t.Fatalf("failed message: %v", m)
 	}
-	p.setRefuse(false)
+	p.Refuse(false)
 	alice.until(t, "reconnect", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 })
 	alice.say("bob", "through")
 	ms, err := alice.Messages(within(t), client.C2C("bob"), nil)
@@ -230,7 +230,7 @@ func TestUnansweredSendOfAnEarlierRun(t *testing.T) {
 	cfg.Server = url
 	alice := dial(t, cfg)
 	alice.say("bob", "first")
-	p.stall()
+	p.Stall()
 	answer := make(chan error, 1)
 	alice.SendMessageFunc(client.C2C("bob"), textMessage("stored"), func(_ *im.Message, err error) { answer <- err })
 	bob.count(t, "new", 2)
@@ -239,8 +239,8 @@ func TestUnansweredSendOfAnEarlierRun(t *testing.T) {
 	if out, err := exec.Command("cp", "-a", cfg.Dir+"/.", copied).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	p.cut()
-	p.release()
+	p.Cut()
+	p.Release()
 	alice.Close()
 	<-answer
 	cfg.Dir = copied
