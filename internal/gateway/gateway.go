@@ -98,9 +98,9 @@ type Gateway struct {
 	metrics  metrics
 
 	// ctx is that of all calls to the rules; it ends when Close has given up waiting.
-	ctx       context.Context
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup
+	ctx              context.Context
+	cancel           context.CancelFunc
+	wg               sync.WaitGroup
 	stopSweep, swept chan struct{}
 	// now is the clock at the last sweep, in nanoseconds: what sessions measure silence by.
 	now atomic.Int64

@@ -275,12 +275,22 @@ func (s *session) makeCall(c call) {
 		body, err = rules.Heads(ctx, s.caller, req)
 	case *im.LookupRequest:
 		body, err = rules.Lookup(ctx, s.caller, req)
-	case *im.ReadRequest: // these two reply themselves, in order with the events they cause
+	case *im.DeleteRequest:
+		body, err = rules.Delete(ctx, s.caller, req)
+	case *im.ReadRequest: // these reply themselves, in order with the events they cause
 		if err = rules.Read(ctx, s.caller, c.id, req); err == nil {
 			return
 		}
 	case *im.RevokeRequest:
 		if err = rules.Revoke(ctx, s.caller, c.id, req, c.resent); err == nil {
+			return
+		}
+	case *im.RowRequest:
+		if err = rules.Row(ctx, s.caller, c.id, req); err == nil {
+			return
+		}
+	case *im.ModifyRequest:
+		if err = rules.Modify(ctx, s.caller, c.id, req, c.resent); err == nil {
 			return
 		}
 	default:

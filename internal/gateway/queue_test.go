@@ -1,0 +1,241 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// deaf logs in a client that does not read.
+func (n *node) deaf(user string) (*conn, *session) {
+	n.t.Helper()
+	c := n.connect()
+	c.begin(im.Method_LOGIN, device{user: user}.request())
+	if _, _, err := c.ws.Read(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+	for _, s := range n.snapshot() {
+		if s.user() == user {
+			return c, s
+		}
+	}
+	n.t.Fatal("no session")
+	return nil, nil
+}
+
+// until waits for what another goroutine is about to do.
+func until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in %s", what, patience)
+		}
+	}
+}
+
+func (s *session) isBehind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind
+}
+
+// flood sends big messages until the session is behind, and answers how many.
+func flood(alice *conn, s *session, to string) (sent int) {
+	alice.t.Helper()
+	big := strings.Repeat("x", 12<<10)
+	for !s.isBehind() {
+		if sent > 20000 {
+			alice.t.Fatal("the session's queue takes everything")
+		}
+		for range 20 {
+			alice.begin(im.Method_SEND, alice.request(to, big))
+			sent++
+		}
+		alice.await(alice.id)
+	}
+	return sent
+}
+
+// Rule 9: a full queue drops pushes and counts them; when it has drained, one hint is sent, and the client finds everything by HEADS and PULL.
+func TestBehind(t *testing.T) {
+	o := options{}
+	o.gateway.QueueFrames = 50
+	n := start(t, o)
+	slow, s := n.deaf("slow")
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	sent := flood(alice, s, "slow")
+	alice.send("slow", "dropped")
+	sent++
+	alice.send("bob", "others are not held up")
+	bob.push(im.Method_ENTRY, nil)
+
+	slow.listen()
+	got := 0
+	for {
+		f := slow.take()
+		if f.Method == im.Method_BEHIND {
+			break
+		}
+		got++
+	}
+	hb := slow.quiet()
+	if got >= sent || hb.Queued != uint64(sent)+1 {
+		t.Errorf("%d of %d came, and the heartbeat counts %d", got, sent, hb.Queued)
+	}
+	if h := slow.head("alice"); h.Seq != uint64(sent) || h.Unread != uint64(sent) {
+		t.Errorf("head %v", h)
+	}
+	alice.send("slow", "live again")
+	var p im.EntryPush
+	if slow.push(im.Method_ENTRY, &p); p.Entry.Seq != uint64(sent+1) {
+		t.Errorf("push %v", &p)
+	}
+	slow.quiet()
+}
+
+// A socket that takes nothing is closed, and only then.
+func TestStalledSocket(t *testing.T) {
+	o := options{}
+	o.gateway.QueueFrames = 50
+	n := start(t, o)
+	_, s := n.deaf("slow")
+	alice := n.login(device{user: "alice"})
+	flood(alice, s, "slow")
+	until(t, "a write that does not end", func() bool { return s.since.Load() != 0 })
+	n.later(29 * time.Second)
+	if n.Sessions() != 2 {
+		t.Error("it was closed too early")
+	}
+	alice.quiet()
+	n.later(2 * time.Second)
+	until(t, "the slow one is closed", func() bool { return n.Sessions() == 1 })
+	alice.quiet()
+}
+
+// A client that calls and calls but does not read is not read either, so what it is owed stays bounded.
+func TestAnswersAreBounded(t *testing.T) {
+	o := options{}
+	o.gateway.QueueBytes = 256 << 10
+	n := start(t, o)
+	greedy, s := n.deaf("greedy")
+	alice := n.login(device{user: "alice"})
+	var epoch uint64
+	for range 40 {
+		epoch = alice.send("greedy", strings.Repeat("x", 12<<10)).Epoch
+	}
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		pull := &im.PullRequest{Conv: key("alice"), Epoch: epoch, From: 1, To: 40}
+		for id := uint64(10); ; id++ {
+			b := im.AppendMessage(nil, &im.Frame{Id: id, Method: im.Method_PULL}, pull)
+			if greedy.ws.Write(t.Context(), websocket.MessageBinary, b) != nil {
+				return
+			}
+		}
+	}()
+	until(t, "the reader waits", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.open >= n.cfg.OpenCalls || s.waiting() > n.cfg.QueueBytes
+	})
+	s.mu.Lock()
+	if most := n.cfg.QueueBytes + 1<<20; s.waiting() > most {
+		t.Errorf("%d bytes wait, more than %d", s.waiting(), most)
+	}
+	s.mu.Unlock()
+	until(t, "the greedy one is closed", func() bool {
+		n.later(31 * time.Second)
+		select {
+		case <-stop:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Rule 9: silence closes; anything heard does not.
+func TestSilence(t *testing.T) {
+	n := start(t, options{})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	n.later(80 * time.Second)
+	alice.quiet()
+	n.later(15 * time.Second)
+	bob.closed(closeSilent)
+	alice.quiet()
+	n.later(91 * time.Second)
+	alice.closed(closeSilent)
+}
+
+// Rule 9: the time that a heartbeat brings lets the cursor advance: what was committed before it has been queued.
+func TestHeartbeatTime(t *testing.T) {
+	n := start(t, options{})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	first := bob.quiet()
+	if first.Time == 0 || first.Queued != 0 {
+		t.Fatalf("the first heartbeat brings %v", first)
+	}
+	for i := range 300 {
+		alice.begin(im.Method_SEND, alice.request("bob", "x"))
+		if i%10 != 0 {
+			continue
+		}
+		hb := &im.HeartbeatReply{}
+		id := bob.begin(im.Method_HEARTBEAT, &im.Empty{})
+		if err := hb.UnmarshalVT(bob.await(id).Body); err != nil {
+			t.Fatal(err)
+		}
+		if uint64(len(bob.pushes)) != hb.Queued {
+			t.Fatalf("%d pushes came before a heartbeat that counts %d", len(bob.pushes), hb.Queued)
+		}
+		// Nothing that comes later was committed before the time.
+		if hb.Time < first.Time {
+			t.Fatalf("the time went back from %d to %d", first.Time, hb.Time)
+		}
+		first = hb
+	}
+	alice.await(alice.id)
+	hb := bob.beat()
+	for _, f := range bob.pushes[first.Queued:] {
+		var p im.EntryPush
+		if err := p.UnmarshalVT(f.Body); err != nil || p.Entry.Time < first.Time {
+			t.Fatalf("an entry of %d came after a heartbeat of %d", p.Entry.Time, first.Time)
+		}
+	}
+	if hb.Queued != 300 {
+		t.Errorf("the last heartbeat counts %d", hb.Queued)
+	}
+}
+
+// beat is a heartbeat whatever has been pushed.
+func (c *conn) beat() *im.HeartbeatReply {
+	c.t.Helper()
+	hb := &im.HeartbeatReply{}
+	c.call(im.Method_HEARTBEAT, &im.Empty{}, 0, hb)
+	return hb
+}
+
+func TestNoLogin(t *testing.T) {
+	n := start(t, options{})
+	lazy, alice := n.dial(), n.login(device{user: "alice"})
+	n.later(9 * time.Second)
+	lazy.call(im.Method_HEARTBEAT, &im.Empty{}, im.CodeNotLoggedIn, nil)
+	n.later(2 * time.Second)
+	lazy.closed(closeNoLogin)
+	alice.quiet()
+}
+
+// A client that does not close when it is told to is cut.
+func TestClientThatDoesNotClose(t *testing.T) {
+	n := start(t, options{})
+	n.connect() // it does not read, so it sees no close frame
+	until(t, "the connection is known", func() bool { return n.Sessions() == 1 })
+	n.later(11 * time.Second)
+	n.later(n.cfg.AckWithin + n.cfg.Sweep + time.Second)
+	until(t, "the connection is cut", func() bool { return n.Sessions() == 0 })
+}
