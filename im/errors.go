@@ -37,6 +37,10 @@ const (
 	CodeLoginRunning      = 7501
 	CodeLogoutRunning     = 7502
 	CodeBodySize          = 8001
+	CodeMergerLayers      = 8005
+	CodeModifyConflict    = 8006
+	CodeSendTooLate       = 8020
+	CodeSendCancelled     = 8021
 	CodeTooManyRequests   = 9507
 	CodeDisconnected      = 9508
 	CodeConnectTimeout    = 9510
@@ -54,14 +58,19 @@ const (
 	CodeRevokeWindow      = 20016
 	CodeNoSuchMessage     = 20022
 	CodeAlreadyRevoked    = 20023
+	CodeRefusedByWebhook  = 20006
+	CodeTooManyPinned     = 51012
 	CodeNotAdmin          = 60010
 	CodeTicketExpired     = 70001
+	CodeTooManyReceivers  = 90011
 	CodeTicketEmpty       = 70002
 	CodeTicketMalformed   = 70003
 	CodeTicketMismatch    = 70009
 	CodeTicketOtherUser   = 70013
 	CodeTicketOtherApp    = 70014
+	CodeTicketVoid        = 70052
 	CodeMessageSize       = 80002
+	CodeWebhookFailed     = 80003
 	CodeBadRequest        = 70402
 	CodeServerInternal    = 70500
 

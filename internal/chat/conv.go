@@ -56,8 +56,8 @@ func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.B
 			more, rows = true, rows[:i]
 			break
 		}
-		if row.Conv.Seq == 0 && row.Conv.Rev == 0 {
-			continue // made for a message that is not stored yet
+		if row.Conv.Seq == 0 && row.Conv.Rev == 0 && row.Mine.Row <= 1 {
+			continue // made for a message that is not stored yet, or for the peer's receive option
 		}
 		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
 			return nil, err
@@ -107,6 +107,9 @@ func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow
 		if last, err = c.entries(ctx, row.Conv.ID, row.Conv.Seq, row.Conv.Seq, true, 1); err != nil {
 			return nil, err
 		}
+		if last, err = c.without(ctx, s.UID, row.Conv.ID, last); err != nil {
+			return nil, err
+		}
 	}
 	size := head.SizeVT()
 	for i := range last {
@@ -130,7 +133,7 @@ func headOf(uid UID, name string, row *HeadRow) *im.Head {
 		Others: cv.Index - row.Own, Own: row.Own,
 		ReadSeq: mine.ReadSeq, ReadOthers: mine.ReadOthers, ReadTime: mine.ReadTime,
 		Withdrawn: row.Withdrawn, ClearedSeq: mine.ClearedSeq,
-		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row,
+		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: hidden(cv, mine),
 	}
 	if cv.Kind == KindC2C && cv.A == cv.B {
 		return h // to oneself: nothing is ever unread
@@ -212,6 +215,9 @@ func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Bod
 				out.To = found[n-1].Seq
 			}
 		}
+		if found, err = c.without(ctx, s.UID, cv.ID, found); err != nil {
+			return nil, err
+		}
 	}
 	body := encoded(wire(&out))
 	for i := range found {
@@ -252,19 +258,32 @@ func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (
 
 // change is a row of a rev line as it crosses the wire.
 func (c *Chat) change(ctx context.Context, row *Change) (*im.Change, error) {
-	ch := &im.Change{Rev: row.Rev, Kind: im.ChangeKind(row.Kind), Seq: row.Seq, Time: row.Time, Reason: row.Reason}
-	var err error
-	if ch.Operator, err = c.nameOf(ctx, row.Operator); err != nil {
-		return nil, err
+	operator, err := c.nameOf(ctx, row.Operator)
+	if err != nil || row.Target == nil {
+		return changeOf(row, operator, ""), err
 	}
-	if t := row.Target; t != nil {
-		if ch.Sender, err = c.nameOf(ctx, t.Sender); err != nil {
-			return nil, err
+	sender, err := c.nameOf(ctx, row.Target.Sender)
+	return changeOf(row, operator, sender), err
+}
+
+// changeOf is change for a row whose names are known.
+func changeOf(row *Change, operator, sender string) *im.Change {
+	ch := &im.Change{
+		Rev: row.Rev, Kind: im.ChangeKind(row.Kind), Seq: row.Seq, Time: row.Time, Operator: operator, Reason: row.Reason, Sender: sender,
+	}
+	t := row.Target
+	if t == nil {
+		return ch
+	}
+	ch.SenderTinyId, ch.ClientTime, ch.Random = uint64(t.Sender), t.ClientTime, t.Random
+	ch.SentTime, ch.Countable, ch.Version = t.Time, t.Countable, t.Version
+	if ch.Kind == im.ChangeKind_CHANGE_MODIFY {
+		ch.Message = &im.Message{}
+		if ch.Message.UnmarshalVT(t.Body) != nil {
+			ch.Message = nil // it was checked before it was stored
 		}
-		ch.SenderTinyId, ch.ClientTime, ch.Random = uint64(t.Sender), t.ClientTime, t.Random
-		ch.SentTime, ch.Countable, ch.Version = t.Time, t.Countable, t.Version
 	}
-	return ch, nil
+	return ch
 }
 
 // Lookup says which of the caller's own messages are stored: what a client asks after a crash.

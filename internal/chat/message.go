@@ -228,7 +228,10 @@ func (m *send) done(st Stored, dup bool, err error) {
 	}
 	m.stored = st
 	if st.Revoker != 0 {
-		m.revoker = s.Name // C2C messages are recalled by their senders only
+		m.revoker = s.Name
+		if st.Revoker != s.UID { // an operator
+			m.revoker, _ = c.nameOf(context.Background(), st.Revoker)
+		}
 	}
 	s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
 	if !dup {

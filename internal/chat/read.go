@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"errors"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -161,102 +160,4 @@ func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
 	m, err := tx.Member(id, peer)
 	row.Peer = &m
 	return row, err
-}
-
-// Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first answer.
-func (c *Chat) Revoke(ctx context.Context, s *Caller, id uint64, req *im.RevokeRequest, resent bool) error {
-	cv, peer, err := c.find(ctx, s, req.Conv)
-	if err != nil {
-		return err
-	}
-	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
-		return err
-	}
-	err = c.store.Update(ctx, []Key{{Conv: cv.ID}}, func(tx Tx) error {
-		e, err := tx.Entry(cv.ID, req.Seq)
-		if errors.Is(err, ErrNotFound) {
-			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", req.Seq)
-		}
-		if err != nil {
-			return err
-		}
-		now := tx.Now()
-		switch {
-		case e.Sender != s.UID:
-			return im.Errorf(im.CodeNotMember, "only its sender may recall a message")
-		case e.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
-			return im.Errorf(im.CodeAlreadyRevoked, "the message was recalled already")
-		case now-e.Time > c.cfg.RevokeWindow.Milliseconds():
-			return im.Errorf(im.CodeRevokeWindow, "the message is older than %s", c.cfg.RevokeWindow)
-		}
-		e.Status, e.Revoker, e.RevokeReason = int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), s.UID, req.Reason
-		if err := tx.SetEntry(e); err != nil {
-			return err
-		}
-		row, err := tx.AddChange(cv.ID, Change{
-			Kind: int32(im.ChangeKind_CHANGE_REVOKE), Seq: e.Seq, Time: now, Operator: s.UID, Reason: req.Reason,
-		})
-		if err != nil {
-			return err
-		}
-		row.Target = &e
-		ch := revocation(s, &row)
-		tx.AfterCommit(func() {
-			s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: ch}, nil)
-			c.publish(Event{To: s.UID, Method: im.Method_CHANGE, Body: changePush(peer.name, cv.ID, ch)})
-			if peer.uid != s.UID {
-				c.publish(Event{To: peer.uid, Method: im.Method_CHANGE, Body: changePush(s.Name, cv.ID, ch)})
-			}
-			c.delivering(now)
-		})
-		return nil
-	})
-	if resent && errors.Is(err, im.Errorf(im.CodeAlreadyRevoked, "")) {
-		return c.revokedBefore(ctx, s, id, cv, req.Seq, err)
-	}
-	return err
-}
-
-// revocation is change for a message that the caller sent and recalled: it needs no lookups.
-func revocation(s *Caller, row *Change) *im.Change {
-	t := row.Target
-	return &im.Change{
-		Rev: row.Rev, Kind: im.ChangeKind(row.Kind), Seq: row.Seq, Time: row.Time, Operator: s.Name, Reason: row.Reason,
-		Sender: s.Name, SenderTinyId: uint64(s.UID), ClientTime: t.ClientTime, Random: t.Random,
-		SentTime: t.Time, Countable: t.Countable, Version: t.Version,
-	}
-}
-
-func changePush(conv string, id ConvID, ch *im.Change) *im.ChangePush {
-	return &im.ChangePush{
-		Conv:  &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: conv},
-		Epoch: uint64(id), Change: ch,
-	}
-}
-
-// revokedBefore answers a repeated recall with the change that the first copy made. It was made moments ago, so it is looked for from the end.
-func (c *Chat) revokedBefore(ctx context.Context, s *Caller, id uint64, cv Conv, seq uint64, refusal error) error {
-	cv, err := c.store.Conv(ctx, cv.ID)
-	if err != nil {
-		return err
-	}
-	for to := cv.Rev; to > 0; {
-		from := uint64(1)
-		if to > maxEntries {
-			from = to - maxEntries + 1
-		}
-		rows, err := c.store.Changes(ctx, cv.ID, from, to, maxEntries)
-		if err != nil {
-			return err
-		}
-		for i := range rows {
-			r := &rows[i]
-			if r.Seq == seq && r.Kind == int32(im.ChangeKind_CHANGE_REVOKE) && r.Operator == s.UID {
-				s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: revocation(s, r)}, nil)
-				return nil
-			}
-		}
-		to = from - 1
-	}
-	return refusal
 }

@@ -82,7 +82,7 @@ type Member struct {
 	ClearedSeq       uint64
 	RecvOpt          int32
 	Pinned           bool
-	// Hidden says that the conversation is not in the user's list until its next message.
+	// Hidden says that the user has deleted the conversation: it is not in his list while nothing is above ClearedSeq.
 	Hidden bool
 	Role   int32
 	// Left says that a group's membership is over; the row stays for its periods.
@@ -222,6 +222,8 @@ type Store interface {
 	Entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]Stored, error)
 	// Changes answers the rev line's closed range, ascending, at most limit.
 	Changes(ctx context.Context, id ConvID, from, to uint64, limit int) ([]Change, error)
+	// Deleted answers which numbers of the closed range the user has deleted for himself, ascending.
+	Deleted(ctx context.Context, uid UID, id ConvID, from, to uint64) ([]uint64, error)
 	// Lookup answers the entry stored under a key, else ErrNotFound.
 	Lookup(ctx context.Context, k SendKey) (Stored, error)
 	// SeqAt answers the last seq with time <= t, 0 if there is none.
@@ -249,6 +251,10 @@ type Tx interface {
 	Member(id ConvID, uid UID) (Member, error)
 	// PutMember stores a row, raising Row and Changed.
 	PutMember(m Member) (Member, error)
+	// Pinned counts the user's pinned rows.
+	Pinned(uid UID) (int, error)
+	// Delete notes that the user has deleted messages for himself; one that he had deleted before is no error.
+	Delete(id ConvID, uid UID, seqs []uint64) error
 	// Join opens a period from the current head and sets read = head; Leave closes it at the head. Both raise MemberSet and Policy.
 	Join(id ConvID, uid UID) (Member, error)
 	Leave(id ConvID, uid UID) (Member, error)

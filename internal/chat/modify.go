@@ -1,0 +1,224 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// The fields of im.Message that a modification replaces.
+const (
+	elemsField protowire.Number = 1
+	cloudField protowire.Number = 25
+)
+
+// modification is a change of a message's content on its way into the store.
+type modification struct {
+	cv  Conv
+	seq uint64
+	// version is the one that is replaced; any of them if it is not named.
+	version *uint64
+	// elems and cloud are wire fields of im.Message. Without elems (or cloud, if it stays) what is there stays.
+	elems, cloud []byte
+	keepCloud    bool
+	resent       bool
+	// a and b are the people of the conversation, by is who does it.
+	a, b, by person
+}
+
+// Modify replaces the elements and cloud_custom_str of a message. Either person of a conversation may do it, to messages of both.
+func (c *Chat) Modify(ctx context.Context, s *Caller, id uint64, req *im.ModifyRequest, resent bool) error {
+	cv, peer, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return err
+	}
+	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
+		return err
+	}
+	me := person{s.UID, s.Name}
+	m := modification{cv: cv, seq: req.Seq, version: &req.Version, resent: resent, a: me, b: peer, by: me}
+	m.elems, m.cloud = contentOf(req.Message)
+	return c.modify(ctx, &m, func(r *im.ModifyReply) { s.Reply(id, im.Method_MODIFY, r, nil) })
+}
+
+// contentOf is what a modification takes of a message, as wire fields.
+func contentOf(m *im.Message) (elems, cloud []byte) {
+	return wire(&im.Message{ElemArray: m.GetElemArray()}), wire(&im.Message{CloudCustomStr: m.GetCloudCustomStr()})
+}
+
+// modify does it. reply is called before anybody is told, on the delivery goroutine if something was changed.
+func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.ModifyReply)) error {
+	var current *Stored
+	before := false
+	err := c.store.Update(ctx, []Key{{Conv: m.cv.ID}}, func(tx Tx) error {
+		current, before = nil, false
+		st, err := tx.Entry(m.cv.ID, m.seq)
+		if errors.Is(err, ErrNotFound) {
+			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", m.seq)
+		}
+		if err != nil {
+			return err
+		}
+		if st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
+			return im.Errorf(im.CodeNoSuchMessage, "message %d was recalled", m.seq)
+		}
+		body, err := m.apply(st.Body)
+		if err != nil {
+			return err
+		}
+		if m.version != nil && st.Version != *m.version {
+			current = &st
+			before = m.resent && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
+			return nil
+		}
+		st.Body = body
+		st.Version++
+		if err := tx.SetEntry(st); err != nil {
+			return err
+		}
+		row, err := tx.AddChange(m.cv.ID, Change{
+			Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: tx.Now(), Operator: m.by.uid,
+		})
+		if err != nil {
+			return err
+		}
+		row.Target = &st
+		now := tx.Now()
+		tx.AfterCommit(func() {
+			ch := changeOf(&row, m.by.name, nameAmong(st.Sender, m.a, m.b))
+			reply(&im.ModifyReply{Change: ch})
+			c.tellChange(m.cv.ID, m.a, m.b, ch)
+			c.delivering(now)
+		})
+		return nil
+	})
+	if err != nil || current == nil {
+		return err
+	}
+	if before {
+		ch, err := c.changeBefore(ctx, m.cv.ID, m.seq, im.ChangeKind_CHANGE_MODIFY, m.by.uid)
+		if err != nil || ch != nil {
+			if err == nil {
+				reply(&im.ModifyReply{Change: ch})
+			}
+			return err
+		}
+	}
+	e, err := c.entry(ctx, current)
+	if err != nil {
+		return err
+	}
+	now := &im.Entry{}
+	if err := now.UnmarshalVT(e.append(nil)); err != nil {
+		return err
+	}
+	reply(&im.ModifyReply{Current: now})
+	return nil
+}
+
+// tellChange tells the two people of a conversation of a change in its rev line.
+func (c *Chat) tellChange(id ConvID, a, b person, ch *im.Change) {
+	c.publish(Event{To: a.uid, Method: im.Method_CHANGE, Body: changePush(b.name, id, ch)})
+	if a.uid != b.uid {
+		c.publish(Event{To: b.uid, Method: im.Method_CHANGE, Body: changePush(a.name, id, ch)})
+	}
+}
+
+// nameAmong is the name of one of two people.
+func nameAmong(uid UID, a, b person) string {
+	if uid == a.uid {
+		return a.name
+	}
+	return b.name
+}
+
+// apply makes the new body of a message from its old one.
+func (m *modification) apply(old []byte) ([]byte, error) {
+	elems, cloud, rest := split(old)
+	switch {
+	case len(m.elems) == 0: // stay
+	case !editable(m.elems) || !editable(elems):
+		// Elements of other types stay as they are; cloud_custom_str can be replaced beside them.
+		if !bytes.Equal(m.elems, elems) {
+			return nil, im.Errorf(im.CodeInvalidParameters, "only text, custom, face and location elements can be modified")
+		}
+	default:
+		elems = m.elems
+	}
+	if !m.keepCloud {
+		cloud = m.cloud
+	}
+	msg := make([]byte, 0, len(elems)+len(cloud)+len(rest))
+	msg = append(append(append(msg, elems...), cloud...), rest...)
+	// The platform stays among the rest, which checkMessage would leave out: what is stored is msg, and the check is of its content.
+	if _, err := checkMessage(msg, im.Platform_PLATFORM_OTHER); err != nil {
+		return nil, err
+	}
+	return msg, nil
+}
+
+// split takes a message in wire form apart into the fields that can be modified and the others.
+func split(msg []byte) (elems, cloud, rest []byte) {
+	for len(msg) > 0 {
+		num, _, n := protowire.ConsumeField(msg)
+		if n < 0 {
+			return elems, cloud, append(rest, msg...)
+		}
+		switch num {
+		case elemsField:
+			elems = append(elems, msg[:n]...)
+		case cloudField:
+			cloud = append(cloud, msg[:n]...)
+		default:
+			rest = append(rest, msg[:n]...)
+		}
+		msg = msg[n:]
+	}
+	return elems, cloud, rest
+}
+
+// editable says that all elements are of the types that can be modified.
+func editable(elems []byte) bool {
+	var m im.Message
+	if m.UnmarshalVT(elems) != nil {
+		return false
+	}
+	for _, e := range m.ElemArray {
+		switch e.ElemType {
+		case im.ElemType_ELEM_TYPE_TEXT, im.ElemType_ELEM_TYPE_CUSTOM, im.ElemType_ELEM_TYPE_FACE, im.ElemType_ELEM_TYPE_LOCATION:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// changeBefore finds the change that an operator's earlier call made to a message; nil if there is none. It was made moments ago, so it is
+// looked for from the end.
+func (c *Chat) changeBefore(ctx context.Context, id ConvID, seq uint64, kind im.ChangeKind, by UID) (*im.Change, error) {
+	cv, err := c.store.Conv(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for to := cv.Rev; to > 0; {
+		from := uint64(1)
+		if to > maxEntries {
+			from = to - maxEntries + 1
+		}
+		rows, err := c.store.Changes(ctx, id, from, to, maxEntries)
+		if err != nil {
+			return nil, err
+		}
+		for i := len(rows) - 1; i >= 0; i-- {
+			if r := &rows[i]; r.Seq == seq && r.Kind == int32(kind) && r.Operator == by {
+				return c.change(ctx, r)
+			}
+		}
+		to = from - 1
+	}
+	return nil, nil
+}

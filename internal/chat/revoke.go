@@ -1,0 +1,91 @@
+package chat
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// revocation is a recall on its way into the store.
+type revocation struct {
+	cv     Conv
+	seq    uint64
+	reason string
+	// a and b are the people of the conversation, by is who does it.
+	a, b, by person
+	// operator says that by is bound neither to the window nor to messages of his own.
+	operator bool
+}
+
+// Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first answer.
+func (c *Chat) Revoke(ctx context.Context, s *Caller, id uint64, req *im.RevokeRequest, resent bool) error {
+	cv, peer, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return err
+	}
+	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
+		return err
+	}
+	me := person{s.UID, s.Name}
+	reply := func(ch *im.Change) { s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: ch}, nil) }
+	err = c.revoke(ctx, &revocation{cv: cv, seq: req.Seq, reason: req.Reason, a: me, b: peer, by: me}, reply)
+	if resent && errors.Is(err, im.Errorf(im.CodeAlreadyRevoked, "")) {
+		ch, e := c.changeBefore(ctx, cv.ID, req.Seq, im.ChangeKind_CHANGE_REVOKE, s.UID)
+		if e != nil {
+			return e
+		}
+		if ch != nil {
+			reply(ch)
+			return nil
+		}
+	}
+	return err
+}
+
+// revoke does it. reply is called on the delivery goroutine, before anybody is told.
+func (c *Chat) revoke(ctx context.Context, r *revocation, reply func(*im.Change)) error {
+	return c.store.Update(ctx, []Key{{Conv: r.cv.ID}}, func(tx Tx) error {
+		e, err := tx.Entry(r.cv.ID, r.seq)
+		if errors.Is(err, ErrNotFound) {
+			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", r.seq)
+		}
+		if err != nil {
+			return err
+		}
+		now := tx.Now()
+		switch {
+		case e.Sender != r.by.uid && !r.operator:
+			return im.Errorf(im.CodeNotMember, "only its sender may recall a message")
+		case e.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
+			return im.Errorf(im.CodeAlreadyRevoked, "the message was recalled already")
+		case now-e.Time > c.cfg.RevokeWindow.Milliseconds() && !r.operator:
+			return im.Errorf(im.CodeRevokeWindow, "the message is older than %s", c.cfg.RevokeWindow)
+		}
+		e.Status, e.Revoker, e.RevokeReason = int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), r.by.uid, r.reason
+		if err := tx.SetEntry(e); err != nil {
+			return err
+		}
+		row, err := tx.AddChange(r.cv.ID, Change{
+			Kind: int32(im.ChangeKind_CHANGE_REVOKE), Seq: e.Seq, Time: now, Operator: r.by.uid, Reason: r.reason,
+		})
+		if err != nil {
+			return err
+		}
+		row.Target = &e
+		ch := changeOf(&row, r.by.name, nameAmong(e.Sender, r.a, r.b))
+		tx.AfterCommit(func() {
+			reply(ch)
+			c.tellChange(r.cv.ID, r.a, r.b, ch)
+			c.delivering(now)
+		})
+		return nil
+	})
+}
+
+func changePush(conv string, id ConvID, ch *im.Change) *im.ChangePush {
+	return &im.ChangePush{
+		Conv:  &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: conv},
+		Epoch: uint64(id), Change: ch,
+	}
+}

@@ -1,0 +1,187 @@
+package chat
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+const (
+	// maxPinned is how many conversations a user may have before the others.
+	maxPinned = 50
+	// maxRecvOpt is the last of the receive options.
+	maxRecvOpt = 4
+	// maxDeleted is how many messages one call may delete.
+	maxDeleted = 50
+)
+
+// Row changes the caller's own row of a conversation and answers with the head as it then is. All his devices hear of it, and the peer if it
+// moved how far the caller has read. A call that changes nothing is answered and told to nobody, so it may be repeated.
+func (c *Chat) Row(ctx context.Context, s *Caller, id uint64, req *im.RowRequest) error {
+	if o := req.RecvOpt; o != nil && (*o < 0 || *o > maxRecvOpt) {
+		return im.Errorf(im.CodeInvalidParameters, "recv_opt is %d, and not 0 to %d", *o, maxRecvOpt)
+	}
+	if req.Hide && req.ClearedSeq == nil {
+		return im.Errorf(im.CodeInvalidParameters, "hide comes without cleared_seq")
+	}
+	cv, peer, err := c.findForRow(ctx, s, req)
+	if err != nil {
+		return err
+	}
+	return c.store.Update(ctx, []Key{{UID: s.UID}, {Conv: cv.ID}}, func(tx Tx) error {
+		changed, readMoved, err := changeRow(tx, s.UID, cv.ID, req)
+		if err != nil {
+			return err
+		}
+		row, err := headIn(tx, cv.ID, s.UID)
+		if err != nil {
+			return err
+		}
+		head := headOf(s.UID, peer.name, &row)
+		var theirs *im.Head
+		if readMoved && peer.uid != s.UID {
+			if row, err = headIn(tx, cv.ID, peer.uid); err != nil {
+				return err
+			}
+			theirs = headOf(peer.uid, s.Name, &row)
+		}
+		now := tx.Now()
+		tx.AfterCommit(func() {
+			s.Reply(id, im.Method_ROW, &im.RowReply{Head: head}, nil)
+			if changed {
+				c.publish(Event{To: s.UID, Method: im.Method_HEAD, Body: head})
+			}
+			if theirs != nil {
+				c.publish(Event{To: peer.uid, Method: im.Method_HEAD, Body: theirs})
+			}
+			c.delivering(now)
+		})
+		return nil
+	})
+}
+
+// findForRow is find for a ROW call: a receive option may be set for a person with whom there is no conversation yet, and that makes it.
+func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (Conv, person, error) {
+	if req.Epoch != 0 || req.RecvOpt == nil || req.Pinned != nil || req.ClearedSeq != nil {
+		cv, peer, err := c.find(ctx, s, req.Conv)
+		if err == nil {
+			err = checkEpoch(cv, req.Epoch, req.GetClearedSeq(), cv.Seq)
+		}
+		return cv, peer, err
+	}
+	if err := checkKey(req.Conv.GetType(), req.Conv.GetId()); err != nil {
+		return Conv{}, person{}, err
+	}
+	peer, err := c.person(ctx, req.Conv.Id)
+	if errors.Is(err, ErrNotFound) {
+		return Conv{}, peer, im.Errorf(im.CodeUnknownReceiver, "there is no user %q", req.Conv.Id)
+	}
+	if err != nil {
+		return Conv{}, peer, err
+	}
+	k := pairOf(s.UID, peer.uid)
+	cv, err := c.store.C2C(ctx, k.a, k.b)
+	return cv, peer, err
+}
+
+// changeRow does what a ROW call asks for. A row that changes nothing is not written.
+func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMoved bool, err error) {
+	cv, err := tx.Conv(id)
+	if err != nil {
+		return false, false, err
+	}
+	if seq := req.GetClearedSeq(); seq > cv.Seq {
+		return false, false, resync("number %d is above the head, %d", seq, cv.Seq)
+	}
+	old, err := tx.Member(id, uid)
+	if err != nil {
+		return false, false, err
+	}
+	m := old
+	m.Hidden = hidden(&cv, &old) // a message has brought it back, whatever is cleared now
+	if req.Pinned != nil {
+		m.Pinned = *req.Pinned
+	}
+	if req.RecvOpt != nil {
+		m.RecvOpt = *req.RecvOpt
+	}
+	if req.ClearedSeq != nil {
+		m.ClearedSeq = max(m.ClearedSeq, *req.ClearedSeq)
+		if *req.ClearedSeq > m.ReadSeq {
+			readMoved = true
+			m.ReadSeq, m.ReadAt = *req.ClearedSeq, tx.Now()
+			if m.ReadOthers, m.ReadTime, err = tx.OthersAt(id, uid, m.ReadSeq); err != nil {
+				return false, false, err
+			}
+		}
+	}
+	if req.Hide {
+		m.Hidden, m.Pinned = true, false
+	}
+	if m == old {
+		return false, false, nil
+	}
+	if m.Pinned && !old.Pinned {
+		n, err := tx.Pinned(uid)
+		if err != nil {
+			return false, false, err
+		}
+		if n >= maxPinned {
+			return false, false, im.Errorf(im.CodeTooManyPinned, "%d conversations are pinned already", n)
+		}
+	}
+	_, err = tx.PutMember(m)
+	return err == nil, readMoved, err
+}
+
+// hidden says that a conversation is off its owner's list: he has deleted it, and no message has come since. A message above what he had
+// cleared brings it back without a write to his row.
+func hidden(cv *Conv, m *Member) bool { return m.Hidden && cv.Seq <= m.ClearedSeq }
+
+// Delete deletes messages for the caller alone. Nobody is told; unread numbers stay as they are.
+func (c *Chat) Delete(ctx context.Context, s *Caller, req *im.DeleteRequest) (im.Body, error) {
+	cv, _, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Seqs) > maxDeleted {
+		return nil, im.Errorf(im.CodeInvalidParameters, "seqs names %d messages, more than %d", len(req.Seqs), maxDeleted)
+	}
+	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
+		return nil, err
+	}
+	for _, seq := range req.Seqs {
+		if seq == 0 {
+			return nil, im.Errorf(im.CodeInvalidParameters, "seqs names number 0")
+		}
+		if err := checkEpoch(cv, req.Epoch, seq, cv.Seq); err != nil {
+			return nil, err
+		}
+	}
+	if len(req.Seqs) == 0 {
+		return &im.Empty{}, nil
+	}
+	return &im.Empty{}, c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error { return tx.Delete(cv.ID, s.UID, req.Seqs) })
+}
+
+// without takes out of a range of a log what the user has deleted.
+func (c *Chat) without(ctx context.Context, uid UID, id ConvID, found []entry) ([]entry, error) {
+	if len(found) == 0 {
+		return found, nil
+	}
+	deleted, err := c.store.Deleted(ctx, uid, id, found[0].Seq, found[len(found)-1].Seq)
+	if err != nil || len(deleted) == 0 {
+		return found, err
+	}
+	left := found[:0]
+	for _, e := range found { // both are ascending
+		for len(deleted) > 0 && deleted[0] < e.Seq {
+			deleted = deleted[1:]
+		}
+		if len(deleted) == 0 || deleted[0] != e.Seq {
+			left = append(left, e)
+		}
+	}
+	return left, nil
+}
