@@ -213,9 +213,15 @@ func (c *Client) fireRevoked(loc *im.MsgLocator) {
 
 // applyChange applies the next number of a rev line. The caller moves rev.
 func (c *Client) applyChange(cv *conv, ch *im.Change) {
-	if ch.Kind != im.ChangeKind_CHANGE_REVOKE {
-		return
+	switch ch.Kind {
+	case im.ChangeKind_CHANGE_REVOKE:
+		c.applyRevoke(cv, ch)
+	case im.ChangeKind_CHANGE_MODIFY:
+		c.applyModify(cv, ch)
 	}
+}
+
+func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
 	if ch.Countable && ch.Sender != c.cfg.UserID && ch.Rev > cv.withdrawnRev {
 		cv.withdrawnRev = ch.Rev
 		if ch.Seq > cv.readSeq {

@@ -43,6 +43,7 @@ func TestMissedMessages(t *testing.T) {
 	if err := bob.MarkRead(within(t), client.C2C("alice"), nil); err != nil {
 		t.Fatal(err)
 	}
+	bob.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 0 })
 	bob.Close()
 	const n = 1000
 	alice.fill("bob", n)

@@ -10,6 +10,14 @@ import (
 
 var notLoggedIn = &im.Error{Code: im.CodeNotLoggedIn, Desc: "not login"}
 
+// orNil makes an error of a code, keeping nil nil.
+func orNil(err *im.Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
 // online answers an error for a call that needs a login and a link.
 func (c *Client) online() *im.Error {
 	switch {

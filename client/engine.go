@@ -68,6 +68,7 @@ type Client struct {
 	sync     syncState
 	received uint64 // pushes on this link
 	out      []output
+	later    []func()        // engine work to go on with after the commit
 	cleared  []chan struct{} // closed by the commit that clears what was told
 	stateOut bool            // state events are posted and have not run
 	changed  map[*conv]bool  // conversations that may differ from what was announced
@@ -171,7 +172,25 @@ func (c *Client) run() {
 		}
 		c.drain()
 		c.commit()
+		c.goOn()
 		c.schedule()
+	}
+}
+
+// goOn runs one piece of long work after each batch; commit follows with the next one, which a piece left brings about at once.
+func (c *Client) goOn() {
+	if len(c.later) == 0 {
+		return
+	}
+	f := c.later[0]
+	c.later = c.later[1:]
+	f()
+	c.commit()
+	if len(c.later) > 0 {
+		select {
+		case c.firedWake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -558,6 +577,9 @@ func (c *Client) shutdown() {
 	c.failCalls(interrupted)
 	c.endLogin(interrupted)
 	for {
+		for len(c.later) > 0 {
+			c.goOn()
+		}
 		select {
 		case f := <-c.in:
 			f()

@@ -21,10 +21,14 @@ import (
 )
 
 // migrations bring a local database from version i to i+1; the version is SQLite's user_version.
-var migrations = []string{schemaV1}
+var migrations = []string{schema1, schema2}
 
-//go:embed schema.sql
-var schemaV1 string
+var (
+	//go:embed schema1.sql
+	schema1 string
+	//go:embed schema2.sql
+	schema2 string
+)
 
 // memoryNames tells in-memory databases of one process apart.
 var memoryNames atomic.Int64
@@ -290,6 +294,8 @@ type conv struct {
 
 	listed bool // in the list although it has no message
 	untold bool // it may differ from what was announced
+	hidden bool // off the list until its next message
+	draft  []byte
 	dirty  bool
 
 	// What is known of the log's ends but may not be applied yet; not stored.
@@ -308,12 +314,12 @@ type conv struct {
 	shown uint64
 }
 
-const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold"
+const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold, hidden, draft"
 
 // columns are the row's fields in the order of convColumns, to scan into or to write from.
 func (c *conv) columns() []any {
 	return []any{&c.id, &c.key.Type, &c.key.ID, &c.era, &c.epoch, &c.syncedTo, &c.rev, &c.holeTo, &c.others, &c.own, &c.row, &c.readSeq, &c.readOthers,
-		&c.readTime, &c.withdrawn, &c.withdrawnRev, &c.peerSeq, &c.peerTime, &c.cleared, &c.recvOpt, &c.pinned, &c.time, &c.announced, &c.receipt, &c.toldUnread, &c.listed, &c.untold}
+		&c.readTime, &c.withdrawn, &c.withdrawnRev, &c.peerSeq, &c.peerTime, &c.cleared, &c.recvOpt, &c.pinned, &c.time, &c.announced, &c.receipt, &c.toldUnread, &c.listed, &c.untold, &c.hidden, &c.draft}
 }
 
 func (l *local) loadConvs() ([]*conv, error) {
@@ -333,10 +339,17 @@ func (l *local) loadConvs() ([]*conv, error) {
 	return out, rows.Err()
 }
 
+func noNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
 func (l *local) putConv(c *conv) error {
-	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		c.id, int32(c.key.Type), c.key.ID, c.era, c.epoch, c.syncedTo, c.rev, c.holeTo, c.others, c.own, c.row, c.readSeq, c.readOthers,
-		c.readTime, c.withdrawn, c.withdrawnRev, c.peerSeq, c.peerTime, c.cleared, c.recvOpt, c.pinned, c.time, c.announced, c.receipt, c.toldUnread, c.listed, c.untold)
+		c.readTime, c.withdrawn, c.withdrawnRev, c.peerSeq, c.peerTime, c.cleared, c.recvOpt, c.pinned, c.time, c.announced, c.receipt, c.toldUnread, c.listed, c.untold, c.hidden, noNil(c.draft))
 	return err
 }
 
@@ -366,6 +379,19 @@ func (l *local) messages(where string, args ...any) ([]*message, error) {
 	if err != nil {
 		return nil, err
 	}
+	return scanMessages(rows)
+}
+
+// messagesLike is messages for a condition that is put together anew each time: its statement is not kept.
+func (l *local) messagesLike(where string, args ...any) ([]*message, error) {
+	rows, err := l.conn.QueryContext(bg, "SELECT "+messageColumns+" FROM message WHERE "+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	return scanMessages(rows)
+}
+
+func scanMessages(rows *sql.Rows) ([]*message, error) {
 	defer rows.Close()
 	var out []*message
 	for rows.Next() {

@@ -107,12 +107,15 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 		row.sub = c.lastSub + 1
 	}
 	c.lastSub = row.sub
-	if !c.check(c.db.put(row)) {
-		finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
-		return
-	}
-	c.changed[cv] = true
 	o := &outgoing{cv: cv, row: row, m: m, finish: finish}
+	if !m.IsOnlineMsg { // an online-only message has no row (rule 21)
+		if !c.check(c.db.put(row)) {
+			finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			return
+		}
+		cv.hidden, cv.dirty = false, true
+		c.changed[cv] = true
+	}
 	if c.link == nil {
 		c.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
 		return
@@ -140,6 +143,15 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 // sent takes the server's answer: the entry as it stands in the log.
 func (c *Client) sent(o *outgoing, reply *im.SendReply) {
 	cv, e := o.cv, reply.Entry
+	if o.m.IsOnlineMsg {
+		delete(c.sends, sendKey{cv.id, o.row.clientTime, o.row.random})
+		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random
+		c.fillEntry(cv, e, o.m)
+		if o.finish != nil {
+			o.finish(o.m, nil)
+		}
+		return
+	}
 	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random
 	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
 		cv.epoch = reply.Epoch
@@ -226,7 +238,10 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 // failSend ends a send that came to nothing: the row stays, with status failed.
 func (c *Client) failSend(o *outgoing, err *im.Error) {
 	o.row.status = im.MessageStatus_MESSAGE_STATUS_FAILED
-	if c.db != nil {
+	if err != nil && err.Code == im.CodeSendCancelled {
+		o.row.status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
+	}
+	if c.db != nil && !o.m.GetIsOnlineMsg() {
 		c.check(c.db.put(o.row))
 		c.changed[o.cv] = true
 	}

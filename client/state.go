@@ -29,7 +29,7 @@ const pinnedSort = 1 << 62
 // info is the conversation as the application sees it; nil if it is not in its list.
 func (c *Client) info(cv *conv) *im.ConvInfo {
 	last, err := c.db.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.id)
-	if !c.check(err) || last == nil && !cv.listed {
+	if !c.check(err) || cv.hidden || last == nil && !cv.listed && (cv.epoch == 0 || cv.headSeq == 0) {
 		return nil
 	}
 	info := &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key.ID,
@@ -43,6 +43,12 @@ func (c *Client) info(cv *conv) *im.ConvInfo {
 		if m, err := c.view(cv, last); c.check(err) {
 			info.IsHasLastmsg, info.LastMsg = true, m
 			info.ActiveTime = max(info.ActiveTime, uint64(last.time/1000))
+		}
+	}
+	if len(cv.draft) > 0 {
+		if d := (&im.Draft{}); d.UnmarshalVT(cv.draft) == nil {
+			info.IsHasDraft, info.Draft = true, d
+			info.ActiveTime = max(info.ActiveTime, d.EditTime)
 		}
 	}
 	if cv.pinned {

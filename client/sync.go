@@ -101,8 +101,7 @@ func (c *Client) startFresh() {
 		cv.rev, cv.withdrawnRev = cv.headRev, max(cv.withdrawnRev, cv.headRev)
 		cv.syncedTo = cv.headSeq
 		if i < freshConvs && cv.headSeq > 0 {
-			start := max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack))
-			cv.syncedTo = max(min(start, cv.headSeq-1), cv.cleared)
+			cv.syncedTo = cv.freshStart()
 		}
 		if seen > 0 && seen <= cv.syncedTo {
 			cv.syncedTo = seen - 1 // it came while the heads did: news, wherever the conversation stands
@@ -132,6 +131,19 @@ func (c *Client) syncDone() {
 	if s.login {
 		s.login, c.finish = false, true
 	}
+}
+
+// freshStart is where a device starts that has none of a conversation's log: with what is unread, not too far back, and at least the last message. Where
+// nothing is unread the own messages of other devices are no news either.
+func (cv *conv) freshStart() uint64 {
+	if cv.headSeq == 0 {
+		return 0
+	}
+	start := cv.headSeq - 1
+	if cv.headOthers > cv.readOthers+cv.withdrawn {
+		start = min(start, max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack)))
+	}
+	return max(start, min(cv.cleared, cv.headSeq))
 }
 
 // takeSeen moves the known ends of the log to what pushes told before.
@@ -179,6 +191,7 @@ func (c *Client) applyHead(h *im.Head) {
 	}
 	cv.dirty = true
 	if h.Seq > cv.headSeq {
+		cv.hidden = false
 		cv.headSeq, cv.headOthers, cv.headOwn = h.Seq, h.Others, h.Own
 	}
 	cv.headRev = max(cv.headRev, h.Rev)
@@ -190,7 +203,11 @@ func (c *Client) applyHead(h *im.Head) {
 	case h.Row > cv.row:
 		stale := h.Rev < cv.withdrawnRev
 		cv.row, cv.readSeq, cv.readOthers, cv.readTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
-		cv.cleared, cv.recvOpt, cv.pinned = h.ClearedSeq, h.RecvOpt, h.Pinned
+		c.clearTo(cv, h.ClearedSeq)
+		cv.recvOpt, cv.pinned = h.RecvOpt, h.Pinned
+		if cv.hidden = h.Hidden && h.Seq == cv.headSeq; cv.hidden {
+			cv.listed, cv.draft = false, nil
+		}
 		cv.withdrawn, cv.withdrawnRev = h.Withdrawn, h.Rev
 		if stale {
 			c.refresh(cv)
@@ -227,13 +244,20 @@ func (c *Client) refresh(cv *conv) {
 			return
 		}
 		for _, h := range reply.Heads {
-			if h.Epoch == epoch && (h.Seq < seq || h.Rev < rev) {
+			back := h.Epoch == epoch && (h.Seq < seq || h.Rev < rev)
+			if back {
 				c.log.Warn("the server's log was set back", "conversation", cv.key.ID, "seq", h.Seq, "had", seq)
 				c.newEra(cv)
 			}
 			// The numbers of the row are the server's, whatever is here.
 			cv.row, cv.withdrawnRev = 0, min(cv.withdrawnRev, h.Rev)
+			cv.deferred = cv.deferred || back
 			c.applyHead(h)
+			if back {
+				cv.deferred = false
+				cv.syncedTo, cv.rev, cv.withdrawnRev, cv.receipt = cv.freshStart(), cv.headRev, cv.headRev, cv.peerSeq
+				c.enqueue(cv)
+			}
 		}
 		c.syncDone()
 	})
@@ -241,7 +265,7 @@ func (c *Client) refresh(cv *conv) {
 
 // newEra starts a new local log of a conversation. The messages of the old one stay listed before it.
 func (c *Client) newEra(cv *conv) {
-	keep := conv{id: cv.id, key: cv.key, era: cv.era + 1, announced: cv.announced, toldUnread: cv.toldUnread, recvOpt: cv.recvOpt,
+	keep := conv{id: cv.id, key: cv.key, era: cv.era + 1, listed: true, draft: cv.draft, announced: cv.announced, toldUnread: cv.toldUnread, recvOpt: cv.recvOpt,
 		pulling: cv.pulling, queued: cv.queued, deferred: cv.deferred, refreshing: cv.refreshing, dirty: true}
 	*cv = keep
 	c.changed[cv] = true
@@ -415,8 +439,13 @@ func (c *Client) push(f *im.Frame) error {
 }
 
 func (c *Client) pushedEntry(p *im.EntryPush) {
-	cv := c.convOf(Conv{p.Conv.Type, p.Conv.Id})
 	e := p.Entry
+	key := Conv{p.Conv.Type, p.Conv.Id}
+	if e.Seq == 0 {
+		c.onlineOnly(key, e)
+		return
+	}
+	cv := c.convOf(key)
 	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
 		cv.epoch = p.Epoch // a new conversation from its first number on
 	}
@@ -473,6 +502,7 @@ func (c *Client) raise(cv *conv, e *im.Entry) {
 		others = e.Index - own
 	}
 	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
+	cv.hidden = false
 	cv.time = max(cv.time, e.Time)
 	cv.dirty = true
 }

@@ -1,0 +1,335 @@
+package client
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// mostDeleted is how many messages one call may delete; the server's limit.
+const mostDeleted = 50
+
+// DeleteMessages deletes messages for this user, here and on the server. Other devices that have them keep them.
+func (c *Client) DeleteMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.deleteMessages(direct, conv, ms, true, done) })
+	return err
+}
+
+// DeleteMessagesFunc is DeleteMessages without waiting.
+func (c *Client) DeleteMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.deleteMessages(false, conv, ms, true, forget(done))
+}
+
+// DeleteLocalMessages deletes messages on this device only.
+func (c *Client) DeleteLocalMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.deleteMessages(direct, conv, ms, false, done) })
+	return err
+}
+
+// DeleteLocalMessagesFunc is DeleteLocalMessages without waiting.
+func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.deleteMessages(false, conv, ms, false, forget(done))
+}
+
+func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud bool, done func(none, error)) {
+	do(c, direct, done, func(finish func(none, error)) {
+		if c.Status() != LoggedIn {
+			finish(none{}, notLoggedIn)
+			return
+		}
+		cv := c.convs[key]
+		if len(ms) == 0 || len(ms) > mostDeleted || cv == nil {
+			finish(none{}, im.Errorf(im.CodeInvalidParameters, "1 to %d messages of a conversation can be deleted", mostDeleted))
+			return
+		}
+		var rows []*message
+		var seqs []uint64
+		for _, m := range ms {
+			row, err := c.find(m)
+			if !c.check(err) {
+				finish(none{}, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+				return
+			}
+			switch {
+			case row != nil && row.conv == cv.id && row.status == im.MessageStatus_MESSAGE_STATUS_SENDING:
+				finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is being sent"})
+				return
+			case row != nil && row.conv == cv.id:
+				rows = append(rows, row)
+				if row.seq != 0 && row.era == cv.era {
+					seqs = append(seqs, row.seq)
+				}
+			case row == nil && m.Seq != 0 && m.Seq <= cv.headSeq:
+				// Not here: a row that says so keeps it away.
+				rows = append(rows, &message{conv: cv.id, era: cv.era, pos: m.Seq, seq: m.Seq, clientTime: m.ClientTime, random: uint32(m.Rand), sender: m.Sender,
+					time: int64(m.ServerTime) * 1000, body: []byte{}})
+				seqs = append(seqs, m.Seq)
+			default:
+				finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"})
+				return
+			}
+		}
+		here := func() {
+			for _, row := range rows {
+				row.status = im.MessageStatus_MESSAGE_STATUS_DELETED
+				c.check(c.db.put(row))
+			}
+			c.changed[cv] = true
+		}
+		if !cloud || len(seqs) == 0 {
+			here()
+			finish(none{}, nil)
+			return
+		}
+		if err := c.online(); err != nil {
+			finish(none{}, err)
+			return
+		}
+		c.request(im.Method_DELETE, &im.DeleteRequest{Conv: key.wire(), Epoch: cv.epoch, Seqs: seqs}, true, c.cfg.Limits.Call, func(_ []byte, err *im.Error) {
+			if err == nil {
+				here()
+			} else if err.Code == im.CodeResync {
+				c.refresh(cv)
+			}
+			finish(none{}, err)
+		})
+	})
+}
+
+// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
+// read, nothing is changed and the error is 8006; the message as it is now comes in any case.
+func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
+	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.modify(direct, conv, m, done) })
+}
+
+// ModifyMessageFunc is ModifyMessage without waiting.
+func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
+	c.modify(false, conv, m, done)
+}
+
+func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) {
+	if err := checkMessage(key, m); err != nil {
+		c.answerNow(direct, func() { done(nil, err) })
+		return
+	}
+	now, err := clone(content(m))
+	if err != nil {
+		c.answerNow(direct, func() { done(nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)) })
+		return
+	}
+	now.CustomInt, now.CustomStr = 0, ""
+	do(c, direct, done, func(finish func(*im.Message, error)) {
+		if err := c.online(); err != nil {
+			finish(nil, err)
+			return
+		}
+		row, err := c.find(m)
+		cv := c.convs[key]
+		if !c.check(err) || row == nil || cv == nil || row.conv != cv.id || row.seq == 0 || row.era != cv.era {
+			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"})
+			return
+		}
+		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: row.seq, Version: m.Version, Message: now}
+		c.request(im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			reply := &im.ModifyReply{}
+			if err == nil && reply.UnmarshalVT(body) != nil {
+				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+			}
+			if err == nil && reply.Current != nil {
+				err = &im.Error{Code: im.CodeModifyConflict, Desc: "the message was modified by somebody else meanwhile"}
+			}
+			newest := *row
+			switch {
+			case reply.Change != nil && reply.Change.Message != nil:
+				newest.body, _ = rewrite(row.body, reply.Change.Message)
+				newest.version = reply.Change.Version
+			case reply.Current != nil && reply.Current.Message != nil:
+				newest.body, _ = rewrite(row.body, reply.Current.Message)
+				newest.version, newest.status = reply.Current.Version, max(reply.Current.Status, row.status)
+			}
+			view, e := c.view(cv, &newest)
+			if !c.check(e) {
+				view = nil
+			}
+			finish(view, err)
+			if reply.Change != nil {
+				c.pushedChange(key, cv.epoch, reply.Change)
+			}
+		})
+	})
+}
+
+// applyModify takes a new content in. One whose version came with a pull is no news; one of a message that is not here brings it.
+func (c *Client) applyModify(cv *conv, ch *im.Change) {
+	if ch.Message == nil || ch.Seq <= cv.cleared {
+		return
+	}
+	row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, ch.Seq)
+	if !c.check(err) {
+		return
+	}
+	if row == nil {
+		e := &im.Entry{Seq: ch.Seq, Time: ch.SentTime, Sender: ch.Sender, SenderTinyId: ch.SenderTinyId, ClientTime: ch.ClientTime, Random: ch.Random,
+			Version: ch.Version, Message: ch.Message}
+		id := c.store(cv, e)
+		if id == 0 {
+			return
+		}
+		c.fillEntry(cv, e, e.Message)
+		c.tellMessage(owedUpdated, id, e.Message)
+		return
+	}
+	if row.version >= ch.Version || row.status == im.MessageStatus_MESSAGE_STATUS_DELETED || row.status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
+		return
+	}
+	row.body, _ = rewrite(row.body, ch.Message)
+	row.version = ch.Version
+	if !c.check(c.db.put(row)) {
+		return
+	}
+	c.reindex(row)
+	c.changed[cv] = true
+	if m, err := c.view(cv, row); c.check(err) {
+		c.tellMessage(owedUpdated, row.id, m)
+	}
+}
+
+// onlineOnly tells a message that is not kept (rule 21).
+func (c *Client) onlineOnly(key Conv, e *im.Entry) {
+	if e.Message == nil {
+		return
+	}
+	cv := c.convs[key]
+	if cv == nil {
+		cv = &conv{key: key}
+	}
+	m := e.Message
+	c.fillEntry(cv, e, m)
+	m.IsOnlineMsg, m.IsRead = true, true
+	c.live(func() {
+		if c.ev.NewMessages != nil {
+			c.ev.NewMessages([]*im.Message{m})
+		}
+	})
+}
+
+// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
+func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
+	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.findMessages(direct, ids, done) })
+}
+
+// FindMessagesFunc is FindMessages without waiting.
+func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error)) {
+	c.findMessages(false, ids, done)
+}
+
+func (c *Client) findMessages(direct bool, ids []string, done func([]*im.Message, error)) {
+	c.lookUp(direct, func() ([]*message, error) {
+		var rows []*message
+		for _, id := range ids {
+			row, err := c.find(&im.Message{MsgId: id})
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, row)
+		}
+		return rows, nil
+	}, done)
+}
+
+// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
+func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
+	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.findByLocators(direct, conv, locs, done) })
+}
+
+// FindByLocatorsFunc is FindByLocators without waiting.
+func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
+	c.findByLocators(false, conv, locs, done)
+}
+
+func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
+	c.lookUp(direct, func() ([]*message, error) {
+		cv := c.convs[key]
+		if cv == nil {
+			return nil, nil
+		}
+		var found []*message
+		for _, l := range locs {
+			rows, err := c.db.messages("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, l.Seq)
+			if err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(rows, func(r *message) bool {
+				return uint64(r.random) == l.Rand && uint64(r.time/1000) == l.Time && (r.sender == c.cfg.UserID) == l.IsSelf
+			})
+			if i >= 0 {
+				found = append(found, rows[i])
+			}
+		}
+		return found, nil
+	}, done)
+}
+
+// lookUp is a local read that answers messages; nil rows are left out.
+func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func([]*im.Message, error)) {
+	do(c, direct, done, func(finish func([]*im.Message, error)) {
+		if err := c.readable(); err != nil {
+			finish(nil, err)
+			return
+		}
+		rows, err := read()
+		if !c.check(err) {
+			finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			return
+		}
+		var out []*im.Message
+		for _, r := range rows {
+			if r == nil || c.byID[r.conv] == nil {
+				continue
+			}
+			if m, err := c.view(c.byID[r.conv], r); err == nil {
+				out = append(out, m)
+			}
+		}
+		finish(out, nil)
+	})
+}
+
+// SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.
+func (c *Client) SetLocalCustomData(ctx context.Context, m *im.Message) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.setLocalCustomData(direct, m, done) })
+	return err
+}
+
+// SetLocalCustomDataFunc is SetLocalCustomData without waiting.
+func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
+	c.setLocalCustomData(false, m, forget(done))
+}
+
+func (c *Client) setLocalCustomData(direct bool, m *im.Message, done func(none, error)) {
+	do(c, direct, done, func(finish func(none, error)) {
+		if err := c.readable(); err != nil {
+			finish(none{}, err)
+			return
+		}
+		row, err := c.find(m)
+		if !c.check(err) || row == nil {
+			finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not here"})
+			return
+		}
+		kept := &im.Message{}
+		if !c.check(kept.UnmarshalVT(row.body)) {
+			finish(none{}, &im.Error{Code: im.CodeDatabase, Desc: "the stored message cannot be read"})
+			return
+		}
+		kept.CustomInt, kept.CustomStr = m.CustomInt, m.CustomStr
+		if row.body, err = kept.MarshalVT(); c.check(err) {
+			c.check(c.db.put(row))
+		}
+		if cv := c.byID[row.conv]; cv != nil {
+			c.changed[cv] = true
+		}
+		finish(none{}, nil)
+	})
+}

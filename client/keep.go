@@ -1,0 +1,236 @@
+package client
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// SaveMessage puts a message into the local history without sending it, at the end of the conversation. The sender is m's, or this user.
+func (c *Client) SaveMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
+	ms, err := wait(ctx, func(direct bool, done func([]*im.Message, error)) {
+		c.keep(direct, conv, []*im.Message{m}, false, done)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ms[0], nil
+}
+
+// SaveMessageFunc is SaveMessage without waiting.
+func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
+	c.keep(false, conv, []*im.Message{m}, false, func(ms []*im.Message, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(ms[0], nil)
+	})
+}
+
+// ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
+func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.keep(direct, conv, ms, true, done) })
+	return err
+}
+
+// ImportMessagesFunc is ImportMessages without waiting.
+func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.keep(false, conv, ms, true, func(_ []*im.Message, err error) { done(err) })
+}
+
+func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, done func([]*im.Message, error)) {
+	var owned []*im.Message
+	for _, m := range ms {
+		if err := checkMessage(key, m); err != nil {
+			c.answerNow(direct, func() { done(nil, err) })
+			return
+		}
+		own, err := clone(content(m))
+		if err != nil {
+			c.answerNow(direct, func() { done(nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)) })
+			return
+		}
+		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
+		owned = append(owned, own)
+	}
+	do(c, direct, done, func(finish func([]*im.Message, error)) {
+		if err := c.readable(); err != nil || c.Status() != LoggedIn {
+			finish(nil, notLoggedIn)
+			return
+		}
+		cv := c.convOf(key)
+		var out []*im.Message
+		for _, m := range owned {
+			row, err := c.keptRow(cv, m, imported)
+			if !c.check(err) || !c.check(c.db.put(row)) {
+				finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+				return
+			}
+			if view, err := c.view(cv, row); c.check(err) {
+				out = append(out, view)
+			}
+		}
+		cv.hidden, cv.dirty = false, true
+		c.changed[cv] = true
+		finish(out, nil)
+	})
+}
+
+// keptRow is the row of a message that stands in no log.
+func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, error) {
+	now := c.serverNow()
+	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: now.UnixNano(), clientTime: uint64(now.Unix()), random: rand.Uint32N(1<<31-1) + 1,
+		sender: m.Sender, time: now.UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENT}
+	if row.sender == "" || row.sender == c.cfg.UserID {
+		row.sender, row.senderTiny = c.cfg.UserID, c.TinyID()
+	}
+	if imported {
+		row.status = im.MessageStatus_MESSAGE_STATUS_IMPORTED
+		if m.ServerTime == 0 {
+			m.ServerTime = m.ClientTime
+		}
+		if m.ServerTime != 0 {
+			row.time, row.sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
+			before, err := c.db.one("conv = ? AND era = ? AND sub = 0 AND time <= ? ORDER BY pos DESC LIMIT 1", cv.id, cv.era, row.time+999)
+			if err != nil {
+				return nil, err
+			}
+			if row.pos = 0; before != nil {
+				row.pos = before.pos
+			}
+		}
+		if m.ClientTime != 0 {
+			row.clientTime = m.ClientTime
+		}
+		if m.Rand != 0 && m.Rand < 1<<32 {
+			row.random = uint32(m.Rand)
+		}
+	}
+	for { // a place of its own among the local rows
+		taken, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = ?", cv.id, cv.era, row.pos, row.sub)
+		if err != nil {
+			return nil, err
+		}
+		if taken == nil {
+			break
+		}
+		row.sub++
+	}
+	m.Sender, m.ClientTime, m.ServerTime, m.Rand = "", 0, 0, 0
+	var err error
+	row.body, err = m.MarshalVT()
+	return row, err
+}
+
+// mostReceivers is how many users a batch may name.
+const mostReceivers = 500
+
+// BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
+func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
+	return wait(ctx, func(direct bool, done func([]*im.BatchSendResult, error)) { c.batchSend(direct, users, m, done) })
+}
+
+// BatchSendFunc is BatchSend without waiting.
+func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
+	c.batchSend(false, users, m, done)
+}
+
+func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
+	err := checkMessage(C2C("x"), m)
+	switch {
+	case err == nil && len(users) == 0:
+		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}
+	case len(users) > mostReceivers:
+		err = im.Errorf(im.CodeTooManyReceivers, "identifier_array names %d users, more than %d", len(users), mostReceivers)
+	case err == nil && c.Status() != LoggedIn:
+		err = notLoggedIn
+	}
+	if err != nil {
+		c.answerNow(direct, func() { done(nil, err) })
+		return
+	}
+	results := make([]*im.BatchSendResult, len(users))
+	open := len(users)
+	var mu sync.Mutex
+	for i, u := range users {
+		c.send(true, C2C(u), m, func(sent *im.Message, err error) {
+			r := &im.BatchSendResult{Identifier: u, Msg: sent}
+			if err != nil {
+				e := netError(err)
+				r.Code, r.Desc = e.Code, e.Desc
+			}
+			mu.Lock()
+			results[i] = r
+			open--
+			last := open == 0
+			mu.Unlock()
+			if last {
+				c.answerNow(direct, func() { done(results, nil) })
+			}
+		})
+	}
+}
+
+// CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
+// that is on its way or was sent is too late: 8020.
+func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
+	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.cancelSend(direct, conv, msgID, done) })
+}
+
+// CancelSendFunc is CancelSend without waiting.
+func (c *Client) CancelSendFunc(conv Conv, msgID string, done func(*im.Message, error)) {
+	c.cancelSend(false, conv, msgID, done)
+}
+
+func (c *Client) cancelSend(direct bool, key Conv, msgID string, done func(*im.Message, error)) {
+	do(c, direct, done, func(finish func(*im.Message, error)) {
+		_, clientTime, random, ok := parseMessageID(msgID)
+		cv := c.convs[key]
+		if ok && cv != nil && c.link == nil {
+			k := sendKey{cv.id, clientTime, random}
+			if o := c.sends[k]; o != nil {
+				delete(c.sends, k)
+				c.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
+				finish(o.m, nil)
+				return
+			}
+		}
+		finish(nil, &im.Error{Code: im.CodeSendTooLate, Desc: "the message cannot be cancelled any more"})
+	})
+}
+
+// mostLayers is how deep merged messages may be nested.
+const mostLayers = 100
+
+// MergedMessages answers the messages that a merged message holds.
+func (c *Client) MergedMessages(m *im.Message) ([]*im.Message, error) {
+	if m == nil || len(m.ElemArray) == 0 || m.ElemArray[0].GetMerger() == nil {
+		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array holds no merged messages"}
+	}
+	e := m.ElemArray[0].GetMerger()
+	if e.LayerOverLimit || layers(m) > mostLayers {
+		return nil, &im.Error{Code: im.CodeMergerLayers, Desc: "merged messages are nested too deep"}
+	}
+	return e.MessageArray, nil
+}
+
+// layers is how deep merged messages are nested in m.
+func layers(m *im.Message) int {
+	deepest := 0
+	for _, e := range m.GetElemArray() {
+		g := e.GetMerger()
+		if g == nil {
+			continue
+		}
+		depth := 1
+		for _, inner := range g.MessageArray {
+			depth = max(depth, 1+layers(inner))
+		}
+		deepest = max(deepest, depth)
+	}
+	return deepest
+}

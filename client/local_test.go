@@ -1,0 +1,271 @@
+package client_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+var bobs = client.C2C("bob")
+
+// A database of the first schema is brought up to date and keeps everything.
+func TestOldDatabase(t *testing.T) {
+	s := imtest.Start(t)
+	cfg := config(t, s, "bob")
+	dir := filepath.Join(cfg.Dir, "users")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile("testdata/v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "626f62.db"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, cfg)
+	ms, err := d.Messages(within(t), client.C2C("alice"), nil)
+	if err != nil || len(ms) != 6 || text(ms[0]) != "mine" || text(ms[5]) != "old 0" {
+		t.Fatalf("%v %v", ms, err)
+	}
+	convs, err := d.Conversations(within(t))
+	if err != nil || len(convs) != 1 || convs[0].UnreadNum != 2 {
+		t.Fatalf("%v %v", convs, err)
+	}
+	r, err := d.Search(within(t), &im.SearchParam{KeywordArray: []string{"LD 3"}})
+	if err != nil || r.TotalCount != 1 || text(r.ItemArray[0].MessageArray[0]) != "old 3" {
+		t.Fatalf("%v %v", r, err)
+	}
+}
+
+// Saved and imported messages stand in the local history only, at their times.
+func TestSaveAndImport(t *testing.T) {
+	s := imtest.Start(t)
+	dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	sent := alice.say("bob", "sent")
+	saved, err := alice.SaveMessage(within(t), bobs, textMessage("saved"))
+	if err != nil || saved.Status != im.MessageStatus_MESSAGE_STATUS_SENT || !saved.IsFromSelf || saved.MsgId == "" {
+		t.Fatalf("%v %v", saved, err)
+	}
+	old := textMessage("imported")
+	old.Sender, old.ServerTime, old.ClientTime, old.Rand = "bob", sent.ServerTime-1000, sent.ServerTime-1000, 77
+	if err := alice.ImportMessages(within(t), bobs, []*im.Message{old}); err != nil {
+		t.Fatal(err)
+	}
+	ms, err := alice.Messages(within(t), bobs, nil)
+	if err != nil || len(ms) != 3 || text(ms[0]) != "saved" || text(ms[1]) != "sent" || text(ms[2]) != "imported" {
+		t.Fatalf("%v %v", ms, err)
+	}
+	if m := ms[2]; m.Status != im.MessageStatus_MESSAGE_STATUS_IMPORTED || m.Sender != "bob" || m.ServerTime != old.ServerTime {
+		t.Fatalf("imported: %v", m)
+	}
+	// Another message is in its place after both.
+	alice.say("bob", "next")
+	ms, err = alice.Messages(within(t), bobs, nil)
+	if err != nil || len(ms) != 4 || text(ms[0]) != "next" || text(ms[1]) != "saved" {
+		t.Fatalf("%v %v", ms, err)
+	}
+	found, err := alice.FindMessages(within(t), []string{saved.MsgId, "1-2-3", sent.MsgId})
+	if err != nil || len(found) != 2 || text(found[0]) != "saved" || text(found[1]) != "sent" {
+		t.Fatalf("%v %v", found, err)
+	}
+	found, err = alice.FindByLocators(within(t), bobs, []*im.MsgLocator{
+		{Time: sent.ServerTime, Seq: sent.Seq, Rand: sent.Rand, IsSelf: true}, {Time: sent.ServerTime, Seq: sent.Seq, Rand: sent.Rand + 1, IsSelf: true}})
+	if err != nil || len(found) != 1 || text(found[0]) != "sent" {
+		t.Fatalf("%v %v", found, err)
+	}
+	sent.CustomInt, sent.CustomStr = 7, "mine"
+	if err := alice.SetLocalCustomData(within(t), sent); err != nil {
+		t.Fatal(err)
+	}
+	alice = alice.again()
+	found, err = alice.FindMessages(within(t), []string{sent.MsgId})
+	if err != nil || len(found) != 1 || found[0].CustomInt != 7 || found[0].CustomStr != "mine" {
+		t.Fatalf("%v %v", found, err)
+	}
+}
+
+// A draft stays on the device, moves the conversation and survives a restart.
+func TestDraft(t *testing.T) {
+	s := imtest.Start(t)
+	alice := dial(t, config(t, s, "alice"))
+	if err := alice.SetDraft(bobs, &im.Draft{Msg: textMessage("not yet"), UserDefine: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	es := alice.until(t, "conversation", func(es []event) bool { _, ok := last(es, "add"); return ok })
+	if e, _ := last(es, "add"); !e.info.IsHasDraft || text(e.info.Draft.Msg) != "not yet" || e.info.Draft.EditTime == 0 {
+		t.Fatalf("%v", e.info)
+	}
+	alice = alice.again()
+	convs, err := alice.ConversationsByKey(within(t), []client.Conv{bobs})
+	if err != nil || len(convs) != 1 || convs[0].Draft.GetUserDefine() != "x" {
+		t.Fatalf("%v %v", convs, err)
+	}
+	if err := alice.SetDraft(bobs, nil); err != nil {
+		t.Fatal(err)
+	}
+	es = alice.until(t, "conversation", func(es []event) bool { _, ok := last(es, "upd"); return ok })
+	if e, _ := last(es, "upd"); e.info.IsHasDraft {
+		t.Fatalf("%v", e.info)
+	}
+}
+
+// The search finds parts of words in any script, of what is here now, by sender, kind, conversation and page.
+func TestSearch(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	dial(t, config(t, s, "carl"))
+	alice := dial(t, config(t, s, "alice"))
+	for _, x := range []string{"Good morning, Bob", "今天天气很好", "good night", "GOODNESS", "10% off"} {
+		alice.say("bob", x)
+	}
+	alice.say("carl", "good to see you")
+	bob.say("alice", "good as well")
+	alice.count(t, "new", 1)
+	search := func(p *im.SearchParam) *im.SearchResult {
+		t.Helper()
+		r, err := alice.Search(within(t), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	in := func(words ...string) *im.SearchParam {
+		return &im.SearchParam{KeywordArray: words, ConvType: im.ConvType_CONV_TYPE_C2C, ConvId: "bob"}
+	}
+	hits := func(r *im.SearchResult) string {
+		out := []string{}
+		for _, i := range r.ItemArray {
+			for _, m := range i.MessageArray {
+				out = append(out, text(m))
+			}
+		}
+		return fmt.Sprint(out)
+	}
+	if r := search(in("good")); hits(r) != "[good as well GOODNESS good night Good morning, Bob]" || r.TotalCount != 4 {
+		t.Fatalf("%v", r)
+	}
+	for word, want := range map[string]string{"天气": "[今天天气很好]", "气": "[今天天气很好]", "dnes": "[GOODNESS]", "ning, b": "[Good morning, Bob]", "0% o": "[10% off]", "nothing": "[]"} {
+		if got := hits(search(in(word))); got != want {
+			t.Errorf("%q found %s, want %s", word, got, want)
+		}
+	}
+	p := in("good", "night")
+	p.KeywordListMatchType = 1
+	if got := hits(search(p)); got != "[good night]" {
+		t.Fatalf("both keywords: %s", got)
+	}
+	p = in("good")
+	p.PageSize, p.PageIndex = 2, 1
+	if r := search(p); hits(r) != "[good night Good morning, Bob]" || r.TotalCount != 4 {
+		t.Fatalf("second page: %v", r)
+	}
+	p = in("good")
+	p.SendIdentifierArray = []string{"bob"}
+	if got := hits(search(p)); got != "[good as well]" {
+		t.Fatalf("by sender: %s", got)
+	}
+	r := search(&im.SearchParam{KeywordArray: []string{"good"}})
+	if r.TotalCount != 2 || hits(r) != "[good to see you]" {
+		t.Fatalf("everywhere: %v", r)
+	}
+	// What is deleted is not found, and what comes after it is.
+	ms, err := alice.Messages(within(t), bobs, &im.GetMsgListParam{Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.DeleteLocalMessages(within(t), bobs, ms); err != nil {
+		t.Fatal(err)
+	}
+	alice.say("bob", "good again")
+	if got := hits(search(in("good a"))); got != "[good again]" {
+		t.Fatalf("after a deletion: %s", got)
+	}
+	_, err = alice.Search(within(t), &im.SearchParam{})
+	wantCode(t, err, im.CodeInvalidParameters)
+}
+
+// One message to many users is one message each.
+func TestBatchSend(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	carl := dial(t, config(t, s, "carl"))
+	alice := dial(t, config(t, s, "alice"))
+	rs, err := alice.BatchSend(within(t), []string{"bob", "nobody", "carl"}, textMessage("to all"))
+	if err != nil || len(rs) != 3 {
+		t.Fatalf("%v %v", rs, err)
+	}
+	if rs[0].Code != 0 || rs[0].Msg.ConvId != "bob" || rs[1].Code != im.CodeUnknownReceiver || rs[1].Identifier != "nobody" || rs[2].Code != 0 {
+		t.Fatalf("%v", rs)
+	}
+	bob.count(t, "new", 1)
+	carl.count(t, "new", 1)
+	_, err = alice.BatchSend(within(t), make([]string, 501), textMessage("x"))
+	wantCode(t, err, im.CodeTooManyReceivers)
+}
+
+// An online-only message fires where somebody is, and leaves nothing behind (rule 21).
+func TestOnlineOnly(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	m := textMessage("typing")
+	m.IsOnlineMsg = true
+	sent, err := alice.SendMessage(within(t), bobs, m)
+	if err != nil || sent.Seq != 0 || !sent.IsOnlineMsg {
+		t.Fatalf("%v %v", sent, err)
+	}
+	alice.say("bob", "typed")
+	es := bob.count(t, "new", 2)
+	if es[0].text != "typing" || es[0].seq != 0 || es[1].seq != 1 {
+		t.Fatalf("%v", list(es))
+	}
+	for _, d := range []*device{alice, bob} {
+		convs, err := d.Conversations(within(t))
+		if err != nil || len(convs) != 1 {
+			t.Fatalf("%v %v", convs, err)
+		}
+		ms, err := d.Messages(within(t), client.Conv{Type: convs[0].Type, ID: convs[0].Id}, nil)
+		if err != nil || len(ms) != 1 || text(ms[0]) != "typed" {
+			t.Fatalf("%v %v", ms, err)
+		}
+	}
+	bob.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+}
+
+// A send can be cancelled while no connection carries it.
+func TestCancelSend(t *testing.T) {
+	s := imtest.Start(t)
+	dial(t, config(t, s, "bob"))
+	p, url := newProxy(t, s.URL)
+	cfg := config(t, s, "alice")
+	cfg.Server = url
+	alice := dial(t, cfg)
+	sent := alice.say("bob", "sent")
+	_, err := alice.CancelSend(within(t), bobs, sent.MsgId)
+	wantCode(t, err, im.CodeSendTooLate)
+	p.Stall()
+	id, err := alice.SendMessageFunc(bobs, textMessage("taken back"), func(m *im.Message, err error) {
+		alice.add(event{kind: "done", text: fmt.Sprint(err), n: int(m.GetStatus())})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Refuse(true)
+	p.Cut()
+	p.Release()
+	alice.until(t, "disconnect", func(es []event) bool { e, _ := last(es, "net"); return e.n != 0 })
+	m, err := alice.CancelSend(within(t), bobs, id)
+	if err != nil || m.Status != im.MessageStatus_MESSAGE_STATUS_CANCELLED {
+		t.Fatalf("%v %v", m, err)
+	}
+	if e := alice.count(t, "done", 1)[0]; e.n != int(im.MessageStatus_MESSAGE_STATUS_CANCELLED) {
+		t.Fatalf("%v", e)
+	}
+}

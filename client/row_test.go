@@ -1,0 +1,272 @@
+package client_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// two dials two devices of a user, on a computer and a phone.
+func two(t *testing.T, s *imtest.Server, user string) (*device, *device) {
+	phone := config(t, s, user)
+	phone.Platform = im.Platform_PLATFORM_ANDROID
+	return dial(t, config(t, s, user)), dial(t, phone)
+}
+
+// untilConv waits until the last event of a conversation satisfies cond.
+func (d *device) untilConv(what string, cond func(event) bool) event {
+	d.t.Helper()
+	var found event
+	d.until(d.t, what, func(es []event) bool {
+		for i := len(es) - 1; i >= 0; i-- {
+			switch es[i].kind {
+			case "add", "upd", "del":
+				found = es[i]
+				return cond(found)
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// Pins and receive options reach all devices of the user; a muted conversation leaves the total.
+func TestPinAndMute(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	alice.say("bob", "one")
+	for _, d := range []*device{bob, phone} {
+		d.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+	}
+	from := client.C2C("alice")
+	if err := bob.PinConversation(within(t), from, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{bob, phone} {
+		e := d.untilConv("pinned", func(e event) bool { return e.info.IsPinned })
+		if e.info.ActiveTime < 1<<62 {
+			t.Fatalf("%v", e.info)
+		}
+	}
+	if err := phone.SetRecvOpt(within(t), []client.Conv{from}, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{bob, phone} {
+		d.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 0 })
+		if e := d.untilConv("muted", func(e event) bool { return e.info.RecvOpt == 2 }); e.n != 1 {
+			t.Fatalf("unread of a muted conversation: %v", e)
+		}
+	}
+	opts, err := bob.RecvOpts(within(t), []string{"alice", "nobody"})
+	if err != nil || len(opts) != 2 || opts[0].Opt != 2 || opts[1].Opt != 0 {
+		t.Fatalf("%v %v", opts, err)
+	}
+	wantCode(t, bob.SetRecvOpt(within(t), []client.Conv{from}, 9), im.CodeInvalidParameters)
+	// Before a conversation exists, and without making one that is listed.
+	dial(t, config(t, s, "carl"))
+	if err := bob.SetRecvOpt(within(t), []client.Conv{client.C2C("carl")}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if convs, err := bob.Conversations(within(t)); err != nil || len(convs) != 1 {
+		t.Fatalf("%v %v", convs, err)
+	}
+}
+
+// Deleting a conversation takes it and its messages off all devices; the next message brings it back without the old ones.
+func TestDeleteConversation(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	for i := range 3 {
+		alice.say("bob", fmt.Sprint(i))
+	}
+	for _, d := range []*device{bob, phone} {
+		d.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 3 })
+	}
+	from := client.C2C("alice")
+	if err := bob.DeleteConversation(within(t), from); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{bob, phone} {
+		d.count(t, "del", 1)
+		d.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 0 })
+		if convs, err := d.Conversations(within(t)); err != nil || len(convs) != 0 {
+			t.Fatalf("%v %v", convs, err)
+		}
+	}
+	alice.say("bob", "back")
+	for _, d := range []*device{bob, phone} {
+		d.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+		d.count(t, "add", 2)
+		ms, err := d.Messages(within(t), from, nil)
+		if err != nil || len(ms) != 1 || text(ms[0]) != "back" {
+			t.Fatalf("%v %v", ms, err)
+		}
+	}
+	// The other side keeps everything.
+	if ms, err := alice.Messages(within(t), bobs, nil); err != nil || len(ms) != 4 {
+		t.Fatalf("%v %v", ms, err)
+	}
+	third := config(t, s, "bob")
+	third.Platform = im.Platform_PLATFORM_PAD
+	pad := dial(t, third)
+	if ms, err := pad.Messages(within(t), from, nil); err != nil || len(ms) != 1 {
+		t.Fatalf("%v %v", ms, err)
+	}
+}
+
+// Clearing the history keeps the conversation.
+func TestClearHistory(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	alice.say("bob", "one")
+	for _, d := range []*device{bob, phone} {
+		d.count(t, "new", 1)
+	}
+	from := client.C2C("alice")
+	if err := bob.ClearHistory(within(t), from); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{bob, phone} {
+		d.untilConv("cleared", func(e event) bool { return e.kind == "upd" && !e.info.IsHasLastmsg && e.n == 0 })
+		if ms, err := d.Messages(within(t), from, nil); err != nil || len(ms) != 0 {
+			t.Fatalf("%v %v", ms, err)
+		}
+		if convs, err := d.Conversations(within(t)); err != nil || len(convs) != 1 {
+			t.Fatalf("%v %v", convs, err)
+		}
+		if n := len(d.of("del")); n != 0 {
+			t.Fatal("the conversation was deleted")
+		}
+	}
+}
+
+// Deleted messages are gone for the user who deleted them, for good; his other device keeps what it has.
+func TestDeleteMessages(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	var ms []*im.Message
+	for i := range 4 {
+		ms = append(ms, alice.say("bob", fmt.Sprint(i)))
+	}
+	bob.count(t, "new", 4)
+	phone.count(t, "new", 4)
+	from := client.C2C("alice")
+	if err := bob.DeleteMessages(within(t), from, []*im.Message{bob.of("new")[3].msg, bob.of("new")[1].msg}); err != nil {
+		t.Fatal(err)
+	}
+	if e := bob.untilConv("last message", func(e event) bool { return e.text == "2" }); e.n != 4 {
+		t.Fatalf("unread changed: %v", e)
+	}
+	listing := func(d *device) string {
+		t.Helper()
+		got, err := d.Messages(within(t), from, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, m := range got {
+			out = append(out, text(m))
+		}
+		return fmt.Sprint(out)
+	}
+	if got := listing(bob); got != "[2 0]" {
+		t.Fatalf("after deleting: %s", got)
+	}
+	third := config(t, s, "bob")
+	third.Platform = im.Platform_PLATFORM_PAD
+	pad := dial(t, third)
+	if got := listing(pad); got != "[2 0]" {
+		t.Fatalf("on a fresh device: %s", got)
+	}
+	if err := phone.DeleteLocalMessages(within(t), from, []*im.Message{phone.of("new")[0].msg}); err != nil {
+		t.Fatal(err)
+	}
+	if got := listing(phone); got != "[3 2 1]" {
+		t.Fatalf("on the other device: %s", got)
+	}
+	if got := listing(alice); got != "[]" {
+		_ = ms
+		t.Fatalf("alice has no conversation with herself: %s", got)
+	}
+	if got, err := alice.Messages(within(t), bobs, nil); err != nil || len(got) != 4 {
+		t.Fatalf("%v %v", got, err)
+	}
+}
+
+// A modification reaches every device once, the caller's after its result; one that is late is a conflict and brings the newest.
+func TestModify(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	sent := alice.say("bob", "draft")
+	for _, d := range []*device{bob, phone} {
+		d.count(t, "new", 1)
+	}
+	mine := textMessage("final")
+	mine.MsgId, mine.Version = sent.MsgId, sent.Version
+	alice.ModifyMessageFunc(bobs, mine, func(m *im.Message, err error) {
+		alice.add(event{kind: "done", text: fmt.Sprint(text(m), " ", err), n: int(m.GetVersion())})
+	})
+	for _, d := range []*device{alice, bob, phone} {
+		es := d.count(t, "update", 1)
+		if es[0].text != "final" || es[0].seq != sent.Seq || es[0].msg.MsgId != sent.MsgId {
+			t.Fatalf("%v", es)
+		}
+	}
+	if es := alice.of("done", "update"); es[0].kind != "done" || es[0].text != "final <nil>" || es[0].n != 1 {
+		t.Fatalf("%v", list(es))
+	}
+	// Bob changes it with the old version in hand.
+	late := textMessage("late")
+	late.MsgId, late.Version = sent.MsgId, 0
+	m, err := bob.ModifyMessage(within(t), client.C2C("alice"), late)
+	wantCode(t, err, im.CodeModifyConflict)
+	if text(m) != "final" || m.Version != 1 {
+		t.Fatalf("%v", m)
+	}
+	// With the new one he may; a device that was away hears of it once.
+	phone.Close()
+	late.Version = 1
+	if _, err := bob.ModifyMessage(within(t), client.C2C("alice"), late); err != nil {
+		t.Fatal(err)
+	}
+	alice.count(t, "update", 2)
+	phone = dial(t, phone.cfg)
+	if es := phone.count(t, "update", 1); es[0].text != "late" || es[0].msg.Version != 2 {
+		t.Fatalf("%v", es)
+	}
+	ms, err := phone.Messages(within(t), client.C2C("alice"), nil)
+	if err != nil || len(ms) != 1 || text(ms[0]) != "late" {
+		t.Fatalf("%v %v", ms, err)
+	}
+}
+
+// A modification of a message that a device first meets modified does not fire (rule 16).
+func TestModifiedBeforeSeen(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	alice.say("bob", "known")
+	bob.count(t, "new", 1)
+	bob.Close()
+	sent := alice.say("bob", "first")
+	m := textMessage("second")
+	m.MsgId = sent.MsgId
+	if _, err := alice.ModifyMessage(within(t), bobs, m); err != nil {
+		t.Fatal(err)
+	}
+	bob = dial(t, bob.cfg)
+	if es := bob.count(t, "new", 1); es[0].text != "second" {
+		t.Fatalf("%v", es)
+	}
+	if es := bob.of("update"); len(es) != 0 {
+		t.Fatalf("%v", es)
+	}
+}

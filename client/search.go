@@ -1,0 +1,286 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// The index holds, for each message, the pairs of neighbouring characters in its texts: that finds any part of a word in any script with two characters or
+// more. What it finds is read and compared, so that it may hold too much but never too little.
+
+// mostKeywords is TIM's limit; indexAtOnce is how many messages are indexed before other work gets its turn.
+const (
+	mostKeywords = 5
+	indexAtOnce  = 2000
+)
+
+// Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
+// with the number of their hits, and the message where there is exactly one.
+func (c *Client) Search(ctx context.Context, p *im.SearchParam) (*im.SearchResult, error) {
+	return wait(ctx, func(direct bool, done func(*im.SearchResult, error)) { c.search(direct, p, done) })
+}
+
+// SearchFunc is Search without waiting.
+func (c *Client) SearchFunc(p *im.SearchParam, done func(*im.SearchResult, error)) {
+	c.search(false, p, done)
+}
+
+func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResult, error)) {
+	var words []string
+	for _, k := range p.KeywordArray {
+		if k = fold(strings.TrimSpace(k)); k != "" {
+			words = append(words, k)
+		}
+	}
+	switch {
+	case len(p.KeywordArray) > mostKeywords:
+		c.answerNow(direct, func() {
+			done(nil, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
+		})
+		return
+	case len(words) == 0 && len(p.SendIdentifierArray) == 0 && len(p.MessageTypeArray) == 0:
+		c.answerNow(direct, func() {
+			done(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"})
+		})
+		return
+	}
+	do(c, direct, done, func(finish func(*im.SearchResult, error)) {
+		if err := c.readable(); err != nil {
+			finish(&im.SearchResult{}, err)
+			return
+		}
+		c.indexThen(func(err error) {
+			if err == nil {
+				var r *im.SearchResult
+				if r, err = c.searchNow(p, words); err == nil {
+					finish(r, nil)
+					return
+				}
+			}
+			c.check(err)
+			finish(&im.SearchResult{}, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+		})
+	})
+}
+
+// fold makes letters comparable.
+func fold(s string) string { return strings.ToLower(s) }
+
+// texts is what of a message can be searched.
+func texts(m *im.Message) []string {
+	var out []string
+	for _, e := range m.ElemArray {
+		switch b := e.Body.(type) {
+		case *im.Elem_Text:
+			out = append(out, b.Text.Content)
+		case *im.Elem_Custom:
+			out = append(out, b.Custom.Desc)
+		case *im.Elem_Location:
+			out = append(out, b.Location.Desc)
+		case *im.Elem_Merger:
+			out = append(append(out, b.Merger.Title), b.Merger.AbstractArray...)
+		}
+	}
+	return out
+}
+
+// pairs are the index words of a text: each two neighbouring characters that are no white space.
+func pairs(s string) []string {
+	var out []string
+	last := rune(-1)
+	for _, r := range fold(s) {
+		if unicode.IsSpace(r) {
+			last = -1
+			continue
+		}
+		if last >= 0 {
+			out = append(out, fmt.Sprintf("%xg%x", last, r))
+		}
+		last = r
+	}
+	return out
+}
+
+// indexThen brings the index up to date, some messages at a time so that the engine stays free for others, and calls then.
+func (c *Client) indexThen(then func(error)) {
+	if c.db == nil {
+		then(notLoggedIn)
+		return
+	}
+	from, err := c.db.metaInt("indexed")
+	if err != nil {
+		then(err)
+		return
+	}
+	rows, err := c.db.messages("id > ? ORDER BY id LIMIT ?", from, indexAtOnce)
+	if err != nil {
+		then(err)
+		return
+	}
+	for _, r := range rows {
+		if err := c.index(r); err != nil {
+			then(err)
+			return
+		}
+		from = r.id
+	}
+	if len(rows) > 0 {
+		if err := c.db.setMeta("indexed", from); err != nil {
+			then(err)
+			return
+		}
+	}
+	if len(rows) < indexAtOnce {
+		then(nil)
+		return
+	}
+	c.later = append(c.later, func() { c.indexThen(then) })
+}
+
+func (c *Client) index(r *message) error {
+	m := &im.Message{}
+	if err := m.UnmarshalVT(r.body); err != nil {
+		return nil // nothing to be found in it
+	}
+	var words []string
+	for _, t := range texts(m) {
+		words = append(words, pairs(t)...)
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	slices.Sort(words)
+	_, err := c.db.write("INSERT INTO search (docid, words) VALUES (?, ?)", r.id, strings.Join(slices.Compact(words), " "))
+	return err
+}
+
+// reindex adds the words of a changed message, if it was indexed already.
+func (c *Client) reindex(r *message) {
+	from, err := c.db.metaInt("indexed")
+	if c.check(err) && r.id <= from {
+		c.check(c.index(r))
+	}
+}
+
+// cutIndex follows a deletion: ids of rows at the end may be given to new ones, which must be indexed.
+func (c *Client) cutIndex() {
+	_, err := c.db.write("UPDATE meta SET value = min(CAST(value AS INTEGER), (SELECT coalesce(max(id), 0) FROM message)) WHERE key = 'indexed'")
+	c.check(err)
+}
+
+func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult, error) {
+	where, args := []string{"status NOT IN (4, 6)"}, []any{}
+	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
+		cv := c.convs[Conv{p.ConvType, p.ConvId}]
+		if cv == nil {
+			return &im.SearchResult{}, nil
+		}
+		where, args = append(where, "conv = ?"), append(args, cv.id)
+	}
+	until := p.SearchTimePosition
+	if until != 0 {
+		where, args = append(where, "time < ?"), append(args, int64(until+1)*1000)
+	}
+	if p.SearchTimePeriod != 0 {
+		if until == 0 {
+			until = uint64(c.serverNow().Unix())
+		}
+		where, args = append(where, "time >= ?"), append(args, int64(until-min(until, p.SearchTimePeriod))*1000)
+	}
+	if match := matchOf(words, p.KeywordListMatchType == 1); match != "" {
+		where, args = append(where, "id IN (SELECT docid FROM search WHERE words MATCH ?)"), append(args, match)
+	}
+	rows, err := c.db.messagesLike(strings.Join(where, " AND ")+" ORDER BY time DESC, id DESC", args...)
+	if err != nil {
+		return nil, err
+	}
+	hits := map[*conv][]*im.Message{}
+	var order []*conv
+	for _, r := range rows {
+		cv := c.byID[r.conv]
+		if cv == nil || len(p.SendIdentifierArray) > 0 && !slices.Contains(p.SendIdentifierArray, r.sender) {
+			continue
+		}
+		m, err := c.view(cv, r)
+		if err != nil || !matches(m, p, words) {
+			continue
+		}
+		if len(hits[cv]) == 0 {
+			order = append(order, cv)
+		}
+		hits[cv] = append(hits[cv], m)
+	}
+	result := &im.SearchResult{}
+	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
+		for _, cv := range order {
+			result.TotalCount = uint32(len(hits[cv]))
+			result.ItemArray = append(result.ItemArray, &im.SearchResultItem{ConvId: cv.key.ID, ConvType: cv.key.Type,
+				TotalMessageCount: result.TotalCount, MessageArray: page(hits[cv], p)})
+		}
+		return result, nil
+	}
+	slices.SortStableFunc(order, func(a, b *conv) int { return cmp.Compare(hits[b][0].ServerTime, hits[a][0].ServerTime) })
+	result.TotalCount = uint32(len(order))
+	for _, cv := range page(order, p) {
+		item := &im.SearchResultItem{ConvId: cv.key.ID, ConvType: cv.key.Type, TotalMessageCount: uint32(len(hits[cv]))}
+		if len(hits[cv]) == 1 {
+			item.MessageArray = hits[cv]
+		}
+		result.ItemArray = append(result.ItemArray, item)
+	}
+	return result, nil
+}
+
+// matchOf is the index query for the keywords, empty where the index cannot help: a keyword of one character.
+func matchOf(words []string, all bool) string {
+	var parts []string
+	for _, w := range words {
+		ps := pairs(w)
+		if len(ps) == 0 {
+			if all {
+				continue
+			}
+			return ""
+		}
+		parts = append(parts, "("+strings.Join(ps, " AND ")+")")
+	}
+	if all {
+		return strings.Join(parts, " AND ")
+	}
+	return strings.Join(parts, " OR ")
+}
+
+// matches compares a message that the index has found.
+func matches(m *im.Message, p *im.SearchParam, words []string) bool {
+	if len(p.MessageTypeArray) > 0 && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return slices.Contains(p.MessageTypeArray, int32(e.ElemType)) }) {
+		return false
+	}
+	if len(words) == 0 {
+		return true
+	}
+	found := 0
+	for _, w := range words {
+		if slices.ContainsFunc(texts(m), func(t string) bool { return strings.Contains(fold(t), w) }) {
+			found++
+		}
+	}
+	if p.KeywordListMatchType == 1 {
+		return found == len(words)
+	}
+	return found > 0
+}
+
+// page is the page that p asks for.
+func page[T any](all []T, p *im.SearchParam) []T {
+	if p.PageSize == 0 {
+		return all
+	}
+	from := min(uint64(p.PageIndex)*uint64(p.PageSize), uint64(len(all)))
+	return all[from:min(from+uint64(p.PageSize), uint64(len(all)))]
+}
