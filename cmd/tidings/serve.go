@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func init() { commands = append(commands, serveCommand) }
 
 func serveCommand() *cobra.Command {
 	var cfg server.Config
-	var config, level string
+	var config, level, profile string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server",
@@ -41,6 +42,17 @@ func serveCommand() *cobra.Command {
 				return err
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+			if profile != "" {
+				f, err := os.Create(profile)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				if err := pprof.StartCPUProfile(f); err != nil {
+					return err
+				}
+				defer pprof.StopCPUProfile()
+			}
 			return server.Run(c.Context(), cfg, func(s *server.Server) {
 				if s.Fresh() {
 					welcome(os.Stdout, s, &cfg)
@@ -56,6 +68,8 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&cfg.SecretKey, "secret-key", "", "key that signs tickets (default: made by the first start, kept in the data folder)")
 	f.DurationVar(&cfg.Drain, "drain", 0, "how long to wait for clients when stopping (default 5s)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this file")
+	f.MarkHidden("cpu-profile")
 	f.StringVar(&cfg.WebhookURL, "webhook-url", "", "not built yet")
 	f.StringVar(&cfg.Postgres, "postgres", "", "not built yet")
 	f.StringVar(&cfg.NATS, "nats", "", "not built yet")

@@ -4,15 +4,19 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"testing"
 
 	"github.com/tidings-im/tidings/im"
 )
 
-// newRand draws a seed and says it.
+// newRand draws a seed and says it; TIDINGS_SEED runs one again.
 func newRand(t testing.TB) *rand.Rand {
 	seed := new(maphash.Hash).Sum64()
+	if s := os.Getenv("TIDINGS_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
