@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -18,6 +19,10 @@ const (
 	maxBody = 16 << 10
 	// maxElems bounds the number of elements.
 	maxElems = 100
+	// maxMerger bounds a message in wire form that holds a merger: messages that were sent before, made into one.
+	maxMerger = 256 << 10
+	// maxMerged and maxLayers bound the messages of a merger, and how deep they may lie in each other; maxAbstract the lines that sum it up.
+	maxMerged, maxLayers, maxAbstract = 300, 100, 5
 )
 
 // kept are the fields of im.Message that belong to the sender's application and are stored. All others are views: the
@@ -69,11 +74,11 @@ var hashTable = crc64.MakeTable(crc64.ECMA)
 
 // checkMessage looks a message over in its wire form, without decoding it, and answers a copy of what is to be stored.
 func checkMessage(msg []byte, platform im.Platform) (content, error) {
-	if len(msg) > 2*maxBody {
-		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(msg), maxBody)
+	if len(msg) > maxMerger {
+		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(msg), maxMerger)
 	}
 	out := content{body: make([]byte, 0, len(msg)+2), countable: true}
-	elems, size := 0, 0
+	elems, size, most := 0, 0, maxBody
 	for rest := msg; len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)
 		if n < 0 {
@@ -94,11 +99,14 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 			switch num {
 			case 1:
 				elems++
-				n, err := checkElem(value)
+				n, merger, err := checkElem(value)
 				if err != nil {
 					return content{}, err
 				}
 				size += n
+				if merger {
+					most = maxMerger
+				}
 			case 38:
 				var o im.OfflinePushConfig
 				if o.UnmarshalVT(value) != nil {
@@ -135,8 +143,8 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 		return content{}, im.Errorf(im.CodeInvalidParameters, "message_elem_array has %d elements, more than %d", elems, maxElems)
 	case size > maxContent:
 		return content{}, im.Errorf(im.CodeMessageSize, "the message's content has %d bytes, more than %d", size, maxContent)
-	case len(out.body) > maxBody:
-		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(out.body), maxBody)
+	case len(out.body) > most:
+		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(out.body), most)
 	}
 	if out.online {
 		out.countable = false
@@ -170,31 +178,32 @@ var elemBodies = []struct {
 	{im.ElemType_ELEM_TYPE_CUSTOM, 3},
 	{im.ElemType_ELEM_TYPE_FACE, 4},
 	{im.ElemType_ELEM_TYPE_LOCATION, 5},
+	{im.ElemType_ELEM_TYPE_MERGER, 6},
 }
 
-// checkElem answers how many bytes of content an element has.
-func checkElem(elem []byte) (int, error) {
+// checkElem answers how many bytes of content an element has, and whether it is a merger, whose bytes are bounded otherwise.
+func checkElem(elem []byte) (size int, merger bool, err error) {
 	typ, bodies, body := im.ElemType(0), 0, []byte(nil)
 	num := protowire.Number(0)
 	for rest := elem; len(rest) > 0; {
 		f, t, n := protowire.ConsumeTag(rest)
 		if n < 0 {
-			return 0, malformed("an element")
+			return 0, false, malformed("an element")
 		}
 		m := protowire.ConsumeFieldValue(f, t, rest[n:])
 		if m < 0 {
-			return 0, malformed("an element")
+			return 0, false, malformed("an element")
 		}
 		switch {
 		case f == 1 && t == protowire.VarintType:
 			v, _ := protowire.ConsumeVarint(rest[n:])
 			typ = im.ElemType(v)
-		case f >= 2 && f <= 5 && t == protowire.BytesType:
+		case f >= 2 && f <= 6 && t == protowire.BytesType:
 			bodies++
 			num = f
 			body, _ = protowire.ConsumeBytes(rest[n:])
-		case f <= 5 || f == 15:
-			return 0, malformed("an element")
+		case f <= 6 || f == 15:
+			return 0, false, malformed("an element")
 		}
 		rest = rest[n+m:]
 	}
@@ -205,12 +214,50 @@ func checkElem(elem []byte) (int, error) {
 		return e.typ == typ
 	})
 	if i < 0 {
-		return 0, im.Errorf(im.CodeInvalidParameters, "elem_type %d cannot be sent", typ)
+		return 0, false, im.Errorf(im.CodeInvalidParameters, "elem_type %d cannot be sent", typ)
 	}
 	if bodies != 1 || num != elemBodies[i].body {
-		return 0, im.Errorf(im.CodeInvalidParameters, "an element of elem_type %d does not have the body of that type", typ)
+		return 0, false, im.Errorf(im.CodeInvalidParameters, "an element of elem_type %d does not have the body of that type", typ)
 	}
-	return checkBody(typ, body)
+	if typ == im.ElemType_ELEM_TYPE_MERGER {
+		return 0, true, checkMerger(body)
+	}
+	size, err = checkBody(typ, body)
+	return size, false, err
+}
+
+// checkMerger decodes a merger, unlike other elements: there are few of them.
+func checkMerger(body []byte) error {
+	var m im.MergerElem
+	if proto.Unmarshal(body, &m) != nil { // this one looks at UTF-8, too
+		return malformed("a merger")
+	}
+	switch {
+	case m.CompatibleText == "":
+		return im.Errorf(im.CodeInvalidParameters, "merge_elem_compatible_text is empty")
+	case len(m.AbstractArray) > maxAbstract:
+		return im.Errorf(im.CodeInvalidParameters, "merge_elem_abstract_array has %d lines, more than %d", len(m.AbstractArray), maxAbstract)
+	}
+	return checkLayer(&m, 1)
+}
+
+func checkLayer(m *im.MergerElem, layer int) error {
+	switch {
+	case layer > maxLayers:
+		return im.Errorf(im.CodeMergerLayers, "the merged messages lie more than %d deep in each other", maxLayers)
+	case len(m.MessageArray) > maxMerged:
+		return im.Errorf(im.CodeInvalidParameters, "merge_elem_message_array has %d messages, more than %d", len(m.MessageArray), maxMerged)
+	}
+	for _, inner := range m.MessageArray {
+		for _, e := range inner.ElemArray {
+			if in := e.GetMerger(); in != nil {
+				if err := checkLayer(in, layer+1); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // checkBody answers how many bytes the texts of an element's body have.
