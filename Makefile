@@ -4,9 +4,9 @@ GO ?= go
 FUZZTIME ?= 30s
 
 # What `make build` leaves behind. A new product is one word here and one rule below.
-PRODUCTS := bin/tidings
+PRODUCTS := bin/tidings library
 
-.PHONY: build gen test demo fuzz clean FORCE
+.PHONY: build library gen test demo fuzz clean FORCE
 
 build: $(PRODUCTS)
 
@@ -16,9 +16,24 @@ FORCE:
 bin/tidings: FORCE
 	$(GO) build -o $@ ./cmd/tidings
 
+# The C library, with what programs need to build against it. The folder may be copied to anywhere.
+LIB ?= lib
+LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/engine.go)
+
+library:
+	@mkdir -p $(LIB)/include $(LIB)/pkgconfig $(LIB)/cmake/ImSDK
+	$(GO) build -buildmode=c-shared -trimpath -o $(LIB)/libImSDK.so \
+		-ldflags "-s -w -extldflags '-Wl,-soname,libImSDK.so -Wl,--version-script=$(CURDIR)/capi/libImSDK.map -Wl,--gc-sections'" ./capi
+	@rm -f $(LIB)/libImSDK.h
+	@cp capi/include/TIMCloud.h $(LIB)/include/
+	@sed 's/@VERSION@/$(LIB_VERSION)/' capi/package/libImSDK.pc.in >$(LIB)/pkgconfig/libImSDK.pc
+	@cp capi/package/ImSDKConfig.cmake $(LIB)/cmake/ImSDK/
+	@sed 's/@VERSION@/$(LIB_VERSION)/' capi/package/ImSDKConfigVersion.cmake.in >$(LIB)/cmake/ImSDK/ImSDKConfigVersion.cmake
+
 # Rewrites the generated code from api/. The result is committed.
 gen:
 	$(GO) run ./internal/gen
+	$(GO) run ./internal/gen/capi
 
 test:
 	$(GO) vet ./...

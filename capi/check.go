@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// function is what the table says of one function.
+type function struct {
+	name     string
+	class    class
+	built    bool
+	strings  int  // how many texts it takes
+	nullable uint // bits of the texts that may be NULL
+	json     jsonKind
+	jsonAt   int // which text is JSON
+	jsonCode int // the result for JSON that is not as it should be; 0: that is found out later
+	nonEmpty bool
+	keys     []string // that an object must have
+	fail     string   // JSON of the callback when the call failed
+}
+
+// class says what state a function needs.
+type class int
+
+const (
+	classAny    class = iota
+	classLocal        // a login that was tried
+	classOnline       // a login
+	classSync         // none, and there is no result callback
+	classSetter
+)
+
+type jsonKind int
+
+const (
+	jsonNone jsonKind = iota
+	jsonObject
+	jsonArray
+	jsonStrings
+)
+
+// checkJSON looks at the JSON parameter as far as the function says no at once.
+func (c *call) checkJSON() int {
+	if c.json == jsonNone || c.jsonCode == resultOK {
+		return resultOK
+	}
+	s := c.text[c.jsonAt]
+	if c.null[c.jsonAt] || s == "" && c.nullable&(1<<c.jsonAt) != 0 {
+		return resultOK
+	}
+	if c.built && !c.nonEmpty {
+		return resultOK // its handler reads it all
+	}
+	if !c.readable(s) {
+		return c.jsonCode
+	}
+	return resultOK
+}
+
+func (c *call) readable(s string) bool {
+	first := strings.TrimLeft(s, " \t\r\n")
+	switch c.json {
+	case jsonObject:
+		var m map[string]json.RawMessage
+		if !strings.HasPrefix(first, "{") || json.Unmarshal([]byte(s), &m) != nil || c.nonEmpty && len(m) == 0 {
+			return false
+		}
+		for _, k := range c.keys {
+			if v, ok := m[k]; !ok || string(v) == "null" {
+				return false
+			}
+		}
+		return true
+	case jsonArray:
+		var list []json.RawMessage
+		return strings.HasPrefix(first, "[") && json.Unmarshal([]byte(s), &list) == nil && (len(list) > 0 || !c.nonEmpty)
+	case jsonStrings:
+		var list []string
+		return strings.HasPrefix(first, "[") && json.Unmarshal([]byte(s), &list) == nil && (len(list) > 0 || !c.nonEmpty)
+	}
+	return true
+}
+
+// parse reads the JSON object of the call.
+func (c *call) parse(m im.TIM) error {
+	if err := im.FromJSON(c.text[c.jsonAt], m); err != nil {
+		return &im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+func init() {
+	handlers[fnTIMSetConfig] = setConfig
+	handlers[fnTIMGetSDKVersion] = func(*call) int { return resultOK } // the shim answers it
+	handlers[fncallExperimentalAPI] = experimental
+}
+
+// Log levels of TIM.
+const (
+	levelOff   = 0
+	levelDebug = 3
+	levelInfo  = 4
+	levelWarn  = 5
+	levelError = 6
+	levelMost  = 7
+)
+
+// userDefinedMost bounds set_config_user_define_data.
+const userDefinedMost = 64
+
+// config is what the application has set, for as long as the process lives.
+type config struct {
+	mu     sync.Mutex
+	set    *im.SetConfig
+	server string // by callExperimentalAPI
+}
+
+func (g *config) init() {
+	g.set = &im.SetConfig{LogLevel: proto.Int32(levelInfo), CallbackLogLevel: proto.Int32(levelInfo), IsLogOutputConsole: proto.Bool(true),
+		UserDefineData: proto.String(""), IsOnlyLocalDnsSource: proto.Bool(false)}
+}
+
+// levels answers from which level on lines go to the console and to the callback.
+func (g *config) levels() (console, callback int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.set.GetIsLogOutputConsole() {
+		console = int(g.set.GetLogLevel())
+	}
+	return console, int(g.set.GetCallbackLogLevel())
+}
+
+func setConfig(c *call) int {
+	in := &im.SetConfig{}
+	if c.parse(in) != nil {
+		return resultJSON
+	}
+	g := &c.lib.config
+	json, err := g.change(in)
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	c.answer(err, json)
+	return resultOK
+}
+
+// change sets what is in in, and answers all settings.
+func (g *config) change(in *im.SetConfig) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for key, level := range map[string]*int32{"set_config_log_level": in.LogLevel, "set_config_callback_log_level": in.CallbackLogLevel} {
+		if level != nil && (*level < levelOff || *level > levelMost) {
+			return "", im.Errorf(im.CodeInvalidParameters, "%s is %d, and should be %d to %d", key, *level, levelOff, levelMost)
+		}
+	}
+	if len(in.GetUserDefineData()) > userDefinedMost {
+		return "", im.Errorf(im.CodeInvalidParameters, "set_config_user_define_data has %d bytes, more than %d", len(in.GetUserDefineData()), userDefinedMost)
+	}
+	set := g.set
+	change(&set.LogLevel, in.LogLevel)
+	change(&set.CallbackLogLevel, in.CallbackLogLevel)
+	change(&set.IsLogOutputConsole, in.IsLogOutputConsole)
+	change(&set.UserConfig, in.UserConfig)
+	change(&set.UserDefineData, in.UserDefineData)
+	change(&set.HttpProxyInfo, in.HttpProxyInfo)
+	change(&set.Socks5ProxyInfo, in.Socks5ProxyInfo)
+	change(&set.IsOnlyLocalDnsSource, in.IsOnlyLocalDnsSource)
+	return im.ToJSON(set), nil
+}
+
+func change[T any](to **T, from *T) {
+	if from != nil {
+		*to = from
+	}
+}
+
+// server is where the server is: set by the application, by the environment, or the default.
+func (l *library) server() string {
+	l.config.mu.Lock()
+	defer l.config.mu.Unlock()
+	if l.config.server != "" {
+		return l.config.server
+	}
+	if s := getenv("TIDINGS_SERVER"); s != "" {
+		return s
+	}
+	return client.DefaultServer
+}
+
+const (
+	setServer = "internal_operation_set_custom_server_info"
+	// operations is how the names of all operations begin.
+	operations = "internal_operation_"
+)
+
+// experimental runs an internal operation.
+func experimental(c *call) int {
+	req := &im.ExperimentalRequest{}
+	if c.parse(req) != nil || req.Operation == "" {
+		return resultJSON
+	}
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	var err error
+	switch {
+	case req.Operation == setServer:
+		var server string
+		if server, err = serverOf(req.CustomServerInfo); err == nil {
+			c.lib.config.mu.Lock()
+			c.lib.config.server = server
+			c.lib.config.mu.Unlock()
+		}
+	case strings.HasPrefix(req.Operation, operations):
+		err = im.Errorf(codeInterfaceNotSupported, "%s: %s", req.Operation, notImplemented)
+	default:
+		err = im.Errorf(im.CodeInvalidParameters, "unknown operation %q", req.Operation)
+	}
+	c.answer(err, im.ToJSON(&im.ExperimentalResponse{Operation: req.Operation}))
+	return resultOK
+}
+
+// serverOf makes the server's URL from the first address.
+func serverOf(info *im.CustomServerInfo) (string, error) {
+	if len(info.GetLongConnections()) == 0 || info.LongConnections[0].Ip == "" {
+		return "", im.Errorf(im.CodeInvalidParameters, "longconnection_address_array has no address")
+	}
+	a := info.LongConnections[0]
+	scheme, host := "ws://", a.Ip
+	for _, s := range []string{"ws://", "wss://"} {
+		if rest, ok := strings.CutPrefix(a.Ip, s); ok {
+			scheme, host = s, rest
+		}
+	}
+	switch {
+	case a.Port < 0 || a.Port > 65535:
+		return "", im.Errorf(im.CodeInvalidParameters, "server_address_port is %d", a.Port)
+	case a.Port > 0:
+		host = net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(a.Port)))
+	case strings.Contains(host, ":") && a.IsIpv6:
+		host = "[" + strings.Trim(host, "[]") + "]"
+	}
+	return scheme + host, nil
+}

@@ -1,0 +1,128 @@
+package ctest
+
+import (
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The library exports the functions of the table and nothing else, under its own name, and is not larger than 12 MB.
+func TestExports(t *testing.T) {
+	path := filepath.Join(library(t), "libImSDK.so")
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	syms, err := f.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, s := range syms {
+		if s.Section != elf.SHN_UNDEF {
+			got = append(got, s.Name)
+		}
+	}
+	funcs, callbacks := prototypes(t)
+	for _, f := range funcs {
+		want = append(want, f.name)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("exported: %v\nwant: %v", got, want)
+	}
+	if len(want) != 104 || len(callbacks) != 22 {
+		t.Errorf("%d functions and %d callback types", len(want), len(callbacks))
+	}
+	if names, err := f.DynString(elf.DT_SONAME); err != nil || !slices.Equal(names, []string{"libImSDK.so"}) {
+		t.Errorf("soname %v %v", names, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %.2f MB", filepath.Base(path), float64(info.Size())/1e6)
+	if info.Size() > 12<<20 {
+		t.Errorf("the library has %d bytes, more than 12 MB", info.Size())
+	}
+}
+
+// The header compiles alone, in C and C++, with all warnings as errors, in a file that uses nothing of it.
+func TestHeaderCompiles(t *testing.T) {
+	dir := library(t)
+	source := "#include <TIMCloud.h>\nint main(void) { return 0; }\n"
+	for _, c := range []struct{ compiler, std, name string }{
+		{"gcc", "-std=c11", "alone.c"}, {"gcc", "-std=c17", "alone.c"}, {"g++", "-std=c++17", "alone.cpp"}, {"g++", "-std=c++20", "alone.cpp"},
+	} {
+		path := write(t, c.name, source)
+		for _, opt := range []string{"-O0", "-O2"} {
+			out, err := exec.Command(c.compiler, c.std, opt, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"+filepath.Join(dir, "include"), path).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s %s: %v\n%s", c.compiler, c.std, err, out)
+			}
+		}
+	}
+}
+
+// The header says what the facts say.
+func TestFacts(t *testing.T) {
+	source := factsSource(t)
+	for _, name := range []string{"facts.c", "facts.cpp"} {
+		program := compile(t, strings.ReplaceAll(name, ".", "_"), write(t, name, source), "-Wno-unused-variable")
+		if out := run(t, program, nil); out != "" {
+			t.Errorf("%s: keys that differ:\n%s", name, out)
+		}
+	}
+}
+
+// What `make build` leaves for pkg-config works.
+func TestPkgConfig(t *testing.T) {
+	if _, err := exec.LookPath("pkg-config"); err != nil {
+		t.Skip("no pkg-config")
+	}
+	dir := library(t)
+	cmd := exec.Command("pkg-config", "--cflags", "--libs", "libImSDK")
+	cmd.Env = append(os.Environ(), "PKG_CONFIG_PATH="+filepath.Join(dir, "pkgconfig"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("pkg-config: %v\n%s", err, out)
+	}
+	source := write(t, "pkg.c", "#include <TIMCloud.h>\n#include <stdio.h>\nint main(void) { puts(TIMGetSDKVersion()); return 0; }\n")
+	program := filepath.Join(work, "pkg")
+	args := append([]string{"-o", program, source}, strings.Fields(string(out))...)
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	if out := run(t, program, []string{"LD_LIBRARY_PATH=" + dir}); strings.Count(out, ".") != 2 {
+		t.Errorf("version %q", out)
+	}
+}
+
+// What `make build` leaves for CMake works.
+func TestCMake(t *testing.T) {
+	if _, err := exec.LookPath("cmake"); err != nil {
+		t.Skip("no cmake")
+	}
+	dir := library(t)
+	project := t.TempDir()
+	for name, text := range map[string]string{
+		"CMakeLists.txt": "cmake_minimum_required(VERSION 3.13)\nproject(p C)\nfind_package(ImSDK 8.0 REQUIRED)\nadd_executable(p p.c)\ntarget_link_libraries(p ImSDK::ImSDK)\n",
+		"p.c":            "#include <TIMCloud.h>\n#include <stdio.h>\nint main(void) { puts(TIMGetSDKVersion()); return 0; }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(project, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"-S", project, "-B", project + "/b", "-DCMAKE_PREFIX_PATH=" + dir}, {"--build", project + "/b"}} {
+		if out, err := exec.Command("cmake", args...).CombinedOutput(); err != nil {
+			t.Fatalf("cmake %v: %v\n%s", args, err, out)
+		}
+	}
+	run(t, project+"/b/p", nil)
+}

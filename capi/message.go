@@ -1,0 +1,161 @@
+package main
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+func init() {
+	handlers[fnTIMMsgSendMessage] = sendMessage
+	handlers[fnTIMMsgSendNewMsg] = sendMessage
+	handlers[fnTIMMsgSendNewMsgEx] = sendMessageEx
+	handlers[fnTIMMsgGetMsgList] = messageList
+	handlers[fnTIMMsgReportReaded] = reportRead
+	handlers[fnTIMMsgMarkAllMessageAsRead] = markAllRead
+	handlers[fnTIMMsgRevoke] = revoke
+}
+
+func sendMessage(c *call) int {
+	m := &im.Message{}
+	if c.parse(m) != nil || len(m.ElemArray) == 0 {
+		return resultJSON
+	}
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	id := c.send(m, c.sent())
+	if c.args.out != nil {
+		C.tidings_fill(c.args.out, cString(id))
+	}
+	return resultOK
+}
+
+// sendMessageEx has two callbacks: first the id, then the outcome.
+func sendMessageEx(c *call) int {
+	m := &im.Message{}
+	if c.parse(m) != nil || len(m.ElemArray) == 0 {
+		return resultJSON
+	}
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	known := make(chan string, 1)
+	if first, ud := c.cb(), c.ud(); first != 0 {
+		conv := c.conv()
+		c.lib.threads.current(c.lib).post(c.name, func() {
+			callComm(first, 0, "ok", im.ToJSON(&im.SentMessageId{ConvId: conv.ID, ConvType: conv.Type, MsgId: <-known}), ud)
+		})
+	}
+	c.args.cb[0] = c.args.cb[1]
+	known <- c.send(m, c.sent())
+	return resultOK
+}
+
+// sent is the completion of a send: the callback gets the message, also when it failed.
+func (c *call) sent() func(*im.Message, error) {
+	var m *im.Message
+	var err error
+	run := c.on(func(cb, ud uintptr) {
+		json := ""
+		if m != nil {
+			json = im.ToJSON(m)
+		}
+		c.fire(cb, ud, err, json)
+	})
+	return func(v *im.Message, e error) { m, err = v, e; run() }
+}
+
+// send sends m, or fails it when nobody is logged in, and answers its id; l.mu must be held.
+func (c *call) send(m *im.Message, done func(*im.Message, error)) string {
+	if err := c.needs(true); err != nil {
+		unsent(m, c.conv())
+		json := im.ToJSON(m)
+		c.answer(err, json)
+		return m.MsgId
+	}
+	id, _ := c.lib.session.client.SendMessageFunc(c.conv(), m, done) // done gets the error
+	return id
+}
+
+// unsent fills in a message that no client took, as the reference library does.
+func unsent(m *im.Message, conv client.Conv) {
+	m.ConvId, m.ConvType = conv.ID, conv.Type
+	m.ClientTime, m.Rand = uint64(time.Now().Unix()), uint64(rand.Uint32N(1<<31-1)+1)
+	m.MsgId = fmt.Sprintf("-%d-%d", m.ClientTime, m.Rand)
+	m.UniqueId = m.ClientTime<<32 + m.Rand
+	m.Status = im.MessageStatus_MESSAGE_STATUS_SENT
+	m.IsFromSelf, m.IsRead = true, true
+	m.Sender, m.SenderProfile = "", nil
+	m.Seq, m.ServerTime, m.IsPeerRead, m.Version = 0, 0, false, 0
+}
+
+func messageList(c *call) int {
+	p := &im.GetMsgListParam{}
+	if c.parse(p) != nil {
+		return resultJSON
+	}
+	l := c.lib
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := c.needs(false); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	l.session.client.MessagesFunc(c.conv(), p, doneList[*im.Message](c))
+	return resultOK
+}
+
+func reportRead(c *call) int {
+	l := c.lib
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := c.needs(true); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	var upTo *im.Message
+	if c.text[1] != "" {
+		upTo = &im.Message{}
+		if err := c.parse(upTo); err != nil {
+			c.answer(err, "")
+			return resultOK
+		}
+	}
+	l.session.client.MarkReadFunc(c.conv(), upTo, c.done())
+	return resultOK
+}
+
+func markAllRead(c *call) int {
+	l := c.lib
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := c.needs(true); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	l.session.client.MarkAllReadFunc(c.done())
+	return resultOK
+}
+
+func revoke(c *call) int {
+	m := &im.Message{}
+	if c.parse(m) != nil {
+		return resultJSON
+	}
+	l := c.lib
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := c.needs(true); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	l.session.client.RevokeFunc(c.conv(), m, m.RevokeReason, c.done())
+	return resultOK
+}

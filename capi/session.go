@@ -1,0 +1,202 @@
+package main
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+func init() {
+	handlers[fnTIMInit] = initialize
+	handlers[fnTIMUninit] = uninitialize
+	handlers[fnTIMGetServerTime] = serverTime
+	handlers[fnTIMLogin] = login
+	handlers[fnTIMLogout] = logout
+	handlers[fnTIMGetLoginUserID] = loginUserID
+	handlers[fnTIMGetLoginStatus] = loginStatus
+}
+
+func initialize(c *call) int {
+	if c.num(0) == 0 {
+		return resultParam
+	}
+	cfg := &im.SdkConfig{}
+	if s := c.text[0]; s != "" && im.FromJSON(s, cfg) != nil {
+		return resultJSON
+	}
+	l := c.lib
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == nil {
+		l.session = &session{dir: deviceFolder(cfg.ConfigFilePath)}
+		l.threads.current(l)
+	}
+	return resultOK
+}
+
+// deviceFolder is the client's folder for a configured path; "/" is what programs give that have none.
+func deviceFolder(path string) string {
+	if path == "/" {
+		return ""
+	}
+	return path
+}
+
+func uninitialize(c *call) int {
+	l := c.lib
+	inCallback := c.args.thread != 0
+	l.mu.Lock()
+	s := l.session
+	if s == nil {
+		ending := l.ending
+		l.mu.Unlock()
+		if ending != nil && !inCallback {
+			<-ending // another thread is at it, 5 s at most
+		}
+		return resultOK
+	}
+	l.session = nil
+	l.slots.clear()
+	t := l.threads.take()
+	ending := make(chan struct{})
+	l.ending = ending
+	l.mu.Unlock()
+	defer close(ending)
+
+	timer := time.NewTimer(uninitWait)
+	defer timer.Stop()
+	if s.client != nil {
+		s.client.Close()
+	}
+	if t == nil {
+		return resultOK
+	}
+	t.disp.Close()
+	if inCallback {
+		return resultOK // the thread answers what is open when it gets back from this callback, and ends
+	}
+	select {
+	case <-t.gone:
+	case <-timer.C:
+		t.giveUp()
+	}
+	return resultOK
+}
+
+func serverTime(c *call) int {
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	if s := c.lib.session; s != nil && s.client != nil {
+		return int(s.client.ServerTime().Unix())
+	}
+	return int(time.Now().Unix())
+}
+
+func loginStatus(c *call) int {
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	return int(c.lib.status())
+}
+
+func loginUserID(c *call) int {
+	if c.args.out == nil {
+		return resultParam
+	}
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	user := ""
+	if c.lib.status() == client.LoggedIn {
+		user = c.lib.session.client.UserID()
+	}
+	C.tidings_fill(c.args.out, cString(user))
+	return resultOK
+}
+
+func login(c *call) int {
+	user, ticket := c.text[0], c.text[1]
+	if user == "" || ticket == "" {
+		return resultParam
+	}
+	l := c.lib
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.session
+	if s == nil {
+		c.answer(c.needs(false), "")
+		return resultOK
+	}
+	if s.client != nil {
+		switch s.client.Status() {
+		case client.LoggingIn, client.LoggingOut:
+			s.client.LoginFunc(c.done()) // refuses, with the right code
+			return resultOK
+		case client.LoggedIn:
+			var err error
+			if s.client.UserID() != user {
+				err = im.Errorf(im.CodeInvalidParameters, "%s is logged in: log out first", s.client.UserID())
+			}
+			c.answer(err, "")
+			return resultOK
+		}
+	}
+	t := l.threads.current(l)
+	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Log: l.log.Logger, Dispatcher: t.disp}
+	if s.client == nil || s.cfg != cfg {
+		if s.client != nil {
+			s.client.Close()
+			s.client = nil
+		}
+		opened, err := client.Open(cfg, l.events(t))
+		if err != nil {
+			c.answer(err, "")
+			return resultOK
+		}
+		s.client, s.cfg = opened, cfg
+	}
+	s.client.LoginFunc(c.done())
+	return resultOK
+}
+
+func logout(c *call) int {
+	l := c.lib
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := c.needs(false); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	l.session.client.LogoutFunc(c.done())
+	return resultOK
+}
+
+// platforms are the values of TIDINGS_PLATFORM.
+var platforms = map[string]im.Platform{
+	"windows": im.Platform_PLATFORM_WINDOWS, "mac": im.Platform_PLATFORM_MAC, "linux": im.Platform_PLATFORM_LINUX, "android": im.Platform_PLATFORM_ANDROID,
+	"ios": im.Platform_PLATFORM_IOS, "pad": im.Platform_PLATFORM_PAD, "web": im.Platform_PLATFORM_WEB,
+}
+
+// platform is that of TIDINGS_PLATFORM, else that of the build.
+func (l *library) platform() im.Platform {
+	own := runtime.GOOS
+	if own == "darwin" {
+		own = "mac"
+	}
+	if name := getenv("TIDINGS_PLATFORM"); name != "" {
+		if p, ok := platforms[name]; ok {
+			return p
+		}
+		l.log.Warn("TIDINGS_PLATFORM is unknown and not used: it may be windows, mac, linux, android, ios, pad or web", "TIDINGS_PLATFORM", name, "platform", own)
+	}
+	return platforms[own]
+}
+
+func getenv(name string) string {
+	return C.GoString(C.tidings_getenv(cString(name)))
+}
