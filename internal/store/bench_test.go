@@ -108,3 +108,120 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHeads lists for a user with 5,000 C2C conversations and 1,000 groups: at a login with nothing new, and everything in pages of 200.
+func BenchmarkHeads(b *testing.B) {
+	s := open(b, b.TempDir())
+	ctx := context.Background()
+	me, err := s.CreateUser(ctx, "me")
+	if err != nil {
+		b.Fatal(err)
+	}
+	peers := make([]chat.User, 5000)
+	for i := range peers {
+		if peers[i], err = s.CreateUser(ctx, fmt.Sprint("peer", i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	send := func(id chat.ConvID, policy uint64) {
+		wg.Add(1)
+		s.Append(chat.Entry{Conv: id, Sender: me.UID, Countable: true, Policy: policy}, func(_ chat.Stored, _ bool, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			wg.Done()
+		})
+	}
+	for i, p := range peers {
+		c, err := s.C2C(ctx, me.UID, p.UID)
+		if err != nil {
+			b.Fatal(err)
+		}
+		send(c.ID, c.Policy)
+		if i%5 > 0 {
+			continue
+		}
+		if err := s.Update(ctx, nil, func(tx chat.Tx) error {
+			if c, err = tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: fmt.Sprint(i)}); err == nil {
+				_, err = tx.Join(c.ID, me.UID)
+			}
+			return err
+		}); err != nil {
+			b.Fatal(err)
+		}
+		send(c.ID, c.Policy+1)
+	}
+	wg.Wait()
+	b.Run("nothing new", func(b *testing.B) {
+		for b.Loop() {
+			rows, more, err := s.Heads(ctx, me.UID, s.Now()+1, 0, 200)
+			if err != nil || len(rows) > 0 || more {
+				b.Fatal(len(rows), more, err)
+			}
+		}
+	})
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			var after chat.ConvID
+			for more := true; more; {
+				var rows []chat.HeadRow
+				var err error
+				if rows, more, err = s.Heads(ctx, me.UID, 0, after, 200); err != nil {
+					b.Fatal(err)
+				}
+				n += len(rows)
+				after = rows[len(rows)-1].Conv.ID
+			}
+			if n != 6000 {
+				b.Fatal(n)
+			}
+		}
+	})
+	id, err := s.FindC2C(ctx, me.UID, peers[7].UID)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Head(ctx, me.UID, id.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkUpdate is one small change at a time, and 100 that come together.
+func BenchmarkUpdate(b *testing.B) {
+	for _, writers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s := open(b, b.TempDir())
+			c := pairs(b, s, 1)[0]
+			b.SetParallelism((writers + 1) / 2)
+			if writers == 1 {
+				for b.Loop() {
+					touch(b, s, c)
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					touch(b, s, c)
+				}
+			})
+		})
+	}
+}
+
+func touch(b *testing.B, s *store.Store, c chat.Conv) {
+	if err := s.Update(context.Background(), nil, func(tx chat.Tx) error {
+		m, err := tx.Member(c.ID, c.A)
+		if err == nil {
+			_, err = tx.PutMember(m)
+		}
+		return err
+	}); err != nil {
+		b.Error(err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -230,7 +231,7 @@ func sameKey(e *env) {
 	const keys, times = 60, 5
 	templates := make([]chat.Entry, keys)
 	for i := range templates {
-		templates[i] = e.entry(ids[i%2], a)
+		templates[i] = e.entry(ids[i%2], []chat.UID{a, b}[i/2%2])
 	}
 	var mu sync.Mutex
 	first := make(map[uint32]chat.Stored)
@@ -268,8 +269,37 @@ func sameKey(e *env) {
 	e.equal("first, dup, other body", []int{len(first), dups, others}, []int{keys, (keys - keys/10) * (times - 1), keys / 10 * (times - 1)})
 	for _, id := range ids {
 		e.equal("head", []uint64{e.conv(id).Seq, e.conv(id).Index}, []uint64{keys / 2, keys / 2})
-		e.equal("own", e.head(a, id).Own, keys/2)
+		e.equal("own", []uint64{e.head(a, id).Own, e.head(b, id).Own}, []uint64{keys / 4, keys / 4})
+		e.recountOthers(id, a, b)
 	}
+	// A resend moves nothing.
+	before := e.conv(ids[1])
+	e.clock.move(time.Hour)
+	if x := e.append(templates[1]); !x.dup {
+		e.Fatal("resend:", x)
+	}
+	e.equal("after a resend", e.conv(ids[1]), before)
+}
+
+// recountOthers compares OthersAt with a walk over the log, at every position.
+func (e *env) recountOthers(id chat.ConvID, users ...chat.UID) {
+	e.Helper()
+	log, err := e.s.Entries(e.ctx, id, 1, chat.NoEnd, false, 1<<20, 1<<30)
+	e.ok(err)
+	e.update(func(tx chat.Tx) error {
+		for _, uid := range users {
+			want := uint64(0)
+			for _, st := range log {
+				if st.Countable && st.Sender != uid {
+					want++
+				}
+				if n, _, err := tx.OthersAt(id, uid, st.Seq); err != nil || n != want {
+					return fmt.Errorf("others of %d at %d: %d, recount %d: %w", uid, st.Seq, n, want, err)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func appendErrors(e *env) {

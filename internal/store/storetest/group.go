@@ -76,7 +76,7 @@ func groupPeriods(e *env) {
 	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { _, err := tx.Leave(g, b); return err }); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("leaving twice:", err)
 	}
-	e.equal("periods outlast it", len(e.head(b, g).Periods), 2+0)
+	e.equal("periods outlast it", len(e.head(b, g).Periods), 2)
 }
 
 // epoch: a group id that is made again is another conversation.
@@ -279,6 +279,7 @@ func unreadSelf(e *env) {
 		e.equal("own", []uint64{st.Index, st.OwnIndex}, []uint64{uint64(i + 1), uint64(i + 1)})
 		h := e.head(a, c.ID)
 		e.equal("unread", unread(h), 0)
+		e.equal("own of both", []uint64{h.Own, h.Conv.OwnA, h.Conv.OwnB}, []uint64{st.Index, st.Index, st.Index})
 		e.update(func(tx chat.Tx) error {
 			for seq := range h.Conv.Seq + 1 {
 				if n, _, err := tx.OthersAt(c.ID, a, seq); err != nil || n != 0 {

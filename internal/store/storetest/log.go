@@ -223,6 +223,11 @@ func clock(e *env) {
 		e.update(func(tx chat.Tx) error { later("update", tx.Now()); return nil })
 	}
 	e.clock.move(1000 * time.Hour)
+	later("now", e.s.Now())
+	e.clock.move(-1000 * time.Hour)
+	e.restart() // after a time that nothing was written at
+	later("now after a restart", e.s.Now())
+	e.clock.move(2000 * time.Hour)
 	if e.s.Now() <= last {
 		e.Fatal("the clock stands")
 	}

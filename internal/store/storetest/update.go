@@ -81,11 +81,17 @@ func updateUndone(e *env) {
 	}
 	boom := errors.New("boom")
 	ran := false
+	var undone chat.ConvID
 	err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error {
 		tx.AfterCommit(func() { ran = true })
 		if err := mess(tx, id, g, a); err != nil {
 			e.Error(err)
 		}
+		c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "undone too"})
+		if err != nil {
+			e.Error(err)
+		}
+		undone = c.ID
 		return boom
 	})
 	if !errors.Is(err, boom) {
@@ -103,6 +109,9 @@ func updateUndone(e *env) {
 	}
 	wg.Wait()
 	e.equal("state", e.state(id, g, a), before)
+	if _, err := e.s.Conv(e.ctx, undone); !errors.Is(err, chat.ErrNotFound) {
+		e.Fatal("the conversation that was undone:", err)
+	}
 	e.equal("the others", e.conv(other).Seq, 50)
 	if _, err := e.s.Group(e.ctx, "undone"); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("the group that was undone:", err)
@@ -182,6 +191,9 @@ func afterCommit(e *env) {
 				}
 				if c.Seq != i+1 {
 					e.Errorf("the Update sees %d entries of %d appended before it", c.Seq, i+1)
+				}
+				if _, err := tx.Entry(id, c.Seq); err != nil {
+					return err
 				}
 				for range 2 {
 					tx.AfterCommit(func() { got = append(got, 1000+c.Seq); wg.Done() })
