@@ -70,9 +70,6 @@ func benchCommand() *cobra.Command {
 	c2c := flags(&cobra.Command{
 		Use: "c2c", Short: "Messages between two people", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.sdk {
-				return errors.New("bench c2c --sdk: not built yet")
-			}
 			return bench(c, &o)
 		},
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// benchC2C measures a server with bare connections: the wire and nothing of the SDK.
+// benchC2C measures a server with bare connections, the wire and nothing of the SDK, or with the SDK.
 func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	ch, err := startChild(ctx, o, func(addr, dir string) []string {
@@ -26,10 +26,20 @@ func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 		return nil, err
 	}
 	defer ch.stop()
-	r := &benchResult{Bench: "c2c", StartMillis: round(float64(ch.took.Microseconds())/1000, 1)}
+	name := "c2c"
+	if o.sdk {
+		name = "c2c-sdk"
+	}
+	r := &benchResult{Bench: name, StartMillis: round(float64(ch.took.Microseconds())/1000, 1)}
 	links := make([]link, o.users)
 	for i := range links {
-		name := fmt.Sprintf("u%04d", i)
+		name, peer := fmt.Sprintf("u%04d", i), fmt.Sprintf("u%04d", i^1)
+		if o.sdk {
+			if links[i], err = dialSDK(ctx, ch, key, name, peer); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		sig, err := usersig.Sign(server.DefaultAppID, key, name, time.Hour, time.Now())
 		if err != nil {
 			return nil, err
@@ -38,7 +48,7 @@ func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.peer = fmt.Sprintf("u%04d", i^1)
+		l.peer = peer
 		if err := l.login(name, sig); err != nil {
 			return nil, err
 		}
