@@ -68,6 +68,8 @@ type content struct {
 	hash      uint64
 	countable bool
 	online    bool
+	// noHook says that the before-hook is not asked.
+	noHook bool
 }
 
 var hashTable = crc64.MakeTable(crc64.ECMA)
@@ -130,6 +132,8 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 				out.online = v != 0
 			case 26:
 				out.countable = v == 0
+			case 35:
+				out.noHook = v != 0
 			}
 		default:
 			return content{}, malformed("message")

@@ -21,9 +21,19 @@ type Config struct {
 	Heartbeat int32
 	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
 	Classes map[im.Platform]int32
-	// Verify checks a ticket and says from when on it is no longer good; its error is an *im.Error.
-	Verify func(user, ticket string) (expires time.Time, err error)
+	// Verify checks a ticket; its error is an *im.Error.
+	Verify func(user, ticket string) (Ticket, error)
+	// Before is asked about every message before it is stored, but for those that a program sent with the flag that leaves it out. It may
+	// take its time: it holds up only later messages of the same session to the same conversation. Nil: nobody is asked.
+	Before func(context.Context, *Draft) Verdict
 	Log    *slog.Logger
+}
+
+// Ticket is what a good ticket says.
+type Ticket struct {
+	Issued time.Time
+	// Expires is the moment from which on it is no longer good.
+	Expires time.Time
 }
 
 // Platform classes.
@@ -67,6 +77,10 @@ type Caller struct {
 	Feed       uint64
 	// Expires is when the ticket runs out.
 	Expires time.Time
+	// Addr is the IP address that the carrier knows. Operator says that an operator speaks for the user; Quiet that the user's own sessions
+	// are not told of what is sent.
+	Addr            string
+	Operator, Quiet bool
 	// Reply answers a call; the carrier sets it before it makes the first one. It may be called from any goroutine, and does not block.
 	Reply func(id uint64, method im.Method, body im.Body, err error)
 
@@ -81,6 +95,8 @@ type Chat struct {
 	cfg       Config
 	log       *slog.Logger
 	publish   func(Event)
+	kick      func(uid UID, before uint64, why string)
+	committed chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
 
@@ -117,7 +133,7 @@ func New(store Store, cfg Config) *Chat {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}}
+	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}, kick: func(UID, uint64, string) {}, committed: make(chan struct{}, 1)}
 	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.
 	c.delivered.Store(store.Now())
 	return c
@@ -125,6 +141,12 @@ func New(store Store, cfg Config) *Chat {
 
 // Subscribe sets who is told of events. It is called once, before the first Login.
 func (c *Chat) Subscribe(f func(Event)) { c.publish = f }
+
+// SubscribeKicks sets who ends the sessions of an account whose generation is below before. It is called once, before the first Login.
+func (c *Chat) SubscribeKicks(f func(uid UID, before uint64, why string)) { c.kick = f }
+
+// Committed gets a value after something was committed; values are not counted, and one reader may wait for them.
+func (c *Chat) Committed() <-chan struct{} { return c.committed }
 
 // Wait returns when no lookup that a Send started is running. The callers' connections must be closed.
 func (c *Chat) Wait() { c.lookups.Wait() }
@@ -138,6 +160,10 @@ func (c *Chat) Delivered() int64 { return c.delivered.Load() }
 func (c *Chat) delivering(t int64) {
 	if t > c.delivered.Load() {
 		c.delivered.Store(t)
+	}
+	select {
+	case c.committed <- struct{}{}:
+	default:
 	}
 }
 

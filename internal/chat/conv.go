@@ -303,7 +303,7 @@ func (c *Chat) Lookup(ctx context.Context, s *Caller, req *im.LookupRequest) (im
 				if nameErr != nil {
 					return nil, nameErr
 				}
-				e.bare = st.Version == 0
+				e.bare = asSent(&st)
 				found = e.appendField(appendUint(nil, 1, uint64(cv.ID)), entryOfReply)
 			}
 		}

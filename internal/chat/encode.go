@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"bytes"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -125,8 +127,8 @@ type (
 )
 
 func (m *sendReply) entry() entry {
-	// A modified one was not stored as it was sent.
-	return entry{Stored: &m.stored, sender: m.s.Name, revoker: m.revoker, bare: m.stored.Version == 0}
+	// One that a hook rewrote or somebody has modified is not what the sender has.
+	return entry{Stored: &m.stored, sender: m.s.Name, revoker: m.revoker, bare: m.stored.Version == 0 && bytes.Equal(m.stored.Body, m.sent)}
 }
 
 func (m *sendReply) SizeVT() int {

@@ -24,6 +24,9 @@ type send struct {
 	content
 	clientTime uint64
 	random     uint32
+	resent     bool
+	// sent is the body as the client sent it: a hook may have put another one into content.
+	sent []byte
 
 	stored  Stored
 	revoker string
@@ -33,7 +36,7 @@ type send struct {
 // conversation are stored in the order of the calls. A conversation that must be looked up holds up only its own messages.
 // req is an im.SendRequest in wire form and is not kept.
 //
-// A resent frame needs no lookup before the check: nothing that is checked now can have changed since it was first accepted.
+// A resent frame needs no lookup before the check, only before a hook: nothing that is checked now can have changed since it was first accepted.
 func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resent bool) {
 	m, to, err := c.readSend(s, req)
 	if err == nil && m.online && resent {
@@ -43,7 +46,7 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 		s.Reply(id, im.Method_SEND, nil, err)
 		return
 	}
-	m.id = id
+	m.id, m.resent, m.sent = id, resent, m.body
 	s.mu.Lock()
 	queue, waiting := s.parked[string(to)] // a key that is only looked up is not copied
 	if waiting {
@@ -52,7 +55,8 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 		return
 	}
 	s.mu.Unlock()
-	if c.resolve(m, to) {
+	hooked := m.hooked()
+	if !hooked && c.resolve(m, to) {
 		c.append(m)
 		return
 	}
@@ -62,7 +66,7 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 		s.parked = make(map[string][]*send)
 	}
 	s.parked[name] = []*send{m}
-	full := len(s.parked) > maxParked
+	full := len(s.parked) > maxParked && !hooked // a hook may take long; the carrier bounds the number of open calls
 	s.mu.Unlock()
 	if full {
 		c.unpark(ctx, s, name)
@@ -90,7 +94,7 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 				continue
 			}
 			m.peer, m.conv = p, conv
-			c.append(m)
+			c.pass(ctx, m)
 		}
 	}
 }
@@ -206,10 +210,14 @@ func (c *Chat) append(m *send) {
 		c.sendOnline(m)
 		return
 	}
-	c.store.Append(Entry{
+	c.store.Append(m.entryOf(), m.done)
+}
+
+func (m *send) entryOf() Entry {
+	return Entry{
 		Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Policy: m.conv.policy,
-	}, m.done)
+	}
 }
 
 // done answers and tells, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection hears of it.
@@ -243,6 +251,9 @@ func (m *send) done(st Stored, dup bool, err error) {
 func (m *send) tell() {
 	if m.peer.uid != m.s.UID {
 		m.c.publish(Event{To: m.peer.uid, Method: im.Method_ENTRY, Body: (*peerEntry)(m)})
+	}
+	if m.s.Quiet {
+		return
 	}
 	m.c.publish(Event{To: m.s.UID, Skip: m.s, Method: im.Method_ENTRY, Body: (*ownEntry)(m)})
 }

@@ -21,12 +21,12 @@ type Login struct {
 const maxDevice = 64
 
 // Authenticate checks a login's words and its ticket, which needs no store.
-func (c *Chat) Authenticate(req *im.LoginRequest) (expires time.Time, err error) {
+func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
 	if !validUser(req.UserId) {
-		return expires, im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+		return Ticket{}, im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
 	}
 	if n := len(req.DeviceId); n == 0 || n > maxDevice {
-		return expires, im.Errorf(im.CodeInvalidParameters, "device_id must have 1 to %d bytes", maxDevice)
+		return Ticket{}, im.Errorf(im.CodeInvalidParameters, "device_id must have 1 to %d bytes", maxDevice)
 	}
 	return c.cfg.Verify(req.UserId, req.UserSig)
 }
@@ -54,7 +54,7 @@ func (c *Chat) Account(ctx context.Context, name string) (User, error) {
 
 // Login makes or resumes the session of a device whose ticket Authenticate has checked. The carrier holds a lock of the account around
 // this and around making the connection known, so that of two logins each sees the other's outcome.
-func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires time.Time) (Login, error) {
+func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket Ticket) (Login, error) {
 	class := c.cfg.Classes[req.Platform]
 	var out Login
 	var user User
@@ -77,7 +77,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires
 			}
 		}
 		out.Caller = &Caller{
-			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: req.Platform, Expires: expires,
+			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: req.Platform, Expires: ticket.Expires,
 			Generation: mine.Generation, Feed: user.Feed,
 		}
 		switch {
@@ -87,6 +87,9 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires
 				out.Over, out.Caller.Generation = true, req.Generation
 				return nil
 			}
+			if refused = void(user, ticket); refused != nil {
+				return nil
+			}
 			if mine.Class == class && mine.Platform == int32(req.Platform) {
 				return nil // the session goes on
 			}
@@ -94,6 +97,9 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires
 		case req.Resume && len(others) > 0:
 			// This store has lost the session (it was replaced or restored), and another device has logged in to it since.
 			out.Over = true
+			return nil
+		case void(user, ticket) != nil:
+			refused = void(user, ticket)
 			return nil
 		case req.Resume:
 			// Lost as well, but nobody came: a new login that need not kick. Its generation is above all that the device has seen.
@@ -126,7 +132,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, expires
 	}
 	out.Reply = &im.LoginReply{
 		TinyId: uint64(uid), Generation: out.Caller.Generation, StoreId: c.store.ID(), ServerTime: c.store.Now(), Feed: user.Feed,
-		TicketExpires: unixMilli(expires), HeartbeatSeconds: c.cfg.Heartbeat,
+		TicketExpires: unixMilli(ticket.Expires), HeartbeatSeconds: c.cfg.Heartbeat,
 	}
 	return out, nil
 }

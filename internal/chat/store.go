@@ -40,6 +40,8 @@ type User struct {
 	Generation uint64
 	// Feed is the last number of the user's change feed.
 	Feed uint64
+	// ValidFrom is the time, in seconds since 1970, before which signed tickets are void.
+	ValidFrom int64
 }
 
 // Conv is a conversation and the ends of its two lines.
@@ -115,6 +117,13 @@ type Stored struct {
 	Version         uint64
 	Revoker         UID
 	RevokeReason    string
+}
+
+// LogEntry is an entry of any conversation's log.
+type LogEntry struct {
+	// Pos is its position among all entries of the store.
+	Pos int64
+	Stored
 }
 
 // Change is an entry of a conversation's rev line.
@@ -232,6 +241,15 @@ type Store interface {
 	Feed(ctx context.Context, uid UID, from, to uint64, limit int) ([]FeedEntry, error)
 	// Sessions answers the rows of a user's devices.
 	Sessions(ctx context.Context, uid UID) ([]Session, error)
+
+	// Log answers the entries of all conversations that stand after a position, ascending by position, at most limit: rule 15's reading.
+	// Within a conversation positions rise with seq. An entry that is committed later never gets a position at or below one that was answered:
+	// where several writers commit, those above the oldest open one are held back. LogEnd is the last position.
+	Log(ctx context.Context, after int64, limit int) ([]LogEntry, error)
+	LogEnd(ctx context.Context) (int64, error)
+	// Cursor answers how far a named reader of the log has come, ErrNotFound if it has never said so; SetCursor keeps it.
+	Cursor(ctx context.Context, name string) (int64, error)
+	SetCursor(ctx context.Context, name string, pos int64) error
 
 	// Close commits what is queued, answers it, and releases the store.
 	Close() error

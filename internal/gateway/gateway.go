@@ -134,6 +134,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 		NewSession:         func() gws.SessionStorage { return newSession(g) },
 	})
 	c.Subscribe(g.publish)
+	c.SubscribeKicks(g.kickBefore)
 	go g.sweepLoop()
 	return g
 }

@@ -99,15 +99,15 @@ func (n *node) later(d time.Duration) {
 }
 
 // verify takes the ticket "ok", good for a day, or "until" a Unix time in milliseconds.
-func verify(_, ticket string) (time.Time, error) {
+func verify(_, ticket string) (chat.Ticket, error) {
 	if ms, ok := strings.CutPrefix(ticket, "until "); ok {
 		v, err := strconv.ParseInt(ms, 10, 64)
-		return time.UnixMilli(v), err
+		return chat.Ticket{Expires: time.UnixMilli(v)}, err
 	}
 	if ticket != "ok" {
-		return time.Time{}, im.Errorf(im.CodeTicketMalformed, "usersig is malformed")
+		return chat.Ticket{}, im.Errorf(im.CodeTicketMalformed, "usersig is malformed")
 	}
-	return time.Now().Add(24 * time.Hour), nil
+	return chat.Ticket{Issued: time.Now(), Expires: time.Now().Add(24 * time.Hour)}, nil
 }
 
 // conn is a client that knows the wire and nothing else. Only the test's goroutine uses it.

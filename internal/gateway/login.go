@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -28,7 +29,7 @@ func (s *session) login(f *im.Frame, st state) {
 
 func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	g := s.g
-	expires, err := g.chat.Authenticate(req)
+	ticket, err := g.chat.Authenticate(req)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		old.fence()
 		old.awaitSends(g.ctx)
 	}
-	res, err := g.chat.Login(g.ctx, user.UID, req, expires)
+	res, err := g.chat.Login(g.ctx, user.UID, req, ticket)
 	if err != nil {
 		if old != nil {
 			old.leave(closeReplaced, "the device has another connection")
@@ -59,6 +60,9 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		return err
 	}
 	res.Caller.Reply = s.reply
+	if host, _, err := net.SplitHostPort(s.ws.RemoteAddr().String()); err == nil {
+		res.Caller.Addr = host
+	}
 	s.mu.Lock()
 	s.caller = res.Caller
 	s.mu.Unlock()
@@ -158,6 +162,19 @@ func (s *session) awaitSends(ctx context.Context) {
 func (s *session) leave(code uint16, reason string) {
 	s.g.unregister(s)
 	s.finish(code, reason)
+}
+
+// kickBefore ends the sessions of an account that logged in before a generation. The lock waits for a login that is under way: it is known
+// afterwards, with its generation.
+func (g *Gateway) kickBefore(uid chat.UID, generation uint64, why string) {
+	lock := &g.logins[uint64(uid)%shards]
+	lock.Lock()
+	defer lock.Unlock()
+	for _, s := range g.sessionsOf(uid) {
+		if s.caller.Generation < generation {
+			s.kick(why)
+		}
+	}
 }
 
 // kick ends the session's login and tells it: from now on it may only acknowledge.

@@ -154,14 +154,14 @@ func (s *Server) open() (err error) {
 	return nil
 }
 
-func (s *Server) verify(user, ticket string) (time.Time, error) {
+func (s *Server) verify(user, ticket string) (chat.Ticket, error) {
 	t, err := usersig.Verify(s.cfg.AppID, s.key, user, ticket, time.Now())
 	var e *usersig.Error
 	if errors.As(err, &e) {
-		return time.Time{}, &im.Error{Code: e.Code, Desc: e.Desc}
+		return chat.Ticket{}, &im.Error{Code: e.Code, Desc: e.Desc}
 	}
 	// The ticket's last second is good to its end.
-	return t.Expires.Add(time.Second), err
+	return chat.Ticket{Issued: t.Issued, Expires: t.Expires.Add(time.Second)}, err
 }
 
 // Addr is the address that the server listens on.

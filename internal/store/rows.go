@@ -105,13 +105,13 @@ func scanEntry(row scanner) (chat.Stored, error) {
 	return r.stored(), err
 }
 
-const userCols = "u.uid, u.name, u.generation, u.feed"
+const userCols = "u.uid, u.name, u.generation, u.feed, u.valid_from"
 
 func scanUser(row scanner) (chat.User, error) {
-	var n [3]int64
+	var n [4]int64
 	var name string
-	err := row.Scan(&n[0], &name, &n[1], &n[2])
-	return chat.User{UID: chat.UID(n[0]), Name: name, Generation: uint64(n[1]), Feed: uint64(n[2])}, err
+	err := row.Scan(&n[0], &name, &n[1], &n[2], &n[3])
+	return chat.User{UID: chat.UID(n[0]), Name: name, Generation: uint64(n[1]), Feed: uint64(n[2]), ValidFrom: n[3]}, err
 }
 
 const sessionCols = "uid, device, class, platform, generation, logged_in, owed, at"

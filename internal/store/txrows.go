@@ -37,7 +37,8 @@ func (t *tx) User(uid chat.UID) (chat.User, error) {
 // PutUser leaves the feed's number alone: only AddFeed moves it.
 func (t *tx) PutUser(u chat.User) error {
 	t.wrote = true
-	return touched(t.db.ExecContext(background, "UPDATE users SET name = $1, generation = $2 WHERE uid = $3", u.Name, int64(u.Generation), int64(u.UID)))
+	return touched(t.db.ExecContext(background, "UPDATE users SET name = $1, generation = $2, valid_from = $3 WHERE uid = $4",
+		u.Name, int64(u.Generation), u.ValidFrom, int64(u.UID)))
 }
 
 // newUser makes the account, or answers the one that has the name.

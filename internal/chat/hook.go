@@ -1,0 +1,204 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"runtime/debug"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Draft is a message on its way into a log, as a before-hook sees it. It has no number yet.
+type Draft struct {
+	From, To   string
+	ClientTime uint64
+	Random     uint32
+	// Time is the server's, in milliseconds.
+	Time    int64
+	Online  bool
+	Message *im.Message
+	// Where it came from.
+	Addr     string
+	Platform im.Platform
+	Operator bool
+}
+
+// Verdict is what a before-hook says. The zero value lets the message through as it is.
+type Verdict struct {
+	// Err refuses it.
+	Err error
+	// Drop makes the sender believe that it was sent (rule 20).
+	Drop bool
+	// Edit rewrites it.
+	Edit Edit
+}
+
+// hooked says that a message is to be shown to the before-hook.
+func (m *send) hooked() bool { return m.c.cfg.Before != nil && !m.noHook }
+
+// pass takes a message past the before-hook, if there is one, and on. It runs in the goroutine of a parked conversation.
+func (c *Chat) pass(ctx context.Context, m *send) {
+	if !m.hooked() {
+		c.append(m)
+		return
+	}
+	if m.resent { // the hook has seen it, if it is stored
+		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random})
+		if err == nil {
+			c.append(m) // and gets the first answer
+			return
+		}
+		if !errors.Is(err, ErrNotFound) {
+			m.s.Reply(m.id, im.Method_SEND, nil, err)
+			return
+		}
+	}
+	v := c.ask(ctx, m)
+	if v.Err != nil {
+		m.s.Reply(m.id, im.Method_SEND, nil, v.Err)
+		return
+	}
+	if v.Edit.Elems != nil || v.Edit.Cloud != nil {
+		elems, cloud, rest := split(m.body)
+		newElems, newCloud := v.Edit.wire()
+		if v.Edit.Elems != nil {
+			elems = newElems
+		}
+		if v.Edit.Cloud != nil {
+			cloud = newCloud
+		}
+		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
+		if _, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
+			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", m.s.Name, "to", m.peer.name, "err", err)
+		} else {
+			m.body = body
+		}
+	}
+	if v.Drop {
+		m.stored = Stored{Entry: m.entryOf(), Time: c.store.Now()}
+		m.stored.Body = m.sent
+		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+		return
+	}
+	c.append(m)
+}
+
+// ask asks the before-hook; a panic in it lets the message through.
+func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("panic in a before-hook", "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+			v = Verdict{}
+		}
+	}()
+	d := &Draft{
+		From: m.s.Name, To: m.peer.name, ClientTime: m.clientTime, Random: m.random, Time: c.store.Now(), Online: m.online,
+		Message: &im.Message{}, Addr: m.s.Addr, Platform: m.s.Platform, Operator: m.s.Operator,
+	}
+	if err := d.Message.UnmarshalVT(m.body); err != nil {
+		return Verdict{Err: err} // it was checked
+	}
+	return c.cfg.Before(ctx, d)
+}
+
+// asSent says that an entry holds what its sender sent: no hook has rewritten it, and nobody has modified it.
+func asSent(st *Stored) bool {
+	body := st.Body
+	if st.Version > 0 {
+		return false
+	}
+	if crc64.Checksum(body, hashTable) == st.Hash {
+		return true
+	}
+	// The hash is of the fields before the platform, which takes two bytes at the end.
+	n := len(body) - 2
+	return n >= 0 && body[n] == platformField<<3 && crc64.Checksum(body[:n], hashTable) == st.Hash
+}
+
+// LogMessage is an entry of the log with the names that go with it.
+type LogMessage struct {
+	Pos      int64
+	From, To string
+	Stored   Stored
+	Message  *im.Message
+}
+
+// Log answers messages of conversations between two people that stand in the log after a position, and the position up to which it answers.
+func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessage, upTo int64, err error) {
+	rows, err := c.store.Log(ctx, after, limit)
+	if err != nil {
+		return nil, after, err
+	}
+	upTo = after
+	for _, row := range rows {
+		upTo = row.Pos
+		cv, err := c.store.Conv(ctx, row.Conv)
+		if err != nil {
+			return nil, after, err
+		}
+		if cv.Kind != KindC2C {
+			continue
+		}
+		m := LogMessage{Pos: row.Pos, Stored: row.Stored, Message: &im.Message{}}
+		if err := m.Message.UnmarshalVT(row.Body); err != nil {
+			return nil, after, err
+		}
+		if m.From, err = c.nameOf(ctx, row.Sender); err != nil {
+			return nil, after, err
+		}
+		to := cv.A
+		if to == row.Sender {
+			to = cv.B
+		}
+		if m.To, err = c.nameOf(ctx, to); err != nil {
+			return nil, after, err
+		}
+		out = append(out, m)
+	}
+	return out, upTo, nil
+}
+
+// StartCursor answers the position of a named reader of the log. One that is new begins at the end.
+func (c *Chat) StartCursor(ctx context.Context, name string) (int64, error) {
+	pos, err := c.store.Cursor(ctx, name)
+	if !errors.Is(err, ErrNotFound) {
+		return pos, err
+	}
+	if pos, err = c.store.LogEnd(ctx); err != nil {
+		return 0, err
+	}
+	return pos, c.store.SetCursor(ctx, name, pos)
+}
+
+// SetCursor keeps the position of a reader of the log.
+func (c *Chat) SetCursor(ctx context.Context, name string, pos int64) error {
+	return c.store.SetCursor(ctx, name, pos)
+}
+
+// StoreID names the store.
+func (c *Chat) StoreID() string { return c.store.ID() }
+
+// Unread is the sum of a user's unread messages from people.
+func (c *Chat) Unread(ctx context.Context, name string) (uint64, error) {
+	p, err := c.person(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	var sum uint64
+	for after, more := ConvID(0), true; more; {
+		var rows []HeadRow
+		if rows, more, err = c.store.Heads(ctx, p.uid, 0, after, maxHeads); err != nil {
+			return 0, err
+		}
+		for i := range rows {
+			if rows[i].Conv.Kind == KindC2C {
+				sum += headOf(p.uid, "", &rows[i]).Unread
+			}
+			after = rows[i].Conv.ID
+		}
+	}
+	return sum, nil
+}

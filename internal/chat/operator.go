@@ -1,0 +1,233 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// What an operator may do: a program of the app's owner that speaks for any user. Who it is has been checked by the carrier.
+
+// void is the error of a ticket that was signed before an operator kicked the account; nil if it was not.
+func void(u User, t Ticket) error {
+	if u.ValidFrom > 0 && t.Issued.Unix() < u.ValidFrom {
+		return im.Errorf(im.CodeTicketVoid, "the ticket was signed before the account was kicked")
+	}
+	return nil
+}
+
+// CheckTicket checks the ticket of a user who does not log in.
+func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
+	t, err := c.cfg.Verify(name, ticket)
+	if err != nil {
+		return err
+	}
+	u, err := c.store.UserByName(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil // it need not have logged in
+	}
+	if err != nil {
+		return err
+	}
+	return void(u, t)
+}
+
+// Import makes an account, or finds that there is one.
+func (c *Chat) Import(ctx context.Context, name string) error {
+	if !validUser(name) {
+		return im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+	}
+	_, err := c.Account(ctx, name)
+	return err
+}
+
+// Exists says whether there is an account.
+func (c *Chat) Exists(ctx context.Context, name string) (bool, error) {
+	_, err := c.person(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Kick ends all sessions of an account and makes void every ticket that was signed until now. Tickets count in whole seconds, so it answers
+// when the second is over: what is signed after the answer is good. ErrNotFound if there is no such account.
+func (c *Chat) Kick(ctx context.Context, name, why string) error {
+	p, err := c.person(ctx, name)
+	if err != nil {
+		return err
+	}
+	var before uint64
+	var from int64
+	err = c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error {
+		u, err := tx.User(p.uid)
+		if err != nil {
+			return err
+		}
+		u.Generation++
+		u.ValidFrom = max(u.ValidFrom, tx.Now()/1000+1)
+		before, from = u.Generation, u.ValidFrom
+		if err := tx.PutUser(u); err != nil {
+			return err
+		}
+		rows, err := tx.Sessions(p.uid)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.LoggedIn {
+				r.LoggedIn, r.Owed = false, true
+				if err := tx.PutSession(r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.kick(p.uid, before, why)
+	over := time.NewTimer(min(time.Until(time.Unix(from, 0)), 2*time.Second))
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-ctx.Done(): // it is done all the same
+	}
+	return nil
+}
+
+// Via is how an operator's call came.
+type Via struct {
+	// Addr is the operator's IP address.
+	Addr string
+	// Quiet keeps a message from the sender's own devices.
+	Quiet bool
+}
+
+// SendAs sends a message for a user, as if he had; it returns when it is stored.
+func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendRequest) (*im.SendReply, error) {
+	p, err := c.person(ctx, from)
+	if errors.Is(err, ErrNotFound) {
+		err = im.Errorf(im.CodeUnknownReceiver, "there is no user %q", from)
+	}
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		reply *im.SendReply
+		err   error
+	}
+	answered := make(chan answer, 1)
+	s := &Caller{UID: p.uid, Name: p.name, Platform: im.Platform_PLATFORM_OTHER, Addr: via.Addr, Operator: true, Quiet: via.Quiet}
+	s.Reply = func(_ uint64, _ im.Method, body im.Body, err error) {
+		a := answer{err: err}
+		if err == nil {
+			a.reply = &im.SendReply{}
+			a.err = a.reply.UnmarshalVT(wire(body))
+		}
+		answered <- a
+	}
+	c.Send(ctx, s, 0, wire(req), false)
+	a := <-answered // the store or the hook answers within its time
+	if a.err != nil || !via.Quiet || a.reply.Entry.Seq == 0 || req.Conv.Id == from {
+		return a.reply, a.err
+	}
+	err = c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error {
+		return tx.Delete(ConvID(a.reply.Epoch), p.uid, []uint64{a.reply.Entry.Seq})
+	})
+	return a.reply, err
+}
+
+// MessageKey names a message for an operator.
+type MessageKey struct {
+	From, To string
+	// Seq is the message's number; or its client time, as in what a before-hook was told, when it had no number yet.
+	Seq    uint64
+	Random uint32
+	// Time is the server's, in seconds; 0 is any.
+	Time int64
+}
+
+// locate finds a message, and the people of its conversation.
+func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, from, to person, seq uint64, err error) {
+	missing := im.Errorf(im.CodeNoSuchMessage, "there is no such message from %q to %q", k.From, k.To)
+	fail := func(err error) (Conv, person, person, uint64, error) {
+		if errors.Is(err, ErrNotFound) {
+			err = missing
+		}
+		return cv, from, to, 0, err
+	}
+	if from, err = c.person(ctx, k.From); err != nil {
+		return fail(err)
+	}
+	if to, err = c.person(ctx, k.To); err != nil {
+		return fail(err)
+	}
+	p := pairOf(from.uid, to.uid)
+	if cv, err = c.store.FindC2C(ctx, p.a, p.b); err != nil {
+		return fail(err)
+	}
+	if k.Seq != 0 && k.Seq <= cv.Seq {
+		found, err := c.store.Entries(ctx, cv.ID, k.Seq, k.Seq, false, 1, maxBytes)
+		if err != nil {
+			return fail(err)
+		}
+		for _, st := range found {
+			if st.Sender == from.uid && st.Random == k.Random && (k.Time == 0 || k.Time == st.Time/1000) {
+				return cv, from, to, st.Seq, nil
+			}
+		}
+	}
+	st, err := c.store.Lookup(ctx, SendKey{Conv: cv.ID, Sender: from.uid, ClientTime: k.Seq, Random: k.Random})
+	if err != nil {
+		return fail(err)
+	}
+	return cv, from, to, st.Seq, nil
+}
+
+// RevokeAs recalls a message, however old and whoever sent it.
+func (c *Chat) RevokeAs(ctx context.Context, operator string, k *MessageKey) error {
+	by, err := c.Account(ctx, operator)
+	if err != nil {
+		return err
+	}
+	cv, from, to, seq, err := c.locate(ctx, k)
+	if err != nil {
+		return err
+	}
+	return c.revoke(ctx, &revocation{cv: cv, seq: seq, a: from, b: to, by: person{by.UID, by.Name}, operator: true}, func(*im.Change) {})
+}
+
+// Edit is what an operator's or a hook's change of a message replaces; what is nil stays.
+type Edit struct {
+	Elems []*im.Elem
+	Cloud *string
+}
+
+func (e *Edit) wire() (elems, cloud []byte) {
+	if e.Elems != nil {
+		elems = wire(&im.Message{ElemArray: e.Elems})
+	}
+	if e.Cloud != nil {
+		cloud = wire(&im.Message{CloudCustomStr: *e.Cloud})
+	}
+	return elems, cloud
+}
+
+// ModifyAs replaces the content of a message, whatever its version.
+func (c *Chat) ModifyAs(ctx context.Context, operator string, k *MessageKey, e Edit) error {
+	by, err := c.Account(ctx, operator)
+	if err != nil {
+		return err
+	}
+	cv, from, to, seq, err := c.locate(ctx, k)
+	if err != nil {
+		return err
+	}
+	m := modification{cv: cv, seq: seq, a: from, b: to, by: person{by.UID, by.Name}, keepCloud: e.Cloud == nil}
+	m.elems, m.cloud = e.wire()
+	return c.modify(ctx, &m, func(*im.ModifyReply) {})
+}

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// Log reads by entry.id: the writer draws it in the order of the commits, and a reader sees whole transactions.
+func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntry, error) {
+	if err := s.reading(); err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, "SELECT e.id, "+entryCols+" FROM entry e WHERE e.id > $1 ORDER BY e.id LIMIT $2", after, max(limit, 0))
+	return all(rows, err, func(row scanner) (chat.LogEntry, error) {
+		var id int64
+		var e entryRow
+		err := row.Scan(append([]any{&id}, e.dest()...)...)
+		return chat.LogEntry{Pos: id, Stored: e.stored()}, err
+	})
+}
+
+func (s *Store) LogEnd(ctx context.Context) (int64, error) {
+	if err := s.reading(); err != nil {
+		return 0, err
+	}
+	var id int64
+	err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM entry").Scan(&id)
+	return id, err
+}
+
+func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
+	if err := s.reading(); err != nil {
+		return 0, err
+	}
+	var pos int64
+	err := s.read.QueryRowContext(ctx, "SELECT pos FROM progress WHERE name = $1", name).Scan(&pos)
+	return found(pos, err)
+}
+
+func (s *Store) SetCursor(ctx context.Context, name string, pos int64) error {
+	return s.update(ctx, func(t *tx) error {
+		t.wrote = true
+		_, err := t.db.ExecContext(background, "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", name, pos)
+		return err
+	})
+}
