@@ -21,7 +21,7 @@ func TestEntriesByHand(t *testing.T) {
 			Seq: num("seq"), Time: int64(num("time")), Index: num("index"), OwnIndex: num("own"), Status: int32(rapid.IntRange(0, 7).Draw(t, "status")),
 			Version: num("version"), RevokeReason: str("reason"),
 		}
-		m := &send{s: &Caller{Name: str("name")}, peer: person{name: str("peer")}, conv: c2c{id: st.Conv}, stored: st, revoker: str("revoker")}
+		m := &send{s: &Caller{Name: str("name")}, peer: person{name: str("peer")}, conv: c2c{id: st.Conv}, sent: st.Body, stored: st, revoker: str("revoker")}
 		want := &im.Entry{
 			Seq: st.Seq, Time: st.Time, Sender: m.s.Name, SenderTinyId: uint64(st.Sender), ClientTime: st.ClientTime, Random: st.Random,
 			Index: st.Index, OwnIndex: st.OwnIndex, Countable: st.Countable, Status: im.MessageStatus(st.Status),
