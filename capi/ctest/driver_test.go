@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/client"
 )
 
 // patience is how long a test waits for what must come.
@@ -324,3 +326,6 @@ func (d *driver) quit() {
 		d.t.Fatalf("the program does not end\n%s", d.stderr)
 	}
 }
+
+// noEvents is for users who only have to exist.
+var noEvents client.Events
