@@ -1,0 +1,318 @@
+package client_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/faultproxy"
+)
+
+var update = flag.Bool("update", false, "write what the scenarios show into their files")
+
+// TestScenarios runs testdata/scenarios/*.txtar: the rows of docs/events.md. A file has a script and, in "want", everything that each step makes fire on each
+// device, in order, with its JSON: what is not there must not fire. Keys at their defaults are left out of the JSON, and values that differ from run to run are "*".
+//
+// A step ends when nothing is on its way any more: every device that is logged in has heard a message sent after the step, and has nothing open.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := map[string]string{}
+			for _, p := range a.Files {
+				parts[p.Name] = string(p.Data)
+			}
+			s := newStage(t)
+			got := s.run(parts["script"])
+			if *update {
+				out := &txtar.Archive{Comment: a.Comment, Files: []txtar.File{{Name: "script", Data: []byte(parts["script"])}, {Name: "want", Data: []byte(got)}}}
+				if err := os.WriteFile(f, txtar.Format(out), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != parts["want"] {
+				t.Fatalf("fired:\n%s\nwant:\n%s", got, parts["want"])
+			}
+		})
+	}
+}
+
+// stage is a server, its operator, and the devices of a scenario.
+type stage struct {
+	t       *testing.T
+	server  *imtest.Server
+	options []imtest.Option
+	admin   *operator
+	order   []string
+	devices map[string]*actor
+	probe   *device
+	probes  int
+}
+
+// actor is a device of a scenario with what it heard in this step.
+type actor struct {
+	name  string
+	cfg   client.Config
+	proxy *faultproxy.Proxy
+	c     *client.Client
+
+	mu     sync.Mutex
+	heard  []string
+	adding map[string]bool
+	probed chan string
+	news   chan struct{} // something was heard
+	online bool          // logged in as far as the script knows
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, devices: map[string]*actor{}}
+	s.admin = newOperator(t, s)
+	s.server = imtest.Start(t, append(s.options, imtest.SecretKey("the scenarios' key"))...)
+	s.probe = dial(t, config(t, s.server, "probe"))
+	return s
+}
+
+func (s *stage) run(script string) string {
+	var out strings.Builder
+	for _, line := range strings.Split(script, "\n") {
+		words := split(line)
+		if len(words) == 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		fmt.Fprintf(&out, "> %s\n", line)
+		if r := s.do(words[0], words[1:]); r != "" {
+			fmt.Fprintf(&out, "  %s\n", r)
+		}
+		s.settle()
+		for _, name := range s.order {
+			a := s.devices[name]
+			a.mu.Lock()
+			for _, h := range a.heard {
+				fmt.Fprintf(&out, "%s %s\n", name, h)
+			}
+			a.heard = nil
+			a.mu.Unlock()
+		}
+	}
+	return out.String()
+}
+
+// split takes a line apart at spaces; "quoted words" stay together.
+func split(line string) []string {
+	var out []string
+	for len(line) > 0 {
+		line = strings.TrimLeft(line, " ")
+		if q, err := strconv.QuotedPrefix(line); err == nil {
+			s, _ := strconv.Unquote(q)
+			out, line = append(out, s), line[len(q):]
+			continue
+		}
+		w, rest, _ := strings.Cut(line, " ")
+		if w != "" {
+			out = append(out, w)
+		}
+		line = rest
+	}
+	return out
+}
+
+// settle waits until what the step began has ended.
+func (s *stage) settle() {
+	s.t.Helper()
+	s.admin.settle()
+	for range 2 { // the first round may have made something new fire
+		s.probes++
+		mark := fmt.Sprint("probe ", s.probes)
+		users := map[string]bool{}
+		for _, a := range s.devices {
+			if a.online && a.c.Status() == client.LoggedIn {
+				users[a.cfg.UserID] = true
+			}
+		}
+		for _, u := range slices.Sorted(maps.Keys(users)) {
+			m := textMessage(mark)
+			m.IsOnlineMsg = true
+			if _, err := s.probe.SendMessage(within(s.t), client.C2C(u), m); err != nil {
+				s.t.Fatalf("probe: %v", err)
+			}
+		}
+		ctx := within(s.t)
+		for _, name := range s.order {
+			a := s.devices[name]
+			if a.c == nil {
+				continue
+			}
+			for a.online && a.c.Status() == client.LoggedIn {
+				select {
+				case p := <-a.probed:
+					if p != mark {
+						continue
+					}
+				case <-ctx.Done():
+					s.t.Fatalf("%s did not hear the probe", name)
+				}
+				break
+			}
+			a.c.WaitQuiet()
+		}
+	}
+}
+
+func (a *actor) hear(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.heard = append(a.heard, fmt.Sprintf(format, args...))
+	select {
+	case a.news <- struct{}{}:
+	default:
+	}
+}
+
+func (a *actor) events() client.Events {
+	messages := func(kind string, ms []*im.Message) {
+		kept := ms[:0:0]
+		for _, m := range ms {
+			if m.Sender == "probe" {
+				a.probed <- text(m)
+			} else {
+				kept = append(kept, m)
+			}
+		}
+		if len(kept) > 0 {
+			a.hear("%s %s", kind, compact(im.ListToJSON(kept)))
+		}
+	}
+	convs := map[client.ConvEvent]string{client.ConvAdd: "conv_add", client.ConvDelete: "conv_delete", client.ConvUpdate: "conv_update",
+		client.ConvSyncStart: "sync_start", client.ConvSyncFinish: "sync_finish"}
+	return client.Events{
+		NewMessages: func(ms []*im.Message) { messages("new", ms) },
+		Updated:     func(ms []*im.Message) { messages("update", ms) },
+		Receipts:    func(rs []*im.MessageReceipt) { a.hear("receipt %s", compact(im.ListToJSON(rs))) },
+		Revoked:     func(ls []*im.MsgLocator) { a.hear("revoke %s", compact(im.ListToJSON(ls))) },
+		Conversations: func(k client.ConvEvent, list []*im.ConvInfo) {
+			if len(list) == 0 {
+				a.hear("%s", convs[k])
+				return
+			}
+			list, kind := a.answered(list, convs[k])
+			if len(list) > 0 {
+				a.hear("%s %s", kind, compact(im.ListToJSON(list)))
+			}
+		},
+		TotalUnread: func(n int) { a.hear("total %d", n) },
+		Network: func(st client.NetworkStatus, code int32, _ string) {
+			if code != 0 {
+				a.hear("network %d *", st)
+				return
+			}
+			a.hear("network %d", st)
+		},
+		KickedOffline:  func() { a.hear("kicked") },
+		UserSigExpired: func() { a.hear("ticket expired") },
+	}
+}
+
+// answered leaves out a conversation while its last message is being sent: whether the application sees that state depends on how fast the server
+// answers. What would have been its addition is then the next event.
+func (a *actor) answered(list []*im.ConvInfo, kind string) ([]*im.ConvInfo, string) {
+	kept := list[:0:0]
+	for _, info := range list {
+		switch {
+		case info.LastMsg.GetStatus() == im.MessageStatus_MESSAGE_STATUS_SENDING:
+			a.adding[info.Id] = a.adding[info.Id] || kind == "conv_add"
+			continue
+		case a.adding[info.Id]:
+			delete(a.adding, info.Id)
+			kind = "conv_add"
+		}
+		kept = append(kept, info)
+	}
+	return kept, kind
+}
+
+// volatile are the keys whose values differ from run to run.
+var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
+
+// compact leaves the defaults out of a JSON text and hides what differs from run to run.
+func compact(s string) string {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return "unreadable: " + err.Error()
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(prune("", v)); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func prune(key string, v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, inner := range x {
+			p := prune(k, inner)
+			if p == nil || p == "" || p == false || p == json.Number("0") || k == "message_group_receipt_unread_count" {
+				continue
+			}
+			if l, ok := p.([]any); ok && len(l) == 0 {
+				continue
+			}
+			if m, ok := p.(map[string]any); ok && len(m) == 0 {
+				continue
+			}
+			out[k] = p
+		}
+		return out
+	case []any:
+		for i := range x {
+			x[i] = prune(key, x[i])
+		}
+		return x
+	}
+	for _, end := range volatile {
+		if strings.HasSuffix(key, end) && v != "" && v != json.Number("0") {
+			return "*"
+		}
+	}
+	return v
+}
+
+// outcome is how a call's result stands in the transcript.
+func outcome(err error) string {
+	var e *im.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &e):
+		return fmt.Sprint("code ", e.Code)
+	}
+	return err.Error()
+}
