@@ -48,6 +48,11 @@ var arrows = func() map[string][]string {
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
+	// The JSON that the admin API and webhooks share.
+	m["internal/restjson"] = []string{"im"}
+	for _, part := range []string{"internal/rest", "internal/webhook"} {
+		m[part] = append(m[part], "internal/restjson")
+	}
 	return m
 }()
 
@@ -231,6 +236,10 @@ func TestArrowsRule(t *testing.T) {
 		{"internal/gateway", "internal/store", false},
 		{"internal/rest", "internal/gateway", false},
 		{"internal/rest", "internal/server", false},
+		{"internal/rest", "internal/restjson", true},
+		{"internal/webhook", "internal/restjson", true},
+		{"internal/gateway", "internal/restjson", false},
+		{"internal/restjson", "internal/chat", false},
 		{"internal/webhook", "internal/bus", false},
 		{"internal/media", "internal/store", false},
 		{"internal/console", "internal/rest", false},

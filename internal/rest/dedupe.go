@@ -1,0 +1,112 @@
+package rest
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/restjson"
+)
+
+const (
+	// sentFor is how long the same key is the same message.
+	sentFor = 5 * time.Minute
+	// sentMax bounds the keys that are kept; above it the oldest are forgotten early.
+	sentMax = 1 << 20
+)
+
+// sentKey is what makes a message of sendmsg the same message.
+type sentKey struct {
+	from        string
+	seq, random uint32
+}
+
+// dedupe remembers the answers to sendmsg. It is kept in memory: a restart forgets it.
+type dedupe struct {
+	mu   sync.Mutex
+	m    map[sentKey]*sent
+	ages []*sent // oldest first
+	// now is the clock, for tests.
+	now func() time.Time
+	// last is the newest client time that was given out for a sender and random: with it the store's key differs where MsgSeq differs.
+	last map[sentKey]uint64
+}
+
+type sent struct {
+	key  sentKey
+	at   time.Time
+	hash uint64
+	done chan struct{}
+	out  reply
+	err  error
+}
+
+var seed = maphash.MakeSeed()
+
+// hashOf tells messages apart: whom they are for, and what they say.
+func hashOf(req *im.SendRequest) uint64 {
+	return maphash.Bytes(seed, restjson.Marshal([]any{req.Conv.Id, restjson.Body(req.Message), req.Message.CloudCustomStr, req.Message.IsOnlineMsg}))
+}
+
+// once sends, if nothing was sent under the key; else it answers what the first call was answered, waiting for it if need be. A call that
+// failed is forgotten. clientTime is set before send is called.
+func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, clientTime *uint64, send func() (reply, error)) (reply, error) {
+	d.mu.Lock()
+	now := time.Now()
+	if d.now != nil {
+		now = d.now()
+	}
+	d.forget(now)
+	if first := d.m[key]; first != nil {
+		d.mu.Unlock()
+		if first.hash != hash {
+			return nil, im.Errorf(im.CodeInvalidParameters, "MsgSeq and MsgRandom were used for another message")
+		}
+		select {
+		case <-first.done:
+			return first.out, first.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if d.m == nil {
+		d.m, d.last = make(map[sentKey]*sent), make(map[sentKey]uint64)
+	}
+	s := &sent{key: key, at: now, hash: hash, done: make(chan struct{})}
+	d.m[key] = s
+	d.ages = append(d.ages, s)
+	who := sentKey{from: key.from, random: key.random}
+	*clientTime = max(uint64(now.Unix()), d.last[who]+1)
+	d.last[who] = *clientTime
+	d.mu.Unlock()
+
+	s.err = context.Canceled // should send panic
+	defer func() {
+		if s.err != nil {
+			d.mu.Lock()
+			delete(d.m, key)
+			d.mu.Unlock()
+		}
+		close(s.done)
+	}()
+	s.out, s.err = send()
+	return s.out, s.err
+}
+
+// forget drops what is too old. The caller holds d.mu.
+func (d *dedupe) forget(now time.Time) {
+	for len(d.ages) > 0 && (now.Sub(d.ages[0].at) >= sentFor || len(d.ages) > sentMax) {
+		s := d.ages[0]
+		d.ages[0] = nil
+		d.ages = d.ages[1:]
+		if d.m[s.key] == s {
+			delete(d.m, s.key)
+		}
+		who := sentKey{from: s.key.from, random: s.key.random}
+		if d.last[who] <= uint64(now.Unix()) {
+			delete(d.last, who)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+// Package restjson is the JSON of the admin REST API and of webhooks, as far as they share it. Its shapes differ from the TIM JSON that the
+// rest of Tidings speaks, so this is the one place where messages are converted.
+package restjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Codes of a message body that cannot be read.
+const (
+	CodeBodyEmpty = 90007 // no array, or an empty one
+	CodeElement   = 90010 // an element of another shape
+)
+
+// Elem is an element of a MsgBody.
+type Elem struct {
+	MsgType    string
+	MsgContent json.RawMessage
+}
+
+type (
+	text     struct{ Text string }
+	location struct {
+		Desc                string
+		Latitude, Longitude float64
+	}
+	face struct {
+		Index int32
+		Data  string
+	}
+	custom struct{ Data, Desc, Ext, Sound string }
+	relay  struct {
+		Title          string
+		MsgNum         int
+		CompatibleText string
+		AbstractList   []string
+		MsgList        []relayed
+	}
+	relayed struct {
+		From_Account, To_Account string
+		MsgSeq, MsgRandom        uint64
+		MsgTimeStamp             uint64
+		MsgBody                  []Elem
+		CloudCustomData          string `json:",omitempty"`
+	}
+)
+
+// Body makes the MsgBody of a message. Elements that the JSON has no shape for are left out.
+func Body(m *im.Message) []Elem {
+	out := []Elem{}
+	for _, e := range m.GetElemArray() {
+		switch b := e.Body.(type) {
+		case *im.Elem_Text:
+			out = append(out, elem("TIMTextElem", text{b.Text.Content}))
+		case *im.Elem_Custom:
+			out = append(out, elem("TIMCustomElem", custom{b.Custom.Data, b.Custom.Desc, b.Custom.Ext, b.Custom.Sound}))
+		case *im.Elem_Face:
+			out = append(out, elem("TIMFaceElem", face{b.Face.Index, b.Face.Buf}))
+		case *im.Elem_Location:
+			out = append(out, elem("TIMLocationElem", location{b.Location.Desc, b.Location.Latitude, b.Location.Longitude}))
+		case *im.Elem_Merger:
+			r := relay{Title: b.Merger.Title, MsgNum: len(b.Merger.MessageArray), CompatibleText: b.Merger.CompatibleText,
+				AbstractList: append([]string{}, b.Merger.AbstractArray...), MsgList: []relayed{}}
+			for _, in := range b.Merger.MessageArray {
+				r.MsgList = append(r.MsgList, relayed{in.Sender, in.ConvId, in.Seq, in.Rand, in.ServerTime, Body(in), in.CloudCustomStr})
+			}
+			out = append(out, elem("TIMRelayElem", r))
+		}
+	}
+	return out
+}
+
+func elem(typ string, content any) Elem { return Elem{typ, Marshal(content)} }
+
+// Marshal makes JSON without escapes that HTML would need: what it makes is sent to programs. Values of this package always can be.
+func Marshal(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// ReadBody reads a MsgBody.
+func ReadBody(raw json.RawMessage) ([]*im.Elem, error) {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil || len(items) == 0 {
+		return nil, im.Errorf(CodeBodyEmpty, "MsgBody is not an array of elements")
+	}
+	out := make([]*im.Elem, len(items))
+	for i, item := range items {
+		var e Elem
+		err := json.Unmarshal(item, &e)
+		if err == nil {
+			out[i], err = e.read()
+		}
+		if err != nil {
+			return nil, im.Errorf(CodeElement, "MsgBody[%d]: %v", i, err)
+		}
+	}
+	return out, nil
+}
+
+func (e *Elem) read() (*im.Elem, error) {
+	switch e.MsgType {
+	case "TIMTextElem":
+		c, err := content[text](e)
+		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_TEXT, Body: &im.Elem_Text{Text: &im.TextElem{Content: c.Text}}}, err
+	case "TIMCustomElem":
+		c, err := content[custom](e)
+		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_CUSTOM, Body: &im.Elem_Custom{Custom: &im.CustomElem{
+			Data: c.Data, Desc: c.Desc, Ext: c.Ext, Sound: c.Sound}}}, err
+	case "TIMFaceElem":
+		c, err := content[face](e)
+		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_FACE, Body: &im.Elem_Face{Face: &im.FaceElem{Index: c.Index, Buf: c.Data}}}, err
+	case "TIMLocationElem":
+		c, err := content[location](e)
+		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_LOCATION, Body: &im.Elem_Location{Location: &im.LocationElem{
+			Desc: c.Desc, Longitude: c.Longitude, Latitude: c.Latitude}}}, err
+	case "TIMRelayElem":
+		c, err := content[relay](e)
+		if err != nil {
+			return nil, err
+		}
+		m := &im.MergerElem{Title: c.Title, AbstractArray: c.AbstractList, CompatibleText: c.CompatibleText}
+		for i, in := range c.MsgList {
+			msg := &im.Message{Sender: in.From_Account, ConvId: in.To_Account, ConvType: im.ConvType_CONV_TYPE_C2C, Seq: in.MsgSeq, Rand: in.MsgRandom,
+				ServerTime: in.MsgTimeStamp, CloudCustomStr: in.CloudCustomData}
+			for _, e := range in.MsgBody {
+				inner, err := e.read()
+				if err != nil {
+					return nil, fmt.Errorf("MsgList[%d]: %w", i, err)
+				}
+				msg.ElemArray = append(msg.ElemArray, inner)
+			}
+			m.MessageArray = append(m.MessageArray, msg)
+		}
+		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: m}}, nil
+	case "TIMSoundElem", "TIMImageElem", "TIMFileElem", "TIMVideoFileElem":
+		return nil, fmt.Errorf("%s is not implemented yet", e.MsgType)
+	case "":
+		return nil, fmt.Errorf("MsgType is missing")
+	}
+	return nil, fmt.Errorf("there is no MsgType %q", e.MsgType)
+}
+
+func content[T any](e *Elem) (c T, err error) {
+	if len(e.MsgContent) == 0 || bytes.Equal(e.MsgContent, []byte("null")) {
+		return c, fmt.Errorf("MsgContent is missing")
+	}
+	if err := json.Unmarshal(e.MsgContent, &c); err != nil {
+		return c, fmt.Errorf("MsgContent of %s: %w", e.MsgType, err)
+	}
+	return c, nil
+}
+
+// Key is a MsgKey: it names a message of a conversation.
+func Key(seq uint64, random uint32, time int64) string {
+	return fmt.Sprintf("%d_%d_%d", seq, random, time)
+}
+
+// ReadKey takes a MsgKey apart.
+func ReadKey(key string) (seq uint64, random uint32, time int64, ok bool) {
+	parts := strings.Split(key, "_")
+	if len(parts) != 3 {
+		return 0, 0, 0, false
+	}
+	seq, err1 := strconv.ParseUint(parts[0], 10, 64)
+	r, err2 := strconv.ParseUint(parts[1], 10, 32)
+	t, err3 := strconv.ParseUint(parts[2], 10, 62)
+	return seq, uint32(r), int64(t), err1 == nil && err2 == nil && err3 == nil
+}
+
+// Platform is what OptPlatform calls a client's platform.
+func Platform(p im.Platform) string {
+	switch p {
+	case im.Platform_PLATFORM_WINDOWS:
+		return "Windows"
+	case im.Platform_PLATFORM_ANDROID:
+		return "Android"
+	case im.Platform_PLATFORM_IOS, im.Platform_PLATFORM_SIMULATOR:
+		return "iOS"
+	case im.Platform_PLATFORM_MAC:
+		return "Mac"
+	case im.Platform_PLATFORM_LINUX:
+		return "Linux"
+	case im.Platform_PLATFORM_PAD:
+		return "iPad"
+	case im.Platform_PLATFORM_WEB:
+		return "Web"
+	}
+	return "Unknown"
+}
