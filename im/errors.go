@@ -25,6 +25,9 @@ func Errorf(code int32, format string, args ...any) *Error {
 // Codes of TIM that Tidings answers. Their numbers are facts of the API.
 const (
 	CodeConnectionLimit   = -302
+	CodeSendsTooFast      = -10113
+	CodeCallsTooFast      = -20009
+	CodeFailedLogins      = 70050
 	CodeNotInitialized    = 6013
 	CodeNotLoggedIn       = 6014
 	CodeInvalidParameters = 6017
@@ -81,3 +84,6 @@ const (
 	// CodeKicked refuses a resume: the session was ended by another login or an operator.
 	CodeKicked = 990002
 )
+
+// CodeHeader is the HTTP header with which a server that refuses to open a connection says the TIM code.
+const CodeHeader = "Tidings-Code"

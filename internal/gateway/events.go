@@ -52,9 +52,16 @@ func concerns(e *chat.Event, s *session) bool {
 // metrics are a handful of counters; /metrics has them.
 type metrics struct {
 	logins, refused, pushes, dropped, failures prometheus.Counter
+	limited                                    *prometheus.CounterVec
 }
 
-func (m *metrics) init(reg prometheus.Registerer) {
+func (m *metrics) init(reg prometheus.Registerer, g *Gateway) {
+	m.limited = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tidings_limited_total",
+		Help: "What was refused, or which connections were ended, because of a limit."}, []string{"limit"})
+	if reg != nil {
+		reg.MustRegister(m.limited, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_queued_bytes",
+			Help: "Bytes that wait to be written to clients or wait for their calls to be made."}, func() float64 { return float64(g.queuedBytes()) }))
+	}
 	for _, c := range []struct {
 		to         *prometheus.Counter
 		name, help string
@@ -70,4 +77,14 @@ func (m *metrics) init(reg prometheus.Registerer) {
 			reg.MustRegister(*c.to)
 		}
 	}
+}
+
+// queuedBytes is how many bytes wait in all sessions, to be written or to be looked at.
+func (g *Gateway) queuedBytes() (n int) {
+	for _, s := range g.snapshot() {
+		s.mu.Lock()
+		n += s.waiting() + s.held
+		s.mu.Unlock()
+	}
+	return n
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +42,15 @@ type Config struct {
 	// Now is the clock of the time limits.
 	Now func() time.Time
 	Log *slog.Logger
+	// PerAddress and PerUser are how many connections one address and one user may have: 10,000 and 100. Connections is how many there may be in all; 0 is
+	// no limit. Of the others a negative number is.
+	PerAddress, PerUser, Connections int
+	// FailuresPerUser and FailuresPerAddress are how many bad tickets one user at an address, and one address, may show in a minute: 10 and 100.
+	FailuresPerUser, FailuresPerAddress int
+	// SendRate and CallRate are how many messages and other calls a connection may make in a second; 0 is no limit.
+	SendRate, CallRate int
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 	// Metrics is where the gateway's counters are registered; nil: nowhere.
 	Metrics prometheus.Registerer
 }
@@ -54,6 +64,14 @@ func (c *Config) setDefaults() {
 	}
 	if c.OpenCalls == 0 {
 		c.OpenCalls = 1024
+	}
+	for _, n := range []struct {
+		v   *int
+		def int
+	}{{&c.PerAddress, 10_000}, {&c.PerUser, 100}, {&c.FailuresPerUser, 10}, {&c.FailuresPerAddress, 100}} {
+		if *n.v == 0 {
+			*n.v = n.def
+		}
 	}
 	for _, d := range []struct {
 		v   *time.Duration
@@ -82,6 +100,7 @@ const (
 	closeLoggedOut = 4003
 	closeNoLogin   = 4004
 	closeSilent    = 4005
+	closeFailures  = 4006
 	closeGoingAway = 1001
 	closeProtocol  = 1002
 	closeNotBinary = 1003
@@ -96,14 +115,16 @@ type Gateway struct {
 	log      *slog.Logger
 	upgrader *gws.Upgrader
 	metrics  metrics
+	limits   limits
 
 	// ctx is that of all calls to the rules; it ends when Close has given up waiting.
 	ctx              context.Context
 	cancel           context.CancelFunc
 	wg               sync.WaitGroup
 	stopSweep, swept chan struct{}
-	// now is the clock at the last sweep, in nanoseconds: what sessions measure silence by.
-	now atomic.Int64
+	// now is the clock at the last sweep, in nanoseconds since base: what sessions measure silence by.
+	base time.Time
+	now  atomic.Int64
 
 	mu      sync.Mutex
 	closing bool
@@ -122,9 +143,12 @@ type Gateway struct {
 func New(c *chat.Chat, cfg Config) *Gateway {
 	cfg.setDefaults()
 	g := &Gateway{cfg: cfg, chat: c, log: cfg.Log, all: make(map[*session]struct{}), stopSweep: make(chan struct{}), swept: make(chan struct{})}
-	g.metrics.init(cfg.Metrics)
+	g.metrics.init(cfg.Metrics, g)
+	g.limits.init(&cfg)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.now.Store(cfg.Now().UnixNano())
+	// The limits count from here by the monotonic clock, so that a step of the wall clock closes no session.
+	g.base = cfg.Now().Add(-time.Second) // 0 is no time
+	g.now.Store(g.clock())
 	for i := range g.online {
 		g.online[i].m = make(map[chat.UID][]*session)
 	}
@@ -148,6 +172,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// gws looks at the first header line only.
 	r.Header.Set("Sec-Websocket-Protocol", im.Subprotocol)
+	addr := g.client(r)
+	if g.cfg.Connections > 0 && g.Sessions() >= g.cfg.Connections {
+		g.refuse(w, limitConnections)
+		return
+	}
+	if !g.limits.enter(addr) {
+		g.refuse(w, limitAddress)
+		return
+	}
 	g.mu.Lock()
 	closing := g.closing
 	if !closing {
@@ -155,17 +188,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Unlock()
 	if closing {
+		g.limits.leave(addr)
 		http.Error(w, "the server is going away", http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := g.upgrader.Upgrade(w, r)
+	conn, err := g.upgrader.Upgrade(hijacker{w, g}, r)
 	if err != nil {
+		g.limits.leave(addr)
 		g.wg.Done()
 		g.log.Debug("no websocket", "remote", r.RemoteAddr, "err", err)
 		return
 	}
 	s := conn.Session().(*session)
-	s.ws = conn
+	s.ws, s.addr = conn, addr
 	g.mu.Lock()
 	g.all[s] = struct{}{}
 	closing = g.closing
@@ -179,6 +214,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		conn.ReadLoop()
 	}()
 }
+
+func (g *Gateway) clock() int64 { return int64(g.cfg.Now().Sub(g.base)) }
 
 func offers(lines []string, want string) bool {
 	for _, line := range lines {

@@ -90,8 +90,17 @@ func (n *node) stop() {
 	}
 }
 
-// later moves the clock and looks at the time limits.
+// later moves the clock when nothing is being written, and looks at the time limits.
 func (n *node) later(d time.Duration) {
+	n.t.Helper()
+	for _, s := range n.snapshot() {
+		until(n.t, "a write that ends", func() bool { return s.since.Load() == 0 })
+	}
+	n.leap(d)
+}
+
+// leap is later for a test in which a write does not end.
+func (n *node) leap(d time.Duration) {
 	n.clock.mu.Lock()
 	n.clock.t = n.clock.t.Add(d)
 	n.clock.mu.Unlock()

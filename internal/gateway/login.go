@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/tidings-im/tidings/im"
@@ -24,15 +25,19 @@ func (s *session) login(f *im.Frame, st state) {
 		g.metrics.refused.Inc()
 		g.log.Info("login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.ws.RemoteAddr(), "err", err)
 		s.reply(f.Id, f.Method, nil, err)
+		if errors.Is(err, &im.Error{Code: im.CodeFailedLogins}) {
+			s.finish(closeFailures, "too many failed logins")
+		}
 	}
 }
 
 func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	g := s.g
-	ticket, err := g.chat.Authenticate(req)
+	ticket, err := s.authenticate(req)
 	if err != nil {
 		return err
 	}
+	g.limits.succeeded(s.addr, req.UserId)
 	user, err := g.chat.Account(g.ctx, req.UserId)
 	if err != nil {
 		return err
@@ -42,6 +47,10 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	lock.Lock()
 	defer lock.Unlock()
 
+	if !g.roomFor(user.UID, req) {
+		g.metrics.limited.WithLabelValues(limitUser).Inc()
+		return im.Errorf(im.CodeConnectionLimit, "the user has too many connections")
+	}
 	// The fence: what the device's older connection had sent is stored and answered before this one may send anything again. An older
 	// session that turns up late does not disturb a newer one.
 	old := g.find(user.UID, req.DeviceId)
@@ -102,11 +111,11 @@ func (s *session) enter(id uint64, res chat.Login) bool {
 		return false
 	}
 	s.state = live
-	s.due = res.Caller.Expires.UnixNano()
-	if res.Caller.Expires.Unix() > 1<<33 { // beyond what nanoseconds can say
-		s.due = 1<<63 - 1
-	}
+	s.due = s.g.clock() + min(int64(res.Caller.Expires.Sub(s.g.cfg.Now())), 1<<62)
 	s.mu.Unlock()
+	if c, ok := s.ws.NetConn().(*guard); ok {
+		c.open.Store(true)
+	}
 	s.reply(id, im.Method_LOGIN, res.Reply, nil)
 	s.g.register(s)
 	s.mu.Lock()

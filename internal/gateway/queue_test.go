@@ -106,12 +106,13 @@ func TestStalledSocket(t *testing.T) {
 	alice := n.login(device{user: "alice"})
 	flood(alice, s, "slow")
 	until(t, "a write that does not end", func() bool { return s.since.Load() != 0 })
-	n.later(29 * time.Second)
+	n.leap(29 * time.Second)
 	if n.Sessions() != 2 {
 		t.Error("it was closed too early")
 	}
 	alice.quiet()
-	n.later(2 * time.Second)
+	n.leap(2 * time.Second)
+	n.leap(time.Second)
 	until(t, "the slow one is closed", func() bool { return n.Sessions() == 1 })
 	alice.quiet()
 }
@@ -149,7 +150,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 	s.mu.Unlock()
 	until(t, "the greedy one is closed", func() bool {
-		n.later(31 * time.Second)
+		n.leap(31 * time.Second)
 		select {
 		case <-stop:
 			return true

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -28,14 +29,19 @@ const (
 
 // session is a connection.
 type session struct {
-	g  *Gateway
-	ws *gws.Conn
+	g    *Gateway
+	ws   *gws.Conn
+	addr netip.Prefix // what limits count it under
+	// How many calls and messages the client may still send now; the reader's.
+	calls, sent bucket
 	// caller is set by the login, on the reader's goroutine and under mu.
 	caller *chat.Caller
 
 	// heard is when the client last said something; since is when a write began that is not done. Both by Gateway.now; since is 0
 	// while nothing is written.
 	heard, since atomic.Int64
+	// stalled is the sweep's: the since that it saw last time, if it was too long ago.
+	stalled int64
 
 	mu    sync.Mutex
 	state state
@@ -58,6 +64,8 @@ type session struct {
 	// work waits for the goroutine that makes the calls that read, or wait for a commit.
 	work    []call
 	working bool
+	// held is how many bytes wait in work.
+	held int
 }
 
 // call is a frame that waits.
@@ -71,7 +79,7 @@ type call struct {
 func newSession(g *Gateway) *session {
 	s := &session{g: g}
 	s.room.L = &s.mu
-	now := g.cfg.Now().UnixNano()
+	now := g.clock()
 	s.heard.Store(now)
 	s.due = now + int64(g.cfg.LoginWithin)
 	return s
@@ -114,6 +122,7 @@ func (handler) OnClose(c *gws.Conn, err error) {
 	s.g.mu.Lock()
 	delete(s.g.all, s)
 	s.g.mu.Unlock()
+	s.g.limits.leave(s.addr)
 	s.g.log.Debug("connection closed", "user", s.user(), "err", err)
 }
 
@@ -154,6 +163,10 @@ func (s *session) handle(f *im.Frame) error {
 			s.reply(f.Id, f.Method, nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
+	if err := s.tooFast(f.Method); err != nil {
+		s.reply(f.Id, f.Method, nil, err)
+		return nil
+	}
 	switch {
 	case !known || info.NewRequest == nil:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeBadRequest, "this server does not know method %d", f.Method))
@@ -179,7 +192,7 @@ func (s *session) handle(f *im.Frame) error {
 func (s *session) begin(m im.Method) (state, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.state <= live && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes) {
+	for s.state <= live && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes || s.held > s.g.cfg.QueueBytes) {
 		s.room.Wait()
 	}
 	if s.state == fenced || s.state > kicked {
@@ -226,6 +239,7 @@ func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 func (s *session) later(f *im.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.held += len(f.Body)
 	s.work = append(s.work, call{f.Id, f.Method, slices.Clone(f.Body), f.Resent})
 	if !s.working && s.state != gone {
 		s.working = true
@@ -246,6 +260,8 @@ func (s *session) makeCalls() {
 		}
 		c := s.work[0]
 		s.work = s.work[1:]
+		s.held -= len(c.body)
+		s.room.Broadcast()
 		s.mu.Unlock()
 		s.makeCall(c)
 	}

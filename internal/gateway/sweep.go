@@ -22,7 +22,7 @@ func (g *Gateway) sweepLoop() {
 }
 
 func (g *Gateway) sweep() {
-	now := g.cfg.Now().UnixNano()
+	now := g.clock()
 	g.now.Store(now)
 	for _, s := range g.snapshot() {
 		s.check(now)
@@ -31,20 +31,28 @@ func (g *Gateway) sweep() {
 
 // check does what a session's time limits ask for. It does not block.
 func (s *session) check(now int64) {
-	if since := s.since.Load(); since != 0 && now-since > int64(s.g.cfg.Stall) {
+	since := s.since.Load()
+	stalled := since != 0 && now-since > int64(s.g.cfg.Stall)
+	// Seen twice, so that a write just done is not taken for one that hangs when the clock has leapt.
+	if stalled && s.stalled == since {
+		s.g.metrics.limited.WithLabelValues(limitStall).Inc()
 		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.ws.RemoteAddr())
 		s.cut()
 		return
 	}
+	if s.stalled = 0; stalled {
+		s.stalled = since
+	}
 	s.mu.Lock()
 	st, late := s.state, now >= s.due
 	// A reader that waits for room is not listening; then the limit of writing decides.
-	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && s.waiting() <= s.g.cfg.QueueBytes && s.open < s.g.cfg.OpenCalls
+	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && s.waiting() <= s.g.cfg.QueueBytes && s.held <= s.g.cfg.QueueBytes && s.open < s.g.cfg.OpenCalls
 	s.mu.Unlock()
 	switch {
 	case st == live && late:
 		s.expire()
 	case st == fresh && late:
+		s.g.metrics.limited.WithLabelValues(limitNoLogin).Inc()
 		s.finish(closeNoLogin, "no login in time")
 	case st == kicked && late:
 		s.finish(closeKicked, "the session is over")

@@ -1,0 +1,353 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// What one address or user may take of the server. A limit of 0 in Config is its default, a negative one is none.
+
+const (
+	// failWindow is how long failed logins are counted together, and how long the next ones are then refused.
+	failWindow = time.Minute
+	// failTable is how many addresses and users with failed logins are remembered.
+	failTable = 1 << 16
+	// beforeLogin is how many bytes a connection may send until its login is answered: nobody knows yet who it is.
+	beforeLogin = 64 << 10
+)
+
+// Names of the limits in the metric tidings_limited_total.
+const (
+	limitConnections = "connections"
+	limitAddress     = "connections_per_address"
+	limitUser        = "connections_per_user"
+	limitFailures    = "failed_logins"
+	limitNoLogin     = "no_login"
+	limitBytes       = "bytes_before_login"
+	limitSends       = "sends"
+	limitCalls       = "calls"
+	limitStall       = "stalled"
+)
+
+type limits struct {
+	perAddress, failUser, failAddress int
+
+	mu       sync.Mutex
+	conns    map[netip.Prefix]int
+	failures map[failKey]failure
+}
+
+// failKey is a user at an address, or with no user the address.
+type failKey struct {
+	addr netip.Prefix
+	user string
+}
+
+type failure struct {
+	count int
+	until int64
+}
+
+func (l *limits) init(cfg *Config) {
+	l.perAddress, l.failUser, l.failAddress = cfg.PerAddress, cfg.FailuresPerUser, cfg.FailuresPerAddress
+	l.conns, l.failures = make(map[netip.Prefix]int), make(map[failKey]failure)
+}
+
+// enter counts a connection of an address, if it may have one more.
+func (l *limits) enter(addr netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.conns[addr]
+	if l.perAddress > 0 && n >= l.perAddress {
+		return false
+	}
+	l.conns[addr] = n + 1
+	return true
+}
+
+func (l *limits) leave(addr netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.conns[addr]; n > 1 {
+		l.conns[addr] = n - 1
+	} else {
+		delete(l.conns, addr)
+	}
+}
+
+// blocked says that there were too many failed logins: of this user from this address; of the address, whoever it named.
+func (l *limits) blocked(addr netip.Prefix, user string, now int64) (pair, address bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	over := func(k failKey, most int) bool {
+		f := l.failures[k]
+		return most > 0 && f.count >= most && now < f.until
+	}
+	return over(failKey{addr, user}, l.failUser), over(failKey{addr: addr}, l.failAddress)
+}
+
+// failed counts a login with a bad ticket.
+func (l *limits) failed(addr netip.Prefix, user string, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.failures) >= failTable {
+		for k, f := range l.failures {
+			if now >= f.until {
+				delete(l.failures, k)
+			}
+		}
+		if len(l.failures) >= failTable {
+			clear(l.failures)
+		}
+	}
+	count := func(k failKey, most int) {
+		f := l.failures[k]
+		if now >= f.until {
+			f = failure{until: now + int64(failWindow)}
+		}
+		if f.count++; f.count == most {
+			f.until = now + int64(failWindow)
+		}
+		l.failures[k] = f
+	}
+	count(failKey{addr, user}, l.failUser)
+	count(failKey{addr: addr}, l.failAddress)
+}
+
+// succeeded forgets the failures of a user at an address.
+func (l *limits) succeeded(addr netip.Prefix, user string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.failures, failKey{addr, user})
+}
+
+// AddressOf is what a limit counts as one address: the address itself, or the /64 network of IPv6, which one customer has.
+func AddressOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// Trusted says whether an address is one of a proxy.
+func Trusted(proxies []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+}
+
+// client is the address of the client that makes a request: behind trusted proxies, the last one in X-Forwarded-For that is not theirs.
+func (g *Gateway) client(r *http.Request) netip.Prefix {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr := ap.Addr()
+	if Trusted(g.cfg.TrustedProxies, addr) {
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for _, hop := range slices.Backward(hops) {
+			a, err := netip.ParseAddr(strings.TrimSpace(hop))
+			if err != nil {
+				break
+			}
+			if addr = a; !Trusted(g.cfg.TrustedProxies, a) {
+				break
+			}
+		}
+	}
+	return AddressOf(addr)
+}
+
+// refuse answers an upgrade request of somebody who has too many connections. The code is in a header; the SDK reads it.
+func (g *Gateway) refuse(w http.ResponseWriter, limit string) {
+	g.metrics.limited.WithLabelValues(limit).Inc()
+	w.Header().Set(im.CodeHeader, strconv.Itoa(im.CodeConnectionLimit))
+	w.Header().Set("Connection", "close")
+	http.Error(w, "too many connections", http.StatusTooManyRequests)
+}
+
+// authenticate checks a login's ticket and counts the bad ones.
+func (s *session) authenticate(req *im.LoginRequest) (ticket chat.Ticket, err error) {
+	g := s.g
+	now := g.clock()
+	pair, address := g.limits.blocked(s.addr, req.UserId, now)
+	if !pair {
+		ticket, err = g.chat.Authenticate(req)
+		var e *im.Error
+		if err == nil || !errors.As(err, &e) {
+			return ticket, err
+		}
+		if e.Code == im.CodeTicketExpired {
+			return ticket, err // it was good once: nobody guesses
+		}
+	}
+	if pair || address {
+		g.metrics.limited.WithLabelValues(limitFailures).Inc()
+		return ticket, im.Errorf(im.CodeFailedLogins, "too many failed logins, wait a minute")
+	}
+	g.limits.failed(s.addr, req.UserId, now)
+	return ticket, err
+}
+
+// roomFor says whether a user may have one more connection. Those that the login replaces do not count. The caller holds the account's
+// login lock.
+func (g *Gateway) roomFor(uid chat.UID, req *im.LoginRequest) bool {
+	if g.cfg.PerUser < 0 {
+		return true
+	}
+	class, n := g.chat.Class(req.Platform), 0
+	for _, s := range g.sessionsOf(uid) {
+		if s.caller.Device != req.DeviceId && (class == chat.ClassAny || g.chat.Class(s.caller.Platform) != class) {
+			n++
+		}
+	}
+	return n < g.cfg.PerUser
+}
+
+// bucket lets rate things through in a second, and as many again at once.
+type bucket struct {
+	left float64
+	at   int64
+}
+
+func (b *bucket) take(rate int, now int64) bool {
+	if b.at == 0 {
+		b.left = float64(rate)
+	} else {
+		b.left = min(float64(rate), b.left+float64(now-b.at)/1e9*float64(rate))
+	}
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// tooFast refuses a call of a client that makes more than it may. Only the reader's goroutine calls it.
+func (s *session) tooFast(m im.Method) error {
+	rate, b, code, limit := s.g.cfg.CallRate, &s.calls, int32(im.CodeCallsTooFast), limitCalls
+	if m == im.Method_SEND {
+		rate, b, code, limit = s.g.cfg.SendRate, &s.sent, im.CodeSendsTooFast, limitSends
+	}
+	if rate <= 0 || b.take(rate, s.g.clock()) {
+		return nil
+	}
+	s.g.metrics.limited.WithLabelValues(limit).Inc()
+	return im.Errorf(code, "more than %d a second", rate)
+}
+
+var errBytes = errors.New("gateway: too much was sent before the login")
+
+// guard is the connection under a WebSocket. Until the login it bounds what is sent and what the headers of WebSocket messages announce, because
+// memory for a message is made when its header has been read.
+type guard struct {
+	net.Conn
+	g    *Gateway
+	open atomic.Bool // the login has been answered
+
+	// The reader's: bytes so far, the header that is being read, and what is left of the message behind it.
+	total int
+	head  []byte
+	body  uint64
+}
+
+func (c *guard) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.open.Load() {
+		if c.total += n; c.total > beforeLogin || !c.follow(p[:n]) {
+			c.g.metrics.limited.WithLabelValues(limitBytes).Inc()
+			return 0, errBytes
+		}
+	}
+	return n, err
+}
+
+// follow walks over what was read, and says whether no message is announced as larger than it may be.
+func (c *guard) follow(p []byte) bool {
+	for len(p) > 0 {
+		if c.body > 0 {
+			n := min(c.body, uint64(len(p)))
+			c.body -= n
+			p = p[n:]
+			continue
+		}
+		c.head = append(c.head, p[0])
+		p = p[1:]
+		if len(c.head) < 2 {
+			continue
+		}
+		size, ext := uint64(c.head[1]&0x7f), 0
+		switch size {
+		case 126:
+			ext = 2
+		case 127:
+			ext = 8
+		}
+		mask := 0
+		if c.head[1]&0x80 != 0 {
+			mask = 4
+		}
+		if len(c.head) < 2+ext+mask {
+			continue
+		}
+		if ext > 0 {
+			size = 0
+			for _, b := range c.head[2 : 2+ext] {
+				size = size<<8 | uint64(b)
+			}
+		}
+		if size > beforeLogin && size <= im.MaxMessage { // a larger one is refused by its header for everybody
+			return false
+		}
+		c.body, c.head = size, c.head[:0]
+	}
+	return true
+}
+
+// CloseWrite says that nothing follows.
+func (c *guard) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close cuts the connection. A TLS connection would first wait for a farewell to be written, which a client that reads nothing can hold up.
+func (c *guard) Close() error {
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn().Close()
+	}
+	return c.Conn.Close()
+}
+
+// hijacker puts a guard under the connection that a WebSocket is made on.
+type hijacker struct {
+	http.ResponseWriter
+	g *Gateway
+}
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	hj, ok := h.ResponseWriter.(http.Hijacker)
+	if !ok {
+		return nil, nil, errors.New("gateway: the connection cannot be taken over")
+	}
+	conn, rw, err := hj.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &guard{Conn: conn, g: h.g}, rw, nil
+}
