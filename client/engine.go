@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -327,18 +328,29 @@ func (c *Client) undo() {
 }
 
 // failCalls answers everything open.
-func (c *Client) failCalls(err *im.Error) {
-	ids := make([]uint64, 0, len(c.calls))
-	for id := range c.calls {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if k := c.calls[id]; k != nil {
-			delete(c.calls, id)
-			k.done(nil, err)
+func (c *Client) failCalls(err *im.Error) { c.failSome(err, func(*call) bool { return true }) }
+
+// failSome answers the open calls that which picks, in their order.
+func (c *Client) failSome(err *im.Error, which func(*call) bool) {
+	var ended []*call
+	for _, k := range c.calls {
+		if which(k) {
+			ended = append(ended, k)
 		}
 	}
+	slices.SortFunc(ended, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
+	for _, k := range ended {
+		c.endCall(k, nil, err)
+	}
+}
+
+// endCall answers a call, unless the answer to another one (a logout's ends everything) has answered it meanwhile.
+func (c *Client) endCall(k *call, body []byte, err *im.Error) {
+	if c.calls[k.id] != k {
+		return
+	}
+	delete(c.calls, k.id)
+	k.done(body, err)
 }
 
 // tell hands the batch's outputs to the dispatcher.
@@ -439,15 +451,12 @@ func (c *Client) arrive(a arrived) {
 	}
 	err := im.ReadFrames(a.data, func(f *im.Frame) error {
 		if f.Id != 0 {
-			k := c.calls[f.Id]
-			if k == nil {
+			if k := c.calls[f.Id]; k == nil {
 				return nil
-			}
-			delete(c.calls, f.Id)
-			if f.Code != 0 {
-				k.done(nil, &im.Error{Code: f.Code, Desc: f.Desc})
+			} else if f.Code != 0 {
+				c.endCall(k, nil, &im.Error{Code: f.Code, Desc: f.Desc})
 			} else {
-				k.done(f.Body, nil)
+				c.endCall(k, f.Body, nil)
 			}
 			return nil
 		}
@@ -474,11 +483,10 @@ func (c *Client) tick() {
 	}
 	slices.SortFunc(due, func(a, b *call) int { return int(a.id) - int(b.id) })
 	for _, k := range due {
-		delete(c.calls, k.id)
 		if c.link == nil {
-			k.done(nil, &im.Error{Code: im.CodeNoNetworkTimeout, Desc: "no answer in time: not connected"})
+			c.endCall(k, nil, &im.Error{Code: im.CodeNoNetworkTimeout, Desc: "no answer in time: not connected"})
 		} else {
-			k.done(nil, &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"})
+			c.endCall(k, nil, &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"})
 		}
 	}
 	for name, at := range c.deadlines {

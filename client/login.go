@@ -380,18 +380,7 @@ func (c *Client) unlink(keep bool) {
 	c.link = nil
 	c.toSend = c.toSend[:0]
 	delete(c.deadlines, deadlineHeartbeat)
-	var ended []uint64
-	for id, k := range c.calls {
-		if !k.repeat {
-			ended = append(ended, id)
-		}
-	}
-	slices.Sort(ended)
-	for _, id := range ended {
-		k := c.calls[id]
-		delete(c.calls, id)
-		k.done(nil, &im.Error{Code: im.CodeDisconnected, Desc: "disconnected"})
-	}
+	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, cv := range c.sync.heads {
 		// Where to start was not decided: as if never met.
 		*cv = conv{id: cv.id, key: cv.key, era: cv.era, listed: cv.listed, announced: cv.announced, toldUnread: cv.toldUnread, shown: cv.shown, dirty: true}
