@@ -105,7 +105,7 @@ func (c *Client) connect(ctx context.Context, resume bool) {
 			case <-time.After(pause):
 			}
 		}
-		c.post(func() { c.network(NetworkConnecting, 0, "connecting") })
+		c.postFrom(ctx, func() { c.network(NetworkConnecting, 0, "connecting") })
 		again, connected := c.connectOnce(ctx, resume)
 		if !again || ctx.Err() != nil {
 			return
@@ -123,9 +123,18 @@ func backoff(try int, most time.Duration) time.Duration {
 	return min(d, most)
 }
 
+// postFrom hands f to the engine, which runs it unless the login that ctx belongs to is over by then.
+func (c *Client) postFrom(ctx context.Context, f func()) {
+	c.post(func() {
+		if ctx.Err() == nil {
+			f()
+		}
+	})
+}
+
 // connectOnce makes one connection and returns when it is over: whether to try again, and whether it got as far as being logged in.
-func (c *Client) connectOnce(ctx context.Context, resume bool) (again, connected bool) {
-	ctx, cancel := context.WithCancel(ctx)
+func (c *Client) connectOnce(login context.Context, resume bool) (again, connected bool) {
+	ctx, cancel := context.WithCancel(login)
 	defer cancel()
 	l, reply, err := c.open(ctx, resume)
 	if err != nil {
@@ -135,16 +144,16 @@ func (c *Client) connectOnce(ctx context.Context, resume bool) (again, connected
 		code := netError(err)
 		var refused *refusedError
 		if errors.As(err, &refused) {
-			c.post(func() { c.refused(refused, resume) })
+			c.postFrom(login, func() { c.refused(refused, resume) })
 			return refused.retry, false
 		}
-		c.post(func() { c.connectFailed(code) })
+		c.postFrom(login, func() { c.connectFailed(code) })
 		return true, false
 	}
 	db, err := c.localInTime(ctx)
 	if err != nil {
 		l.ws.CloseNow()
-		c.post(func() { c.endLogin(im.Errorf(im.CodeDatabase, "%v", err)) })
+		c.postFrom(login, func() { c.endLogin(im.Errorf(im.CodeDatabase, "%v", err)) })
 		return false, false
 	}
 	l.cancel = cancel
