@@ -429,19 +429,22 @@ func (c *Client) kicked(desc string) {
 	c.setStatus(LoggedOut)
 	c.failCalls(notLoggedIn)
 	login := c.logins
+	c.mu.Lock()
+	generation := c.generation
+	c.mu.Unlock()
 	c.live(func() {
+		// From here on it counts as told to a login that the callback makes; on disk when the callback has returned.
+		c.mu.Lock()
+		c.kickedGeneration = generation
+		c.mu.Unlock()
 		if c.ev.KickedOffline != nil {
 			c.ev.KickedOffline()
 		}
-		c.post(func() { c.kickedTold(login, l) })
+		c.post(func() { c.kickedTold(login, generation, l) })
 	})
 }
 
-func (c *Client) kickedTold(login int, l *link) {
-	c.mu.Lock()
-	generation := c.generation
-	c.kickedGeneration = generation
-	c.mu.Unlock()
+func (c *Client) kickedTold(login int, generation uint64, l *link) {
 	if c.db != nil {
 		c.check(c.db.setMeta("kicked", generation))
 	}
