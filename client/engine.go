@@ -47,6 +47,7 @@ type Client struct {
 	kickedGeneration uint64
 	clockOffset      time.Duration // server's clock less ours
 	fired            []int64       // owed ids whose callback has returned
+	telling          *stateChange  // states whose callbacks have begun
 	firedWake        chan struct{}
 
 	// Below: engine.
@@ -362,31 +363,42 @@ func (c *Client) tell() {
 		case o.answer:
 			c.disp.Post(o.run)
 		default:
-			c.postEvent(o.owed, o.run)
+			c.postEvent(o.owed, nil, o.run)
 		}
 	}
 	c.out = c.out[:0]
 }
 
-func (c *Client) postEvent(owed int64, run func()) {
+// postEvent hands an event to the dispatcher: one with a row in owed, a set of states, or neither.
+func (c *Client) postEvent(owed int64, state *stateChange, run func()) {
 	c.waiting.Add(1)
 	c.disp.Post(func() {
 		defer c.waiting.Add(-1)
-		if c.closing.Load() {
+		if owed != 0 && !c.settled() || !c.begin(owed, state) {
 			return
 		}
-		if owed == 0 {
-			run()
-			return
-		}
-		if !c.settled() {
-			return
-		}
-		c.running.Store(owed)
 		run()
-		c.noteFired(owed)
-		c.running.Store(0)
+		if owed != 0 {
+			c.noteFired(owed)
+			c.running.Store(0)
+		}
 	})
+}
+
+// begin notes what is about to be told, unless the client is closing: either Close knows of it, or it does not begin.
+func (c *Client) begin(owed int64, state *stateChange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Load() {
+		return false
+	}
+	if owed != 0 {
+		c.running.Store(owed)
+	}
+	if state != nil {
+		c.telling = state
+	}
+	return true
 }
 
 // settled waits until what was told before is cleared in the database, so that a crash can only repeat the one callback that runs. Mostly
@@ -571,15 +583,17 @@ func (c *Client) heartbeat(now time.Time) {
 // end. It does not wait for a callback that runs; no event starts after it. A logged-in session is not logged out: the device
 // counts as away. Close may be called more than once.
 func (c *Client) Close() {
+	c.mu.Lock()
 	if c.closing.CompareAndSwap(false, true) {
 		close(c.quit)
 	}
+	c.mu.Unlock()
 	c.engine.Wait()
 	c.wg.Wait()
 	c.http.CloseIdleConnections()
 }
 
-// shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too.
+// shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too, and states are kept as told.
 func (c *Client) shutdown() {
 	c.hangUp(LoggedOut)
 	c.failCalls(interrupted)
@@ -614,8 +628,17 @@ func (c *Client) release() {
 	if c.db == nil {
 		return
 	}
+	if c.dir == "" && !c.closing.Load() {
+		return // it lives as long as the process, and nobody else waits for it
+	}
 	if id := c.running.Load(); id != 0 && c.closing.Load() {
 		c.noteFired(id)
+	}
+	c.mu.Lock()
+	telling := c.telling
+	c.mu.Unlock()
+	if telling != nil {
+		c.stateTold(telling)
 	}
 	c.clearAt = time.Now()
 	c.flush()

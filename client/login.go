@@ -452,10 +452,7 @@ func (c *Client) kickedTold(login int, generation uint64, l *link) {
 		l.last(&im.Frame{Id: c.nextID, Method: im.Method_KICKED_ACK})
 		c.nextID++
 	}
-	if c.logins == login && c.Status() == LoggedOut {
-		c.commit()
-		c.release()
-	}
+	c.releaseUnless(login)
 }
 
 // ticketExpired ends the session because its ticket has run out; once, whoever notices first.
@@ -477,14 +474,20 @@ func (c *Client) ticketExpired() {
 // releaseAfterCallbacks closes the local database once everything that was posted has been told, unless another login came first.
 func (c *Client) releaseAfterCallbacks() {
 	login := c.logins
-	c.live(func() {
-		c.post(func() {
-			if c.logins == login && c.Status() == LoggedOut {
-				c.commit()
-				c.release()
-			}
-		})
-	})
+	c.live(func() { c.post(func() { c.releaseUnless(login) }) })
+}
+
+// releaseUnless closes the local database, unless there was another login. States that are being told are kept as told first.
+func (c *Client) releaseUnless(login int) {
+	if c.logins != login || c.Status() != LoggedOut {
+		return
+	}
+	c.commit()
+	if c.stateOut {
+		c.releaseAfterCallbacks()
+		return
+	}
+	c.release()
 }
 
 // Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.

@@ -88,7 +88,7 @@ func (c *Client) tellState() {
 		}
 		if len(s.told) > 0 || s.totalChanged {
 			c.stateOut = true
-			c.postEvent(0, func() {
+			c.postEvent(0, s, func() {
 				c.fireState(s)
 				c.post(func() { c.stateTold(s) })
 			})
@@ -97,7 +97,7 @@ func (c *Client) tellState() {
 	}
 	if c.finish && len(c.changed) == 0 {
 		c.finish = false
-		c.postEvent(0, func() { c.tellConvs(ConvSyncFinish, nil) })
+		c.postEvent(0, nil, func() { c.tellConvs(ConvSyncFinish, nil) })
 	}
 }
 
@@ -182,6 +182,9 @@ func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
 // stateTold keeps what the application has been told.
 func (c *Client) stateTold(s *stateChange) {
 	c.stateOut = false
+	c.mu.Lock()
+	c.telling = nil
+	c.mu.Unlock()
 	if c.db == nil {
 		return
 	}
