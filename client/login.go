@@ -344,7 +344,7 @@ func (c *Client) connected(ctx context.Context, l *link, reply *im.LoginReply, d
 		c.loginDone = nil
 		done(nil)
 		c.fireOwed()
-		c.sync.login = true
+		c.sync.login, c.finish = true, false
 		c.live(func() { c.tellConvs(ConvSyncStart, nil) })
 	}
 	// What was open when the last connection broke is sent again, in its order, and answered before anything new (rule 31).
