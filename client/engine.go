@@ -22,6 +22,10 @@ type Client struct {
 	cfg    Config
 	ev     Events
 	disp   *Dispatcher
+	// dispEnded is closed when the client's own dispatcher has run everything; late keeps answers to calls that come after it apart.
+	dispEnded chan struct{}
+	late      sync.Mutex
+
 	log    *slog.Logger
 	dir    string // "" keeps everything in memory
 	device string
@@ -675,10 +679,17 @@ func do[T any](c *Client, direct bool, done func(T, error), start func(finish fu
 
 // answerNow answers outside the engine.
 func (c *Client) answerNow(direct bool, run func()) {
-	if direct {
+	switch {
+	case direct:
 		run()
-	} else {
-		c.disp.Post(run)
+	case !c.disp.Post(run) && c.cfg.Dispatcher == nil:
+		// The client is closed, and its dispatcher with it: after the last callback, one at a time.
+		go func() {
+			<-c.dispEnded
+			c.late.Lock()
+			defer c.late.Unlock()
+			run()
+		}()
 	}
 }
 

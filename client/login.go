@@ -57,8 +57,11 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		}
 	}
 	if c.disp == nil {
-		c.disp = NewDispatcher()
-		go c.disp.Run()
+		c.disp, c.dispEnded = NewDispatcher(), make(chan struct{})
+		go func() {
+			defer close(c.dispEnded)
+			c.disp.Run()
+		}()
 	}
 	c.engine.Add(1)
 	go c.run()
