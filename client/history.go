@@ -153,14 +153,25 @@ func (w *historyWalk) step() {
 			w.complete = reply.From <= req.From
 		}
 		rows, e := w.rows()
-		if c.check(e) && len(rows) >= w.count {
+		if c.check(e) && len(rows) >= w.count && w.answered(rows[len(rows)-1]) {
 			w.complete = true
 		}
 		w.step()
 	})
 }
 
-// rows reads what is local beyond the cursor, in the order of the walk, but not past what the server has answered.
+// answered says whether the server has answered for everything up to a row: what is here beyond that may have holes before it.
+func (w *historyWalk) answered(r *message) bool {
+	switch {
+	case r.era != w.cv.era:
+		return w.forward
+	case w.forward:
+		return r.pos <= w.asked
+	}
+	return r.pos >= w.asked
+}
+
+// rows reads what is local beyond the cursor, in the order of the walk.
 func (w *historyWalk) rows() ([]*message, error) {
 	const beyond = "conv = ? AND status <> 4 AND (pos >= ? AND (pos > 0 OR sub > 0) OR era <> ?) AND (era, pos, sub) "
 	if w.forward {
