@@ -19,9 +19,9 @@ import (
 // One goroutine, the engine, owns the local database and all state below "engine". It takes calls and frames in batches: apply, commit, then
 // send and tell. It never waits for a callback or for the network.
 type Client struct {
-	cfg    Config
-	ev     Events
-	disp   *Dispatcher
+	cfg  Config
+	ev   Events
+	disp *Dispatcher
 	// dispEnded is closed when the client's own dispatcher has run everything; late keeps answers to calls that come after it apart.
 	dispEnded chan struct{}
 	late      sync.Mutex
@@ -71,24 +71,26 @@ type Client struct {
 	sends       map[sendKey]*outgoing
 	toSend      []*im.Frame
 
-	sync     syncState
-	received uint64 // pushes on this link
-	out      []output
-	later    []func()        // engine work to go on with after the commit
-	cleared  []chan struct{} // closed by the commit that clears what was told
-	stateOut bool            // state events are posted and have not run
-	changed  map[*conv]bool  // conversations that may differ from what was announced
-	finish   bool            // the end of a login's sync is to be told when nothing is left in changed
-	owedDone bool            // what an earlier run owed has been posted
-	lastSub  int64
-	total    int // last total that was announced
-	dbErr    error
-	logins   int // raised by every login and logout, so that a late release does not hit the next login
-	timer    *time.Timer
-	hbEvery  time.Duration
-	hbNext   time.Time
-	clearAt  time.Time // when fired events are cleared at the latest
-	cursorAt int64     // cursor learnt from heartbeats, not stored yet
+	sync syncState
+	// syncPause is how long the last try waited to sync again after a pull that came to nothing.
+	syncPause time.Duration
+	received  uint64 // pushes on this link
+	out       []output
+	later     []func()        // engine work to go on with after the commit
+	cleared   []chan struct{} // closed by the commit that clears what was told
+	stateOut  bool            // state events are posted and have not run
+	changed   map[*conv]bool  // conversations that may differ from what was announced
+	finish    bool            // the end of a login's sync is to be told when nothing is left in changed
+	owedDone  bool            // what an earlier run owed has been posted
+	lastSub   int64
+	total     int // last total that was announced
+	dbErr     error
+	logins    int // raised by every login and logout, so that a late release does not hit the next login
+	timer     *time.Timer
+	hbEvery   time.Duration
+	hbNext    time.Time
+	clearAt   time.Time // when fired events are cleared at the latest
+	cursorAt  int64     // cursor learnt from heartbeats, not stored yet
 }
 
 // Version is the SDK's version, told at login and by TIMGetSDKVersion.
@@ -518,6 +520,10 @@ func (c *Client) tick() {
 				c.log.Info("heartbeat unanswered")
 				c.link.cancel()
 			}
+		case deadlineSync:
+			if c.link != nil && c.Status() == LoggedIn {
+				c.startSync()
+			}
 		case deadlineTicket:
 			c.ticketExpired()
 		}
@@ -535,6 +541,7 @@ const (
 	deadlineLogin     = "login"
 	deadlineHeartbeat = "heartbeat"
 	deadlineTicket    = "ticket"
+	deadlineSync      = "sync"
 )
 
 // schedule sets the timer to the next thing to do.
@@ -577,7 +584,7 @@ func (c *Client) heartbeat(now time.Time) {
 			c.startSync()
 			return
 		}
-		if !c.sync.running() {
+		if !c.sync.running() && !c.sync.failed {
 			c.cursorAt = reply.Time
 		}
 	})

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -24,6 +25,7 @@ const (
 type syncState struct {
 	active bool // heads are being asked for, or what they showed is being pulled
 	again  bool // another one was asked for meanwhile
+	failed bool // a pull came to nothing
 	login  bool // framed by start and finish
 	pages  bool // all pages of heads are here
 	fresh  bool // this device has never completed a sync
@@ -50,7 +52,8 @@ func (c *Client) startSync() {
 	if c.cursorAt > cursor {
 		cursor = c.cursorAt
 	}
-	s.active, s.again, s.pages, s.fresh, s.cursor, s.heads = true, false, false, cursor == 0, 0, nil
+	delete(c.deadlines, deadlineSync)
+	s.active, s.again, s.failed, s.pages, s.fresh, s.cursor, s.heads = true, false, false, false, cursor == 0, 0, nil
 	c.askHeads(cursor, 0)
 }
 
@@ -122,12 +125,15 @@ func (c *Client) syncDone() {
 		return
 	}
 	s.active = false
+	if !s.failed {
+		c.cursorAt = s.cursor
+		c.check(c.db.setMeta("cursor", c.cursorAt))
+		c.syncPause = 0
+	}
 	if s.again {
 		c.startSync()
 		return
 	}
-	c.cursorAt = s.cursor
-	c.check(c.db.setMeta("cursor", c.cursorAt))
 	if s.login {
 		s.login, c.finish = false, true
 	}
@@ -144,6 +150,15 @@ func (cv *conv) freshStart() uint64 {
 		start = min(start, max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack)))
 	}
 	return max(start, min(cv.cleared, cv.headSeq))
+}
+
+// syncLater asks for another sync because a pull came to nothing, later and later while that goes on. Until then the cursor stays.
+func (c *Client) syncLater() {
+	c.sync.failed = true
+	if _, ok := c.deadlines[deadlineSync]; !ok {
+		c.syncPause = min(max(2*c.syncPause, time.Second), time.Minute)
+		c.deadlines[deadlineSync] = time.Now().Add(c.syncPause)
+	}
 }
 
 // takeSeen moves the known ends of the log to what pushes told before.
@@ -337,9 +352,13 @@ func (c *Client) pull(cv *conv) {
 		case err != nil && err.Code == im.CodeResync:
 			c.refresh(cv)
 		case err != nil && c.link != nil:
-			// Left (10007, 10010) or another refusal: what is here stays, and a later head starts again.
+			// Left (10007, 10010): what is here stays, and a later head starts again. Anything else may pass, and nobody else says that there
+			// is something to pull.
 			c.log.Info("pull refused", "conversation", cv.key.ID, "error", err)
 			cv.headSeq, cv.headRev = cv.syncedTo, cv.rev
+			if err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
+				c.syncLater()
+			}
 		}
 		if c.link == nil {
 			return
