@@ -190,7 +190,9 @@ func (c *Client) applyHead(h *im.Head) {
 	switch {
 	case cv.epoch == 0 || h.Epoch > cv.epoch:
 		if cv.epoch != 0 {
+			seen := cv.seen // of the new log, since the head was asked for
 			c.newEra(cv)
+			cv.seen = seen
 		}
 		cv.epoch = h.Epoch
 		if c.sync.active && c.sync.fresh && !c.sync.pages {
@@ -248,7 +250,7 @@ func (c *Client) refresh(cv *conv) {
 		return
 	}
 	cv.refreshing = true
-	seq, rev, epoch := cv.syncedTo, cv.rev, cv.epoch
+	seq, rev, epoch, row := cv.syncedTo, cv.rev, cv.epoch, cv.row
 	c.request(im.Method_HEADS, &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		cv.refreshing = false
 		reply := &im.HeadsReply{}
@@ -264,8 +266,12 @@ func (c *Client) refresh(cv *conv) {
 				c.log.Warn("the server's log was set back", "conversation", cv.key.ID, "seq", h.Seq, "had", seq)
 				c.newEra(cv)
 			}
-			// The numbers of the row are the server's, whatever is here.
-			cv.row, cv.withdrawnRev = 0, min(cv.withdrawnRev, h.Rev)
+			if !back && h.Row < cv.row && cv.row != row {
+				c.refresh(cv) // a newer row came in between
+			} else {
+				// The numbers of the row are the server's, whatever is here.
+				cv.row, cv.withdrawnRev = 0, min(cv.withdrawnRev, h.Rev)
+			}
 			cv.deferred = cv.deferred || back
 			c.applyHead(h)
 			if back {
