@@ -1,0 +1,438 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// eventually waits for a fact that no event tells of.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// settled waits until everything that was on its way to the callbacks has run: twice through the engine and the dispatcher.
+func (d *device) settled() {
+	d.t.Helper()
+	for range 4 {
+		done := make(chan struct{})
+		d.TotalUnreadFunc(func(int, error) { close(done) })
+		select {
+		case <-done:
+		case <-time.After(patience):
+			d.t.Fatal("the callbacks do not run")
+		}
+	}
+}
+
+// A link that breaks while a logout and something after it wait for their answers ends both, once.
+func TestCutInLogout(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.HeartbeatEvery, cfg.Limits.Heartbeat = 10*time.Millisecond, time.Minute
+	d := dial(t, cfg)
+	l := <-f.links
+	var out atomic.Bool
+	after := make(chan struct{}, 100)
+	f.answer(im.Method_HEARTBEAT, func(*fakeLink, *im.Frame) {
+		if out.Load() {
+			after <- struct{}{}
+		}
+	})
+	f.answer(im.Method_LOGOUT, func(*fakeLink, *im.Frame) { out.Store(true) })
+	done := make(chan error, 2)
+	d.LogoutFunc(func(err error) { done <- err })
+	<-after
+	l.ws.CloseNow()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	d.settled()
+	if len(done) > 0 {
+		t.Fatal("answered twice")
+	}
+}
+
+// inPost counts goroutines that wait for a client's engine.
+func inPost() int {
+	buf := make([]byte, 1<<20)
+	n := 0
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "client.(*Client).post(") {
+			n++
+		}
+	}
+	return n
+}
+
+// gate blocks whoever writes a line of the client's log that contains a word: that is how a test stops the engine where it wants.
+type gate struct {
+	word string
+	hold chan struct{}
+	in   chan struct{}
+	once sync.Once
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), g.word) {
+		g.once.Do(func() {
+			close(g.in)
+			<-g.hold
+		})
+	}
+	return len(p), nil
+}
+
+// What a login that was given up still has to say does not reach the next login.
+func TestRefusalOfAnEarlierLogin(t *testing.T) {
+	f := newFake(t)
+	refuse := make(chan struct{})
+	f.answer(im.Method_LOGIN, func(l *fakeLink, fr *im.Frame) {
+		f.answer(im.Method_LOGIN, nil)
+		<-refuse
+		l.refuse(fr, im.CodeTicketMismatch)
+	})
+	g := &gate{word: "msg=network", hold: make(chan struct{}), in: make(chan struct{})}
+	cfg := fakeConfig(t, f)
+	cfg.Log = newLogger(g)
+	d := open(t, cfg)
+	first, out, second := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	d.LoginFunc(func(err error) { first <- err })
+	<-g.in // the engine stands still, and the link goes on
+	before := inPost()
+	go d.LogoutFunc(func(err error) { out <- err })
+	eventually(t, "the logout", func() bool { return inPost() == before+1 })
+	go d.LoginFunc(func(err error) { second <- err })
+	eventually(t, "the second login", func() bool { return inPost() == before+2 })
+	close(refuse)
+	eventually(t, "the refusal", func() bool { return inPost() == before+3 })
+	close(g.hold)
+	wantCode(t, <-first, im.CodeInterrupted)
+	if err := <-out; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-second; err != nil {
+		t.Fatalf("the second login was answered with the first one's refusal: %v", err)
+	}
+}
+
+// An application that logs in again inside its kicked callback has been told: it is not refused with 6208, and the new session's own debt stands.
+func TestLoginInsideKicked(t *testing.T) {
+	s := imtest.Start(t)
+	again := make(chan error, 1)
+	var d *device
+	var once sync.Once
+	ready := make(chan struct{})
+	d = openWith(t, config(t, s, "ann"), func(ev *client.Events) {
+		kicked := ev.KickedOffline
+		ev.KickedOffline = func() {
+			kicked()
+			<-ready
+			once.Do(func() { again <- d.Login(within(t)) })
+		}
+	})
+	close(ready)
+	d.login()
+	second := dial(t, config(t, s, "ann"))
+	if err := <-again; err != nil {
+		t.Fatalf("login inside the callback: %v", err)
+	}
+	second.count(t, "kicked", 1)
+	d.settled()
+	// Now it goes away and is kicked: that it must hear of.
+	d.Close()
+	second.login()
+	d = open(t, d.cfg)
+	wantCode(t, d.Login(within(t)), im.CodeKickedWhileAway)
+}
+
+// Every call is answered, also one that comes after Close, in both forms.
+func TestCallsAfterClose(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	d.Close()
+	_, err := d.SendMessage(within(t), client.C2C("ann"), textMessage("x"))
+	wantCode(t, err, im.CodeInterrupted)
+	for name, call := range map[string]func(func(error)){
+		"send": func(done func(error)) {
+			d.SendMessageFunc(client.C2C("ann"), textMessage("x"), func(_ *im.Message, err error) { done(err) })
+		},
+		"login":  d.LoginFunc,
+		"logout": d.LogoutFunc,
+		"read":   d.MarkAllReadFunc,
+	} {
+		answer := make(chan error, 2)
+		call(func(err error) { answer <- err })
+		select {
+		case err := <-answer:
+			wantCode(t, err, im.CodeInterrupted)
+		case <-time.After(patience):
+			t.Fatalf("%s after Close is never answered", name)
+		}
+	}
+}
+
+// The end of a sync belongs to the login that began it: one that was not told before a logout is not told in the next login's sync.
+func TestFinishOfAnEarlierLogin(t *testing.T) {
+	f := newFake(t)
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{benHead(1)}})
+	})
+	pulled := make(chan struct{})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 1, To: 1, Entries: []*im.Entry{fromBen(1, "one")}})
+		close(pulled)
+	})
+	hold := make(chan struct{})
+	d := openWith(t, fakeConfig(t, f), func(ev *client.Events) {
+		told := ev.NewMessages
+		ev.NewMessages = func(ms []*im.Message) { told(ms); <-hold }
+	})
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	d.count(t, "new", 1)
+	if err := d.Logout(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	f.answer(im.Method_HEADS, func(*fakeLink, *im.Frame) { close(asked) })
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	close(hold)
+	d.count(t, "total", 1)
+	d.settled()
+	if n := len(d.of("finish")); n != 0 {
+		t.Fatalf("the sync is not over and its end was told:\n%s", list(d.all()))
+	}
+}
+
+// A listing has no holes, whatever of the conversation is here already.
+func TestHistoryAcrossIslands(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	const n = 800
+	alice.fill("bob", n)
+	bob.count(t, "new", n)
+	if err := bob.MarkAllRead(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	phone := config(t, s, "bob")
+	phone.Platform = im.Platform_PLATFORM_IOS
+	fresh := dial(t, phone)
+	wantSeqs := func(p *im.GetMsgListParam, first, last int) {
+		t.Helper()
+		ms, err := fresh.Messages(within(t), client.C2C("alice"), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := 1
+		if last < first {
+			step = -1
+		}
+		for i, m := range ms {
+			if m.Seq != uint64(first+step*i) {
+				t.Fatalf("listed %d after %d", m.Seq, ms[max(0, i-1)].Seq)
+			}
+		}
+		if len(ms) != (last-first)*step+1 {
+			t.Fatalf("listed %d messages", len(ms))
+		}
+	}
+	wantSeqs(&im.GetMsgListParam{Count: 150, LastMsgSeq: 150}, 150, 1)
+	wantSeqs(&im.GetMsgListParam{Count: 350}, n, n-349)
+	wantSeqs(&im.GetMsgListParam{Count: 50, LastMsgSeq: 400}, 400, 351)
+	wantSeqs(&im.GetMsgListParam{Count: 500, LastMsgSeq: 100, IsForward: true}, 100, 599)
+}
+
+// A pull that is not answered, or by a server in trouble, is made again: nobody else would say that there is something to pull.
+func TestPullUnanswered(t *testing.T) {
+	for name, trouble := range map[string]func(*fakeLink, *im.Frame){
+		"no answer": func(*fakeLink, *im.Frame) {},
+		"failure":   func(l *fakeLink, fr *im.Frame) { l.refuse(fr, im.CodeServerInternal) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+				l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{benHead(1)}})
+			})
+			f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+				f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+					l.reply(fr, &im.PullReply{Epoch: 5, From: 1, To: 1, Entries: []*im.Entry{fromBen(1, "one")}})
+				})
+				trouble(l, fr)
+			})
+			cfg := fakeConfig(t, f)
+			cfg.Limits.Call = 200 * time.Millisecond
+			d := open(t, cfg)
+			if err := d.Login(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			d.count(t, "new", 1)
+			d.count(t, "finish", 1)
+		})
+	}
+}
+
+// A head that is older than what a push has told meanwhile does not set the reader's position back.
+func TestOldRowAfterNew(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"), benPush(2, "two"), benPush(3, "three"))
+	d.count(t, "new", 3)
+	d.until(t, "total 3", func(es []event) bool { e, _ := last(es, "total"); return e.n == 3 })
+	row := func(row, read, seq uint64) *im.Head {
+		h := benHead(seq)
+		h.Row, h.ReadSeq, h.ReadOthers = row, read, read
+		return h
+	}
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) { l.reply(fr, &im.HeadsReply{Heads: []*im.Head{row(3, 3, 4)}}) })
+		// The answer was made before the user read the rest on another device, and comes after the word of that.
+		l.push(pushed{im.Method_HEAD, row(3, 3, 3)})
+		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{row(2, 1, 3)}})
+		l.push(benPush(4, "four"))
+	})
+	l.push(pushed{im.Method_HEAD, row(1, 0, 2)}) // a head from before "three": the client asks
+	d.count(t, "new", 4)
+	d.until(t, "total 1", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+	d.settled()
+	if n, err := d.TotalUnread(within(t)); err != nil || n != 1 {
+		t.Fatalf("unread %d, %v", n, err)
+	}
+}
+
+// What pushes of a conversation's new log tell while its head is being asked for is not forgotten.
+func TestPushOfANewLog(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "old"))
+	d.count(t, "new", 1)
+	push := func(seq uint64) pushed {
+		return pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 6, Entry: fromBen(seq, fmt.Sprint("new ", seq))}}
+	}
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		l.push(push(2)) // after the head was read, before it is sent
+		h := benHead(1)
+		h.Epoch = 6
+		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{h}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		req, reply := &im.PullRequest{}, &im.PullReply{Epoch: 6}
+		req.UnmarshalVT(fr.Body)
+		for reply.From, reply.To = req.From, req.To; req.From <= req.To; req.From++ {
+			reply.Entries = append(reply.Entries, fromBen(req.From, fmt.Sprint("new ", req.From)))
+		}
+		l.reply(fr, reply)
+	})
+	l.push(push(1))
+	d.count(t, "new", 3)
+}
+
+// What was told after the kicked callback is not told again by the next login.
+func TestStateAfterKicked(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"), pushed{im.Method_KICKED, &im.KickedPush{Generation: 1}})
+	d.count(t, "kicked", 1)
+	d.count(t, "total", 1)
+	d.settled()
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{benHead(1)}})
+	})
+	d.login()
+	d.settled()
+	wantKinds(t, d.all(), "start", "finish", "new", "kicked", "add", "total", "start", "finish")
+}
+
+// A state whose callback was running when the client was closed has been told, as a message has.
+func TestStateInClose(t *testing.T) {
+	s := imtest.Start(t)
+	alice := dial(t, config(t, s, "alice"))
+	hold, in := make(chan struct{}), make(chan struct{})
+	bob := openWith(t, config(t, s, "bob"), func(ev *client.Events) {
+		total := ev.TotalUnread
+		ev.TotalUnread = func(n int) { total(n); close(in); <-hold }
+	})
+	bob.login()
+	alice.say("bob", "one")
+	<-in
+	bob.Close()
+	close(hold)
+	bob = dial(t, bob.cfg)
+	bob.settled()
+	wantKinds(t, bob.all(), "start", "finish")
+}
+
+// A device without a folder lives as long as its process, a logout included: nothing fires twice.
+func TestMemoryOverLogout(t *testing.T) {
+	s := imtest.Start(t)
+	file := filepath.Join(t.TempDir(), "a file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(t, s, "bob")
+	cfg.Dir = filepath.Join(file, "below")
+	bob := dial(t, cfg)
+	alice := dial(t, config(t, s, "alice"))
+	alice.say("bob", "one")
+	bob.count(t, "new", 1)
+	bob.count(t, "total", 1)
+	if err := bob.Logout(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	bob.settled()
+	bob.login()
+	alice.say("bob", "two")
+	bob.until(t, "total 2", func(es []event) bool { e, _ := last(es, "total"); return e.n == 2 })
+	bob.count(t, "new", 2)
+}
+
+// A server may send anything: no answer brings the client down.
+func TestNonsense(t *testing.T) {
+	f := newFake(t)
+	nonsense := []body{&im.Empty{}, &im.HeadsReply{Heads: []*im.Head{{}, {Conv: &im.ConvKey{}}, {Conv: ben(), Seq: 1 << 63, Rev: 1 << 63, Last: &im.Entry{}}}},
+		&im.PullReply{To: 1 << 62, Entries: []*im.Entry{{}, {Seq: 7}}}, &im.ChangesReply{To: 1 << 62, Changes: []*im.Change{{}, {Rev: 3, Kind: 1}}}, &im.SendReply{}, &im.RevokeReply{}, &im.LookupReply{}}
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	for i, m := range []im.Method{im.Method_SEND, im.Method_PULL, im.Method_READ, im.Method_REVOKE, im.Method_HEARTBEAT, im.Method_CHANGES} {
+		f.answer(m, func(l *fakeLink, fr *im.Frame) { l.reply(fr, nonsense[i%len(nonsense)]) })
+	}
+	for _, b := range nonsense {
+		for _, m := range []im.Method{im.Method_ENTRY, im.Method_CHANGE, im.Method_HEAD, im.Method_BEHIND, 99} {
+			l.push(pushed{m, b})
+		}
+	}
+	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Entry: &im.Entry{}}}, pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Change: &im.Change{}}})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	d.SendMessage(ctx, client.C2C("ben"), textMessage("x"))
+	d.MarkAllRead(ctx)
+	d.Revoke(ctx, client.C2C("ben"), &im.Message{ConvId: "ben", ConvType: 1, Seq: 1}, "")
+	d.Messages(ctx, client.C2C("ben"), nil)
+	if _, err := d.Conversations(within(t)); err != nil {
+		t.Fatal(err)
+	}
+}
