@@ -3,43 +3,25 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-const (
-	flagCountable = 1
-	insertCols    = 13
-)
+const flagCountable = 1
 
-func insertSQL(rows int) string {
-	return "INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, flags, hash, body) VALUES " +
-		strings.TrimSuffix(strings.Repeat("(?,?,?,?,?,?,?,?,?,?,?,?,?),", rows), ",") +
-		" ON CONFLICT (client_time, random, conv, sender) DO NOTHING"
-}
+// insertSQL inserts one entry. A statement of many rows is slower: SQLite keeps a journal of its own for each, to undo the first rows if a
+// later one fails.
+const insertSQL = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, flags, hash, body)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_time, random, conv, sender) DO NOTHING`
 
-// pending is an entry that has its number but is not inserted yet, with what it takes to undo the numbering.
-type pending struct {
-	h     *head
-	own   *own // groups
-	event int
-	id    int64
-	prev  uint64
-
-	time, changed int64
-	last          uint64
-}
-
-// add checks and numbers one entry. It is inserted later, with its neighbours, on the assumption that its key is new: insertPending
-// finds out when it is not.
+// add numbers and inserts one entry. The unique index on the key decides whether it is new; only then the head moves.
 func (s *Store) add(o *op) error {
 	e := &o.entry
 	s.events = append(s.events, event{done: o.done})
-	i := len(s.events) - 1
-	ev := &s.events[i]
+	ev := &s.events[len(s.events)-1]
 	h, err := s.head(e.Conv)
 	if err != nil {
 		return fmt.Errorf("conversation %d: %w", e.Conv, err)
@@ -50,15 +32,12 @@ func (s *Store) add(o *op) error {
 	}
 	if h.Dissolved || h.Policy != e.Policy {
 		// The first answer to a key stands, whatever has changed since.
-		if err := s.insertPending(); err != nil {
-			return err
-		}
 		stored, err := lookup(background, s.w, keyOf(e))
 		switch {
 		case err == nil:
 			ev.answer(e, stored)
 		case !errors.Is(err, chat.ErrNotFound):
-			return err
+			return fmt.Errorf("lookup: %w", err)
 		case h.Dissolved:
 			ev.err = chat.ErrNotFound
 		default:
@@ -66,139 +45,62 @@ func (s *Store) add(o *op) error {
 		}
 		return nil
 	}
-	p := pending{h: h, event: i}
+	var o1 *own // groups
 	if h.Kind == chat.KindGroup {
-		if p.own, err = s.own(h, e.Sender); err != nil {
+		if o1, err = s.own(h, e.Sender); err != nil {
 			return fmt.Errorf("sender: %w", err)
 		}
-	}
-	ev.stored.Entry = *e
-	if ev.stored.Body == nil {
-		ev.stored.Body = []byte{}
-	}
-	s.pending = append(s.pending, p)
-	s.number(&s.pending[len(s.pending)-1])
-	if len(s.pending) == s.inserts[0].rows {
-		return s.insertPending()
-	}
-	return nil
-}
-
-// number moves the head and gives the entry its numbers.
-func (s *Store) number(p *pending) {
-	h, st := p.h, &s.events[p.event].stored
-	p.id = s.nextID
-	s.nextID++
-	p.time, p.changed = h.Time, h.Changed
-	h.Seq++
-	h.Time, h.Changed = s.now, s.now
-	s.touch(h)
-	var n uint64
-	if st.Countable {
-		n = 1
-	}
-	h.Index += n
-	switch {
-	case p.own != nil:
-		p.last, p.prev = p.own.last, p.own.last
-		p.own.n += n
-		if n > 0 {
-			p.own.last = h.Seq
-			s.touchOwn(p.own)
-		}
-		st.OwnIndex = p.own.n
-	case st.Sender == h.A:
-		h.OwnA += n
-		if h.A == h.B {
-			h.OwnB = h.OwnA
-		}
-		st.OwnIndex = h.OwnA
-	default:
-		h.OwnB += n
-		st.OwnIndex = h.OwnB
-	}
-	st.Seq, st.Time, st.Index = h.Seq, s.now, h.Index
-}
-
-// unnumber undoes number for the last entry numbered.
-func (s *Store) unnumber(p *pending) {
-	h, st := p.h, &s.events[p.event].stored
-	s.nextID = p.id
-	h.Seq--
-	h.Time, h.Changed = p.time, p.changed
-	if !st.Countable {
-		return
-	}
-	h.Index--
-	switch {
-	case p.own != nil:
-		p.own.n--
-		p.own.last = p.last
-	case st.Sender == h.A:
-		h.OwnA--
-		if h.A == h.B {
-			h.OwnB = h.OwnA
-		}
-	default:
-		h.OwnB--
-	}
-}
-
-// insertPending inserts what was numbered, many rows in a statement. If a statement inserts fewer rows than it should, some key was stored
-// before: its rows are taken out again and this and all that follows is numbered anew and inserted one by one.
-func (s *Store) insertPending() error {
-	if len(s.pending) == 0 {
-		return nil
 	}
 	if err := s.begin(); err != nil {
 		return err
 	}
-	rest := s.pending
-	for _, in := range s.inserts {
-		for len(rest) >= in.rows {
-			n, err := s.insert(&in, rest[:in.rows])
-			if err != nil {
-				return fmt.Errorf("insert: %w", err)
-			}
-			if n == in.rows {
-				rest = rest[in.rows:]
-				continue
-			}
-			if err := s.insertOneByOne(rest); err != nil {
-				return fmt.Errorf("insert: %w", err)
-			}
-			rest = nil
-		}
-	}
-	s.pending = s.pending[:0]
-	return nil
-}
 
-func (s *Store) insertOneByOne(ps []pending) error {
-	if _, err := s.w.ExecContext(background, "DELETE FROM entry WHERE id >= $1", ps[0].id); err != nil {
-		return err
+	st := &ev.stored
+	st.Entry = *e
+	if st.Body == nil {
+		st.Body = []byte{}
 	}
-	for i := len(ps) - 1; i >= 0; i-- {
-		s.unnumber(&ps[i])
+	var n, prev uint64
+	if st.Countable {
+		n = 1
 	}
-	for i := range ps {
-		p := &ps[i]
-		s.number(p)
-		n, err := s.insert(&s.inserts[len(s.inserts)-1], ps[i:i+1])
+	switch {
+	case o1 != nil:
+		st.OwnIndex, prev = o1.n+n, o1.last
+	case st.Sender == h.A:
+		st.OwnIndex = h.OwnA + n
+	default:
+		st.OwnIndex = h.OwnB + n
+	}
+	st.Seq, st.Time, st.Index = h.Seq+1, s.now, h.Index+n
+	isNew, err := s.insert(st, prev)
+	if err != nil {
+		return fmt.Errorf("insert: %w", err)
+	}
+	if !isNew {
+		stored, err := lookup(background, s.w, keyOf(e))
 		if err != nil {
-			return err
+			return fmt.Errorf("lookup: %w", err)
 		}
-		if n == 1 {
-			continue
+		ev.answer(e, stored)
+		return nil
+	}
+
+	s.nextID++
+	h.Seq, h.Index, h.Time, h.Changed = st.Seq, st.Index, st.Time, st.Time
+	s.touch(h)
+	if o1 != nil {
+		if n > 0 {
+			o1.n, o1.last = st.OwnIndex, st.Seq
+			s.touchOwn(o1)
 		}
-		s.unnumber(p)
-		ev := &s.events[p.event]
-		e := ev.stored.Entry
-		stored, err := lookup(background, s.w, keyOf(&e))
-		if err != nil {
-			return err
-		}
-		ev.answer(&e, stored)
+		return nil
+	}
+	if st.Sender == h.A {
+		h.OwnA = st.OwnIndex
+	}
+	if st.Sender == h.B { // both, in a conversation with oneself
+		h.OwnB = st.OwnIndex
 	}
 	return nil
 }
@@ -212,39 +114,28 @@ func (ev *event) answer(e *chat.Entry, stored chat.Stored) {
 	ev.stored, ev.dup = stored, true
 }
 
-// insert runs one statement and answers how many rows it inserted.
-func (s *Store) insert(in *insert, ps []pending) (n int, err error) {
-	for i := range ps {
-		p, st := &ps[i], &s.events[ps[i].event].stored
-		a := in.args[i*insertCols : (i+1)*insertCols]
-		var flags int64
-		if st.Countable {
-			flags = flagCountable
-		}
-		a[0].Value = p.id
-		a[1].Value = int64(st.Conv)
-		a[2].Value = int64(st.Seq)
-		a[3].Value = int64(st.ClientTime)
-		a[4].Value = int64(st.Random)
-		a[5].Value = int64(st.Sender)
-		a[6].Value = st.Time
-		a[7].Value = int64(st.Index)
-		a[8].Value = int64(st.OwnIndex)
-		a[9].Value = int64(p.prev)
-		a[10].Value = flags
-		a[11].Value = int64(st.Hash)
-		a[12].Value = st.Body
+// insert stores an entry unless its key is stored already.
+func (s *Store) insert(st *chat.Stored, prev uint64) (isNew bool, err error) {
+	var flags int64
+	if st.Countable {
+		flags = flagCountable
+	}
+	for i, v := range [...]driver.Value{
+		s.nextID, int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
+		int64(st.Index), int64(st.OwnIndex), int64(prev), flags, int64(st.Hash), st.Body,
+	} {
+		s.insertArgs[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
 	err = s.w.Raw(func(any) error {
-		res, err := in.stmt.ExecContext(background, in.args)
+		res, err := s.insertStmt.ExecContext(background, s.insertArgs[:])
 		if err != nil {
 			return err
 		}
-		k, err := res.RowsAffected()
-		n = int(k)
+		n, err := res.RowsAffected()
+		isNew = n == 1
 		return err
 	})
-	return n, err
+	return isNew, err
 }
 
 func keyOf(e *chat.Entry) chat.SendKey {

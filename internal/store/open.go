@@ -248,10 +248,8 @@ func (s *Store) release() error {
 			errs = append(errs, db.Close())
 		}
 	}
-	for _, st := range s.inserts {
-		if st.stmt != nil {
-			errs = append(errs, st.stmt.Close())
-		}
+	if s.insertStmt != nil {
+		errs = append(errs, s.insertStmt.Close())
 	}
 	if s.w != nil {
 		errs = append(errs, s.w.Close())

@@ -65,9 +65,6 @@ func (s *Store) runUpdate(u *update) error {
 		s.flush = true
 		return nil
 	}
-	if err := s.insertPending(); err != nil {
-		return err
-	}
 	if err := s.begin(); err != nil {
 		return err
 	}

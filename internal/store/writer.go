@@ -29,14 +29,14 @@ type event struct {
 
 // writer is the state that only the writer goroutine touches (and Open before it runs).
 type writer struct {
-	inserts [3]insert
+	insertStmt *sqlite3.SQLiteStmt
+	insertArgs [13]driver.NamedValue
 
-	events  []event
-	pending []pending // numbered, not yet inserted
-	moved   []*head
-	ended   []*update // answered after the commit
-	inTx    bool
-	broken  error // set once a commit failed: nothing is done any more
+	events []event
+	moved  []*head
+	ended  []*update // answered after the commit
+	inTx   bool
+	broken error // set once a commit failed: nothing is done any more
 
 	nextID, covered int64 // next entry id; last one that the rows of heads contain
 	now             int64 // commit time of what is being done
@@ -167,9 +167,6 @@ func (s *Store) apply(ops []op) error {
 			return err
 		}
 	}
-	if err := s.insertPending(); err != nil {
-		return err
-	}
 	if s.inTx {
 		s.batches++
 	}
@@ -256,31 +253,18 @@ func (s *Store) Append(e chat.Entry, done func(chat.Stored, bool, error)) {
 	}
 }
 
-// insert is a prepared statement that inserts rows entries.
-type insert struct {
-	rows int
-	stmt *sqlite3.SQLiteStmt
-	args []driver.NamedValue
-}
-
-// prepare makes the statements of the hot path on the driver's own connection.
+// prepare makes the statement of the hot path on the driver's own connection: that saves a tenth of database/sql's time.
 func (s *Store) prepare() error {
 	return s.w.Raw(func(c any) error {
 		conn, ok := c.(*sqlite3.SQLiteConn)
 		if !ok {
 			return fmt.Errorf("unexpected driver connection %T", c)
 		}
-		for i, n := range []int{32, 8, 1} {
-			st, err := conn.Prepare(insertSQL(n))
-			if err != nil {
-				return err
-			}
-			in := insert{rows: n, stmt: st.(*sqlite3.SQLiteStmt), args: make([]driver.NamedValue, n*insertCols)}
-			for k := range in.args {
-				in.args[k].Ordinal = k + 1
-			}
-			s.inserts[i] = in
+		st, err := conn.Prepare(insertSQL)
+		if err != nil {
+			return err
 		}
+		s.insertStmt = st.(*sqlite3.SQLiteStmt)
 		return nil
 	})
 }
