@@ -99,7 +99,7 @@ func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benc
 		u := &user{link: l, missing: map[uint64]bool{}}
 		users[i] = u
 		wg.Go(func() {
-			if err := u.run(o, &stop, &measure); err != nil && !errors.Is(err, net.ErrClosed) {
+			if err := u.run(o, &stop, &measure); !errors.Is(err, net.ErrClosed) {
 				cancel(err)
 			}
 		})
@@ -165,6 +165,7 @@ func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benc
 	return nil
 }
 
+// run sends and receives until the link is closed.
 func (u *user) run(o *benchOptions, stop, measure *atomic.Bool) error {
 	text := make([]byte, o.size)
 	for i := range text {
