@@ -18,12 +18,13 @@ bin/tidings: FORCE
 
 # The C library, with what programs need to build against it. The folder may be copied to anywhere.
 LIB ?= lib
+STRIP ?= -s -w
 LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/engine.go)
 
 library:
 	@mkdir -p $(LIB)/include $(LIB)/pkgconfig $(LIB)/cmake/ImSDK
 	$(GO) build -buildmode=c-shared -trimpath -o $(LIB)/libImSDK.so \
-		-ldflags "-s -w -extldflags '-Wl,-soname,libImSDK.so -Wl,--version-script=$(CURDIR)/capi/libImSDK.map -Wl,--gc-sections'" ./capi
+		-ldflags "$(STRIP) -extldflags '-Wl,-soname,libImSDK.so -Wl,--version-script=$(CURDIR)/capi/libImSDK.map -Wl,--gc-sections'" ./capi
 	@rm -f $(LIB)/libImSDK.h
 	@cp capi/include/TIMCloud.h $(LIB)/include/
 	@sed 's/@VERSION@/$(LIB_VERSION)/' capi/package/libImSDK.pc.in >$(LIB)/pkgconfig/libImSDK.pc
@@ -33,6 +34,8 @@ library:
 # Rewrites the generated code from api/. The result is committed.
 gen:
 	$(GO) run ./internal/gen
+	$(GO) run ./cmd/tidings reference > docs/reference/configuration.md.new
+	mv docs/reference/configuration.md.new docs/reference/configuration.md
 	$(GO) run ./internal/gen/capi
 
 test:

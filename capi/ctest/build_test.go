@@ -38,27 +38,48 @@ func TestMain(m *testing.M) {
 // library builds libImSDK.so, once in a run, with the Makefile's rule and answers its folder.
 func library(t testing.TB) string {
 	t.Helper()
-	dir, err := libraryOnce()
+	return made(t, libraryOnce)
+}
+
+// symbols is library with the symbols left in: the same code, only that tools can name it.
+func symbols(t testing.TB) string {
+	t.Helper()
+	return made(t, symbolsOnce)
+}
+
+func made(t testing.TB, once func() (string, error)) string {
+	t.Helper()
+	dir, err := once()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-var libraryOnce = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(work, "lib")
-	cmd := exec.Command("make", "-s", "library", "LIB="+dir)
+var (
+	libraryOnce = sync.OnceValues(func() (string, error) { return makeLibrary("lib") })
+	symbolsOnce = sync.OnceValues(func() (string, error) { return makeLibrary("symbols", "STRIP=") })
+)
+
+func makeLibrary(name string, vars ...string) (string, error) {
+	dir := filepath.Join(work, name)
+	cmd := exec.Command("make", append([]string{"-s", "library", "LIB=" + dir}, vars...)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make library: %v\n%s", err, out)
 	}
 	return dir, nil
-})
+}
 
-// compile builds a C program, or a C++ one by the name of its source, against the library.
+// compile builds a C program, or a C++ one by the name of its source, against the library; with a sanitizer against the one with symbols.
 func compile(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
-	dir := library(t)
+	dir := ""
+	if strings.Contains(strings.Join(flags, " "), "-fsanitize") {
+		dir = symbols(t)
+	} else {
+		dir = library(t)
+	}
 	program := filepath.Join(work, name)
 	compiler, std := "gcc", "-std=gnu11"
 	if strings.HasSuffix(source, ".cpp") {

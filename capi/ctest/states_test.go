@@ -1,0 +1,260 @@
+package ctest
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// stateTable reads docs/c-states.md: answers by function and state.
+func stateTable(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, "docs", "c-states.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := map[string]map[string]string{}
+	var states []string
+	for l := range strings.SplitSeq(string(b), "\n") {
+		if !strings.HasPrefix(l, "| ") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(l, "| "), " | ")
+		if states == nil {
+			states = cells
+			continue
+		}
+		row := map[string]string{}
+		for i, s := range states[1:] {
+			row[s] = cells[i+1]
+		}
+		table[cells[0]] = row
+	}
+	return table
+}
+
+// gate is a proxy before a server that can stop to forward what the server says.
+type gate struct {
+	net.Listener
+	mu     sync.Mutex
+	closed sync.Cond
+	stall  bool
+}
+
+func newGate(t *testing.T, server string) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Listener: l}
+	g.closed.L = &g.mu
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if server == "" {
+				t.Cleanup(func() { in.Close() })
+				continue // takes connections and never says a word
+			}
+			out, err := net.Dial("tcp", strings.TrimPrefix(server, "ws://"))
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go func() {
+				io.Copy(out, in)
+				out.Close()
+			}()
+			go func() {
+				buf := make([]byte, 32<<10)
+				for {
+					n, err := out.Read(buf)
+					g.mu.Lock()
+					for g.stall {
+						g.closed.Wait()
+					}
+					g.mu.Unlock()
+					if n > 0 {
+						in.Write(buf[:n])
+					}
+					if err != nil {
+						in.Close()
+						return
+					}
+				}
+			}()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		g.set(false)
+	})
+	return g
+}
+
+func (g *gate) url() string { return "ws://" + g.Addr().String() }
+
+// set stops or opens the gate.
+func (g *gate) set(stall bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stall = stall
+	g.closed.Broadcast()
+}
+
+// Every function in every state answers what docs/c-states.md says; and nothing that is built says "not implemented".
+func TestStates(t *testing.T) {
+	table := stateTable(t)
+	funcs, _ := prototypes(t)
+	if len(table) != len(funcs) {
+		t.Fatalf("the table has %d functions, there are %d", len(table), len(funcs))
+	}
+	s := imtest.Start(t)
+	s.Dial("bob", noEvents)
+	ticket := s.Sig("ann")
+
+	for state, prepare := range map[string]func(t *testing.T) *driver{
+		"uninit": func(t *testing.T) *driver { return start(t) },
+		"inited": func(t *testing.T) *driver {
+			d := start(t, "TIDINGS_SERVER="+newGate(t, "").url())
+			d.call("TIMInit", 1400000000, null)
+			return d
+		},
+		"logging in": func(t *testing.T) *driver {
+			d := start(t, "TIDINGS_SERVER="+newGate(t, "").url())
+			d.call("TIMInit", 1400000000, null)
+			d.call("TIMLogin", "ann", ticket, on)
+			return d
+		},
+		"in": func(t *testing.T) *driver {
+			d := start(t, "TIDINGS_SERVER="+s.URL)
+			d.call("TIMInit", 1400000000, null)
+			d.must("TIMLogin", "ann", ticket, on)
+			return d
+		},
+		"logging out": func(t *testing.T) *driver {
+			g := newGate(t, s.URL)
+			d := start(t, "TIDINGS_SERVER="+g.url())
+			d.call("TIMInit", 1400000000, null)
+			d.must("TIMLogin", "ann", ticket, on)
+			g.set(true)
+			d.call("TIMLogout", on)
+			return d
+		},
+	} {
+		t.Run(state, func(t *testing.T) {
+			d := prepare(t)
+			// Those that change the state come last.
+			var last []prototype
+			var begin, end prototype
+			for _, p := range funcs {
+				switch p.name {
+				case "TIMUninit":
+					end = p
+				case "TIMLogout":
+					last = append(last, p)
+				case "TIMInit":
+					if state == "uninit" {
+						begin = p
+						continue
+					}
+					walk(t, d, p, table[p.name][state], ticket)
+				case "TIMLogin":
+					if state == "inited" {
+						last = append(last, p)
+						continue
+					}
+					walk(t, d, p, table[p.name][state], ticket)
+				case "callExperimentalAPI":
+					last = append([]prototype{p}, last...) // sets another server
+				default:
+					walk(t, d, p, table[p.name][state], ticket)
+				}
+			}
+			for _, p := range append(last, begin, end) {
+				if p.name == "" {
+					continue
+				}
+				switch {
+				case p.name == "TIMLogin":
+					// Logs in for real: another program, so that the state of this one stays.
+					e := start(t, "TIDINGS_SERVER="+s.URL)
+					e.call("TIMInit", 1400000000, null)
+					walk(t, e, p, table[p.name][state], ticket)
+					e.quit()
+				default:
+					walk(t, d, p, table[p.name][state], ticket)
+				}
+			}
+			d.quit()
+		})
+	}
+}
+
+func walk(t *testing.T, d *driver, p prototype, want, ticket string) {
+	t.Helper()
+	result, text, id := d.callID(p.name, samples(p, "ann", ticket)...)
+	got := itoa(result)
+	desc := ""
+	switch {
+	case p.ret == "void":
+		got = "-"
+	case p.ret == "const char*":
+		if text != "" {
+			got = "version"
+		}
+	case p.ret == "uint64_t":
+		if result > 1e9 {
+			got = "time"
+		}
+	case strings.Contains(p.params0(), "TIMCommCallback") && result == 0:
+		var l line
+		d.wait(0, "the callback of "+p.name, func(x line) bool {
+			if x.kind == "TIMCommCallback" && x.num(3) == id {
+				l = x
+			}
+			return l.kind != "" && (p.name != "TIMMsgSendNewMsgEx" || !strings.HasPrefix(l.fields[1], "ok"))
+		})
+		got += ", " + l.fields[0]
+		desc = l.fields[1]
+	}
+	if got != want {
+		t.Errorf("%s answers %s (%s), the table says %s", p.name, got, desc, want)
+	}
+	if strings.Contains(desc, "not implemented") == p.built && strings.Contains(desc, "not implemented") {
+		t.Errorf("%s is said to be built and answers %q", p.name, desc)
+	}
+}
+
+// The coverage table says what the table of functions says.
+func TestCoverage(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, "docs", "reference", "coverage.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	funcs, callbacks := prototypes(t)
+	for _, p := range append(funcs, callbacks...) {
+		found := false
+		for l := range strings.SplitSeq(string(b), "\n") {
+			if !strings.HasPrefix(l, "| ["+p.name+"]") {
+				continue
+			}
+			found = true
+			if strings.HasSuffix(l, "| yes |") != p.built {
+				t.Errorf("%s is built: %v, and the page says %q", p.name, p.built, l)
+			}
+		}
+		if !found {
+			t.Errorf("coverage.md has no line for %s", p.name)
+		}
+	}
+}

@@ -1,0 +1,33 @@
+/* "race": main and a callback write without any order. "handover": the calls of the library are the only order between them. */
+#include <TIMCloud.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int before_call, in_callback;
+static int shared;
+static int done[2];
+
+static void on_answer(int32_t code, const char* desc, const char* json, const void* ud) {
+  (void)code;
+  (void)desc;
+  (void)json;
+  (void)ud;
+  in_callback = before_call + 1;
+  shared++;
+  if (write(done[1], "x", 1) != 1) return;
+}
+
+int main(int argc, char** argv) {
+  char c;
+  if (argc < 2 || pipe(done) != 0) return 2;
+  TIMInit(1400000000, NULL);
+  before_call = 41;
+  TIMConvGetConvList(on_answer, NULL);
+  if (!strcmp(argv[1], "race")) shared++;
+  if (read(done[0], &c, 1) != 1) return 2;
+  TIMGetLoginStatus();
+  TIMUninit();
+  printf("%d\n", in_callback);
+  return in_callback != 42;
+}
