@@ -93,8 +93,10 @@ type Member struct {
 
 // Entry is a message or tip on its way into a log.
 type Entry struct {
-	Conv       ConvID
-	Sender     UID
+	Conv   ConvID
+	Sender UID
+	// ClientTime and Random are the dedupe key. Keys that rise with time append to the index: a client does well to put the millisecond
+	// within the second into the upper bits of Random.
 	ClientTime uint64
 	Random     uint32
 	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it.
@@ -215,6 +217,7 @@ type Store interface {
 	// Entries of one conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly
 	// once, in commit order, from the store's delivery goroutine (it must not block on the store): with the entry as stored,
 	// with dup set if its key was stored before (the first answer), or with an error, then nothing is stored.
+	// ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is neither of the two.
 	Append(e Entry, done func(s Stored, dup bool, err error))
 
 	// Update runs fn in a transaction that holds the rows of keys (locked in sorted order) and commits it. fn may run again after a
