@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -209,6 +210,13 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 	}
 	ws, resp, err := websocket.Dial(ctx, u, &websocket.DialOptions{Subprotocols: []string{subprotocol}, HTTPClient: c.http})
 	if err != nil {
+		if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
+			code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
+			if e != nil {
+				code = im.CodeConnectionLimit
+			}
+			return nil, nil, &refusedError{err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), retry: true}
+		}
 		if resp != nil && resp.StatusCode == http.StatusBadRequest {
 			return nil, nil, &refusedError{err: im.Errorf(im.CodeConnectRefused, "the server does not speak %s", subprotocol)}
 		}
@@ -254,7 +262,7 @@ func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, resume b
 		return nil, errors.New("client: the server did not answer the login first")
 	}
 	if first.Code != 0 {
-		return nil, &refusedError{err: &im.Error{Code: first.Code, Desc: first.Desc}, retry: retryLogin(first.Code)}
+		return nil, &refusedError{err: &im.Error{Code: first.Code, Desc: first.Desc}, retry: retryLogin(first.Code) || resume && first.Code == im.CodeFailedLogins}
 	}
 	reply := &im.LoginReply{}
 	return reply, reply.UnmarshalVT(first.Body)

@@ -324,28 +324,3 @@ func TestUnbuiltPartsSaySo(t *testing.T) {
 		}
 	}
 }
-
-// A file and the environment set what no flag sets.
-func TestSettings(t *testing.T) {
-	file := t.TempDir() + "/c.yaml"
-	os.WriteFile(file, []byte("listen: 127.0.0.1:1\napp-id: 7\nclasses:\n  mac: any\n"), 0o600)
-	c := serveCommand()
-	t.Setenv("TIDINGS_APP_ID", "8")
-	t.Setenv("TIDINGS_DATA", "/from/env")
-	if err := c.Flags().Parse([]string{"--data", "/from/flag"}); err != nil {
-		t.Fatal(err)
-	}
-	classes, err := settings(c.Flags(), file)
-	if err != nil || classes["mac"] != "any" {
-		t.Fatal(classes, err)
-	}
-	for name, want := range map[string]string{"listen": "127.0.0.1:1", "app-id": "8", "data": "/from/flag"} {
-		if got := c.Flags().Lookup(name).Value.String(); got != want {
-			t.Errorf("%s is %s, want %s", name, got, want)
-		}
-	}
-	os.WriteFile(file, []byte("lisen: x\n"), 0o600)
-	if _, err := settings(serveCommand().Flags(), file); err == nil {
-		t.Error("a setting that does not exist was taken")
-	}
-}

@@ -37,7 +37,7 @@ func listenCommand() *cobra.Command {
 		Example: "  tidings listen --user bob\n  tidings listen --user bob --until new_message",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := settings(c.Flags(), ""); err != nil {
+			if err := settings(c.Flags(), ""); err != nil {
 				return err
 			}
 			if until != "" && !slices.Contains(listenEvents, until) {

@@ -31,7 +31,7 @@ func sendCommand() *cobra.Command {
 		Example: `  tidings send --user alice --to bob Hello, Bob!`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, words []string) error {
-			if _, err := settings(c.Flags(), ""); err != nil {
+			if err := settings(c.Flags(), ""); err != nil {
 				return err
 			}
 			conv := client.C2C(to)

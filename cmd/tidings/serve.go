@@ -1,121 +1,193 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/tidings-im/tidings/internal/server"
 )
 
-func init() { commands = append(commands, serveCommand) }
+func init() { commands = append(commands, serveCommand, referenceCommand) }
 
 func serveCommand() *cobra.Command {
-	var cfg server.Config
-	var config, level, profile string
+	set := server.DefaultSettings()
+	var file string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server",
 		Long: "Run a server. No flag is needed: the first start makes a data folder and a secret key, and says how to log in.\n\n" +
-			"Every flag may also be set in the environment (--app-id as TIDINGS_APP_ID) or in the file that --config names (app-id: 1400000001); " +
-			"a flag wins over the environment, and that over the file. The file may also have classes, a map of platforms to " +
-			"desktop, mobile, pad, web or any: a login ends the other sessions of its class, but for those of class any.",
+			"Every flag may also be set in the environment (--app-id as TIDINGS_APP_ID) or in the YAML file that --config names (app-id: 1400000001); " +
+			"a flag wins over the environment, and that over the file. SIGHUP makes the server read the log level, the certificate and its key again.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			classes, err := settings(c.Flags(), config)
-			if err != nil {
+			if err := settings(c.Flags(), file); err != nil {
 				return err
 			}
-			if cfg.Chat.Classes, err = server.Classes(classes); err != nil {
-				return err
-			}
-			var l slog.Level
-			if err := l.UnmarshalText([]byte(level)); err != nil {
-				return err
-			}
-			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-			if profile != "" {
-				f, err := os.Create(profile)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
-			}
-			return server.Run(c.Context(), cfg, func(s *server.Server) {
-				if s.Fresh() {
-					welcome(os.Stdout, s, &cfg)
-				}
-			})
+			return serve(c.Context(), set, func() (*server.Settings, error) { return again(c.Flags(), file) })
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&config, "config", os.Getenv("TIDINGS_CONFIG"), "YAML file with settings")
-	f.StringVar(&cfg.Listen, "listen", server.DefaultListen, "address to listen on")
-	f.StringVar(&cfg.Data, "data", server.DefaultData, "data folder")
-	f.Uint64Var(&cfg.AppID, "app-id", server.DefaultAppID, "SDKAppID that clients and tickets name")
-	f.StringVar(&cfg.SecretKey, "secret-key", "", "key that signs tickets (default: made by the first start, kept in the data folder)")
-	f.DurationVar(&cfg.Drain, "drain", 0, "how long to wait for clients when stopping (default 5s)")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this file")
-	f.MarkHidden("cpu-profile")
-	f.StringVar(&cfg.WebhookURL, "webhook-url", "", "not built yet")
-	f.StringVar(&cfg.Postgres, "postgres", "", "not built yet")
-	f.StringVar(&cfg.NATS, "nats", "", "not built yet")
-	f.StringVar(&cfg.Blob, "blob", "", "not built yet")
+	settingFlags(c.Flags(), set)
+	c.Flags().StringVar(&file, "config", os.Getenv("TIDINGS_CONFIG"), "YAML file with settings")
 	return c
 }
 
-// settings sets the flags that were not given from the environment, or else from the file, and answers the file's classes.
-func settings(flags *pflag.FlagSet, file string) (classes map[string]string, err error) {
-	values := map[string]yaml.Node{}
+// settingFlags makes a flag of every setting.
+func settingFlags(f *pflag.FlagSet, set *server.Settings) {
+	for _, k := range set.Keys() {
+		flag := f.VarPF(k, k.Name, "", k.Help)
+		flag.Hidden = k.Hidden
+	}
+}
+
+// serve runs a server; reread gives the settings as they are when it is told to read them again.
+func serve(ctx context.Context, set *server.Settings, reread func() (*server.Settings, error)) error {
+	var level slog.LevelVar
+	l, err := set.Level()
+	if err != nil {
+		return err
+	}
+	level.Set(l)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
+	cfg, err := set.Config(log)
+	if err != nil {
+		return err
+	}
+	if set.Profile != "" {
+		f, err := os.Create(set.Profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	return server.Run(ctx, cfg, func(s *server.Server) {
+		if s.Fresh() {
+			welcome(os.Stdout, s, &cfg)
+		}
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-hup:
+					reload(s, set, reread, &level, log)
+				}
+			}
+		}()
+	})
+}
+
+// reload takes from the settings what may change while the server runs.
+func reload(s *server.Server, set *server.Settings, reread func() (*server.Settings, error), level *slog.LevelVar, log *slog.Logger) {
+	fresh, err := reread()
+	if err == nil {
+		_, err = fresh.Config(log)
+	}
+	var l slog.Level
+	if err == nil {
+		l, err = fresh.Level()
+	}
+	if err == nil {
+		err = s.Reload(fresh.TLSCert, fresh.TLSKey)
+	}
+	if err != nil {
+		log.Error("the settings were not read again", "err", err)
+		return
+	}
+	level.Set(l)
+	old := set.Keys()
+	for i, k := range fresh.Keys() {
+		if k.Reload {
+			continue
+		}
+		if k.String() != old[i].String() {
+			log.Warn("a changed setting needs a restart", "setting", k.Name)
+		}
+	}
+	log.Info("settings read again", "log-level", l)
+}
+
+// again reads the settings anew: the flags of the command line, the environment and the file as it is now.
+func again(flags *pflag.FlagSet, file string) (*server.Settings, error) {
+	set := server.DefaultSettings()
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	settingFlags(f, set)
+	var err error
+	flags.Visit(func(old *pflag.Flag) {
+		if fromCommandLine(old) && f.Lookup(old.Name) != nil {
+			err = errors.Join(err, f.Set(old.Name, old.Value.String()))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return set, settings(f, file)
+}
+
+// notGiven marks flags that settings has set, and not the command line.
+const notGiven = "tidings-not-given"
+
+func fromCommandLine(f *pflag.Flag) bool { return f.Changed && f.Annotations[notGiven] == nil }
+
+// settings sets the flags that were not given from the environment, or else from the file.
+func settings(flags *pflag.FlagSet, file string) error {
+	var values map[string]string
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := yaml.Unmarshal(b, &values); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+		if values, err = server.ReadSettings(b); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	if n, ok := values["classes"]; ok {
-		if err := n.Decode(&classes); err != nil {
-			return nil, fmt.Errorf("%s: classes: %w", file, err)
-		}
-		delete(values, "classes")
-	}
+	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		node, inFile := values[f.Name]
-		delete(values, f.Name)
-		env := "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, inEnv := os.LookupEnv(env)
-		switch {
-		case f.Changed || f.Name == "config" || f.Name == "help":
-		case inEnv:
-			if e := flags.Set(f.Name, value); e != nil {
-				err = errors.Join(err, fmt.Errorf("%s: %w", env, e))
-			}
-		case inFile:
-			if e := flags.Set(f.Name, node.Value); e != nil {
-				err = errors.Join(err, fmt.Errorf("%s: %s: %w", file, f.Name, e))
-			}
+		if f.Changed || f.Name == "config" || f.Name == "help" {
+			return
 		}
+		env := "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, from := values[f.Name], file+": "+f.Name
+		if v, ok := os.LookupEnv(env); ok {
+			value, from = v, env
+		} else if _, ok := values[f.Name]; !ok {
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", from, e))
+			return
+		}
+		flags.SetAnnotation(f.Name, notGiven, []string{})
 	})
-	for name := range values {
-		err = errors.Join(err, fmt.Errorf("%s: there is no setting %q", file, name))
+	return err
+}
+
+// referenceCommand prints docs/reference/configuration.md; `make gen` writes it.
+func referenceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "reference", Short: "Print the reference page of the settings", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := io.WriteString(c.OutOrStdout(), server.Reference())
+			return err
+		},
 	}
-	return classes, err
 }
 
 // welcome says how to log in to a server that was just made.

@@ -25,7 +25,7 @@ func usersigCommand() *cobra.Command {
 			"is run where the server's data is; the server need not run.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := settings(c.Flags(), ""); err != nil {
+			if err := settings(c.Flags(), ""); err != nil {
 				return err
 			}
 			if user == "" {

@@ -55,6 +55,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+// DefaultPerAddress is how many connections one address may have.
+const DefaultPerAddress = 10_000
+
 func (c *Config) setDefaults() {
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 4 << 20
@@ -68,7 +71,7 @@ func (c *Config) setDefaults() {
 	for _, n := range []struct {
 		v   *int
 		def int
-	}{{&c.PerAddress, 10_000}, {&c.PerUser, 100}, {&c.FailuresPerUser, 10}, {&c.FailuresPerAddress, 100}} {
+	}{{&c.PerAddress, DefaultPerAddress}, {&c.PerUser, 100}, {&c.FailuresPerUser, 10}, {&c.FailuresPerAddress, 100}} {
 		if *n.v == 0 {
 			*n.v = n.def
 		}

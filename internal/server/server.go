@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,11 @@ type Config struct {
 	AppID uint64
 	// SecretKey signs tickets. Empty: the one in the data folder, which the first start makes.
 	SecretKey string
+	// TLSCert and TLSKey are the files of the certificate and its key; none: clients connect by ws://.
+	TLSCert, TLSKey string
+	// TrustedProxies are those whose X-Forwarded-For names the client. MaxConnections is how many clients may be connected; 0 is no limit.
+	TrustedProxies []netip.Prefix
+	MaxConnections int
 
 	// Parts that are not built yet: setting one is an error.
 	WebhookURL, Postgres, NATS, Blob string
@@ -92,6 +98,7 @@ type Server struct {
 	gateway  *gateway.Gateway
 	http     http.Server
 	listener net.Listener
+	cert     *certificate
 	served   chan error
 	stopping atomic.Bool
 }
@@ -120,13 +127,19 @@ func (s *Server) open() (err error) {
 			return err
 		}
 	}
-	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+	if s.cfg.TLSCert != "" || s.cfg.TLSKey != "" {
+		if s.cert, err = loadCertificate(s.cfg.TLSCert, s.cfg.TLSKey, s.log); err != nil {
+			return err
+		}
+	}
+	reg := prometheus.NewRegistry()
+	if err = s.listen(reg); err != nil {
 		return err
 	}
 	rules := s.cfg.Chat
 	rules.Log, rules.Verify = s.log, s.verify
 	limits := s.cfg.Gateway
-	reg := prometheus.NewRegistry()
+	limits.TrustedProxies, limits.Connections = s.cfg.TrustedProxies, s.cfg.MaxConnections
 	limits.Log, limits.Metrics = s.log, reg
 	s.gateway = gateway.New(chat.New(s.store, rules), limits)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -148,6 +161,7 @@ func (s *Server) open() (err error) {
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	go func() { s.served <- s.http.Serve(s.listener) }()
@@ -168,7 +182,12 @@ func (s *Server) verify(user, ticket string) (chat.Ticket, error) {
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // URL is where clients connect to.
-func (s *Server) URL() string { return "ws://" + s.Addr() }
+func (s *Server) URL() string {
+	if s.cert != nil {
+		return "wss://" + s.Addr()
+	}
+	return "ws://" + s.Addr()
+}
 
 // Fresh says that this start made the secret key: the data folder is new.
 func (s *Server) Fresh() bool { return s.fresh }

@@ -1,0 +1,360 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Settings are what an operator sets, each a flag (--app-id), an environment variable (TIDINGS_APP_ID) and a key of the settings file
+// (app-id). The tags say everything about a key: the command line, the reading of the file and the reference page are made from them.
+// A key with reload may be changed while the server runs: SIGHUP reads the file again.
+type Settings struct {
+	Listen    string        `key:"listen" group:"Server" default:"127.0.0.1:7070" help:"address to listen on"`
+	Data      string        `key:"data" default:"./tidings-data" help:"data folder"`
+	AppID     uint64        `key:"app-id" default:"1400000000" help:"SDKAppID that clients and tickets name"`
+	SecretKey string        `key:"secret-key" help:"key that signs tickets (default: made by the first start, kept in the data folder)"`
+	Drain     time.Duration `key:"drain" default:"5s" help:"how long to wait for clients when stopping"`
+	LogLevel  string        `key:"log-level" default:"info" reload:"true" help:"debug, info, warn or error"`
+	Profile   string        `key:"cpu-profile" hidden:"true" help:"write a CPU profile to this file"`
+
+	TLSCert string `key:"tls-cert" group:"TLS" reload:"true" help:"file with the certificate chain, PEM; with tls-key clients connect by wss://"`
+	TLSKey  string `key:"tls-key" reload:"true" help:"file with the private key of tls-cert, PEM"`
+
+	RevokeWindow time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
+	Heartbeat    time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
+	Classes      map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, but for those of class any"`
+
+	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time; 0: as many as the system gives"`
+	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (of IPv6, one /64 network); 0: no limit"`
+	ConnectionsPerUser    int           `key:"max-connections-per-user" default:"100" help:"logged-in connections of one user; 0: no limit"`
+	TrustedProxies        string        `key:"trusted-proxies" help:"addresses or networks of reverse proxies whose X-Forwarded-For names the client, separated by commas"`
+	FailuresPerUser       int           `key:"max-failed-logins-per-user" default:"10" help:"bad tickets for one user from one address within a minute, before its logins from there are answered with 70050 for a minute; 0: no limit"`
+	FailuresPerAddress    int           `key:"max-failed-logins-per-address" default:"100" help:"bad tickets from one address within a minute, before further bad ones are answered with 70050 for a minute; 0: no limit"`
+	LoginWithin           time.Duration `key:"login-within" default:"10s" help:"how long a connection may stay without a login"`
+	Silence               time.Duration `key:"silence" default:"1m30s" help:"how long a client may say nothing"`
+	SendsPerSecond        int           `key:"max-sends-per-second" default:"0" help:"messages that one connection may send in a second, with as many again at once; 0: no limit"`
+	CallsPerSecond        int           `key:"max-calls-per-second" default:"10000" help:"other calls that one connection may make in a second, with as many again at once; 0: no limit"`
+	QueueBytes            int           `key:"queue-bytes" default:"4194304" help:"bytes of events that may wait for a connection before further ones are dropped and pulled later"`
+	QueueFrames           int           `key:"queue-frames" default:"4096" help:"events that may wait for a connection"`
+
+	WebhookURL string `key:"webhook-url" group:"Not built yet" help:"not built yet"`
+	Postgres   string `key:"postgres" help:"not built yet"`
+	NATS       string `key:"nats" help:"not built yet"`
+	Blob       string `key:"blob" help:"not built yet"`
+}
+
+// DefaultSettings are those of a server that nobody has told anything.
+func DefaultSettings() *Settings {
+	s := &Settings{}
+	for _, k := range s.Keys() {
+		if k.Default == "" {
+			continue
+		}
+		if err := k.Set(k.Default); err != nil {
+			panic(fmt.Sprintf("server: default of %s: %v", k.Name, err))
+		}
+	}
+	return s
+}
+
+// Key is one setting. It is a pflag.Value.
+type Key struct {
+	Name, Group, Default, Help string
+	// Reload: it may be changed while the server runs. Hidden: it is for those who work on Tidings.
+	Reload, Hidden bool
+	value          reflect.Value
+}
+
+// Keys are all settings in the order of the reference; setting one changes s.
+func (s *Settings) Keys() []Key {
+	v := reflect.ValueOf(s).Elem()
+	var keys []Key
+	group := ""
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		if g := tag.Get("group"); g != "" {
+			group = g
+		}
+		keys = append(keys, Key{Name: tag.Get("key"), Group: group, Default: tag.Get("default"), Help: tag.Get("help"),
+			Reload: tag.Get("reload") != "", Hidden: tag.Get("hidden") != "", value: v.Field(i)})
+	}
+	return keys
+}
+
+// Env is the name of the setting in the environment.
+func (k Key) Env() string { return "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_")) }
+
+// String is the value as Set would take it.
+func (k Key) String() string {
+	if !k.value.IsValid() {
+		return "" // pflag asks a zero Key
+	}
+	switch v := k.value.Interface().(type) {
+	case map[string]string:
+		pairs := make([]string, 0, len(v))
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			pairs = append(pairs, name+"="+v[name])
+		}
+		return strings.Join(pairs, ",")
+	case time.Duration:
+		return shortDuration(v)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Type is a word for the value.
+func (k Key) Type() string {
+	switch k.value.Interface().(type) {
+	case map[string]string:
+		return "pairs"
+	case time.Duration:
+		return "duration"
+	case int, uint64:
+		return "number"
+	}
+	return "text"
+}
+
+// Set takes a value as text.
+func (k Key) Set(text string) error {
+	switch v := k.value.Addr().Interface().(type) {
+	case *string:
+		*v = text
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is not a number from 0 on", text)
+		}
+		*v = n
+	case *uint64:
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number from 0 on", text)
+		}
+		*v = n
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a length of time above 0, such as 90s or 2m", text)
+		}
+		*v = d
+	case *map[string]string:
+		*v = nil
+		for pair := range strings.SplitSeq(text, ",") {
+			if pair = strings.TrimSpace(pair); pair == "" {
+				continue
+			}
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return fmt.Errorf("%q is not a pair such as mac=desktop", pair)
+			}
+			if *v == nil {
+				*v = make(map[string]string)
+			}
+			(*v)[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	default:
+		panic(fmt.Sprintf("server: setting %s is a %T", k.Name, v))
+	}
+	return nil
+}
+
+// ReadSettings reads a settings file: YAML, one mapping of keys to values. It answers the values as text for Set, and an error that names every key that does
+// not exist and every value that cannot be one of its key.
+func ReadSettings(file []byte) (map[string]string, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(file))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one document in it")
+	}
+	top := &doc
+	if top.Kind == yaml.DocumentNode {
+		top = top.Content[0]
+	}
+	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
+		return nil, nil // nothing but comments
+	}
+	if top.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("line %d: this is not a mapping of settings to values", top.Line)
+	}
+	known := make(map[string]Key)
+	for _, k := range DefaultSettings().Keys() {
+		known[k.Name] = k
+	}
+	values := make(map[string]string)
+	var errs []error
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		name, node := top.Content[i], top.Content[i+1]
+		fail := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("line %d: %s", name.Line, fmt.Sprintf(format, args...)))
+		}
+		k, ok := known[name.Value]
+		if !ok || name.Kind != yaml.ScalarNode {
+			fail("there is no setting %q", name.Value)
+			continue
+		}
+		if _, twice := values[k.Name]; twice {
+			fail("%s is set twice", k.Name)
+			continue
+		}
+		text, err := flat(node)
+		if err == nil {
+			err = k.Set(text)
+		}
+		if err != nil {
+			fail("%s: %v", k.Name, err)
+			continue
+		}
+		values[k.Name] = text
+	}
+	return values, errors.Join(errs...)
+}
+
+// flat is a value as text: a list is joined by commas, and a mapping made of pairs.
+func flat(n *yaml.Node) (string, error) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if n.Tag == "!!null" {
+			return "", errors.New("the value is missing")
+		}
+		return n.Value, nil
+	case yaml.SequenceNode, yaml.MappingNode:
+		var parts []string
+		for _, c := range n.Content {
+			if c.Kind != yaml.ScalarNode || strings.ContainsAny(c.Value, ",=") {
+				return "", errors.New("only plain values may stand in it")
+			}
+			parts = append(parts, c.Value)
+		}
+		if n.Kind == yaml.SequenceNode {
+			return strings.Join(parts, ","), nil
+		}
+		var pairs []string
+		for i := 0; i+1 < len(parts); i += 2 {
+			pairs = append(pairs, parts[i]+"="+parts[i+1])
+		}
+		return strings.Join(pairs, ","), nil
+	}
+	return "", errors.New("only plain values may stand here")
+}
+
+// Config makes a server's configuration of the settings, or says which of them cannot be.
+func (s *Settings) Config(log *slog.Logger) (Config, error) {
+	cfg := Config{
+		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
+		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
+		WebhookURL: s.WebhookURL, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+	}
+	var err error
+	if cfg.Chat.Classes, err = Classes(s.Classes); err != nil {
+		return cfg, err
+	}
+	if cfg.TrustedProxies, err = networks(s.TrustedProxies); err != nil {
+		return cfg, fmt.Errorf("trusted-proxies: %w", err)
+	}
+	if s.Heartbeat%time.Second != 0 || s.Heartbeat > time.Hour {
+		return cfg, fmt.Errorf("heartbeat: %v is not a number of whole seconds up to an hour", s.Heartbeat)
+	}
+	if s.QueueBytes == 0 || s.QueueFrames == 0 {
+		return cfg, errors.New("queue-bytes and queue-frames must be above 0")
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		return cfg, errors.New("tls-cert and tls-key must be set both, or none")
+	}
+	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
+	// 0 is no limit to an operator, and the default to the gateway.
+	none := func(n int) int {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	g := &cfg.Gateway
+	cfg.MaxConnections = s.Connections
+	g.PerAddress, g.PerUser = none(s.ConnectionsPerAddress), none(s.ConnectionsPerUser)
+	g.FailuresPerUser, g.FailuresPerAddress = none(s.FailuresPerUser), none(s.FailuresPerAddress)
+	g.SendRate, g.CallRate = none(s.SendsPerSecond), none(s.CallsPerSecond)
+	g.LoginWithin, g.Silence, g.QueueBytes, g.QueueFrames = s.LoginWithin, s.Silence, s.QueueBytes, s.QueueFrames
+	return cfg, nil
+}
+
+// Level is the log level.
+func (s *Settings) Level() (l slog.Level, err error) {
+	if err = l.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		err = fmt.Errorf("log-level: %q is not debug, info, warn or error", s.LogLevel)
+	}
+	return l, err
+}
+
+// Reference is the page that documents the settings.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString(`<!-- Code generated by tidings reference. DO NOT EDIT. -->
+
+# Settings of the server
+
+Each setting of ` + "`tidings serve`" + ` is a flag, an environment variable and a key of the YAML file that ` + "`--config`" + ` (or
+` + "`TIDINGS_CONFIG`" + `) names. A flag wins over the environment, and that over the file. In the file, a key that does not exist is
+an error, and so is a value that its key cannot have. A length of time is a number with a unit, such as 90s, 2m or 1h30m.
+
+` + "```yaml" + `
+listen: 0.0.0.0:7070
+data: /var/lib/tidings
+tls-cert: /etc/tidings/cert.pem
+tls-key: /etc/tidings/key.pem
+classes:
+  mac: any
+` + "```" + `
+
+SIGHUP makes a running server read the file and the environment again. It takes what is marked *reload* below; of other
+settings that have changed it says in the log that they need a restart.
+`)
+	group := ""
+	for _, k := range DefaultSettings().Keys() {
+		if k.Hidden {
+			continue
+		}
+		if k.Group != group {
+			group = k.Group
+			fmt.Fprintf(&b, "\n## %s\n\n| Key | Environment | Default | |\n|---|---|---|---|\n", group)
+		}
+		def := k.Default
+		if def != "" {
+			def = "`" + def + "`"
+		}
+		help := strings.ReplaceAll(k.Help, "|", "\\|")
+		if k.Reload {
+			help += " *(reload)*"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", k.Name, k.Env(), def, strings.ToUpper(help[:1])+help[1:])
+	}
+	return b.String()
+}
