@@ -122,9 +122,9 @@ func (c *call) message() (from string, key *sentKey, req *im.SendRequest, quiet 
 	return from, key, req, sync == 2, nil
 }
 
-// named reads the fields that name a message.
-func (a *API) named(c *call) (*chat.MessageKey, error) {
-	k := &chat.MessageKey{From: c.text(codeNoFrom, "From_Account"), To: c.text(codeNoTo, "To_Account")}
+// named reads the fields that name a message. noFrom is the command's code for a sender that is missing or unknown.
+func (a *API) named(c *call, noFrom int32) (*chat.MessageKey, error) {
+	k := &chat.MessageKey{From: c.text(noFrom, "From_Account"), To: c.text(codeNoTo, "To_Account")}
 	key := c.text(codeBadKey, "MsgKey")
 	if c.err != nil {
 		return nil, c.err
@@ -136,7 +136,7 @@ func (a *API) named(c *call) (*chat.MessageKey, error) {
 	for _, u := range []struct {
 		name string
 		code int32
-	}{{k.From, codeNoFrom}, {k.To, codeNoTo}} {
+	}{{k.From, noFrom}, {k.To, codeNoTo}} {
 		there, err := a.chat.Exists(c.Context(), u.name)
 		if err != nil {
 			return nil, err
@@ -150,7 +150,7 @@ func (a *API) named(c *call) (*chat.MessageKey, error) {
 
 // withdraw recalls a message, however old.
 func (a *API) withdraw(c *call) (reply, error) {
-	k, err := a.named(c)
+	k, err := a.named(c, codeNoFrom)
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +159,8 @@ func (a *API) withdraw(c *call) (reply, error) {
 
 // modify replaces MsgBody and CloudCustomData of a message, those that are there.
 func (a *API) modify(c *call) (reply, error) {
-	k, err := a.named(c)
+	k, err := a.named(c, im.CodeUnknownReceiver)
 	if err != nil {
-		if e, ok := err.(*im.Error); ok && (e.Code == codeNoFrom || e.Code == codeBadKey) {
-			err = im.Errorf(codeBadField, "%s", e.Desc) // what this command answers instead
-		}
 		return nil, err
 	}
 	var edit chat.Edit
