@@ -1,0 +1,259 @@
+// Package webhook tells a program of the app's owner about messages, by HTTP: before one is stored, when that program may refuse or rewrite
+// it, and after.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/restjson"
+)
+
+// Config says where the program is and how long it is waited for. Zero values are the defaults.
+type Config struct {
+	// URL is what is posted to; its own query stays.
+	URL string
+	// Token signs what is sent, if it is set.
+	Token string
+	AppID uint64
+	// Deadline is how long an answer may take: 2 s.
+	Deadline time.Duration
+	// Refuse makes a message be refused when the before-hook does not answer properly; else it is delivered.
+	Refuse bool
+	// RetryFirst and RetryMost are the waits between attempts to tell of a message afterwards: 1 s, doubling up to 1 minute.
+	RetryFirst, RetryMost time.Duration
+	// GiveUp is how long one message is tried for before it is left out: 24 h.
+	GiveUp time.Duration
+	// Parallel is how many conversations are told of at once, and how many before-hooks may wait for answers is four times as much: 16.
+	Parallel int
+	Log      *slog.Logger
+	// Metrics is where counters are registered; nil: nowhere.
+	Metrics prometheus.Registerer
+}
+
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&c.Deadline, 2 * time.Second}, {&c.RetryFirst, time.Second}, {&c.RetryMost, time.Minute}, {&c.GiveUp, 24 * time.Hour}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 16
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+// Hook posts to the program.
+type Hook struct {
+	cfg     Config
+	url     url.URL
+	query   url.Values
+	client  *http.Client
+	waiting chan struct{}
+	metrics *prometheus.CounterVec
+}
+
+// New makes a Hook; the URL must be one.
+func New(cfg Config) (*Hook, error) {
+	cfg.setDefaults()
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("webhook-url: %q is not an http or https address", cfg.URL)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 4 * cfg.Parallel
+	h := &Hook{cfg: cfg, url: *u, query: u.Query(), waiting: make(chan struct{}, 4*cfg.Parallel),
+		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(h.metrics)
+	}
+	return h, nil
+}
+
+// Close lets go of idle connections.
+func (h *Hook) Close() { h.client.CloseIdleConnections() }
+
+// message is the body of both commands, as far as they share it.
+type message struct {
+	CallbackCommand string
+	From_Account    string
+	To_Account      string
+	MsgSeq          uint64
+	MsgRandom       uint32
+	MsgTime         int64
+	MsgKey          string
+	OnlineOnlyFlag  int
+}
+
+// answer is what the program says.
+type answer struct {
+	ActionStatus    string
+	ErrorCode       *int32
+	ErrorInfo       string
+	MsgBody         json.RawMessage
+	CloudCustomData *string
+}
+
+// post sends body and reads the answer into out, unless that is nil.
+func (h *Hook) post(ctx context.Context, command, addr, platform string, header http.Header, body any, out any) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
+	defer cancel()
+	q := url.Values{}
+	for k, v := range h.query {
+		q[k] = v
+	}
+	q.Set("SdkAppid", strconv.FormatUint(h.cfg.AppID, 10))
+	q.Set("CallbackCommand", command)
+	q.Set("contenttype", "json")
+	q.Set("ClientIP", addr)
+	q.Set("OptPlatform", platform)
+	if h.cfg.Token != "" {
+		now := strconv.FormatInt(time.Now().Unix(), 10)
+		q.Set("RequestTime", now)
+		q.Set("Sign", sign(h.cfg.Token, now))
+	}
+	u := h.url
+	u.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(restjson.Marshal(body)))
+	if err != nil {
+		return err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	const most = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode/100 != 2:
+		return fmt.Errorf("the answer has HTTP status %s", resp.Status)
+	case out == nil:
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// sign is the signature of a time: the lower-case hex SHA-256 of token and time.
+func sign(token, time string) string {
+	sum := sha256.Sum256([]byte(token + time))
+	return hex.EncodeToString(sum[:])
+}
+
+const (
+	beforeSend = "C2C.CallbackBeforeSendMsg"
+	afterSend  = "C2C.CallbackAfterSendMsg"
+
+	// What a before-hook may answer.
+	allow, drop       = 0, 2
+	ownFirst, ownLast = 120001, 130000
+)
+
+type before struct {
+	message
+	MsgBody         []restjson.Elem
+	CloudCustomData string
+}
+
+// Before is the before-hook: chat.Config.Before.
+func (h *Hook) Before(ctx context.Context, d *chat.Draft) chat.Verdict {
+	v, outcome, err := h.before(ctx, d)
+	if err != nil {
+		h.cfg.Log.Warn("the before-hook did not answer properly", "from", d.From, "to", d.To, "refused", h.cfg.Refuse, "err", err)
+		outcome = "failed"
+		v = chat.Verdict{}
+		if h.cfg.Refuse {
+			v.Err = im.Errorf(im.CodeWebhookFailed, "the app's webhook did not answer")
+		}
+	}
+	h.metrics.WithLabelValues(beforeSend, outcome).Inc()
+	return v
+}
+
+func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outcome string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
+	defer cancel()
+	select {
+	case h.waiting <- struct{}{}:
+		defer func() { <-h.waiting }()
+	case <-ctx.Done():
+		return v, "", errors.New("too many hooks are waiting for an answer")
+	}
+	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
+	b := before{message{
+		CallbackCommand: beforeSend, From_Account: d.From, To_Account: d.To, MsgSeq: d.ClientTime, MsgRandom: d.Random, MsgTime: d.Time / 1000,
+		MsgKey: restjson.Key(d.ClientTime, d.Random, d.Time/1000), OnlineOnlyFlag: bit(d.Online),
+	}, restjson.Body(d.Message), d.Message.CloudCustomStr}
+	platform := restjson.Platform(d.Platform)
+	if d.Operator {
+		platform = "RESTAPI"
+	}
+	var a answer
+	if err := h.post(ctx, beforeSend, d.Addr, platform, nil, &b, &a); err != nil {
+		return v, "", err
+	}
+	switch {
+	case a.ErrorCode == nil:
+		return v, "", errors.New("the answer has no ErrorCode")
+	case *a.ErrorCode == drop:
+		return chat.Verdict{Drop: true}, "dropped", nil
+	case *a.ErrorCode >= ownFirst && *a.ErrorCode <= ownLast:
+		return chat.Verdict{Err: im.Errorf(*a.ErrorCode, "%s", a.ErrorInfo)}, "refused", nil
+	case *a.ErrorCode != allow:
+		return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "%s", cmpOr(a.ErrorInfo, "the app's webhook refused the message"))}, "refused", nil
+	}
+	outcome = "allowed"
+	if len(a.MsgBody) > 0 && string(a.MsgBody) != "null" {
+		if v.Edit.Elems, err = restjson.ReadBody(a.MsgBody); err != nil {
+			return v, "", err
+		}
+		outcome = "rewritten"
+	}
+	if a.CloudCustomData != nil {
+		v.Edit.Cloud = a.CloudCustomData
+		outcome = "rewritten"
+	}
+	return v, outcome, nil
+}
+
+func cmpOr(s, or string) string {
+	if s == "" {
+		return or
+	}
+	return s
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
