@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,6 +95,21 @@ func change[T any](to **T, from *T) {
 	if from != nil {
 		*to = from
 	}
+}
+
+// proxy is the SOCKS5 proxy for the connection, or "".
+func (g *config) proxy() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.set.Socks5ProxyInfo
+	if p.GetIp() == "" || p.Port == 0 {
+		return ""
+	}
+	u := url.URL{Scheme: "socks5", Host: net.JoinHostPort(p.Ip, strconv.Itoa(int(p.Port)))}
+	if p.UserName != "" {
+		u.User = url.UserPassword(p.UserName, p.Password)
+	}
+	return u.String()
 }
 
 // server is where the server is: set by the application, by the environment, or the default.

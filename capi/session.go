@@ -147,7 +147,7 @@ func login(c *call) int {
 		}
 	}
 	t := l.threads.current(l)
-	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Log: l.log.Logger, Dispatcher: t.disp}
+	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
 	if s.client == nil || s.cfg != cfg {
 		if s.client != nil {
 			s.client.Close()

@@ -2,6 +2,7 @@ package ctest
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -111,4 +112,23 @@ func TestExamples(t *testing.T) {
 	for _, e := range listening {
 		e.end()
 	}
+}
+
+// The C part of `make demo` runs.
+func TestDemo(t *testing.T) {
+	tidings := filepath.Join(work, "tidings")
+	build := exec.Command("go", "build", "-o", tidings, "./cmd/tidings")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	demo := exec.CommandContext(ctx, "sh", filepath.Join(root, "examples/c/demo.sh"))
+	demo.Env = append(os.Environ(), "BIN="+tidings, "LIB="+library(t))
+	out, err := demo.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Hello from C") {
+		t.Fatalf("demo.sh: %v\n%s", err, out)
+	}
+	t.Logf("\n%s", out)
 }

@@ -1869,7 +1869,7 @@ TIM_API const char* TIMGetSDKVersion(void);
 /* The server's clock in whole seconds; without a login, this machine's. Gives: uint64 seconds. */
 TIM_API uint64_t TIMGetServerTime(void);
 
-/* Sets what is in the JSON and answers all settings. Each item may be set alone; proxies belong before TIMInit. cb may be NULL. Kept and answered, but without effect yet: proxies, user settings, user-defined data. Takes: SetConfig. Gives: SetConfig (all current settings). */
+/* Sets what is in the JSON and answers all settings. Each item may be set alone; proxies belong before TIMInit. cb may be NULL. The SOCKS5 proxy relays the connection from the next login on. Kept and answered, but without effect yet: the HTTP proxy, user settings, user-defined data. Takes: SetConfig. Gives: SetConfig (all current settings). */
 TIM_API int TIMSetConfig(const char* json_config, TIMCommCallback cb, const void* user_data);
 
 /* Logs a user in; an unknown account is made by its first login. TIMConvGetConvList may be called right after this returns, everything else after the callback. 6206 or 70001: the ticket has expired; 7003: the user id is not 1 to 32 printable ASCII characters; 7501: a login is running; 7502: a logout is running; 6208: the device was kicked while it was away, and the next try succeeds. Takes: user_id, user_sig strings. */
