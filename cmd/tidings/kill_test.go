@@ -315,7 +315,7 @@ func TestUsersigAndVersion(t *testing.T) {
 
 func TestUnbuiltPartsSaySo(t *testing.T) {
 	for _, args := range [][]string{
-		{"serve", "--postgres", "x"}, {"serve", "--nats", "x"}, {"serve", "--blob", "x"}, {"serve", "--webhook-url", "x"},
+		{"serve", "--postgres", "x"}, {"serve", "--nats", "x"}, {"serve", "--blob", "x"},
 		{"bench", "group"}, {"bench", "idle"}, {"bench", "sync"}, {"bench", "cold"},
 	} {
 		out, err := program(args...).CombinedOutput()

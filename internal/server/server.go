@@ -1,4 +1,4 @@
-// Package server puts the parts of a Tidings server together: store, rules and gateway behind one port.
+// Package server puts the parts of a Tidings server together: store, rules, gateway, admin API and webhook behind one port.
 package server
 
 import (
@@ -19,7 +19,9 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/gateway"
+	"github.com/tidings-im/tidings/internal/rest"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/webhook"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -39,8 +41,13 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	MaxConnections int
 
+	// Admins are the users whose tickets may call the admin API: administrator.
+	Admins []string
+	// Webhook is who is asked about messages and told of them; without a URL nobody is.
+	Webhook webhook.Config
+
 	// Parts that are not built yet: setting one is an error.
-	WebhookURL, Postgres, NATS, Blob string
+	Postgres, NATS, Blob string
 
 	// Chat and Gateway hold rules and limits; what the server itself knows it fills in.
 	Chat    chat.Config
@@ -78,7 +85,7 @@ func (c *Config) setDefaults() {
 // unbuilt names a setting whose part does not exist yet.
 func (c *Config) unbuilt() error {
 	for _, s := range []struct{ name, value string }{
-		{"webhook-url", c.WebhookURL}, {"postgres", c.Postgres}, {"nats", c.NATS}, {"blob", c.Blob},
+		{"postgres", c.Postgres}, {"nats", c.NATS}, {"blob", c.Blob},
 	} {
 		if s.value != "" {
 			return fmt.Errorf("%s: not built yet in this version", s.name)
@@ -96,6 +103,8 @@ type Server struct {
 
 	store    *store.Store
 	gateway  *gateway.Gateway
+	hook     *webhook.Hook
+	after    *webhook.After
 	http     http.Server
 	listener net.Listener
 	cert     *certificate
@@ -122,6 +131,11 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) open() (err error) {
+	defer func() {
+		if err != nil {
+			s.closeHook()
+		}
+	}()
 	if s.key, s.fresh = s.cfg.SecretKey, false; s.key == "" {
 		if s.key, s.fresh, err = makeSecret(s.cfg.Data); err != nil {
 			return err
@@ -133,21 +147,24 @@ func (s *Server) open() (err error) {
 		}
 	}
 	reg := prometheus.NewRegistry()
+	rules, err := s.rules(reg)
+	if err != nil {
+		return err
+	}
 	if err = s.listen(reg); err != nil {
 		return err
 	}
-	rules := s.cfg.Chat
-	rules.Log, rules.Verify = s.log, s.verify
 	limits := s.cfg.Gateway
 	limits.TrustedProxies, limits.Connections = s.cfg.TrustedProxies, s.cfg.MaxConnections
 	limits.Log, limits.Metrics = s.log, reg
-	s.gateway = gateway.New(chat.New(s.store, rules), limits)
+	s.gateway = gateway.New(rules, limits)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
 			func() float64 { return float64(s.gateway.Sessions()) }))
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", s.gateway)
+	mux.Handle("/v4/", rest.New(rules, rest.Config{AppID: s.cfg.AppID, Admins: s.cfg.Admins, Log: s.log}))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -166,6 +183,34 @@ func (s *Server) open() (err error) {
 	}
 	go func() { s.served <- s.http.Serve(s.listener) }()
 	return nil
+}
+
+// rules makes the rules, and the webhook that they ask and that reads their log.
+func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
+	cfg := s.cfg.Chat
+	cfg.Log, cfg.Verify = s.log, s.verify
+	if s.cfg.Webhook.URL == "" {
+		return chat.New(s.store, cfg), nil
+	}
+	hook := s.cfg.Webhook
+	hook.AppID, hook.Log, hook.Metrics = s.cfg.AppID, s.log, reg
+	var err error
+	if s.hook, err = webhook.New(hook); err != nil {
+		return nil, err
+	}
+	cfg.Before = s.hook.Before
+	rules := chat.New(s.store, cfg)
+	s.after, err = s.hook.StartAfter(context.Background(), rules)
+	return rules, err
+}
+
+func (s *Server) closeHook() {
+	if s.after != nil {
+		s.after.Close()
+	}
+	if s.hook != nil {
+		s.hook.Close()
+	}
 }
 
 func (s *Server) verify(user, ticket string) (chat.Ticket, error) {
@@ -213,6 +258,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if errors.Is(closed, net.ErrClosed) {
 		closed = nil
 	}
+	s.closeHook()
 	return errors.Join(closed, s.store.Close())
 }
 

@@ -48,10 +48,15 @@ type Settings struct {
 	QueueBytes            int           `key:"queue-bytes" default:"4194304" help:"bytes of events that may wait for a connection before further ones are dropped and pulled later"`
 	QueueFrames           int           `key:"queue-frames" default:"4096" help:"events that may wait for a connection"`
 
-	WebhookURL string `key:"webhook-url" group:"Not built yet" help:"not built yet"`
-	Postgres   string `key:"postgres" help:"not built yet"`
-	NATS       string `key:"nats" help:"not built yet"`
-	Blob       string `key:"blob" help:"not built yet"`
+	Admins            string        `key:"admins" group:"Operators" default:"administrator" help:"users whose tickets may call the admin API (/v4/), separated by commas"`
+	WebhookURL        string        `key:"webhook-url" help:"http or https address that is asked about messages and told of them"`
+	WebhookToken      string        `key:"webhook-token" help:"signs what is sent to webhook-url"`
+	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to answer"`
+	WebhookUnanswered string        `key:"webhook-unanswered" default:"deliver" help:"what becomes of a message that webhook-url was asked about and gave no proper answer: deliver, or refuse with code 80003"`
+
+	Postgres string `key:"postgres" group:"Not built yet" help:"not built yet"`
+	NATS     string `key:"nats" help:"not built yet"`
+	Blob     string `key:"blob" help:"not built yet"`
 }
 
 // DefaultSettings are those of a server that nobody has told anything.
@@ -271,7 +276,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg := Config{
 		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
-		WebhookURL: s.WebhookURL, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+		Admins: list(s.Admins), Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
 	}
 	var err error
 	if cfg.Chat.Classes, err = Classes(s.Classes); err != nil {
@@ -289,6 +294,11 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return cfg, errors.New("tls-cert and tls-key must be set both, or none")
 	}
+	if s.WebhookUnanswered != "deliver" && s.WebhookUnanswered != "refuse" {
+		return cfg, fmt.Errorf("webhook-unanswered: %q is neither deliver nor refuse", s.WebhookUnanswered)
+	}
+	w := &cfg.Webhook
+	w.URL, w.Token, w.Deadline, w.Refuse = s.WebhookURL, s.WebhookToken, s.WebhookDeadline, s.WebhookUnanswered == "refuse"
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
 	// 0 is no limit to an operator, and the default to the gateway.
 	none := func(n int) int {
@@ -304,6 +314,11 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	g.SendRate, g.CallRate = none(s.SendsPerSecond), none(s.CallsPerSecond)
 	g.LoginWithin, g.Silence, g.QueueBytes, g.QueueFrames = s.LoginWithin, s.Silence, s.QueueBytes, s.QueueFrames
 	return cfg, nil
+}
+
+// list takes a text apart at its commas.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // Level is the log level.
