@@ -102,8 +102,8 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	return nil
 }
 
-// enter makes the session live: its reply first, then it is known to events. What was committed between the two is in the answer to the
-// client's HEADS call, which cannot be read before this returns.
+// enter makes the session live. It becomes known to events while its lock is held, so that one that finds it waits and is queued behind the reply: what
+// happens after the client has its reply reaches it, also what is kept nowhere, such as an online-only message.
 func (s *session) enter(id uint64, res chat.Login) bool {
 	s.mu.Lock()
 	if s.state != fresh {
@@ -112,12 +112,14 @@ func (s *session) enter(id uint64, res chat.Login) bool {
 	}
 	s.state = live
 	s.due = s.g.clock() + min(int64(res.Caller.Expires.Sub(s.g.cfg.Now())), 1<<62)
+	s.g.register(s)
+	s.open--
+	s.add(&im.Frame{Id: id, Method: im.Method_LOGIN}, res.Reply)
+	s.room.Broadcast()
 	s.mu.Unlock()
 	if c, ok := s.ws.NetConn().(*guard); ok {
 		c.open.Store(true)
 	}
-	s.reply(id, im.Method_LOGIN, res.Reply, nil)
-	s.g.register(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state == live
