@@ -42,10 +42,10 @@ func newLogger(l *library) *logger {
 
 // printf writes a line to the console alone, at whatever level.
 func (lg *logger) printf(format string, args ...any) {
-	print(levelWarn, fmt.Sprintf(format, args...))
+	writeLine(levelWarn, fmt.Sprintf(format, args...))
 }
 
-func print(level int, text string) {
+func writeLine(level int, text string) {
 	line := time.Now().Format("2006-01-02T15:04:05.000Z07:00 ") + levelName(level) + " tidings: " + text + "\n"
 	C.tidings_print(cString(line), C.size_t(len(line)))
 }
@@ -66,7 +66,7 @@ func levelName(level int) string {
 func (lg *logger) line(level int, text string) {
 	console, callback := lg.lib.config.levels()
 	if console != levelOff && level >= console {
-		print(level, text)
+		writeLine(level, text)
 	}
 	if callback == levelOff || level < callback || lg.lib.slots.get(fnTIMSetLogCallback).cb == 0 {
 		return

@@ -172,16 +172,12 @@ func TestTwoPrograms(t *testing.T) {
 	if fmt.Sprint(order) != fmt.Sprint(want) {
 		t.Errorf("fired %v, want %v", order, want)
 	}
-	var convs []struct {
+	type conversation struct {
 		ID     string  `json:"conv_id"`
 		Unread int     `json:"conv_unread_num"`
 		Last   message `json:"conv_last_msg"`
 	}
-	convs = decode[[]struct {
-		ID     string  `json:"conv_id"`
-		Unread int     `json:"conv_unread_num"`
-		Last   message `json:"conv_last_msg"`
-	}](t, bob.must("TIMConvGetConvList", on))
+	convs := decode[[]conversation](t, bob.must("TIMConvGetConvList", on))
 	if len(convs) != 1 || convs[0].ID != "ann" || convs[0].Unread != 1 || convs[0].Last.ID != sent.ID {
 		t.Errorf("conversations %+v", convs)
 	}

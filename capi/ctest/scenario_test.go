@@ -1,0 +1,160 @@
+package ctest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// texts are the texts of all new messages that a program was told of, in order.
+func (d *device) texts() []string {
+	d.t.Helper()
+	var out []string
+	for _, l := range d.all() {
+		if l.kind == "TIMRecvNewMsgCallback" {
+			for _, m := range decode[[]message](d.t, l.fields[0]) {
+				out = append(out, m.text())
+			}
+		}
+	}
+	return out
+}
+
+// numbered checks that texts are prefix0, prefix1, ... n of them.
+func numbered(t *testing.T, texts []string, prefix string, n int) {
+	t.Helper()
+	if len(texts) != n {
+		t.Fatalf("%d messages, want %d", len(texts), n)
+	}
+	for i, s := range texts {
+		if s != fmt.Sprint(prefix, i) {
+			t.Fatalf("message %d is %q", i, s)
+		}
+	}
+}
+
+// A thousand messages to one who is away come at his login in order, each once; the next login brings none of them again, also after
+// a kill of the program.
+func TestThousandMissed(t *testing.T) {
+	s := imtest.Start(t)
+	bob := newDevice(t, s, "bob", "")
+	bob.login()
+	bob.synced(0)
+	bob.call("TIMUninit")
+	bob.quit()
+	ann := s.Dial("ann", noEvents)
+	const n = 1000
+	answers := make(chan error, n)
+	for i := range n {
+		for {
+			if _, err := ann.SendMessageFunc(client.C2C("bob"), im.Text(fmt.Sprint("n", i)), func(_ *im.Message, err error) { answers <- err }); err == nil {
+				break
+			}
+		}
+		if i%500 == 499 { // fewer than may be open
+			for range 500 {
+				if err := <-answers; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	again := newDevice(t, s, "bob", bob.dir)
+	again.login()
+	again.synced(0)
+	again.total(0, n)
+	numbered(t, again.texts(), "n", n)
+	again.must("TIMConvGetConvList", on)
+	again.must("TIMLogout", on) // everything told is cleared
+	again.cmd.Process.Kill()
+	third := newDevice(t, s, "bob", bob.dir)
+	third.login()
+	third.synced(0)
+	if texts := third.texts(); len(texts) != 0 {
+		t.Errorf("%d messages came again", len(texts))
+	}
+	third.quit()
+}
+
+// The server goes and comes back: the program hears of it, sends fail while there is no link and keep the message with status 3, and everything goes on by
+// itself; nothing comes twice.
+func TestServerRestart(t *testing.T) {
+	s := imtest.Start(t)
+	ann, bob := newDevice(t, s, "ann", ""), newDevice(t, s, "bob", "")
+	ann.login()
+	bob.login()
+	bob.synced(0)
+	ann.say("bob", "n0")
+	bob.hears("n0")
+	state := func(d *device, from, status int) {
+		t.Helper()
+		d.wait(from, fmt.Sprintf("network status %d", status), func(l line) bool { return l.kind == "TIMNetworkStatusListenerCallback" && l.num(0) == status })
+	}
+	atAnn, atBob := ann.position(), bob.position()
+	s.Stop()
+	state(ann, atAnn, 1)
+	a := ann.ask("TIMMsgSendMessage", "bob", 1, textJSON("lost"), on, on)
+	if a.code != 9508 || decode[message](t, a.json).Status != 3 {
+		t.Errorf("send without a link: %+v", a)
+	}
+	if h := ann.history("bob"); len(h) != 2 || h[0].Status != 3 {
+		t.Errorf("history without a link: %+v", h)
+	}
+	s.Restart()
+	state(ann, atAnn, 0)
+	state(bob, atBob, 0)
+	ann.say("bob", "n1")
+	bob.hears("n1")
+	numbered(t, bob.texts(), "n", 2)
+	ann.quit()
+	bob.quit()
+}
+
+// Without a server a login fails in time, and what is local can still be read.
+func TestLocalWithoutServer(t *testing.T) {
+	s := imtest.Start(t)
+	ann := newDevice(t, s, "ann", "")
+	ann.login()
+	ann.say("ann", "note")
+	ann.call("TIMUninit")
+	ann.quit()
+	s.Stop()
+	again := newDevice(t, s, "ann", ann.dir)
+	_, _, login := again.callID("TIMLogin", "ann", "ticket", on)
+	if h := again.history("ann"); len(h) != 1 || h[0].text() != "note" {
+		t.Errorf("history while logging in: %+v", h)
+	}
+	again.must("TIMLogout", on)
+	if a := again.answerOf(login, "TIMLogin"); a.code != 7009 {
+		t.Errorf("login: %+v", a)
+	}
+	again.quit()
+}
+
+// Another of my devices hears what I send; a message to myself is not unread.
+func TestOwnDevices(t *testing.T) {
+	s := imtest.Start(t)
+	desktop, phone := newDevice(t, s, "ann", ""), newDevice(t, s, "ann", "", "TIDINGS_PLATFORM=android")
+	s.Dial("bob", noEvents)
+	desktop.login()
+	phone.login()
+	phone.synced(0)
+	sent := desktop.say("bob", "from the desktop")
+	got := phone.hears("from the desktop")
+	if !got.Self || got.Conv != "bob" || got.ID != sent.ID {
+		t.Errorf("on the phone: %+v", got)
+	}
+	desktop.say("ann", "to myself")
+	phone.hears("to myself")
+	if json := phone.must("TIMConvGetTotalUnreadMessageCount", on); json != `{"conv_get_total_unread_message_count_result_unread_count":0}` {
+		t.Errorf("total %s", json)
+	}
+	for _, text := range desktop.texts() {
+		t.Errorf("the sending device was told of %q", text)
+	}
+	desktop.quit()
+	phone.quit()
+}
