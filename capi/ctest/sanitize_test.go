@@ -32,7 +32,7 @@ func life(t *testing.T, program string, env ...string) {
 	ann.send("hook\tTIMCommCallback\t" + command(1, "TIMMsgSendMessage", "bob", 1, textJSON("inside"), on, on))
 	ann.must("TIMConvGetConvList", on)
 	bob.hears("inside")
-	nastyCalls(t, ann.driver)
+	nastyCalls(t, ann.driver, 1<<20)
 	ann.call("TIMGetServerTime")
 	bob.must("TIMLogout", on)
 	for _, d := range []*device{ann, bob} {
@@ -52,10 +52,10 @@ func TestAddressSanitizer(t *testing.T) {
 
 // ThreadSanitizer finds nothing: it sees the hand-over between the application's threads and the callback thread.
 func TestThreadSanitizer(t *testing.T) {
-	life(t, driverProgram(t, "-fsanitize=thread"), threadSanitizer(t)...)
+	life(t, driverProgram(t, "-fsanitize=thread"), threadSanitizer()...)
 }
 
-func threadSanitizer(t *testing.T) []string {
+func threadSanitizer() []string {
 	return []string{"TSAN_OPTIONS=exitcode=66:halt_on_error=0:suppressions=" + filepath.Join(root, "capi/ctest/testdata/tsan.supp")}
 }
 
@@ -65,7 +65,7 @@ func TestThreadSanitizerSees(t *testing.T) {
 	program := compile(t, "race", filepath.Join(root, "capi/ctest/testdata/race.c"), "-fsanitize=thread")
 	for arg, want := range map[string]bool{"race": true, "handover": false} {
 		cmd := exec.Command(program, arg)
-		cmd.Env = append(append(os.Environ(), "XDG_DATA_HOME="+t.TempDir()), threadSanitizer(t)...)
+		cmd.Env = append(append(os.Environ(), "XDG_DATA_HOME="+t.TempDir()), threadSanitizer()...)
 		out, err := cmd.CombinedOutput()
 		if found := strings.Contains(string(out), "WARNING: ThreadSanitizer: data race"); found != want {
 			t.Errorf("%s: race found %v, want %v: %v\n%s", arg, found, want, err, out)

@@ -1,0 +1,23 @@
+package ctest
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// Threads call while the library begins and ends: every call that returned 0 is called back exactly once.
+func TestStress(t *testing.T) {
+	s := imtest.Start(t)
+	source := filepath.Join(root, "capi/ctest/testdata/stress.c")
+	t.Log(run(t, compile(t, "stress", source), []string{"TIDINGS_SERVER=" + s.URL, "XDG_DATA_HOME=" + t.TempDir()}, "40", s.Sig("ann")))
+}
+
+// The same under ThreadSanitizer.
+func TestStressThreadSanitizer(t *testing.T) {
+	s := imtest.Start(t)
+	source := filepath.Join(root, "capi/ctest/testdata/stress.c")
+	env := append(threadSanitizer(), "TIDINGS_SERVER="+s.URL, "XDG_DATA_HOME="+t.TempDir())
+	t.Log(run(t, compile(t, "stress_tsan", source, "-fsanitize=thread"), env, "10", s.Sig("ann")))
+}
