@@ -230,6 +230,9 @@ func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	if errors.As(err, &e) {
 		return e.Code, e.Desc
 	}
+	if errors.Is(err, chat.ErrFull) { // the store has logged it
+		return im.CodeServerInternal, "the server's disk is full"
+	}
 	g.metrics.failures.Inc()
 	g.log.Error("call failed", "method", m, "err", err)
 	return im.CodeServerInternal, "the server failed"

@@ -30,7 +30,7 @@ func (s *Store) add(o *op) error {
 		ev.err = chat.ErrNotFound
 		return nil
 	}
-	if h.Dissolved || h.Policy != e.Policy {
+	if h.Dissolved || h.Policy != e.Policy || s.full.Load() {
 		// The first answer to a key stands, whatever has changed since.
 		stored, err := lookup(background, s.w, keyOf(e))
 		switch {
@@ -40,8 +40,10 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("lookup: %w", err)
 		case h.Dissolved:
 			ev.err = chat.ErrNotFound
-		default:
+		case h.Policy != e.Policy:
 			ev.err = chat.ErrPolicy
+		default:
+			ev.err = chat.ErrFull
 		}
 		return nil
 	}

@@ -162,13 +162,36 @@ func (s *Store) publish() {
 
 // replay adds the entries above meta.covered to the heads. Each row has the running numbers in it, so one that is contained already does no harm.
 func (s *Store) replay(ctx context.Context) error {
+	n, err := s.recount(ctx)
+	if err != nil || n == 0 {
+		return err
+	}
+	s.cfg.Log.Info("store: entries added to the heads again", "dir", s.cfg.Dir, "entries", n)
+	if err = s.begin(); err == nil {
+		err = s.flushAll()
+	}
+	if err == nil {
+		err = s.commit()
+	}
+	if isFull(err) {
+		return s.noRoom(err)
+	}
+	if err != nil {
+		return err
+	}
+	s.publish()
+	return nil
+}
+
+// recount does that in memory, and answers how many entries there were.
+func (s *Store) recount(ctx context.Context) (int, error) {
 	type row struct {
 		conv, sender, seq, time, idx, own, flags int64
 	}
 	var rows []row
 	r, err := s.w.QueryContext(ctx, "SELECT id, conv, sender, seq, time, idx, own, flags FROM entry WHERE id > $1 ORDER BY id", s.covered)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
 	s.nextID = s.covered + 1
@@ -176,19 +199,19 @@ func (s *Store) replay(ctx context.Context) error {
 		var x row
 		var id int64
 		if err := r.Scan(&id, &x.conv, &x.sender, &x.seq, &x.time, &x.idx, &x.own, &x.flags); err != nil {
-			return err
+			return 0, err
 		}
 		s.nextID = id + 1
 		rows = append(rows, x)
 	}
 	if err := r.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	r.Close()
 	for _, x := range rows {
 		h, err := s.head(chat.ConvID(x.conv))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if h == nil {
 			continue
@@ -197,7 +220,7 @@ func (s *Store) replay(ctx context.Context) error {
 		if h.Kind == chat.KindGroup {
 			o, err := s.own(h, sender)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			if x.flags&flagCountable != 0 && seq > o.last {
 				o.n, o.last = uint64(x.own), seq
@@ -220,19 +243,5 @@ func (s *Store) replay(ctx context.Context) error {
 		}
 		s.touch(h)
 	}
-	if len(rows) == 0 {
-		return nil
-	}
-	s.cfg.Log.Info("store: entries added to the heads again", "dir", s.cfg.Dir, "entries", len(rows))
-	if err := s.begin(); err != nil {
-		return err
-	}
-	if err := s.flushAll(); err != nil {
-		return err
-	}
-	if err := s.commit(); err != nil {
-		return err
-	}
-	s.publish()
-	return nil
+	return len(rows), nil
 }

@@ -88,6 +88,8 @@ type Store struct {
 	heads map[chat.ConvID]*head
 	// dirty says that some head is ahead of its row.
 	dirty atomic.Bool
+	// full says that there is no room on the disk (full.go).
+	full atomic.Bool
 
 	writer // the writer goroutine's own state
 }
@@ -198,6 +200,10 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	if err := s.replay(ctx); err != nil {
 		return fmt.Errorf("replay: %w", err)
+	}
+	if err := makeReserve(s.cfg.Dir, 0); err != nil && !s.full.Load() {
+		s.full.Store(true)
+		s.cfg.Log.Error("store: the disk is full; new messages are refused until there is room", "dir", s.cfg.Dir, "err", err)
 	}
 	s.ckpt = pool(s.dsn(nil), 1)
 	s.read = pool(s.dsn(url.Values{"_query_only": {"true"}, "_cache_size": {"-8192"}}), readers)

@@ -83,6 +83,10 @@ func (s *Store) runUpdate(u *update) error {
 		if _, err := s.w.ExecContext(ctx, "ROLLBACK TO u"); err != nil {
 			return errors.Join(u.err, err)
 		}
+		if isFull(u.err) {
+			s.makeRoom(u.err)
+			u.err = fmt.Errorf("%w: %w", chat.ErrFull, u.err)
+		}
 	}
 	if _, err := s.w.ExecContext(ctx, "RELEASE u"); err != nil {
 		return err

@@ -44,6 +44,7 @@ type writer struct {
 	flush           bool  // the batch was asked to flush heads
 	dirtyHeads      []*head
 	dirtyOwns       []*own
+	fullAt          time.Time // when room was last looked for
 }
 
 const idleFlush = 200 * time.Millisecond
@@ -123,21 +124,31 @@ func (s *Store) batch(ops []op) {
 	}
 	err := s.broken
 	if err == nil {
+		s.lookForRoom()
 		err = s.apply(ops)
 	}
 	if err != nil {
-		s.fail(err)
+		refusal := fmt.Errorf("%w: %w", chat.ErrFull, err)
+		if s.broken != nil || !isFull(err) {
+			s.fail(err)
+			refusal = s.broken
+		} else if err := s.noRoom(err); err != nil {
+			s.fail(err)
+			refusal = s.broken
+		}
 		s.events = s.events[:0]
 		for i := range ops {
 			if u := ops[i].upd; u == nil {
-				s.events = append(s.events, event{err: s.broken, done: ops[i].done})
+				s.events = append(s.events, s.refused(&ops[i], refusal))
 			} else if u.start() {
-				u.err = s.broken
+				u.err = refusal
 				close(u.ended)
 			}
 		}
 		for _, u := range s.ended {
-			u.err = s.broken
+			if u.fn != nil || s.broken != nil || s.dirty.Load() {
+				u.err = refusal
+			}
 			close(u.ended)
 		}
 	} else {

@@ -1,0 +1,16 @@
+package store
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+)
+
+// mountSmall puts a file system of some bytes on dir; it takes privileges.
+func mountSmall(t *testing.T, dir string, size int) error {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+		return err
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return nil
+}
