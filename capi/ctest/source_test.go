@@ -35,7 +35,7 @@ func driverSource(t testing.TB) string {
 				body += fmt.Sprintf(" put_number((long long)a%d);", i)
 			}
 		}
-		fmt.Fprintf(&b, ") { begin(\"%s\");%s end(); hooks(\"%s\"); }\n", c.name, body, c.name)
+		fmt.Fprintf(&b, ") { struct hook* h = take_hook(\"%s\"); begin(\"%s\");%s end(); run_hook(h); }\n", c.name, c.name, body)
 	}
 	b.WriteString("\nint call(const char* name, int n, char** a) {\n  (void)n;\n")
 	for _, f := range funcs {

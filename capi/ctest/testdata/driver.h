@@ -83,13 +83,18 @@ static void add_hook(const char* callback, const char* line) {
   pthread_mutex_unlock(&hook_lock);
 }
 
-static void hooks(const char* callback) {
+/* Taken before the callback is printed, so that a hook that is sent in answer to it is for the next one. */
+static struct hook* take_hook(const char* callback) {
   pthread_mutex_lock(&hook_lock);
   struct hook** at = &first_hook;
   while (*at && strcmp((*at)->callback, callback)) at = &(*at)->next;
   struct hook* h = *at;
   if (h) *at = h->next;
   pthread_mutex_unlock(&hook_lock);
+  return h;
+}
+
+static void run_hook(struct hook* h) {
   if (!h) return;
   run_line(h->line);
   free(h->callback);

@@ -37,9 +37,35 @@ func pages(t *tables) map[string][]byte {
 		fmt.Fprintf(&index, "- [%s](%s)\n", title(g), groupPage(g))
 	}
 	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Codes](codes.md)\n")
+	index.WriteString(limits)
 	files["docs/reference/README.md"] = index.Bytes()
 	return files
 }
+
+const limits = `
+## Where the server is
+
+By the operation ` + "`internal_operation_set_custom_server_info`" + ` of ` + "[callExperimentalAPI](other.md#callexperimentalapi)" + `, else the environment variable
+` + "`TIDINGS_SERVER`" + ` (` + "`ws://host:port` or `wss://host`" + `), else ` + "`ws://127.0.0.1:7070`" + `. What counts is what is set when ` + "`TIMLogin`" + ` is called. ` + "`TIDINGS_PLATFORM`" + ` says
+what kind of device this is: windows, mac, linux, android, ios, pad or web; the default is the system of the build.
+
+## What a program must know
+
+- The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
+- Signal handlers of the program need ` + "`SA_ONSTACK`" + `. The callback thread has all signals blocked.
+- No exception, ` + "`longjmp`" + ` or ` + "`pthread_exit`" + ` may leave a callback.
+- A forked child may only ` + "`exec`" + ` or ` + "`_exit`" + `: there, functions answer -1 or nothing, and enter no Go.
+- Built and tested with glibc; musl is untested.
+- The folder in ` + "`sdk_config_config_file_path`" + ` is the device: its id and a database for each of its users. Without it the folder is ` + "`tidings`" + ` in the user's data home.
+
+## Sanitizers
+
+A program that uses the library can be built with AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; the library is the one that everybody uses, not
+instrumented. ThreadSanitizer does not see how Go orders its threads, and takes memory and locks of SQLite that Go hands from thread to thread for races: suppress those with
+` + "`capi/ctest/testdata/tsan.supp`" + `, and build the library with its symbols (` + "`make library STRIP=`" + `) so that they can be named. The calls of the library and its callbacks are not
+suppressed: they pass a mutex that ThreadSanitizer sees, so that a race in a callback is found and the hand-over to it is not one. LeakSanitizer cannot see what Go holds; after ` + "`TIMUninit`" + ` there is nothing of
+that kind.
+`
 
 func title(group string) string {
 	return strings.ToUpper(group[:1]) + strings.ReplaceAll(group[1:], "+", " and ")
