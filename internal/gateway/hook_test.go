@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// asked is a before-hook that rewrites, and counts.
+type asked struct {
+	mu    sync.Mutex
+	n     int
+	texts []string
+}
+
+func (a *asked) ask(_ context.Context, d *chat.Draft) chat.Verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.n++
+	switch s := textOf(d.Message); s {
+	case "rewrite":
+		return chat.Verdict{Edit: chat.Edit{Elems: im.Text("rewritten").ElemArray}}
+	case "drop":
+		return chat.Verdict{Drop: true}
+	case "panic":
+		panic("a hook's own mistake")
+	}
+	return chat.Verdict{}
+}
+
+func (a *asked) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.n
+}
+
+func (c *conn) again(req *im.SendRequest) *im.SendReply {
+	c.t.Helper()
+	c.id++
+	c.write(im.AppendMessage(nil, &im.Frame{Id: c.id, Method: im.Method_SEND, Resent: true}, req))
+	f, r := c.await(c.id), &im.SendReply{}
+	if f.Code != 0 {
+		c.t.Fatalf("answered %d, %s", f.Code, f.Desc)
+	}
+	if err := r.UnmarshalVT(f.Body); err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+// TestHookOnce: a message that was stored is not shown to the hook again when its frame comes again; the answer is the first one, with the
+// content that the hook put there, and so is that to a LOOKUP.
+func TestHookOnce(t *testing.T) {
+	a := &asked{}
+	n := start(t, options{chat: chat.Config{Before: a.ask}})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	req := func(random uint32, s string) *im.SendRequest {
+		return &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: random, Message: text(s)}
+	}
+	first := &im.SendReply{}
+	alice.call(im.Method_SEND, req(1, "rewrite"), 0, first)
+	if textOf(first.Entry.Message) != "rewritten" || first.Entry.Seq != 1 {
+		t.Fatalf("answered %v", first)
+	}
+	p := &im.EntryPush{}
+	bob.push(im.Method_ENTRY, p)
+	if textOf(p.Entry.Message) != "rewritten" {
+		t.Errorf("pushed %v", p)
+	}
+	if r := alice.again(req(1, "rewrite")); !proto.Equal(r, first) {
+		t.Errorf("the resend is answered %v, want %v", r, first)
+	}
+	lookup := &im.LookupReply{}
+	alice.call(im.Method_LOOKUP, &im.LookupRequest{Keys: []*im.SendKey{{Conv: key("bob"), ClientTime: 1700000000, Random: 1}}}, 0, lookup)
+	if !proto.Equal(lookup.Found[0], first) {
+		t.Errorf("LOOKUP finds %v, want %v", lookup.Found[0], first)
+	}
+	if a.count() != 1 {
+		t.Errorf("the hook was asked %d times", a.count())
+	}
+	// Another text under the key is refused, whatever the hook had made of the first.
+	alice.id++
+	alice.write(im.AppendMessage(nil, &im.Frame{Id: alice.id, Method: im.Method_SEND, Resent: true}, req(1, "other")))
+	if f := alice.await(alice.id); f.Code != im.CodeInvalidParameters {
+		t.Errorf("answered %d", f.Code)
+	}
+	// A resend of what never came.
+	if r := alice.again(req(2, "plain")); r.Entry.Seq != 2 || r.Entry.Message != nil || a.count() != 2 {
+		t.Errorf("answered %v after %d questions", r, a.count())
+	}
+	plain := &im.LookupReply{}
+	alice.call(im.Method_LOOKUP, &im.LookupRequest{Keys: []*im.SendKey{{Conv: key("bob"), ClientTime: 1700000000, Random: 2}}}, 0, plain)
+	if e := plain.Found[0].GetEntry(); e.GetSeq() != 2 || e.Message != nil {
+		t.Errorf("LOOKUP finds %v", e)
+	}
+	bob.push(im.Method_ENTRY, nil)
+
+	dropped := &im.SendReply{}
+	alice.call(im.Method_SEND, req(3, "drop"), 0, dropped)
+	if dropped.Entry.Seq != 0 || dropped.Entry.Time == 0 || dropped.Entry.Message != nil {
+		t.Errorf("answered %v", dropped)
+	}
+	if r := alice.again(req(3, "drop")); r.Entry.Seq != 0 {
+		t.Errorf("answered %v", r)
+	}
+	r := &im.SendReply{}
+	alice.call(im.Method_SEND, req(4, "panic"), 0, r)
+	if r.Entry.Seq != 3 {
+		t.Errorf("answered %v", r)
+	}
+	bob.push(im.Method_ENTRY, nil)
+	// Messages that are for whoever is online are shown, too.
+	online := req(5, "rewrite")
+	online.Message.IsOnlineMsg = true
+	r, p = &im.SendReply{}, &im.EntryPush{}
+	alice.call(im.Method_SEND, online, 0, r)
+	if r.Entry.Seq != 0 || textOf(r.Entry.Message) != "rewritten" {
+		t.Errorf("answered %v", r)
+	}
+	bob.push(im.Method_ENTRY, p)
+	if textOf(p.Entry.Message) != "rewritten" {
+		t.Errorf("pushed %v", p)
+	}
+	bob.quiet()
+	alice.quiet()
+}
+
+// TestManyParkedAtTheHook: a hook that hangs holds up the messages it was asked about, to however many people, and not the connection.
+func TestManyParkedAtTheHook(t *testing.T) {
+	hold := make(chan struct{})
+	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+		<-hold
+		return chat.Verdict{}
+	}}})
+	alice := n.login(device{user: "alice"})
+	var ids []uint64
+	for i := range 200 {
+		if _, err := n.rules.Account(t.Context(), user(i)); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, alice.begin(im.Method_SEND, &im.SendRequest{Conv: key(user(i)), ClientTime: 1700000000, Random: uint32(i), Message: text("x")}))
+	}
+	alice.quiet() // the heartbeat is answered
+	close(hold)
+	left := map[uint64]bool{}
+	for _, id := range ids {
+		left[id] = true
+	}
+	for len(left) > 0 {
+		f := alice.take()
+		if f == nil || f.Code != 0 || !left[f.Id] {
+			t.Fatalf("%v came", f)
+		}
+		delete(left, f.Id)
+	}
+}
+
+// TestDrainAwaitsTheHook: the server that stops stores what the hook lets through.
+func TestDrainAwaitsTheHook(t *testing.T) {
+	in, hold := make(chan struct{}), make(chan struct{})
+	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+		close(in)
+		<-hold
+		return chat.Verdict{}
+	}}})
+	if _, err := n.rules.Account(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	alice := n.login(device{user: "alice"})
+	id := alice.begin(im.Method_SEND, alice.request("bob", "hi"))
+	<-in
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.stop()
+	}()
+	select {
+	case <-done:
+		t.Error("the gateway closed, and the hook had not answered")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(hold)
+	if f := alice.await(id); f.Code != 0 {
+		t.Errorf("answered %d", f.Code)
+	}
+	alice.ws.CloseNow()
+	<-done
+}

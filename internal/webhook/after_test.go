@@ -1,0 +1,136 @@
+package webhook_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+var quick = imtest.WebhookRetry(time.Millisecond, 5*time.Millisecond)
+
+// TestAfterInOrder: every message is told of once, those of a conversation in their order, while the program lives.
+func TestAfterInOrder(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick)
+	alice := dial(t, s, "alice")
+	const people, each = 3, 100
+	for p := range people {
+		dial(t, s, fmt.Sprint("bob", p))
+	}
+	sent := make(chan error, people*each)
+	for i := range each {
+		for p := range people {
+			m := im.Text(fmt.Sprint(i))
+			m.DisableCloudMessagePreHook = true
+			if _, err := alice.SendMessageFunc(client.C2C(fmt.Sprint("bob", p)), m, func(_ *im.Message, err error) { sent <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range people * each {
+		if err := get(t, "answer", sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := map[string]int{}
+	ids := map[string]bool{}
+	for range people * each {
+		e := r.next(afterSend)
+		if e.text() != fmt.Sprint(next[e.To_Account]) || e.MsgSeq != uint64(next[e.To_Account]+1) || ids[e.id] {
+			t.Fatalf("%s is told of %s, want %d; id %s", e.To_Account, e.text(), next[e.To_Account], e.id)
+		}
+		next[e.To_Account]++
+		ids[e.id] = true
+	}
+	if n := r.count(beforeSend); n != 0 {
+		t.Errorf("the before-hook was asked %d times", n)
+	}
+}
+
+// TestAfterRetries: while the program is down nothing is lost and nothing else waits, and when it is back it is told in order, each event under its
+// one id.
+func TestAfterRetries(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick)
+	alice, bob := dial(t, s, "alice"), dial(t, s, "bob")
+	var down atomic.Bool
+	down.Store(true)
+	r.on(afterSend, func(e *event) string {
+		if down.Load() {
+			return ""
+		}
+		return fine
+	})
+	const n = 20
+	for i := range n {
+		alice.must("bob", fmt.Sprint(i))
+		bob.got(fmt.Sprint(i))
+	}
+	first := r.next(afterSend)
+	for range 5 { // again and again the first, and no other
+		if e := r.next(afterSend); e.MsgSeq != 1 || e.id != first.id || e.id == "" {
+			t.Fatalf("told of %d, id %s", e.MsgSeq, e.id)
+		}
+	}
+	down.Store(false)
+	seen := uint64(1)
+	for seen < n {
+		e := r.next(afterSend)
+		if e.MsgSeq != seen && e.MsgSeq != seen+1 || (e.MsgSeq == 1) != (e.id == first.id) {
+			t.Fatalf("told of %d after %d, id %s", e.MsgSeq, seen, e.id)
+		}
+		seen = e.MsgSeq
+	}
+}
+
+// TestAfterRestart: what was not told when the server stopped is told after its next start, and what was told is not. A server whose webhook is
+// new tells of nothing old.
+func TestAfterRestart(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, quick)
+	alice := dial(t, s, "alice")
+	dial(t, s, "bob").Close()
+	alice.must("bob", "before the webhook")
+	s.Restart(imtest.Webhook(r.URL, ""))
+	alice = dial(t, s, "alice")
+	alice.must("bob", "one")
+	if e := r.next(afterSend); e.text() != "one" {
+		t.Fatalf("told of %s", e.text())
+	}
+	in, hold := make(chan struct{}, 1), make(chan struct{})
+	r.on(afterSend, func(e *event) string {
+		if e.text() == "two" {
+			in <- struct{}{}
+			<-hold
+			return ""
+		}
+		return fine
+	})
+	alice.must("bob", "two")
+	alice.must("bob", "three")
+	get(t, "call", in)
+	begun := time.Now()
+	s.Stop() // amid the call about "two"
+	if d := time.Since(begun); d > 8*time.Second {
+		t.Errorf("stopping took %v", d)
+	}
+	close(hold)
+	r.next(afterSend)
+	r.on(afterSend, func(*event) string { return fine })
+	s.Restart()
+	for _, want := range []string{"two", "three"} {
+		if e := r.next(afterSend); e.text() != want {
+			t.Errorf("told of %s, want %s", e.text(), want)
+		}
+	}
+	alice = dial(t, s, "alice")
+	alice.must("bob", "four")
+	if e := r.next(afterSend); e.text() != "four" {
+		t.Errorf("told of %s", e.text())
+	}
+}
