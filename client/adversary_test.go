@@ -386,6 +386,36 @@ func TestStateInClose(t *testing.T) {
 	wantKinds(t, bob.all(), "start", "finish")
 }
 
+// A client that is closed inside one callback of a set of states does not fire the next, and those fire at the next start.
+func TestCloseInsideState(t *testing.T) {
+	s := imtest.Start(t)
+	alice := dial(t, config(t, s, "alice"))
+	var bob *device
+	closed := make(chan struct{})
+	bob = openWith(t, config(t, s, "bob"), func(ev *client.Events) {
+		told := ev.Conversations
+		ev.Conversations = func(k client.ConvEvent, list []*im.ConvInfo) {
+			told(k, list)
+			if k == client.ConvAdd {
+				bob.Close()
+				close(closed)
+			}
+		}
+	})
+	bob.login()
+	alice.say("bob", "one")
+	<-closed
+	bob.SendMessageFunc(client.C2C("alice"), textMessage("late"), func(*im.Message, error) { bob.add(event{kind: "done"}) })
+	bob.count(t, "done", 1) // the dispatcher has run everything
+	wantKinds(t, bob.all(), "start", "finish", "new", "add", "done")
+	bob = dial(t, bob.cfg)
+	bob.until(t, "total 1", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+	bob.settled()
+	for _, e := range bob.of("new", "add", "upd") {
+		t.Errorf("told again: %v", e)
+	}
+}
+
 // A device without a folder lives as long as its process, a logout included: nothing fires twice.
 func TestMemoryOverLogout(t *testing.T) {
 	s := imtest.Start(t)

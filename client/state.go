@@ -65,7 +65,20 @@ type stateChange struct {
 	total          int
 	totalChanged   bool
 	told           []toldConv
+	stage          stage // guarded by Client.mu
 }
+
+// stage is how far the callbacks of a set have got. Each may be the last, if the client is closed meanwhile.
+type stage int8
+
+const (
+	stageNone stage = iota
+	stageReceipts
+	stageAdded
+	stageUpdated
+	stageRemoved
+	stageTotal
+)
 
 // toldConv is what to keep of a conversation once it was told.
 type toldConv struct {
@@ -74,6 +87,7 @@ type toldConv struct {
 	hash    int64
 	receipt uint64
 	unread  uint64
+	stage   stage // whose callback tells of it; none if there is only a receipt
 }
 
 // tellState posts the differences, if none are on their way.
@@ -121,10 +135,13 @@ func (c *Client) stateChange() *stateChange {
 		}
 		switch {
 		case info != nil && cv.announced == 0:
+			t.stage = stageAdded
 			s.added = append(s.added, info)
 		case info == nil && cv.announced != 0:
+			t.stage = stageRemoved
 			s.removed = append(s.removed, &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type})
 		case info != nil && cv.announced != t.hash:
+			t.stage = stageUpdated
 			s.updated = append(s.updated, info)
 		case t.receipt == cv.receipt:
 			if cv.untold {
@@ -159,17 +176,41 @@ func hashOf(info *im.ConvInfo) int64 {
 	return 1
 }
 
-// fireState calls the application: receipts, conversations, total.
+// fireState calls the application: receipts, conversations, total. It ends early when the client is closed.
 func (c *Client) fireState(s *stateChange) {
-	if len(s.receipts) > 0 && c.ev.Receipts != nil {
-		c.ev.Receipts(s.receipts)
+	for _, step := range []struct {
+		stage stage
+		tell  func()
+	}{
+		{stageReceipts, func() {
+			if len(s.receipts) > 0 && c.ev.Receipts != nil {
+				c.ev.Receipts(s.receipts)
+			}
+		}},
+		{stageAdded, func() { c.tellConvs(ConvAdd, s.added) }},
+		{stageUpdated, func() { c.tellConvs(ConvUpdate, s.updated) }},
+		{stageRemoved, func() { c.tellConvs(ConvDelete, s.removed) }},
+		{stageTotal, func() {
+			if s.totalChanged && c.ev.TotalUnread != nil {
+				c.ev.TotalUnread(s.total)
+			}
+		}},
+	} {
+		if !c.enterStage(s, step.stage) {
+			return
+		}
+		step.tell()
 	}
-	c.tellConvs(ConvAdd, s.added)
-	c.tellConvs(ConvUpdate, s.updated)
-	c.tellConvs(ConvDelete, s.removed)
-	if s.totalChanged && c.ev.TotalUnread != nil {
-		c.ev.TotalUnread(s.total)
+}
+
+func (c *Client) enterStage(s *stateChange, n stage) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Load() {
+		return false
 	}
+	s.stage = n
+	return true
 }
 
 func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
@@ -179,11 +220,12 @@ func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
 	}
 }
 
-// stateTold keeps what the application has been told.
+// stateTold keeps what the application has been told: the callbacks that have begun.
 func (c *Client) stateTold(s *stateChange) {
 	c.stateOut = false
 	c.mu.Lock()
 	c.telling = nil
+	got := s.stage
 	c.mu.Unlock()
 	if c.db == nil {
 		return
@@ -192,13 +234,16 @@ func (c *Client) stateTold(s *stateChange) {
 		if c.convs[t.cv.key] != t.cv {
 			continue
 		}
-		t.cv.announced, t.cv.toldUnread, t.cv.dirty = t.hash, t.unread, true
-		t.cv.untold = c.changed[t.cv]
-		if t.era == t.cv.era {
+		t.cv.dirty = true
+		if got >= t.stage {
+			t.cv.announced, t.cv.toldUnread = t.hash, t.unread
+			t.cv.untold = c.changed[t.cv]
+		}
+		if got >= stageReceipts && t.era == t.cv.era {
 			t.cv.receipt = t.receipt
 		}
 	}
-	if s.totalChanged {
+	if s.totalChanged && got >= stageTotal {
 		c.total = s.total
 		c.check(c.db.setMeta("total", s.total))
 	}
