@@ -544,7 +544,7 @@ func (c *Client) pushedChange(key Conv, epoch uint64, ch *im.Change) {
 		return
 	}
 	cv.headRev = max(cv.headRev, ch.Rev)
-	if ch.Rev == cv.rev+1 && ch.Seq <= cv.syncedTo && !cv.pulling && !cv.queued {
+	if ch.Rev == cv.rev+1 && ch.Seq <= cv.syncedTo && !cv.pulling && !cv.queued && c.waiting.Load() < mostWaiting {
 		c.applyChange(cv, ch)
 		cv.rev, cv.dirty = ch.Rev, true
 	}
