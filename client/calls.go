@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,7 +85,8 @@ func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(non
 				add(cv, cv.syncedTo)
 			}
 		} else {
-			for _, cv := range c.convs {
+			for _, id := range slices.Sorted(maps.Keys(c.byID)) {
+				cv := c.byID[id]
 				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key.Type {
 					add(cv, cv.syncedTo)
 				}

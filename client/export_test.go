@@ -1,6 +1,10 @@
 package client
 
-import "runtime"
+import (
+	"runtime"
+
+	"github.com/tidings-im/tidings/im"
+)
 
 // WaitQuiet returns when the client has nothing left to do by itself: no call is open, no sync runs, and everything that was to be told has been.
 // It reports false if the client has ended.
@@ -17,4 +21,22 @@ func (c *Client) WaitQuiet() bool {
 		}
 		runtime.Gosched()
 	}
+}
+
+// Beat sends a heartbeat now and answers its numbers: pushes queued at the server, and received here.
+func (c *Client) Beat() (queued, received uint64) {
+	type pair struct{ q, r uint64 }
+	ch := make(chan pair, 1)
+	c.post(func() {
+		c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
+			reply := &im.HeartbeatReply{}
+			if err == nil && reply.UnmarshalVT(body) == nil {
+				ch <- pair{reply.Queued, c.received}
+			} else {
+				ch <- pair{}
+			}
+		})
+	})
+	p := <-ch
+	return p.q, p.r
 }

@@ -1,7 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"hash/fnv"
+	"maps"
+	"slices"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -90,6 +93,11 @@ type toldConv struct {
 	stage   stage // whose callback tells of it; none if there is only a receipt
 }
 
+// byNumber puts conversations into the order in which this device met them, so that what is told together is told in the same order each time.
+func byNumber[V any](set map[*conv]V) []*conv {
+	return slices.SortedFunc(maps.Keys(set), func(a, b *conv) int { return cmp.Compare(a.id, b.id) })
+}
+
 // tellState posts the differences, if none are on their way.
 func (c *Client) tellState() {
 	if c.stateOut || !c.owedDone {
@@ -117,7 +125,7 @@ func (c *Client) tellState() {
 
 func (c *Client) stateChange() *stateChange {
 	s := &stateChange{}
-	for cv := range c.changed {
+	for _, cv := range byNumber(c.changed) {
 		if cv.pulling || cv.queued || cv.deferred {
 			continue // told when it is complete
 		}
