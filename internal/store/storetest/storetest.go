@@ -52,6 +52,11 @@ func Run(t *testing.T, open Open) {
 		{"UpdateSeesItself", updateSeesItself},
 		{"Close", closing},
 		{"Reopen", reopen},
+		{"Deleted", deleted},
+		{"Pinned", pinned},
+		{"Log", wholeLog},
+		{"Cursors", cursors},
+		{"ValidFrom", validFrom},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

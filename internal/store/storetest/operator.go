@@ -1,0 +1,185 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// deleted: for one user, in one conversation, also after the store was opened again.
+func deleted(e *env) {
+	a, b, c := e.user("a"), e.user("b"), e.user("c")
+	ab, ac := e.c2c(a, b).ID, e.c2c(a, c).ID
+	for range 6 {
+		e.send(ab, a)
+		e.send(ac, a)
+	}
+	e.update(func(tx chat.Tx) error { return tx.Delete(ab, b, []uint64{5, 2}) })
+	e.update(func(tx chat.Tx) error { return tx.Delete(ab, b, []uint64{2, 6}) })
+	e.update(func(tx chat.Tx) error { return tx.Delete(ac, a, []uint64{1}) })
+	for range 2 {
+		for _, x := range []struct {
+			uid      chat.UID
+			id       chat.ConvID
+			from, to uint64
+			want     []uint64
+		}{
+			{b, ab, 1, 6, []uint64{2, 5, 6}}, {b, ab, 3, 5, []uint64{5}}, {b, ab, 3, 4, nil}, {b, ab, 0, chat.NoEnd + 1, []uint64{2, 5, 6}},
+			{a, ab, 1, 6, nil}, {b, ac, 1, 6, nil}, {a, ac, 1, 6, []uint64{1}},
+		} {
+			got, err := e.s.Deleted(e.ctx, x.uid, x.id, x.from, x.to)
+			e.ok(err)
+			e.equal("deleted", got, x.want)
+		}
+		e.equal("entries", len(must2(e, ab)), 6) // the log itself is as it was
+		e.restart()
+	}
+}
+
+func must2(e *env, id chat.ConvID) []chat.Stored {
+	e.Helper()
+	got, err := e.s.Entries(e.ctx, id, 1, chat.NoEnd, false, 100, 1<<20)
+	return must(e, got, err)
+}
+
+func pinned(e *env) {
+	a := e.user("a")
+	var ids []chat.ConvID
+	for i := range 4 {
+		ids = append(ids, e.c2c(a, e.user(fmt.Sprint("p", i))).ID)
+	}
+	pin := func(id chat.ConvID, v bool, want int) {
+		e.Helper()
+		e.update(func(tx chat.Tx) error {
+			m, err := tx.Member(id, a)
+			if err != nil {
+				return err
+			}
+			m.Pinned = v
+			if _, err := tx.PutMember(m); err != nil {
+				return err
+			}
+			n, err := tx.Pinned(a)
+			e.equal("pinned", n, want)
+			return err
+		})
+	}
+	pin(ids[0], true, 1)
+	pin(ids[1], true, 2)
+	pin(ids[1], true, 2)
+	pin(ids[0], false, 1)
+	e.update(func(tx chat.Tx) error {
+		n, err := tx.Pinned(e.user2(tx, ids[1], a))
+		e.equal("of the peer", n, 0)
+		return err
+	})
+}
+
+// user2 is the other person of a conversation.
+func (e *env) user2(tx chat.Tx, id chat.ConvID, not chat.UID) chat.UID {
+	cv, err := tx.Conv(id)
+	e.ok(err)
+	if cv.A == not {
+		return cv.B
+	}
+	return cv.A
+}
+
+// wholeLog reads all entries of the store by steps, while they are written, and after it was opened again: each once, those of a
+// conversation in their order.
+func wholeLog(e *env) {
+	a, b, c := e.user("a"), e.user("b"), e.user("c")
+	ids := []chat.ConvID{e.c2c(a, b).ID, e.c2c(a, c).ID, e.c2c(b, c).ID}
+	senders := []chat.UID{a, a, b}
+	if end, err := e.s.LogEnd(e.ctx); err != nil || end != 0 {
+		e.Fatalf("an empty log ends at %d, %v", end, err)
+	}
+	const each = 200
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			for range each {
+				e.send(ids[i], senders[i])
+			}
+		})
+	}
+	seqs := make(map[chat.ConvID]uint64)
+	read := func(pos int64) int64 {
+		list, err := e.s.Log(e.ctx, pos, 7)
+		e.ok(err)
+		if len(list) > 7 {
+			e.Fatalf("%d entries, want 7 at most", len(list))
+		}
+		for _, x := range list {
+			if x.Pos <= pos || x.Seq != seqs[x.Conv]+1 || len(x.Body) == 0 {
+				e.Fatalf("%d of %d at %d follows %d at %d", x.Seq, x.Conv, x.Pos, seqs[x.Conv], pos)
+			}
+			pos = x.Pos
+			seqs[x.Conv]++
+		}
+		return pos
+	}
+	var pos int64
+	for seqs[ids[0]]+seqs[ids[1]]+seqs[ids[2]] < 2*each {
+		pos = read(pos)
+	}
+	wg.Wait()
+	e.restart()
+	for old := int64(-1); old != pos; {
+		old, pos = pos, read(pos)
+	}
+	for _, id := range ids {
+		e.equal("entries read", seqs[id], uint64(each))
+	}
+	if end, err := e.s.LogEnd(e.ctx); err != nil || end != pos {
+		e.Errorf("the log ends at %d, %v; read up to %d", end, err, pos)
+	}
+	e.send(ids[0], a)
+	if next := read(pos); next <= pos {
+		e.Errorf("position %d after %d", next, pos)
+	}
+}
+
+func cursors(e *env) {
+	if _, err := e.s.Cursor(e.ctx, "x"); !errors.Is(err, chat.ErrNotFound) {
+		e.Fatalf("a cursor that was never set: %v", err)
+	}
+	set := func(name string, pos int64) {
+		e.Helper()
+		e.ok(e.s.SetCursor(e.ctx, name, pos))
+	}
+	set("x", 5)
+	set("y", 1<<60)
+	set("x", 7)
+	for range 2 {
+		for name, want := range map[string]int64{"x": 7, "y": 1 << 60} {
+			pos, err := e.s.Cursor(e.ctx, name)
+			e.ok(err)
+			e.equal(name, pos, want)
+		}
+		e.restart()
+	}
+}
+
+// validFrom: a kick stays.
+func validFrom(e *env) {
+	a, b := e.user("a"), e.user("b")
+	e.update(func(tx chat.Tx) error {
+		u, err := tx.User(a)
+		if err != nil {
+			return err
+		}
+		u.ValidFrom, u.Generation = 1<<40, 3
+		return tx.PutUser(u)
+	})
+	for range 2 {
+		for uid, want := range map[chat.UID]int64{a: 1 << 40, b: 0} {
+			u, err := e.s.UserByID(e.ctx, uid)
+			e.ok(err)
+			e.equal("valid from", u.ValidFrom, want)
+		}
+		e.restart()
+	}
+}
