@@ -162,6 +162,18 @@ func pool(dsn string, n int) *sql.DB {
 }
 
 func (s *Store) open(ctx context.Context) error {
+	file := filepath.Join(s.cfg.Dir, dbFile)
+	if err := examine(ctx, file); err != nil {
+		return err
+	}
+	err := s.openDB(ctx)
+	if isDamaged(err) {
+		return &DamagedError{file, err}
+	}
+	return err
+}
+
+func (s *Store) openDB(ctx context.Context) error {
 	s.wdb = pool(s.dsn(url.Values{
 		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_cache_size": {"-65536"}, "_txlock": {"immediate"}}), 1)
 	if err := migrate(ctx, s.wdb); err != nil {

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidings-im/tidings/internal/server"
+)
+
+func init() { commands = append(commands, backupCommand, restoreCommand) }
+
+func backupCommand() *cobra.Command {
+	var data, to string
+	c := &cobra.Command{
+		Use:   "backup --to FOLDER",
+		Short: "Copy the data of a server, which may be running",
+		Long: "Copy the data of a server, which may be running. The copy is of one moment: everything that was acknowledged before is in it. It goes to a folder that " +
+			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file, the database alone. It has been read through when the command ends.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := settings(c.Flags(), ""); err != nil {
+				return err
+			}
+			if to == "" {
+				return errors.New("backup: --to is missing")
+			}
+			if err := server.Backup(c.Context(), data, to); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "The data of %s was copied to %s.\n", data, to)
+			if server.IsFile(to) {
+				fmt.Fprintln(c.OutOrStdout(), "The secret key is not in it: keep a copy of secret.key, or give --secret-key to the server that is restored.")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder of the server")
+	c.Flags().StringVar(&to, "to", "", "folder, or file that ends in .db, to make")
+	return c
+}
+
+func restoreCommand() *cobra.Command {
+	var data, from string
+	c := &cobra.Command{
+		Use:   "restore --from BACKUP",
+		Short: "Make a data folder of a backup",
+		Long: "Make a data folder of a backup. The folder must be empty or not exist: nothing is overwritten. Clients notice that the store was set back; they keep " +
+			"what they have to read, and follow the restored conversations from the start.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := settings(c.Flags(), ""); err != nil {
+				return err
+			}
+			if from == "" {
+				return errors.New("restore: --from is missing")
+			}
+			if err := server.Restore(c.Context(), from, data); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s was restored to %s.\n", from, data)
+			if _, err := server.Secret(data); errors.Is(err, os.ErrNotExist) {
+				fmt.Fprintln(c.OutOrStdout(), "There was no secret key in the backup: the server will make a new one, and tickets of the old one are void, unless --secret-key names it.")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder to make")
+	c.Flags().StringVar(&from, "from", "", "folder or file that `tidings backup` made")
+	return c
+}
