@@ -55,9 +55,14 @@ func (c *call) checkJSON() int {
 		return resultOK // its handler reads it all
 	}
 	if !c.readable(s) {
-		return c.jsonCode
+		return c.refuse(c.jsonCode, "its JSON is not as it must be")
 	}
 	return resultOK
+}
+
+// unreadable answers for JSON that parse does not take.
+func (c *call) unreadable(err error) int {
+	return c.refuse(c.jsonCode, err.Error())
 }
 
 func (c *call) readable(s string) bool {

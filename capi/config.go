@@ -56,8 +56,8 @@ func (g *config) levels() (console, callback int) {
 
 func setConfig(c *call) int {
 	in := &im.SetConfig{}
-	if c.parse(in) != nil {
-		return resultJSON
+	if err := c.parse(in); err != nil {
+		return c.unreadable(err)
 	}
 	g := &c.lib.config
 	json, err := g.change(in)
@@ -134,8 +134,11 @@ const (
 // experimental runs an internal operation.
 func experimental(c *call) int {
 	req := &im.ExperimentalRequest{}
-	if c.parse(req) != nil || req.Operation == "" {
-		return resultJSON
+	if err := c.parse(req); err != nil {
+		return c.unreadable(err)
+	}
+	if req.Operation == "" {
+		return c.refuse(resultJSON, "request_internal_operation is missing")
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()

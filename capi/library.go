@@ -126,14 +126,14 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		s := args.s[i]
 		if s == nil {
 			if f.nullable&(1<<i) == 0 {
-				return resultParam
+				return int64(c.refuse(resultParam, fmt.Sprintf("text %d of its parameters is NULL", i+1)))
 			}
 			c.null[i] = true
 			continue
 		}
 		n := C.tidings_length(s)
 		if n > C.TIDINGS_TEXT_MAX {
-			return resultParam
+			return int64(c.refuse(resultParam, fmt.Sprintf("text %d of its parameters is longer than %d bytes", i+1, C.TIDINGS_TEXT_MAX)))
 		}
 		c.text[i] = C.GoStringN(s, C.int(n))
 	}
@@ -144,6 +144,12 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		return int64(h(c))
 	}
 	return int64(c.unbuilt())
+}
+
+// refuse answers result, which is below zero, and logs why: the application gets no text with it.
+func (c *call) refuse(result int, why string) int {
+	c.lib.log.Info(c.name+" refused", "result", result, "why", why)
+	return result
 }
 
 // handlers do what the functions that are built do. The others are nil.

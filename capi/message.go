@@ -26,8 +26,11 @@ func init() {
 
 func sendMessage(c *call) int {
 	m := &im.Message{}
-	if c.parse(m) != nil || len(m.ElemArray) == 0 {
-		return resultJSON
+	if err := c.parse(m); err != nil {
+		return c.unreadable(err)
+	}
+	if len(m.ElemArray) == 0 {
+		return c.refuse(resultJSON, "message_elem_array is missing or empty")
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
@@ -41,8 +44,11 @@ func sendMessage(c *call) int {
 // sendMessageEx has two callbacks: first the id, then the outcome.
 func sendMessageEx(c *call) int {
 	m := &im.Message{}
-	if c.parse(m) != nil || len(m.ElemArray) == 0 {
-		return resultJSON
+	if err := c.parse(m); err != nil {
+		return c.unreadable(err)
+	}
+	if len(m.ElemArray) == 0 {
+		return c.refuse(resultJSON, "message_elem_array is missing or empty")
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
@@ -98,8 +104,8 @@ func unsent(m *im.Message, conv client.Conv) {
 
 func messageList(c *call) int {
 	p := &im.GetMsgListParam{}
-	if c.parse(p) != nil {
-		return resultJSON
+	if err := c.parse(p); err != nil {
+		return c.unreadable(err)
 	}
 	l := c.lib
 	l.mu.RLock()
@@ -146,8 +152,8 @@ func markAllRead(c *call) int {
 
 func revoke(c *call) int {
 	m := &im.Message{}
-	if c.parse(m) != nil {
-		return resultJSON
+	if err := c.parse(m); err != nil {
+		return c.unreadable(err)
 	}
 	l := c.lib
 	l.mu.RLock()

@@ -25,11 +25,13 @@ func init() {
 
 func initialize(c *call) int {
 	if c.num(0) == 0 {
-		return resultParam
+		return c.refuse(resultParam, "the app id is 0")
 	}
 	cfg := &im.SdkConfig{}
-	if s := c.text[0]; s != "" && im.FromJSON(s, cfg) != nil {
-		return resultJSON
+	if c.text[0] != "" {
+		if err := c.parse(cfg); err != nil {
+			return c.unreadable(err)
+		}
 	}
 	l := c.lib
 	l.mu.Lock()
@@ -122,7 +124,7 @@ func loginUserID(c *call) int {
 func login(c *call) int {
 	user, ticket := c.text[0], c.text[1]
 	if user == "" || ticket == "" {
-		return resultParam
+		return c.refuse(resultParam, "user id or ticket is empty")
 	}
 	l := c.lib
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package ctest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/client"
@@ -157,4 +158,40 @@ func TestOwnDevices(t *testing.T) {
 	}
 	desktop.quit()
 	phone.quit()
+}
+
+// A message that is modified fires at those who have it, with its new content.
+func TestModified(t *testing.T) {
+	s := imtest.Start(t)
+	bob := newDevice(t, s, "bob", "")
+	bob.login()
+	bob.synced(0)
+	ann := s.Dial("ann", noEvents)
+	m, err := ann.SendMessage(t.Context(), client.C2C("bob"), im.Text("first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.hears("first")
+	m.ElemArray = im.Text("second").ElemArray
+	if _, err := ann.ModifyMessage(t.Context(), client.C2C("bob"), m); err != nil {
+		t.Fatal(err)
+	}
+	got := decode[[]message](t, bob.event("TIMMsgUpdateCallback", 1).fields[0])
+	if len(got) != 1 || got[0].text() != "second" || got[0].ID != m.MsgId {
+		t.Errorf("updated: %+v", got)
+	}
+	bob.quit()
+}
+
+// A function that refuses at once says why in the log.
+func TestRefusalIsLogged(t *testing.T) {
+	d := start(t)
+	d.call("TIMSetLogCallback", on)
+	if r, _ := d.call("TIMMsgSendMessage", "bob", 1, `{"message_elem_array":[{"elem_type":"text"}]}`, on, on); r != -3 {
+		t.Errorf("returned %d", r)
+	}
+	d.wait(0, "the reason", func(l line) bool {
+		return l.kind == "TIMLogCallback" && strings.Contains(l.fields[1], "TIMMsgSendMessage refused") && strings.Contains(l.fields[1], "/message_elem_array/0/elem_type")
+	})
+	d.quit()
 }
