@@ -466,3 +466,33 @@ func TestNonsense(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A draft that was made while a fresh device collects its conversations outlives the connection.
+func TestDraftInFirstSync(t *testing.T) {
+	f := newFake(t)
+	paged := make(chan struct{}, 10)
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		req := &im.HeadsRequest{}
+		req.UnmarshalVT(fr.Body)
+		if req.After == 0 {
+			l.reply(fr, &im.HeadsReply{Cursor: 1_800_000_000_000, Next: 7, Heads: []*im.Head{benHead(1)}})
+		} else {
+			paged <- struct{}{}
+		}
+	})
+	d := open(t, fakeConfig(t, f))
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	l := <-f.links
+	<-paged
+	if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("unfinished")}); err != nil {
+		t.Fatal(err)
+	}
+	l.ws.CloseNow()
+	<-paged
+	convs, err := d.Conversations(within(t))
+	if err != nil || len(convs) != 1 || !convs[0].IsHasDraft {
+		t.Fatalf("%v %v", convs, err)
+	}
+}

@@ -387,7 +387,7 @@ func (c *Client) unlink(keep bool) {
 	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, cv := range c.sync.heads {
 		// Where to start was not decided: as if never met.
-		*cv = conv{id: cv.id, key: cv.key, era: cv.era, listed: cv.listed, announced: cv.announced, toldUnread: cv.toldUnread, shown: cv.shown, dirty: true}
+		*cv = conv{id: cv.id, key: cv.key, era: cv.era, listed: cv.listed, draft: cv.draft, announced: cv.announced, toldUnread: cv.toldUnread, shown: cv.shown, dirty: true}
 	}
 	for _, cv := range c.sync.queue {
 		cv.queued = false
