@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -494,5 +495,28 @@ func TestDraftInFirstSync(t *testing.T) {
 	convs, err := d.Conversations(within(t))
 	if err != nil || len(convs) != 1 || !convs[0].IsHasDraft {
 		t.Fatalf("%v %v", convs, err)
+	}
+}
+
+// A login whose local database cannot be read is answered, and the next one is too.
+func TestLoginOnUnreadableDatabase(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	d.say("ann", "x")
+	if err := d.Logout(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	file := databases(t, d.cfg.Dir)[0]
+	eventually(t, "the database to be closed", func() bool {
+		db, err := sql.Open("sqlite3", file)
+		if err != nil {
+			return false
+		}
+		defer db.Close()
+		_, err = db.Exec("UPDATE conv SET era = 'no number'")
+		return err == nil
+	})
+	for range 2 {
+		wantCode(t, d.Login(within(t)), im.CodeDatabase)
 	}
 }

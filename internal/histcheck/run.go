@@ -114,7 +114,7 @@ func (r *runner) newDevice(user string, p im.Platform) *device {
 	d := &device{Device: &Device{Name: name, User: user, news: make(chan struct{}, 1)}, r: r, proxy: proxy,
 		cfg: client.Config{Server: proxy.URL, UserID: user, UserSig: r.cfg.Server.Sig(user), Dir: filepath.Join(r.t.TempDir(), name), Platform: p,
 			Log: r.cfg.Log.With("device", name),
-			Limits: client.Limits{Call: 4 * time.Second, Send: 3 * time.Second, Login: 8 * time.Second, Heartbeat: time.Second, HeartbeatEvery: 400 * time.Millisecond,
+			Limits: client.Limits{Call: 3 * time.Second, Send: 2 * time.Second, Login: 4 * time.Second, Heartbeat: time.Second, HeartbeatEvery: 400 * time.Millisecond,
 				Reconnect: 200 * time.Millisecond}},
 		queue: make(chan func(), 8), done: make(chan struct{})}
 	r.devices = append(r.devices, d)
