@@ -363,6 +363,9 @@ func legal(before, now int) bool {
 	return now == 2
 }
 
+// Compare answers what is wrong with how a device stood in the end: what it answers and what it was told against the server's log.
+func Compare(d *Device) []string { return finalState(d, d.Final, d.records()) }
+
 // finalState compares what a device answers about itself with the server.
 func finalState(d *Device, f *Final, rs []Record) (bad []string) {
 	fail := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
