@@ -160,7 +160,14 @@ func (s *Server) open() (err error) {
 	s.gateway = gateway.New(rules, limits)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
-			func() float64 { return float64(s.gateway.Sessions()) }))
+			func() float64 { return float64(s.gateway.Sessions()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_store_full", Help: "1 while messages are refused because the disk is full."},
+			func() float64 {
+				if s.store.Full() {
+					return 1
+				}
+				return 0
+			}))
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", s.gateway)

@@ -1,0 +1,85 @@
+package store_test
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// oldData makes a data folder of the database that testdata keeps from the first schema.
+func oldData(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "tidings.db"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestOldDatabase: a database of the first schema is brought to today's, with all that is in it. It has 20 messages of alice to bob, of which the third
+// is withdrawn, then 5 of bob to alice, and a note of bob to himself.
+func TestOldDatabase(t *testing.T) {
+	ctx := t.Context()
+	dir := oldData(t)
+	for range 2 { // migrated, and opened again
+		s := open(t, dir)
+		if s.ID() != "43c74c7079c48cbe.0" {
+			t.Error("the store is called", s.ID())
+		}
+		alice, err := s.UserByName(ctx, "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob, err := s.UserByName(ctx, "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.FindC2C(ctx, alice.UID, bob.UID)
+		if err != nil || c.Seq < 25 || c.Rev != 1 {
+			t.Fatal(c, err)
+		}
+		log, err := s.Entries(ctx, c.ID, 1, 25, false, 100, 1<<20)
+		if err != nil || len(log) != 25 || log[2].Revoker != alice.UID || log[2].RevokeReason != "typo" || log[24].Sender != bob.UID || log[24].OwnIndex != 5 {
+			t.Fatal(log, err)
+		}
+		h, err := s.Head(ctx, bob.UID, c.ID)
+		if err != nil || h.Withdrawn != 1 {
+			t.Fatal(h, err)
+		}
+		note, err := s.FindC2C(ctx, bob.UID, bob.UID)
+		if err != nil || note.Seq != 1 {
+			t.Fatal(note, err)
+		}
+		recount(t, s, c.ID)
+		appendAll(t, s, chat.Conv{ID: c.ID, Policy: c.Policy}, alice.UID, int(c.Seq)*100, 10)
+		recount(t, s, c.ID)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	versions := func(dir string) (n int64) {
+		db, err := sql.Open("sqlite3", filepath.Join(dir, "tidings.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.QueryRow("SELECT max(version_id) FROM goose_db_version").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	fresh := t.TempDir()
+	if err := open(t, fresh).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if old, now := versions(dir), versions(fresh); old != now {
+		t.Errorf("schema %d, a new one is %d", old, now)
+	}
+}
