@@ -243,15 +243,22 @@ func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (
 		return nil, err
 	}
 	out := &im.ChangesReply{Epoch: req.Epoch, From: req.From, To: req.To}
-	for i := range rows {
+	full := len(rows) == maxEntries
+	for i, size := 0, 0; i < len(rows); i++ {
+		if t := rows[i].Target; t != nil && rows[i].Kind == int32(im.ChangeKind_CHANGE_MODIFY) {
+			if size += len(t.Body); size > maxBytes && i > 0 {
+				rows, full = rows[:i], true
+				break
+			}
+		}
 		ch, err := c.change(ctx, &rows[i])
 		if err != nil {
 			return nil, err
 		}
 		out.Changes = append(out.Changes, ch)
 	}
-	if n := len(rows); n == maxEntries {
-		out.To = rows[n-1].Rev
+	if full {
+		out.To = rows[len(rows)-1].Rev
 	}
 	return out, nil
 }

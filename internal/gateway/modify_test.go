@@ -199,3 +199,35 @@ func TestMerger(t *testing.T) {
 	big.ElemArray[0].GetMerger().MessageArray[0] = im.Text(strings.Repeat("z", 256<<10))
 	send(big, im.CodeMessageSize)
 }
+
+// TestManyModifications: changes carry the content, so a reply holds as many as fit, and says which.
+func TestManyModifications(t *testing.T) {
+	n := start(t, options{})
+	alice := n.login(device{user: "alice"})
+	n.login(device{user: "bob"})
+	const messages = 60
+	var epoch uint64
+	for range messages {
+		epoch = alice.send("bob", "short").Epoch
+	}
+	for seq := range uint64(messages) {
+		alice.modify("bob", epoch, seq+1, 0, im.Text(strings.Repeat("x", 12<<10)))
+	}
+	replies, rev := 0, uint64(0)
+	for rev < messages {
+		r := &im.ChangesReply{}
+		f := alice.call(im.Method_CHANGES, &im.ChangesRequest{Conv: key("bob"), Epoch: epoch, From: rev + 1, To: messages}, 0, r)
+		if len(f.Body) > 600<<10 || r.From != rev+1 || len(r.Changes) != int(r.To-rev) || len(r.Changes) == 0 {
+			t.Fatalf("%d bytes with %d changes for %d to %d", len(f.Body), len(r.Changes), r.From, r.To)
+		}
+		for _, ch := range r.Changes {
+			if rev++; ch.Rev != rev || ch.Seq != rev || len(textOf(ch.Message)) != 12<<10 {
+				t.Fatalf("change %d of message %d, want %d", ch.Rev, ch.Seq, rev)
+			}
+		}
+		replies++
+	}
+	if replies < 2 {
+		t.Errorf("all came in %d replies", replies)
+	}
+}
