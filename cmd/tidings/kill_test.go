@@ -37,15 +37,20 @@ const killKey = "a key of this test"
 
 // served is a `tidings serve` in a process of its own.
 type served struct {
-	t    *testing.T
-	dir  string
-	addr string
-	cmd  *exec.Cmd
+	t   *testing.T
+	dir string
+	// listen is the address to listen on, by default a free port.
+	listen string
+	addr   string
+	cmd    *exec.Cmd
 }
 
 func (s *served) start() {
 	s.t.Helper()
-	s.cmd = program("serve", "--listen", "127.0.0.1:0", "--data", s.dir, "--secret-key", killKey)
+	if s.listen == "" {
+		s.listen = "127.0.0.1:0"
+	}
+	s.cmd = program("serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey)
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
