@@ -14,9 +14,8 @@ import (
 
 // asked is a before-hook that rewrites, and counts.
 type asked struct {
-	mu    sync.Mutex
-	n     int
-	texts []string
+	mu sync.Mutex
+	n  int
 }
 
 func (a *asked) ask(_ context.Context, d *chat.Draft) chat.Verdict {

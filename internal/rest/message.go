@@ -37,6 +37,8 @@ func (a *API) sendMsg(c *call) (reply, error) {
 	}
 	if from == "" {
 		from = c.admin
+	}
+	if slices.Contains(a.cfg.Admins, from) { // need not have logged in
 		if err := a.chat.Import(c.Context(), from); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/server"
 )
 
 var quick = imtest.WebhookRetry(time.Millisecond, 5*time.Millisecond)
@@ -132,5 +133,32 @@ func TestAfterRestart(t *testing.T) {
 	alice.must("bob", "four")
 	if e := r.next(afterSend); e.text() != "four" {
 		t.Errorf("told of %s", e.text())
+	}
+}
+
+// TestAfterGivesUp: a message that the program never takes is left out in the end, and the next one is told.
+func TestAfterGivesUp(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Webhook.GiveUp = 50 * time.Millisecond })
+	alice := dial(t, s, "alice")
+	dial(t, s, "bob")
+	r.on(afterSend, func(e *event) string {
+		if e.text() == "poison" {
+			return ""
+		}
+		return fine
+	})
+	alice.must("bob", "poison")
+	alice.must("bob", "next")
+	tries := 0
+	for {
+		e := r.next(afterSend)
+		if e.text() == "next" {
+			break
+		}
+		tries++
+	}
+	if tries < 2 {
+		t.Errorf("tried %d times", tries)
 	}
 }
