@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -83,8 +82,8 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 // keptRow is the row of a message that stands in no log.
 func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, error) {
 	now := c.serverNow()
-	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: now.UnixNano(), clientTime: uint64(now.Unix()), random: rand.Uint32N(1<<31-1) + 1,
-		sender: m.Sender, time: now.UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENT}
+	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: now.UnixNano(), sender: m.Sender, time: now.UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENT}
+	row.clientTime, row.random = c.draw()
 	if row.sender == "" || row.sender == c.cfg.UserID {
 		row.sender, row.senderTiny = c.cfg.UserID, c.TinyID()
 	}

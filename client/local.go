@@ -310,7 +310,7 @@ type conv struct {
 		entry     *im.Entry
 		from, rev uint64
 	}
-	// shown is the unread number that the total is made of: that of the last state computed.
+	// shown is its part of the total, as of the last state computed: what is not told yet does not count yet.
 	shown uint64
 }
 

@@ -204,6 +204,13 @@ func (c *Client) Login(ctx context.Context) error {
 	return err
 }
 
+// SetUserSig replaces the ticket of the next login: the first one has run out, or was made void by the operator.
+func (c *Client) SetUserSig(sig string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.UserSig = sig
+}
+
 // LoginFunc is Login without waiting.
 func (c *Client) LoginFunc(done func(error)) { c.login(false, forget(done)) }
 

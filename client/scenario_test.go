@@ -143,7 +143,6 @@ func split(line string) []string {
 // settle waits until what the step began has ended.
 func (s *stage) settle() {
 	s.t.Helper()
-	s.admin.settle()
 	for range 2 { // the first round may have made something new fire
 		s.probes++
 		mark := fmt.Sprint("probe ", s.probes)
@@ -325,4 +324,41 @@ func outcome(err error) string {
 		return fmt.Sprint("code ", e.Code)
 	}
 	return err.Error()
+}
+
+// TestEventMatrix holds docs/events.md to the scenarios: each is in a row, and each row has one.
+func TestEventMatrix(t *testing.T) {
+	doc, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("testdata/scenarios/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, f := range files {
+		have[strings.TrimSuffix(filepath.Base(f), ".txtar")] = true
+	}
+	for _, line := range strings.Split(string(doc), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 8 || strings.HasPrefix(strings.TrimSpace(cells[1]), "-") || strings.TrimSpace(cells[1]) == "change" {
+			continue
+		}
+		names := strings.Fields(strings.ReplaceAll(cells[6], "`", ""))
+		if len(names) == 0 {
+			t.Errorf("no scenario in row %q", cells[1])
+		}
+		for _, n := range names {
+			if _, ok := have[n]; !ok {
+				t.Errorf("row %q names scenario %q, which does not exist", cells[1], n)
+			}
+			have[n] = false
+		}
+	}
+	for n, unnamed := range have {
+		if unnamed {
+			t.Errorf("scenario %q stands in no row", n)
+		}
+	}
 }

@@ -39,7 +39,7 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 		return "", err
 	}
 	// Drawn anew for each message, whatever the application's JSON says (rule 5).
-	clientTime, random := uint64(time.Now().Unix()), rand.Uint32N(1<<31-1)+1
+	clientTime, random := c.draw()
 	c.mu.Lock()
 	tiny := c.tiny
 	c.mu.Unlock()
@@ -54,6 +54,18 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 	do(c, direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
 	return id, nil
 }
+
+// draw makes a client time and a random number for a message of this process. The millisecond stands first in the number, so that
+// the server's index of keys grows at its end; the rest counts up from a random start, so that another process hardly ever draws the same.
+func (c *Client) draw() (clientTime uint64, random uint32) {
+	now := time.Now()
+	low := (c.drawn.Add(1) + drawnFrom) & (1<<drawnBits - 1)
+	return uint64(now.Unix()), uint32(now.Nanosecond()/1e6)<<drawnBits | low
+}
+
+const drawnBits = 21 // 1000 milliseconds and these make 31 bits, as TIM's numbers have
+
+var drawnFrom = rand.Uint32()
 
 func clone(m *im.Message) (*im.Message, error) {
 	b, err := m.MarshalVT()

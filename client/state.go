@@ -89,8 +89,8 @@ type toldConv struct {
 	era     int64
 	hash    int64
 	receipt uint64
-	unread  uint64
-	stage   stage // whose callback tells of it; none if there is only a receipt
+	unread  uint64 // its part of the total
+	stage   stage  // whose callback tells of it; none if there is only a receipt
 }
 
 // byNumber puts conversations into the order in which this device met them, so that what is told together is told in the same order each time.
@@ -133,7 +133,9 @@ func (c *Client) stateChange() *stateChange {
 		t := toldConv{cv: cv, era: cv.era, receipt: cv.receipt}
 		info := c.info(cv)
 		if info != nil {
-			t.unread = info.UnreadNum
+			if cv.counts() {
+				t.unread = info.UnreadNum
+			}
 			t.hash = hashOf(info)
 		}
 		// A receipt for what has not been applied waits for it (rule 22).
@@ -163,9 +165,7 @@ func (c *Client) stateChange() *stateChange {
 		t.cv.shown = t.unread
 	}
 	for _, cv := range c.convs {
-		if cv.counts() {
-			s.total += int(cv.shown)
-		}
+		s.total += int(cv.shown)
 	}
 	s.totalChanged = s.total != c.total
 	return s
