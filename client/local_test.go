@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -237,6 +238,37 @@ func TestOnlineOnly(t *testing.T) {
 		}
 	}
 	bob.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+}
+
+// Merged messages arrive whole, larger than a text may be; they can be nested, but not without end.
+func TestMerger(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	merged := &im.MergerElem{Title: "Chat", AbstractArray: []string{"a: x"}, CompatibleText: "[merged]"}
+	for i := range 50 {
+		m := alice.say("bob", fmt.Sprint(i, string(bytes.Repeat([]byte("x"), 1000))))
+		merged.MessageArray = append(merged.MessageArray, m)
+	}
+	merge := func(e *im.MergerElem) *im.Message {
+		return &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: e}}}}
+	}
+	if _, err := alice.SendMessage(within(t), bobs, merge(merged)); err != nil {
+		t.Fatal(err)
+	}
+	got := bob.count(t, "new", 51)[50].msg
+	inner, err := bob.MergedMessages(got)
+	if err != nil || len(inner) != 50 || text(inner[7])[:1] != "7" || inner[7].Sender != "alice" {
+		t.Fatalf("%v %v", inner, err)
+	}
+	_, err = bob.MergedMessages(bob.of("new")[0].msg)
+	wantCode(t, err, im.CodeInvalidParameters)
+	deep := merge(&im.MergerElem{CompatibleText: "x"})
+	for range 100 {
+		deep = merge(&im.MergerElem{CompatibleText: "x", MessageArray: []*im.Message{deep}})
+	}
+	_, err = alice.SendMessage(within(t), bobs, deep)
+	wantCode(t, err, im.CodeMergerLayers)
 }
 
 // A send can be cancelled while no connection carries it.

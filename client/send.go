@@ -19,8 +19,11 @@ type outgoing struct {
 	finish func(*im.Message, error)
 }
 
-// maxBody bounds a message as the server does; the sender hears of it at once.
-const maxBody = 12 << 10
+// maxBody and maxMerger bound a message, and one that holds merged messages, as the server does; the sender hears of it at once.
+const (
+	maxBody   = 12 << 10
+	maxMerger = 256 << 10
+)
 
 // SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
 // status failed. m is not changed. Calls from one goroutine are sent in their order.
@@ -86,8 +89,15 @@ func checkMessage(key Conv, m *im.Message) *im.Error {
 	case m == nil || len(m.ElemArray) == 0:
 		return &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array is empty"}
 	}
-	if size := content(m).SizeVT(); size > maxBody {
-		return im.Errorf(im.CodeBodySize, "the message has %d bytes, more than %d", size, maxBody)
+	most, deep := maxBody, layers(m)
+	if deep > 0 {
+		most = maxMerger
+	}
+	if deep > mostLayers {
+		return im.Errorf(im.CodeMergerLayers, "merged messages are nested more than %d deep", mostLayers)
+	}
+	if size := content(m).SizeVT(); size > most {
+		return im.Errorf(im.CodeBodySize, "the message has %d bytes, more than %d", size, most)
 	}
 	return nil
 }
