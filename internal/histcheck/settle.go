@@ -88,19 +88,22 @@ func (r *runner) wave(n int, wave []*device) {
 	// Everyone says something to everyone; who has heard that has heard everything before it in its conversation.
 	type marker struct{ from, to, text string }
 	var markers []marker
-	spoken := map[string]bool{}
-	for _, d := range in {
-		if spoken[d.User] {
-			continue
-		}
-		spoken[d.User] = true
+	for _, user := range r.h.Users {
 		for _, to := range r.h.Users {
-			ok := r.until(func() bool { return d.send(to) == nil }, d)
-			if !ok {
-				r.h.violation("%s: cannot send at the end", d.Name)
+			said := ""
+			if !r.until(func() bool {
+				for _, d := range in { // one that this wave's logins kick may not know it yet
+					if d.User == user && d.c.Status() == client.LoggedIn && d.send(to) == nil {
+						said = d.Sends[len(d.Sends)-1].Text
+						return true
+					}
+				}
+				return false
+			}) {
+				r.h.violation("%s: cannot send at the end", user)
 				return
 			}
-			markers = append(markers, marker{d.User, to, d.Sends[len(d.Sends)-1].Text})
+			markers = append(markers, marker{user, to, said})
 		}
 	}
 	for _, d := range in {
