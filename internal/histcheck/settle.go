@@ -14,12 +14,12 @@ import (
 // in together, so it goes in waves.
 func (r *runner) settle() {
 	for _, d := range r.devices {
-		close(d.queue)
-		<-d.done
-	}
-	for _, d := range r.devices {
 		d.proxy.Heal()
 		d.slow.Store(0)
+		close(d.queue)
+	}
+	for _, d := range r.devices {
+		<-d.done
 	}
 	if !r.answered() {
 		r.h.violation("some Func calls were not answered")
