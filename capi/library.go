@@ -255,6 +255,16 @@ func doneList[M im.TIM](c *call) func([]M, error) {
 	return func(l []M, e error) { list, err = l, e; run() }
 }
 
+// fill puts a text into the application's buffer, if there is one.
+func (c *call) fill(s string) {
+	if c.args.out == nil {
+		return
+	}
+	to := unsafe.Slice((*byte)(unsafe.Pointer(c.args.out)), len(s)+1)
+	copy(to, s)
+	to[len(s)] = 0
+}
+
 // cString is s with its NUL, to be passed to C directly.
 func cString(s string) *C.char {
 	b := make([]byte, len(s)+1)

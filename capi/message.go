@@ -1,10 +1,5 @@
 package main
 
-/*
-#include "shim.h"
-*/
-import "C"
-
 import (
 	"fmt"
 	"math/rand/v2"
@@ -35,9 +30,7 @@ func sendMessage(c *call) int {
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
 	id := c.send(m, c.sent())
-	if c.args.out != nil {
-		C.tidings_fill(c.args.out, cString(id))
-	}
+	c.fill(id)
 	return resultOK
 }
 

@@ -117,7 +117,7 @@ func loginUserID(c *call) int {
 	if c.lib.status() == client.LoggedIn {
 		user = c.lib.session.client.UserID()
 	}
-	C.tidings_fill(c.args.out, cString(user))
+	c.fill(user)
 	return resultOK
 }
 

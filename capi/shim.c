@@ -2,10 +2,8 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Exported by Go, hidden from applications. */
 extern int64_t tidingsgo_call(int function, tidings_args* args);
@@ -68,29 +66,25 @@ int tidings_start_thread(uintptr_t handle) {
 
 const char* tidings_getenv(const char* name) { return getenv(name); }
 
-void tidings_fill(char* buffer, const char* text) { strcpy(buffer, text); }
-
-void tidings_print(const char* line, size_t size) {
-  /* One write, so that lines of several threads do not mix; nobody can do anything about an error. */
-  if (write(STDERR_FILENO, line, size) < 0) return;
-}
-
-void tidings_cb_comm(uintptr_t cb, int32_t code, const char* desc, const char* json, uintptr_t ud) {
+void tidings_cb_comm(uintptr_t cb, int32_t code, char* desc, char* json, uintptr_t ud) {
   hand_over();
   ((TIMCommCallback)cb)(code, desc, json, (const void*)ud);
   hand_over();
+  free(desc);
 }
 
-void tidings_cb_text(uintptr_t cb, const char* json, uintptr_t ud) {
+void tidings_cb_text(uintptr_t cb, char* json, uintptr_t ud) {
   hand_over();
   ((TIMRecvNewMsgCallback)cb)(json, (const void*)ud);
   hand_over();
+  free(json);
 }
 
-void tidings_cb_conv(uintptr_t cb, int event, const char* json, uintptr_t ud) {
+void tidings_cb_conv(uintptr_t cb, int event, char* json, uintptr_t ud) {
   hand_over();
   ((TIMConvEventCallback)cb)((enum TIMConvEvent)event, json, (const void*)ud);
   hand_over();
+  free(json);
 }
 
 void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud) {
@@ -99,16 +93,18 @@ void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud) {
   hand_over();
 }
 
-void tidings_cb_network(uintptr_t cb, int status, int32_t code, const char* desc, uintptr_t ud) {
+void tidings_cb_network(uintptr_t cb, int status, int32_t code, char* desc, uintptr_t ud) {
   hand_over();
   ((TIMNetworkStatusListenerCallback)cb)((enum TIMNetworkStatus)status, code, desc, (const void*)ud);
   hand_over();
+  free(desc);
 }
 
-void tidings_cb_log(uintptr_t cb, int level, const char* line, uintptr_t ud) {
+void tidings_cb_log(uintptr_t cb, int level, char* line, uintptr_t ud) {
   hand_over();
   ((TIMLogCallback)cb)((enum TIMLogLevel)level, line, (const void*)ud);
   hand_over();
+  free(line);
 }
 
 void tidings_cb_plain(uintptr_t cb, uintptr_t ud) {

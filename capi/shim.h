@@ -32,19 +32,13 @@ int tidings_start_thread(uintptr_t handle);
 /* The value of an environment variable now, or NULL: Go's own copy was made when the library was loaded. */
 const char* tidings_getenv(const char* name);
 
-/* Puts an id into the application's buffer. */
-void tidings_fill(char* buffer, const char* text);
-
-/* Writes a log line to the console. */
-void tidings_print(const char* line, size_t size);
-
-/* One for each form of callback. */
-void tidings_cb_comm(uintptr_t cb, int32_t code, const char* desc, const char* json, uintptr_t ud);
-void tidings_cb_text(uintptr_t cb, const char* json, uintptr_t ud);
-void tidings_cb_conv(uintptr_t cb, int event, const char* json, uintptr_t ud);
+/* One for each form of callback. The first text is the start of a block that is freed afterwards. */
+void tidings_cb_comm(uintptr_t cb, int32_t code, char* desc, char* json, uintptr_t ud);
+void tidings_cb_text(uintptr_t cb, char* json, uintptr_t ud);
+void tidings_cb_conv(uintptr_t cb, int event, char* json, uintptr_t ud);
 void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud);
-void tidings_cb_network(uintptr_t cb, int status, int32_t code, const char* desc, uintptr_t ud);
-void tidings_cb_log(uintptr_t cb, int level, const char* line, uintptr_t ud);
+void tidings_cb_network(uintptr_t cb, int status, int32_t code, char* desc, uintptr_t ud);
+void tidings_cb_log(uintptr_t cb, int level, char* line, uintptr_t ud);
 void tidings_cb_plain(uintptr_t cb, uintptr_t ud);
 
 #endif

@@ -1,6 +1,7 @@
 package main
 
 /*
+#include <stdlib.h>
 #include "shim.h"
 */
 import "C"
@@ -8,6 +9,7 @@ import "C"
 import (
 	"slices"
 	"sync"
+	"unsafe"
 )
 
 // slot is a callback that the application has set.
@@ -78,16 +80,31 @@ func (s *slots) has(cb uintptr) (slot, bool) {
 	return slot{}, false
 }
 
+// block copies two texts into memory of C, which the shim frees when the callback has returned. They are not lent out of Go's memory, so that
+// sanitizers see a program that reads beyond a text or after its callback, and do not see Go's own dealings with its memory.
+func block(a, b string) (first, second *C.char) {
+	p := C.malloc(C.size_t(len(a) + len(b) + 2))
+	to := unsafe.Slice((*byte)(p), len(a)+len(b)+2)
+	copy(to, a)
+	to[len(a)] = 0
+	copy(to[len(a)+1:], b)
+	to[len(a)+len(b)+1] = 0
+	return (*C.char)(p), (*C.char)(unsafe.Add(p, len(a)+1))
+}
+
 func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {
-	C.tidings_cb_comm(C.uintptr_t(cb), C.int32_t(code), cString(desc), cString(json), C.uintptr_t(ud))
+	d, j := block(desc, json)
+	C.tidings_cb_comm(C.uintptr_t(cb), C.int32_t(code), d, j, C.uintptr_t(ud))
 }
 
 func callText(cb uintptr, json string, ud uintptr) {
-	C.tidings_cb_text(C.uintptr_t(cb), cString(json), C.uintptr_t(ud))
+	j, _ := block(json, "")
+	C.tidings_cb_text(C.uintptr_t(cb), j, C.uintptr_t(ud))
 }
 
 func callConv(cb uintptr, event int32, json string, ud uintptr) {
-	C.tidings_cb_conv(C.uintptr_t(cb), C.int(event), cString(json), C.uintptr_t(ud))
+	j, _ := block(json, "")
+	C.tidings_cb_conv(C.uintptr_t(cb), C.int(event), j, C.uintptr_t(ud))
 }
 
 func callTotal(cb uintptr, total int, ud uintptr) {
@@ -95,11 +112,13 @@ func callTotal(cb uintptr, total int, ud uintptr) {
 }
 
 func callNetwork(cb uintptr, status, code int32, desc string, ud uintptr) {
-	C.tidings_cb_network(C.uintptr_t(cb), C.int(status), C.int32_t(code), cString(desc), C.uintptr_t(ud))
+	d, _ := block(desc, "")
+	C.tidings_cb_network(C.uintptr_t(cb), C.int(status), C.int32_t(code), d, C.uintptr_t(ud))
 }
 
 func callLog(cb uintptr, level int, line string, ud uintptr) {
-	C.tidings_cb_log(C.uintptr_t(cb), C.int(level), cString(line), C.uintptr_t(ud))
+	t, _ := block(line, "")
+	C.tidings_cb_log(C.uintptr_t(cb), C.int(level), t, C.uintptr_t(ud))
 }
 
 func callPlain(cb, ud uintptr) { C.tidings_cb_plain(C.uintptr_t(cb), C.uintptr_t(ud)) }

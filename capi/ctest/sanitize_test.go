@@ -72,3 +72,16 @@ func TestThreadSanitizerSees(t *testing.T) {
 		}
 	}
 }
+
+// AddressSanitizer finds a program that reads a callback's text after the callback.
+func TestAddressSanitizerSees(t *testing.T) {
+	program := compile(t, "kept", filepath.Join(root, "capi/ctest/testdata/race.c"), "-fsanitize=address")
+	for arg, want := range map[string]bool{"kept": true, "handover": false} {
+		cmd := exec.Command(program, arg)
+		cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		if found := strings.Contains(string(out), "heap-use-after-free"); found != want {
+			t.Errorf("%s: use after free found %v, want %v: %v\n%s", arg, found, want, err, out)
+		}
+	}
+}

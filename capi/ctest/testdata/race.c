@@ -1,4 +1,7 @@
-/* "race": main and a callback write without any order. "handover": the calls of the library are the only order between them. */
+/*
+ * "race": main and a callback write without any order. "handover": the calls of the library are the only order between them. "kept": main reads a
+ * callback's text after the callback.
+ */
 #include <TIMCloud.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,12 +10,13 @@
 static int before_call, in_callback;
 static int shared;
 static int done[2];
+static const char* kept;
 
 static void on_answer(int32_t code, const char* desc, const char* json, const void* ud) {
   (void)code;
   (void)desc;
-  (void)json;
   (void)ud;
+  kept = json;
   in_callback = before_call + 1;
   shared++;
   if (write(done[1], "x", 1) != 1) return;
@@ -28,6 +32,7 @@ int main(int argc, char** argv) {
   if (read(done[0], &c, 1) != 1) return 2;
   TIMGetLoginStatus();
   TIMUninit();
+  if (!strcmp(argv[1], "kept")) printf("%c\n", *kept);
   printf("%d\n", in_callback);
   return in_callback != 42;
 }
