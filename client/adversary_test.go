@@ -520,3 +520,23 @@ func TestLoginOnUnreadableDatabase(t *testing.T) {
 		wantCode(t, d.Login(within(t)), im.CodeDatabase)
 	}
 }
+
+// Two devices of a user in one process never draw the same key: the server would take one's message for the other's.
+func TestKeysOfOneProcess(t *testing.T) {
+	f := newFake(t)
+	f.answer(im.Method_SEND, func(*fakeLink, *im.Frame) {})
+	devices := []*device{dial(t, fakeConfig(t, f)), dial(t, fakeConfig(t, f))}
+	seen := map[string]bool{}
+	for range 400 {
+		for _, d := range devices {
+			id, err := d.SendMessageFunc(client.C2C("ben"), textMessage("x"), func(*im.Message, error) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[id] {
+				t.Fatalf("%s was drawn twice", id)
+			}
+			seen[id] = true
+		}
+	}
+}

@@ -42,7 +42,6 @@ type Client struct {
 	needLocal atomic.Bool  // the login must open the local database
 	openings  atomic.Int64 // open calls of the application
 	waiting   atomic.Int64 // events posted to the dispatcher that have not run
-	drawn     atomic.Uint32
 	running   atomic.Int64 // owed id of the event whose callback runs now
 
 	mu               sync.Mutex

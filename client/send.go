@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -59,16 +60,20 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 }
 
 // draw makes a client time and a random number for a message of this process. The millisecond stands first in the number, so that
-// the server's index of keys grows at its end; the rest counts up from a random start, so that another process hardly ever draws the same.
+// the server's index of keys grows at its end; the rest counts up from a random start, for all clients of the process, which may be devices of one
+// user: no two of them draw the same, and another process hardly ever does.
 func (c *Client) draw() (clientTime uint64, random uint32) {
 	now := time.Now()
-	low := (c.drawn.Add(1) + drawnFrom) & (1<<drawnBits - 1)
+	low := (drawn.Add(1) + drawnFrom) & (1<<drawnBits - 1)
 	return uint64(now.Unix()), uint32(now.Nanosecond()/1e6)<<drawnBits | low
 }
 
 const drawnBits = 21 // 1000 milliseconds and these make 31 bits, as TIM's numbers have
 
-var drawnFrom = rand.Uint32()
+var (
+	drawnFrom = rand.Uint32()
+	drawn     atomic.Uint32
+)
 
 func clone(m *im.Message) (*im.Message, error) {
 	b, err := m.MarshalVT()
