@@ -83,7 +83,7 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, error) {
 	now := c.serverNow()
 	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: now.UnixNano(), sender: m.Sender, time: now.UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENT}
-	row.clientTime, row.random = c.draw()
+	row.clientTime, row.random = draw()
 	if row.sender == "" || row.sender == c.cfg.UserID {
 		row.sender, row.senderTiny = c.cfg.UserID, c.TinyID()
 	}

@@ -43,7 +43,7 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 		return "", err
 	}
 	// Drawn anew for each message, whatever the application's JSON says (rule 5).
-	clientTime, random := c.draw()
+	clientTime, random := draw()
 	c.mu.Lock()
 	tiny := c.tiny
 	c.mu.Unlock()
@@ -62,7 +62,7 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 // draw makes a client time and a random number for a message of this process. The millisecond stands first in the number, so that
 // the server's index of keys grows at its end; the rest counts up from a random start, for all clients of the process, which may be devices of one
 // user: no two of them draw the same, and another process hardly ever does.
-func (c *Client) draw() (clientTime uint64, random uint32) {
+func draw() (clientTime uint64, random uint32) {
 	now := time.Now()
 	low := (drawn.Add(1) + drawnFrom) & (1<<drawnBits - 1)
 	return uint64(now.Unix()), uint32(now.Nanosecond()/1e6)<<drawnBits | low
