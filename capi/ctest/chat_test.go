@@ -327,7 +327,7 @@ func TestKick(t *testing.T) {
 func TestTicket(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
-	d.must("TIMLogin", "ann", s.SigFor("ann", 2*time.Second), on)
+	d.must("TIMLogin", "ann", s.SigFor("ann", 3*time.Second), on)
 	d.event("TIMUserSigExpiredCallback", 1)
 	if a := d.ask("TIMLogin", "ann", "nonsense", on); a.code != 70003 {
 		t.Errorf("a malformed ticket: %+v", a)

@@ -193,13 +193,10 @@ func TestCallsInCallbacks(t *testing.T) {
 
 	// Logout inside a callback, login inside the logout's callback.
 	bob.send("hook\tTIMCommCallback\t" + command(4, "TIMLogout", on))
-	bob.must("TIMConvGetConvList", on)
 	bob.send("hook\tTIMCommCallback\t" + command(5, "TIMLogin", "bob", s.Sig("bob"), on))
+	bob.must("TIMConvGetConvList", on)
 	if a := bob.answerOf(4, "TIMLogout"); a.code != 0 {
 		t.Errorf("logout: %+v", a)
-	}
-	if r, _ := bob.call("TIMGetLoginStatus"); r == 3 {
-		bob.returned(5, "TIMLogin")
 	}
 	if a := bob.answerOf(5, "TIMLogin"); a.code != 0 {
 		t.Errorf("login inside the callback: %+v", a)
