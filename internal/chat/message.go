@@ -264,6 +264,9 @@ func (c *Chat) sendOnline(m *send) {
 		Entry: Entry{Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
 		Time:  c.store.Now(),
 	}
-	m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
-	m.tell()
+	// Behind what was sent before it: a message that is kept nowhere does not overtake one that is.
+	c.store.Deliver(func() {
+		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+		m.tell()
+	})
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// op is one thing for the writer: an Append, or an Update if upd is set.
+// op is one thing for the writer: an Append, an Update if upd is set, or a Deliver if tell is.
 type op struct {
+	tell  func()
 	entry chat.Entry
 	done  func(chat.Stored, bool, error)
 	upd   *update
@@ -138,7 +139,9 @@ func (s *Store) batch(ops []op) {
 		}
 		s.events = s.events[:0]
 		for i := range ops {
-			if u := ops[i].upd; u == nil {
+			if tell := ops[i].tell; tell != nil {
+				s.events = append(s.events, event{after: []func(){tell}})
+			} else if u := ops[i].upd; u == nil {
 				s.events = append(s.events, s.refused(&ops[i], refusal))
 			} else if u.start() {
 				u.err = refusal
@@ -169,10 +172,13 @@ func (s *Store) apply(ops []op) error {
 	s.now = s.Now()
 	for i := range ops {
 		var err error
-		if ops[i].upd != nil {
-			err = s.runUpdate(ops[i].upd)
-		} else {
-			err = s.add(&ops[i])
+		switch o := &ops[i]; {
+		case o.tell != nil:
+			s.events = append(s.events, event{after: []func(){o.tell}})
+		case o.upd != nil:
+			err = s.runUpdate(o.upd)
+		default:
+			err = s.add(o)
 		}
 		if err != nil {
 			return err
@@ -245,6 +251,9 @@ func (s *Store) deliverAll() {
 		}
 	}
 }
+
+// Deliver is documented at chat.Store.
+func (s *Store) Deliver(f func()) { _ = s.send(op{tell: f}) }
 
 // send puts an operation into the queue.
 func (s *Store) send(o op) error {

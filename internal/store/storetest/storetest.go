@@ -49,6 +49,7 @@ func Run(t *testing.T, open Open) {
 		{"UpdateUndone", updateUndone},
 		{"UpdateCancelled", updateCancelled},
 		{"AfterCommit", afterCommit},
+		{"Deliver", deliver},
 		{"UpdateSeesItself", updateSeesItself},
 		{"Close", closing},
 		{"Reopen", reopen},

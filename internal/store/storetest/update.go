@@ -214,6 +214,28 @@ func afterCommit(e *env) {
 	e.equal("order", got, want)
 }
 
+// deliver: what is only told keeps its place behind what the same goroutine appended before it, and before what it appends after.
+func deliver(e *env) {
+	a, b := e.user("a"), e.user("b")
+	id := e.c2c(a, b).ID
+	var got, want []uint64 // got is written by the delivery goroutine only
+	var wg sync.WaitGroup
+	for i := range uint64(300) {
+		wg.Add(2)
+		e.s.Append(e.entry(id, a), func(st chat.Stored, _ bool, err error) {
+			if err != nil {
+				e.Error(err)
+			}
+			got = append(got, st.Seq)
+			wg.Done()
+		})
+		e.s.Deliver(func() { got = append(got, 1000+i); wg.Done() })
+		want = append(want, i+1, 1000+i)
+	}
+	wg.Wait()
+	e.equal("order", got, want)
+}
+
 func updateSeesItself(e *env) {
 	a, b := e.user("a"), e.user("b")
 	e.update(func(tx chat.Tx) error {
