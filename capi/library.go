@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -68,6 +69,8 @@ type session struct {
 	// client is that of the last login; nil before the first. It is kept after a failed login or a logout: what is local can be read.
 	client *client.Client
 	cfg    client.Config
+	// From the call of TIMLogin or TIMLogout until just before its callback: the client itself takes up a call a moment later.
+	loggingIn, loggingOut atomic.Bool
 }
 
 var lib = newLibrary()
@@ -81,10 +84,18 @@ func newLibrary() *library {
 
 // status is the login status; l.mu must be held.
 func (l *library) status() client.LoginStatus {
-	if l.session == nil || l.session.client == nil {
+	s := l.session
+	if s == nil || s.client == nil {
 		return client.LoggedOut
 	}
-	return l.session.client.Status()
+	switch status := s.client.Status(); {
+	case s.loggingOut.Load():
+		return client.LoggingOut
+	case status == client.LoggedOut && s.loggingIn.Load():
+		return client.LoggingIn
+	default:
+		return status
+	}
 }
 
 // call is one call of a function.
@@ -187,7 +198,7 @@ func (c *call) needs(online bool) *im.Error {
 	switch {
 	case s == nil:
 		return &im.Error{Code: im.CodeNotInitialized, Desc: "not initialized"}
-	case s.client == nil || online && s.client.Status() != client.LoggedIn:
+	case s.client == nil || online && c.lib.status() != client.LoggedIn:
 		if c.class == classLocal {
 			return &im.Error{Code: im.CodeNotLoggedIn, Desc: "not init database"}
 		}

@@ -134,19 +134,20 @@ func login(c *call) int {
 		c.answer(c.needs(false), "")
 		return resultOK
 	}
-	if s.client != nil {
-		switch s.client.Status() {
-		case client.LoggingIn, client.LoggingOut:
-			s.client.LoginFunc(c.done()) // refuses, with the right code
-			return resultOK
-		case client.LoggedIn:
-			var err error
-			if s.client.UserID() != user {
-				err = im.Errorf(im.CodeInvalidParameters, "%s is logged in: log out first", s.client.UserID())
-			}
-			c.answer(err, "")
-			return resultOK
+	switch l.status() {
+	case client.LoggingIn:
+		c.answer(&im.Error{Code: im.CodeLoginRunning, Desc: "a login is running"}, "")
+		return resultOK
+	case client.LoggingOut:
+		c.answer(&im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"}, "")
+		return resultOK
+	case client.LoggedIn:
+		var err error
+		if s.client.UserID() != user {
+			err = im.Errorf(im.CodeInvalidParameters, "%s is logged in: log out first", s.client.UserID())
 		}
+		c.answer(err, "")
+		return resultOK
 	}
 	t := l.threads.current(l)
 	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
@@ -162,19 +163,38 @@ func login(c *call) int {
 		}
 		s.client, s.cfg = opened, cfg
 	}
-	s.client.LoginFunc(c.done())
+	done := c.done()
+	s.loggingIn.Store(true)
+	s.client.LoginFunc(func(err error) {
+		s.loggingIn.Store(false)
+		done(err)
+	})
 	return resultOK
 }
 
 func logout(c *call) int {
 	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err := c.needs(false); err != nil {
 		c.answer(err, "")
 		return resultOK
 	}
-	l.session.client.LogoutFunc(c.done())
+	s := l.session
+	switch l.status() {
+	case client.LoggedOut:
+		c.answer(&im.Error{Code: im.CodeNotLoggedIn, Desc: "not login"}, "")
+		return resultOK
+	case client.LoggingOut:
+		c.answer(&im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"}, "")
+		return resultOK
+	}
+	done := c.done()
+	s.loggingOut.Store(true)
+	s.client.LogoutFunc(func(err error) {
+		s.loggingOut.Store(false)
+		done(err)
+	})
 	return resultOK
 }
 
