@@ -662,11 +662,13 @@ func (c *Client) release() {
 func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
 	c.openings.Add(1)
 	return func(v T, err error) {
-		c.openings.Add(-1)
 		if e := (*im.Error)(nil); errors.As(err, &e) && e == nil {
 			err = nil
 		}
-		c.out = append(c.out, output{answer: true, direct: direct, run: func() { done(v, err) }})
+		c.out = append(c.out, output{answer: true, direct: direct, run: func() {
+			c.openings.Add(-1) // open until the application has its answer
+			done(v, err)
+		}})
 	}
 }
 
