@@ -222,14 +222,10 @@ func TestLoginInKickedCallback(t *testing.T) {
 	first.send("hook\tTIMKickedOfflineCallback\t" + command(6, "TIMLogin", "bob", s.Sig("bob"), on))
 	second.login()
 	first.event("TIMKickedOfflineCallback", 1)
-	switch a := first.answerOf(6, "TIMLogin"); a.code {
-	case 0:
-		second.event("TIMKickedOfflineCallback", 1)
-	case 6208:
-		t.Skip("package client names the kick that it announced only after the callback has returned")
-	default:
-		t.Errorf("login inside the kicked callback: %+v", a)
+	if a := first.answerOf(6, "TIMLogin"); a.code != 0 {
+		t.Fatalf("login inside the kicked callback: %+v", a)
 	}
+	second.event("TIMKickedOfflineCallback", 1)
 	first.quit()
 	second.quit()
 }
@@ -346,7 +342,9 @@ func TestTooManyCalls(t *testing.T) {
 		}
 		return seen == n
 	})
-	t.Logf("%d of %d refused", busy, n)
+	if busy == 0 || busy > n-1000 {
+		t.Errorf("%d of %d refused", busy, n)
+	}
 	d.must("TIMConvGetConvList", on)
 	d.quit()
 }
