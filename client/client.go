@@ -111,6 +111,8 @@ type Limits struct {
 	Login, Send time.Duration
 	// Heartbeat is how long a heartbeat may stay unanswered before the link counts as lost: 10 s.
 	Heartbeat time.Duration
+	// Receipts is the least time between two receipt events of a conversation: 1 s. The later one has the latest position.
+	Receipts time.Duration
 	// HeartbeatEvery overrides the interval that the server tells.
 	HeartbeatEvery time.Duration
 	// Reconnect is the longest pause between two tries to connect: 30 s.

@@ -73,24 +73,25 @@ type Client struct {
 
 	sync syncState
 	// syncPause is how long the last try waited to sync again after a pull that came to nothing.
-	syncPause time.Duration
-	received  uint64 // pushes on this link
-	out       []output
-	later     []func()        // engine work to go on with after the commit
-	cleared   []chan struct{} // closed by the commit that clears what was told
-	stateOut  bool            // state events are posted and have not run
-	changed   map[*conv]bool  // conversations that may differ from what was announced
-	finish    bool            // the end of a login's sync is to be told when nothing is left in changed
-	owedDone  bool            // what an earlier run owed has been posted
-	lastSub   int64
-	total     int // last total that was announced
-	dbErr     error
-	logins    int // raised by every login and logout, so that a late release does not hit the next login
-	timer     *time.Timer
-	hbEvery   time.Duration
-	hbNext    time.Time
-	clearAt   time.Time // when fired events are cleared at the latest
-	cursorAt  int64     // cursor learnt from heartbeats, not stored yet
+	syncPause    time.Duration
+	received     uint64 // pushes on this link
+	out          []output
+	later        []func()            // engine work to go on with after the commit
+	cleared      []chan struct{}     // closed by the commit that clears what was told
+	stateOut     bool                // state events are posted and have not run
+	changed      map[*conv]bool      // conversations that may differ from what was announced
+	lateReceipts map[*conv]time.Time // receipts that wait for their time
+	finish       bool                // the end of a login's sync is to be told when nothing is left in changed
+	owedDone     bool                // what an earlier run owed has been posted
+	lastSub      int64
+	total        int // last total that was announced
+	dbErr        error
+	logins       int // raised by every login and logout, so that a late release does not hit the next login
+	timer        *time.Timer
+	hbEvery      time.Duration
+	hbNext       time.Time
+	clearAt      time.Time // when fired events are cleared at the latest
+	cursorAt     int64     // cursor learnt from heartbeats, not stored yet
 }
 
 // Version is the SDK's version, told at login and by TIMGetSDKVersion.
@@ -143,6 +144,7 @@ func (l *Limits) fill() {
 	set(&l.Send, 60*time.Second)
 	set(&l.Heartbeat, 10*time.Second)
 	set(&l.Reconnect, 30*time.Second)
+	set(&l.Receipts, time.Second)
 }
 
 // connect is the longest one try to connect and log in takes.
@@ -531,6 +533,12 @@ func (c *Client) tick() {
 	if c.link != nil && !c.hbNext.IsZero() && !now.Before(c.hbNext) {
 		c.heartbeat(now)
 	}
+	for cv, due := range c.lateReceipts {
+		if !now.Before(due) {
+			delete(c.lateReceipts, cv)
+			c.changed[cv] = true
+		}
+	}
 	if c.sync.paused && c.waiting.Load() < mostWaiting/2 {
 		c.sync.paused = false
 		c.pullNext()
@@ -562,6 +570,9 @@ func (c *Client) schedule() {
 		earlier(c.hbNext)
 	}
 	earlier(c.clearAt)
+	for _, due := range c.lateReceipts {
+		earlier(due)
+	}
 	if c.sync.paused {
 		earlier(time.Now().Add(20 * time.Millisecond))
 	}
@@ -655,7 +666,7 @@ func (c *Client) release() {
 	c.flush()
 	c.db.close()
 	c.db, c.dbErr, c.owedDone = nil, nil, false
-	c.convs, c.byID, c.changed = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}
+	c.convs, c.byID, c.changed, c.lateReceipts = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}
 }
 
 // answered makes the completion of an API call: done runs once, after the batch's commit.

@@ -12,7 +12,7 @@ func (c *Client) WaitQuiet() bool {
 	for {
 		quiet := make(chan bool, 1)
 		if !c.post(func() {
-			quiet <- len(c.calls) == 0 && !c.sync.running() && !c.stateOut && (len(c.changed) == 0 || !c.owedDone) && !c.finish && c.waiting.Load() == 0 && len(c.out) == 0 && c.loginDone == nil
+			quiet <- len(c.calls) == 0 && !c.sync.running() && !c.stateOut && (len(c.changed) == 0 || !c.owedDone) && !c.finish && c.waiting.Load() == 0 && len(c.out) == 0 && c.loginDone == nil && len(c.lateReceipts) == 0
 		}) {
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -184,6 +185,41 @@ func TestRevoke(t *testing.T) {
 	}
 	if err := alice.Revoke(within(t), client.C2C("bob"), &im.Message{ConvId: "bob", ConvType: im.ConvType_CONV_TYPE_C2C, Seq: 99}, ""); err == nil {
 		t.Fatal("a message that is not there was recalled")
+	}
+}
+
+// Receipts come at most once in their time, and the last one is not forgotten (rule 22).
+func TestReceiptsAreGathered(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	cfg := config(t, s, "alice")
+	cfg.Limits.Receipts = 300 * time.Millisecond
+	alice := dial(t, cfg)
+	start := time.Now()
+	const n = 40
+	for i := range n {
+		m := alice.say("bob", fmt.Sprint(i))
+		bob.count(t, "new", i+1)
+		if err := bob.MarkRead(within(t), client.C2C("alice"), bob.of("new")[i].msg); err != nil {
+			t.Fatal(err, m)
+		}
+	}
+	alice.until(t, "the last one is read", func(es []event) bool {
+		e, ok := last(es, "upd")
+		return ok && e.text == fmt.Sprint(n-1) && e.info.LastMsg.IsPeerRead
+	})
+	m := alice.say("bob", "and now")
+	bob.count(t, "new", n+1)
+	if err := bob.MarkRead(within(t), client.C2C("alice"), nil); err != nil {
+		t.Fatal(err)
+	}
+	alice.until(t, "the last receipt", func(es []event) bool {
+		e, ok := last(es, "receipt")
+		return ok && e.seq >= m.ServerTime && len(alice.of("receipt")) >= 2
+	})
+	took := time.Since(start)
+	if got, most := len(alice.of("receipt")), int(took/cfg.Limits.Receipts)+2; got > most {
+		t.Fatalf("%d receipts in %v", got, took)
 	}
 }
 

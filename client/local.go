@@ -310,6 +310,8 @@ type conv struct {
 		entry     *im.Entry
 		from, rev uint64
 	}
+	// receiptAt is when a receipt was last told.
+	receiptAt time.Time
 	// shown is its part of the total, as of the last state computed: what is not told yet does not count yet.
 	shown uint64
 }

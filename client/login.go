@@ -41,7 +41,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
 		in: make(chan func()), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
-		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, timer: time.NewTimer(time.Hour)}
+		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
 	db, err := openUsable(c.dir, cfg.UserID, c.log)
 	switch {
@@ -149,7 +149,7 @@ func (c *Client) load() error {
 		return err
 	}
 	c.storeID = storeID
-	c.convs, c.byID, c.changed, c.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, 0
+	c.convs, c.byID, c.changed, c.lateReceipts, c.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0
 	c.sync, c.cursorAt, c.stateOut = syncState{login: c.sync.login}, 0, false
 	for _, cv := range convs {
 		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.syncedTo, cv.rev, cv.others, cv.own, cv.toldUnread

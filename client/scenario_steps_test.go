@@ -28,7 +28,7 @@ func (s *stage) do(verb string, args []string) string {
 		a := &actor{name: arg(0), probed: make(chan string, 100), news: make(chan struct{}, 1), adding: map[string]bool{}}
 		a.cfg = config(s.t, s.server, arg(1))
 		a.cfg.Platform = platforms[arg(2)]
-		a.cfg.Limits = client.Limits{Reconnect: 50 * time.Millisecond}
+		a.cfg.Limits = client.Limits{Reconnect: 50 * time.Millisecond, Receipts: 1}
 		a.proxy = faultproxy.Start(s.t, s.server.URL)
 		a.cfg.Server = a.proxy.URL
 		s.devices[a.name] = a

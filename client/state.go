@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -139,7 +140,7 @@ func (c *Client) stateChange() *stateChange {
 			t.hash = hashOf(info)
 		}
 		// A receipt for what has not been applied waits for it (rule 22).
-		if cv.peerSeq > cv.receipt && cv.peerSeq <= cv.syncedTo {
+		if cv.peerSeq > cv.receipt && cv.peerSeq <= cv.syncedTo && c.receiptMay(cv) {
 			t.receipt = cv.peerSeq
 			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key.ID, ConvType: cv.key.Type, TimeStamp: uint64(cv.peerTime / 1000), IsPeerRead: true})
 		}
@@ -169,6 +170,20 @@ func (c *Client) stateChange() *stateChange {
 	}
 	s.totalChanged = s.total != c.total
 	return s
+}
+
+// receiptMay says whether a receipt of the conversation may be told now: one in Limits.Receipts, with the latest position (rule 22). One that comes too
+// early is looked at again when its time has come.
+func (c *Client) receiptMay(cv *conv) bool {
+	now := time.Now()
+	due := cv.receiptAt.Add(c.cfg.Limits.Receipts)
+	if now.Before(due) {
+		c.lateReceipts[cv] = due
+		return false
+	}
+	cv.receiptAt = now
+	delete(c.lateReceipts, cv)
+	return true
 }
 
 func hashOf(info *im.ConvInfo) int64 {
