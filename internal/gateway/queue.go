@@ -128,9 +128,14 @@ func (s *session) write() {
 			buffers.Put(&out)
 		}
 		if err != nil {
-			// The reader notices too, and ends the session.
+			// The reader notices too, and ends the session; but not while it waits for room, which nobody makes any more.
 			s.mu.Lock()
 			s.writing = false
+			if s.state < ended {
+				s.state = ended
+			}
+			s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+			s.room.Broadcast()
 			s.mu.Unlock()
 			s.cut()
 			return
