@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,18 +69,6 @@ func TestCutInLogout(t *testing.T) {
 	}
 }
 
-// inPost counts goroutines that wait for a client's engine.
-func inPost() int {
-	buf := make([]byte, 1<<20)
-	n := 0
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "client.(*Client).post(") {
-			n++
-		}
-	}
-	return n
-}
-
 // gate blocks whoever writes a line of the client's log that contains a word: that is how a test stops the engine where it wants.
 type gate struct {
 	word string
@@ -116,13 +103,10 @@ func TestRefusalOfAnEarlierLogin(t *testing.T) {
 	first, out, second := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	d.LoginFunc(func(err error) { first <- err })
 	<-g.in // the engine stands still, and the link goes on
-	before := inPost()
-	go d.LogoutFunc(func(err error) { out <- err })
-	eventually(t, "the logout", func() bool { return inPost() == before+1 })
-	go d.LoginFunc(func(err error) { second <- err })
-	eventually(t, "the second login", func() bool { return inPost() == before+2 })
+	d.LogoutFunc(func(err error) { out <- err })
+	d.LoginFunc(func(err error) { second <- err })
 	close(refuse)
-	eventually(t, "the refusal", func() bool { return inPost() == before+3 })
+	eventually(t, "the refusal", func() bool { return d.Waiting() == 3 })
 	close(g.hold)
 	wantCode(t, <-first, im.CodeInterrupted)
 	if err := <-out; err != nil {

@@ -31,7 +31,7 @@ type Client struct {
 	device string
 	http   *http.Client
 
-	in      chan func()
+	in      *inbox
 	frames  chan arrived
 	quit    chan struct{}
 	stopped chan struct{}
@@ -150,15 +150,8 @@ func (l *Limits) fill() {
 // connect is the longest one try to connect and log in takes.
 func (l *Limits) connect() time.Duration { return min(10*time.Second, l.Login) }
 
-// post hands f to the engine; it reports false if the engine has ended. The channel has no buffer, so that what was taken is run.
-func (c *Client) post(f func()) bool {
-	select {
-	case c.in <- f:
-		return true
-	case <-c.stopped:
-		return false
-	}
-}
+// post hands f to the engine; it reports false if the engine has ended.
+func (c *Client) post(f func()) bool { return c.in.put(f) }
 
 // run is the engine.
 func (c *Client) run() {
@@ -169,8 +162,8 @@ func (c *Client) run() {
 		case <-c.quit:
 			c.shutdown()
 			return
-		case f := <-c.in:
-			f()
+		case <-c.in.wake:
+			c.runIn()
 		case a := <-c.frames:
 			c.arrive(a)
 		case <-c.firedWake:
@@ -208,13 +201,19 @@ func (c *Client) goOn() {
 func (c *Client) drain() {
 	for range batchSize {
 		select {
-		case f := <-c.in:
-			f()
+		case <-c.in.wake:
+			c.runIn()
 		case a := <-c.frames:
 			c.arrive(a)
 		default:
 			return
 		}
+	}
+}
+
+func (c *Client) runIn() {
+	for _, f := range c.in.take(batchSize) {
+		f()
 	}
 }
 
@@ -624,15 +623,12 @@ func (c *Client) shutdown() {
 		for len(c.later) > 0 {
 			c.goOn()
 		}
-		select {
-		case f := <-c.in:
-			f()
-			c.failCalls(interrupted)
-			c.endLogin(interrupted)
-			continue
-		default:
+		if c.in.end() {
+			break
 		}
-		break
+		c.runIn()
+		c.failCalls(interrupted)
+		c.endLogin(interrupted)
 	}
 	c.setStatus(LoggedOut)
 	c.commit()

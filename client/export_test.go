@@ -40,3 +40,10 @@ func (c *Client) Beat() (queued, received uint64) {
 	p := <-ch
 	return p.q, p.r
 }
+
+// Waiting is how many things wait for the engine.
+func (c *Client) Waiting() int {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return len(c.in.queue)
+}

@@ -42,6 +42,7 @@ func newFake(t testing.TB) *fake {
 			return
 		}
 		defer ws.CloseNow()
+		ws.SetReadLimit(im.MaxMessage)
 		l := &fakeLink{ws: ws}
 		for {
 			_, data, err := ws.Read(context.Background())

@@ -39,7 +39,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	}
 	cfg.Limits.fill()
 	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
-		in: make(chan func()), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
+		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
