@@ -93,6 +93,7 @@ func benchCommand() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("bench %s: not built yet", name) },
 		})
 	}
+	c.AddCommand(benchReconnect())
 	c.AddCommand(relayCommand())
 	return c
 }
@@ -147,26 +148,41 @@ type child struct {
 
 // startChild runs this program with args and the address it is to listen on, and waits until it does.
 func startChild(ctx context.Context, o *benchOptions, args func(addr, dir string) []string) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp(o.dir, "tidings-bench-*")
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().String()
-	l.Close()
-	ch := &child{addr: addr, dir: dir}
-	ch.cmd = exec.CommandContext(ctx, self, args(addr, dir)...)
-	ch.cmd.Stderr = os.Stderr
+	var env []string
 	if o.profile != "" {
-		ch.cmd.Env = append(os.Environ(), "TIDINGS_CPU_PROFILE="+o.profile)
+		env = append(env, "TIDINGS_CPU_PROFILE="+o.profile)
 	}
+	return startAt(ctx, addr, dir, args(addr, dir), env)
+}
+
+// freeAddr is an address that nobody listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// startAt runs this program with args, and waits until it listens on addr. dir is removed when it is stopped.
+func startAt(ctx context.Context, addr, dir string, args, env []string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ch := &child{addr: addr, dir: dir}
+	ch.cmd = exec.CommandContext(ctx, self, args...)
+	ch.cmd.Stderr = os.Stderr
+	ch.cmd.Env = append(os.Environ(), env...)
 	start := time.Now()
 	if err := ch.cmd.Start(); err != nil {
 		return nil, err

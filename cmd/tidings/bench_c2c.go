@@ -72,7 +72,12 @@ func dialRaw(addr string) (*rawLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &rawLink{Conn: conn, r: bufio.NewReaderSize(conn, 16<<10), epoch: uint64(time.Now().Unix())}
+	return upgradeRaw(conn, addr, 16<<10)
+}
+
+// upgradeRaw makes a WebSocket of a connection.
+func upgradeRaw(conn net.Conn, addr string, buffer int) (*rawLink, error) {
+	l := &rawLink{Conn: conn, r: bufio.NewReaderSize(conn, buffer), epoch: uint64(time.Now().Unix())}
 	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n", addr, im.Subprotocol)
 	resp, err := http.ReadResponse(l.r, nil)
@@ -88,18 +93,24 @@ func dialRaw(addr string) (*rawLink, error) {
 
 func (l *rawLink) login(user, sig string) error {
 	req := &im.LoginRequest{UserId: user, UserSig: sig, DeviceId: "bench-" + user, Platform: im.Platform_PLATFORM_LINUX}
+	_, err := l.loginAs(req)
+	return err
+}
+
+func (l *rawLink) loginAs(req *im.LoginRequest) (*im.LoginReply, error) {
 	if err := l.write(im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, req)); err != nil {
-		return err
+		return nil, err
 	}
 	msg, err := l.message()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return im.ReadFrames(msg, func(f *im.Frame) error {
+	reply := &im.LoginReply{}
+	return reply, im.ReadFrames(msg, func(f *im.Frame) error {
 		if f.Code != 0 {
 			return im.Errorf(f.Code, "%s", f.Desc)
 		}
-		return nil
+		return reply.UnmarshalVT(f.Body)
 	})
 }
 

@@ -181,9 +181,13 @@ func (s *Server) open() (err error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	within := s.cfg.Gateway.LoginWithin // whoever has not even asked by then
+	if within == 0 {
+		within = 10 * time.Second
+	}
 	s.http = http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: within,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
