@@ -21,6 +21,9 @@ import (
 // TestMain lets the test binary be the program: with TIDINGS_TEST_MAIN set it runs its arguments as a command line.
 func TestMain(m *testing.M) {
 	if os.Getenv("TIDINGS_TEST_MAIN") != "" {
+		if dir := os.Getenv(deviceEnv); dir != "" {
+			killedDevice(dir)
+		}
 		main()
 		return
 	}
@@ -171,16 +174,21 @@ func (u *sender) run(l *rawLink, total int, answered func()) error {
 	}
 }
 
+// killRounds is how often a test kills: n times, once in a short run, or what TIDINGS_KILL_ROUNDS says.
+func killRounds(n int) int {
+	if v, err := strconv.Atoi(os.Getenv("TIDINGS_KILL_ROUNDS")); err == nil {
+		return v
+	}
+	if testing.Short() {
+		return 1
+	}
+	return n
+}
+
 // TestKill9 kills a server amid acknowledged sends, again and again: what was acknowledged is there, once, under the number that the
 // answer named, and the numbers are dense. TIDINGS_KILL_ROUNDS sets the number of rounds.
 func TestKill9(t *testing.T) {
-	rounds, total := 3, 10_000
-	if v, err := strconv.Atoi(os.Getenv("TIDINGS_KILL_ROUNDS")); err == nil {
-		rounds = v
-	}
-	if testing.Short() {
-		rounds, total = 1, 2000
-	}
+	rounds, total := killRounds(20), 3000
 	s := &served{t: t, dir: t.TempDir()}
 	var users []*sender
 	for i := range 4 {
