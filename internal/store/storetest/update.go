@@ -143,24 +143,25 @@ func updateCancelled(e *env) {
 	if err := e.s.Update(ctx, nil, func(chat.Tx) error { e.Error("it ran"); return nil }); !errors.Is(err, context.Canceled) {
 		e.Fatal(err)
 	}
-	// Given up while another one holds the store: either it is answered with the context's error and has not run, or it has run.
+	// Given up while another one holds its row.
+	keys := []chat.Key{{UID: a}}
 	ctx, cancel = context.WithCancel(e.ctx)
 	busy, goOn := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		e.update(func(chat.Tx) error { close(busy); <-goOn; return nil })
+		e.ok(e.s.Update(e.ctx, keys, func(chat.Tx) error { close(busy); <-goOn; return nil }))
 	})
 	<-busy
 	ran := make(chan struct{}, 1)
 	result := make(chan error, 1)
 	wg.Go(func() {
-		result <- e.s.Update(ctx, nil, func(tx chat.Tx) error { ran <- struct{}{}; _, err := tx.AddFeed(a, 1, nil); return err })
+		result <- e.s.Update(ctx, keys, func(tx chat.Tx) error { ran <- struct{}{}; _, err := tx.AddFeed(a, 1, nil); return err })
 	})
 	cancel()
 	err := <-result
 	close(goOn)
 	wg.Wait()
-	e.update(func(chat.Tx) error { return nil }) // everything before it has had its turn
+	e.ok(e.s.Update(e.ctx, keys, func(chat.Tx) error { return nil })) // everything before it has had its turn
 	if !errors.Is(err, context.Canceled) || len(ran) != 0 {
 		e.Fatal("given up:", err, "ran:", len(ran))
 	}

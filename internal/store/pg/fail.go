@@ -1,0 +1,60 @@
+package pg
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// code is the SQLSTATE of an error that PostgreSQL sent, or nothing.
+func code(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// undone says that PostgreSQL has answered a statement with an error, which undoes the transaction. An error that ends the connection may as well come
+// after the commit.
+func undone(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR"
+}
+
+// conflict says that a transaction was undone because of another one, and may be run again at once.
+func conflict(err error) bool {
+	switch code(err) {
+	case "40001", "40P01": // serialisation failure, deadlock
+		return true
+	}
+	return false
+}
+
+// passing says that an error may go away by itself: the connection or the server is gone, or it waits for somebody.
+func passing(err error) bool {
+	c := code(err)
+	if len(c) < 2 {
+		return !errors.Is(err, errRow)
+	}
+	switch c[:2] {
+	case "08", "40", "57": // connection; rollback; intervention by an operator, or a statement that took too long
+		return true
+	case "53": // resources; but a full disk is told at once
+		return c != "53100"
+	case "25": // read-only: a standby that is being promoted, or a primary that no longer is one; or a transaction that idled too long
+		return c == "25006" || c == "25P03"
+	}
+	return c == "55P03" // a lock was not had in time
+}
+
+// failure is what callers are told.
+func failure(err error) error {
+	if code(err) == "53100" {
+		return fmt.Errorf("%w: %w", chat.ErrFull, err)
+	}
+	return fmt.Errorf("store: postgres: %w", err)
+}

@@ -1,0 +1,81 @@
+package pg
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// complete answers the position up to which nothing will be added. The order of the two statements matters: see draw_batch in the schema.
+func (s *Store) complete(ctx context.Context) (pos int64, open bool, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		var last int64
+		var low *int64
+		if err := c.QueryRow(ctx, "SELECT last_value FROM entry_batch").Scan(&last); err != nil {
+			return err
+		}
+		if err := c.QueryRow(ctx, "SELECT low FROM open_batch").Scan(&low); err != nil {
+			return err
+		}
+		if open = low != nil && *low < last; open {
+			last = *low
+		}
+		pos = (last+1)<<12 - 1
+		return nil
+	})
+	return pos, open, err
+}
+
+// Log holds back what stands above a batch that is open. If that is all there is, it waits for a moment, as nobody else may tell the caller
+// when the batch of another server has ended.
+func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntry, error) {
+	for range 20 {
+		upTo, open, err := s.complete(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list, err := many(ctx, s, func(row scanner) (chat.LogEntry, error) {
+			var id int64
+			var e entryRow
+			err := row.Scan(append([]any{&id}, e.dest()...)...)
+			return chat.LogEntry{Pos: id, Stored: e.stored()}, err
+		}, "SELECT e.id, "+entryCols+" FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3", after, upTo, int64(max(limit, 0)))
+		if err != nil || len(list) > 0 || !open {
+			return list, err
+		}
+		pause := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, ctx.Err()
+		case <-s.closing.Done():
+			pause.Stop()
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *Store) LogEnd(ctx context.Context) (int64, error) {
+	upTo, _, err := s.complete(ctx)
+	if err != nil {
+		return 0, err
+	}
+	pos, err := one(ctx, s, scanNumber, "SELECT coalesce(max(id), 0) FROM entry WHERE id <= $1", upTo)
+	return int64(pos), err
+}
+
+func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
+	pos, err := one(ctx, s, scanNumber, "SELECT pos FROM progress WHERE name = $1", name)
+	return int64(pos), err
+}
+
+func (s *Store) SetCursor(ctx context.Context, name string, pos int64) error {
+	return s.update(ctx, nil, func(t *tx) error {
+		return t.tell("INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", name, pos)
+	})
+}

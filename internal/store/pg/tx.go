@@ -1,0 +1,421 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// errBusy undoes a transaction that wants a row that another writer of this process holds. It is run again with that row among its keys.
+var errBusy = errors.New("store: a row is held by another writer")
+
+// attempts is how often an Update is run before its conflicts are an error.
+const attempts = 50
+
+// Update runs fn in a transaction of its own. Rows that fn uses beyond keys are locked when it does; should that meet another writer who waits for
+// this one, the transaction is undone and runs again with all rows that it used locked beforehand, in order.
+func (s *Store) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.appended(ctx, keys); err != nil {
+		return err
+	}
+	return s.update(ctx, keys, func(t *tx) error { return fn(t) })
+}
+
+// update does not wait for what was appended before.
+func (s *Store) update(ctx context.Context, keys []chat.Key, fn func(*tx) error) error {
+	s.gate.RLock()
+	if s.closed.Load() {
+		s.gate.RUnlock()
+		return chat.ErrClosed
+	}
+	s.running.Add(1)
+	s.gate.RUnlock()
+	defer s.running.Done()
+	all := sorted(keys)
+	var last error
+	for range attempts {
+		t, err := s.try(ctx, all, fn)
+		if err == nil || !t.again {
+			return err
+		}
+		last = err
+		all = sorted(append(all, t.wanted...))
+	}
+	return failure(fmt.Errorf("%d attempts in vain: %w", attempts, last))
+}
+
+// tx is the inside of an Update.
+type tx struct {
+	s    *Store
+	conn *pgxpool.Conn
+	ctx  context.Context // ends when the transaction has taken too long, not when its caller gives up
+	now  int64
+	xid  string
+
+	// held are the users and conversations whose gates and rows are ours.
+	held map[chat.Key]bool
+	// wanted are the keys for when it is run again.
+	wanted  []chat.Key
+	users   map[chat.UID]*chat.User
+	convs   map[chat.ConvID]*convState
+	members map[memberKey]uint64 // known row numbers
+	// late are statements that nobody needs the answer of; they are sent with the next one that is asked.
+	late  *pgx.Batch
+	wrote bool
+	after []func()
+	// err is the first failure of the database; nothing works after it. again: the transaction is to be run again.
+	err   error
+	again bool
+}
+
+type convState struct {
+	chat.Conv
+	dirty bool
+}
+
+type memberKey struct {
+	conv chat.ConvID
+	uid  chat.UID
+}
+
+var _ chat.Tx = (*tx)(nil)
+
+// try runs fn once. The answered tx says whether and with which keys it is to run again.
+func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t *tx, err error) {
+	t = &tx{
+		s: s, held: make(map[chat.Key]bool, len(keys)), users: make(map[chat.UID]*chat.User), convs: make(map[chat.ConvID]*convState),
+		members: make(map[memberKey]uint64), late: &pgx.Batch{},
+	}
+	if err := s.gates.lock(ctx, keys); err != nil {
+		return t, err
+	}
+	for _, k := range keys {
+		t.held[k] = true
+	}
+	defer func() {
+		out := make([]chat.Key, 0, len(t.held))
+		for k := range t.held {
+			out = append(out, k)
+		}
+		s.gates.unlock(out)
+		t.wanted = append(t.wanted, out...)
+	}()
+	select {
+	case s.updates <- struct{}{}:
+	case <-ctx.Done():
+		return t, ctx.Err()
+	}
+	defer func() { <-s.updates }()
+
+	limit, cancel := context.WithTimeout(ctx, within)
+	t.conn, err = s.pool.Acquire(limit)
+	cancel()
+	if err != nil {
+		if ctx.Err() != nil {
+			return t, ctx.Err()
+		}
+		return t, failure(err)
+	}
+	t.ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	over := false
+	defer func() {
+		if !over { // the goroutine ends inside fn
+			t.conn.Conn().Close(t.ctx)
+			t.conn.Release()
+		}
+	}()
+	if err = t.begin(keys); err == nil {
+		err = t.run(fn)
+	}
+	over = true
+	if t.err != nil {
+		err = t.err // whatever fn made of it
+	}
+	if err != nil || !t.wrote {
+		t.undo()
+		switch {
+		case conflict(t.err) || errors.Is(t.err, errBusy):
+			t.again = true
+		case t.err != nil:
+			err = failure(t.err)
+		}
+		if err != nil {
+			return t, err
+		}
+	} else if err = t.commit(); err != nil {
+		return t, err
+	}
+	if len(t.after) > 0 {
+		s.deliver <- []event{{after: t.after}}
+	}
+	return t, nil
+}
+
+func (t *tx) run(fn func(*tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("store: panic in Update: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fn(t)
+}
+
+const (
+	lockUsers = "SELECT " + userCols + " FROM users u WHERE u.uid = ANY ($1::bigint[]) ORDER BY u.uid FOR NO KEY UPDATE"
+	lockConvs = "SELECT " + convCols + " FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE"
+)
+
+// begin locks the rows of keys, and reads them and the clock.
+func (t *tx) begin(keys []chat.Key) error {
+	var users, convs []int64
+	for _, k := range keys {
+		if k.Conv != 0 {
+			convs = append(convs, int64(k.Conv))
+		} else {
+			users = append(users, int64(k.UID))
+		}
+	}
+	b := &pgx.Batch{}
+	b.Queue("BEGIN")
+	if len(users) > 0 {
+		b.Queue(lockUsers, users).Query(func(rows pgx.Rows) error {
+			list, err := all(rows, nil, scanUser)
+			for i := range list {
+				t.users[list[i].UID] = &list[i]
+			}
+			return err
+		})
+	}
+	if len(convs) > 0 {
+		b.Queue(lockConvs, convs).Query(func(rows pgx.Rows) error {
+			list, err := all(rows, nil, scanConv)
+			for i := range list {
+				t.convs[list[i].ID] = &convState{Conv: list[i]}
+			}
+			return err
+		})
+	}
+	var sample int64
+	b.Queue("SELECT pg_current_xact_id()::text, " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, &sample) })
+	if err := t.failed(t.conn.SendBatch(t.ctx, b).Close()); err != nil {
+		return err
+	}
+	var rows int64
+	for _, c := range t.convs {
+		rows = max(rows, c.Changed)
+	}
+	t.now = t.s.clock.commit(sample, rows)
+	return nil
+}
+
+// failed notes that the database does not take part any more.
+func (t *tx) failed(err error) error {
+	if err != nil && t.err == nil {
+		t.err = err
+	}
+	return err
+}
+
+// hold takes the gate of a row that is not among the keys.
+func (t *tx) hold(k chat.Key) error {
+	if t.err != nil {
+		return t.err
+	}
+	if t.held[k] {
+		return nil
+	}
+	if !t.s.gates.try(k) {
+		t.wanted = append(t.wanted, k)
+		return t.failed(errBusy)
+	}
+	t.held[k] = true
+	return nil
+}
+
+// undo ends the transaction without effect, and gives the connection back.
+func (t *tx) undo() {
+	if !t.conn.Conn().IsClosed() {
+		if _, err := t.conn.Exec(t.ctx, "ROLLBACK"); err != nil {
+			t.conn.Conn().Close(t.ctx)
+		}
+	}
+	t.conn.Release()
+}
+
+// commit sends what is still to be written, commits, and finds out what became of it if the connection is lost meanwhile.
+func (t *tx) commit() error {
+	for _, c := range t.convs {
+		if c.dirty {
+			t.late.Queue(`UPDATE conv SET grp = $1, rev = $2, changed = $3, policy = $4, member_set = $5, dissolved = $6 WHERE id = $7`,
+				c.Group, int64(c.Rev), c.Changed, int64(c.Policy), int64(c.MemberSet), bit(c.Dissolved), int64(c.ID))
+		}
+	}
+	t.late.Queue("COMMIT")
+	n := t.late.Len()
+	res := t.conn.SendBatch(t.ctx, t.late)
+	var err error
+	committed := false
+	for i := 0; i < n && err == nil; i++ {
+		tag, e := res.Exec()
+		err = e
+		if committed = e == nil && i == n-1; committed && tag.String() != sqlCommit {
+			committed, err = false, fmt.Errorf("%w: COMMIT was answered with %s", errRow, tag)
+		}
+	}
+	if e := res.Close(); err == nil {
+		err = e
+	}
+	switch {
+	case committed:
+		t.conn.Release() // which closes it if it is broken
+		return nil
+	case undone(err):
+		t.failed(err)
+		t.undo()
+		t.again = conflict(err)
+		return failure(err)
+	}
+	t.conn.Conn().Close(t.ctx)
+	t.conn.Release()
+	return t.settle(err)
+}
+
+// settle asks what became of a transaction whose COMMIT was not answered.
+func (t *tx) settle(lost error) error {
+	begun := time.Now()
+	wait := 20 * time.Millisecond
+	for time.Since(begun) < within {
+		var status *string
+		ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
+		err := t.s.pool.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", t.xid).Scan(&status)
+		cancel()
+		switch {
+		case err == nil && status != nil && *status == "committed":
+			return nil
+		case err == nil && status != nil && *status == "aborted":
+			t.again = true
+			return failure(lost)
+		}
+		pause := time.NewTimer(wait)
+		wait = min(2*wait, time.Second)
+		select {
+		case <-pause.C:
+		case <-t.s.closing.Done():
+			begun = begun.Add(-within / 4) // a few more times
+			<-pause.C
+		}
+	}
+	return fmt.Errorf("%w: %w", errUnknown, lost)
+}
+
+// ask sends what is to be written and a query with it.
+func (t *tx) ask(read func(pgx.Row) error, sql string, args ...any) error {
+	if t.err != nil {
+		return t.err
+	}
+	b := t.late
+	t.late = &pgx.Batch{}
+	none := false
+	b.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
+		err := read(row)
+		if errors.Is(err, pgx.ErrNoRows) {
+			none, err = true, nil
+		}
+		return err
+	})
+	if err := t.failed(t.conn.SendBatch(t.ctx, b).Close()); err != nil {
+		return err
+	}
+	if none {
+		return chat.ErrNotFound
+	}
+	return nil
+}
+
+// tell keeps a statement until the next query or the commit.
+func (t *tx) tell(sql string, args ...any) error {
+	t.wrote = true
+	if t.err == nil {
+		t.late.Queue(sql, args...)
+	}
+	return t.err
+}
+
+// ask1 asks for one row.
+func ask1[T any](t *tx, scan func(scanner) (T, error), sql string, args ...any) (v T, err error) {
+	err = t.ask(func(row pgx.Row) (err error) { v, err = scan(row); return err }, sql, args...)
+	return v, err
+}
+
+// askAll asks for many.
+func askAll[T any](t *tx, scan func(scanner) (T, error), sql string, args ...any) (list []T, err error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	b := t.late
+	t.late = &pgx.Batch{}
+	b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) { list, err = all(rows, nil, scan); return err })
+	return list, t.failed(t.conn.SendBatch(t.ctx, b).Close())
+}
+
+// user finds an account, locked.
+func (t *tx) user(uid chat.UID) (*chat.User, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	if u := t.users[uid]; u != nil {
+		return u, nil
+	}
+	if err := t.hold(chat.Key{UID: uid}); err != nil {
+		return nil, err
+	}
+	u, err := ask1(t, scanUser, lockUsers, []int64{int64(uid)})
+	if err != nil {
+		return nil, err
+	}
+	t.users[uid] = &u
+	return &u, nil
+}
+
+// head finds a conversation, locked.
+func (t *tx) head(id chat.ConvID) (*convState, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	if c := t.convs[id]; c != nil {
+		return c, nil
+	}
+	if err := t.hold(chat.Key{Conv: id}); err != nil {
+		return nil, err
+	}
+	c, err := ask1(t, scanConv, lockConvs, []int64{int64(id)})
+	if err != nil {
+		return nil, err
+	}
+	t.convs[id] = &convState{Conv: c}
+	return t.convs[id], nil
+}
+
+// change finds a conversation that is going to be changed.
+func (t *tx) change(id chat.ConvID) (*convState, error) {
+	c, err := t.head(id)
+	if err == nil {
+		c.dirty, t.wrote = true, true
+	}
+	return c, err
+}
+
+func (t *tx) Now() int64 { return t.now }
+
+func (t *tx) AfterCommit(f func()) { t.after = append(t.after, f) }

@@ -1,0 +1,256 @@
+// Package pgtest gives tests a PostgreSQL of their own: one cluster for a test process, started when the first test asks for it, with a database for
+// each test. It is a plain process in a temporary folder, reached by a Unix socket there.
+package pgtest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	once       sync.Once
+	running    *cluster
+	impossible error
+	databases  atomic.Int64
+)
+
+// DSN answers the name of a new, empty database. Where there is no PostgreSQL and none can be installed, the test fails if CI=true is set, and is
+// skipped, with the reason, elsewhere.
+func DSN(t testing.TB) string {
+	t.Helper()
+	c := get(t)
+	name := fmt.Sprintf("t%d", databases.Add(1))
+	if err := c.exec("CREATE DATABASE " + name + " STRATEGY FILE_COPY"); err != nil {
+		t.Fatal("pgtest:", err)
+	}
+	return c.dsn(name)
+}
+
+// Terminate ends all connections to a database, as a failing server or network does.
+func Terminate(t testing.TB, dsn string) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal("pgtest:", err)
+	}
+	if err := get(t).exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + cfg.Database + "'"); err != nil {
+		t.Fatal("pgtest:", err)
+	}
+}
+
+func get(t testing.TB) *cluster {
+	t.Helper()
+	once.Do(func() { running, impossible = start() })
+	if impossible == nil {
+		return running
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("pgtest:", impossible)
+	}
+	t.Skip("not run: no PostgreSQL:", impossible)
+	return nil
+}
+
+// Main runs the tests of a package and stops the cluster: what TestMain hands to os.Exit.
+func Main(m interface{ Run() int }) int {
+	code := m.Run()
+	Stop()
+	return code
+}
+
+// Stop stops the cluster, if there is one.
+func Stop() {
+	once.Do(func() { impossible = errors.New("stopped") })
+	if running != nil {
+		running.stop()
+		running = nil
+	}
+}
+
+type cluster struct {
+	dir string
+	cmd *exec.Cmd
+	// quit ends the goroutine that owns the process; stopped is closed when the process has ended.
+	quit, stopped chan struct{}
+}
+
+func (c *cluster) dsn(database string) string {
+	return fmt.Sprintf("host=%s port=5432 user=postgres dbname=%s", c.dir, database)
+}
+
+func (c *cluster) exec(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.dsn("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// binaries finds a PostgreSQL, installing Debian's if there is none and we may.
+func binaries() (string, error) {
+	find := func() string {
+		dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+		slices.SortFunc(dirs, func(a, b string) int { return version(b) - version(a) })
+		for _, dir := range dirs {
+			if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil && version(dir) >= 15 {
+				return dir
+			}
+		}
+		if path, err := exec.LookPath("initdb"); err == nil {
+			return filepath.Dir(path)
+		}
+		return ""
+	}
+	if dir := find(); dir != "" {
+		return dir, nil
+	}
+	if os.Geteuid() != 0 {
+		return "", errors.New("no initdb under /usr/lib/postgresql or in PATH, and only root may install it")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("apt-get install postgresql: %w: %s", err, out)
+	}
+	if dir := find(); dir != "" {
+		return dir, nil
+	}
+	return "", errors.New("apt-get has installed postgresql, and there is no initdb")
+}
+
+func version(dir string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
+	return n
+}
+
+// somebody is who the cluster runs as: PostgreSQL refuses root.
+func somebody() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
+	}
+	return nil, errors.New("neither a user postgres nor a user nobody")
+}
+
+func start() (*cluster, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	cred, err := somebody()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("/tmp", "tidings-pg-") // not TMPDIR: a socket's path may not be long
+	if err != nil {
+		return nil, err
+	}
+	if cred != nil {
+		if err := os.Chown(dir, int(cred.Uid), int(cred.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	c := &cluster{dir: dir, quit: make(chan struct{}), stopped: make(chan struct{})}
+	data := filepath.Join(dir, "data")
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd.Dir = dir
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+		return cmd
+	}
+	if out, err := command("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	args := []string{"-D", data, "-k", dir, "-p", "5432", "-c", "listen_addresses=", "-c", "max_connections=400", "-c", "shared_buffers=256MB"}
+	if os.Getenv("TIDINGS_PG_FSYNC") == "" {
+		args = append(args, "-c", "fsync=off")
+	}
+	c.cmd = command("postgres", args...)
+	out, err := c.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	started := make(chan error, 1)
+	go c.own(started)
+	if err := <-started; err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	var log strings.Builder
+	for in := bufio.NewReader(out); ; {
+		line, err := in.ReadString('\n')
+		log.WriteString(line)
+		if strings.Contains(line, "ready to accept connections") {
+			go io.Copy(io.Discard, in)
+			return c, nil
+		}
+		if err != nil {
+			<-c.stopped
+			os.RemoveAll(dir)
+			return nil, fmt.Errorf("postgres did not start: %s", log.String())
+		}
+	}
+}
+
+// own starts the process and keeps the thread that did: the kernel ends the process when that thread ends, however this process dies.
+func (c *cluster) own(started chan<- error) {
+	runtime.LockOSThread()
+	defer close(c.stopped)
+	dieWithParent(c.cmd.SysProcAttr)
+	err := c.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		c.cmd.Wait()
+		close(ended)
+	}()
+	select {
+	case <-c.quit:
+		c.cmd.Process.Signal(syscall.SIGQUIT) // at once: the folder is removed anyway
+		<-ended
+	case <-ended:
+	}
+}
+
+func (c *cluster) stop() {
+	close(c.quit)
+	<-c.stopped
+	os.RemoveAll(c.dir)
+}
