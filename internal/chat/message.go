@@ -265,7 +265,7 @@ func (c *Chat) sendOnline(m *send) {
 		Time:  c.store.Now(),
 	}
 	// Behind what was sent before it: a message that is kept nowhere does not overtake one that is.
-	c.store.Deliver(func() {
+	c.store.Deliver(m.conv.id, func() {
 		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
 		m.tell()
 	})

@@ -222,9 +222,9 @@ type Store interface {
 	// ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is neither of the two.
 	Append(e Entry, done func(s Stored, dup bool, err error))
 
-	// Deliver calls f from the delivery goroutine, after the functions of everything that the calling goroutine has queued before: what is told
-	// without being stored keeps its place among what is. f must not block on the store. After Close it is not called.
-	Deliver(f func())
+	// Deliver calls f from the delivery goroutine, behind the done functions of what the calling goroutine has appended to the conversation before, and
+	// ahead of those that it appends after: what is told without being stored keeps its place. f must not block on the store. After Close it is not called.
+	Deliver(id ConvID, f func())
 
 	// Update runs fn in a transaction that holds the rows of keys (locked in sorted order) and commits it. fn may run again after a
 	// conflict, so it must have no effect but on the Tx and on variables it sets anew; it does no I/O. An error from fn undoes all and is returned.

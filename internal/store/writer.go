@@ -253,7 +253,7 @@ func (s *Store) deliverAll() {
 }
 
 // Deliver is documented at chat.Store.
-func (s *Store) Deliver(f func()) { _ = s.send(op{tell: f}) }
+func (s *Store) Deliver(_ chat.ConvID, f func()) { _ = s.send(op{tell: f}) }
 
 // send puts an operation into the queue.
 func (s *Store) send(o op) error {

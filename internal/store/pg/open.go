@@ -295,6 +295,18 @@ func (s *Store) Append(e chat.Entry, done func(chat.Stored, bool, error)) {
 	w.queue <- op{entry: e, done: done}
 }
 
+// Deliver is documented at chat.Store.
+func (s *Store) Deliver(id chat.ConvID, f func()) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed.Load() {
+		return
+	}
+	w := s.writerOf(id)
+	w.waiting.Add(1)
+	w.queue <- op{tell: f}
+}
+
 func (s *Store) writerOf(id chat.ConvID) *writer {
 	return s.writers[uint64(id)*0x9e3779b97f4a7c15>>32%writers]
 }

@@ -18,8 +18,10 @@ import (
 
 // op is one thing for a writer: an entry, or a barrier that is closed when what came before it is done.
 type op struct {
-	entry   chat.Entry
-	done    func(chat.Stored, bool, error)
+	entry chat.Entry
+	done  func(chat.Stored, bool, error)
+	// tell is called behind what stands in the queue before it; barrier is closed then.
+	tell    func()
 	barrier chan struct{}
 }
 
@@ -36,6 +38,7 @@ type writer struct {
 
 	// Scratch of one batch.
 	ops     []op
+	tell    func() // of the op that ended the batch
 	keys    []chat.Key
 	heads   map[chat.ConvID]*head
 	known   map[chat.SendKey]answer
@@ -121,9 +124,16 @@ func (w *writer) write() {
 	defer w.disconnect()
 	for o := range w.queue {
 		w.ops = append(w.ops[:0], o)
-		w.more()
-		w.batch()
-		clear(w.ops)
+		if o.tell == nil {
+			w.more()
+			w.batch()
+			clear(w.ops)
+			o.tell, w.tell = w.tell, nil
+		}
+		if o.tell != nil {
+			w.s.deliver <- []event{{after: []func(){o.tell}}}
+			w.waiting.Add(-1)
+		}
 	}
 }
 
@@ -133,6 +143,10 @@ func (w *writer) more() {
 		select {
 		case o, ok := <-w.queue:
 			if !ok {
+				return
+			}
+			if o.tell != nil { // it ends the batch, and is told behind it
+				w.tell = o.tell
 				return
 			}
 			w.ops = append(w.ops, o)
@@ -231,6 +245,10 @@ func (w *writer) refuseQueued(err error) {
 				return
 			}
 			w.waiting.Add(-1)
+			if o.tell != nil {
+				events = append(events, event{after: []func(){o.tell}})
+				continue
+			}
 			if o.barrier != nil {
 				close(o.barrier)
 				continue

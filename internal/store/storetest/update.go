@@ -230,7 +230,7 @@ func deliver(e *env) {
 			got = append(got, st.Seq)
 			wg.Done()
 		})
-		e.s.Deliver(func() { got = append(got, 1000+i); wg.Done() })
+		e.s.Deliver(id, func() { got = append(got, 1000+i); wg.Done() })
 		want = append(want, i+1, 1000+i)
 	}
 	wg.Wait()
