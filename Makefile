@@ -2,11 +2,12 @@
 
 GO ?= go
 FUZZTIME ?= 30s
+ROUNDS ?= 200
 
 # What `make build` leaves behind. A new product is one word here and one rule below.
 PRODUCTS := bin/tidings library
 
-.PHONY: build library gen test demo fuzz clean FORCE
+.PHONY: build library gen test demo fuzz torture clean FORCE
 
 build: $(PRODUCTS)
 
@@ -58,6 +59,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+# Kills servers, stores and clients with SIGKILL, ROUNDS times each, amid what they acknowledge; `make test` does 20 rounds.
+torture:
+	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store ./client
 
 clean:
 	rm -rf bin lib
