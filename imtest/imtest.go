@@ -119,3 +119,6 @@ func (s *Server) SigFor(user string, life time.Duration) string {
 	}
 	return sig
 }
+
+// Postgres keeps everything in a PostgreSQL database instead of the data folder. Several servers may share one.
+func Postgres(dsn string) Option { return func(c *server.Config) { c.Postgres = dsn } }

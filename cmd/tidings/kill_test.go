@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/server"
+	"github.com/tidings-im/tidings/internal/store/pgtest"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 func program(args ...string) *exec.Cmd {
@@ -44,8 +45,10 @@ type served struct {
 	dir string
 	// listen is the address to listen on, by default a free port.
 	listen string
-	addr   string
-	cmd    *exec.Cmd
+	// postgres is the database to keep everything in, if it is not the folder.
+	postgres string
+	addr     string
+	cmd      *exec.Cmd
 }
 
 func (s *served) start() {
@@ -53,7 +56,7 @@ func (s *served) start() {
 	if s.listen == "" {
 		s.listen = "127.0.0.1:0"
 	}
-	s.cmd = program("serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey)
+	s.cmd = program("serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey, "--postgres", s.postgres)
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -187,9 +190,15 @@ func killRounds(n int) int {
 
 // TestKill9 kills a server amid acknowledged sends, again and again: what was acknowledged is there, once, under the number that the
 // answer named, and the numbers are dense. TIDINGS_KILL_ROUNDS sets the number of rounds.
-func TestKill9(t *testing.T) {
-	rounds, total := killRounds(20), 3000
-	s := &served{t: t, dir: t.TempDir()}
+func TestKill9(t *testing.T) { kill9(t, &served{t: t, dir: t.TempDir()}, 3000) }
+
+// TestKill9Postgres is the same over PostgreSQL.
+func TestKill9Postgres(t *testing.T) {
+	kill9(t, &served{t: t, dir: t.TempDir(), postgres: pgtest.DSN(t)}, 1000)
+}
+
+func kill9(t *testing.T, s *served, total int) {
+	rounds := killRounds(20)
 	var users []*sender
 	for i := range 4 {
 		users = append(users, &sender{
@@ -328,7 +337,7 @@ func TestUsersigAndVersion(t *testing.T) {
 
 func TestUnbuiltPartsSaySo(t *testing.T) {
 	for _, args := range [][]string{
-		{"serve", "--postgres", "x"}, {"serve", "--nats", "x"}, {"serve", "--blob", "x"},
+		{"serve", "--nats", "x"}, {"serve", "--blob", "x"},
 		{"bench", "group"}, {"bench", "idle"}, {"bench", "sync"}, {"bench", "cold"},
 	} {
 		out, err := program(args...).CombinedOutput()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/store"
 )
 
 // TestFullDiskIsSaid: with no room on the disk a sender hears a code and a reason, history and a client that is connected go on, and when there is
@@ -26,7 +27,7 @@ func TestFullDiskIsSaid(t *testing.T) {
 	if err := send("first"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.store.SetMaxPages(1); err != nil { // as many as there are
+	if err := s.store.(*store.Store).SetMaxPages(1); err != nil { // as many as there are
 		t.Fatal(err)
 	}
 	stored, long := uint32(1), strings.Repeat("x", 5000)
@@ -44,7 +45,7 @@ func TestFullDiskIsSaid(t *testing.T) {
 	if err != nil || uint32(len(ms)) != stored {
 		t.Errorf("%d messages of %d, %v", len(ms), stored, err)
 	}
-	if err := s.store.SetMaxPages(0); err != nil {
+	if err := s.store.(*store.Store).SetMaxPages(0); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {

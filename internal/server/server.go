@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/tidings-im/tidings/internal/gateway"
 	"github.com/tidings-im/tidings/internal/rest"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/store/pg"
 	"github.com/tidings-im/tidings/internal/webhook"
 	"github.com/tidings-im/tidings/usersig"
 )
@@ -46,8 +48,11 @@ type Config struct {
 	// Webhook is who is asked about messages and told of them; without a URL nobody is.
 	Webhook webhook.Config
 
+	// Postgres is the address of a PostgreSQL database to keep everything in, instead of the data folder.
+	Postgres string
+
 	// Parts that are not built yet: setting one is an error.
-	Postgres, NATS, Blob string
+	NATS, Blob string
 
 	// Chat and Gateway hold rules and limits; what the server itself knows it fills in.
 	Chat    chat.Config
@@ -85,7 +90,7 @@ func (c *Config) setDefaults() {
 // unbuilt names a setting whose part does not exist yet.
 func (c *Config) unbuilt() error {
 	for _, s := range []struct{ name, value string }{
-		{"postgres", c.Postgres}, {"nats", c.NATS}, {"blob", c.Blob},
+		{"nats", c.NATS}, {"blob", c.Blob},
 	} {
 		if s.value != "" {
 			return fmt.Errorf("%s: not built yet in this version", s.name)
@@ -101,7 +106,8 @@ type Server struct {
 	key   string
 	fresh bool
 
-	store    *store.Store
+	store    chat.Store
+	full     func() bool // messages are refused because the disk is full
 	gateway  *gateway.Gateway
 	hook     *webhook.Hook
 	after    *webhook.After
@@ -119,15 +125,35 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 1)}
-	st, err := store.Open(ctx, store.Config{Dir: cfg.Data, Log: cfg.Log})
-	if err != nil {
+	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
-	s.store = st
 	if err := s.open(); err != nil {
-		return nil, errors.Join(err, st.Close())
+		return nil, errors.Join(err, s.store.Close())
 	}
 	return s, nil
+}
+
+// openStore opens the store that the configuration names. With PostgreSQL the data folder holds the secret key alone, and several servers may run on one
+// database, each with a folder of its own.
+func (s *Server) openStore(ctx context.Context) error {
+	if s.cfg.Postgres == "" {
+		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log})
+		if err != nil {
+			return err
+		}
+		s.store, s.full = st, st.Full
+		return nil
+	}
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return err
+	}
+	st, err := pg.Open(ctx, pg.Config{DSN: s.cfg.Postgres, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.store, s.full = st, func() bool { return false }
+	return nil
 }
 
 func (s *Server) open() (err error) {
@@ -163,7 +189,7 @@ func (s *Server) open() (err error) {
 			func() float64 { return float64(s.gateway.Sessions()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_store_full", Help: "1 while messages are refused because the disk is full."},
 			func() float64 {
-				if s.store.Full() {
+				if s.full() {
 					return 1
 				}
 				return 0

@@ -54,8 +54,8 @@ type Settings struct {
 	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to answer"`
 	WebhookUnanswered string        `key:"webhook-unanswered" default:"deliver" help:"what becomes of a message that webhook-url was asked about and gave no proper answer: deliver, or refuse with code 80003"`
 
-	Postgres string `key:"postgres" group:"Not built yet" help:"not built yet"`
-	NATS     string `key:"nats" help:"not built yet"`
+	Postgres string `key:"postgres" group:"Storage" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
+	NATS     string `key:"nats" group:"Not built yet" help:"not built yet"`
 	Blob     string `key:"blob" help:"not built yet"`
 }
 
