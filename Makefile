@@ -62,7 +62,7 @@ fuzz:
 
 # Kills servers, stores and clients with SIGKILL, ROUNDS times each, amid what they acknowledge; `make test` does 20 rounds.
 torture:
-	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store ./client
+	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store/... ./client
 
 clean:
 	rm -rf bin lib
