@@ -1,7 +1,6 @@
 package pg
 
 import (
-	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -28,14 +27,6 @@ func bit(b bool) int16 {
 
 // clamp brings the end of a range into what SQL can count.
 func clamp(n uint64) int64 { return int64(min(n, chat.NoEnd)) }
-
-// found turns "no rows" into ErrNotFound.
-func found[T any](v T, err error) (T, error) {
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = chat.ErrNotFound
-	}
-	return v, err
-}
 
 // isText says whether PostgreSQL takes s as text; what it does not take is not stored, so it need not be looked for.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
