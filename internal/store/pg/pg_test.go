@@ -30,20 +30,42 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T) { storetest.Run(t, opener()) }
+
+// TestContractShared runs two stores on one database.
+func TestContractShared(t *testing.T) { storetest.RunShared(t, opener()) }
+
+// TestContractOwnClock does so by the clock of PostgreSQL.
+func TestContractOwnClock(t *testing.T) {
+	with := opener()
+	storetest.RunShared(t, func(t *testing.T, place string, _ func() time.Time) chat.Store { return with(t, place, nil) })
+}
+
+// opener gives each place a database.
+func opener() storetest.Open {
 	var mu sync.Mutex
 	databases := make(map[string]string)
-	storetest.Run(t, func(t *testing.T, place string, clock func() time.Time) chat.Store {
+	return func(t *testing.T, place string, clock func() time.Time) chat.Store {
 		t.Helper()
 		mu.Lock()
-		defer mu.Unlock()
-		if databases[place] == "" {
-			databases[place] = pgtest.DSN(t)
+		dsn := databases[place]
+		if dsn == "" {
+			dsn = pgtest.DSN(t)
+			databases[place] = dsn
 		}
-		s, err := pg.Open(context.Background(), pg.Config{DSN: databases[place], Log: quiet, Clock: clock})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
+		mu.Unlock()
+		return open(t, pg.Config{DSN: dsn, Clock: clock})
+	}
+}
+
+func open(t testing.TB, cfg pg.Config) *pg.Store {
+	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = quiet
+	}
+	s, err := pg.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -58,10 +58,11 @@ func Run(t *testing.T, open Open) {
 		{"Log", wholeLog},
 		{"Cursors", cursors},
 		{"ValidFrom", validFrom},
+		{"Concurrent", alone(concurrent)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := &env{T: t, ctx: context.Background(), open: open, place: t.TempDir(), clock: newClock()}
+			e := newEnv(t, open)
 			e.start()
 			t.Cleanup(e.stop)
 			c.f(e)
@@ -78,6 +79,10 @@ type env struct {
 	clock *fakeClock
 	s     chat.Store
 	keys  atomic.Uint32
+}
+
+func newEnv(t *testing.T, open Open) *env {
+	return &env{T: t, ctx: context.Background(), open: open, place: t.TempDir(), clock: newClock()}
 }
 
 func (e *env) start() {
