@@ -28,6 +28,7 @@ type benchOptions struct {
 	sdk, withLimit      bool
 	dir                 string
 	profile             string
+	postgres            string
 }
 
 // benchResult is the line that a run prints.
@@ -75,6 +76,7 @@ func benchCommand() *cobra.Command {
 	})
 	c2c.Flags().BoolVar(&o.sdk, "sdk", false, "clients on the Go SDK, with their databases, instead of bare connections")
 	c2c.Flags().BoolVar(&o.withLimit, "with-limit", false, "run the bare relay first, and print the ratio to it")
+	c2c.Flags().StringVar(&o.postgres, "postgres", "", "a server over this PostgreSQL database, whose own CPU time is not counted")
 	c2c.Flags().StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
 	c.AddCommand(c2c)
 	c.AddCommand(flags(&cobra.Command{

@@ -20,7 +20,7 @@ import (
 func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	ch, err := startChild(ctx, o, func(addr, dir string) []string {
-		return []string{"serve", "--listen", addr, "--data", dir, "--secret-key", key, "--log-level", "warn"}
+		return []string{"serve", "--listen", addr, "--data", dir, "--secret-key", key, "--log-level", "warn", "--postgres", o.postgres}
 	})
 	if err != nil {
 		return nil, err
@@ -29,6 +29,9 @@ func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 	name := "c2c"
 	if o.sdk {
 		name = "c2c-sdk"
+	}
+	if o.postgres != "" {
+		name += "-pg"
 	}
 	r := &benchResult{Bench: name, StartMillis: round(float64(ch.took.Microseconds())/1000, 1)}
 	links := make([]link, o.users)

@@ -56,6 +56,21 @@ func Terminate(t testing.TB, dsn string) {
 	}
 }
 
+// Copy makes a copy of a database that nobody has open, and answers its name.
+func Copy(t testing.TB, dsn string) string {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal("pgtest:", err)
+	}
+	c := get(t)
+	name := fmt.Sprintf("t%d", databases.Add(1))
+	if err := c.exec("CREATE DATABASE " + name + " TEMPLATE " + cfg.Database); err != nil {
+		t.Fatal("pgtest:", err)
+	}
+	return c.dsn(name)
+}
+
 func get(t testing.TB) *cluster {
 	t.Helper()
 	once.Do(func() { running, impossible = start() })
