@@ -152,7 +152,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store, s.full = st, func() bool { return false }
+	s.store, s.full = st, st.Full
 	return nil
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
+// diskFull is the SQLSTATE of a full disk.
+const diskFull = "53100"
+
 // code is the SQLSTATE of an error that PostgreSQL sent, or nothing.
 func code(err error) string {
 	var e *pgconn.PgError
@@ -44,7 +47,7 @@ func passing(err error) bool {
 	case "08", "40", "57": // connection; rollback; intervention by an operator, or a statement that took too long
 		return true
 	case "53": // resources; but a full disk is told at once
-		return c != "53100"
+		return c != diskFull
 	case "25": // read-only: a standby that is being promoted, or a primary that no longer is one; or a transaction that idled too long
 		return c == "25006" || c == "25P03"
 	}
@@ -53,7 +56,7 @@ func passing(err error) bool {
 
 // failure is what callers are told.
 func failure(err error) error {
-	if code(err) == "53100" {
+	if code(err) == diskFull {
 		return fmt.Errorf("%w: %w", chat.ErrFull, err)
 	}
 	return fmt.Errorf("store: postgres: %w", err)

@@ -84,6 +84,7 @@ type Store struct {
 	// gate holds Close back while something is on its way into a queue or running.
 	gate    sync.RWMutex
 	closed  atomic.Bool
+	full    atomic.Bool
 	close   sync.Once
 	closing context.Context // ends when Close is called
 	end     context.CancelFunc
@@ -263,6 +264,9 @@ func (s *Store) Close() error {
 	})
 	return err
 }
+
+// Full says that the last messages were refused because the database's disk is full.
+func (s *Store) Full() bool { return s.full.Load() }
 
 // ID is the store's random id and its restore counter.
 func (s *Store) ID() string { return s.id }

@@ -191,6 +191,7 @@ func (w *writer) store() []event {
 				w.s.cfg.Log.Info("store: messages are stored again")
 			}
 			w.down = false
+			w.s.full.Store(false)
 			return events
 		}
 		late := w.down || time.Since(begun) > w.s.cfg.Patience
@@ -200,6 +201,7 @@ func (w *writer) store() []event {
 				w.s.cfg.Log.Error("store: messages could not be stored", "messages", len(w.ops), "err", err)
 			}
 			w.down = w.down || passing(err)
+			w.s.full.Store(code(err) == diskFull)
 			return w.refused(failure(err))
 		case w.unknown && w.s.closing.Err() != nil && late:
 			w.s.cfg.Log.Error("store: nobody knows yet whether messages were stored", "messages", len(w.sent), "err", err)
