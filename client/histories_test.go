@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -252,4 +253,49 @@ func TestRewrittenAfterDeletion(t *testing.T) {
 	if err != nil || len(ms) != 2 || text(ms[0]) != "three" {
 		t.Fatalf("listed are %v, %v", ms, err)
 	}
+}
+
+// A send of an earlier run that the log tells of first is acknowledged once: the answer to the question for it is no news any more.
+func TestLookupAfterTheLog(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	asked := make(chan *im.SendRequest, 1)
+	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
+		req := &im.SendRequest{}
+		req.UnmarshalVT(fr.Body)
+		asked <- req
+	})
+	go d.SendMessage(within(t), client.C2C("ben"), textMessage("mine")) // ends with the process, which is killed
+	req := <-asked
+	cfg := d.cfg
+	cfg.Dir = t.TempDir()
+	if err := os.CopyFS(cfg.Dir, os.DirFS(d.cfg.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: textMessage("rewritten")}
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		h := benHead(2)
+		h.Others, h.Own = 1, 1
+		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{h}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{e}})
+	})
+	question := make(chan func(), 1)
+	f.answer(im.Method_LOOKUP, func(l *fakeLink, fr *im.Frame) {
+		question <- func() {
+			l.reply(fr, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: e}}})
+			three := fromBen(3, "three")
+			three.OwnIndex = 2
+			l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: three}})
+		}
+	})
+	again := dial(t, cfg)
+	again.count(t, "update", 1)
+	(<-question)()
+	again.count(t, "new", 1)
+	again.count(t, "update", 1)
 }

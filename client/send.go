@@ -329,6 +329,11 @@ func (c *Client) settle() {
 				return // asked again at the next login
 			}
 			for i, r := range part {
+				// The log may have told of it first, or the application may have deleted it.
+				r, err := c.db.one("id = ?", r.id)
+				if !c.check(err) || r == nil || r.status != im.MessageStatus_MESSAGE_STATUS_SENDING {
+					continue
+				}
 				cv := c.byID[r.conv]
 				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.epoch == 0 || cv.epoch == reply.Found[i].Epoch) {
 					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.clientTime, r.random, r.sender, r.senderTiny
