@@ -34,17 +34,7 @@ type messageEvent struct {
 // moves syncedTo.
 func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 	c.raise(cv, e)
-	if e.Sender == c.cfg.UserID {
-		own, err := c.db.one("client_time = ? AND random = ? AND conv = ? AND here = 1", e.ClientTime, e.Random, cv.id)
-		if !c.check(err) {
-			return
-		}
-		if own != nil {
-			c.acknowledge(cv, own, e)
-			return
-		}
-	}
-	if e.Message == nil {
+	if c.acknowledged(cv, e) || e.Message == nil {
 		return
 	}
 	id := c.store(cv, e)
@@ -181,7 +171,7 @@ func (c *Client) fireOwed() {
 			if !c.check(err) {
 				return
 			}
-			if row != nil && c.byID[row.conv] != nil {
+			if row != nil && c.byID[row.conv] != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED {
 				if m, err := c.view(c.byID[row.conv], row); err == nil {
 					ms = append(ms, m)
 				}

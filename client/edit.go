@@ -172,6 +172,9 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 	if row == nil {
 		e := &im.Entry{Seq: ch.Seq, Time: ch.SentTime, Sender: ch.Sender, SenderTinyId: ch.SenderTinyId, ClientTime: ch.ClientTime, Random: ch.Random,
 			Version: ch.Version, Message: ch.Message}
+		if c.acknowledged(cv, e) {
+			return
+		}
 		id := c.store(cv, e)
 		if id == 0 {
 			return

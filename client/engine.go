@@ -471,7 +471,9 @@ func (c *Client) arrive(a arrived) {
 	err := im.ReadFrames(a.data, func(f *im.Frame) error {
 		if f.Id != 0 {
 			if k := c.calls[f.Id]; k == nil {
-				return nil
+				if f.Method == im.Method_SEND && f.Code == 0 && c.Status() == LoggedIn {
+					c.sentLate(f.Body)
+				}
 			} else if f.Code != 0 {
 				c.endCall(k, nil, &im.Error{Code: f.Code, Desc: f.Desc})
 			} else {

@@ -74,7 +74,7 @@ func (w *historyWalk) start() bool {
 	const end = int64(1<<62 - 1)
 	w.era, w.pos, w.sub = cv.era, uint64(end), end
 	if w.forward {
-		w.era, w.pos, w.sub = 0, cv.cleared, 0
+		w.era, w.pos, w.sub = 0, 0, 0
 	}
 	switch {
 	case p.LastMsg != nil && (p.LastMsg.MsgId != "" || p.LastMsg.Seq != 0 || p.LastMsg.Rand != 0):
@@ -98,6 +98,12 @@ func (w *historyWalk) start() bool {
 		w.era, w.pos, w.sub = cv.era, p.LastMsgSeq+1, -1
 	}
 	w.asked = w.pos
+	if w.forward {
+		if w.era != cv.era {
+			w.asked = 0
+		}
+		w.asked = max(w.asked, cv.cleared)
+	}
 	return true
 }
 
@@ -110,10 +116,7 @@ func (w *historyWalk) step() {
 	}
 	req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
 	if w.forward {
-		req.From, req.To = 1, cv.headSeq
-		if w.era == cv.era {
-			req.From = w.asked + 1
-		}
+		req.From, req.To = w.asked+1, cv.headSeq
 	} else {
 		req.From, req.To = cv.cleared+1, min(w.asked-min(w.asked, 1), cv.headSeq)
 	}
@@ -133,17 +136,9 @@ func (w *historyWalk) step() {
 			return
 		}
 		for _, e := range reply.Entries {
-			if e.Message == nil {
-				continue
+			if e.Message != nil && !c.acknowledged(cv, e) {
+				c.store(cv, e)
 			}
-			if e.Sender == c.cfg.UserID {
-				own, err := c.db.one("client_time = ? AND random = ? AND conv = ? AND here = 1", e.ClientTime, e.Random, cv.id)
-				if c.check(err) && own != nil {
-					c.acknowledge(cv, own, e)
-					continue
-				}
-			}
-			c.store(cv, e)
 		}
 		if w.forward {
 			w.asked = reply.To
@@ -173,11 +168,12 @@ func (w *historyWalk) answered(r *message) bool {
 
 // rows reads what is local beyond the cursor, in the order of the walk.
 func (w *historyWalk) rows() ([]*message, error) {
-	const beyond = "conv = ? AND status <> 4 AND (pos >= ? AND (pos > 0 OR sub > 0) OR era <> ?) AND (era, pos, sub) "
+	// What has no number and is here was put here after the clearing.
+	const beyond = "conv = ? AND status <> 4 AND (pos > ? OR sub > 0 OR era <> ?) AND (era, pos, sub) "
 	if w.forward {
-		return w.c.db.messages(beyond+"> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?", w.cv.id, w.cv.cleared+min(w.cv.cleared, 1), w.cv.era, w.era, w.pos, w.sub, w.count)
+		return w.c.db.messages(beyond+"> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
 	}
-	return w.c.db.messages(beyond+"< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?", w.cv.id, w.cv.cleared+min(w.cv.cleared, 1), w.cv.era, w.era, w.pos, w.sub, w.count)
+	return w.c.db.messages(beyond+"< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
 }
 
 func (w *historyWalk) list() {

@@ -84,8 +84,9 @@ func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, err
 			finish(none{}, nil)
 			return
 		}
+		upTo, era := cv.syncedTo, cv.era // what had been applied: a message on its way stays (rule 6)
 		here := func() {
-			c.deleteRows(cv, "status <> 1")
+			c.deleteRows(cv, "status <> 1 AND (era < ? OR era = ? AND pos <= ?)", era, era, upTo)
 			if hide {
 				cv.listed, cv.draft = false, nil
 			} else {
@@ -99,7 +100,6 @@ func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, err
 			finish(none{}, nil)
 			return
 		}
-		upTo := cv.syncedTo // what had been applied: a message on its way stays (rule 6)
 		c.changeRow(cv, &im.RowRequest{ClearedSeq: &upTo, Hide: hide}, func(_ none, err error) {
 			finish(none{}, err)
 			if err == nil && c.db != nil {

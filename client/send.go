@@ -199,6 +199,36 @@ func (c *Client) sent(o *outgoing, reply *im.SendReply) {
 	c.enqueue(cv)
 }
 
+// acknowledged takes an entry as the acknowledgement of a message that this device sent, and says whether it is one. It also counts as one where the database
+// fails: the batch is undone.
+func (c *Client) acknowledged(cv *conv, e *im.Entry) bool {
+	if e.Sender != c.cfg.UserID {
+		return false
+	}
+	own, err := c.db.one("client_time = ? AND random = ? AND conv = ? AND here = 1", e.ClientTime, e.Random, cv.id)
+	if c.check(err) && own != nil {
+		c.acknowledge(cv, own, e)
+	}
+	return err != nil || own != nil
+}
+
+// sentLate follows the answer to a send that was given up. Nothing else tells this device that its message is in the log.
+func (c *Client) sentLate(body []byte) {
+	reply := &im.SendReply{}
+	if c.db == nil || reply.UnmarshalVT(body) != nil || reply.Entry.GetSeq() == 0 {
+		return
+	}
+	reply.Entry.Sender = c.cfg.UserID
+	for _, cv := range c.convs {
+		if cv.epoch == reply.Epoch {
+			c.raise(cv, reply.Entry)
+			c.enqueue(cv)
+			return
+		}
+	}
+	c.startSync()
+}
+
 // acknowledge brings a row that this device sent to the state of its log entry, by whatever way the entry came (rule 19), and answers the call that
 // still waits for it.
 func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
@@ -240,7 +270,7 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 		}
 		o.finish(answer, nil)
 	}
-	if rewritten {
+	if rewritten && row.status == im.MessageStatus_MESSAGE_STATUS_SENT {
 		c.tellMessage(owedUpdated, row.id, m)
 	}
 }
@@ -299,6 +329,11 @@ func (c *Client) settle() {
 				return // asked again at the next login
 			}
 			for i, r := range part {
+				// The log may have told of it first, or the application may have deleted it.
+				r, err := c.db.one("id = ?", r.id)
+				if !c.check(err) || r == nil || r.status != im.MessageStatus_MESSAGE_STATUS_SENDING {
+					continue
+				}
 				cv := c.byID[r.conv]
 				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.epoch == 0 || cv.epoch == reply.Found[i].Epoch) {
 					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.clientTime, r.random, r.sender, r.senderTiny

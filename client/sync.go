@@ -235,7 +235,7 @@ func (c *Client) applyHead(h *im.Head) {
 	if h.PeerReadSeq > cv.peerSeq {
 		cv.peerSeq, cv.peerTime = h.PeerReadSeq, h.PeerReadTime
 	}
-	if h.Last != nil && h.Last.Message != nil {
+	if h.Last != nil && h.Last.Message != nil && !c.acknowledged(cv, h.Last) {
 		c.store(cv, h.Last)
 	}
 	if !cv.deferred {
@@ -396,9 +396,16 @@ func (c *Client) pull(cv *conv) {
 				return false
 			}
 			for _, ch := range reply.Changes {
-				if ch.Rev == cv.rev+1 || ch.Rev > cv.rev && ch.Rev <= reply.To {
-					c.applyChange(cv, ch)
+				if ch.Rev <= cv.rev || ch.Rev > reply.To {
+					continue
 				}
+				if ch.Seq > cv.syncedTo {
+					// It waits for its message, of which only the head can tell.
+					cv.rev, cv.headRev, cv.dirty = ch.Rev-1, ch.Rev-1, true
+					c.refresh(cv)
+					return true
+				}
+				c.applyChange(cv, ch)
 			}
 			if reply.To > cv.rev {
 				cv.rev, cv.dirty = reply.To, true

@@ -1,0 +1,301 @@
+package client_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// What random histories (internal/histcheck) have found, each boiled down to what it takes.
+
+// A message that arrives while a clearing is on its way is not cleared (rule 6).
+func TestArrivalWhileClearing(t *testing.T) {
+	for name, clear := range map[string]func(*device) error{
+		"clear":  func(d *device) error { return d.ClearHistory(within(t), client.C2C("ben")) },
+		"delete": func(d *device) error { return d.DeleteConversation(within(t), client.C2C("ben")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			d := dial(t, fakeConfig(t, f))
+			l := <-f.links
+			l.push(benPush(1, "one"), benPush(2, "two"))
+			d.count(t, "new", 2)
+			f.answer(im.Method_ROW, func(l *fakeLink, fr *im.Frame) {
+				l.push(benPush(3, "three"))
+				h := benHead(3)
+				h.Row, h.ClearedSeq, h.ReadSeq, h.ReadOthers = 2, 2, 2, 2
+				l.reply(fr, &im.RowReply{Head: h})
+			})
+			if err := clear(d); err != nil {
+				t.Fatal(err)
+			}
+			d.count(t, "new", 3)
+			local := false
+			ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: &local})
+			if err != nil || len(ms) != 1 || text(ms[0]) != "three" {
+				t.Fatalf("here are %v, %v", ms, err)
+			}
+			convs, err := d.Conversations(within(t))
+			if err != nil || len(convs) != 1 || text(convs[0].LastMsg) != "three" || convs[0].UnreadNum != 1 {
+				t.Fatalf("listed are %v, %v", convs, err)
+			}
+		})
+	}
+}
+
+// What is put into a conversation that was cleared is listed, whatever its time.
+func TestKeptAfterClearing(t *testing.T) {
+	s := imtest.Start(t)
+	bob, alice := dial(t, config(t, s, "bob")), dial(t, config(t, s, "alice"))
+	alice.say("bob", "one")
+	alice.say("bob", "two")
+	bob.count(t, "new", 2)
+	from := client.C2C("alice")
+	if err := bob.ClearHistory(within(t), from); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.SaveMessage(within(t), from, textMessage("saved")); err != nil {
+		t.Fatal(err)
+	}
+	old := textMessage("imported")
+	old.ServerTime = uint64(time.Now().Unix()) - 3600
+	if err := bob.ImportMessages(within(t), from, []*im.Message{old}); err != nil {
+		t.Fatal(err)
+	}
+	alice.say("bob", "three")
+	bob.count(t, "new", 3)
+	for _, forward := range []bool{false, true} {
+		ms, err := bob.Messages(within(t), from, &im.GetMsgListParam{IsForward: forward})
+		if err != nil || len(ms) != 3 {
+			t.Fatalf("forward %v: listed are %v, %v", forward, ms, err)
+		}
+		want := []string{"three", "saved", "imported"}
+		for i, m := range ms {
+			if forward {
+				i = 2 - i
+			}
+			if text(m) != want[i] {
+				t.Fatalf("forward %v: listed are %v", forward, ms)
+			}
+		}
+	}
+}
+
+// A change waits for its message, also where the device knows of the change only (rule 16).
+func TestChangeBeforeItsMessage(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	modified := fromBen(2, "two as modified")
+	modified.Version = 1
+	change := &im.Change{Rev: 1, Kind: im.ChangeKind_CHANGE_MODIFY, Seq: 2, Sender: "ben", SenderTinyId: 2, ClientTime: modified.ClientTime, Random: 2, SentTime: modified.Time, Countable: true,
+		Version: 1, Operator: "ben", Message: modified.Message}
+	recall := &im.Change{Rev: 2, Kind: im.ChangeKind_CHANGE_REVOKE, Seq: 1, Sender: "ben", Random: 1, Countable: true, Operator: "ben"}
+	f.answer(im.Method_CHANGES, func(l *fakeLink, fr *im.Frame) {
+		req := &im.ChangesRequest{}
+		req.UnmarshalVT(fr.Body)
+		l.reply(fr, &im.ChangesReply{Epoch: 5, From: req.From, To: 2, Changes: []*im.Change{change, recall}[req.From-1:]})
+	})
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		h := benHead(2)
+		h.Rev, h.Withdrawn = 2, 1
+		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{h}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{modified}})
+	})
+	// The word of the message itself was dropped on the way.
+	l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: recall}})
+	d.count(t, "revoke", 1)
+	got := d.of("new", "update", "revoke")
+	want := []string{"new ben one 1 0", "new ben two as modified 2 0", "revoke ben ben 1 0"}
+	if len(got) != len(want) {
+		t.Fatalf("fired:\n%s", list(got))
+	}
+	for i, e := range got {
+		if e.String() != want[i] {
+			t.Fatalf("fired:\n%s", list(got))
+		}
+	}
+	d.until(t, "total 1", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+}
+
+// Listing forwards goes on from an old log into all of a long new one.
+func TestForwardIntoANewLog(t *testing.T) {
+	const n = 450
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "old"))
+	d.count(t, "new", 1)
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		h := benHead(n)
+		h.Epoch = 6
+		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{h}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		req, reply := &im.PullRequest{}, &im.PullReply{Epoch: 6}
+		req.UnmarshalVT(fr.Body)
+		reply.From, reply.To = req.From, min(req.To, req.From+199)
+		for seq := reply.From; seq <= reply.To; seq++ {
+			reply.Entries = append(reply.Entries, fromBen(seq, fmt.Sprint("new ", seq)))
+		}
+		l.reply(fr, reply)
+	})
+	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 6, Entry: fromBen(n, "newest")}})
+	d.count(t, "new", 1+n)
+	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{Count: 1000, IsForward: true})
+	if err != nil || len(ms) != 1+n || text(ms[0]) != "old" || ms[n].Seq != n {
+		t.Fatalf("listed %d, %v", len(ms), err)
+	}
+}
+
+// A send that was given up turns to sent when the server's answer comes after all: nothing else tells of it.
+func TestAnswerAfterGivingUp(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	asked := make(chan *im.Frame, 1)
+	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) { asked <- fr })
+	m, err := d.SendMessage(within(t), client.C2C("ben"), textMessage("late"))
+	wantCode(t, err, im.CodeWaitAckTimeout)
+	fr := <-asked
+	req := &im.SendRequest{}
+	if err := req.UnmarshalVT(fr.Body); err != nil {
+		t.Fatal(err)
+	}
+	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: req.Message}
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{e}})
+	})
+	l.reply(fr, &im.SendReply{Epoch: 5, Entry: &im.Entry{Seq: 2, Time: e.Time, Index: 2, OwnIndex: 1, Countable: true}})
+	got := d.untilConv("it is sent", func(e event) bool { return e.info.LastMsg.GetSeq() == 2 })
+	if got.info.LastMsg.MsgId != m.MsgId || got.info.LastMsg.Status != im.MessageStatus_MESSAGE_STATUS_SENT || got.n != 1 {
+		t.Fatalf("%v", got.info)
+	}
+}
+
+// gaveUp sends a message from a device that is then cut off from it: the message is in the log, and here it failed.
+func gaveUp(t *testing.T, f *fake, d *device) (*im.Message, *im.SendRequest) {
+	t.Helper()
+	asked := make(chan *im.SendRequest, 1)
+	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
+		req := &im.SendRequest{}
+		req.UnmarshalVT(fr.Body)
+		asked <- req
+	})
+	m, err := d.SendMessage(within(t), client.C2C("ben"), textMessage("mine"))
+	wantCode(t, err, im.CodeWaitAckTimeout)
+	return m, <-asked
+}
+
+// A modification of a message that this device sent and gave up is the message's acknowledgement too.
+func TestModifiedAfterGivingUp(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	m, req := gaveUp(t, f, d)
+	// Deleted for this user on another device: the number is void, and the change is told all the same.
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 3, Entries: []*im.Entry{fromBen(3, "three")}})
+	})
+	l.push(benPush(3, "three"))
+	d.count(t, "new", 2)
+	l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: &im.Change{Rev: 1, Kind: im.ChangeKind_CHANGE_MODIFY, Seq: 2, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime,
+		Random: req.Random, SentTime: 1_700_000_000_002, Countable: true, Version: 1, Operator: "ben", Message: textMessage("modified")}}})
+	d.count(t, "update", 1)
+	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
+	if err != nil || len(ms) != 3 || ms[1].MsgId != m.MsgId || text(ms[1]) != "modified" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
+		t.Fatalf("listed are %v, %v", ms, err)
+	}
+}
+
+// A message that was deleted here while its send was given up stays deleted, without a word, when it is met in the log in another form.
+func TestRewrittenAfterDeletion(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	m, req := gaveUp(t, f, d)
+	if err := d.DeleteMessages(within(t), client.C2C("ben"), []*im.Message{m}); err != nil {
+		t.Fatal(err)
+	}
+	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: textMessage("rewritten")}
+	third := fromBen(3, "three")
+	third.OwnIndex = 2
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 3, Entries: []*im.Entry{e, third}})
+	})
+	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: third}})
+	d.count(t, "new", 2)
+	if got := d.of("update"); len(got) != 0 {
+		t.Fatalf("told:\n%s", list(got))
+	}
+	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
+	if err != nil || len(ms) != 2 || text(ms[0]) != "three" {
+		t.Fatalf("listed are %v, %v", ms, err)
+	}
+}
+
+// A send of an earlier run that the log tells of first is acknowledged once: the answer to the question for it is no news any more.
+func TestLookupAfterTheLog(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	asked := make(chan *im.SendRequest, 1)
+	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
+		req := &im.SendRequest{}
+		req.UnmarshalVT(fr.Body)
+		asked <- req
+	})
+	go d.SendMessage(within(t), client.C2C("ben"), textMessage("mine")) // ends with the process, which is killed
+	req := <-asked
+	cfg := d.cfg
+	cfg.Dir = t.TempDir()
+	if err := os.CopyFS(cfg.Dir, os.DirFS(d.cfg.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: textMessage("rewritten")}
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		h := benHead(2)
+		h.Others, h.Own = 1, 1
+		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{h}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{e}})
+	})
+	question := make(chan func(), 1)
+	f.answer(im.Method_LOOKUP, func(l *fakeLink, fr *im.Frame) {
+		question <- func() {
+			l.reply(fr, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: e}}})
+			three := fromBen(3, "three")
+			three.OwnIndex = 2
+			l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: three}})
+		}
+	})
+	again := dial(t, cfg)
+	again.count(t, "update", 1)
+	(<-question)()
+	again.count(t, "new", 1)
+	again.count(t, "update", 1)
+}
