@@ -151,7 +151,12 @@ func login(c *call) int {
 	}
 	t := l.threads.current(l)
 	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
-	if s.client == nil || s.cfg != cfg {
+	same := s.cfg
+	same.UserSig = ticket
+	if s.client != nil && same == cfg { // only the ticket is new, if anything: the last one may have run out
+		s.client.SetUserSig(ticket)
+		s.cfg = cfg
+	} else {
 		if s.client != nil {
 			s.client.Close()
 			s.client = nil
