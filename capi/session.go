@@ -39,6 +39,15 @@ func initialize(c *call) int {
 	if l.session == nil {
 		l.session = &session{dir: deviceFolder(cfg.ConfigFilePath)}
 		l.threads.current(l)
+		l.config.mu.Lock()
+		l.config.console = nil
+		if level, ok := consoleLevels[getenv("TIDINGS_CONSOLE_LOG")]; ok {
+			l.config.console = &level
+		}
+		l.config.mu.Unlock()
+		if err := l.log.file.open(deviceFolder(cfg.LogFilePath)); err != nil {
+			l.log.Warn("there is no log file", "sdk_config_log_file_path", cfg.LogFilePath, "error", err)
+		}
 	}
 	return resultOK
 }
@@ -71,6 +80,7 @@ func uninitialize(c *call) int {
 	l.ending = ending
 	l.mu.Unlock()
 	defer close(ending)
+	defer l.log.file.open("")
 
 	timer := time.NewTimer(uninitWait)
 	defer timer.Stop()

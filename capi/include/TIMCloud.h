@@ -1857,7 +1857,7 @@ typedef void (*TIMFriendBlackListDeletedCallback)(const char* json_identifier_ar
 
 /* Functions: init+login */
 
-/* Starts the library; may be called again, which does nothing. The folder of sdk_config_config_file_path is the device: its id and the local data of its users. Takes: SdkConfig (optional; NULL or "" allowed). */
+/* Starts the library; may be called again, which does nothing. The folder of sdk_config_config_file_path is the device: its id and the local data of its users. The log goes to a file in the folder of sdk_config_log_file_path. Takes: SdkConfig (optional; NULL or "" allowed). */
 TIM_API int TIMInit(uint64_t sdk_app_id, const char* json_sdk_config);
 
 /* Ends the library. Open calls are answered with 7009, a login still running too. Called inside a callback it returns at once; elsewhere it waits up to 5 seconds for the callback that runs. It clears all callbacks that were set. Calling it again does nothing. */

@@ -49,6 +49,13 @@ By the operation ` + "`internal_operation_set_custom_server_info`" + ` of ` + "[
 ` + "`TIDINGS_SERVER`" + ` (` + "`ws://host:port` or `wss://host`" + `), else ` + "`ws://127.0.0.1:7070`" + `. What counts is what is set when ` + "`TIMLogin`" + ` is called. ` + "`TIDINGS_PLATFORM`" + ` says
 what kind of device this is: windows, mac, linux, android, ios, pad or web; the default is the system of the build.
 
+## The log
+
+Each line goes to three places, each with a level of its own: to the file if it is at or above ` + "`set_config_log_level`" + `, to the console (stderr) if it is at or above
+the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debug, info, warn, error; without it the file's) and ` + "`set_config_is_log_output_console`" + ` is on, to
+` + "[TIMLogCallback](callbacks.md#timlogcallback)" + ` if it is at or above ` + "`set_config_callback_log_level`" + `. All begin at 4, info. The file is ` + "`imsdk.log`" + ` in the folder
+` + "`sdk_config_log_file_path`" + ` of TIMInit; without a folder, or with ` + "`/`" + `, there is none. At 5 MiB it is put aside as ` + "`imsdk.log.1`" + `, the one before as ` + "`imsdk.log.2`" + `, up to 4.
+
 ## What a program must know
 
 - The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
