@@ -37,6 +37,8 @@ type config struct {
 	mu     sync.Mutex
 	set    *im.SetConfig
 	server string // by callExperimentalAPI
+	// console is the console's own level, by the environment when TIMInit was called.
+	console *int
 }
 
 func (g *config) init() {
@@ -44,14 +46,21 @@ func (g *config) init() {
 		UserDefineData: proto.String(""), IsOnlyLocalDnsSource: proto.Bool(false)}
 }
 
-// levels answers from which level on lines go to the console and to the callback.
-func (g *config) levels() (console, callback int) {
+// consoleLevels are the values of TIDINGS_CONSOLE_LOG.
+var consoleLevels = map[string]int{"off": levelOff, "debug": levelDebug, "info": levelInfo, "warn": levelWarn, "error": levelError}
+
+// levels answers from which level on lines go to the console, to the file and to the callback. That of the console is the file's unless the environment sets it.
+func (g *config) levels() (console, file, callback int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	file = int(g.set.GetLogLevel())
 	if g.set.GetIsLogOutputConsole() {
-		console = int(g.set.GetLogLevel())
+		console = file
+		if g.console != nil {
+			console = *g.console
+		}
 	}
-	return console, int(g.set.GetCallbackLogLevel())
+	return console, file, int(g.set.GetCallbackLogLevel())
 }
 
 func setConfig(c *call) int {

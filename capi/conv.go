@@ -10,6 +10,51 @@ func init() {
 	handlers[fnTIMConvGetConvList] = convList
 	handlers[fnTIMConvGetConvInfo] = convInfo
 	handlers[fnTIMConvGetTotalUnreadMessageCount] = totalUnread
+	handlers[fnTIMConvDelete] = func(c *call) int {
+		return c.with(func(cl *client.Client) { cl.DeleteConversationFunc(c.conv(), c.done()) })
+	}
+	handlers[fnTIMConvPinConversation] = func(c *call) int {
+		return c.with(func(cl *client.Client) { cl.PinConversationFunc(c.conv(), c.num(1) != 0, c.done()) })
+	}
+	handlers[fnTIMConvSetDraft] = func(c *call) int {
+		d := &im.Draft{}
+		if err := c.parse(d); err != nil {
+			return c.unreadable(err)
+		}
+		return c.draft(d)
+	}
+	handlers[fnTIMConvCancelDraft] = func(c *call) int { return c.draft(nil) }
+}
+
+// draft keeps a draft, or takes it away, and waits until that is done: the one function that waits for the client.
+func (c *call) draft(d *im.Draft) int {
+	key := c.conv()
+	if key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP {
+		return c.refuse(resultParam, "conv_id is empty, or conv_type is neither C2C nor group")
+	}
+	l := c.lib
+	l.mu.RLock()
+	var cl *client.Client
+	if l.session != nil {
+		cl = l.session.client
+	}
+	l.mu.RUnlock() // TIMUninit need not wait for it: the client answers when it ends
+	var err error = &im.Error{Code: im.CodeNotLoggedIn}
+	if cl != nil {
+		err = cl.SetDraft(key, d)
+	}
+	if err == nil {
+		return resultOK
+	}
+	switch code, desc := codeOf(err); {
+	case code == im.CodeNotLoggedIn: // 0, as observed
+		l.log.Warn(c.name + ": nobody is logged in, nothing is kept")
+		return resultOK
+	case code == im.CodeInterrupted:
+		return c.refuse(resultNotReady, desc)
+	default:
+		return c.refuse(resultParam, desc)
+	}
 }
 
 func createConv(c *call) int {

@@ -207,6 +207,18 @@ func (c *call) needs(online bool) *im.Error {
 	return nil
 }
 
+// with runs f with the client, or answers that the state is not right; f makes one call of the client, which answers.
+func (c *call) with(f func(cl *client.Client)) int {
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	if err := c.needs(c.class == classOnline); err != nil {
+		c.answer(err, "")
+		return resultOK
+	}
+	f(c.lib.session.client)
+	return resultOK
+}
+
 // answer queues the result callback; l.mu must be held, or the call be taken by a client.
 func (c *call) answer(err error, json string) {
 	cb, ud := c.cb(), c.ud()
@@ -230,6 +242,9 @@ func (c *call) fire(cb, ud uintptr, err error, json string) {
 
 func codeOf(err error) (int32, string) {
 	if e, ok := err.(*im.Error); ok {
+		if e.Code == im.CodeResync { // a code of the wire: the server does not know the conversation (yet)
+			return im.CodeInvalidParameters, e.Desc
+		}
 		return e.Code, e.Desc
 	}
 	return im.CodeInvalidParameters, err.Error()

@@ -13,10 +13,11 @@ import (
 // logWaiting bounds the lines that wait for the log callback; older ones are dropped, and counted.
 const logWaiting = 1000
 
-// logger is the log of the library and of its client: to the console and to the application's callback.
+// logger is the log of the library and of its client: to the console, to a file and to the application's callback, each by a level of its own.
 type logger struct {
 	*slog.Logger
-	lib *library
+	lib  *library
+	file logFile
 
 	mu      sync.Mutex
 	waiting []logLine // a ring once it is full: next is the oldest
@@ -42,8 +43,12 @@ func (lg *logger) printf(format string, args ...any) {
 }
 
 func writeLine(level int, text string) {
-	line := time.Now().Format("2006-01-02T15:04:05.000Z07:00 ") + levelName(level) + " tidings: " + text + "\n"
-	syscall.Write(2, []byte(line)) // one write, so that lines do not mix; nobody can do anything about an error
+	syscall.Write(2, []byte(formatLine(level, text))) // one write, so that lines do not mix; nobody can do anything about an error
+}
+
+// formatLine is a line of the console or the file.
+func formatLine(level int, text string) string {
+	return time.Now().Format("2006-01-02T15:04:05.000Z07:00 ") + levelName(level) + " tidings: " + text + "\n"
 }
 
 func levelName(level int) string {
@@ -60,9 +65,12 @@ func levelName(level int) string {
 
 // line takes a line of the log. It is called on any goroutine, and must not wait.
 func (lg *logger) line(level int, text string) {
-	console, callback := lg.lib.config.levels()
+	console, file, callback := lg.lib.config.levels()
 	if console != levelOff && level >= console {
 		writeLine(level, text)
+	}
+	if file != levelOff && level >= file {
+		lg.file.write(formatLine(level, text))
 	}
 	if callback == levelOff || level < callback || lg.lib.slots.get(fnTIMSetLogCallback).cb == 0 {
 		return
@@ -130,9 +138,9 @@ func levelOf(l slog.Level) int {
 }
 
 func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {
-	console, callback := h.lib.config.levels()
+	console, file, callback := h.lib.config.levels()
 	level := levelOf(l)
-	return console != levelOff && level >= console || callback != levelOff && level >= callback && h.lib.slots.get(fnTIMSetLogCallback).cb != 0
+	return console != levelOff && level >= console || file != levelOff && level >= file && h.file.on() || callback != levelOff && level >= callback && h.lib.slots.get(fnTIMSetLogCallback).cb != 0
 }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {

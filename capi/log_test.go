@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -37,5 +40,67 @@ func TestServerOf(t *testing.T) {
 	t.Setenv("TIDINGS_SERVER", "wss://chat.example.org")
 	if s := l.server(); s != "wss://chat.example.org" {
 		t.Errorf("of the environment %q", s)
+	}
+}
+
+// The file holds what is at or above its level, is put aside when it is full, and the oldest of those go; what the console and the callback get does not matter.
+func TestLogFile(t *testing.T) {
+	l := newLibrary()
+	*l.config.set.IsLogOutputConsole = false
+	*l.config.set.CallbackLogLevel = levelOff
+	*l.config.set.LogLevel = levelWarn
+	dir := filepath.Join(t.TempDir(), "made", "on the way")
+	l.log.file.most = 1000
+	if err := l.log.file.open(dir); err != nil {
+		t.Fatal(err)
+	}
+	const n = 200
+	for i := range n {
+		l.log.Info("below", "i", i)
+		l.log.Warn("line", "i", i)
+	}
+	l.log.file.open("")
+	l.log.Error("after the end")
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1+logKept {
+		t.Fatalf("%d files, %v", len(entries), err)
+	}
+	var all []string
+	for i := logKept; i >= 0; i-- {
+		name := filepath.Join(dir, logName)
+		if i > 0 {
+			name += fmt.Sprint(".", i)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) > 1000 || len(b) == 0 {
+			t.Fatalf("%s: %d bytes, %v", name, len(b), err)
+		}
+		all = append(all, strings.Split(strings.TrimSpace(string(b)), "\n")...)
+	}
+	for i, line := range all { // the newest ones, all of them, in order
+		if want := fmt.Sprintf(" WARN tidings: line i=%d", n-len(all)+i); !strings.HasSuffix(line, want) {
+			t.Fatalf("line %d of %d is %q, want %q", i, len(all), line, want)
+		}
+	}
+
+	// What is there goes on; a program that shares the file may put it aside in between.
+	l.log.file.open(dir)
+	other := logFile{most: 1000}
+	if err := other.open(dir); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		l.log.Warn("mine", "i", i)
+		other.write(fmt.Sprintf("theirs %d\n", i))
+	}
+	l.log.file.open("")
+	other.open("")
+	b, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil || !strings.Contains(string(b), "mine i=49\n") || !strings.HasSuffix(string(b), "theirs 49\n") {
+		t.Errorf("%v: %s", err, b)
+	}
+
+	if err := l.log.file.open("/proc/no/such/folder"); err == nil || l.log.file.on() {
+		t.Errorf("an impossible folder: %v", err)
 	}
 }

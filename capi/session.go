@@ -39,6 +39,15 @@ func initialize(c *call) int {
 	if l.session == nil {
 		l.session = &session{dir: deviceFolder(cfg.ConfigFilePath)}
 		l.threads.current(l)
+		l.config.mu.Lock()
+		l.config.console = nil
+		if level, ok := consoleLevels[getenv("TIDINGS_CONSOLE_LOG")]; ok {
+			l.config.console = &level
+		}
+		l.config.mu.Unlock()
+		if err := l.log.file.open(deviceFolder(cfg.LogFilePath)); err != nil {
+			l.log.Warn("there is no log file", "sdk_config_log_file_path", cfg.LogFilePath, "error", err)
+		}
 	}
 	return resultOK
 }
@@ -71,6 +80,7 @@ func uninitialize(c *call) int {
 	l.ending = ending
 	l.mu.Unlock()
 	defer close(ending)
+	defer l.log.file.open("")
 
 	timer := time.NewTimer(uninitWait)
 	defer timer.Stop()
@@ -151,7 +161,12 @@ func login(c *call) int {
 	}
 	t := l.threads.current(l)
 	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
-	if s.client == nil || s.cfg != cfg {
+	same := s.cfg
+	same.UserSig = ticket
+	if s.client != nil && same == cfg { // only the ticket is new, if anything: the last one may have run out
+		s.client.SetUserSig(ticket)
+		s.cfg = cfg
+	} else {
 		if s.client != nil {
 			s.client.Close()
 			s.client = nil

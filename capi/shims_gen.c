@@ -251,272 +251,277 @@ int TIMMsgRevoke(const char* conv_id, enum TIMConvType conv_type, const char* js
   return (int)tidings_call(49, &args, -1);
 }
 
+int TIMMsgModifyMessage(const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(50, &args, -1);
+}
+
 int TIMMsgDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msgdel_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msgdel_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(50, &args, -1);
+  return (int)tidings_call(51, &args, -1);
 }
 
 int TIMMsgListDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(51, &args, -1);
+  return (int)tidings_call(52, &args, -1);
 }
 
 int TIMMsgClearHistoryMessage(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(52, &args, -1);
+  return (int)tidings_call(53, &args, -1);
 }
 
 int TIMMsgSaveMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(53, &args, -1);
+  return (int)tidings_call(54, &args, -1);
 }
 
 int TIMMsgImportMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(54, &args, -1);
+  return (int)tidings_call(55, &args, -1);
 }
 
 int TIMMsgFindMessages(const char* json_message_id_array, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_message_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(55, &args, -1);
+  return (int)tidings_call(56, &args, -1);
 }
 
 int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_Locator_array, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_Locator_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(56, &args, -1);
+  return (int)tidings_call(57, &args, -1);
 }
 
 int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_search_message_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(57, &args, -1);
+  return (int)tidings_call(58, &args, -1);
 }
 
 int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(58, &args, -1);
+  return (int)tidings_call(59, &args, -1);
 }
 
 int TIMMsgSendNewMsgEx(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback msgid_cb, TIMCommCallback res_cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)msgid_cb, (uintptr_t)res_cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(59, &args, -1);
+  return (int)tidings_call(60, &args, -1);
 }
 
 int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(60, &args, -1);
+  return (int)tidings_call(61, &args, -1);
 }
 
 int TIMMsgMarkAllMessageAsRead(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(61, &args, -1);
+  return (int)tidings_call(62, &args, -1);
 }
 
 int TIMGroupCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_create_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(62, &args, -1);
+  return (int)tidings_call(63, &args, -1);
 }
 
 int TIMGroupDelete(const char* group_id, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(63, &args, -1);
+  return (int)tidings_call(64, &args, -1);
 }
 
 int TIMGroupJoin(const char* group_id, const char* hello_msg, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id, hello_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(64, &args, -1);
+  return (int)tidings_call(65, &args, -1);
 }
 
 int TIMGroupQuit(const char* group_id, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(65, &args, -1);
+  return (int)tidings_call(66, &args, -1);
 }
 
 int TIMGroupGetJoinedGroupList(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(66, &args, -1);
+  return (int)tidings_call(67, &args, -1);
 }
 
 int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_getinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(67, &args, -1);
+  return (int)tidings_call(68, &args, -1);
 }
 
 int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_search_groups_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(68, &args, -1);
+  return (int)tidings_call(69, &args, -1);
 }
 
 int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_modifyinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(69, &args, -1);
+  return (int)tidings_call(70, &args, -1);
 }
 
 int TIMGroupInitGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(70, &args, -1);
+  return (int)tidings_call(71, &args, -1);
 }
 
 int TIMGroupSetGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(71, &args, -1);
+  return (int)tidings_call(72, &args, -1);
 }
 
 int TIMGroupDeleteGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(72, &args, -1);
+  return (int)tidings_call(73, &args, -1);
 }
 
 int TIMGroupGetGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(73, &args, -1);
+  return (int)tidings_call(74, &args, -1);
 }
 
 int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(74, &args, -1);
+  return (int)tidings_call(75, &args, -1);
 }
 
 int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_getmeminfos_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(75, &args, -1);
+  return (int)tidings_call(76, &args, -1);
 }
 
 int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_search_group_members_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(76, &args, -1);
+  return (int)tidings_call(77, &args, -1);
 }
 
 int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_modifymeminfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(77, &args, -1);
+  return (int)tidings_call(78, &args, -1);
 }
 
 int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_invite_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(78, &args, -1);
+  return (int)tidings_call(79, &args, -1);
 }
 
 int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_delete_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(79, &args, -1);
+  return (int)tidings_call(80, &args, -1);
 }
 
 int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_getpendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(80, &args, -1);
+  return (int)tidings_call(81, &args, -1);
 }
 
 int TIMGroupHandlePendency(const char* json_group_handle_pendency_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_group_handle_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(81, &args, -1);
+  return (int)tidings_call(82, &args, -1);
 }
 
 int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(82, &args, -1);
+  return (int)tidings_call(83, &args, -1);
 }
 
 int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_get_user_profile_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(83, &args, -1);
+  return (int)tidings_call(84, &args, -1);
 }
 
 int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_modify_self_user_profile_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(84, &args, -1);
+  return (int)tidings_call(85, &args, -1);
 }
 
 int TIMFriendshipGetFriendProfileList(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(85, &args, -1);
+  return (int)tidings_call(86, &args, -1);
 }
 
 int TIMFriendshipGetFriendsInfo(const char* friend_id_list, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {friend_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(86, &args, -1);
+  return (int)tidings_call(87, &args, -1);
 }
 
 int TIMFriendshipModifyFriendProfile(const char* json_modify_friend_info_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_modify_friend_info_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(87, &args, -1);
+  return (int)tidings_call(88, &args, -1);
 }
 
 int TIMFriendshipSearchFriends(const char* json_search_friends_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_search_friends_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(88, &args, -1);
+  return (int)tidings_call(89, &args, -1);
 }
 
 int TIMFriendshipAddFriend(const char* json_add_friend_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_add_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(89, &args, -1);
+  return (int)tidings_call(90, &args, -1);
 }
 
 int TIMFriendshipDeleteFriend(const char* json_delete_friend_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(90, &args, -1);
+  return (int)tidings_call(91, &args, -1);
 }
 
 int TIMFriendshipCheckFriendType(const char* json_check_friend_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_check_friend_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(91, &args, -1);
+  return (int)tidings_call(92, &args, -1);
 }
 
 int TIMFriendshipGetPendencyList(const char* json_get_pendency_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_get_pendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(92, &args, -1);
+  return (int)tidings_call(93, &args, -1);
 }
 
 int TIMFriendshipHandleFriendAddRequest(const char* json_handle_friend_add_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_handle_friend_add_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(93, &args, -1);
+  return (int)tidings_call(94, &args, -1);
 }
 
 int TIMFriendshipReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(94, &args, -1);
+  return (int)tidings_call(95, &args, -1);
 }
 
 int TIMFriendshipDeletePendency(const char* json_delete_pendency_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(95, &args, -1);
+  return (int)tidings_call(96, &args, -1);
 }
 
 int TIMFriendshipGetBlackList(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(96, &args, -1);
+  return (int)tidings_call(97, &args, -1);
 }
 
 int TIMFriendshipAddToBlackList(const char* json_add_to_blacklist_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_add_to_blacklist_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(97, &args, -1);
+  return (int)tidings_call(98, &args, -1);
 }
 
 int TIMFriendshipDeleteFromBlackList(const char* json_delete_from_blacklist_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_from_blacklist_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(98, &args, -1);
+  return (int)tidings_call(99, &args, -1);
 }
 
 int TIMFriendshipCreateFriendGroup(const char* json_create_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_create_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(99, &args, -1);
+  return (int)tidings_call(100, &args, -1);
 }
 
 int TIMFriendshipGetFriendGroupList(const char* json_get_friend_group_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_get_friend_group_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(100, &args, -1);
+  return (int)tidings_call(101, &args, -1);
 }
 
 int TIMFriendshipDeleteFriendGroup(const char* json_delete_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(101, &args, -1);
+  return (int)tidings_call(102, &args, -1);
 }
 
 int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_modify_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(102, &args, -1);
+  return (int)tidings_call(103, &args, -1);
 }
 
 int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(103, &args, -1);
+  return (int)tidings_call(104, &args, -1);
 }

@@ -2,6 +2,8 @@ package ctest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -346,5 +348,40 @@ func TestTooManyCalls(t *testing.T) {
 		t.Errorf("%d of %d refused", busy, n)
 	}
 	d.must("TIMConvGetConvList", on)
+	d.quit()
+}
+
+// Console, file and callback each get the lines of their own level; the file is in the folder that TIMInit names.
+func TestLogLevels(t *testing.T) {
+	s := imtest.Start(t)
+	dir := t.TempDir()
+	d := start(t, "TIDINGS_SERVER="+s.URL, "TIDINGS_CONSOLE_LOG=error", "TIDINGS_PLATFORM=toaster") // which is warned of
+	d.must("TIMSetConfig", `{"set_config_log_level":3,"set_config_callback_log_level":5}`, on)
+	d.call("TIMSetLogCallback", on)
+	d.call("TIMInit", 1400000000, fmt.Sprintf(`{"sdk_config_config_file_path":%q,"sdk_config_log_file_path":%q}`, t.TempDir(), dir))
+	d.must("TIMLogin", "ann", s.Sig("ann"), on)
+	d.event("TIMLogCallback", 1)
+	d.must("TIMLogout", on)
+	d.call("TIMUninit")
+	b, err := os.ReadFile(filepath.Join(dir, "imsdk.log"))
+	if err != nil || !strings.Contains(string(b), " DEBUG ") || !strings.Contains(string(b), "toaster") {
+		t.Errorf("the file: %v\n%s", err, b)
+	}
+	if console := d.stderr.String(); console != "" {
+		t.Errorf("the console: %s", console)
+	}
+	for _, l := range d.all() {
+		if l.kind == "TIMLogCallback" && (l.num(0) < 5 || !strings.Contains(l.fields[1], "toaster")) {
+			t.Errorf("the callback got %s", l)
+		}
+	}
+	// Off is off.
+	d.must("TIMSetConfig", `{"set_config_log_level":0}`, on)
+	d.call("TIMInit", 1400000000, fmt.Sprintf(`{"sdk_config_log_file_path":%q}`, dir))
+	d.must("TIMLogin", "ann", s.Sig("ann"), on)
+	d.call("TIMUninit")
+	if more, _ := os.ReadFile(filepath.Join(dir, "imsdk.log")); len(more) != len(b) {
+		t.Errorf("at level 0 the file grew by %q", more[len(b):])
+	}
 	d.quit()
 }

@@ -1,6 +1,8 @@
 package ctest
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -44,6 +46,15 @@ func empty(p prototype) string {
 	return "[]"
 }
 
+// sameJSON compares JSON texts.
+func sameJSON(ours, observed string) bool {
+	var a, b any
+	if json.Unmarshal([]byte(ours), &a) != nil || json.Unmarshal([]byte(observed), &b) != nil {
+		return ours == observed
+	}
+	return reflect.DeepEqual(a, b)
+}
+
 // Without a server, functions answer what the reference library was observed to answer.
 func TestObservedCalls(t *testing.T) {
 	funcs, _ := prototypes(t)
@@ -65,11 +76,11 @@ func TestObservedCalls(t *testing.T) {
 				t.Fatalf("TIMInit: %d", r)
 			}
 		}
-		json := empty(p)
+		in := empty(p)
 		if r["state"] == "badjson" {
-			json = "{bad"
+			in = "{bad"
 		}
-		result, text, id := d.callID(p.name, arguments(p, json)...)
+		result, text, id := d.callID(p.name, arguments(p, in)...)
 		got := line{fields: []string{""}}
 		row := p.name + " " + r["state"]
 		want := r["return"]
@@ -88,7 +99,11 @@ func TestObservedCalls(t *testing.T) {
 		got.fields[0] = ""
 		async := strings.Contains(p.params0(), "TIMCommCallback")
 		if async && result == 0 {
-			got.fields[0] = itoa(d.answerOf(id, p.name).code)
+			a := d.answerOf(id, p.name)
+			got.fields[0] = itoa(a.code)
+			if r["cb_code"] != "0" && r["cb_json"] != "" && !sameJSON(a.json, r["cb_json"]) {
+				t.Errorf("%s: the callback brings %s, observed %s", row, a.json, r["cb_json"])
+			}
 		}
 		all++
 		same := itoa(result) == want && got.fields[0] == r["cb_code"]

@@ -139,6 +139,7 @@ func TestStates(t *testing.T) {
 			d := start(t, "TIDINGS_SERVER="+s.URL)
 			d.call("TIMInit", 1400000000, null)
 			d.must("TIMLogin", "ann", ticket, on)
+			d.must("TIMMsgSendMessage", "bob", 1, textJSON("there is a conversation"), on, on)
 			return d
 		},
 		"logging out": func(t *testing.T) *driver {
@@ -174,8 +175,8 @@ func TestStates(t *testing.T) {
 						continue
 					}
 					walk(t, d, p, table[p.name][state], ticket)
-				case "callExperimentalAPI":
-					last = append([]prototype{p}, last...) // sets another server
+				case "callExperimentalAPI", "TIMConvDelete":
+					last = append([]prototype{p}, last...) // sets another server; takes away what others name
 				default:
 					walk(t, d, p, table[p.name][state], ticket)
 				}

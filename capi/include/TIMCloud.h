@@ -1857,7 +1857,7 @@ typedef void (*TIMFriendBlackListDeletedCallback)(const char* json_identifier_ar
 
 /* Functions: init+login */
 
-/* Starts the library; may be called again, which does nothing. The folder of sdk_config_config_file_path is the device: its id and the local data of its users. Takes: SdkConfig (optional; NULL or "" allowed). */
+/* Starts the library; may be called again, which does nothing. The folder of sdk_config_config_file_path is the device: its id and the local data of its users. The log goes to a file in the folder of sdk_config_log_file_path. Takes: SdkConfig (optional; NULL or "" allowed). */
 TIM_API int TIMInit(uint64_t sdk_app_id, const char* json_sdk_config);
 
 /* Ends the library. Open calls are answered with 7009, a login still running too. Called inside a callback it returns at once; elsewhere it waits up to 5 seconds for the callback that runs. It clears all callbacks that were set. Calling it again does nothing. */
@@ -1960,16 +1960,16 @@ TIM_API int TIMConvGetConvList(TIMCommCallback cb, const void* user_data);
 /* Looks up the listed conversations only. Takes: array<GetConversationListParam>. Gives: array<ConvInfo>. */
 TIM_API int TIMConvGetConvInfo(const char* json_get_conv_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Removes the conversation and its messages locally and in the cloud, not recoverable; kTIMConvEvent_Del follows. Takes: conv_id, TIMConvType. Not implemented yet. */
+/* Takes a conversation off the list of all of the user's devices, with its messages, here and on the server; it cannot be undone. kTIMConvEvent_Del follows. The next message brings the conversation back. Takes: conv_id, TIMConvType. */
 TIM_API int TIMConvDelete(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
 
-/* Keeps a draft on this device: a local write, without a callback, not synced. A draft moves the conversation up in the list. Takes: Draft. Not implemented yet. */
+/* Keeps a draft on this device: a local write, without a callback, not synced. A draft moves the conversation up in the list. -4 when conv_id is empty or conv_type is neither C2C nor group. Before a login there is nothing to keep it in: 0, and a line in the log. Takes: conv_id, TIMConvType, Draft. */
 TIM_API int TIMConvSetDraft(const char* conv_id, enum TIMConvType conv_type, const char* json_draft_param);
 
-/* Synchronous local removal of the draft. Takes: conv_id, TIMConvType. Not implemented yet. */
+/* Takes the draft of a conversation away. Answers as TIMConvSetDraft does. Takes: conv_id, TIMConvType. */
 TIM_API int TIMConvCancelDraft(const char* conv_id, enum TIMConvType conv_type);
 
-/* Pin state syncs between devices; 51012 above 50 pinned conversations. Takes: conv_id, TIMConvType, bool. Not implemented yet. */
+/* Puts a conversation before the others on all of the user's devices, or back among them; 51012 above 50 pinned conversations. Takes: conv_id, TIMConvType, bool. */
 TIM_API int TIMConvPinConversation(const char* conv_id, enum TIMConvType conv_type, bool is_pinned, TIMCommCallback cb, const void* user_data);
 
 /* The sum of the unread numbers of all conversations whose messages are announced (receive options 0 and 4). Gives: GetTotalUnreadNumberResult. */
@@ -1983,28 +1983,28 @@ TIM_API int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCo
 /* Sends a message. The message id is in the buffer (128 bytes or more, may be NULL) before the function returns; the callback brings the message as it was sent (message_status 2), or as it failed (3). 8001: larger than 12 KB; 9508: no connection; 20003: no such user. Takes: Message, conv_id, TIMConvType, caller buffer >=128 bytes or NULL. Gives: Message. */
 TIM_API int TIMMsgSendMessage(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, char* message_id_buffer, TIMCommCallback cb, const void* user_data);
 
-/* 8020 when already sent or unknown; the send callback then fails with 8021 and status 7. Takes: conv_id, TIMConvType, message_id. Gives: Message. Not implemented yet. */
+/* Takes back a message that waits for a connection: the callback of its send then brings 8021 and status 7. 8020 when it is on its way, was sent, or is unknown. Takes: conv_id, TIMConvType, message_id. Gives: Message. */
 TIM_API int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, const char* message_id, TIMCommCallback cb, const void* user_data);
 
-/* Users only, not groups; one result per user, server limit 500 receivers (90011). Takes: MsgBatchSendParam. Gives: array<MsgBatchSendResult>. Not implemented yet. */
+/* Sends one message to up to 500 users (90011 above), to each as a message of its own. One result for each, in the order of the list; one that failed has a code there. Takes: MsgBatchSendParam. Gives: array<MsgBatchSendResult>. */
 TIM_API int TIMMsgBatchSend(const char* json_batch_send_param, TIMCommCallback cb, const void* user_data);
 
 /* The same callback fires many times: desc "downloading" means progress, any other desc is the final result. Takes: DownloadElemParam, path. Gives: MsgDownloadElemResult. Not implemented yet. */
 TIM_API int TIMMsgDownloadElemToPath(const char* json_download_elem_param, const char* path, TIMCommCallback cb, const void* user_data);
 
-/* 8005 when nesting is deeper than 100. Takes: Message. Gives: array<Message>. Not implemented yet. */
+/* Answers the messages that a merged message holds. 8005 when merged messages are nested more than 100 deep. Takes: Message. Gives: array<Message>. */
 TIM_API int TIMMsgDownloadMergerMessage(const char* json_single_msg, TIMCommCallback cb, const void* user_data);
 
-/* Stores message_custom_int and message_custom_str locally only. Takes: Message. Not implemented yet. */
+/* Keeps message_custom_int and message_custom_str with the message, on this device. The message is found by its message_msg_id, or by conversation and message_seq. Takes: Message. */
 TIM_API int TIMMsgSetLocalCustomData(const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Up to 30 users per call, 5 calls per second. Takes: array<string>, TIMReceiveMessageOpt. Not implemented yet. */
+/* Says how the messages of up to 30 users are received: 0 as always, 1 not, 2 without push. Those of 1 to 3 are not in the total of unread messages. Takes: array<string>, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetC2CReceiveMessageOpt(const char* json_identifier_array, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
 
-/* One entry per user. Takes: array<string>. Gives: array<GetC2CRecvMsgOptResult>. Not implemented yet. */
+/* Answers the receive option of each user of the list. Takes: array<string>. Gives: array<GetC2CRecvMsgOptResult>. */
 TIM_API int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
-/* Also used for topics. Read the value back from group self info or ConvInfo. Takes: group_id, TIMReceiveMessageOpt. Not implemented yet. */
+/* Says how the messages of a group are received. Read the value back from ConvInfo. Groups are not built yet: the callback brings what the server says of a group that it does not know. Takes: group_id, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
 
 /* Lists messages of a conversation. Going back, the list is newest first and its last item is the next cursor; with msg_getmsglist_param_is_forward it goes towards newer ones, in rising order. Without a connection: what is local. Takes: MsgGetMsgListParam. Gives: array<Message>. */
@@ -2013,28 +2013,31 @@ TIM_API int TIMMsgGetMsgList(const char* conv_id, enum TIMConvType conv_type, co
 /* Recalls an own message within the server's window (2 minutes by default; 20016 when too late). Takes: Message. */
 TIM_API int TIMMsgRevoke(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* is_ramble true deletes cloud copies too, false only local ones (default). Takes: MsgDeleteParam. Not implemented yet. */
+/* Replaces the elements and message_cloud_custom_str of a message; either side may. The message is found by its message_msg_id, or by conversation and message_seq. 8006 when it was changed after message_version: nothing is changed then. The callback brings the message as it is now in both cases; all devices of both sides get TIMMsgUpdateCallback. Takes: Message. Gives: Message. Since 6.2. */
+TIM_API int TIMMsgModifyMessage(const char* json_msg_param, TIMCommCallback cb, const void* user_data);
+
+/* Deletes a message for this user: with is_ramble on the server too, else on this device alone. Without msg_delete_param_msg: all messages of the conversation, which stays in the list. Takes: MsgDeleteParam. */
 TIM_API int TIMMsgDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msgdel_param, TIMCommCallback cb, const void* user_data);
 
-/* Local and cloud; one conversation, up to 50 messages, once per second; not synced to other devices. Takes: array<Message>. Not implemented yet. */
+/* Deletes 1 to 50 messages of one conversation for this user, here and on the server. Other devices that have them keep them. Takes: array<Message>. */
 TIM_API int TIMMsgListDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* Clears messages locally and in the cloud but keeps the conversation. Takes: conv_id, TIMConvType. Not implemented yet. */
+/* Deletes all messages of a conversation for this user, on all devices and on the server, and keeps the conversation. Takes: conv_id, TIMConvType. */
 TIM_API int TIMMsgClearHistoryMessage(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
 
-/* Local insert without sending; conversation last message may change. Takes: Message. Not implemented yet. */
+/* Puts a message into the local history without sending it, at its end. The sender is message_sender, or the user. Takes: Message. */
 TIM_API int TIMMsgSaveMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Bulk local insert, status 5. Takes: array<Message>. Not implemented yet. */
+/* Puts messages of elsewhere into the local history, with their own senders and times, among those that are there; message_status is 5. Takes: array<Message>. */
 TIM_API int TIMMsgImportMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* Local lookup, includes recalled and deleted ones: check message_status. Takes: array<string> message ids. Gives: array<Message>. Not implemented yet. */
+/* Answers the messages with the given ids that are on this device, in the order asked for; recalled and deleted ones too: look at message_status. Takes: array<string> message ids. Gives: array<Message>. */
 TIM_API int TIMMsgFindMessages(const char* json_message_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Local lookup by time, seq, rand, is_self; includes recalled and deleted ones. Takes: array<MsgLocator>. Gives: array<Message>. Not implemented yet. */
+/* Answers the messages of a conversation that have the time, seq, rand and direction of a locator and are on this device; recalled and deleted ones too. Takes: array<MsgLocator>. Gives: array<Message>. */
 TIM_API int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_Locator_array, TIMCommCallback cb, const void* user_data);
 
-/* Up to 5 keywords; recalled and deleted messages are left out. Takes: MessageSearchParam. Gives: MessageSearchResult. Not implemented yet. */
+/* Searches the messages on this device for up to 5 keywords, in any part of a word; case does not matter, and recalled and deleted messages are left out. In one conversation: a page of its messages, newest first. Over all: the conversations with the number of their hits, and the message where there is exactly one. Takes: MessageSearchParam. Gives: MessageSearchResult. */
 TIM_API int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data);
 
 /* TIMMsgSendMessage without the buffer for the id. Takes: Message. Gives: Message. */

@@ -49,6 +49,13 @@ By the operation ` + "`internal_operation_set_custom_server_info`" + ` of ` + "[
 ` + "`TIDINGS_SERVER`" + ` (` + "`ws://host:port` or `wss://host`" + `), else ` + "`ws://127.0.0.1:7070`" + `. What counts is what is set when ` + "`TIMLogin`" + ` is called. ` + "`TIDINGS_PLATFORM`" + ` says
 what kind of device this is: windows, mac, linux, android, ios, pad or web; the default is the system of the build.
 
+## The log
+
+Each line goes to three places, each with a level of its own: to the file if it is at or above ` + "`set_config_log_level`" + `, to the console (stderr) if it is at or above
+the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debug, info, warn, error; without it the file's) and ` + "`set_config_is_log_output_console`" + ` is on, to
+` + "[TIMLogCallback](callbacks.md#timlogcallback)" + ` if it is at or above ` + "`set_config_callback_log_level`" + `. All begin at 4, info. The file is ` + "`imsdk.log`" + ` in the folder
+` + "`sdk_config_log_file_path`" + ` of TIMInit; without a folder, or with ` + "`/`" + `, there is none. At 5 MiB it is put aside as ` + "`imsdk.log.1`" + `, the one before as ` + "`imsdk.log.2`" + `, up to 4.
+
 ## What a program must know
 
 - The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
@@ -71,29 +78,42 @@ func title(group string) string {
 	return strings.ToUpper(group[:1]) + strings.ReplaceAll(group[1:], "+", " and ")
 }
 
+// firstGeneration is the one whose functions the library began with; functions of a later one say so.
+const firstGeneration = "2021"
+
+// added says when a function came that the first generation does not have.
+func added(f *function) string {
+	if f.since == firstGeneration {
+		return ""
+	}
+	return " Since " + f.since + "."
+}
+
 func coverage(t *tables) []byte {
 	var b bytes.Buffer
 	b.WriteString(generatedPage + "# What is built\n\n")
-	done, all := 0, 0
+	done, later := 0, 0
 	for _, f := range t.funcs {
-		all++
 		if f.built {
 			done++
 		}
+		if f.since != firstGeneration {
+			later++
+		}
 	}
-	fmt.Fprintf(&b, "%d of the %d functions are built. The others check their parameters and the state as they always will, and then answer 7013 with the text "+
+	fmt.Fprintf(&b, "%d of the %d functions are built: %d are those of the generation of %s, %d came later. The others check their parameters and the state as they always will, and then answer 7013 with the text "+
 		"\"not implemented\" through their callback; setters keep their callback, and nothing calls it; a function without a callback answers -4 once a user is logged "+
-		"in. A test holds every line of this page against the library.\n\n", done, all)
-	b.WriteString("| function | group | built |\n|---|---|---|\n")
+		"in. A test holds every line of this page against the library.\n\n", done, len(t.funcs), len(t.funcs)-later, firstGeneration, later)
+	b.WriteString("| function | group | since | built |\n|---|---|---|---|\n")
 	for _, f := range t.funcs {
-		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s |\n", f.name, groupPage(f.group), strings.ToLower(f.name), f.group, yes(f.built))
+		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s | %s |\n", f.name, groupPage(f.group), strings.ToLower(f.name), f.group, f.since, yes(f.built))
 	}
 	b.WriteString("\n| callback type | fires |\n|---|---|\n")
 	for _, f := range t.callbacks {
 		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s |\n", f.name, strings.ToLower(f.name), yes(f.built))
 	}
-	b.WriteString("\nOf the message elements, text, custom, face and location are built. Of the operations of `callExperimentalAPI`, " +
-		"`internal_operation_set_custom_server_info` is.\n")
+	b.WriteString("\nOf the message elements, text, custom, face, location and merged messages are built. A message with an image, a sound, a file or a video is not sent: its " +
+		"callback brings 7013 \"not implemented\" and the message with status 3. Of the operations of `callExperimentalAPI`, `internal_operation_set_custom_server_info` is built.\n")
 	return b.Bytes()
 }
 
@@ -111,7 +131,7 @@ func functionPage(t *tables, group string) []byte {
 		if f.group != group {
 			continue
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n```c\n%s %s(%s);\n```\n\n%s%s\n", f.name, f.ret, f.name, f.prototype(), text(f.row["summary"]), notBuilt(f))
+		fmt.Fprintf(&b, "\n## %s\n\n```c\n%s %s(%s);\n```\n\n%s%s\n", f.name, f.ret, f.name, f.prototype(), text(f.row["summary"]), added(f)+notBuilt(f))
 		if v := f.row["takes"]; v != "" && v != "-" {
 			fmt.Fprintf(&b, "\nTakes: %s.", link(t, v))
 		}

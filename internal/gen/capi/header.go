@@ -93,7 +93,7 @@ func header(t *tables) []byte {
 			section("Functions: " + last)
 		}
 		fmt.Fprintf(&b, "\n/* %s%s%s%s */\nTIM_API %s %s(%s);\n", comment(f.row["summary"]), jsonNote(" Takes", f.row["takes"]), jsonNote(" Gives", f.row["gives"]),
-			notBuilt(f), f.ret, f.name, f.prototype())
+			added(f)+notBuilt(f), f.ret, f.name, f.prototype())
 	}
 	b.WriteString("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n")
 	return b.Bytes()

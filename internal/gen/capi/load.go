@@ -32,6 +32,8 @@ type function struct {
 	// "setter" have no result callback.
 	class string
 	built bool
+	// since is the generation of the API that first has it.
+	since string
 }
 
 // param is one parameter. kind is one letter: s text, o buffer to fill, n number or enum, c callback, p user data.
@@ -77,7 +79,7 @@ func load(root string) (*tables, error) {
 		return nil, err
 	}
 	for _, r := range rows {
-		f := &function{row: r, name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes"}
+		f := &function{row: r, name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes", since: r["since"]}
 		if f.params, err = parseParams(r["params"]); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}

@@ -11,13 +11,13 @@ var states = []string{"uninit", "inited", "logging in", "in", "logging out"}
 
 // special are the functions whose answers do not follow from their class.
 var special = map[string][5]string{
-	"TIMLogin":           {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
-	"TIMLogout":          {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
-	"TIMGetSDKVersion":   {"version", "version", "version", "version", "version"},
-	"TIMGetServerTime":   {"time", "time", "time", "time", "time"},
-	"TIMGetLoginStatus":  {"3", "3", "2", "1", "4"},
-	"TIMConvSetDraft":    {"0", "0", "0", "-4", "0"},
-	"TIMConvCancelDraft": {"0", "0", "0", "-4", "0"},
+	"TIMLogin":                        {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
+	"TIMLogout":                       {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
+	"TIMGetSDKVersion":                {"version", "version", "version", "version", "version"},
+	"TIMGetServerTime":                {"time", "time", "time", "time", "time"},
+	"TIMMsgCancelSend":                {"0, 6013", "0, 6014", "0, 6014", "0, 8020", "0, 6014"},
+	"TIMMsgSetGroupReceiveMessageOpt": {"0, 6013", "0, 6014", "0, 6014", "0, 10010", "0, 6014"},
+	"TIMGetLoginStatus":               {"3", "3", "2", "1", "4"},
 }
 
 // answers are what a function answers in each state to parameters that are right: its result and, after a comma, the code of its callback.
@@ -53,6 +53,7 @@ func statePage(t *tables) []byte {
 		"with code 0. **logging out**: after `TIMLogout`, before its callback.\n" +
 		"- `TIMLogin` in state *in* is for the same user; for another one it answers 6017: log out first.\n" +
 		"- `TIMLogout` while logging in ends that login, which answers 7009.\n" +
+		"- `TIMMsgCancelSend` names a message that was sent, `TIMMsgSetGroupReceiveMessageOpt` a group that there is not.\n" +
 		"- After a kick or an expired ticket the state is *inited*.\n" +
 		"- `TIMUninit` leads to *uninit* from everywhere. Open calls are answered with 7009. Inside a callback it returns at once and they are answered when that " +
 		"callback has returned; elsewhere it waits for the running callback, 5 seconds at most: what could not be answered by then is never answered. Nothing starts after it returned.\n" +

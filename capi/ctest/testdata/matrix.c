@@ -1,0 +1,217 @@
+/*
+ * matrix is one device of the event matrix: a program that knows only TIMCloud.h.
+ *
+ *   matrix USER FOLDER
+ *
+ * Each line of its input is a command of the table below. Each line of its output is a JSON object: {"event": NAME, ...} for a callback
+ * of an event, {"result": COMMAND, "code": CODE, "json": ...} for what became of a command.
+ */
+#include <TIMCloud.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t out_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Everything that is printed goes through here: lines of the callback thread and of main do not mix. */
+static void print(const char* format, const char* name, long long number, const char* json) {
+  pthread_mutex_lock(&out_lock);
+  printf(format, name, number, json && *json ? json : "null");
+  putchar('\n');
+  fflush(stdout);
+  pthread_mutex_unlock(&out_lock);
+}
+
+/* The events. */
+
+static void event(const char* name, long long number, const char* json) { print("{\"event\":\"%s\",\"number\":%lld,\"json\":%s}", name, number, json); }
+
+static void on_new(const char* json, const void* data) { event(data, 0, json); }
+static void on_receipt(const char* json, const void* data) { event(data, 0, json); }
+static void on_revoke(const char* json, const void* data) { event(data, 0, json); }
+static void on_update(const char* json, const void* data) { event(data, 0, json); }
+static void on_conv(enum TIMConvEvent kind, const char* json, const void* data) { event(data, kind, json); }
+static void on_total(int total, const void* data) { event(data, total, NULL); }
+static void on_kicked(const void* data) { event(data, 0, NULL); }
+static void on_expired(const void* data) { event(data, 0, NULL); }
+static void on_network(enum TIMNetworkStatus status, int32_t code, const char* desc, const void* data) {
+  (void)desc;
+  event(data, status, code ? "\"failed\"" : NULL);
+}
+
+/* The results. Each command's name is its user data. */
+
+static void on_result(int32_t code, const char* desc, const char* json, const void* data) {
+  (void)desc;
+  print("{\"result\":\"%s\",\"code\":%lld,\"json\":%s}", data, code, json);
+}
+
+/* JSON. */
+
+static void quote(FILE* out, const char* s) {
+  fputc('"', out);
+  for (; *s; s++) {
+    if (*s == '"' || *s == '\\') fprintf(out, "\\%c", *s);
+    else if ((unsigned char)*s < 0x20) fprintf(out, "\\u%04x", (unsigned)*s);
+    else fputc(*s, out);
+  }
+  fputc('"', out);
+}
+
+/* The JSON that the last command made. */
+static char* made;
+
+static const char* message(const char* before, const char* text, const char* after) {
+  size_t size = 0;
+  free(made);
+  FILE* out = open_memstream(&made, &size);
+  if (!out) abort();
+  fprintf(out, "%s{\"%s\":[{\"%s\":%d,\"%s\":", before, kTIMMsgElemArray, kTIMElemType, kTIMElem_Text, kTIMTextElemContent);
+  quote(out, text);
+  fprintf(out, "}]%s", after);
+  fclose(out);
+  return made;
+}
+
+static const char* deletion(const char* json) {
+  size_t size = 0;
+  free(made);
+  FILE* out = open_memstream(&made, &size);
+  if (!out) abort();
+  fprintf(out, "{\"%s\":%s,\"%s\":true}", kTIMMsgDeleteParamMsg, json, kTIMMsgDeleteParamIsRamble);
+  fclose(out);
+  return made;
+}
+
+/* The commands: the name, how many words it takes, and the call. a is the first word, b the rest of the line. */
+
+typedef int call(const char* name, const char* a, const char* b);
+
+static const char* user;
+
+#define CALL(name) static int name(const char* cmd, const char* a, const char* b)
+#define UNUSED (void)a, (void)b
+#define LAST on_result, cmd
+
+CALL(login) { return (void)b, TIMLogin(user, a, LAST); }
+CALL(logout) { return UNUSED, TIMLogout(LAST); }
+CALL(send_text) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, "}"), NULL, LAST); }
+CALL(send_online) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, ",\"message_is_online_msg\":true}"), NULL, LAST); }
+CALL(send_quiet) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, ",\"message_is_excluded_from_unread_count\":true}"), NULL, LAST); }
+CALL(read_all_of) { return (void)b, TIMMsgReportReaded(a, kTIMConv_C2C, NULL, LAST); }
+CALL(read_to) { return TIMMsgReportReaded(a, kTIMConv_C2C, b, LAST); }
+CALL(read_all) { return UNUSED, TIMMsgMarkAllMessageAsRead(LAST); }
+CALL(revoke) { return TIMMsgRevoke(a, kTIMConv_C2C, b, LAST); }
+CALL(modify) { return (void)a, TIMMsgModifyMessage(b, LAST); }
+CALL(delete_message) { return TIMMsgDelete(a, kTIMConv_C2C, deletion(b), LAST); }
+CALL(clear) { return (void)b, TIMMsgClearHistoryMessage(a, kTIMConv_C2C, LAST); }
+CALL(save) { return TIMMsgSaveMsg(a, kTIMConv_C2C, message("", b, "}"), LAST); }
+CALL(list) { return TIMMsgGetMsgList(a, kTIMConv_C2C, b, LAST); }
+CALL(pin) { return (void)b, TIMConvPinConversation(a, kTIMConv_C2C, true, LAST); }
+CALL(unpin) { return (void)b, TIMConvPinConversation(a, kTIMConv_C2C, false, LAST); }
+CALL(create) { return (void)b, TIMConvCreate(a, kTIMConv_C2C, LAST); }
+CALL(delete_conv) { return (void)b, TIMConvDelete(a, kTIMConv_C2C, LAST); }
+
+CALL(mute) {
+  char users[160];
+  snprintf(users, sizeof users, "[\"%s\"]", a);
+  return TIMMsgSetC2CReceiveMessageOpt(users, (enum TIMReceiveMessageOpt)atoi(b), LAST);
+}
+
+/* These two have no callback: their result is theirs. */
+CALL(draft) {
+  int r = TIMConvSetDraft(a, kTIMConv_C2C, message("{\"draft_msg\":", b, "}}"));
+  if (r == TIM_SUCC) on_result(0, "", "", cmd);
+  return r;
+}
+
+CALL(no_draft) {
+  int r = TIMConvCancelDraft(a, kTIMConv_C2C);
+  (void)b;
+  if (r == TIM_SUCC) on_result(0, "", "", cmd);
+  return r;
+}
+
+static const struct {
+  const char* name;
+  call* run;
+  const char* takes;
+} commands[] = {
+    {"login", login, "TICKET"},
+    {"logout", logout, ""},
+    {"send", send_text, "USER TEXT"},
+    {"sendonline", send_online, "USER TEXT"},
+    {"sendquiet", send_quiet, "USER TEXT"},
+    {"read", read_all_of, "USER"},
+    {"readto", read_to, "USER MESSAGE"},
+    {"readall", read_all, ""},
+    {"revoke", revoke, "USER MESSAGE"},
+    {"modify", modify, "USER MESSAGE"},
+    {"delete", delete_message, "USER MESSAGE"},
+    {"clear", clear, "USER"},
+    {"save", save, "USER TEXT"},
+    {"list", list, "USER PARAMETERS"},
+    {"pin", pin, "USER"},
+    {"unpin", unpin, "USER"},
+    {"mute", mute, "USER OPTION"},
+    {"create", create, "USER"},
+    {"deleteconv", delete_conv, "USER"},
+    {"draft", draft, "USER TEXT"},
+    {"nodraft", no_draft, "USER"},
+};
+
+/* Cuts the first word off a line. */
+static char* word(char** line) {
+  char* w = *line;
+  char* blank = strchr(w, ' ');
+  *line = blank ? blank + 1 : w + strlen(w);
+  if (blank) *blank = 0;
+  return w;
+}
+
+static void run(char* line) {
+  const char* name = word(&line);
+  const char* a = word(&line);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(commands[i].name, name)) continue;
+    int r = commands[i].run(commands[i].name, a, line);
+    if (r != TIM_SUCC) on_result(r, "refused", "", commands[i].name);
+    return;
+  }
+  fprintf(stderr, "matrix: no command %s; there are:\n", name);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(stderr, "  %s %s\n", commands[i].name, commands[i].takes);
+  exit(2);
+}
+
+int main(int argc, char** argv) {
+  char* line = NULL;
+  char config[4096];
+  size_t size = 0;
+  ssize_t n;
+  if (argc != 3) {
+    fprintf(stderr, "usage: %s USER FOLDER\n", argv[0]);
+    return 2;
+  }
+  user = argv[1];
+  snprintf(config, sizeof config, "{\"%s\":\"%s\"}", kTIMSdkConfigConfigFilePath, argv[2]);
+  if (TIMInit(1400000000, config) != TIM_SUCC) return 1;
+  TIMAddRecvNewMsgCallback(on_new, "new");
+  TIMSetMsgReadedReceiptCallback(on_receipt, "receipt");
+  TIMSetMsgRevokeCallback(on_revoke, "revoke");
+  TIMSetMsgUpdateCallback(on_update, "update");
+  TIMSetConvEventCallback(on_conv, "conv");
+  TIMSetConvTotalUnreadMessageCountChangedCallback(on_total, "total");
+  TIMSetNetworkStatusListenerCallback(on_network, "network");
+  TIMSetKickedOfflineCallback(on_kicked, "kicked");
+  TIMSetUserSigExpiredCallback(on_expired, "ticket expired");
+  while ((n = getline(&line, &size, stdin)) > 0) {
+    if (line[n - 1] == '\n') line[n - 1] = 0;
+    run(line);
+  }
+  /* The end of the input is the end of the program, not a logout: the device is away then. */
+  TIMUninit();
+  free(line);
+  free(made);
+  return 0;
+}
