@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/server"
+	"github.com/tidings-im/tidings/internal/store/pgtest"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -63,9 +64,15 @@ func killedDevice(dir string) {
 // TestKill9Client kills the process of a device amid what it sends and what it is told, again and again, while the other side sends to it. Every message of the other side is told
 // of, in order within a run and at most those of the callback that was running again after a kill; everything that the device was told is
 // stored is, once, under that number; and nothing that it sent is stored twice. TIDINGS_KILL_ROUNDS sets the number of rounds.
-func TestKill9Client(t *testing.T) {
+func TestKill9Client(t *testing.T) { kill9Client(t, &served{t: t, dir: t.TempDir()}) }
+
+// TestKill9ClientPostgres is the same with a server over PostgreSQL.
+func TestKill9ClientPostgres(t *testing.T) {
+	kill9Client(t, &served{t: t, dir: t.TempDir(), postgres: pgtest.DSN(t)})
+}
+
+func kill9Client(t *testing.T, s *served) {
 	rounds := killRounds(20)
-	s := &served{t: t, dir: t.TempDir()}
 	s.start()
 	dir := t.TempDir()
 	l, err := s.dial("bob") // a user exists from his first login on; logged out, he owes this device nothing
