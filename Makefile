@@ -48,7 +48,7 @@ test:
 
 demo: build
 	$(GO) run ./examples/demo
-	@sh examples/c/demo.sh
+	@GO="$(GO)" sh examples/c/demo.sh
 
 # Runs every fuzz target of every package for FUZZTIME; `go test -fuzz` itself takes only one target at a time.
 fuzz:

@@ -122,12 +122,12 @@ func TestDemo(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	demo := exec.CommandContext(ctx, "sh", filepath.Join(root, "examples/c/demo.sh"))
 	demo.Env = append(os.Environ(), "BIN="+tidings, "LIB="+library(t))
 	out, err := demo.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "Hello from C") {
+	if err != nil || !strings.Contains(string(out), "Hello from C") || !strings.Contains(string(out), "All that should happen has happened") {
 		t.Fatalf("demo.sh: %v\n%s", err, out)
 	}
 	t.Logf("\n%s", out)

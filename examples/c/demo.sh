@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two C programs that know only TIMCloud.h talk through a server. Part of `make demo`.
+# C programs that know only TIMCloud.h talk through a server: first two that people use, then a tour of all callbacks. Part of `make demo`.
 set -eu
 cd "$(dirname "$0")/../.."
 BIN=${BIN:-bin/tidings} LIB=${LIB:-lib}
@@ -13,9 +13,11 @@ finish() {
 }
 trap finish EXIT
 mkfifo "$dir/server" "$dir/in" "$dir/out"
+for program in chat device; do
+  cc -std=gnu11 -Wall -Wextra -Werror -pthread -I"$LIB/include" -o "$dir/$program" "examples/c/$program.c" -L"$LIB" -lImSDK -Wl,-rpath,"$(cd "$LIB" && pwd)"
+done
 
 echo "Two C programs"
-cc -std=gnu11 -Wall -Wextra -pthread -I"$LIB/include" -o "$dir/chat" examples/c/chat.c -L"$LIB" -lImSDK -Wl,-rpath,"$(cd "$LIB" && pwd)"
 
 "$BIN" serve --listen 127.0.0.1:0 --data "$dir/data" >"$dir/server" 2>"$dir/log" &
 server=$!
@@ -42,3 +44,5 @@ esac
 exec 4>&-
 wait "$bob"
 echo "  bob:   logged out"
+
+BIN=$BIN DEVICE=$dir/device ${GO:-go} run ./examples/c/tour

@@ -1,10 +1,13 @@
 /*
- * matrix is one device of the event matrix: a program that knows only TIMCloud.h.
+ * device is a program to be driven by another one: it does what the lines of its input say, and says what it hears. It knows only TIMCloud.h.
  *
- *   matrix USER FOLDER
+ *   device USER FOLDER
  *
  * Each line of its input is a command of the table below. Each line of its output is a JSON object: {"event": NAME, ...} for a callback
- * of an event, {"result": COMMAND, "code": CODE, "json": ...} for what became of a command.
+ * of an event, {"result": COMMAND, "code": CODE, ...} for what became of a command. Two programs with a folder each are two devices. The
+ * server is the one in TIDINGS_SERVER, and TIDINGS_PLATFORM says what kind of device this is.
+ *
+ * The tour of `make demo` (tour/main.go) and the tests of the event matrix (capi/ctest) drive it.
  */
 #include <TIMCloud.h>
 #include <pthread.h>
@@ -35,6 +38,20 @@ static void on_conv(enum TIMConvEvent kind, const char* json, const void* data) 
 static void on_total(int total, const void* data) { event(data, total, NULL); }
 static void on_kicked(const void* data) { event(data, 0, NULL); }
 static void on_expired(const void* data) { event(data, 0, NULL); }
+
+static void quote(FILE* out, const char* s);
+
+static void on_log(enum TIMLogLevel level, const char* line, const void* data) {
+  char* json = NULL;
+  size_t size = 0;
+  FILE* out = open_memstream(&json, &size);
+  if (!out) abort();
+  quote(out, line);
+  fclose(out);
+  event(data, level, json);
+  free(json);
+}
+
 static void on_network(enum TIMNetworkStatus status, int32_t code, const char* desc, const void* data) {
   (void)desc;
   event(data, status, code ? "\"failed\"" : NULL);
@@ -84,7 +101,7 @@ static const char* deletion(const char* json) {
   return made;
 }
 
-/* The commands: the name, how many words it takes, and the call. a is the first word, b the rest of the line. */
+/* The commands. a is the first word after the command, b the rest of the line. */
 
 typedef int call(const char* name, const char* a, const char* b);
 
@@ -117,6 +134,13 @@ CALL(mute) {
   char users[160];
   snprintf(users, sizeof users, "[\"%s\"]", a);
   return TIMMsgSetC2CReceiveMessageOpt(users, (enum TIMReceiveMessageOpt)atoi(b), LAST);
+}
+
+CALL(log_level) {
+  char config[80];
+  (void)b;
+  snprintf(config, sizeof config, "{\"%s\":%d}", kTIMSetConfigCallbackLogLevel, atoi(a));
+  return TIMSetConfig(config, LAST);
 }
 
 /* These two have no callback: their result is theirs. */
@@ -159,6 +183,7 @@ static const struct {
     {"deleteconv", delete_conv, "USER"},
     {"draft", draft, "USER TEXT"},
     {"nodraft", no_draft, "USER"},
+    {"loglevel", log_level, "LEVEL"},
 };
 
 /* Cuts the first word off a line. */
@@ -179,7 +204,7 @@ static void run(char* line) {
     if (r != TIM_SUCC) on_result(r, "refused", "", commands[i].name);
     return;
   }
-  fprintf(stderr, "matrix: no command %s; there are:\n", name);
+  fprintf(stderr, "device: no command %s; there are:\n", name);
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(stderr, "  %s %s\n", commands[i].name, commands[i].takes);
   exit(2);
 }
@@ -194,7 +219,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   user = argv[1];
-  snprintf(config, sizeof config, "{\"%s\":\"%s\"}", kTIMSdkConfigConfigFilePath, argv[2]);
+  snprintf(config, sizeof config, "{\"%s\":\"%s\",\"%s\":\"%s/log\"}", kTIMSdkConfigConfigFilePath, argv[2], kTIMSdkConfigLogFilePath, argv[2]);
   if (TIMInit(1400000000, config) != TIM_SUCC) return 1;
   TIMAddRecvNewMsgCallback(on_new, "new");
   TIMSetMsgReadedReceiptCallback(on_receipt, "receipt");
@@ -205,6 +230,7 @@ int main(int argc, char** argv) {
   TIMSetNetworkStatusListenerCallback(on_network, "network");
   TIMSetKickedOfflineCallback(on_kicked, "kicked");
   TIMSetUserSigExpiredCallback(on_expired, "ticket expired");
+  TIMSetLogCallback(on_log, "log");
   while ((n = getline(&line, &size, stdin)) > 0) {
     if (line[n - 1] == '\n') line[n - 1] = 0;
     run(line);
