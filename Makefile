@@ -22,8 +22,8 @@ LIB ?= lib
 STRIP ?= -s -w
 LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/engine.go)
 
-# For size: SQLite is a third of the code. -g costs nothing, STRIP takes it out.
-library: export CGO_CFLAGS = -g -Os -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections
+# For size: SQLite is a third of the code, and the client needs no JSON in it. -g costs nothing, STRIP takes it out.
+library: export CGO_CFLAGS = -g -Os -DSQLITE_OMIT_JSON -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections
 library:
 	@mkdir -p $(LIB)/include $(LIB)/pkgconfig $(LIB)/cmake/ImSDK
 	$(GO) build -buildmode=c-shared -trimpath -o $(LIB)/libImSDK.so \
