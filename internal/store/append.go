@@ -94,7 +94,7 @@ func (s *Store) add(o *op) error {
 	if o1 != nil {
 		if n > 0 {
 			o1.n, o1.last = st.OwnIndex, st.Seq
-			s.touchOwn(o1)
+			s.touchOwn(h, o1)
 		}
 		return nil
 	}

@@ -14,10 +14,10 @@ type head struct {
 	chat.Conv
 	// senders are the running own counts of a group's senders, as far as they were needed. The writer's.
 	senders map[chat.UID]*own
-	// dirty: the row in conv is older than Conv. moved: this transaction changed it. The writer's.
-	dirty, moved bool
+	// dirty: the row in conv is older than Conv. behind: a sender's row is. moved: this transaction changed it. The writer's.
+	dirty, behind, moved bool
 
-	// pub is the committed state, ID 0 before the first commit. Guarded by Store.mu, like unflushed: pub is ahead of the row.
+	// pub is the committed state, ID 0 before the first commit. Guarded by Store.mu, like unflushed: the rows are not all as new as pub.
 	pub       chat.Conv
 	unflushed bool
 }
@@ -81,19 +81,26 @@ func (s *Store) own(h *head, uid chat.UID) (*own, error) {
 	return o, nil
 }
 
-// touch notes that the running transaction changes h, and that its row falls behind.
-func (s *Store) touch(h *head) {
+// move notes that the running transaction changes h or its rows.
+func (s *Store) move(h *head) {
 	if !h.moved {
 		h.moved = true
 		s.moved = append(s.moved, h)
 	}
+}
+
+// touch notes that the running transaction changes h, and that its row falls behind.
+func (s *Store) touch(h *head) {
+	s.move(h)
 	if !h.dirty {
 		h.dirty = true
 		s.dirtyHeads = append(s.dirtyHeads, h)
 	}
 }
 
-func (s *Store) touchOwn(o *own) {
+func (s *Store) touchOwn(h *head, o *own) {
+	s.move(h)
+	h.behind = true
 	if !o.dirty {
 		o.dirty = true
 		s.dirtyOwns = append(s.dirtyOwns, o)
@@ -114,10 +121,7 @@ func (s *Store) writeHead(h *head) error {
 func (s *Store) flushAll() error {
 	for _, h := range s.dirtyHeads {
 		if h.dirty {
-			if !h.moved {
-				h.moved = true
-				s.moved = append(s.moved, h)
-			}
+			s.move(h)
 			if err := s.writeHead(h); err != nil {
 				return err
 			}
@@ -125,6 +129,10 @@ func (s *Store) flushAll() error {
 	}
 	for _, o := range s.dirtyOwns {
 		o.dirty = false
+		if h := s.heads[o.conv]; h != nil && h.behind {
+			h.behind = false
+			s.move(h)
+		}
 		if _, err := s.w.ExecContext(background, `INSERT INTO sender (conv, uid, own, last) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`,
 			int64(o.conv), int64(o.uid), int64(o.n), int64(o.last)); err != nil {
@@ -144,7 +152,7 @@ func (s *Store) publish() {
 	for _, h := range s.moved {
 		h.moved = false
 		h.pub = h.Conv
-		h.unflushed = h.dirty
+		h.unflushed = h.dirty || h.behind
 	}
 	if len(s.heads) > headsMax {
 		for id, h := range s.heads {
@@ -224,7 +232,7 @@ func (s *Store) recount(ctx context.Context) (int, error) {
 			}
 			if x.flags&flagCountable != 0 && seq > o.last {
 				o.n, o.last = uint64(x.own), seq
-				s.touchOwn(o)
+				s.touchOwn(h, o)
 			}
 		}
 		s.clock.Store(max(s.clock.Load(), x.time))

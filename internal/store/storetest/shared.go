@@ -89,10 +89,23 @@ func concurrent(e *env, stores []chat.Store) {
 					if rnd.IntN(3) == 0 {
 						keys = nil // the rows are found out
 					}
-					switch rnd.IntN(12) {
-					case 0:
+					switch rnd.IntN(13) {
+					case 0, 12:
 						var c chat.Change
 						err = s.Update(e.ctx, keys, func(tx chat.Tx) (err error) {
+							cv, err := tx.Conv(id)
+							if err != nil {
+								return err
+							}
+							// It is told between the entries that it stands between.
+							tx.AfterCommit(func() {
+								mu.Lock()
+								defer mu.Unlock()
+								if cv.Seq < last[n][id] {
+									e.Errorf("store %d told a change at %d of %d behind %d", n, cv.Seq, id, last[n][id])
+								}
+								last[n][id] = cv.Seq
+							})
 							c, err = tx.AddChange(id, chat.Change{Kind: 1, Operator: sender})
 							return err
 						})
