@@ -52,8 +52,8 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	if !c.check(err) || !c.check(c.db.begin()) {
 		return 0
 	}
-	stmt, err := c.db.prepared(`INSERT INTO message (conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body)
-		VALUES (?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?)
+	stmt, err := c.db.prepared(`INSERT INTO message (id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body)
+		VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?)
 		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = excluded.version,
 			revoker = excluded.revoker, reason = excluded.reason, body = excluded.body WHERE status <> 4
 		RETURNING id`)
@@ -62,7 +62,7 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	}
 	status := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	var id int64
-	rows, err := stmt.QueryContext(bg, cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body)
+	rows, err := stmt.QueryContext(bg, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body)
 	if !c.check(err) {
 		return 0
 	}
@@ -128,30 +128,53 @@ func (c *Client) oweEvents() {
 	}
 }
 
+// owedRow is a row of owed: a callback that was not told for certain.
+type owedRow struct {
+	id      int64
+	kind    int
+	payload []byte
+}
+
+// messages are the ids of the messages that an owed callback is of.
+func (o *owedRow) messages() (ids []int64) {
+	for p := o.payload; o.kind != owedRevoked && len(p) > 0; {
+		id, n := binary.Varint(p)
+		if n <= 0 {
+			break
+		}
+		ids = append(ids, id)
+		p = p[n:]
+	}
+	return ids
+}
+
+func (l *local) owed() ([]owedRow, error) {
+	rows, err := l.query("SELECT id, kind, payload FROM owed ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var owed []owedRow
+	for rows.Next() {
+		var o owedRow
+		if err := rows.Scan(&o.id, &o.kind, &o.payload); err != nil {
+			return nil, err
+		}
+		owed = append(owed, o)
+	}
+	return owed, rows.Err()
+}
+
 // fireOwed tells what an earlier run of the application may not have heard, before the first sync after the database was opened.
 func (c *Client) fireOwed() {
 	if c.owedDone {
 		return
 	}
 	c.owedDone = true
-	rows, err := c.db.query("SELECT id, kind, payload FROM owed ORDER BY id")
+	owed, err := c.db.owed()
 	if !c.check(err) {
 		return
 	}
-	type owedRow struct {
-		id      int64
-		kind    int
-		payload []byte
-	}
-	var owed []owedRow
-	for rows.Next() {
-		var o owedRow
-		if !c.check(rows.Scan(&o.id, &o.kind, &o.payload)) {
-			break
-		}
-		owed = append(owed, o)
-	}
-	rows.Close()
 	for _, o := range owed {
 		if o.kind == owedRevoked {
 			loc := &im.MsgLocator{}
@@ -161,12 +184,7 @@ func (c *Client) fireOwed() {
 			continue
 		}
 		var ms []*im.Message
-		for p := o.payload; len(p) > 0; {
-			id, n := binary.Varint(p)
-			if n <= 0 {
-				break
-			}
-			p = p[n:]
+		for _, id := range o.messages() {
 			row, err := c.db.one("id = ?", id)
 			if !c.check(err) {
 				return

@@ -3,6 +3,7 @@ package client_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -167,7 +168,7 @@ func TestAnswerAfterGivingUp(t *testing.T) {
 	l.push(benPush(1, "one"))
 	d.count(t, "new", 1)
 	asked := make(chan *im.Frame, 1)
-	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) { asked <- fr })
+	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) { asked <- &im.Frame{Id: fr.Id, Method: fr.Method, Body: slices.Clone(fr.Body)} })
 	m, err := d.SendMessage(within(t), client.C2C("ben"), textMessage("late"))
 	wantCode(t, err, im.CodeWaitAckTimeout)
 	fr := <-asked
@@ -286,8 +287,9 @@ func TestLookupAfterTheLog(t *testing.T) {
 	})
 	question := make(chan func(), 1)
 	f.answer(im.Method_LOOKUP, func(l *fakeLink, fr *im.Frame) {
+		asked := &im.Frame{Id: fr.Id, Method: fr.Method} // fr is used again for the next one
 		question <- func() {
-			l.reply(fr, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: e}}})
+			l.reply(asked, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: e}}})
 			three := fromBen(3, "three")
 			three.OwnIndex = 2
 			l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: three}})
@@ -298,4 +300,41 @@ func TestLookupAfterTheLog(t *testing.T) {
 	(<-question)()
 	again.count(t, "new", 1)
 	again.count(t, "update", 1)
+}
+
+// What is owed of a message that was deleted meanwhile is not told of another one in its place.
+func TestOwedOfADeletedMessage(t *testing.T) {
+	s := imtest.Start(t)
+	bob, alice, carl := dial(t, config(t, s, "bob")), dial(t, config(t, s, "alice")), dial(t, config(t, s, "carl"))
+	hold := make(chan struct{})
+	bob.recorder.mu.Lock()
+	bob.recorder.hold = hold
+	bob.recorder.mu.Unlock()
+	arrives := func(from *device, what string) {
+		t.Helper()
+		from.say("bob", what)
+		for look := time.NewTicker(5 * time.Millisecond); ; <-look.C {
+			ms, err := bob.Messages(within(t), client.C2C(from.UserID()), &im.GetMsgListParam{IsRamble: new(bool)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ms) > 0 && text(ms[0]) == what {
+				return
+			}
+		}
+	}
+	arrives(alice, "one") // its callback runs until the end
+	arrives(alice, "two")
+	if err := bob.DeleteConversation(within(t), client.C2C("alice")); err != nil {
+		t.Fatal(err)
+	}
+	arrives(carl, "three")
+	arrives(carl, "four")
+	bob.Close()
+	close(hold)
+	again := dial(t, bob.cfg)
+	got := again.of("new")
+	if len(got) != 2 || got[0].text != "three" || got[1].text != "four" {
+		t.Fatalf("told:\n%s", list(got))
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,8 @@ type local struct {
 	lock  *flock.Flock // nil in memory
 	inTx  bool
 	stmts map[string]*sql.Stmt
+	// lastMessage is the last id of a message. One that is given up is not used again: what is owed names messages by them.
+	lastMessage int64
 }
 
 // errLocked says that another process has the user's database open.
@@ -416,16 +419,39 @@ func (l *local) one(where string, args ...any) (*message, error) {
 	return ms[0], nil
 }
 
+// loadLast reads the last id that a message has, or has had while something still names it.
+func (l *local) loadLast() error {
+	var id int64
+	if err := l.conn.QueryRowContext(bg, "SELECT coalesce(max(id), 0) FROM message").Scan(&id); err != nil {
+		return err
+	}
+	indexed, err := l.metaInt("indexed")
+	if err != nil {
+		return err
+	}
+	owed, err := l.owed()
+	if err != nil {
+		return err
+	}
+	l.lastMessage = max(l.lastMessage, id, indexed)
+	for _, o := range owed {
+		l.lastMessage = max(l.lastMessage, slices.Max(append(o.messages(), 0)))
+	}
+	return nil
+}
+
+// newMessage is the id of another message.
+func (l *local) newMessage() int64 {
+	l.lastMessage++
+	return l.lastMessage
+}
+
 // put inserts a message (id 0) or replaces the row.
 func (l *local) put(m *message) error {
-	var id any
-	if m.id != 0 {
-		id = m.id
+	if m.id == 0 {
+		m.id = l.newMessage()
 	}
-	res, err := l.write("INSERT OR REPLACE INTO message ("+messageColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		id, m.conv, m.era, m.pos, m.sub, m.seq, m.clientTime, m.random, m.sender, m.senderTiny, m.time, int32(m.status), m.version, m.here, m.revoker, m.reason, m.body)
-	if err == nil && m.id == 0 {
-		m.id, err = res.LastInsertId()
-	}
+	_, err := l.write("INSERT OR REPLACE INTO message ("+messageColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		m.id, m.conv, m.era, m.pos, m.sub, m.seq, m.clientTime, m.random, m.sender, m.senderTiny, m.time, int32(m.status), m.version, m.here, m.revoker, m.reason, m.body)
 	return err
 }

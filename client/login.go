@@ -145,7 +145,7 @@ func (c *Client) load() error {
 	c.total = int(num("total"))
 	storeID, e := c.db.meta("store")
 	convs, e2 := c.db.loadConvs()
-	if err = errors.Join(err, e, e2); err != nil {
+	if err = errors.Join(err, e, e2, c.db.loadLast()); err != nil {
 		return err
 	}
 	c.storeID = storeID
