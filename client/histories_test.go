@@ -168,7 +168,9 @@ func TestAnswerAfterGivingUp(t *testing.T) {
 	l.push(benPush(1, "one"))
 	d.count(t, "new", 1)
 	asked := make(chan *im.Frame, 1)
-	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) { asked <- &im.Frame{Id: fr.Id, Method: fr.Method, Body: slices.Clone(fr.Body)} })
+	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) {
+		asked <- &im.Frame{Id: fr.Id, Method: fr.Method, Body: slices.Clone(fr.Body)}
+	})
 	m, err := d.SendMessage(within(t), client.C2C("ben"), textMessage("late"))
 	wantCode(t, err, im.CodeWaitAckTimeout)
 	fr := <-asked
@@ -335,6 +337,31 @@ func TestOwedOfADeletedMessage(t *testing.T) {
 	again := dial(t, bob.cfg)
 	got := again.of("new")
 	if len(got) != 2 || got[0].text != "three" || got[1].text != "four" {
+		t.Fatalf("told:\n%s", list(got))
+	}
+}
+
+// An online-only message whose send was given up, and that goes out after all, is not announced to the device that sent it.
+func TestOnlineOnlyAfterGivingUp(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	asked := make(chan *im.SendRequest, 1)
+	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
+		req := &im.SendRequest{}
+		req.UnmarshalVT(fr.Body)
+		asked <- req
+	})
+	m := textMessage("now")
+	m.IsOnlineMsg = true
+	_, err := d.SendMessage(within(t), client.C2C("ben"), m)
+	wantCode(t, err, im.CodeWaitAckTimeout)
+	req := <-asked
+	// The session that sent it has ended, and this is another one: so the server takes it for news.
+	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: &im.Entry{Time: 1, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Message: req.Message}}}, benPush(1, "one"))
+	if got := d.count(t, "new", 1); got[0].text != "one" {
 		t.Fatalf("told:\n%s", list(got))
 	}
 }

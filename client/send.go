@@ -20,6 +20,12 @@ type outgoing struct {
 	finish func(*im.Message, error)
 }
 
+// onlineKey is what a sender drew for an online-only message, which has no row.
+type onlineKey struct {
+	clientTime uint64
+	random     uint32
+}
+
 // maxBody and maxMerger bound a message, and one that holds merged messages, as the server does; the sender hears of it at once.
 const (
 	maxBody   = 12 << 10
@@ -298,7 +304,13 @@ func (c *Client) failSend(o *outgoing, err *im.Error) {
 	if err != nil && err.Code == im.CodeSendCancelled {
 		o.row.status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
 	}
-	if c.db != nil && !o.m.GetIsOnlineMsg() {
+	switch {
+	case o.m.GetIsOnlineMsg():
+		if len(c.gaveUp) >= mostCalls {
+			clear(c.gaveUp)
+		}
+		c.gaveUp[onlineKey{o.row.clientTime, o.row.random}] = true
+	case c.db != nil:
 		c.check(c.db.put(o.row))
 		c.changed[o.cv] = true
 	}
