@@ -3,11 +3,13 @@
 GO ?= go
 FUZZTIME ?= 30s
 ROUNDS ?= 200
+TORTURE ?= 30m
+SEED ?= 1
 
 # What `make build` leaves behind. A new product is one word here and one rule below.
 PRODUCTS := bin/tidings library
 
-.PHONY: build library gen test demo fuzz torture clean FORCE
+.PHONY: build library gen test demo fuzz torture torture-kills torture-histories clean FORCE
 
 build: $(PRODUCTS)
 
@@ -60,9 +62,15 @@ fuzz:
 		done; \
 	done
 
+torture: torture-kills torture-histories
+
 # Kills servers, stores and clients with SIGKILL, ROUNDS times each, amid what they acknowledge; `make test` does 20 rounds.
-torture:
+torture-kills:
 	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store/... ./client
+
+# Random histories against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills that came to and what was wrong.
+torture-histories:
+	$(GO) test ./internal/histcheck -count=1 -run 'TestHistory$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 2 -histcheck.seed $(SEED)
 
 clean:
 	rm -rf bin lib

@@ -1,7 +1,6 @@
 package histcheck
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,76 +16,48 @@ func Check(h *History) []string {
 		c.fail("the server was not read at the end")
 		return c.bad
 	}
+	c.model = newModel(h)
+	c.bad = append(c.bad, c.model.clash...)
 	c.logs()
-	c.sends()
+	c.settings()
+	c.contents()
+	for _, d := range h.everybody() {
+		c.sendsOf(d)
+	}
 	for _, d := range h.Devices {
 		c.device(d)
 	}
 	return c.bad
 }
 
+// Compare answers what is wrong with how a device stood in the end: what it answers and what it was told against the server's log.
+func Compare(h *History, d *Device) []string {
+	return newModel(h).finalState(d, d.Final, d.records())
+}
+
 type checker struct {
-	h   *History
-	bad []string
-	// texts is what was ever sent, by its text; logged where it stands in the log.
-	texts  map[string]*Send
-	logged map[string]*im.Entry
+	h     *History
+	model *model
+	bad   []string
+	// logged is where what was sent stands in the log.
+	logged map[*Send]*im.Entry
+	made   map[string]*op // modifications by their text
 }
 
 func (c *checker) fail(format string, args ...any) {
 	c.bad = append(c.bad, fmt.Sprintf(format, args...))
 }
 
-// logs checks what the server has: dense, in the order of time, counted rightly, the same for both, and from somewhere.
+// logs checks what the server has: dense, in the order of time, counted rightly, the same for both, from somewhere, and with nothing absent that
+// was not cleared or deleted by him who looks.
 func (c *checker) logs() {
-	c.texts, c.logged = map[string]*Send{}, map[string]*im.Entry{}
-	for _, d := range c.h.Devices {
-		for _, s := range d.Sends {
-			c.texts[s.Text] = s
-		}
-	}
+	c.logged = map[*Send]*im.Entry{}
 	for _, user := range c.h.Users {
-		for conv, l := range c.h.Server.Logs[user] {
+		for _, conv := range sortedKeys(c.h.Server.Logs[user]) {
+			l := c.h.Server.Logs[user][conv]
 			where := user + " with " + conv
-			if uint64(len(l.Entries)) != l.Head.Seq {
-				c.fail("%s: %d entries, head %d", where, len(l.Entries), l.Head.Seq)
-			}
-			var index uint64
-			own := map[string]uint64{}
-			for i, e := range l.Entries {
-				if e.Seq != uint64(i+1) {
-					c.fail("%s: entry %d has seq %d", where, i+1, e.Seq)
-				}
-				if i > 0 && e.Time < l.Entries[i-1].Time {
-					c.fail("%s: time runs back at seq %d", where, e.Seq)
-				}
-				if e.Countable {
-					index++
-					own[e.Sender]++
-				}
-				if e.Index != index || e.OwnIndex != own[e.Sender] {
-					c.fail("%s: seq %d has index %d, own %d; counted %d, %d", where, e.Seq, e.Index, e.OwnIndex, index, own[e.Sender])
-				}
-				t := text(e.Message)
-				s := c.texts[t]
-				to := conv
-				if e.Sender != user {
-					to = user
-				}
-				switch {
-				case s == nil:
-					c.fail("%s: seq %d, %q, comes from nowhere", where, e.Seq, t)
-				case s.Device.User != e.Sender || s.Conv != to:
-					c.fail("%s: seq %d, %q, was sent by %s to %s", where, e.Seq, t, s.Device.User, s.Conv)
-				}
-				if user != e.Sender && user != conv {
-					continue // each entry once: as its sender has it
-				}
-				if o := c.logged[t]; o != nil {
-					c.fail("%s: %q stands at seq %d and at %d", where, t, o.Seq, e.Seq)
-				}
-				c.logged[t] = e
-			}
+			c.view(where, user, conv, l)
+			c.absent(where, user, conv, l)
 			for i, ch := range l.Changes {
 				if ch.Rev != uint64(i+1) {
 					c.fail("%s: change %d has rev %d", where, i+1, ch.Rev)
@@ -95,74 +66,294 @@ func (c *checker) logs() {
 			if uint64(len(l.Changes)) != l.Head.Rev {
 				c.fail("%s: %d changes, head %d", where, len(l.Changes), l.Head.Rev)
 			}
-			if n := recount(user, l); n != l.Head.Unread {
+			if n, ok := c.model.unread(user, conv, l); ok && n != l.Head.Unread {
 				c.fail("%s: the server says %d unread, counted %d", where, l.Head.Unread, n)
 			}
-			if peer := c.h.Server.Logs[conv][user]; peer == nil {
+			if l.Head.ReadSeq < l.Head.ClearedSeq {
+				c.fail("%s: cleared up to %d and read up to %d", where, l.Head.ClearedSeq, l.Head.ReadSeq)
+			}
+			peer := c.h.Server.Logs[conv][user]
+			if peer == nil {
 				c.fail("%s: %s does not have it", where, conv)
-			} else if conv != user {
-				if peer.Head.ReadSeq != l.Head.PeerReadSeq {
-					c.fail("%s: the peer has read up to %d, and %d is told", where, peer.Head.ReadSeq, l.Head.PeerReadSeq)
-				}
-				if !slices.EqualFunc(l.Entries, peer.Entries, sameEntry) {
-					c.fail("%s: the two have different logs", where)
-				}
-			}
-		}
-	}
-}
-
-func sameEntry(a, b *im.Entry) bool {
-	x, errA := a.MarshalVT()
-	y, errB := b.MarshalVT()
-	return errA == nil && errB == nil && bytes.Equal(x, y)
-}
-
-// recount counts what is unread by looking at every message.
-func recount(user string, l *Log) uint64 {
-	n := uint64(0)
-	for _, e := range l.Entries {
-		if e.Countable && e.Sender != user && e.Seq > l.Head.ReadSeq && e.Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
-			n++
-		}
-	}
-	return n
-}
-
-// sends checks that what was acknowledged is there, once, where it was said to be, in the order of the calls; what failed is there at most once.
-func (c *checker) sends() {
-	for _, d := range c.h.Devices {
-		last := map[string]uint64{}
-		run := 0
-		for _, s := range d.Sends {
-			if s.Run != run {
-				run = s.Run
-				clear(last)
-			}
-			if s.Answers != 1 {
-				c.fail("%s: %q was answered %d times", d.Name, s.Text, s.Answers)
 				continue
 			}
-			e := c.logged[s.Text]
-			switch {
-			case s.Code == 0 && e == nil:
-				c.fail("%s: %q was acknowledged with seq %d and is nowhere", d.Name, s.Text, s.Seq)
-			case s.Code == 0:
-				if e.Seq != s.Seq {
-					c.fail("%s: %q was acknowledged with seq %d and has %d", d.Name, s.Text, s.Seq, e.Seq)
+			if conv == user {
+				continue
+			}
+			if peer.Head.ReadSeq != l.Head.PeerReadSeq {
+				c.fail("%s: the peer has read up to %d, and %d is told", where, peer.Head.ReadSeq, l.Head.PeerReadSeq)
+			}
+			theirs := map[uint64]*im.Entry{}
+			for _, e := range peer.Entries {
+				theirs[e.Seq] = e
+			}
+			for _, e := range l.Entries {
+				if o := theirs[e.Seq]; o != nil && string(encode(o)) != string(encode(e)) || peer.Head.Seq != l.Head.Seq || peer.Head.Rev != l.Head.Rev {
+					c.fail("%s: the two have different logs", where)
+					break
 				}
-				if e.Seq <= last[s.Conv] {
-					c.fail("%s: %q to %s has seq %d after %d", d.Name, s.Text, s.Conv, e.Seq, last[s.Conv])
-				}
-				last[s.Conv] = e.Seq
-			case s.Code == im.CodeDisconnected && e != nil:
-				c.fail("%s: %q was refused for want of a link and was sent", d.Name, s.Text)
-			case s.Code != im.CodeDisconnected && s.Code != im.CodeWaitAckTimeout && s.Code != im.CodeNoNetworkTimeout && s.Code != im.CodeInterrupted &&
-				s.Code != im.CodeNotLoggedIn && s.Code != im.CodeTooManyRequests:
-				c.fail("%s: %q failed with %d", d.Name, s.Text, s.Code)
 			}
 		}
 	}
+	// Each entry once: what two views hold is one entry.
+	for k, e := range c.model.full {
+		s := c.model.sendAt(k, e)
+		if s == nil {
+			continue
+		}
+		if o := c.logged[s]; o != nil {
+			c.fail("%s: %q stands at seq %d and at %d", k.pair, s.Tag, o.Seq, e.Seq)
+		}
+		c.logged[s] = e
+	}
+}
+
+// view checks the entries that a user sees.
+func (c *checker) view(where, user, conv string, l *Log) {
+	var before *im.Entry
+	for _, e := range l.Entries {
+		if before != nil && (e.Seq <= before.Seq || e.Time < before.Time) {
+			c.fail("%s: seq %d at %d is after seq %d: order or time runs back", where, e.Seq, e.Time, before.Seq)
+		}
+		before = e
+		if last := c.model.full[place{pairOf(user, conv), e.Seq - 1}]; e.Seq == 1 || last != nil {
+			index, own, known := uint64(0), uint64(0), true
+			if last != nil {
+				index = last.Index
+				own, known = c.ownBefore(user, conv, e)
+			}
+			if e.Countable {
+				index, own = index+1, own+1
+			}
+			if e.Index != index || known && e.OwnIndex != own {
+				c.fail("%s: seq %d has index %d, own %d; counted %d, %d", where, e.Seq, e.Index, e.OwnIndex, index, own)
+			}
+		}
+		tag := e.Message.GetCloudCustomStr()
+		s := c.model.sendOf(user, conv, e)
+		switch {
+		case s == nil:
+			c.fail("%s: seq %d, %q, comes from nowhere", where, e.Seq, tag)
+		case e.Countable == s.Uncounted:
+			c.fail("%s: seq %d, %q, counts: %v", where, e.Seq, tag, e.Countable)
+		case s.Online:
+			c.fail("%s: seq %d, %q, was for whoever was online", where, e.Seq, tag)
+		case c.h.Hooked && (s.Verdict == Refuse || s.Verdict == Drop):
+			c.fail("%s: seq %d, %q, was refused or dropped by the webhook", where, e.Seq, tag)
+		}
+	}
+}
+
+// ownBefore is the running number of its sender's countable messages before an entry, if it is known.
+func (c *checker) ownBefore(user, conv string, e *im.Entry) (n uint64, ok bool) {
+	for seq := e.Seq - 1; seq > 0; seq-- {
+		o := c.model.full[place{pairOf(user, conv), seq}]
+		if o == nil {
+			return 0, false
+		}
+		if o.Sender == e.Sender {
+			return o.OwnIndex, true
+		}
+	}
+	return 0, true
+}
+
+// absent checks that a user lacks only what he has cleared or deleted, and does lack that.
+func (c *checker) absent(where, user, conv string, l *Log) {
+	deletes := c.model.attempts(user, conv, "delete")
+	clears := c.model.attempts(user, conv, "clear", "deleteconv")
+	present := map[uint64]bool{}
+	for _, e := range l.Entries {
+		present[e.Seq] = true
+		if e.Seq <= l.Head.ClearedSeq {
+			c.fail("%s: seq %d was cleared and is there", where, e.Seq)
+		}
+	}
+	if l.Head.ClearedSeq > 0 && len(clears) == 0 {
+		c.fail("%s: cleared up to %d by nobody", where, l.Head.ClearedSeq)
+	}
+	for seq := uint64(1); seq <= l.Head.Seq; seq++ {
+		var by *op
+		sure := false
+		for _, o := range deletes {
+			if slices.Contains(o.call.Seqs, seq) {
+				by, sure = o, sure || o.sure()
+			}
+		}
+		switch {
+		case present[seq] && sure:
+			c.fail("%s: seq %d was deleted, and is there", where, seq)
+		case !present[seq] && seq > l.Head.ClearedSeq && by == nil:
+			c.fail("%s: seq %d is missing", where, seq)
+		}
+		if e := c.model.full[place{pairOf(user, conv), seq}]; seq <= l.Head.ClearedSeq && e != nil {
+			// Cleared is what was there when somebody cleared, and nothing that was sent later.
+			if s := c.model.sendOf(user, conv, e); s != nil && !slices.ContainsFunc(clears, func(o *op) bool { return o.end > s.At }) {
+				c.fail("%s: seq %d, %q, was sent after the last time that something was cleared, and is cleared", where, seq, s.Tag)
+			}
+		}
+	}
+}
+
+// sendAt finds the send of an entry by its place.
+func (m *model) sendAt(k place, e *im.Entry) *Send {
+	for user, logs := range m.audit.Logs {
+		for conv := range logs {
+			if pairOf(user, conv) == k.pair && user == e.Sender {
+				return m.sendOf(user, conv, e)
+			}
+		}
+	}
+	return nil
+}
+
+// settings checks that pins and receive options are what was set last.
+func (c *checker) settings() {
+	for _, user := range c.h.Users {
+		for _, conv := range sortedKeys(c.h.Server.Logs[user]) {
+			l := c.h.Server.Logs[user][conv]
+			value := func(o *op) int {
+				if o.call.Op == "deleteconv" {
+					return 0
+				}
+				return o.call.N
+			}
+			pinned := 0
+			if l.Head.Pinned {
+				pinned = 1
+			}
+			if !couldBe(c.model.attempts(user, conv, "pin", "deleteconv"), value, 0, pinned) {
+				c.fail("%s with %s: pinned is %d, and was set to something else", user, conv, pinned)
+			}
+			if !couldBe(c.model.attempts(user, conv, "recvopt"), value, 0, int(l.Head.RecvOpt)) {
+				c.fail("%s with %s: the receive option is %d, and was set to something else", user, conv, l.Head.RecvOpt)
+			}
+		}
+	}
+}
+
+// contents checks that every content of every message comes from its sender, the webhook, or a modification, and that those that were acknowledged are in.
+func (c *checker) contents() {
+	made := map[string]*op{}
+	c.made = made
+	for _, o := range c.model.ops {
+		if o.call.Op == "modify" {
+			made[o.call.Text] = o
+		}
+	}
+	for k, texts := range c.model.texts {
+		for version, t := range texts {
+			if version == 0 {
+				if e := c.model.full[k]; e != nil {
+					if s := c.model.sendAt(k, e); s != nil && t.text != c.model.firstText(s) && s.Verdict != Late {
+						c.fail("%s %d: was first %q to %s; sent was %q", k.pair, k.seq, t.text, t.where, s.Tag)
+					}
+				}
+				continue
+			}
+			o := made[t.text]
+			switch {
+			case o == nil:
+				c.fail("%s %d: %q, version %d to %s, comes from nowhere", k.pair, k.seq, t.text, version, t.where)
+			case o.code == im.CodeModifyConflict && o.ret.Version <= version:
+				c.fail("%s %d: %q, version %d to %s, was a conflict", k.pair, k.seq, t.text, version, t.where)
+			case o.never() && o.code != im.CodeModifyConflict:
+				c.fail("%s %d: %q, version %d to %s, was refused with %d", k.pair, k.seq, t.text, version, t.where, o.code)
+			case o.call.Seq != k.seq:
+				c.fail("%s %d: %q, version %d to %s, was for %d", k.pair, k.seq, t.text, version, t.where, o.call.Seq)
+			}
+		}
+	}
+	// The versions of a message are its modifications.
+	for user, logs := range c.h.Server.Logs {
+		for conv, l := range logs {
+			n := map[uint64]uint64{}
+			for _, ch := range l.Changes {
+				if ch.Kind == im.ChangeKind_CHANGE_MODIFY {
+					n[ch.Seq]++
+				}
+			}
+			for _, e := range l.Entries {
+				if e.Version != n[e.Seq] {
+					c.fail("%s with %s: seq %d has version %d and %d modifications", user, conv, e.Seq, e.Version, n[e.Seq])
+				}
+			}
+			for _, o := range c.model.ops {
+				if o.call.Op != "modify" || o.code != 0 || o.d.User != user || o.call.Conv != conv || o.ret.ID == "" {
+					continue
+				}
+				if o.ret.ID == o.call.Text && (o.ret.Version != uint64(o.call.N)+1 || n[o.call.Seq] < o.ret.Version) {
+					c.fail("%s: %q was acknowledged as version %d after %d; the log has %d", o.d.Name, o.call.Text, o.ret.Version, o.call.N, n[o.call.Seq])
+				}
+			}
+		}
+	}
+}
+
+// sendsOf checks that what was acknowledged is there, once, where it was said to be, in the order of the calls; what failed is there at most once.
+func (c *checker) sendsOf(d *Device) {
+	died := map[int]bool{}
+	for _, r := range d.records() {
+		if r.Kind == Died {
+			died[r.Run] = true
+		}
+	}
+	last := map[string]uint64{}
+	run := 0
+	for _, s := range d.Sends {
+		if s.Run != run {
+			run = s.Run
+			clear(last)
+		}
+		if s.Answers != 1 && !(s.Answers == 0 && died[s.Run]) {
+			c.fail("%s: %q was answered %d times", d.Name, s.Tag, s.Answers)
+			continue
+		}
+		e := c.logged[s]
+		lost := c.lost(s)
+		switch {
+		case s.Code == 0 && (s.Online || c.h.Hooked && s.Verdict == Drop):
+			if s.Seq != 0 {
+				c.fail("%s: %q has no place in the log, and was acknowledged with seq %d", d.Name, s.Tag, s.Seq)
+			}
+		case s.Code == 0 && c.h.Hooked && s.Verdict == Refuse:
+			c.fail("%s: %q was refused by the webhook, and acknowledged", d.Name, s.Tag)
+		case s.Code == 0 && s.Seq == 0:
+			c.fail("%s: %q was acknowledged without a number", d.Name, s.Tag)
+		case s.Code == 0 && e == nil && !lost:
+			c.fail("%s: %q was acknowledged with seq %d and is nowhere", d.Name, s.Tag, s.Seq)
+		case s.Code == 0:
+			if e != nil && e.Seq != s.Seq {
+				c.fail("%s: %q was acknowledged with seq %d and has %d", d.Name, s.Tag, s.Seq, e.Seq)
+			}
+			if d.User != "" && s.Seq <= last[s.Conv] {
+				c.fail("%s: %q to %s has seq %d after %d", d.Name, s.Tag, s.Conv, s.Seq, last[s.Conv])
+			}
+			last[s.Conv] = s.Seq
+		case s.Code == im.CodeDisconnected && e != nil:
+			c.fail("%s: %q was refused for want of a link and was sent", d.Name, s.Tag)
+		case s.Code == refused && c.h.Hooked && s.Verdict == Refuse:
+		case s.Code == codeKilled && died[s.Run]:
+		case d.User == "" && s.Code == codeNone: // the operator's connection broke
+		case s.Code != im.CodeDisconnected && s.Code != im.CodeWaitAckTimeout && s.Code != im.CodeNoNetworkTimeout && s.Code != im.CodeInterrupted &&
+			s.Code != im.CodeNotLoggedIn && s.Code != im.CodeTooManyRequests:
+			c.fail("%s: %q failed with %d", d.Name, s.Tag, s.Code)
+		}
+	}
+}
+
+// lost says that both people may have cleared or deleted a message, so that nobody shows it any more.
+func (c *checker) lost(s *Send) bool {
+	for _, v := range []owned{{s.User, s.Conv}, {s.Conv, s.User}} {
+		l := c.h.Server.Logs[v.user][v.conv]
+		if l == nil || s.Seq <= l.Head.ClearedSeq {
+			continue
+		}
+		if !slices.ContainsFunc(c.model.attempts(v.user, v.conv, "delete"), func(o *op) bool { return slices.Contains(o.call.Seqs, s.Seq) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // key names a message of a device.
@@ -171,183 +362,396 @@ type key struct {
 	seq  uint64
 }
 
+// listener follows what one device was told.
+type listener struct {
+	c    *checker
+	d    *Device
+	logs map[string]*Log
+
+	fired, revoked map[key]int   // record + 1
+	version        map[key]int64 // newest told
+	updates        map[key]int
+	last           map[string]uint64
+	mine           map[string]*Send // by tag and conversation
+	answeredAt     map[*Send]int    // the record of a Func answer
+	online         map[string]int
+	deleted        map[key]int // deleted here, by an acknowledged call
+	open           map[int]Record
+	dead           map[int]bool // runs that were killed
+
+	// After a crash what the last callback told of messages may be told again, before the sync starts.
+	batch  int
+	recent map[toldEvent]int // what that callback told
+	again  map[toldEvent]int
+	owing  bool // no sync has begun since it was opened
+
+	states *states
+}
+
 func (c *checker) device(d *Device) {
-	rs := d.records()
-	bad := func(format string, args ...any) { c.fail("%s: %s", d.Name, fmt.Sprintf(format, args...)) }
-	logs := c.h.Server.Logs[d.User]
-	fired, revoked := map[key]int{}, map[key]int{}
-	last := map[string]uint64{}
-	open := map[int]Record{}
-	info := map[string]string{}
-	listed := map[string]bool{}
-	total, totalRun := 0, 0
-	net, anew := -1, 0 // anew: so many tries to connect need not follow from the event before; callbacks come later than what a call began
-	receipts := map[string]uint64{}
-	starts, finishes, kicks, logins := 0, 0, 0, 0
-	mine := map[string]bool{}
+	l := &listener{c: c, d: d, logs: c.h.Server.Logs[d.User], fired: map[key]int{}, revoked: map[key]int{}, version: map[key]int64{}, updates: map[key]int{}, last: map[string]uint64{},
+		mine: map[string]*Send{}, answeredAt: map[*Send]int{}, online: map[string]int{}, deleted: map[key]int{}, open: map[int]Record{}, dead: map[int]bool{},
+		recent: map[toldEvent]int{}, again: map[toldEvent]int{}, states: newStates()}
 	for _, s := range d.Sends {
-		mine[s.Text] = true
+		l.mine[s.Tag+"\x00"+s.Conv] = s
 	}
-	for i, r := range rs {
-		k := key{r.Conv, r.Seq}
+	rs := d.records()
+	life := lifeCheck{net: -1}
+	for i := range rs {
+		r := &rs[i]
+		if msg := life.take(i, r); msg != "" {
+			l.bad("%s: %v", msg, *r)
+		}
+		if msg := l.states.take(r); msg != "" {
+			l.bad("%s: %v", msg, *r)
+		}
+		l.crash(r)
 		switch r.Kind {
 		case New:
-			e := entryOf(logs, k)
-			switch {
-			case e == nil:
-				bad("announced what is in no log: %v", r)
-			case text(e.Message) != r.Text || e.Sender != r.From || uint64(e.Time/1000) != r.Time:
-				bad("announced %v, the log has %s by %s", r, text(e.Message), e.Sender)
-			}
-			if fired[k] != 0 {
-				bad("announced twice, at %d and %d: %v", fired[k]-1, i, r)
-			}
-			if mine[r.Text] {
-				bad("announced its own message: %v", r)
-			}
-			if r.Seq <= last[r.Conv] {
-				bad("announced %d after %d: %v", r.Seq, last[r.Conv], r)
-			}
-			if revoked[k] != 0 {
-				bad("announced after its recall: %v", r)
-			}
-			last[r.Conv] = r.Seq
-			fired[k] = i + 1
+			l.announced(i, r)
 		case Updated:
-			bad("nothing rewrites messages here: %v", r)
+			l.updated(i, r)
 		case Revoked:
-			if revoked[k] != 0 {
-				bad("recall told twice: %v", r)
-			}
-			e := entryOf(logs, k)
-			if e == nil || e.Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
-				bad("a recall from nowhere: %v", r)
-			}
-			revoked[k] = i + 1
+			l.recalled(i, r)
 		case Receipt:
-			if r.Time < receipts[r.Conv] {
-				bad("a receipt of an earlier time than the one before: %v", r)
-			}
-			receipts[r.Conv] = r.Time
-			if l := logs[r.Conv]; l != nil && len(l.Changes) > 0 {
-				break // what was recalled before it came is here, and was not announced
-			}
-			if last[r.Conv] == 0 && !slices.ContainsFunc(d.Sends, func(s *Send) bool { return s.Conv == r.Conv && s.Seq != 0 }) && d.First {
-				bad("a receipt before any message: %v", r)
-			}
-		case Add:
-			if listed[r.Conv] {
-				bad("added twice: %v", r)
-			}
-			listed[r.Conv], info[r.Conv] = true, r.Info
-		case Update:
-			if !listed[r.Conv] {
-				bad("updated and was never added: %v", r)
-			}
-			if info[r.Conv] == r.Info {
-				bad("updated to what it was: %v", r)
-			}
-			info[r.Conv] = r.Info
-		case Delete:
-			if !listed[r.Conv] {
-				bad("deleted and was never added: %v", r)
-			}
-			delete(listed, r.Conv)
-		case Total:
-			if r.N == total {
-				bad("total told twice: %v (before in run %d)", r, totalRun)
-			}
-			total, totalRun = r.N, r.Run
-		case Start:
-			starts++
-			if starts > logins {
-				bad("a sync that no login began: %v", r)
-			}
-		case Finish:
-			finishes++
-			if finishes > starts {
-				bad("a sync that ended and had not begun: %v", r)
-			}
-		case Kicked:
-			if kicks++; kicks > logins {
-				bad("kicked more often than logged in: %v", r)
-			}
-			anew++
-		case Network:
-			if !legal(net, r.N) {
-				if anew--; r.N != 2 || anew < 0 {
-					bad("network event %d after %d, record %d", r.N, net, i)
-				}
-			}
-			net = r.N
-		case Opened:
-			net, anew = -1, 0
+			l.receipt(r)
 		case Calling:
-			open[r.Call] = r
-			if r.Op == "login" {
-				logins++
-			}
-			if r.Op == "login" || r.Op == "logout" {
-				anew++
-			}
+			l.open[r.Call] = *r
 		case Answer, Returned:
-			if _, ok := open[r.Call]; !ok {
-				bad("an answer to no call, or the second one: %v", r)
-			}
-			delete(open, r.Call)
-			if r.Op == "read" && r.Code == 0 && r.Seq > 0 {
-				if l := logs[r.Conv]; l == nil || l.Head.ReadSeq < r.Seq {
-					bad("read up to %d was acknowledged and is lost: %v", r.Seq, r)
-				}
-			}
-			if r.Op == "revoke" && r.Code == 0 {
-				if e := entryOf(logs, k); e == nil || e.Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
-					bad("a recall was acknowledged and is lost: %v", r)
-				}
-			}
+			l.answer(i, r)
 		}
 	}
-	for _, r := range open {
-		bad("never answered: %v", r)
+	for _, r := range l.open {
+		if l.dead[r.Run] {
+			continue
+		}
+		l.bad("never answered: %v", r)
 	}
-	if d.Final == nil {
-		bad("not looked at in the end")
+	l.end()
+}
+
+func (l *listener) bad(format string, args ...any) {
+	l.c.fail("%s: %s", l.d.Name, fmt.Sprintf(format, args...))
+}
+
+// crash follows which callbacks may be repeated.
+func (l *listener) crash(r *Record) {
+	switch {
+	case r.Kind == Opened:
+		l.batch = 0
+		clear(l.recent)
+	case r.Kind == Died:
+		if len(l.recent) > 0 {
+			l.again = maps.Clone(l.recent) // what was owed before it has been told
+		}
+		l.dead[r.Run] = true
+	case r.Kind == Start || r.Kind == Closed:
+		clear(l.again)
+	case owed(r) && r.Batch != l.batch:
+		l.batch = r.Batch
+		clear(l.recent)
+	}
+	if r.Kind == Opened || r.Kind == Start {
+		l.owing = r.Kind == Opened
+	}
+	if owed(r) {
+		l.recent[toldOf(r)]++
+	}
+}
+
+// toldEvent is an event of a message; which version it tells of depends on when it is told.
+type toldEvent struct {
+	kind, conv string
+	seq        uint64
+}
+
+func toldOf(r *Record) toldEvent { return toldEvent{r.Kind, r.Conv, r.Seq} }
+
+// repeated says that a record repeats one after a crash, and takes that in.
+func (l *listener) repeated(r *Record) bool {
+	k := toldOf(r)
+	if l.again[k] == 0 {
+		return false
+	}
+	l.again[k]--
+	return true
+}
+
+func (l *listener) announced(i int, r *Record) {
+	if r.Seq == 0 {
+		l.onlineOnly(r)
 		return
 	}
-	if d.Final.Trouble != "" {
-		bad("in the end: %s", d.Final.Trouble)
+	k := key{r.Conv, r.Seq}
+	again := l.fired[k] != 0 && l.repeated(r)
+	e := l.c.model.at(l.d.User, r.Conv, r.Seq)
+	switch {
+	case l.logs[r.Conv] == nil || r.Seq > l.logs[r.Conv].Head.Seq || e == nil:
+		l.bad("announced what is in no log: %v", *r)
+	case e.Message.GetCloudCustomStr() != r.Tag || e.Sender != r.From || uint64(e.Time/1000) != r.Time:
+		l.bad("announced %v, the log has %s by %s at %d", *r, e.Message.GetCloudCustomStr(), e.Sender, e.Time)
 	}
-	for conv, l := range d.Final.Server.Logs[d.User] {
-		from := uint64(1)
-		if !d.First { // it began somewhere, and from there on has everything
-			from = l.Head.Seq + 1
-			for k := range fired {
-				if k.conv == conv {
-					from = min(from, k.seq)
-				}
+	if s := l.mine[r.Tag+"\x00"+r.Conv]; s != nil && r.From == l.d.User && !l.forgotten(s) {
+		l.bad("announced its own message: %v", *r)
+	}
+	if at := l.deleted[k]; at != 0 && !again {
+		l.bad("announced after it was deleted here, at %d: %v", at-1, *r)
+	}
+	if again {
+		return
+	}
+	if l.fired[k] != 0 {
+		l.bad("announced twice, at %d and %d: %v", l.fired[k]-1, i, *r)
+	}
+	if r.Seq <= l.last[r.Conv] {
+		l.bad("announced %d after %d: %v", r.Seq, l.last[r.Conv], *r)
+	}
+	if l.revoked[k] != 0 {
+		l.bad("announced after its recall: %v", *r)
+	}
+	if l.updates[k] != 0 {
+		l.bad("announced after its update: %v", *r)
+	}
+	l.last[r.Conv] = max(l.last[r.Conv], r.Seq)
+	l.fired[k] = i + 1
+	l.version[k] = int64(r.Version)
+}
+
+// forgotten says that a send whose outcome was not known may have been cleared here: should it turn up in the log, it is news. When this device heard that
+// another one had cleared is not known.
+func (l *listener) forgotten(s *Send) bool {
+	return s.Code != 0 && slices.ContainsFunc(l.c.model.attempts(l.d.User, s.Conv, "clear", "deleteconv"), func(o *op) bool { return o.d != l.d || o.end > s.At })
+}
+
+// onlineOnly judges a message that is not kept: at most once, by somebody, and not by this device.
+func (l *listener) onlineOnly(r *Record) {
+	to := r.Conv
+	if r.From != l.d.User {
+		to = l.d.User
+	}
+	s := l.c.model.sends[sendKey{r.Tag, r.From, to}]
+	switch {
+	case s == nil || !s.Online || !r.Online:
+		l.bad("announced without a number: %v", *r)
+	case s.Device == l.d:
+		l.bad("announced its own message: %v", *r)
+	}
+	if l.online[r.Tag]++; l.online[r.Tag] > 1 {
+		l.bad("announced twice, and online-only: %v", *r)
+	}
+}
+
+func (l *listener) updated(i int, r *Record) {
+	k := key{r.Conv, r.Seq}
+	e := l.c.model.at(l.d.User, r.Conv, r.Seq)
+	if e == nil || e.Message.GetCloudCustomStr() != r.Tag {
+		l.bad("an update of a message that is not: %v", *r)
+		return
+	}
+	if l.updates[k] != 0 && l.repeated(r) {
+		return
+	}
+	if at := l.deleted[k]; at != 0 && l.c.made[r.Text] != nil && l.c.made[r.Text].begin > l.d.records()[at-1].At { // else it may have waited to be told
+		l.bad("updated after it was deleted here, at %d: %v", at-1, *r)
+	}
+	s := l.mine[r.Tag+"\x00"+r.Conv]
+	if s != nil && r.From != l.d.User {
+		s = nil
+	}
+	before, known := l.version[k]
+	switch {
+	case known && int64(r.Version) < before, known && int64(r.Version) == before && !l.owing: // what was owed is told as it is by now
+		l.bad("updated to version %d after %d: %v", r.Version, before, *r)
+	case r.Version == 0 && (s == nil || s.Verdict != Rewrite):
+		l.bad("nobody rewrote it: %v", *r)
+	}
+	if s != nil && s.Func && s.Run == r.Run && s.Answers > 0 && l.answeredAt[s] == 0 {
+		l.bad("told of a rewritten message before the result of its call: %v", *r)
+	}
+	l.version[k] = int64(r.Version)
+	l.updates[k] = i + 1
+}
+
+func (l *listener) recalled(i int, r *Record) {
+	k := key{r.Conv, r.Seq}
+	if l.revoked[k] != 0 && !l.repeated(r) {
+		l.bad("recall told twice: %v", *r)
+	}
+	recalled := false
+	if log := l.logs[r.Conv]; log != nil {
+		recalled = slices.ContainsFunc(log.Changes, func(ch *im.Change) bool { return ch.Kind == im.ChangeKind_CHANGE_REVOKE && ch.Seq == r.Seq })
+	}
+	if !recalled {
+		l.bad("a recall from nowhere: %v", *r)
+	}
+	l.revoked[k] = i + 1
+}
+
+func (l *listener) receipt(r *Record) {
+	if log := l.logs[r.Conv]; log != nil && (len(log.Changes) > 0 || len(l.c.model.attempts(l.d.User, r.Conv, "clear", "deleteconv", "delete")) > 0) {
+		return // what was recalled or cleared before it came is here, and was not announced
+	}
+	if l.last[r.Conv] == 0 && l.d.First && !slices.ContainsFunc(l.d.Sends, func(s *Send) bool { return s.Conv == r.Conv }) {
+		l.bad("a receipt before any message: %v", *r)
+	}
+}
+
+// answer judges the end of a call.
+func (l *listener) answer(i int, r *Record) {
+	if _, ok := l.open[r.Call]; !ok {
+		if r.Code != codeKilled {
+			l.bad("an answer to no call, or the second one: %v", *r)
+		}
+		return
+	}
+	delete(l.open, r.Call)
+	log := l.logs[r.Conv]
+	if r.Op == "sendfunc" {
+		l.answeredAt[l.mine[r.Tag+"\x00"+r.Conv]] = i + 1
+	}
+	if r.Op == "history" {
+		before := uint64(0)
+		for _, seq := range r.Seqs {
+			if at := l.deleted[key{r.Conv, seq}]; at != 0 {
+				l.bad("lists %d, which was deleted here at %d: %v", seq, at-1, *r)
+			}
+			if before != 0 && seq != 0 && (seq > before) != r.Self {
+				l.bad("lists %d beside %d: %v", seq, before, *r)
+			}
+			if seq != 0 {
+				before = seq
 			}
 		}
-		for _, e := range l.Entries {
-			k := key{conv, e.Seq}
-			recalled := e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED
-			if e.Seq >= from && fired[k] == 0 && !mine[text(e.Message)] && !recalled {
-				bad("never heard of %s seq %d %q", conv, e.Seq, text(e.Message))
-			}
+	}
+	if r.Code != 0 {
+		return
+	}
+	switch r.Op {
+	case "read":
+		if r.Seq > 0 && (log == nil || log.Head.ReadSeq < r.Seq) {
+			l.bad("read up to %d was acknowledged and is lost: %v", r.Seq, *r)
 		}
-		for _, ch := range l.Changes {
-			if d.First && revoked[key{conv, ch.Seq}] == 0 {
-				bad("never heard of the recall of %s seq %d", conv, ch.Seq)
+	case "revoke":
+		if log == nil || !slices.ContainsFunc(log.Changes, func(ch *im.Change) bool { return ch.Kind == im.ChangeKind_CHANGE_REVOKE && ch.Seq == r.Seq }) {
+			l.bad("a recall was acknowledged and is lost: %v", *r)
+		}
+	case "delete", "deletelocal":
+		for _, seq := range r.Seqs {
+			l.deleted[key{r.Conv, seq}] = i + 1
+		}
+	case "clear", "deleteconv":
+		// What was told before the call is cleared.
+		for k, at := range l.fired {
+			if k.conv == r.Conv && l.d.records()[at-1].At < l.callOf(r).At && log != nil && k.seq > log.Head.ClearedSeq {
+				l.bad("cleared, and %d was here before, and is not cleared: %v", k.seq, *r)
 			}
 		}
 	}
 }
 
-func entryOf(logs map[string]*Log, k key) *im.Entry {
-	l := logs[k.conv]
-	if l == nil || k.seq == 0 || k.seq > uint64(len(l.Entries)) {
-		return nil
+func (l *listener) callOf(r *Record) Record {
+	for _, x := range l.d.records() {
+		if x.Kind == Calling && x.Call == r.Call {
+			return x
+		}
 	}
-	return l.Entries[k.seq-1]
+	return Record{}
+}
+
+// end checks that nothing is missing of what the device must have been told.
+func (l *listener) end() {
+	d := l.d
+	if d.Final == nil {
+		l.bad("not looked at in the end")
+		return
+	}
+	if d.Final.Trouble != "" {
+		l.bad("in the end: %s", d.Final.Trouble)
+	}
+	for conv, log := range d.Final.Server.Logs[d.User] {
+		from := uint64(1)
+		if !d.First { // it began somewhere, and from there on has everything
+			from = log.Head.Seq + 1
+			for k := range l.fired {
+				if k.conv == conv {
+					from = min(from, k.seq)
+				}
+			}
+		}
+		cut := len(l.c.model.attempts(d.User, conv, "clear", "deleteconv", "delete", "deletelocal")) > 0
+		paged := slices.ContainsFunc(l.c.model.rows[owned{d.User, conv}], func(o *op) bool { return o.d == d && o.call.Op == "history" })
+		for _, e := range log.Entries {
+			k := key{conv, e.Seq}
+			recalled := e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED
+			_, mayBeGone := l.c.model.gone(d, conv, e.Seq)
+			s := l.mine[e.Message.GetCloudCustomStr()+"\x00"+conv]
+			if s != nil && e.Sender != d.User {
+				s = nil
+			}
+			if e.Seq >= from && l.fired[k] == 0 && s == nil && !recalled && !mayBeGone {
+				l.bad("never heard of %s seq %d %q", conv, e.Seq, text(e.Message))
+			}
+			if recalled || mayBeGone {
+				continue
+			}
+			if s != nil && l.c.h.Hooked && s.Verdict == Rewrite && !cut && l.updates[k] == 0 {
+				l.bad("its message was rewritten, and it was never told: %s seq %d %q", conv, e.Seq, s.Tag)
+			}
+			if v, told := l.version[k]; !paged && d.First && e.Version > 0 && (told && v < int64(e.Version) || s != nil && !told) {
+				l.bad("was told of version %d (%v) of %s seq %d, which has %d", v, told, conv, e.Seq, e.Version)
+			}
+		}
+		for _, ch := range log.Changes {
+			if d.First && ch.Kind == im.ChangeKind_CHANGE_REVOKE && l.revoked[key{conv, ch.Seq}] == 0 && ch.Seq > log.Head.ClearedSeq {
+				l.bad("never heard of the recall of %s seq %d", conv, ch.Seq)
+			}
+		}
+	}
+}
+
+// lifeCheck follows sessions and links.
+type lifeCheck struct {
+	net, anew                      int // anew: so many tries to connect need not follow from the event before; callbacks come later than what a call began
+	starts, finishes, kicks, login int
+}
+
+func (c *lifeCheck) take(i int, r *Record) string {
+	switch r.Kind {
+	case Start:
+		if c.starts++; c.starts > c.login {
+			return "a sync that no login began"
+		}
+	case Finish:
+		if c.finishes++; c.finishes > c.starts {
+			return "a sync that ended and had not begun"
+		}
+	case Kicked:
+		c.anew++
+		if c.kicks++; c.kicks > c.login {
+			return "kicked more often than logged in"
+		}
+	case Network:
+		ok := legal(c.net, r.N)
+		if !ok {
+			c.anew--
+			ok = r.N == 2 && c.anew >= 0
+		}
+		before := c.net
+		c.net = r.N
+		if !ok {
+			return fmt.Sprintf("network event %d after %d, record %d", r.N, before, i)
+		}
+	case Opened:
+		c.net, c.anew = -1, 0
+	case Calling:
+		if r.Op == "login" {
+			c.login++
+		}
+		if r.Op == "login" || r.Op == "logout" {
+			c.anew++
+		}
+	}
+	return ""
 }
 
 // legal says which network event may follow which. A login or its end begins anew.
@@ -361,99 +765,4 @@ func legal(before, now int) bool {
 		return now == 0 || now == 3
 	}
 	return now == 2
-}
-
-// Compare answers what is wrong with how a device stood in the end: what it answers and what it was told against the server's log.
-func Compare(d *Device) []string { return finalState(d, d.Final, d.records()) }
-
-// finalState compares what a device answers about itself with the server.
-func finalState(d *Device, f *Final, rs []Record) (bad []string) {
-	fail := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
-	logs := f.Server.Logs[d.User]
-	sum := 0
-	sent := map[string]*Send{}
-	for _, s := range d.Sends {
-		sent[s.Text] = s
-	}
-	for conv, l := range logs {
-		n := recount(d.User, l)
-		sum += int(n)
-		x := f.Convs[conv]
-		if x == nil {
-			fail("%s is not in the list", conv)
-			continue
-		}
-		if x.UnreadNum != n {
-			fail("%s: says %d unread, counted %d (read up to %d)", conv, x.UnreadNum, n, l.Head.ReadSeq)
-		}
-		next := l.Head.Seq
-		for _, it := range f.History[conv] {
-			s := sent[it.Text]
-			if it.Seq == 0 {
-				if s == nil || s.Conv != conv {
-					fail("%s: lists %q, which was never sent from here", conv, it.Text)
-				} else if it.Status != im.MessageStatus_MESSAGE_STATUS_FAILED || s.Code == 0 {
-					fail("%s: lists %q without a number, status %d, answered %d", conv, it.Text, it.Status, s.Code)
-				}
-				continue
-			}
-			if it.Seq != next {
-				fail("%s: lists seq %d where %d should be", conv, it.Seq, next)
-				break
-			}
-			e := l.Entries[next-1]
-			next--
-			want := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
-			if it.Text != text(e.Message) || it.Sender != e.Sender || it.Status != want {
-				fail("%s: lists seq %d as %q by %s, status %d; the log has %q by %s, status %d", conv, it.Seq, it.Text, it.Sender, it.Status, text(e.Message), e.Sender, want)
-			}
-			if it.Read != (e.Sender == d.User || e.Seq <= l.Head.ReadSeq) {
-				fail("%s: seq %d is read: %v, and the position %d", conv, it.Seq, it.Read, l.Head.ReadSeq)
-			}
-			if it.PeerRead != (e.Sender == d.User && e.Seq <= l.Head.PeerReadSeq) {
-				fail("%s: seq %d is read by the peer: %v, and the position %d", conv, it.Seq, it.PeerRead, l.Head.PeerReadSeq)
-			}
-			if s != nil && s.ID != "" && it.ID != s.ID {
-				fail("%s: seq %d has the id %s, was sent as %s", conv, it.Seq, it.ID, s.ID)
-			}
-		}
-		if next != 0 {
-			fail("%s: lists nothing from seq %d down", conv, next)
-		}
-		// A failed send that is in the log is shown as sent: with its text listed once.
-		seen := map[string]bool{}
-		for _, it := range f.History[conv] {
-			if seen[it.Text] {
-				fail("%s: lists %q twice", conv, it.Text)
-			}
-			seen[it.Text] = true
-		}
-	}
-	if f.Total != sum {
-		fail("total %d, counted %d", f.Total, sum)
-	}
-	// What was announced is what is.
-	info := map[string]string{}
-	total := 0
-	for _, r := range rs {
-		switch r.Kind {
-		case Add, Update:
-			info[r.Conv] = r.Info
-		case Delete:
-			delete(info, r.Conv)
-		case Total:
-			total = r.N
-		}
-	}
-	if total != sum {
-		fail("the last total told is %d, counted %d", total, sum)
-	}
-	for _, conv := range slices.Sorted(maps.Keys(f.Convs)) {
-		if x := f.Convs[conv]; info[conv] != encode(x) {
-			told := &im.ConvInfo{}
-			told.UnmarshalVT([]byte(info[conv]))
-			fail("%s is %v, told %v", conv, x, told)
-		}
-	}
-	return bad
 }

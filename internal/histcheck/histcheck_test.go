@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,11 +22,20 @@ import (
 )
 
 var (
-	seedFlag = flag.Uint64("histcheck.seed", 0, "run this seed only")
-	timeFlag = flag.Duration("histcheck.time", 0, "run seeds from -histcheck.seed (or 1) on for so long")
-	opsFlag  = flag.Int("histcheck.ops", 250, "operations a history")
-	dumpFlag = flag.String("histcheck.dump", "", "write the records of a history that fails into this folder")
+	seedFlag     = flag.Uint64("histcheck.seed", 0, "run this seed only")
+	timeFlag     = flag.Duration("histcheck.time", 0, "run seeds from -histcheck.seed (or 1) on for so long")
+	opsFlag      = flag.Int("histcheck.ops", 250, "operations a history")
+	bouncesFlag  = flag.Int("histcheck.bounces", 10, "how many of 1000 operations end the server")
+	killOnlyFlag = flag.Bool("histcheck.kill", false, "run against servers that are killed only, odd seeds that is")
+	parallelFlag = flag.Int("histcheck.parallel", 1, "how many histories run at once with -histcheck.time")
+	dumpFlag     = flag.String("histcheck.dump", "", "write the logs, and the records of a history that fails, into this folder")
 )
+
+// sum is what all histories of a run came to.
+var sum struct {
+	sync.Mutex
+	histories, ops, sends, records, bounces, killed, kills, violations int
+}
 
 // TestHistory runs histories and checks them. An even seed runs against a server in this process that is restarted, an odd one against a process that is
 // killed.
@@ -31,13 +43,28 @@ func TestHistory(t *testing.T) {
 	switch {
 	case *timeFlag > 0:
 		end := time.Now().Add(*timeFlag)
-		for seed := max(*seedFlag, 1); time.Now().Before(end) && !t.Failed(); seed++ {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) })
-		}
+		var next atomic.Uint64
+		next.Store(max(*seedFlag, 1))
+		t.Run("seed", func(t *testing.T) {
+			for n := range max(*parallelFlag, 1) {
+				t.Run(fmt.Sprint(n), func(t *testing.T) {
+					t.Parallel()
+					for time.Now().Before(end) && !t.Failed() {
+						seed := next.Add(1) - 1
+						if *killOnlyFlag {
+							seed = 2*seed - 1
+						}
+						t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) })
+					}
+				})
+			}
+		})
+		t.Logf("%d histories, %d operations, %d messages, %d records: the server was killed %d times and restarted %d times, clients were killed %d times; %d violations",
+			sum.histories, sum.ops, sum.sends, sum.records, sum.killed, sum.bounces-sum.killed, sum.kills, sum.violations)
 	case *seedFlag != 0:
 		history(t, *seedFlag)
 	default:
-		for seed := uint64(1); seed <= 4; seed++ {
+		for seed := uint64(1); seed <= 6; seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); history(t, seed) })
 		}
 	}
@@ -54,24 +81,46 @@ func history(t *testing.T, seed uint64) {
 		logFile = f
 	}
 	log := slog.New(slog.NewTextHandler(logFile, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	hooked := seed%3 != 0
+	hook := ""
+	if hooked {
+		program := httptest.NewServer(histcheck.Hook{})
+		t.Cleanup(program.Close)
+		hook = program.URL
+	}
 	var s histcheck.Server
 	if seed%2 == 0 {
 		var opts []imtest.Option
 		if seed%4 == 0 {
 			opts = append(opts, imtest.Queue(24, 64<<10)) // so small that pushes are dropped
 		}
-		s = &inside{imtest.Start(t, opts...)}
+		if hooked {
+			opts = append(opts, imtest.Webhook(hook, ""))
+		}
+		s = &inside{imtest.Start(t, append(opts, imtest.Listen(freeAddr(t)))...)}
 	} else {
-		s = startChild(t, log)
+		s = startChild(t, log, hook)
 	}
-	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Log: log})
+	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hooked: hooked, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
 	bad := histcheck.Check(h)
 	records, sends := 0, 0
 	for _, d := range h.Devices {
 		records += len(d.Records)
 		sends += len(d.Sends)
 	}
-	t.Logf("seed %d: %d devices, %d sends, %d records, %d violations", seed, len(h.Devices), sends, records, len(bad))
+	sum.Lock()
+	sum.histories++
+	sum.ops += h.Ops
+	sum.sends += sends
+	sum.records += records
+	sum.bounces += h.Bounces
+	if seed%2 == 1 {
+		sum.killed += h.Bounces
+	}
+	sum.kills += h.Kills
+	sum.violations += len(bad)
+	sum.Unlock()
+	t.Logf("seed %d: %d devices, %d sends, %d records, %d server ends, %d clients killed, %d violations", seed, len(h.Devices), sends, records, h.Bounces, h.Kills, len(bad))
 	for i, b := range bad {
 		if i == 20 {
 			t.Errorf("... and %d more", len(bad)-i)
@@ -80,9 +129,9 @@ func history(t *testing.T, seed uint64) {
 		t.Error(b)
 	}
 	if len(bad) > 0 {
-		t.Logf("again with: go test ./internal/histcheck -run TestHistory -histcheck.seed=%d -histcheck.ops=%d", seed, *opsFlag)
+		t.Logf("again with: go test ./internal/histcheck -run TestHistory -histcheck.seed=%d -histcheck.ops=%d -histcheck.bounces=%d", seed, *opsFlag, *bouncesFlag)
 		if *dumpFlag != "" {
-			for _, d := range h.Devices {
+			for _, d := range append(h.Devices, h.Operator) {
 				f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("seed%d-%s.txt", seed, d.Name)))
 				if err != nil {
 					t.Fatal(err)
@@ -101,6 +150,7 @@ type inside struct{ s *imtest.Server }
 
 func (x *inside) URL() string            { return x.s.URL }
 func (x *inside) Sig(user string) string { return x.s.Sig(user) }
+func (x *inside) AppID() uint64          { return x.s.AppID }
 func (x *inside) Bounce()                { x.s.Restart() }
 
 const (
@@ -114,6 +164,7 @@ type child struct {
 	addr string
 	dir  string
 	log  *slog.Logger
+	hook string
 	cmd  *exec.Cmd
 }
 
@@ -134,6 +185,7 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	histcheck.ChildMain()
 	code := m.Run()
 	if binDir != "" {
 		os.RemoveAll(binDir)
@@ -141,19 +193,28 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func startChild(t testing.TB, log *slog.Logger) *child {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freeAddr is an address for a server that ends and comes back: below the ports that connections get, so that none takes it meanwhile.
+func freeAddr(t testing.TB) string {
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
 	}
-	c := &child{t: t, addr: ln.Addr().String(), dir: t.TempDir(), log: log}
-	ln.Close()
+	t.Fatal("no port is free")
+	return ""
+}
+
+func startChild(t testing.TB, log *slog.Logger, hook string) *child {
+	c := &child{t: t, addr: freeAddr(t), dir: t.TempDir(), log: log, hook: hook}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
 }
 
-func (c *child) URL() string { return "ws://" + c.addr }
+func (c *child) URL() string   { return "ws://" + c.addr }
+func (c *child) AppID() uint64 { return appID }
 
 func (c *child) Sig(user string) string {
 	sig, err := usersig.Sign(appID, secret, user, time.Hour, time.Now())
@@ -169,7 +230,10 @@ func (c *child) start() {
 		c.t.Fatal(err)
 	}
 	c.cmd = exec.Command(bin, "serve", "--listen", c.addr, "--data", c.dir, "--secret-key", secret)
-	c.cmd.Stderr = c.t.Output()
+	c.cmd.Env = append(os.Environ(), "TIDINGS_WEBHOOK_URL="+c.hook)
+	if *timeFlag == 0 {
+		c.cmd.Stderr = c.t.Output()
+	}
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}

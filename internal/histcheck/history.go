@@ -2,12 +2,17 @@
 // callback, and checks that what was heard is what the rules of docs/sync.md promise.
 //
 // [Run] makes a history, [Check] judges it. The sequence of operations is a function of the seed; how they interleave is up to the
-// scheduler.
+// scheduler. Some devices run in processes of their own, which are killed: a program that uses the package must call [ChildMain] first
+// of all.
+//
+// What a message is known by, whatever becomes of its content, is its tag: message_cloud_custom_str, which nothing here rewrites.
 package histcheck
 
 import (
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -31,33 +36,52 @@ const (
 	Opened   = "OPENED"
 	Closing  = "CLOSING"
 	Closed   = "CLOSED"
+	Died     = "DIED" // the process was killed
 	Calling  = "CALL"
 	Returned = "RETURN" // of a call that blocks
 )
 
+// Codes of calls that ended without an answer.
+const (
+	codeNone     = -1 // an error that is none of TIM's
+	codeKilled   = -2 // the process of the device was killed meanwhile
+	codePatience = -3
+)
+
 // Record is one line of what a device did and heard.
 type Record struct {
-	Run  int // of the device's client; raised by each open
-	Kind string
-	Call int    // number of the call, unique in the device
-	Op   string // of a call
-	Conv string
-	Seq  uint64
-	Text string
-	From string // sender, or who recalled
-	ID   string
-	Self bool
-	N    int    // unread, total, status
-	Time uint64 // seconds
-	Info string // a conversation as it was told, encoded
-	Code int32  // of an answer
+	At      int64 // place among the records of all devices
+	Run     int   // of the device's client; raised by each open
+	Batch   int   // of a callback: which one of the run
+	Kind    string
+	Call    int    // number of the call, unique in the device
+	Op      string // of a call
+	Conv    string
+	Seq     uint64
+	Seqs    []uint64 // of a call that names several messages, or of a listing
+	Version uint64   // of a message
+	Text    string
+	Tag     string // of a message
+	From    string // sender, or who recalled
+	ID      string
+	Self    bool
+	Online  bool   // an online-only message
+	N       int    // unread, total, status, a setting
+	Time    uint64 // seconds
+	Info    string // a conversation as it was told, encoded
+	Code    int32  // of an answer
+	Msg     []byte // a message, encoded
 }
 
 func (r Record) String() string {
-	return fmt.Sprintf("run %d %-8s call=%d op=%s conv=%s seq=%d text=%q from=%s n=%d code=%d", r.Run, r.Kind, r.Call, r.Op, r.Conv, r.Seq, r.Text, r.From, r.N, r.Code)
+	return fmt.Sprintf("@%d run %d.%d %-8s call=%d op=%s conv=%s seq=%d%v v%d tag=%q text=%q from=%s n=%d code=%d", r.At, r.Run, r.Batch, r.Kind, r.Call, r.Op, r.Conv, r.Seq, r.Seqs,
+		r.Version, r.Tag, r.Text, r.From, r.N, r.Code)
 }
 
-// Device is one folder of one user, through all runs of its client.
+// callback says that the record is one, and not of a call.
+func (r *Record) callback() bool { return r.Batch != 0 }
+
+// Device is one folder of one user, through all runs of its client; or the operator, who has no user.
 type Device struct {
 	Name, User string
 	// First says that the device was there before the first message, so that everything is news to it.
@@ -68,41 +92,60 @@ type Device struct {
 	news    chan struct{}
 
 	Sends []*Send
+	Kept  []*Kept
 	// Final is how the device stood when everything had come to rest; nil if it was never looked at.
 	Final *Final
 }
 
-// Send is one message that a device tried to send.
+// Send is one message that a device, or the operator for a user, tried to send.
 type Send struct {
-	Device  *Device
-	Run     int
-	Call    int
-	Conv    string
-	Text    string
-	ID      string // as the call said, or as it was answered
-	Answers int
-	Code    int32 // 0: acknowledged
-	Seq     uint64
+	Device    *Device
+	User      string // who it is from
+	Run       int
+	Call      int
+	Conv      string
+	Tag       string
+	Verdict   Verdict // of the webhook
+	Online    bool
+	Uncounted bool
+	Func      bool   // its answer came among the callbacks
+	ID        string // as the call said, or as it was answered
+	Answers   int
+	Code      int32 // 0: acknowledged
+	Seq       uint64
+	At        int64 // when it was called
 }
 
-// Final is what a device answers about itself, and what the server said at that time.
+// Kept is a message that was put into the history of one device alone.
+type Kept struct {
+	Run      int
+	Conv     string
+	Tag      string
+	Imported bool
+	Code     int32
+	At       int64
+}
+
+// Final is how a device answers about itself, and what the server said at that time.
 type Final struct {
 	Server  *Audit
 	History map[string][]Item // newest first, as listed
 	Convs   map[string]*im.ConvInfo
+	Order   []string
 	Total   int
 	Trouble string // what was not as it should be when patience ran out
 }
 
 // Item is one message of a listing.
 type Item struct {
-	Seq              uint64
-	Sender, Text, ID string
-	Status           im.MessageStatus
-	Read, PeerRead   bool
+	Seq                   uint64
+	Version               uint64
+	Sender, Text, Tag, ID string
+	Status                im.MessageStatus
+	Read, PeerRead        bool
 }
 
-// Log is a conversation as the server gives it to one user.
+// Log is a conversation as the server gives it to one user: without what he has cleared and deleted.
 type Log struct {
 	Head    *im.Head
 	Entries []*im.Entry
@@ -116,16 +159,34 @@ type Audit struct {
 
 // History is everything that happened.
 type History struct {
-	Seed    uint64
-	Devices []*Device
-	Users   []string
-	// Server is the last audit.
+	Seed     uint64
+	Devices  []*Device
+	Operator *Device
+	Users    []string
+	// Server is the last audit, Audits are all of them.
 	Server *Audit
+	Audits []*Audit
 	// Violations that were noticed while it ran.
 	Violations []string
+	// Hooked says that a webhook was asked about the messages.
+	Hooked bool
+	// Ops, Bounces and Kills are how many operations were made, and how often the server and devices were killed.
+	Ops, Bounces, Kills int
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	clock atomic.Int64
+	// seen is every message that any device has met, by place: what is known of one that both people have deleted.
+	seen map[place]*im.Message
 }
+
+// place is a number of the log of two people.
+type place struct {
+	pair string
+	seq  uint64
+}
+
+// pairOf names the log of two people.
+func pairOf(a, b string) string { return min(a, b) + "|" + max(a, b) }
 
 func (h *History) violation(format string, args ...any) {
 	h.mu.Lock()
@@ -133,8 +194,41 @@ func (h *History) violation(format string, args ...any) {
 	h.Violations = append(h.Violations, fmt.Sprintf(format, args...))
 }
 
-func (d *Device) add(rs ...Record) {
+// met notes that a device of user has a message.
+func (h *History) met(user string, m *im.Message) {
+	if m.GetSeq() == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.seen == nil {
+		h.seen = map[place]*im.Message{}
+	}
+	if k := (place{pairOf(user, m.ConvId), m.Seq}); h.seen[k] == nil {
+		h.seen[k] = m
+	}
+}
+
+func (h *History) metAt(k place) *im.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen[k]
+}
+
+// everybody is all that made calls.
+func (h *History) everybody() []*Device {
+	if h.Operator == nil {
+		return h.Devices
+	}
+	return append(slices.Clone(h.Devices), h.Operator)
+}
+
+// add takes records down.
+func (d *Device) add(h *History, rs ...Record) {
 	d.mu.Lock()
+	for i := range rs {
+		rs[i].At = h.clock.Add(1)
+	}
 	d.Records = append(d.Records, rs...)
 	d.mu.Unlock()
 	select {

@@ -1,7 +1,7 @@
 package histcheck
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -15,14 +15,18 @@ import (
 func (r *runner) settle() {
 	for _, d := range r.devices {
 		d.proxy.Heal()
-		d.slow.Store(0)
+		d.must(func() { d.tell(&command{Op: "slow"}) })
 		close(d.queue)
 	}
+	close(r.operator.queue)
 	for _, d := range r.devices {
 		<-d.done
 	}
-	if !r.answered() {
-		r.h.violation("some Func calls were not answered")
+	<-r.operator.done
+	for _, d := range r.devices {
+		if !r.until(func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.outstanding) == 0 }, d) {
+			r.h.violation("%s: %d Func calls were not answered", d.Name, len(d.outstanding))
+		}
 	}
 	type place struct {
 		user  string
@@ -31,7 +35,7 @@ func (r *runner) settle() {
 	taken := map[place]int{}
 	var waves [][]*device
 	for _, d := range r.devices {
-		p := place{d.User, class(d.cfg.Platform)}
+		p := place{d.User, class(d.platform)}
 		n := taken[p]
 		taken[p]++
 		for len(waves) <= n {
@@ -40,7 +44,9 @@ func (r *runner) settle() {
 		waves[n] = append(waves[n], d)
 	}
 	for n, wave := range waves {
-		r.wave(n, wave)
+		if !r.wave(n, wave) {
+			return
+		}
 	}
 }
 
@@ -51,152 +57,287 @@ func class(p im.Platform) int {
 	return 1
 }
 
-func (r *runner) answered() bool {
-	done := make(chan struct{})
-	go func() {
-		r.answers.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return true
-	case <-time.After(patience):
-		return false
-	}
-}
-
-func (r *runner) wave(n int, wave []*device) {
-	for _, d := range wave {
-		d.open()
-		if d.c == nil {
-			return
-		}
-		err := d.login()
-		if codeOf(err) == im.CodeKickedWhileAway {
-			err = d.login() // told once
-		}
-		if err != nil {
-			r.h.violation("%s: the last login failed: %v", d.Name, err)
-		}
-	}
-	var in []*device
+// in is who is logged in. One that the logins of this wave kick may not know it yet.
+func (r *runner) in() (in []*device) {
 	for _, d := range r.devices {
-		if d.c != nil && d.c.Status() == client.LoggedIn {
+		if d.drv != nil && d.status() == client.LoggedIn {
 			in = append(in, d)
 		}
 	}
-	// Everyone says something to everyone; who has heard that has heard everything before it in its conversation.
-	type marker struct{ from, to, text string }
+	return in
+}
+
+// wave logs some devices in and looks at all that are; false if that came to nothing.
+func (r *runner) wave(n int, wave []*device) bool {
+	for _, d := range wave {
+		d.close() // one that has lost its link may take itself for logged in
+		d.open()
+		if d.drv == nil {
+			return false
+		}
+		code := d.login()
+		if code == im.CodeKickedWhileAway {
+			code = d.login() // told once
+		}
+		if code != 0 {
+			r.h.violation("%s: the last login failed: %d", d.Name, code)
+		}
+	}
+	if !r.speak(n) {
+		return false
+	}
+	in := r.in()
+	if !r.rest(n, in, wave) {
+		return false
+	}
+	// Now that all is still, what somebody does is heard by everybody exactly so.
+	r.gestures(n, in)
+	return r.rest(n, in, wave)
+}
+
+// speak lets everyone say something to everyone: who has heard that has heard everything before it in its conversation.
+func (r *runner) speak(n int) bool {
+	type marker struct{ from, to, tag string }
 	var markers []marker
 	for _, user := range r.h.Users {
 		for _, to := range r.h.Users {
-			said := ""
+			tag := ""
 			if !r.until(func() bool {
-				for _, d := range in { // one that this wave's logins kick may not know it yet
-					if d.User == user && d.c.Status() == client.LoggedIn && d.send(to) == nil {
-						said = d.Sends[len(d.Sends)-1].Text
+				for _, d := range r.in() {
+					if d.User == user && d.send(to, Pass, 0) == 0 {
+						tag = last(d.Sends).Tag
 						return true
 					}
 				}
 				return false
 			}) {
 				r.h.violation("%s: cannot send at the end", user)
-				return
+				return false
 			}
-			markers = append(markers, marker{user, to, said})
+			markers = append(markers, marker{user, to, tag})
 		}
 	}
-	for _, d := range in {
+	for _, d := range r.in() {
 		for _, m := range markers {
 			if m.from != d.User && m.to != d.User {
 				continue
 			}
-			if !r.until(func() bool { return d.knows(m.text) || d.c.Status() != client.LoggedIn }, d) {
-				r.h.violation("%s: wave %d: never heard of %q", d.Name, n, m.text)
+			if !r.until(func() bool { return d.knows(m.tag) || d.status() != client.LoggedIn }, d) {
+				r.h.violation("%s: wave %d: never heard of %q", d.Name, n, m.tag)
 				break
 			}
 		}
 	}
-	audit := &Audit{Logs: map[string]map[string]*Log{}}
-	for _, u := range r.h.Users {
-		logs, err := pull(r.ctx, r.cfg.Server.URL(), u, r.cfg.Server.Sig(u))
-		if err != nil {
-			r.h.violation("audit of %s: %v", u, err)
-			return
-		}
-		audit.Logs[u] = logs
-	}
-	r.h.Server = audit
-	for _, d := range in {
-		var f *Final
-		r.until(func() bool {
-			f = d.look(audit)
-			return f.Trouble == "" || d.c.Status() != client.LoggedIn
-		}, d)
-		if f.Trouble != "" && d.c.Status() == client.LoggedIn {
-			r.h.violation("%s: wave %d: did not come to rest: %s", d.Name, n, f.Trouble)
-		}
-		if d.c.Status() == client.LoggedIn { // else it was kicked by one of this wave, and an earlier look counts
-			d.Final = f
-		} else if slices.Contains(wave, d) {
-			r.h.violation("%s: logged out at the end", d.Name)
-		}
-	}
+	return true
 }
 
 // knows says whether the device has heard of a message, or sent it.
-func (d *device) knows(text string) bool {
+func (d *device) knows(tag string) bool {
 	for _, s := range d.Sends {
-		if s.Text == text {
+		if s.Tag == tag {
 			return true
 		}
 	}
-	for _, r := range slices.Backward(d.records()) {
-		if r.Kind == New && r.Text == text {
+	return d.heard(func(x *Record) bool { return x.Kind == New && x.Tag == tag })
+}
+
+func (d *device) heard(what func(*Record) bool) bool {
+	rs := d.records()
+	for i := range slices.Backward(rs) {
+		if what(&rs[i]) {
 			return true
 		}
 	}
 	return false
 }
 
-// look asks the device about everything, and compares with the server.
-func (d *device) look(audit *Audit) *Final {
-	f := &Final{Server: audit, History: map[string][]Item{}, Convs: map[string]*im.ConvInfo{}}
-	ctx, cancel := context.WithTimeout(d.r.ctx, patience)
-	defer cancel()
+// rest audits the server and looks at the devices until they stand as it says.
+func (r *runner) rest(n int, in, wave []*device) bool {
+	audit := &Audit{Logs: map[string]map[string]*Log{}}
+	for _, u := range r.h.Users {
+		logs, err := pull(r.ctx, r.cfg.Server.URL(), u, r.sigs[u])
+		if err != nil {
+			r.h.violation("audit of %s: %v", u, err)
+			return false
+		}
+		audit.Logs[u] = logs
+	}
+	r.h.Server = audit
+	r.h.Audits = append(r.h.Audits, audit)
+	m := newModel(r.h)
+	rests := true
+	for _, d := range in {
+		var f *Final
+		wait := 5 * time.Millisecond
+		r.until(func() bool {
+			f = d.look(m)
+			if f.Trouble != "" {
+				time.Sleep(wait) // between tries, longer and longer: a look is dear
+				wait = min(2*wait, 500*time.Millisecond)
+			}
+			return f.Trouble == "" || d.status() != client.LoggedIn
+		}, d)
+		loggedIn := d.status() == client.LoggedIn
+		if f.Trouble != "" && loggedIn {
+			r.h.violation("%s: wave %d: did not come to rest: %s", d.Name, n, f.Trouble)
+			rests = false
+		}
+		if loggedIn { // else it was kicked by one of this wave, and an earlier look counts
+			d.Final = f
+		} else if slices.Contains(wave, d) {
+			r.h.violation("%s: logged out at the end", d.Name)
+		}
+	}
+	return rests
+}
+
+// gestures changes messages, rows and settings while all is still, and waits until all devices that are concerned were told.
+func (r *runner) gestures(n int, in []*device) {
+	of := func(user string) (out []*device) {
+		for _, d := range in {
+			if d.User == user && d.status() == client.LoggedIn {
+				out = append(out, d)
+			}
+		}
+		return out
+	}
+	hear := func(what string, users []string, heard func(d *device, x *Record) bool) {
+		for _, d := range in {
+			if slices.Contains(users, d.User) && !r.until(func() bool {
+				return d.heard(func(x *Record) bool { return heard(d, x) }) || d.status() != client.LoggedIn
+			}, d) {
+				r.h.violation("%s: wave %d: never heard that %s", d.Name, n, what)
+			}
+		}
+	}
+	convOf := func(d *device, a, b string) string {
+		if d.User == a {
+			return b
+		}
+		return a
+	}
+	type gesture struct {
+		a, b string
+		by   *device
+		what int
+	}
+	var all []gesture
+	for i, a := range r.h.Users {
+		b := r.h.Users[(i+1+r.rng.IntN(len(r.h.Users)))%len(r.h.Users)] // now and then a itself
+		as := of(a)
+		if len(as) == 0 {
+			continue
+		}
+		all = append(all, gesture{a, b, as[r.rng.IntN(len(as))], r.rng.IntN(8)})
+	}
+	slices.SortStableFunc(all, func(x, y gesture) int { return cmp.Compare(x.what, y.what) }) // what must be heard comes before something is deleted
+	for _, g := range all {
+		a, b, by := g.a, g.b, g.by
+		switch g.what {
+		case 0: // a modification of one of the last messages
+			if m := by.lastIn(b); m != nil {
+				now, code := by.modifyTo(m, false)
+				if code != 0 && code != im.CodeModifyConflict && code != im.CodeNoSuchMessage { // or it was recalled before
+					r.h.violation("%s: wave %d: cannot modify %s %d: %d", by.Name, n, b, m.Seq, code)
+				}
+				if code == 0 {
+					hear("it was modified: "+now, []string{a, b}, func(_ *device, x *Record) bool { return x.Kind == Updated && x.Text == now })
+				}
+			}
+		case 1: // a recall by the operator
+			if m := by.lastIn(b); m != nil {
+				r.operator.change("withdraw", a, m)
+				if last(r.operator.records()).Code == 0 {
+					hear(fmt.Sprintf("it was recalled: %s with %s %d", a, b, m.Seq), []string{a, b}, func(d *device, x *Record) bool {
+						return x.Kind == Revoked && x.Seq == m.Seq && x.Conv == convOf(d, a, b)
+					})
+				}
+			}
+		case 2:
+			by.simple("deleteconv", b)
+			if r.rng.IntN(2) == 0 {
+				by.draft(b, false)
+			}
+		case 3:
+			by.simple("clear", b)
+			if r.rng.IntN(2) == 0 {
+				by.keep(b, r.rng.IntN(2) == 0, r.rng.Uint64())
+			}
+		case 4:
+			by.set("pin", b, r.rng.IntN(2))
+		case 5:
+			by.set("recvopt", b, r.rng.IntN(5))
+		case 6:
+			if m := by.lastIn(b); m != nil {
+				by.blocking(Record{Op: "delete", Conv: b, Seqs: []uint64{m.Seq}}, &command{Conv: b, Msgs: encodeAll([]*im.Message{m})})
+			}
+		case 7:
+			by.read(b, nil)
+		}
+	}
+}
+
+// lastIn is the last message of a conversation that the device has met.
+func (d *device) lastIn(conv string) (m *im.Message) {
+	d.seen.Lock()
+	defer d.seen.Unlock()
+	for _, list := range [][]*im.Message{d.got, d.mine} {
+		for _, x := range list {
+			if x.ConvId == conv && (m == nil || x.Seq > m.Seq) {
+				m = x
+			}
+		}
+	}
+	return m
+}
+
+// look asks the device about everything, and compares with the server. A device that was there from the start has it all: it is not
+// helped by the server.
+func (d *device) look(m *model) *Final {
+	f := &Final{Server: m.audit, History: map[string][]Item{}, Convs: map[string]*im.ConvInfo{}}
 	trouble := func(format string, args ...any) {
 		if f.Trouble == "" {
 			f.Trouble = fmt.Sprintf(format, args...)
 		}
 	}
-	convs, err := d.c.Conversations(ctx)
-	if err != nil {
-		trouble("conversations: %v", err)
-		return f
+	ask := func(cmd *command) *reply {
+		r := d.tell(cmd)
+		if r == nil {
+			trouble("%s: killed", cmd.Op)
+			return &reply{}
+		}
+		if r.Code != 0 {
+			trouble("%s: %d", cmd.Op, r.Code)
+		}
+		return r
 	}
-	for _, x := range convs {
+	for _, b := range ask(&command{Op: "conversations"}).Convs {
+		x := &im.ConvInfo{}
+		if err := x.UnmarshalVT(b); err != nil {
+			trouble("conversations: %v", err)
+		}
 		f.Convs[x.Id] = x
+		f.Order = append(f.Order, x.Id)
 	}
-	if f.Total, err = d.c.TotalUnread(ctx); err != nil {
-		trouble("total: %v", err)
-	}
-	for conv := range audit.Logs[d.User] {
+	f.Total = ask(&command{Op: "total"}).Num
+	for conv := range m.audit.Logs[d.User] {
 		p := &im.GetMsgListParam{Count: 150}
-		for {
-			ms, err := d.c.Messages(ctx, client.C2C(conv), p)
-			if err != nil {
-				trouble("history of %s: %v", conv, err)
+		if d.First {
+			p.IsRamble = new(bool)
+		}
+		for f.Trouble == "" {
+			r := ask(&command{Op: "history", Conv: conv, Param: encode(p)})
+			for _, b := range r.Msgs {
+				x := decode(b)
+				f.History[conv] = append(f.History[conv], Item{Seq: x.Seq, Version: x.Version, Sender: x.Sender, Text: text(x), Tag: x.CloudCustomStr, ID: x.MsgId, Status: x.Status, Read: x.IsRead, PeerRead: x.IsPeerRead})
+				p.LastMsg = x
 			}
-			if len(ms) == 0 {
+			if len(r.Msgs) == 0 {
 				break
 			}
-			for _, m := range ms {
-				f.History[conv] = append(f.History[conv], Item{Seq: m.Seq, Sender: m.Sender, Text: text(m), ID: m.MsgId, Status: m.Status, Read: m.IsRead, PeerRead: m.IsPeerRead})
-			}
-			p.LastMsg = ms[len(ms)-1]
 		}
 	}
-	for _, v := range finalState(d.Device, f, d.records()) {
+	for _, v := range m.finalState(d.Device, f, d.records()) {
 		trouble("%s", v)
 	}
 	return f
