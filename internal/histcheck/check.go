@@ -445,7 +445,7 @@ func (l *listener) crash(r *Record) {
 			l.again = maps.Clone(l.recent) // what was owed before it has been told
 		}
 		l.dead[r.Run] = true
-	case r.Kind == Start || r.Kind == Closed:
+	case r.Kind == Start: // what was owed has been told; a run that did not get that far owes it still
 		clear(l.again)
 	case owed(r) && r.Batch != l.batch:
 		l.batch = r.Batch

@@ -81,12 +81,13 @@ func history(t *testing.T, seed uint64) {
 		logFile = f
 	}
 	log := slog.New(slog.NewTextHandler(logFile, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	hooked := seed%3 != 0
+	var program *histcheck.Hook
 	hook := ""
-	if hooked {
-		program := httptest.NewServer(histcheck.Hook{})
-		t.Cleanup(program.Close)
-		hook = program.URL
+	if seed%3 != 0 {
+		program = &histcheck.Hook{}
+		web := httptest.NewServer(program)
+		t.Cleanup(web.Close)
+		hook = web.URL
 	}
 	var s histcheck.Server
 	if seed%2 == 0 {
@@ -94,14 +95,14 @@ func history(t *testing.T, seed uint64) {
 		if seed%4 == 0 {
 			opts = append(opts, imtest.Queue(24, 64<<10)) // so small that pushes are dropped
 		}
-		if hooked {
+		if program != nil {
 			opts = append(opts, imtest.Webhook(hook, ""))
 		}
 		s = &inside{imtest.Start(t, append(opts, imtest.Listen(freeAddr(t)))...)}
 	} else {
 		s = startChild(t, log, hook)
 	}
-	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hooked: hooked, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
+	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hook: program, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
 	bad := histcheck.Check(h)
 	records, sends := 0, 0
 	for _, d := range h.Devices {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -42,9 +43,12 @@ func verdictOf(tag string) Verdict {
 func rewritten(text string) string { return "rewritten " + text }
 
 // Hook is the program behind the webhook.
-type Hook struct{}
+type Hook struct{ late atomic.Int64 }
 
-func (Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// quiet says that no message waits for an answer that does not come.
+func (h *Hook) quiet() bool { return h.late.Load() == 0 }
+
+func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req struct {
 		CallbackCommand, CloudCustomData string
 		MsgBody                          []struct{ MsgContent struct{ Text string } }
@@ -63,7 +67,9 @@ func (Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case Drop:
 			answer["ErrorCode"] = 2
 		case Late:
+			h.late.Add(1)
 			<-r.Context().Done()
+			h.late.Add(-1)
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -31,8 +31,8 @@ type Config struct {
 	Ops    int
 	Users  int
 	Server Server
-	// Hooked says that the server asks a [Hook].
-	Hooked bool
+	// Hook is what the server asks; nil: nothing.
+	Hook *Hook
 	// Bounces is how many of a thousand operations end the server; 10 if it is not set.
 	Bounces int
 	// Children is how many devices run in processes of their own, and are killed.
@@ -67,7 +67,7 @@ func Run(t testing.TB, cfg Config) *History {
 	if cfg.Bounces == 0 {
 		cfg.Bounces = 10
 	}
-	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 7070)), h: &History{Seed: cfg.Seed, Hooked: cfg.Hooked},
+	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 7070)), h: &History{Seed: cfg.Seed, Hooked: cfg.Hook != nil},
 		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
 	r.operator = r.newOperator()
 	defer r.closeAll()
@@ -242,7 +242,7 @@ func (r *runner) operate() {
 
 // newMark draws what the webhook will say of a message.
 func (r *runner) newMark(b uint64) Verdict {
-	if !r.cfg.Hooked {
+	if r.cfg.Hook == nil {
 		return Pass
 	}
 	switch n := b >> 40 % 200; {

@@ -28,6 +28,9 @@ func (r *runner) settle() {
 			r.h.violation("%s: %d Func calls were not answered", d.Name, len(d.outstanding))
 		}
 	}
+	if h := r.cfg.Hook; h != nil && !r.until(h.quiet) {
+		r.h.violation("the server waits for its webhook for ever")
+	}
 	type place struct {
 		user  string
 		class int
@@ -151,20 +154,28 @@ func (d *device) heard(what func(*Record) bool) bool {
 	return false
 }
 
-// rest audits the server and looks at the devices until they stand as it says.
-func (r *runner) rest(n int, in, wave []*device) bool {
+// audit reads the server.
+func (r *runner) audit() (*model, bool) {
 	audit := &Audit{Logs: map[string]map[string]*Log{}}
 	for _, u := range r.h.Users {
 		logs, err := pull(r.ctx, r.cfg.Server.URL(), u, r.sigs[u])
 		if err != nil {
 			r.h.violation("audit of %s: %v", u, err)
-			return false
+			return nil, false
 		}
 		audit.Logs[u] = logs
 	}
 	r.h.Server = audit
 	r.h.Audits = append(r.h.Audits, audit)
-	m := newModel(r.h)
+	return newModel(r.h), true
+}
+
+// rest looks at the devices until they stand as the server says.
+func (r *runner) rest(n int, in, wave []*device) bool {
+	m, ok := r.audit()
+	if !ok {
+		return false
+	}
 	rests := true
 	for _, d := range in {
 		var f *Final
@@ -174,6 +185,11 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 			if f.Trouble != "" {
 				time.Sleep(wait) // between tries, longer and longer: a look is dear
 				wait = min(2*wait, 500*time.Millisecond)
+				if wait >= 100*time.Millisecond { // a message that had waited for the webhook may have come after all
+					if now, ok := r.audit(); ok {
+						m = now
+					}
+				}
 			}
 			return f.Trouble == "" || d.status() != client.LoggedIn
 		}, d)
