@@ -3,6 +3,8 @@ package client
 import (
 	"runtime"
 
+	sqlite3 "github.com/mattn/go-sqlite3"
+
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -46,4 +48,16 @@ func (c *Client) Waiting() int {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	return len(c.in.queue)
+}
+
+// OnCommit runs f inside each commit of the local database, before it is done.
+func (c *Client) OnCommit(f func()) error {
+	failed := make(chan error, 1)
+	c.post(func() {
+		failed <- c.db.conn.Raw(func(conn any) error {
+			conn.(*sqlite3.SQLiteConn).RegisterCommitHook(func() int { f(); return 0 })
+			return nil
+		})
+	})
+	return <-failed
 }

@@ -365,3 +365,70 @@ func TestOnlineOnlyAfterGivingUp(t *testing.T) {
 		t.Fatalf("told:\n%s", list(got))
 	}
 }
+
+// The next callback of messages begins when it is on disk that the one before has been told, and not while that is being written: a crash repeats one
+// callback (rule 17).
+func TestNextCallbackAfterTheCommit(t *testing.T) {
+	f := newFake(t)
+	atNew, atState := make(chan struct{}), make(chan struct{})
+	began := make(chan string, 10)
+	d := openWith(t, fakeConfig(t, f), func(ev *client.Events) {
+		ev.NewMessages = func(ms []*im.Message) {
+			began <- text(ms[0])
+			<-atNew
+		}
+		ev.Conversations = func(k client.ConvEvent, _ []*im.ConvInfo) {
+			switch k {
+			case client.ConvSyncFinish:
+				began <- "finish"
+			case client.ConvAdd:
+				began <- "state"
+				<-atState
+			}
+		}
+	})
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	l := <-f.links
+	want := func(what string) {
+		t.Helper()
+		select {
+		case got := <-began:
+			if got != what {
+				t.Fatalf("%s began, not %s", got, what)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s did not begin", what)
+		}
+	}
+	want("finish")
+	l.push(benPush(1, "one"))
+	want("one")
+	l.push(benPush(2, "two"))
+	for here := 0; here < 2; { // its callback waits behind the state of the first
+		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		here = len(ms)
+	}
+	close(atNew)
+	want("state")
+	committing, disk := make(chan struct{}, 10), make(chan struct{})
+	if err := d.OnCommit(func() {
+		committing <- struct{}{}
+		<-disk
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-committing // of the word that "one" has been told, at the latest 100 ms after it
+	close(atState)
+	select {
+	case what := <-began:
+		t.Fatalf("%s began while the disk was at work", what)
+	case <-time.After(50 * time.Millisecond): // there is no sign of a callback that does not begin
+	}
+	close(disk)
+	want("two")
+}
