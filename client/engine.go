@@ -257,7 +257,7 @@ func (c *Client) tellCleared() {
 // flush writes the batch's rows and commits.
 func (c *Client) flush() {
 	c.oweEvents()
-	fired := c.takeFired(c.db.inTx)
+	fired := c.toClear(c.db.inTx)
 	for _, id := range fired {
 		if _, err := c.db.write("DELETE FROM owed WHERE id = ?", id); !c.check(err) {
 			return
@@ -282,20 +282,22 @@ func (c *Client) flush() {
 		}
 		c.cursorAt = 0
 	}
-	c.check(c.db.commit())
+	if c.check(c.db.commit()) {
+		c.mu.Lock()
+		c.fired = c.fired[len(fired):] // not before: settled waits for the disk
+		c.mu.Unlock()
+	}
 }
 
-// takeFired answers the owed ids to clear with this commit: all, if it writes anyway or their time has come.
-func (c *Client) takeFired(writing bool) []int64 {
+// toClear answers the owed ids to clear with this commit: all, if it writes anyway or their time has come.
+func (c *Client) toClear(writing bool) []int64 {
 	if !writing && (c.clearAt.IsZero() || time.Now().Before(c.clearAt)) {
 		return nil
 	}
 	c.clearAt = time.Time{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fired := c.fired
-	c.fired = nil
-	return fired
+	return c.fired
 }
 
 // undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (answers become 6019), memory is read
@@ -322,6 +324,7 @@ func (c *Client) undo() {
 	readErr := c.load()
 	if readErr != nil && isDamaged(errors.Join(err, readErr)) {
 		c.db.close()
+		c.forgetFired()
 		var db *local
 		if db, readErr = openUsable(c.dir, c.cfg.UserID, c.log); readErr == nil {
 			c.db = db
@@ -332,9 +335,17 @@ func (c *Client) undo() {
 		c.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
 		c.db.close()
 		c.db = nil
+		c.forgetFired()
 		c.hangUp(LoggedOut)
 	}
 	c.dbErr = nil
+}
+
+// forgetFired goes with the database that the owed ids were of.
+func (c *Client) forgetFired() {
+	c.mu.Lock()
+	c.fired = nil
+	c.mu.Unlock()
 }
 
 // failCalls answers everything open.

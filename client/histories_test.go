@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -416,6 +417,8 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 	close(atNew)
 	want("state")
 	committing, disk := make(chan struct{}, 10), make(chan struct{})
+	release := sync.OnceFunc(func() { close(disk) })
+	defer release()
 	if err := d.OnCommit(func() {
 		committing <- struct{}{}
 		<-disk
@@ -429,6 +432,6 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 		t.Fatalf("%s began while the disk was at work", what)
 	case <-time.After(50 * time.Millisecond): // there is no sign of a callback that does not begin
 	}
-	close(disk)
+	release()
 	want("two")
 }
