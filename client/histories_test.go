@@ -435,3 +435,43 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 	release()
 	want("two")
 }
+
+// A message whose send was given up is no news to its own device when it reaches the log after all, also if the conversation was cleared meanwhile; it
+// stands in the list then, as on all other devices.
+func TestClearedAfterGivingUp(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	m, req := gaveUp(t, f, d)
+	f.answer(im.Method_ROW, func(l *fakeLink, fr *im.Frame) { l.reply(fr, &im.RowReply{Head: &im.Head{Conv: ben(), Epoch: 5, Seq: 1, ReadSeq: 1, ClearedSeq: 1}}) })
+	if err := d.ClearHistory(within(t), client.C2C("ben")); err != nil {
+		t.Fatal(err)
+	}
+	list := func() []*im.Message {
+		t.Helper()
+		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ms
+	}
+	if ms := list(); len(ms) > 0 {
+		t.Fatalf("after the clearing: %v", ms)
+	}
+	mine := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: req.Message}
+	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: mine}}, benPush(3, "three"))
+	if got := d.count(t, "new", 2); got[1].text != "three" {
+		t.Fatalf("told of %q", got[1].text)
+	}
+	ms := list()
+	if len(ms) != 2 || ms[1].MsgId != m.MsgId || text(ms[1]) != "mine" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
+		t.Fatalf("listed %v", ms)
+	}
+	if n := len(d.of("update")); n > 0 {
+		t.Errorf("%d updates", n)
+	}
+}

@@ -118,9 +118,18 @@ func (c *Client) clearTo(cv *conv, seq uint64) {
 	c.deleteRows(cv, "status <> 1 AND (era <> ? OR pos <= ?)", cv.era, seq)
 }
 
-// deleteRows deletes messages of a conversation for good.
+// failedKept is for how long the key of a message outlives its row whose send failed: it may be in the log all the same, and is no news then.
+const failedKept = 24 * time.Hour
+
+// deleteRows deletes messages of a conversation for good. Of one that failed an empty row stays, and one that was deleted after it had failed stays as it is.
 func (c *Client) deleteRows(cv *conv, where string, args ...any) {
-	_, err := c.db.write("DELETE FROM message WHERE conv = ? AND "+where, append([]any{cv.id}, args...)...)
+	const failed = "here = 1 AND seq = 0 AND time > ? AND status "
+	where = "conv = ? AND " + where + " AND "
+	args = append(append([]any{cv.id}, args...), c.serverNow().Add(-failedKept).UnixMilli())
+	_, err := c.db.write("UPDATE message SET status = 4, body = x'' WHERE "+where+failed+"= 3", args...)
+	if err == nil {
+		_, err = c.db.write("DELETE FROM message WHERE "+where+"NOT ("+failed+"= 4)", args...)
+	}
 	if c.check(err) {
 		c.cutIndex()
 	}

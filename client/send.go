@@ -252,13 +252,14 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 		row.era, row.pos, row.sub, row.seq = cv.era, e.Seq, 0, e.Seq
 	}
 	row.time, row.version = e.Time, e.Version
-	if row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
+	cleared := row.status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.body) == 0 // what came after the clearing is there again
+	if cleared || row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
 		row.status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	}
 	rewritten := false
 	if e.Message != nil {
 		body, differs := rewrite(row.body, e.Message)
-		row.body, rewritten = body, differs
+		row.body, rewritten = body, differs && !cleared
 	}
 	if !c.check(c.db.put(row)) {
 		return

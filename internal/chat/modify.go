@@ -63,16 +63,18 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		if err != nil {
 			return err
 		}
-		if st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
-			return im.Errorf(im.CodeNoSuchMessage, "message %d was recalled", m.seq)
-		}
 		body, err := m.apply(st.Body)
-		if err != nil {
-			return err
-		}
-		if m.version != nil && st.Version != *m.version {
+		before = err == nil && m.resent && m.version != nil && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
+		switch {
+		case before: // also of a message that was recalled since
 			current = &st
-			before = m.resent && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
+			return nil
+		case st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
+			return im.Errorf(im.CodeNoSuchMessage, "message %d was recalled", m.seq)
+		case err != nil:
+			return err
+		case m.version != nil && st.Version != *m.version:
+			current = &st
 			return nil
 		}
 		st.Body = body

@@ -117,6 +117,10 @@ func TestModifyConflict(t *testing.T) {
 	if r := resend(0, "bob's"); r.Change != nil || r.Current.GetVersion() != 2 {
 		t.Errorf("answered %v", r)
 	}
+	alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: 1}, 0, nil)
+	if r := resend(1, "alice's"); r.Change.GetRev() != 2 {
+		t.Errorf("of a message that was recalled since it is answered %v", r)
+	}
 }
 
 func TestModifyRefusals(t *testing.T) {
