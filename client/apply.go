@@ -34,8 +34,8 @@ type messageEvent struct {
 // moves syncedTo.
 func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 	c.raise(cv, e)
-	if c.acknowledged(cv, e) || e.Message == nil {
-		return
+	if c.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.cleared {
+		return // cleared: another device did it while the answer with this entry was on its way
 	}
 	id := c.store(cv, e)
 	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {

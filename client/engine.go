@@ -116,15 +116,6 @@ type call struct {
 	done     func(body []byte, err *im.Error)
 }
 
-// output is what a batch tells the application, in order, after its commit.
-type output struct {
-	run    func()
-	owed   int64         // event with a row in owed
-	answer bool          // the result of a call: runs even when the client is closing
-	direct bool          // a blocking call waits for it: run on the engine
-	event  *messageEvent // messages gathered for one callback; becomes owed and run before the commit
-}
-
 // batchSize bounds how much one commit takes in; mostWaiting how many events may wait for the application before the sync pauses.
 const (
 	batchSize    = 512
@@ -374,86 +365,6 @@ func (c *Client) endCall(k *call, body []byte, err *im.Error) {
 	k.done(body, err)
 }
 
-// tell hands the batch's outputs to the dispatcher.
-func (c *Client) tell() {
-	for _, o := range c.out {
-		switch {
-		case o.direct:
-			o.run()
-		case o.answer:
-			c.disp.Post(o.run)
-		default:
-			c.postEvent(o.owed, nil, o.run)
-		}
-	}
-	c.out = c.out[:0]
-}
-
-// postEvent hands an event to the dispatcher: one with a row in owed, a set of states, or neither.
-func (c *Client) postEvent(owed int64, state *stateChange, run func()) {
-	c.waiting.Add(1)
-	c.disp.Post(func() {
-		defer c.waiting.Add(-1)
-		if owed != 0 && !c.settled() || !c.begin(owed, state) {
-			return
-		}
-		run()
-		if owed != 0 {
-			c.noteFired(owed)
-			c.running.Store(0)
-		}
-	})
-}
-
-// begin notes what is about to be told, unless the client is closing: either Close knows of it, or it does not begin.
-func (c *Client) begin(owed int64, state *stateChange) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.Load() {
-		return false
-	}
-	if owed != 0 {
-		c.running.Store(owed)
-	}
-	if state != nil {
-		c.telling = state
-	}
-	return true
-}
-
-// settled waits until what was told before is cleared in the database, so that a crash can only repeat the one callback that runs. Mostly
-// the commit that brought the next event has done it. It runs on the dispatcher, and reports false when the client has ended.
-func (c *Client) settled() bool {
-	c.mu.Lock()
-	clear := len(c.fired) == 0
-	c.mu.Unlock()
-	if clear {
-		return true
-	}
-	done := make(chan struct{})
-	if !c.post(func() {
-		c.clearAt = time.Now()
-		c.cleared = append(c.cleared, done)
-	}) {
-		return false
-	}
-	<-done
-	return !c.closing.Load()
-}
-
-func (c *Client) noteFired(owed int64) {
-	c.mu.Lock()
-	c.fired = append(c.fired, owed)
-	c.mu.Unlock()
-	select {
-	case c.firedWake <- struct{}{}:
-	default:
-	}
-}
-
-// live queues an event that is never repeated (rule 18).
-func (c *Client) live(run func()) { c.out = append(c.out, output{run: run}) }
-
 // request sends a call to the server. done is called exactly once, on the engine.
 func (c *Client) request(method im.Method, req interface{ MarshalVT() ([]byte, error) }, repeat bool, limit time.Duration, done func([]byte, *im.Error)) {
 	body, err := req.MarshalVT()
@@ -679,70 +590,3 @@ func (c *Client) release() {
 	c.db, c.dbErr, c.owedDone = nil, nil, false
 	c.convs, c.byID, c.changed, c.lateReceipts = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}
 }
-
-// answered makes the completion of an API call: done runs once, after the batch's commit.
-func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
-	c.openings.Add(1)
-	return func(v T, err error) {
-		if e := (*im.Error)(nil); errors.As(err, &e) && e == nil {
-			err = nil
-		}
-		c.out = append(c.out, output{answer: true, direct: direct, run: func() {
-			c.openings.Add(-1) // open until the application has its answer
-			done(v, err)
-		}})
-	}
-}
-
-// do runs an API call on the engine. start gets the completion and must see to it that it is called exactly once.
-func do[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
-	var zero T
-	if c.openings.Load() >= mostCalls {
-		c.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
-		return
-	}
-	finish := answered(c, direct, done)
-	if !c.post(func() { start(finish) }) {
-		c.openings.Add(-1)
-		c.answerNow(direct, func() { done(zero, interrupted) })
-	}
-}
-
-// answerNow answers outside the engine.
-func (c *Client) answerNow(direct bool, run func()) {
-	switch {
-	case direct:
-		run()
-	case !c.disp.Post(run) && c.cfg.Dispatcher == nil:
-		// The client is closed, and its dispatcher with it: after the last callback, one at a time.
-		go func() {
-			<-c.dispEnded
-			c.late.Lock()
-			defer c.late.Unlock()
-			run()
-		}()
-	}
-}
-
-// wait is the blocking form of a call.
-func wait[T any](ctx context.Context, start func(direct bool, done func(T, error))) (T, error) {
-	type result struct {
-		v   T
-		err error
-	}
-	ch := make(chan result, 1)
-	start(true, func(v T, err error) { ch <- result{v, err} })
-	select {
-	case r := <-ch:
-		return r.v, r.err
-	case <-ctx.Done():
-		var zero T
-		return zero, ctx.Err()
-	}
-}
-
-// none is the result of a call that has none.
-type none = struct{}
-
-// forget adapts a done without a result.
-func forget(done func(error)) func(none, error) { return func(_ none, err error) { done(err) } }

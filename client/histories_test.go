@@ -447,7 +447,9 @@ func TestClearedAfterGivingUp(t *testing.T) {
 	l.push(benPush(1, "one"))
 	d.count(t, "new", 1)
 	m, req := gaveUp(t, f, d)
-	f.answer(im.Method_ROW, func(l *fakeLink, fr *im.Frame) { l.reply(fr, &im.RowReply{Head: &im.Head{Conv: ben(), Epoch: 5, Seq: 1, ReadSeq: 1, ClearedSeq: 1}}) })
+	f.answer(im.Method_ROW, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.RowReply{Head: &im.Head{Conv: ben(), Epoch: 5, Seq: 1, ReadSeq: 1, ClearedSeq: 1}})
+	})
 	if err := d.ClearHistory(within(t), client.C2C("ben")); err != nil {
 		t.Fatal(err)
 	}
@@ -473,5 +475,36 @@ func TestClearedAfterGivingUp(t *testing.T) {
 	}
 	if n := len(d.of("update")); n > 0 {
 		t.Errorf("%d updates", n)
+	}
+}
+
+// What another device cleared while an answer with it was on its way is void, as if it had been asked for after that.
+func TestClearedWhilePulling(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	var own *im.SendRequest
+	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) {
+		own = &im.SendRequest{}
+		own.UnmarshalVT(fr.Body)
+		l.reply(fr, &im.SendReply{Epoch: 5, Entry: &im.Entry{Seq: 3, Time: 1_700_000_000_003, Index: 3, OwnIndex: 1, Countable: true}})
+	})
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		mine := &im.Entry{Seq: 3, Time: 1_700_000_000_003, Sender: "ann", SenderTinyId: 1, ClientTime: own.ClientTime, Random: own.Random, Index: 3, OwnIndex: 1, Countable: true, Message: own.Message}
+		l.push(pushed{im.Method_HEAD, &im.Head{Conv: ben(), Epoch: 5, Seq: 3, ReadSeq: 3, ReadOthers: 2, ClearedSeq: 3, Row: 9, Others: 2, Own: 1}})
+		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 3, Entries: []*im.Entry{fromBen(2, "two"), mine}})
+		l.push(benPush(4, "four"))
+	})
+	if _, err := d.SendMessage(within(t), client.C2C("ben"), textMessage("mine")); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.count(t, "new", 2); got[1].text != "four" {
+		t.Fatalf("told:\n%s", list(got))
+	}
+	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
+	if err != nil || len(ms) != 1 || text(ms[0]) != "four" {
+		t.Fatalf("listed %v, %v", ms, err)
 	}
 }
