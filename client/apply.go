@@ -46,7 +46,8 @@ func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 	c.tellMessage(owedNew, id, m)
 }
 
-// store writes an entry's row, or brings the row that history has put there up to date, and answers its id.
+// store writes an entry's row, or brings the row that history has put there up to date, and answers its id. An answer may have been made before a change that
+// has been applied meanwhile: what is newer stays, and e becomes it.
 func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	body, err := content(e.Message).MarshalVT()
 	if !c.check(err) || !c.check(c.db.begin()) {
@@ -54,9 +55,10 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	}
 	stmt, err := c.db.prepared(`INSERT INTO message (id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body)
 		VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?)
-		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = excluded.version,
-			revoker = excluded.revoker, reason = excluded.reason, body = excluded.body WHERE status <> 4
-		RETURNING id`)
+		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = max(version, excluded.version),
+			revoker = iif(excluded.status = 6, excluded.revoker, revoker), reason = iif(excluded.status = 6, excluded.reason, reason),
+			body = iif(excluded.version >= version, excluded.body, body) WHERE status <> 4
+		RETURNING id, version, body`)
 	if !c.check(err) {
 		return 0
 	}
@@ -67,8 +69,12 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 		return 0
 	}
 	defer rows.Close()
-	if rows.Next() {
-		c.check(rows.Scan(&id))
+	var version uint64
+	if rows.Next() && c.check(rows.Scan(&id, &version, &body)) && version > e.Version {
+		newer := &im.Message{}
+		if newer.UnmarshalVT(body) == nil {
+			e.Version, e.Message = version, newer
+		}
 	}
 	c.check(rows.Err())
 	return id

@@ -200,7 +200,7 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 
 // onlineOnly tells a message that is not kept (rule 21).
 func (c *Client) onlineOnly(key Conv, e *im.Entry) {
-	if e.Message == nil || e.Sender == c.cfg.UserID && c.gaveUp[onlineKey{e.ClientTime, e.Random}] {
+	if e.Message == nil {
 		return
 	}
 	cv := c.convs[key]

@@ -70,8 +70,6 @@ type Client struct {
 	calls       map[uint64]*call
 	sends       map[sendKey]*outgoing
 	toSend      []*im.Frame
-	// gaveUp are online-only messages of this device whose sends failed: one that reaches others all the same is no news here.
-	gaveUp map[onlineKey]bool
 
 	sync syncState
 	// syncPause is how long the last try waited to sync again after a pull that came to nothing.

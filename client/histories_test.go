@@ -342,31 +342,6 @@ func TestOwedOfADeletedMessage(t *testing.T) {
 	}
 }
 
-// An online-only message whose send was given up, and that goes out after all, is not announced to the device that sent it.
-func TestOnlineOnlyAfterGivingUp(t *testing.T) {
-	f := newFake(t)
-	cfg := fakeConfig(t, f)
-	cfg.Limits.Send = 50 * time.Millisecond
-	d := dial(t, cfg)
-	l := <-f.links
-	asked := make(chan *im.SendRequest, 1)
-	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
-		req := &im.SendRequest{}
-		req.UnmarshalVT(fr.Body)
-		asked <- req
-	})
-	m := textMessage("now")
-	m.IsOnlineMsg = true
-	_, err := d.SendMessage(within(t), client.C2C("ben"), m)
-	wantCode(t, err, im.CodeWaitAckTimeout)
-	req := <-asked
-	// The session that sent it has ended, and this is another one: so the server takes it for news.
-	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: &im.Entry{Time: 1, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Message: req.Message}}}, benPush(1, "one"))
-	if got := d.count(t, "new", 1); got[0].text != "one" {
-		t.Fatalf("told:\n%s", list(got))
-	}
-}
-
 // The next callback of messages begins when it is on disk that the one before has been told, and not while that is being written: a crash repeats one
 // callback (rule 17).
 func TestNextCallbackAfterTheCommit(t *testing.T) {
@@ -507,4 +482,39 @@ func TestClearedWhilePulling(t *testing.T) {
 	if err != nil || len(ms) != 1 || text(ms[0]) != "four" {
 		t.Fatalf("listed %v, %v", ms, err)
 	}
+}
+
+// An answer that was made before a change, and comes after the word of it, does not bring the old content back.
+func TestOldAnswerAfterTheChange(t *testing.T) {
+	f := newFake(t)
+	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+		h := benHead(3)
+		h.ReadSeq, h.ReadOthers = 3, 3
+		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{h}, Cursor: time.Now().UnixMilli()})
+	})
+	log := func(from, to uint64) []*im.Entry {
+		all := []*im.Entry{fromBen(1, "one"), fromBen(2, "two"), fromBen(3, "three")}
+		return all[from-1 : to]
+	}
+	pull := func(l *fakeLink, fr *im.Frame) {
+		req := &im.PullRequest{}
+		req.UnmarshalVT(fr.Body)
+		l.reply(fr, &im.PullReply{Epoch: 5, From: req.From, To: req.To, Entries: log(req.From, req.To)})
+	}
+	f.answer(im.Method_PULL, pull)
+	d := dial(t, fakeConfig(t, f))
+	<-f.links
+	d.count(t, "new", 1) // the last one alone, on a fresh device
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: &im.Change{Rev: 1, Kind: im.ChangeKind_CHANGE_MODIFY, Seq: 2, Sender: "ben", SenderTinyId: 2, ClientTime: 1_700_000_000,
+			Random: 2, SentTime: 1_700_000_000_002, Countable: true, Version: 1, Operator: "ben", Message: textMessage("modified")}}})
+		pull(l, fr)
+	})
+	for range 2 { // the second time from what is here
+		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{Count: 3})
+		if err != nil || len(ms) != 3 || text(ms[1]) != "modified" || ms[1].Version != 1 {
+			t.Fatalf("listed %v, %v", ms, err)
+		}
+	}
+	d.count(t, "update", 1)
 }

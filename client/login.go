@@ -41,7 +41,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
-		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, gaveUp: map[onlineKey]bool{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
+		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
 	db, err := openUsable(c.dir, cfg.UserID, c.log)
 	switch {

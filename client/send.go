@@ -20,12 +20,6 @@ type outgoing struct {
 	finish func(*im.Message, error)
 }
 
-// onlineKey is what a sender drew for an online-only message, which has no row.
-type onlineKey struct {
-	clientTime uint64
-	random     uint32
-}
-
 // maxBody and maxMerger bound a message, and one that holds merged messages, as the server does; the sender hears of it at once.
 const (
 	maxBody   = 12 << 10
@@ -244,6 +238,7 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 	if o != nil {
 		row = o.row
 	}
+	older := row.version > e.Version // an answer that was made before a change that has been applied meanwhile
 	if e.Seq != 0 && (row.seq != e.Seq || row.era != cv.era) {
 		// History may have brought the same entry before it was known to be ours.
 		if _, err := c.db.write("DELETE FROM message WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND id <> ?", cv.id, cv.era, e.Seq, row.id); !c.check(err) {
@@ -251,13 +246,13 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 		}
 		row.era, row.pos, row.sub, row.seq = cv.era, e.Seq, 0, e.Seq
 	}
-	row.time, row.version = e.Time, e.Version
+	row.time, row.version = e.Time, max(row.version, e.Version)
 	cleared := row.status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.body) == 0 // what came after the clearing is there again
 	if cleared || row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
 		row.status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	}
 	rewritten := false
-	if e.Message != nil {
+	if e.Message != nil && !older {
 		body, differs := rewrite(row.body, e.Message)
 		row.body, rewritten = body, differs && !cleared
 	}
@@ -305,13 +300,7 @@ func (c *Client) failSend(o *outgoing, err *im.Error) {
 	if err != nil && err.Code == im.CodeSendCancelled {
 		o.row.status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
 	}
-	switch {
-	case o.m.GetIsOnlineMsg():
-		if len(c.gaveUp) >= mostCalls {
-			clear(c.gaveUp)
-		}
-		c.gaveUp[onlineKey{o.row.clientTime, o.row.random}] = true
-	case c.db != nil:
+	if c.db != nil && !o.m.GetIsOnlineMsg() {
 		c.check(c.db.put(o.row))
 		c.changed[o.cv] = true
 	}

@@ -58,11 +58,12 @@ var DefaultClasses = map[im.Platform]int32{
 	im.Platform_PLATFORM_WEB:       ClassWeb,
 }
 
-// Event is something that happened to a user: every session of To but Skip is told, and only Only if it is set. It is published from the
-// store's delivery goroutine, in commit order; who takes it must not block. Body is valid for good.
+// Event is something that happened to a user: every session of To but Skip and those of SkipDevice is told, and only Only if it is set. It is published from
+// the store's delivery goroutine, in commit order; who takes it must not block. Body is valid for good.
 type Event struct {
 	To         UID
 	Skip, Only *Caller
+	SkipDevice string
 	Method     im.Method
 	Body       im.Body
 }

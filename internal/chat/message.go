@@ -243,19 +243,20 @@ func (m *send) done(st Stored, dup bool, err error) {
 	}
 	s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
 	if !dup {
-		m.tell()
+		m.tell("")
 		c.delivering(st.Time)
 	}
 }
 
-func (m *send) tell() {
+// tell tells everybody but the session that sent it, and the other sessions of that session's device if it is named.
+func (m *send) tell(device string) {
 	if m.peer.uid != m.s.UID {
 		m.c.publish(Event{To: m.peer.uid, Method: im.Method_ENTRY, Body: (*peerEntry)(m)})
 	}
 	if m.s.Quiet {
 		return
 	}
-	m.c.publish(Event{To: m.s.UID, Skip: m.s, Method: im.Method_ENTRY, Body: (*ownEntry)(m)})
+	m.c.publish(Event{To: m.s.UID, Skip: m.s, SkipDevice: device, Method: im.Method_ENTRY, Body: (*ownEntry)(m)})
 }
 
 // sendOnline is rule 21: no number, no row, only whoever is there.
@@ -267,6 +268,6 @@ func (c *Chat) sendOnline(m *send) {
 	// Behind what was sent before it: a message that is kept nowhere does not overtake one that is.
 	c.store.Deliver(m.conv.id, func() {
 		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
-		m.tell()
+		m.tell(m.s.Device) // which has no row by which it could know the message as its own, if it has connected anew since
 	})
 }

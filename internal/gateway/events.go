@@ -46,7 +46,7 @@ func (g *Gateway) publish(e chat.Event) {
 }
 
 func concerns(e *chat.Event, s *session) bool {
-	return s.caller != e.Skip && (e.Only == nil || s.caller == e.Only)
+	return s.caller != e.Skip && (e.Only == nil || s.caller == e.Only) && (e.SkipDevice == "" || s.caller.Device != e.SkipDevice)
 }
 
 // metrics are a handful of counters; /metrics has them.

@@ -176,12 +176,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// gws looks at the first header line only.
 	r.Header.Set("Sec-Websocket-Protocol", im.Subprotocol)
 	addr := g.client(r)
-	if g.cfg.Connections > 0 && g.Sessions() >= g.cfg.Connections {
-		g.refuse(w, limitConnections)
-		return
-	}
-	if !g.limits.enter(addr) {
-		g.refuse(w, limitAddress)
+	if full := g.limits.enter(addr); full != "" {
+		g.refuse(w, full)
 		return
 	}
 	g.mu.Lock()

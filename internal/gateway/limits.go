@@ -42,9 +42,10 @@ const (
 )
 
 type limits struct {
-	perAddress, failUser, failAddress int
+	most, perAddress, failUser, failAddress int
 
 	mu       sync.Mutex
+	all      int
 	conns    map[netip.Prefix]int
 	failures map[failKey]failure
 }
@@ -61,25 +62,30 @@ type failure struct {
 }
 
 func (l *limits) init(cfg *Config) {
-	l.perAddress, l.failUser, l.failAddress = cfg.PerAddress, cfg.FailuresPerUser, cfg.FailuresPerAddress
+	l.most, l.perAddress, l.failUser, l.failAddress = cfg.Connections, cfg.PerAddress, cfg.FailuresPerUser, cfg.FailuresPerAddress
 	l.conns, l.failures = make(map[netip.Prefix]int), make(map[failKey]failure)
 }
 
-// enter counts a connection of an address, if it may have one more.
-func (l *limits) enter(addr netip.Prefix) bool {
+// enter counts a connection of an address, or names the limit that it would exceed.
+func (l *limits) enter(addr netip.Prefix) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.conns[addr]
-	if l.perAddress > 0 && n >= l.perAddress {
-		return false
+	switch {
+	case l.most > 0 && l.all >= l.most:
+		return limitConnections
+	case l.perAddress > 0 && n >= l.perAddress:
+		return limitAddress
 	}
+	l.all++
 	l.conns[addr] = n + 1
-	return true
+	return ""
 }
 
 func (l *limits) leave(addr netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.all--
 	if n := l.conns[addr]; n > 1 {
 		l.conns[addr] = n - 1
 	} else {

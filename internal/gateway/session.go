@@ -119,10 +119,10 @@ func (handler) OnClose(c *gws.Conn, err error) {
 	if s.caller != nil {
 		s.g.unregister(s)
 	}
+	s.g.limits.leave(s.addr) // before it is off the count of connections: who sees that finds the place free
 	s.g.mu.Lock()
 	delete(s.g.all, s)
 	s.g.mu.Unlock()
-	s.g.limits.leave(s.addr)
 	s.g.log.Debug("connection closed", "user", s.user(), "err", err)
 }
 

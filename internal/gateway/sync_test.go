@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
 )
 
 // Rule 5: the same key again gets the first answer, whatever connection it comes by; another body is an error.
@@ -296,6 +297,28 @@ func TestOnlineOnly(t *testing.T) {
 	if h := bob.head("alice"); h.Seq != 1 || h.Unread != 1 || textOf(h.Last.Message) != "stored" {
 		t.Errorf("head %v", h)
 	}
+}
+
+// An online-only message is not news to the device that sent it, also when that has connected anew before it goes out.
+func TestOnlineOnlyOfThisDevice(t *testing.T) {
+	n := start(t, options{})
+	desk, bob := n.login(device{user: "alice", device: "desk"}), n.login(device{user: "bob"})
+	phone := n.login(device{user: "alice", device: "phone", platform: im.Platform_PLATFORM_IOS})
+	who, err := n.rules.Account(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := &chat.Caller{UID: who.UID, Name: "alice", Device: "phone", Reply: func(uint64, im.Method, im.Body, error) {}}
+	req := phone.request("bob", "typing")
+	req.Message.IsOnlineMsg = true
+	body, err := req.MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.rules.Send(t.Context(), before, 1, body, false)
+	bob.push(im.Method_ENTRY, nil)
+	desk.push(im.Method_ENTRY, nil)
+	phone.quiet()
 }
 
 func TestRevoke(t *testing.T) {

@@ -402,7 +402,7 @@ func (m *model) finalItem(d *Device, conv string, l *Log, it Item, e *im.Entry, 
 // finalLocal judges a listed message that stands in no log: it failed, was dropped, or was kept.
 func (m *model) finalLocal(d *Device, conv string, it Item, fail func(string, ...any)) {
 	if s := m.sends[sendKey{it.Tag, d.User, conv}]; s != nil && s.Device == d {
-		dropped := m.h.Hooked && s.Verdict == Drop && s.Code == 0
+		dropped := m.h.Hooked && s.Verdict == Drop && (s.Code == 0 || s.Code == codeKilled) // killed: with the answer on disk, perhaps
 		switch {
 		case s.Online:
 			fail("%s: lists %q, which was for whoever was online", conv, it.Tag)
