@@ -242,9 +242,6 @@ func (c *call) fire(cb, ud uintptr, err error, json string) {
 
 func codeOf(err error) (int32, string) {
 	if e, ok := err.(*im.Error); ok {
-		if e.Code == im.CodeResync { // a code of the wire: the server does not know the conversation (yet)
-			return im.CodeInvalidParameters, e.Desc
-		}
 		return e.Code, e.Desc
 	}
 	return im.CodeInvalidParameters, err.Error()

@@ -101,8 +101,13 @@ func (c *Client) live(run func()) { c.out = append(c.out, output{run: run}) }
 func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
 	c.openings.Add(1)
 	return func(v T, err error) {
-		if e := (*im.Error)(nil); errors.As(err, &e) && e == nil {
-			err = nil
+		if e := (*im.Error)(nil); errors.As(err, &e) {
+			switch {
+			case e == nil:
+				err = nil
+			case e.Code == im.CodeResync: // a code of the wire: the server does not know the conversation (yet)
+				err = &im.Error{Code: im.CodeInvalidParameters, Desc: e.Desc}
+			}
 		}
 		c.out = append(c.out, output{answer: true, direct: direct, run: func() {
 			c.openings.Add(-1) // open until the application has its answer

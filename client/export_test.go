@@ -50,6 +50,9 @@ func (c *Client) Waiting() int {
 	return len(c.in.queue)
 }
 
+// Untold is how many events wait for the application.
+func (c *Client) Untold() int { return int(c.waiting.Load()) }
+
 // OnCommit runs f inside each commit of the local database, before it is done.
 func (c *Client) OnCommit(f func()) error {
 	failed := make(chan error, 1)
