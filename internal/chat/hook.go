@@ -101,7 +101,11 @@ func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
 	if err := d.Message.UnmarshalVT(m.body); err != nil {
 		return Verdict{Err: err} // it was checked
 	}
-	return c.cfg.Before(ctx, d)
+	v = c.cfg.Before(ctx, d)
+	if ctx.Err() != nil { // whatever it says, it may not have been asked to the end
+		return Verdict{Err: im.Errorf(im.CodeWebhookFailed, "the server is going away")}
+	}
+	return v
 }
 
 // asSent says that an entry holds what its sender sent: no hook has rewritten it, and nobody has modified it.

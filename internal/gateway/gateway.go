@@ -274,8 +274,8 @@ func (g *Gateway) Close(ctx context.Context) {
 	<-gone
 	close(g.stopSweep)
 	<-g.swept
+	g.chat.Wait() // sends of connections that had ended before wait for their hook too; the end of ctx ends that
 	g.cancel()
-	g.chat.Wait()
 }
 
 func (g *Gateway) sessionsOf(uid chat.UID) []*session {

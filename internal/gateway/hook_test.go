@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -190,4 +191,63 @@ func TestDrainAwaitsTheHook(t *testing.T) {
 	}
 	alice.ws.CloseNow()
 	<-done
+}
+
+// TestDrainWithoutItsConnection: the hook is asked to the end for a message whose connection has gone, and not cut off by the end of the server, which would let
+// the message through as it is.
+func TestDrainWithoutItsConnection(t *testing.T) {
+	in, hold := make(chan struct{}), make(chan struct{})
+	verdict := make(chan error, 1)
+	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+		close(in)
+		<-hold
+		verdict <- ctx.Err()
+		return chat.Verdict{Drop: true}
+	}}})
+	if _, err := n.rules.Account(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	alice := n.login(device{user: "alice"})
+	alice.begin(im.Method_SEND, alice.request("bob", "hi"))
+	<-in
+	alice.ws.CloseNow()
+	until(t, "the connection is gone", func() bool { return n.Sessions() == 0 })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.stop()
+	}()
+	select {
+	case <-n.ctx.Done():
+	case <-time.After(20 * time.Millisecond): // nothing tells that it will not be cut off
+	}
+	close(hold)
+	if err := <-verdict; err != nil {
+		t.Errorf("the hook was cut off: %v", err)
+	}
+	<-done
+}
+
+// TestHookCutOff: what a hook that was cut off says does not count.
+func TestHookCutOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := start(t, options{chat: chat.Config{Before: func(context.Context, *chat.Draft) chat.Verdict {
+		cancel()
+		return chat.Verdict{}
+	}}})
+	for _, user := range []string{"alice", "bob"} {
+		if _, err := n.rules.Account(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: 1, Message: text("hi")}
+	if _, err := n.rules.SendAs(ctx, "alice", chat.Via{}, req); !errors.Is(err, &im.Error{Code: im.CodeWebhookFailed}) {
+		t.Errorf("answered %v", err)
+	}
+	bob := n.login(device{user: "bob"})
+	heads := &im.HeadsReply{}
+	bob.call(im.Method_HEADS, &im.HeadsRequest{}, 0, heads)
+	if len(heads.Heads) != 0 {
+		t.Errorf("it was sent: %v", heads)
+	}
 }

@@ -94,8 +94,7 @@ func (r *runner) wave(n int, wave []*device) bool {
 		return false
 	}
 	// Now that all is still, what somebody does is heard by everybody exactly so.
-	r.gestures(n, in)
-	return r.rest(n, in, wave)
+	return r.gestures(n, in, wave)
 }
 
 // speak lets everyone say something to everyone: who has heard that has heard everything before it in its conversation.
@@ -207,8 +206,9 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 	return rests
 }
 
-// gestures changes messages, rows and settings while all is still, and waits until all devices that are concerned were told.
-func (r *runner) gestures(n int, in []*device) {
+// gestures changes messages, rows and settings while all is still, one after the other, and waits each time until all devices that are concerned were told
+// and stand as the server says, with every unread number counted again.
+func (r *runner) gestures(n int, in, wave []*device) bool {
 	of := func(user string) (out []*device) {
 		for _, d := range in {
 			if d.User == user && d.status() == client.LoggedIn {
@@ -290,7 +290,11 @@ func (r *runner) gestures(n int, in []*device) {
 		case 7:
 			by.read(b, nil)
 		}
+		if !r.rest(n, in, wave) {
+			return false
+		}
 	}
+	return true
 }
 
 // lastIn is the last message of a conversation that the device has met.
