@@ -1,0 +1,333 @@
+package ctest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/internal/faultproxy"
+)
+
+// actor is a device, with what it heard in this step.
+type actor struct {
+	t      *testing.T
+	name   string
+	user   string
+	env    []string
+	dir    string
+	ticket string
+	proxy  *faultproxy.Proxy
+	cmd    *exec.Cmd // nil: the program does not run
+	in     io.WriteCloser
+	ended  chan struct{}
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced when something came
+	heard    []string
+	probed   string
+	results  []result
+	loggedIn bool
+	lost     bool // the connection, and not found again
+	adding   map[string]bool
+	offline  bool // as the script says
+}
+
+// result is what became of a command.
+type result struct {
+	Result string
+	Code   int
+	JSON   json.RawMessage
+}
+
+func (r result) String() string {
+	if r.Code == 0 {
+		return "ok"
+	}
+	return fmt.Sprint("code ", r.Code)
+}
+
+func (a *actor) online() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.loggedIn && !a.offline
+}
+
+// start starts the program, if it does not run.
+func (a *actor) start(program string) {
+	a.t.Helper()
+	if a.cmd != nil {
+		return
+	}
+	a.cmd = exec.Command(program, a.user, a.dir)
+	a.cmd.Env = append(os.Environ(), a.env...)
+	console := &lockedBuffer{}
+	a.cmd.Stderr = console
+	out, err := a.cmd.StdoutPipe()
+	if err == nil {
+		a.in, err = a.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = a.cmd.Start()
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	a.ended = ended
+	go func() {
+		defer close(ended)
+		for r := bufio.NewReaderSize(out, 1<<20); ; {
+			l, err := r.ReadBytes('\n')
+			if err != nil {
+				return
+			}
+			a.hear(l)
+		}
+	}()
+	cmd := a.cmd
+	a.t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			<-ended
+			cmd.Wait()
+		}
+		if a.t.Failed() {
+			a.t.Logf("console of %s:\n%s", a.name, console)
+		}
+	})
+}
+
+// end ends the program as one that is closed by its user, and waits for that.
+func (a *actor) end() {
+	a.t.Helper()
+	if a.cmd == nil {
+		return
+	}
+	a.in.Close()
+	select {
+	case <-a.ended:
+	case <-time.After(patience):
+		a.t.Fatalf("%s does not end", a.name)
+	}
+	if err := a.cmd.Wait(); err != nil {
+		a.t.Errorf("%s ended with %v", a.name, err)
+	}
+	a.cmd = nil
+	a.mu.Lock()
+	a.loggedIn = false
+	a.mu.Unlock()
+}
+
+// until waits for a fact about what the device has said, and reports whether it came true.
+func (a *actor) until(fact func() bool) bool {
+	timeout := time.After(patience)
+	for {
+		a.mu.Lock()
+		ok, changed := fact(), a.changed
+		a.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			return false
+		}
+	}
+}
+
+// hear takes a line of the program.
+func (a *actor) hear(l []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var e struct {
+		Event  string
+		Number int
+		JSON   any
+	}
+	d := json.NewDecoder(bytes.NewReader(l))
+	d.UseNumber()
+	if err := d.Decode(&e); err != nil {
+		a.heard = append(a.heard, fmt.Sprintf("unreadable: %v: %s", err, l))
+	}
+	if e.Event == "log" {
+		return
+	}
+	if e.Event == "" {
+		var r result
+		json.Unmarshal(l, &r)
+		a.results = append(a.results, r)
+	} else {
+		a.event(e.Event, e.Number, e.JSON)
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+func (a *actor) event(name string, n int, v any) {
+	list, _ := v.([]any)
+	note := func(format string, args ...any) { a.heard = append(a.heard, fmt.Sprintf(format, args...)) }
+	switch name {
+	case "new", "update":
+		var kept []any
+		for _, m := range list {
+			if at(m, "message_sender") == "probe" {
+				a.probed = fmt.Sprint(at(m, "message_elem_array", "0", "text_elem_content"))
+			} else {
+				kept = append(kept, m)
+			}
+		}
+		if len(kept) > 0 {
+			note("%s %s", name, compact(kept))
+		}
+	case "conv":
+		kind := convEvents[n]
+		if list == nil {
+			note("%s", kind)
+			return
+		}
+		var kept []any
+		for _, c := range list {
+			id := fmt.Sprint(at(c, "conv_id"))
+			switch {
+			case id == "probe":
+				continue
+			case fmt.Sprint(at(c, "conv_last_msg", "message_status")) == "1":
+				a.adding[id] = a.adding[id] || kind == "conv_add"
+				continue
+			case a.adding[id]:
+				delete(a.adding, id)
+				kind = "conv_add"
+			}
+			kept = append(kept, c)
+		}
+		if len(kept) > 0 {
+			note("%s %s", kind, compact(kept))
+		}
+	case "total":
+		note("total %d", n)
+	case "network":
+		if a.lost && n != int(client.NetworkConnected) {
+			return
+		}
+		a.lost = n == int(client.NetworkDisconnected)
+		if v != nil {
+			note("network %d *", n)
+			return
+		}
+		note("network %d", n)
+	case "kicked", "ticket expired":
+		a.loggedIn = false
+		note("%s", name)
+	default:
+		note("%s %s", name, compact(v))
+		if last := len(a.heard) - 1; name == "receipt" && last > 0 && strings.HasPrefix(a.heard[last-1], "conv_update ") {
+			a.heard[last-1], a.heard[last] = a.heard[last], a.heard[last-1]
+		}
+	}
+}
+
+// command gives the program a command, and answers its result.
+func (a *actor) command(verb string, args ...string) result {
+	a.t.Helper()
+	if a.cmd == nil {
+		a.t.Fatalf("%s: the program of %s does not run", verb, a.name)
+	}
+	a.mu.Lock()
+	a.results = nil
+	a.mu.Unlock()
+	if _, err := io.WriteString(a.in, verb+" "+strings.Join(args, " ")+"\n"); err != nil {
+		a.t.Fatalf("%s: %v", a.name, err)
+	}
+	if !a.until(func() bool { return len(a.results) > 0 }) {
+		a.t.Fatalf("%s: no result of %s %.100q; it heard %q", a.name, verb, args, a.heard)
+	}
+	r := a.results[0]
+	if r.Result != verb {
+		a.t.Fatalf("%s: the result of %s came after %s", a.name, r.Result, verb)
+	}
+	return r
+}
+
+// find is the JSON of the message of a number, as the device has it.
+func (a *actor) find(peer, seq string) json.RawMessage {
+	a.t.Helper()
+	r := a.command("list", peer, fmt.Sprintf(`{"msg_getmsglist_param_last_msg_seq":%s,"msg_getmsglist_param_count":1}`, seq))
+	if list := decode[[]json.RawMessage](a.t, string(r.JSON)); len(list) > 0 && fmt.Sprint(decode[message](a.t, string(list[0])).Seq) == seq {
+		return list[0]
+	}
+	return json.RawMessage(fmt.Sprintf(`{"message_conv_id":%q,"message_conv_type":1,"message_seq":%s}`, peer, seq))
+}
+
+// at is what stands at a path in decoded JSON.
+func at(v any, path ...string) any {
+	for _, p := range path {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[p]
+		case []any:
+			i, _ := strconv.Atoi(p)
+			if i >= len(x) {
+				return nil
+			}
+			v = x[i]
+		}
+	}
+	return v
+}
+
+// compact leaves the defaults out of JSON and hides what differs from run to run.
+func compact(v any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(prune("", v)); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func prune(key string, v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, inner := range x {
+			switch p := prune(k, inner).(type) {
+			case nil:
+			case []any:
+				if len(p) > 0 {
+					out[k] = p
+				}
+			case map[string]any:
+				if len(p) > 0 {
+					out[k] = p
+				}
+			default:
+				if p != "" && p != false && p != json.Number("0") && k != "message_group_receipt_unread_count" {
+					out[k] = p
+				}
+			}
+		}
+		return out
+	case []any:
+		for i := range x {
+			x[i] = prune(key, x[i])
+		}
+		return x
+	}
+	if v != "" && v != json.Number("0") && slices.ContainsFunc(volatile, func(end string) bool { return strings.HasSuffix(key, end) }) {
+		return "*"
+	}
+	return v
+}
