@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -184,19 +185,15 @@ func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
 			return
 		}
 		var out []*im.ConvInfo
+		last := map[*im.ConvInfo]int64{}
 		for _, cv := range c.convs {
-			if info := c.info(cv); info != nil {
+			if info, at := c.infoAt(cv); info != nil {
 				out = append(out, info)
+				last[info] = at
 			}
 		}
 		slices.SortFunc(out, func(a, b *im.ConvInfo) int {
-			if a.ActiveTime != b.ActiveTime {
-				if a.ActiveTime > b.ActiveTime {
-					return -1
-				}
-				return 1
-			}
-			return strings.Compare(a.Id, b.Id)
+			return cmp.Or(cmp.Compare(b.ActiveTime, a.ActiveTime), cmp.Compare(last[b], last[a]), strings.Compare(a.Id, b.Id))
 		})
 		finish(out, nil)
 	})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -300,4 +301,33 @@ func TestCancelSend(t *testing.T) {
 	if e := alice.count(t, "done", 1)[0]; e.n != int(im.MessageStatus_MESSAGE_STATUS_CANCELLED) {
 		t.Fatalf("%v", e)
 	}
+}
+
+// The list is in the order of what happened last, also within one second, and a draft comes before the messages of its second.
+func TestOrderWithinASecond(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	second := time.Now().Unix()
+	for i, peer := range []string{"ben", "abe", "cal"} {
+		e := &im.Entry{Seq: 1, Time: second*1000 + int64(i), Sender: peer, SenderTinyId: uint64(2 + i), ClientTime: 1, Random: 1, Index: 1, OwnIndex: 1, Countable: true, Message: textMessage("hi")}
+		l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: peer}, Epoch: uint64(5 + i), Entry: e}})
+	}
+	d.count(t, "new", 3)
+	order := func(want string) {
+		t.Helper()
+		list, err := d.Conversations(within(t))
+		got := ""
+		for _, x := range list {
+			got += x.Id + " "
+		}
+		if err != nil || got != want {
+			t.Fatalf("listed %q, %v, not %q", got, err, want)
+		}
+	}
+	order("cal abe ben ")
+	if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("not yet")}); err != nil {
+		t.Fatal(err)
+	}
+	order("ben cal abe ")
 }

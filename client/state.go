@@ -32,12 +32,18 @@ const pinnedSort = 1 << 62
 
 // info is the conversation as the application sees it; nil if it is not in its list.
 func (c *Client) info(cv *conv) *im.ConvInfo {
+	info, _ := c.infoAt(cv)
+	return info
+}
+
+// infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
+func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	last, err := c.db.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.id)
 	if !c.check(err) || cv.hidden || last == nil && !cv.listed && (cv.epoch == 0 || cv.headSeq == 0) {
-		return nil
+		return nil, 0
 	}
-	info := &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key.ID,
-		ActiveTime: uint64(cv.time / 1000)}
+	info := &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key.ID}
+	at := cv.time
 	if cv.key.Type == im.ConvType_CONV_TYPE_C2C {
 		info.C2CReadTimestamp = uint64(cv.readTime / 1000)
 	} else {
@@ -46,19 +52,20 @@ func (c *Client) info(cv *conv) *im.ConvInfo {
 	if last != nil {
 		if m, err := c.view(cv, last); c.check(err) {
 			info.IsHasLastmsg, info.LastMsg = true, m
-			info.ActiveTime = max(info.ActiveTime, uint64(last.time/1000))
+			at = max(at, last.time)
 		}
 	}
 	if len(cv.draft) > 0 {
 		if d := (&im.Draft{}); d.UnmarshalVT(cv.draft) == nil {
 			info.IsHasDraft, info.Draft = true, d
-			info.ActiveTime = max(info.ActiveTime, d.EditTime)
+			at = max(at, int64(d.EditTime)*1000+999) // it lifts the conversation, also over a message of the same second
 		}
 	}
+	info.ActiveTime = uint64(at / 1000)
 	if cv.pinned {
 		info.ActiveTime += pinnedSort
 	}
-	return info
+	return info, at
 }
 
 // stateChange is one set of state events.
