@@ -251,3 +251,33 @@ func TestHookCutOff(t *testing.T) {
 		t.Errorf("it was sent: %v", heads)
 	}
 }
+
+// TestOperatorWhileClosing: operators' calls end after the gateway, which does not wait for what they look up.
+func TestOperatorWhileClosing(t *testing.T) {
+	n := start(t, options{chat: chat.Config{Before: func(context.Context, *chat.Draft) chat.Verdict { return chat.Verdict{} }}})
+	for _, user := range []string{"alice", "bob"} {
+		if _, err := n.rules.Account(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := make(chan int)
+	begun := make(chan struct{})
+	go func() {
+		count := 0
+		for ; ; count++ {
+			if count == 1 {
+				close(begun)
+			}
+			req := &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: uint32(count), Message: text("hi")}
+			if _, err := n.rules.SendAs(context.Background(), "alice", chat.Via{}, req); err != nil {
+				break
+			}
+		}
+		sent <- count
+	}()
+	<-begun
+	n.stop()
+	if count := <-sent; count == 0 {
+		t.Error("nothing was sent")
+	}
+}
