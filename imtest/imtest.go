@@ -80,8 +80,10 @@ func (s *Server) start() {
 	if err != nil {
 		s.t.Fatalf("imtest: %v", err)
 	}
-	s.s, s.URL = srv, srv.URL()
-	s.cfg.Listen = srv.Addr() // the port of later starts
+	s.s = srv
+	if url := srv.URL(); s.URL != url { // later starts have the same port, and others may read it meanwhile
+		s.URL, s.cfg.Listen = url, srv.Addr()
+	}
 }
 
 // Stop drains the server as SIGTERM does, and returns when it has stopped. Stopping a stopped server does nothing.

@@ -216,6 +216,14 @@ func (a *agent) do(cmd *command) *reply {
 		}
 	case "total":
 		r.Num, err = a.c.TotalUnread(ctx)
+	case "told": // returns when all has been told that was to be told before it: answers wait behind events
+		done := make(chan struct{})
+		a.c.ConversationsFunc(func([]*im.ConvInfo, error) { close(done) })
+		select {
+		case <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	default:
 		err = fmt.Errorf("unknown operation %q", cmd.Op)
 	}

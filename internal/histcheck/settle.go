@@ -197,6 +197,9 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 			r.h.violation("%s: wave %d: did not come to rest: %s", d.Name, n, f.Trouble)
 			rests = false
 		}
+		if r := d.tell(&command{Op: "told"}); loggedIn && (r == nil || r.Code != 0) {
+			d.r.h.violation("%s: wave %d: callbacks do not end", d.Name, n)
+		}
 		if loggedIn { // else it was kicked by one of this wave, and an earlier look counts
 			d.Final = f
 		} else if slices.Contains(wave, d) {
