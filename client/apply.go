@@ -23,11 +23,13 @@ type sendKey struct {
 	random     uint32
 }
 
-// messageEvent gathers the messages of one callback until the batch commits: one row in owed names the rows of all of them.
+// messageEvent gathers the messages of one callback until the batch commits, or holds one recall. Its row in owed names the rows of all of them; rows of
+// owed are written in the order of the callbacks.
 type messageEvent struct {
 	kind     int
 	ids      []int64
 	messages []*im.Message
+	recalled *im.MsgLocator
 }
 
 // applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
@@ -92,16 +94,9 @@ func (c *Client) tellMessage(kind int, id int64, m *im.Message) {
 	c.out = append(c.out, output{event: &messageEvent{kind: kind, ids: []int64{id}, messages: []*im.Message{m}}})
 }
 
-// tellRevoked owes a recall.
+// tellRevoked adds a recall to the batch's events.
 func (c *Client) tellRevoked(loc *im.MsgLocator) {
-	payload, err := loc.MarshalVT()
-	if !c.check(err) {
-		return
-	}
-	id, ok := c.owe(owedRevoked, payload)
-	if ok {
-		c.out = append(c.out, output{owed: id, run: func() { c.fireRevoked(loc) }})
-	}
+	c.out = append(c.out, output{event: &messageEvent{kind: owedRevoked, recalled: loc}})
 }
 
 func (c *Client) owe(kind int, payload []byte) (int64, bool) {
@@ -120,9 +115,16 @@ func (c *Client) oweEvents() {
 		if ev == nil {
 			continue
 		}
-		payload := make([]byte, 0, 8*len(ev.ids))
+		payload, run := make([]byte, 0, 8*len(ev.ids)), func() { c.fireMessages(ev.kind, ev.messages) }
 		for _, id := range ev.ids {
 			payload = binary.AppendVarint(payload, id)
+		}
+		if ev.recalled != nil {
+			var err error
+			if payload, err = ev.recalled.MarshalVT(); !c.check(err) {
+				return
+			}
+			run = func() { c.fireRevoked(ev.recalled) }
 		}
 		id, ok := c.owe(ev.kind, payload)
 		if !ok {
@@ -130,7 +132,7 @@ func (c *Client) oweEvents() {
 		}
 		c.out[i].owed = id
 		c.out[i].event = nil
-		c.out[i].run = func() { c.fireMessages(ev.kind, ev.messages) }
+		c.out[i].run = run
 	}
 }
 

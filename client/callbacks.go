@@ -14,7 +14,7 @@ type output struct {
 	owed   int64         // event with a row in owed
 	answer bool          // the result of a call: runs even when the client is closing
 	direct bool          // a blocking call waits for it: run on the engine
-	event  *messageEvent // messages gathered for one callback; becomes owed and run before the commit
+	event  *messageEvent // what is told of messages; becomes owed and run before the commit
 }
 
 // tell hands the batch's outputs to the dispatcher.

@@ -518,3 +518,35 @@ func TestOldAnswerAfterTheChange(t *testing.T) {
 	}
 	d.count(t, "update", 1)
 }
+
+// What was applied together and is told by the next run of the application is told in the same order: a message before its recall.
+func TestOwedInOrder(t *testing.T) {
+	f := newFake(t)
+	began, hold := make(chan struct{}), make(chan struct{})
+	d := openWith(t, fakeConfig(t, f), func(ev *client.Events) {
+		ev.NewMessages = func([]*im.Message) {
+			close(began)
+			<-hold
+		}
+	})
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	l := <-f.links
+	d.count(t, "finish", 1)
+	l.push(benPush(1, "blocks"))
+	<-began
+	l.push(benPush(2, "two"), pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: recall(1, 2)}})
+	eventually(t, "both are here", func() bool { return d.Untold() >= 3 })
+	d.Close()
+	close(hold)
+	again := dial(t, d.cfg)
+	again.count(t, "revoke", 1)
+	var got []string
+	for _, e := range again.of("new", "revoke") {
+		got = append(got, fmt.Sprint(e.kind, " ", e.seq))
+	}
+	if fmt.Sprint(got) != "[new 2 revoke 2]" {
+		t.Fatalf("told %v", got)
+	}
+}
