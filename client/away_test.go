@@ -131,6 +131,7 @@ func TestMissedChanges(t *testing.T) {
 	mine := bob.say("alice", "mine")
 	bob.count(t, "new", 1)
 	alice.count(t, "new", 1)
+	bob.settled() // what is not told yet would be told by the next run
 	bob.Close()
 	never := alice.say("bob", "never")
 	alice.say("bob", "stays")

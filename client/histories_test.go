@@ -414,6 +414,11 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 // A message whose send was given up is no news to its own device when it reaches the log after all, also if the conversation was cleared meanwhile; it
 // stands in the list then, as on all other devices.
 func TestClearedAfterGivingUp(t *testing.T) {
+	t.Run("as it was sent", func(t *testing.T) { clearedAfterGivingUp(t, 0) })
+	t.Run("modified", func(t *testing.T) { clearedAfterGivingUp(t, 1) })
+}
+
+func clearedAfterGivingUp(t *testing.T, version uint64) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
 	cfg.Limits.Send = 50 * time.Millisecond
@@ -439,7 +444,7 @@ func TestClearedAfterGivingUp(t *testing.T) {
 	if ms := list(); len(ms) > 0 {
 		t.Fatalf("after the clearing: %v", ms)
 	}
-	mine := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: req.Message}
+	mine := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Version: version, Message: req.Message}
 	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: mine}}, benPush(3, "three"))
 	if got := d.count(t, "new", 2); got[1].text != "three" {
 		t.Fatalf("told of %q", got[1].text)
@@ -448,7 +453,7 @@ func TestClearedAfterGivingUp(t *testing.T) {
 	if len(ms) != 2 || ms[1].MsgId != m.MsgId || text(ms[1]) != "mine" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
 		t.Fatalf("listed %v", ms)
 	}
-	if n := len(d.of("update")); n > 0 {
+	if n := len(d.of("update")); n != int(version) {
 		t.Errorf("%d updates", n)
 	}
 }

@@ -254,7 +254,7 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 	rewritten := false
 	if e.Message != nil && !older {
 		body, differs := rewrite(row.body, e.Message)
-		row.body, rewritten = body, differs && !cleared
+		row.body, rewritten = body, differs && (!cleared || e.Version > 0)
 	}
 	if !c.check(c.db.put(row)) {
 		return
