@@ -179,7 +179,7 @@ func TestAnswerAfterGivingUp(t *testing.T) {
 	if err := req.UnmarshalVT(fr.Body); err != nil {
 		t.Fatal(err)
 	}
-	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: req.Message}
+	e := ownEntry(2, req)
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
 		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{e}})
 	})
@@ -188,6 +188,12 @@ func TestAnswerAfterGivingUp(t *testing.T) {
 	if got.info.LastMsg.MsgId != m.MsgId || got.info.LastMsg.Status != im.MessageStatus_MESSAGE_STATUS_SENT || got.n != 1 {
 		t.Fatalf("%v", got.info)
 	}
+}
+
+// ownEntry is the entry of the only message that ann has in ben's log.
+func ownEntry(seq uint64, req *im.SendRequest) *im.Entry {
+	return &im.Entry{Seq: seq, Time: int64(1_700_000_000_000 + seq), Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: seq, OwnIndex: 1, Countable: true,
+		Message: req.Message}
 }
 
 // gaveUp sends a message from a device that is then cut off from it: the message is in the log, and here it failed.
@@ -242,7 +248,8 @@ func TestRewrittenAfterDeletion(t *testing.T) {
 	if err := d.DeleteMessages(within(t), client.C2C("ben"), []*im.Message{m}); err != nil {
 		t.Fatal(err)
 	}
-	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: textMessage("rewritten")}
+	e := ownEntry(2, req)
+	e.Message = textMessage("rewritten")
 	third := fromBen(3, "three")
 	third.OwnIndex = 2
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
@@ -279,7 +286,8 @@ func TestLookupAfterTheLog(t *testing.T) {
 	if err := os.CopyFS(cfg.Dir, os.DirFS(d.cfg.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	e := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Message: textMessage("rewritten")}
+	e := ownEntry(2, req)
+	e.Message = textMessage("rewritten")
 	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
 		h := benHead(2)
 		h.Others, h.Own = 1, 1
@@ -444,7 +452,8 @@ func clearedAfterGivingUp(t *testing.T, version uint64) {
 	if ms := list(); len(ms) > 0 {
 		t.Fatalf("after the clearing: %v", ms)
 	}
-	mine := &im.Entry{Seq: 2, Time: 1_700_000_000_002, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: 2, OwnIndex: 1, Countable: true, Version: version, Message: req.Message}
+	mine := ownEntry(2, req)
+	mine.Version = version
 	l.push(pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: mine}}, benPush(3, "three"))
 	if got := d.count(t, "new", 2); got[1].text != "three" {
 		t.Fatalf("told of %q", got[1].text)
@@ -472,7 +481,7 @@ func TestClearedWhilePulling(t *testing.T) {
 		l.reply(fr, &im.SendReply{Epoch: 5, Entry: &im.Entry{Seq: 3, Time: 1_700_000_000_003, Index: 3, OwnIndex: 1, Countable: true}})
 	})
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
-		mine := &im.Entry{Seq: 3, Time: 1_700_000_000_003, Sender: "ann", SenderTinyId: 1, ClientTime: own.ClientTime, Random: own.Random, Index: 3, OwnIndex: 1, Countable: true, Message: own.Message}
+		mine := ownEntry(3, own)
 		l.push(pushed{im.Method_HEAD, &im.Head{Conv: ben(), Epoch: 5, Seq: 3, ReadSeq: 3, ReadOthers: 2, ClearedSeq: 3, Row: 9, Others: 2, Own: 1}})
 		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 3, Entries: []*im.Entry{fromBen(2, "two"), mine}})
 		l.push(benPush(4, "four"))
