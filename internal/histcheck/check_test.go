@@ -311,3 +311,24 @@ func TestCheckCrash(t *testing.T) {
 		}
 	}
 }
+
+// An update that had not been told when the application crashed comes right after the crash, as one that had been told may come again.
+func TestCheckUpdateAfterCrash(t *testing.T) {
+	h := good()
+	b := h.Devices[1]
+	h.Server.Logs["ben"]["ann"].Entries[1].Version = 2
+	update := histcheck.Record{Kind: histcheck.Updated, Run: 1, Batch: 101, Conv: "ann", Seq: 2, Version: 1, Text: "first", Tag: "two", From: "ann"}
+	next := update
+	next.Run, next.Batch, next.Version, next.Text = 2, 1, 2, "second"
+	b.Records = append(b.Records, update, histcheck.Record{Kind: histcheck.Died, Run: 1}, histcheck.Record{Kind: histcheck.Opened, Run: 2}, next, histcheck.Record{Kind: histcheck.Start, Run: 2, Batch: 2})
+	seen := func() bool {
+		return slices.ContainsFunc(histcheck.Check(h), func(s string) bool { return strings.Contains(s, "ben-1: was told of version") })
+	}
+	if seen() {
+		t.Error("the second update was not counted")
+	}
+	b.Records[len(b.Records)-2].Version = 1
+	if !seen() {
+		t.Error("not seen: the second update never came")
+	}
+}

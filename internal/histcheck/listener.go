@@ -150,6 +150,7 @@ func (l *listener) announced(i int, r *Record) {
 		l.bad("announced after it was deleted here, at %d: %v", at-1, *r)
 	}
 	if again {
+		l.version[k] = max(l.version[k], int64(r.Version))
 		return
 	}
 	if l.fired[k] != 0 {
@@ -194,7 +195,8 @@ func (l *listener) updated(i int, r *Record) {
 		l.bad("an update of a message that is not: %v", *r)
 		return
 	}
-	if l.updates[k] != 0 && l.repeated(r) {
+	if l.updates[k] != 0 && l.repeated(r) { // or the next update of the same message, which had not been told
+		l.version[k] = max(l.version[k], int64(r.Version))
 		return
 	}
 	if at := l.deleted[k]; at != 0 && l.c.made[r.Text] != nil && l.c.made[r.Text].begin > l.d.records()[at-1].At { // else it may have waited to be told
