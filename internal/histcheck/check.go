@@ -1,7 +1,9 @@
 package histcheck
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tidings-im/tidings/im"
@@ -95,7 +97,9 @@ func (c *checker) logs() {
 		}
 	}
 	// Each entry once: what two views hold is one entry.
-	for k, e := range c.model.full {
+	places := slices.SortedFunc(maps.Keys(c.model.full), func(a, b place) int { return cmp.Or(cmp.Compare(a.pair, b.pair), cmp.Compare(a.seq, b.seq)) })
+	for _, k := range places {
+		e := c.model.full[k]
 		s := c.model.sendAt(k, e)
 		if s == nil {
 			continue

@@ -141,10 +141,14 @@ func (d *device) hear(run int, t told) {
 	if t.Complaint != "" {
 		d.r.h.violation("%s run %d: %s", d.Name, run, t.Complaint)
 	}
+	ms := make([]*im.Message, len(t.Records))
 	for i := range t.Records {
-		x := &t.Records[i]
-		m := decode(x.Msg)
-		x.Msg = nil
+		ms[i] = decode(t.Records[i].Msg)
+		t.Records[i].Msg = nil
+	}
+	d.add(d.r.h, t.Records...) // before anybody can make use of what it tells
+	for i := range t.Records {
+		x, m := &t.Records[i], ms[i]
 		switch x.Kind {
 		case New, Updated:
 			d.r.h.met(d.User, m)
@@ -166,7 +170,6 @@ func (d *device) hear(run int, t told) {
 			}
 		}
 	}
-	d.add(d.r.h, t.Records...)
 }
 
 // blocking makes a call that blocks, and records it.
