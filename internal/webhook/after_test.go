@@ -139,7 +139,7 @@ func TestAfterRestart(t *testing.T) {
 // TestAfterGivesUp: a message that the program never takes is left out in the end, and the next one is told.
 func TestAfterGivesUp(t *testing.T) {
 	r := listen(t)
-	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Webhook.GiveUp = 50 * time.Millisecond })
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Webhook.GiveUp = 500 * time.Millisecond })
 	alice := dial(t, s, "alice")
 	dial(t, s, "bob")
 	r.on(afterSend, func(e *event) string {
