@@ -8,9 +8,8 @@ import (
 	"fmt"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
-
-const flagCountable = 1
 
 // insertSQL inserts one entry. A statement of many rows is slower: SQLite keeps a journal of its own for each, to undo the first rows if a
 // later one fails.
@@ -120,7 +119,7 @@ func (ev *event) answer(e *chat.Entry, stored chat.Stored) {
 func (s *Store) insert(st *chat.Stored, prev uint64) (isNew bool, err error) {
 	var flags int64
 	if st.Countable {
-		flags = flagCountable
+		flags = tables.FlagCountable
 	}
 	for i, v := range [...]driver.Value{
 		s.nextID, int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
@@ -146,7 +145,7 @@ func keyOf(e *chat.Entry) chat.SendKey {
 
 // lookup finds the entry stored under a key.
 func lookup(ctx context.Context, db querier, k chat.SendKey) (chat.Stored, error) {
-	st, err := scanEntry(db.QueryRowContext(ctx, "SELECT "+entryCols+
+	st, err := tables.ScanEntry(db.QueryRowContext(ctx, "SELECT "+tables.EntryCols+
 		" FROM entry e WHERE e.client_time = $1 AND e.random = $2 AND e.conv = $3 AND e.sender = $4",
 		int64(k.ClientTime), int64(k.Random), int64(k.Conv), int64(k.Sender)))
 	if errors.Is(err, sql.ErrNoRows) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // head is a conversation in memory.
@@ -44,7 +45,7 @@ func (s *Store) head(id chat.ConvID) (*head, error) {
 	if h := s.heads[id]; h != nil {
 		return h, nil
 	}
-	c, err := scanConv(s.w.QueryRowContext(background, "SELECT "+convCols+" FROM conv c WHERE c.id = $1", int64(id)))
+	c, err := tables.ScanConv(s.w.QueryRowContext(background, "SELECT "+tables.ConvCols+" FROM conv c WHERE c.id = $1", int64(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -230,7 +231,7 @@ func (s *Store) recount(ctx context.Context) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			if x.flags&flagCountable != 0 && seq > o.last {
+			if x.flags&tables.FlagCountable != 0 && seq > o.last {
 				o.n, o.last = uint64(x.own), seq
 				s.touchOwn(h, o)
 			}

@@ -4,11 +4,12 @@ import (
 	"context"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // headSQL makes HeadRows from the user's own rows. The peer's uid is what is left of a + b, so his row is found by its key.
 // Each row costs one lookup in conv and one in member or sender; withdrawn is asked only for the rows that are answered.
-const headSQL = `SELECT ` + convCols + `, ` + memberCols + `,
+const headSQL = `SELECT ` + tables.ConvCols + `, ` + tables.MemberCols + `,
 	coalesce(p.conv, 0), coalesce(p.uid, 0), coalesce(p.row_no, 0), coalesce(p.changed, 0), coalesce(p.read_seq, 0), coalesce(p.read_others, 0),
 	coalesce(p.read_time, 0), coalesce(p.read_at, 0), coalesce(p.cleared_seq, 0), coalesce(p.recv_opt, 0), coalesce(p.pinned, 0),
 	coalesce(p.hidden, 0), coalesce(p.role, 0), coalesce(p.gone, 0),
@@ -20,22 +21,7 @@ JOIN conv c ON c.id = m.conv
 LEFT JOIN member p ON c.kind = 1 AND p.uid = c.a + c.b - m.uid AND p.conv = m.conv
 `
 
-func scanHead(row scanner) (chat.HeadRow, error) {
-	var c convRow
-	var m, p memberRow
-	var own, withdrawn int64
-	dest := make([]any, 0, 48)
-	dest = append(dest, c.dest()...)
-	dest = append(dest, m.dest()...)
-	dest = append(dest, p.dest()...)
-	err := row.Scan(append(dest, &own, &withdrawn)...)
-	h := chat.HeadRow{Conv: c.conv(), Mine: m.member(), Own: uint64(own), Withdrawn: uint64(withdrawn)}
-	if p[0] != 0 {
-		peer := p.member()
-		h.Peer = &peer
-	}
-	return h, err
-}
+func scanHead(row tables.Scanner) (chat.HeadRow, error) { return tables.ScanHead(row) }
 
 // Heads reads rows, so the heads are flushed first; that is shared with the group commit and with everybody who asks at the same time.
 func (s *Store) Heads(ctx context.Context, uid chat.UID, since int64, after chat.ConvID, limit int) ([]chat.HeadRow, bool, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // Log reads by entry.id: the writer draws it in the order of the commits, and a reader sees whole transactions.
@@ -11,13 +12,8 @@ func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntr
 	if err := s.reading(); err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT e.id, "+entryCols+" FROM entry e WHERE e.id > $1 ORDER BY e.id LIMIT $2", after, max(limit, 0))
-	return all(rows, err, func(row scanner) (chat.LogEntry, error) {
-		var id int64
-		var e entryRow
-		err := row.Scan(append([]any{&id}, e.dest()...)...)
-		return chat.LogEntry{Pos: id, Stored: e.stored()}, err
-	})
+	rows, err := s.read.QueryContext(ctx, "SELECT e.id, "+tables.EntryCols+" FROM entry e WHERE e.id > $1 ORDER BY e.id LIMIT $2", after, max(limit, 0))
+	return all(rows, err, tables.ScanLog)
 }
 
 func (s *Store) LogEnd(ctx context.Context) (int64, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // reading answers ErrClosed after Close.
@@ -33,14 +34,14 @@ func (s *Store) UserByName(ctx context.Context, name string) (chat.User, error) 
 	if err := s.reading(); err != nil {
 		return chat.User{}, err
 	}
-	return found(scanUser(s.read.QueryRowContext(ctx, "SELECT "+userCols+" FROM users u WHERE u.name = $1", name)))
+	return found(tables.ScanUser(s.read.QueryRowContext(ctx, "SELECT "+tables.UserCols+" FROM users u WHERE u.name = $1", name)))
 }
 
 func (s *Store) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
 	if err := s.reading(); err != nil {
 		return chat.User{}, err
 	}
-	return found(scanUser(s.read.QueryRowContext(ctx, "SELECT "+userCols+" FROM users u WHERE u.uid = $1", int64(uid))))
+	return found(tables.ScanUser(s.read.QueryRowContext(ctx, "SELECT "+tables.UserCols+" FROM users u WHERE u.uid = $1", int64(uid))))
 }
 
 // C2C answers the conversation of two users, making it if it is new; ErrNotFound if there is no such user.
@@ -108,7 +109,7 @@ func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
 	if c.ID != 0 {
 		return c, nil
 	}
-	return found(scanConv(s.read.QueryRowContext(ctx, "SELECT "+convCols+" FROM conv c WHERE c.id = $1", int64(id))))
+	return found(tables.ScanConv(s.read.QueryRowContext(ctx, "SELECT "+tables.ConvCols+" FROM conv c WHERE c.id = $1", int64(id))))
 }
 
 func (s *Store) Group(ctx context.Context, group string) (chat.Conv, error) {
@@ -127,8 +128,8 @@ func (s *Store) Members(ctx context.Context, id chat.ConvID) ([]chat.Member, err
 	if err := s.reading(); err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT "+memberCols+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid", int64(id))
-	return all(rows, err, scanMember)
+	rows, err := s.read.QueryContext(ctx, "SELECT "+tables.MemberCols+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid", int64(id))
+	return all(rows, err, tables.ScanMember)
 }
 
 func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]chat.Stored, error) {
@@ -139,8 +140,8 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 	if newest {
 		order = "DESC"
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT "+entryCols+" FROM entry e WHERE e.conv = $1 AND e.seq BETWEEN $2 AND $3 ORDER BY e.seq "+order+" LIMIT $4",
-		int64(id), clamp(from), clamp(to), max(limit, 0))
+	rows, err := s.read.QueryContext(ctx, "SELECT "+tables.EntryCols+" FROM entry e WHERE e.conv = $1 AND e.seq BETWEEN $2 AND $3 ORDER BY e.seq "+order+" LIMIT $4",
+		int64(id), tables.Clamp(from), tables.Clamp(to), max(limit, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +149,7 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 	var out []chat.Stored
 	size := 0
 	for rows.Next() {
-		st, err := scanEntry(rows)
+		st, err := tables.ScanEntry(rows)
 		if err != nil {
 			return nil, err
 		}
@@ -175,20 +176,8 @@ func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, li
 			coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
 			coalesce(e.revoker, 0), coalesce(e.reason, ''), e.body
 		FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
-		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), clamp(from), clamp(to), max(limit, 0))
-	return all(rows, err, func(row scanner) (chat.Change, error) {
-		var n [5]int64
-		var reason string
-		var has bool
-		var e entryRow
-		err := row.Scan(append([]any{&n[0], &n[1], &n[2], &n[3], &n[4], &reason, &has}, e.dest()...)...)
-		c := chat.Change{Rev: uint64(n[0]), Kind: int32(n[1]), Seq: uint64(n[2]), Time: n[3], Operator: chat.UID(n[4]), Reason: reason}
-		if has {
-			st := e.stored()
-			c.Target = &st
-		}
-		return c, err
-	})
+		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), tables.Clamp(from), tables.Clamp(to), max(limit, 0))
+	return all(rows, err, tables.ScanChange)
 }
 
 func (s *Store) Lookup(ctx context.Context, k chat.SendKey) (chat.Stored, error) {
@@ -229,14 +218,8 @@ func (s *Store) Feed(ctx context.Context, uid chat.UID, from, to uint64, limit i
 		return nil, err
 	}
 	rows, err := s.read.QueryContext(ctx, "SELECT seq, kind, time, body FROM feed WHERE uid = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq LIMIT $4",
-		int64(uid), clamp(from), clamp(to), max(limit, 0))
-	return all(rows, err, func(row scanner) (chat.FeedEntry, error) {
-		var seq, kind int64
-		var e chat.FeedEntry
-		err := row.Scan(&seq, &kind, &e.Time, &e.Body)
-		e.Seq, e.Kind = uint64(seq), int32(kind)
-		return e, err
-	})
+		int64(uid), tables.Clamp(from), tables.Clamp(to), max(limit, 0))
+	return all(rows, err, tables.ScanFeed)
 }
 
 func (s *Store) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, error) {
@@ -247,6 +230,6 @@ func (s *Store) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, err
 }
 
 func sessions(ctx context.Context, db querier, uid chat.UID) ([]chat.Session, error) {
-	rows, err := db.QueryContext(ctx, "SELECT "+sessionCols+" FROM session WHERE uid = $1 ORDER BY device", int64(uid))
-	return all(rows, err, scanSession)
+	rows, err := db.QueryContext(ctx, "SELECT "+tables.SessionCols+" FROM session WHERE uid = $1 ORDER BY device", int64(uid))
+	return all(rows, err, tables.ScanSession)
 }

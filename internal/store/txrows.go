@@ -6,10 +6,8 @@ import (
 	"fmt"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
-
-// statusRevoked is im's MESSAGE_STATUS_REVOKED.
-const statusRevoked = 6
 
 // found turns "no rows" into ErrNotFound.
 func found[T any](v T, err error) (T, error) {
@@ -31,7 +29,7 @@ func touched(res sql.Result, err error) error {
 }
 
 func (t *tx) User(uid chat.UID) (chat.User, error) {
-	return found(scanUser(t.db.QueryRowContext(background, "SELECT "+userCols+" FROM users u WHERE u.uid = $1", int64(uid))))
+	return found(tables.ScanUser(t.db.QueryRowContext(background, "SELECT "+tables.UserCols+" FROM users u WHERE u.uid = $1", int64(uid))))
 }
 
 // PutUser leaves the feed's number alone: only AddFeed moves it.
@@ -43,7 +41,7 @@ func (t *tx) PutUser(u chat.User) error {
 
 // newUser makes the account, or answers the one that has the name.
 func (t *tx) newUser(name string) (chat.User, error) {
-	u, err := found(scanUser(t.db.QueryRowContext(background, "SELECT "+userCols+" FROM users u WHERE u.name = $1", name)))
+	u, err := found(tables.ScanUser(t.db.QueryRowContext(background, "SELECT "+tables.UserCols+" FROM users u WHERE u.name = $1", name)))
 	if !errors.Is(err, chat.ErrNotFound) {
 		return u, err
 	}
@@ -109,7 +107,7 @@ func (t *tx) PutConv(c chat.Conv) error {
 }
 
 func (t *tx) Member(id chat.ConvID, uid chat.UID) (chat.Member, error) {
-	return found(scanMember(t.db.QueryRowContext(background, "SELECT "+memberCols+" FROM member m WHERE m.uid = $1 AND m.conv = $2", int64(uid), int64(id))))
+	return found(tables.ScanMember(t.db.QueryRowContext(background, "SELECT "+tables.MemberCols+" FROM member m WHERE m.uid = $1 AND m.conv = $2", int64(uid), int64(id))))
 }
 
 func (t *tx) PutMember(m chat.Member) (chat.Member, error) {
@@ -192,19 +190,13 @@ func (t *tx) Leave(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	return t.PutMember(m)
 }
 
-func scanPeriod(row scanner) (chat.Period, error) {
-	var from, to int64
-	err := row.Scan(&from, &to)
-	return chat.Period{From: uint64(from), To: uint64(to)}, err
-}
-
 func (t *tx) Periods(id chat.ConvID, uid chat.UID) ([]chat.Period, error) {
 	rows, err := t.db.QueryContext(background, "SELECT from_seq, to_seq FROM period WHERE uid = $1 AND conv = $2 ORDER BY from_seq", int64(uid), int64(id))
-	return all(rows, err, scanPeriod)
+	return all(rows, err, tables.ScanPeriod)
 }
 
 func (t *tx) Entry(id chat.ConvID, seq uint64) (chat.Stored, error) {
-	return found(scanEntry(t.db.QueryRowContext(background, "SELECT "+entryCols+" FROM entry e WHERE e.conv = $1 AND e.seq = $2", int64(id), clamp(seq))))
+	return found(tables.ScanEntry(t.db.QueryRowContext(background, "SELECT "+tables.EntryCols+" FROM entry e WHERE e.conv = $1 AND e.seq = $2", int64(id), tables.Clamp(seq))))
 }
 
 func (t *tx) SetEntry(st chat.Stored) error {
@@ -220,7 +212,7 @@ func (t *tx) SetEntry(st chat.Stored) error {
 		int64(st.Status), int64(st.Version), int64(st.Revoker), st.RevokeReason, st.Body, int64(st.Conv), int64(st.Seq)); err != nil {
 		return err
 	}
-	if st.Status != statusRevoked || !old.Countable {
+	if st.Status != tables.StatusRevoked || !old.Countable {
 		return nil
 	}
 	_, err = t.db.ExecContext(background, "INSERT INTO withdrawn (conv, seq, sender) VALUES ($1, $2, $3) ON CONFLICT (conv, seq) DO NOTHING",
@@ -310,7 +302,7 @@ func (t *tx) Own(id chat.ConvID, uid chat.UID) (uint64, error) {
 
 func (t *tx) Withdrawn(id chat.ConvID, uid chat.UID, seq uint64) (uint64, error) {
 	var n int64
-	err := t.db.QueryRowContext(background, "SELECT count(*) FROM withdrawn WHERE conv = $1 AND seq > $2 AND sender <> $3", int64(id), clamp(seq), int64(uid)).Scan(&n)
+	err := t.db.QueryRowContext(background, "SELECT count(*) FROM withdrawn WHERE conv = $1 AND seq > $2 AND sender <> $3", int64(id), tables.Clamp(seq), int64(uid)).Scan(&n)
 	return uint64(n), err
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // complete answers the position up to which nothing will be added. The order of the two statements matters: see draw_batch in the schema.
@@ -37,12 +38,7 @@ func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntr
 		if err != nil {
 			return nil, err
 		}
-		list, err := many(ctx, s, func(row scanner) (chat.LogEntry, error) {
-			var id int64
-			var e entryRow
-			err := row.Scan(append([]any{&id}, e.dest()...)...)
-			return chat.LogEntry{Pos: id, Stored: e.stored()}, err
-		}, "SELECT e.id, "+entryCols+" FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3", after, upTo, int64(max(limit, 0)))
+		list, err := many(ctx, s, tables.ScanLog, "SELECT e.id, "+tables.EntryCols+" FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3", after, upTo, int64(max(limit, 0)))
 		if err != nil || len(list) > 0 || !open {
 			return list, err
 		}

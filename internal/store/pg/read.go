@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // read lends a connection to f. ctx bounds the waiting for one only: to give up a running query costs the connection, and reads are short.
@@ -46,7 +47,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 }
 
 // one reads a row, or answers ErrNotFound.
-func one[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), sql string, args ...any) (v T, err error) {
+func one[T any](ctx context.Context, s *Store, scan func(tables.Scanner) (T, error), sql string, args ...any) (v T, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		v, err = scan(c.QueryRow(ctx, sql, args...))
 		return err
@@ -59,7 +60,7 @@ func one[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), sq
 }
 
 // many reads rows.
-func many[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), sql string, args ...any) (list []T, err error) {
+func many[T any](ctx context.Context, s *Store, scan func(tables.Scanner) (T, error), sql string, args ...any) (list []T, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		rows, err := c.Query(ctx, sql, args...)
 		list, err = all(rows, err, scan)
@@ -92,11 +93,11 @@ func (s *Store) UserByName(ctx context.Context, name string) (chat.User, error) 
 	if !isText(name) {
 		name = "" // nobody's
 	}
-	return one(ctx, s, scanUser, "SELECT "+userCols+" FROM users u WHERE u.name = $1", name)
+	return one(ctx, s, tables.ScanUser, "SELECT "+tables.UserCols+" FROM users u WHERE u.name = $1", name)
 }
 
 func (s *Store) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
-	return one(ctx, s, scanUser, "SELECT "+userCols+" FROM users u WHERE u.uid = $1", int64(uid))
+	return one(ctx, s, tables.ScanUser, "SELECT "+tables.UserCols+" FROM users u WHERE u.uid = $1", int64(uid))
 }
 
 // C2C answers the conversation of two users, making it if it is new; ErrNotFound if there is no such user.
@@ -112,7 +113,7 @@ func (s *Store) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 			}
 		}
 		// The rows of both are ours, so nobody else makes it now.
-		_, err := ask1(t, scanConv, findC2C, int64(min(a, b)), int64(max(a, b)))
+		_, err := ask1(t, tables.ScanConv, findC2C, int64(min(a, b)), int64(max(a, b)))
 		if !errors.Is(err, chat.ErrNotFound) {
 			return err
 		}
@@ -132,26 +133,26 @@ func (s *Store) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	return s.FindC2C(ctx, a, b)
 }
 
-const findC2C = "SELECT " + convCols + " FROM conv c WHERE c.kind = 1 AND c.a = $1 AND c.b = $2"
+const findC2C = "SELECT " + tables.ConvCols + " FROM conv c WHERE c.kind = 1 AND c.a = $1 AND c.b = $2"
 
 // FindC2C answers the conversation of two users if there is one.
 func (s *Store) FindC2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
-	return one(ctx, s, scanConv, findC2C, int64(min(a, b)), int64(max(a, b)))
+	return one(ctx, s, tables.ScanConv, findC2C, int64(min(a, b)), int64(max(a, b)))
 }
 
 func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
-	return one(ctx, s, scanConv, "SELECT "+convCols+" FROM conv c WHERE c.id = $1", int64(id))
+	return one(ctx, s, tables.ScanConv, "SELECT "+tables.ConvCols+" FROM conv c WHERE c.id = $1", int64(id))
 }
 
 func (s *Store) Group(ctx context.Context, group string) (chat.Conv, error) {
 	if !isText(group) {
 		return chat.Conv{}, chat.ErrNotFound
 	}
-	return one(ctx, s, scanConv, "SELECT "+convCols+" FROM conv c WHERE c.kind = 2 AND c.grp = $1 ORDER BY c.id DESC LIMIT 1", group)
+	return one(ctx, s, tables.ScanConv, "SELECT "+tables.ConvCols+" FROM conv c WHERE c.kind = 2 AND c.grp = $1 ORDER BY c.id DESC LIMIT 1", group)
 }
 
 func (s *Store) Members(ctx context.Context, id chat.ConvID) ([]chat.Member, error) {
-	return many(ctx, s, scanMember, "SELECT "+memberCols+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid", int64(id))
+	return many(ctx, s, tables.ScanMember, "SELECT "+tables.MemberCols+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid", int64(id))
 }
 
 // Entries are read in steps when bodies are large: the database sends no more than is asked for at once.
@@ -161,10 +162,10 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 		order = "DESC"
 	}
 	// The window counts the bytes of an entry and of those before it.
-	list, err := many(ctx, s, scanEntry, "SELECT "+entryCols+` FROM (
+	list, err := many(ctx, s, tables.ScanEntry, "SELECT "+tables.EntryCols+` FROM (
 			SELECT e.*, sum(length(e.body)) OVER (ORDER BY e.seq `+order+` ROWS UNBOUNDED PRECEDING) - length(e.body) AS before, row_number() OVER (ORDER BY e.seq `+order+`) AS nth
 			FROM (SELECT * FROM entry WHERE conv = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq `+order+` LIMIT $4) e
-		) e WHERE e.nth = 1 OR e.before + length(e.body) <= $5 ORDER BY e.seq `+order, int64(id), clamp(from), clamp(to), int64(max(limit, 0)), int64(maxBytes))
+		) e WHERE e.nth = 1 OR e.before + length(e.body) <= $5 ORDER BY e.seq `+order, int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)), int64(maxBytes))
 	if newest {
 		slices.Reverse(list)
 	}
@@ -172,33 +173,21 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 }
 
 func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit int) ([]chat.Change, error) {
-	return many(ctx, s, func(row scanner) (chat.Change, error) {
-		var n [5]int64
-		var reason string
-		var has bool
-		var e entryRow
-		err := row.Scan(append([]any{&n[0], &n[1], &n[2], &n[3], &n[4], &reason, &has}, e.dest()...)...)
-		c := chat.Change{Rev: uint64(n[0]), Kind: int32(n[1]), Seq: uint64(n[2]), Time: n[3], Operator: chat.UID(n[4]), Reason: reason}
-		if has {
-			st := e.stored()
-			c.Target = &st
-		}
-		return c, err
-	}, `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, e.id IS NOT NULL,
+	return many(ctx, s, tables.ScanChange, `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, e.id IS NOT NULL,
 			coalesce(e.conv, 0), coalesce(e.sender, 0), coalesce(e.client_time, 0), coalesce(e.random, 0), coalesce(e.hash, 0), coalesce(e.flags, 0::smallint),
 			coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
 			coalesce(e.revoker, 0), coalesce(e.reason, ''), e.body
 		FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
-		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), clamp(from), clamp(to), int64(max(limit, 0)))
+		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)))
 }
 
 func (s *Store) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from, to uint64) ([]uint64, error) {
 	return many(ctx, s, scanNumber, "SELECT seq FROM deleted WHERE uid = $1 AND conv = $2 AND seq BETWEEN $3 AND $4 ORDER BY seq",
-		int64(uid), int64(id), clamp(from), clamp(to))
+		int64(uid), int64(id), tables.Clamp(from), tables.Clamp(to))
 }
 
 func (s *Store) Lookup(ctx context.Context, k chat.SendKey) (chat.Stored, error) {
-	return one(ctx, s, scanEntry, "SELECT "+entryCols+" FROM entry e WHERE e.client_time = $1 AND e.random = $2 AND e.conv = $3 AND e.sender = $4",
+	return one(ctx, s, tables.ScanEntry, "SELECT "+tables.EntryCols+" FROM entry e WHERE e.client_time = $1 AND e.random = $2 AND e.conv = $3 AND e.sender = $4",
 		int64(k.ClientTime), int64(k.Random), int64(k.Conv), int64(k.Sender))
 }
 
@@ -228,22 +217,16 @@ func (s *Store) SeqAt(ctx context.Context, id chat.ConvID, t int64) (uint64, err
 }
 
 func (s *Store) Feed(ctx context.Context, uid chat.UID, from, to uint64, limit int) ([]chat.FeedEntry, error) {
-	return many(ctx, s, func(row scanner) (chat.FeedEntry, error) {
-		var seq, kind int64
-		var e chat.FeedEntry
-		err := row.Scan(&seq, &kind, &e.Time, &e.Body)
-		e.Seq, e.Kind = uint64(seq), int32(kind)
-		return e, err
-	}, "SELECT seq, kind, time, body FROM feed WHERE uid = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq LIMIT $4", int64(uid), clamp(from), clamp(to), int64(max(limit, 0)))
+	return many(ctx, s, tables.ScanFeed, "SELECT seq, kind, time, body FROM feed WHERE uid = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq LIMIT $4", int64(uid), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)))
 }
 
 func (s *Store) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, error) {
-	return many(ctx, s, scanSession, sessionSQL, int64(uid))
+	return many(ctx, s, tables.ScanSession, sessionSQL, int64(uid))
 }
 
 // headSQL makes HeadRows from the user's own rows. The peer's uid is what is left of a + b, so his row is found by its key. One statement, so that all of
 // it is of one moment.
-const headSQL = `SELECT ` + convCols + `, ` + memberCols + `,
+const headSQL = `SELECT ` + tables.ConvCols + `, ` + tables.MemberCols + `,
 	coalesce(p.conv, 0), coalesce(p.uid, 0), coalesce(p.row_no, 0), coalesce(p.changed, 0), coalesce(p.read_seq, 0), coalesce(p.read_others, 0),
 	coalesce(p.read_time, 0), coalesce(p.read_at, 0), coalesce(p.cleared_seq, 0), coalesce(p.recv_opt, 0), coalesce(p.pinned, 0::smallint),
 	coalesce(p.hidden, 0::smallint), coalesce(p.role, 0), coalesce(p.gone, 0::smallint),
@@ -257,21 +240,9 @@ JOIN conv c ON c.id = m.conv
 LEFT JOIN member p ON c.kind = 1 AND p.uid = c.a + c.b - m.uid AND p.conv = m.conv
 `
 
-func scanHead(row scanner) (chat.HeadRow, error) {
-	var c convRow
-	var m, p memberRow
-	var own, withdrawn int64
+func scanHead(row tables.Scanner) (chat.HeadRow, error) {
 	var periods []int64
-	dest := make([]any, 0, 48)
-	dest = append(dest, c.dest()...)
-	dest = append(dest, m.dest()...)
-	dest = append(dest, p.dest()...)
-	err := row.Scan(append(dest, &own, &withdrawn, &periods)...)
-	h := chat.HeadRow{Conv: c.conv(), Mine: m.member(), Own: uint64(own), Withdrawn: uint64(withdrawn)}
-	if p[0] != 0 {
-		peer := p.member()
-		h.Peer = &peer
-	}
+	h, err := tables.ScanHead(row, &periods)
 	for i := 0; i+1 < len(periods); i += 2 {
 		h.Periods = append(h.Periods, chat.Period{From: uint64(periods[i]), To: uint64(periods[i+1])})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // errBusy undoes a transaction that wants a row that another writer of this process holds. It is run again with that row among its keys.
@@ -172,8 +173,8 @@ func (t *tx) run(fn func(*tx) error) (err error) {
 }
 
 const (
-	lockUsers = "SELECT " + userCols + " FROM users u WHERE u.uid = ANY ($1::bigint[]) ORDER BY u.uid FOR NO KEY UPDATE"
-	lockConvs = "SELECT " + convCols + " FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE"
+	lockUsers = "SELECT " + tables.UserCols + " FROM users u WHERE u.uid = ANY ($1::bigint[]) ORDER BY u.uid FOR NO KEY UPDATE"
+	lockConvs = "SELECT " + tables.ConvCols + " FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE"
 )
 
 // begin locks the rows of keys, and reads them and the clock.
@@ -190,7 +191,7 @@ func (t *tx) begin(keys []chat.Key) error {
 	b.Queue("BEGIN")
 	if len(users) > 0 {
 		b.Queue(lockUsers, users).Query(func(rows pgx.Rows) error {
-			list, err := all(rows, nil, scanUser)
+			list, err := all(rows, nil, tables.ScanUser)
 			for i := range list {
 				t.users[list[i].UID] = &list[i]
 			}
@@ -199,7 +200,7 @@ func (t *tx) begin(keys []chat.Key) error {
 	}
 	if len(convs) > 0 {
 		b.Queue(lockConvs, convs).Query(func(rows pgx.Rows) error {
-			list, err := all(rows, nil, scanConv)
+			list, err := all(rows, nil, tables.ScanConv)
 			for i := range list {
 				t.convs[list[i].ID] = &convState{Conv: list[i]}
 			}
@@ -353,13 +354,13 @@ func (t *tx) tell(sql string, args ...any) error {
 }
 
 // ask1 asks for one row.
-func ask1[T any](t *tx, scan func(scanner) (T, error), sql string, args ...any) (v T, err error) {
+func ask1[T any](t *tx, scan func(tables.Scanner) (T, error), sql string, args ...any) (v T, err error) {
 	err = t.ask(func(row pgx.Row) (err error) { v, err = scan(row); return err }, sql, args...)
 	return v, err
 }
 
 // askAll asks for many.
-func askAll[T any](t *tx, scan func(scanner) (T, error), sql string, args ...any) (list []T, err error) {
+func askAll[T any](t *tx, scan func(tables.Scanner) (T, error), sql string, args ...any) (list []T, err error) {
 	if t.err != nil {
 		return nil, t.err
 	}
@@ -380,7 +381,7 @@ func (t *tx) user(uid chat.UID) (*chat.User, error) {
 	if err := t.hold(chat.Key{UID: uid}); err != nil {
 		return nil, err
 	}
-	u, err := ask1(t, scanUser, lockUsers, []int64{int64(uid)})
+	u, err := ask1(t, tables.ScanUser, lockUsers, []int64{int64(uid)})
 	if err != nil {
 		return nil, err
 	}
@@ -399,7 +400,7 @@ func (t *tx) head(id chat.ConvID) (*convState, error) {
 	if err := t.hold(chat.Key{Conv: id}); err != nil {
 		return nil, err
 	}
-	c, err := ask1(t, scanConv, lockConvs, []int64{int64(id)})
+	c, err := ask1(t, tables.ScanConv, lockConvs, []int64{int64(id)})
 	if err != nil {
 		return nil, err
 	}

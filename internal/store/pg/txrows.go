@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 func (t *tx) User(uid chat.UID) (chat.User, error) {
@@ -76,7 +77,7 @@ func (t *tx) PutConv(c chat.Conv) error {
 }
 
 func (t *tx) Member(id chat.ConvID, uid chat.UID) (chat.Member, error) {
-	m, err := ask1(t, scanMember, "SELECT "+memberCols+" FROM member m WHERE m.uid = $1 AND m.conv = $2 FOR NO KEY UPDATE", int64(uid), int64(id))
+	m, err := ask1(t, tables.ScanMember, "SELECT "+tables.MemberCols+" FROM member m WHERE m.uid = $1 AND m.conv = $2 FOR NO KEY UPDATE", int64(uid), int64(id))
 	if err == nil {
 		t.members[memberKey{id, uid}] = m.Row
 	}
@@ -170,11 +171,11 @@ func (t *tx) Leave(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 }
 
 func (t *tx) Periods(id chat.ConvID, uid chat.UID) ([]chat.Period, error) {
-	return askAll(t, scanPeriod, "SELECT from_seq, to_seq FROM period WHERE uid = $1 AND conv = $2 ORDER BY from_seq", int64(uid), int64(id))
+	return askAll(t, tables.ScanPeriod, "SELECT from_seq, to_seq FROM period WHERE uid = $1 AND conv = $2 ORDER BY from_seq", int64(uid), int64(id))
 }
 
 func (t *tx) Entry(id chat.ConvID, seq uint64) (chat.Stored, error) {
-	return ask1(t, scanEntry, "SELECT "+entryCols+" FROM entry e WHERE e.conv = $1 AND e.seq = $2", int64(id), clamp(seq))
+	return ask1(t, tables.ScanEntry, "SELECT "+tables.EntryCols+" FROM entry e WHERE e.conv = $1 AND e.seq = $2", int64(id), tables.Clamp(seq))
 }
 
 // SetEntry holds the conversation, as everything does that changes what its log shows.
@@ -193,7 +194,7 @@ func (t *tx) SetEntry(st chat.Stored) error {
 		st.Status, int64(st.Version), int64(st.Revoker), asText(st.RevokeReason), st.Body, int64(st.Conv), int64(st.Seq)); err != nil {
 		return err
 	}
-	if st.Status != statusRevoked || !old.Countable {
+	if st.Status != tables.StatusRevoked || !old.Countable {
 		return nil
 	}
 	return t.tell("INSERT INTO withdrawn (conv, seq, sender) VALUES ($1, $2, $3) ON CONFLICT (conv, seq) DO NOTHING", int64(old.Conv), int64(old.Seq), int64(old.Sender))
@@ -281,7 +282,7 @@ func (t *tx) Own(id chat.ConvID, uid chat.UID) (uint64, error) {
 }
 
 func (t *tx) Withdrawn(id chat.ConvID, uid chat.UID, seq uint64) (uint64, error) {
-	return ask1(t, scanNumber, "SELECT count(*) FROM withdrawn WHERE conv = $1 AND seq > $2 AND sender <> $3", int64(id), clamp(seq), int64(uid))
+	return ask1(t, scanNumber, "SELECT count(*) FROM withdrawn WHERE conv = $1 AND seq > $2 AND sender <> $3", int64(id), tables.Clamp(seq), int64(uid))
 }
 
 func (t *tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
@@ -313,7 +314,7 @@ func (t *tx) AddFeed(uid chat.UID, kind int32, body []byte) (chat.FeedEntry, err
 }
 
 func (t *tx) Sessions(uid chat.UID) ([]chat.Session, error) {
-	return askAll(t, scanSession, sessionSQL, int64(uid))
+	return askAll(t, tables.ScanSession, sessionSQL, int64(uid))
 }
 
 func (t *tx) PutSession(x chat.Session) error {
@@ -332,7 +333,7 @@ func (t *tx) Pinned(uid chat.UID) (int, error) {
 func (t *tx) Delete(id chat.ConvID, uid chat.UID, seqs []uint64) error {
 	list := make([]int64, len(seqs))
 	for i, seq := range seqs {
-		list[i] = clamp(seq)
+		list[i] = tables.Clamp(seq)
 	}
 	return t.tell("INSERT INTO deleted (uid, conv, seq) SELECT $1, $2, seq FROM unnest($3::bigint[]) seq ON CONFLICT (uid, conv, seq) DO NOTHING", int64(uid), int64(id), list)
 }

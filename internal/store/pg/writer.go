@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // op is one thing for a writer: an entry, or a barrier that is closed when what came before it is done.
@@ -418,12 +419,12 @@ func (w *writer) lock(ctx context.Context) (batch, sample int64, err error) {
 			return nil
 		}},
 		{name: "known", args: w.args.bytes(4), row: func(row [][]byte) error {
-			var r entryRow
-			if err := ints(row, r.n[:]); err != nil {
+			var r tables.EntryRow
+			if err := ints(row, r.N[:]); err != nil {
 				return err
 			}
-			r.reason, r.body = string(row[13]), append([]byte{}, row[14]...)
-			st := r.stored()
+			r.Reason, r.Body = string(row[13]), append([]byte{}, row[14]...)
+			st := r.Stored()
 			w.known[keyOf(&st.Entry)] = answer{Stored: st}
 			return nil
 		}},
@@ -564,7 +565,7 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 		st := &events[i].stored
 		var flags int64
 		if st.Countable {
-			flags = flagCountable
+			flags = tables.FlagCountable
 		}
 		w.args.row(batch<<12|int64(k), int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
 			int64(st.Index), int64(st.OwnIndex), w.known[keyOf(&st.Entry)].prev, int64(st.Hash), flags)
