@@ -44,6 +44,7 @@ var arrows = func() map[string][]string {
 		// For tests.
 		"internal/faultproxy": {},
 		"internal/histcheck":  {"im", "client", "internal/faultproxy"},
+		"internal/scenario":   {"imtest"},
 	}
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}

@@ -45,9 +45,10 @@ func (s *stage) do(verb string, args []string) string {
 		s.untilConnected(s.probe)
 		return ""
 	case "admin":
-		return s.admin.do(arg(0), args[1:])
+		return s.admin.Do(arg(0), args[1:])
 	case "hook":
-		return s.admin.hook(args)
+		s.admin.Hook(args)
+		return ""
 	}
 	a := s.devices[arg(0)]
 	if a == nil {

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +19,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/scenario"
 )
 
 var update = flag.Bool("update", false, "write what the scenarios show into their files")
@@ -36,13 +35,9 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(f)
+			a, parts, err := scenario.Parts(f)
 			if err != nil {
 				t.Fatal(err)
-			}
-			parts := map[string]string{}
-			for _, p := range a.Files {
-				parts[p.Name] = string(p.Data)
 			}
 			s := newStage(t)
 			got := s.run(parts["script"])
@@ -64,8 +59,7 @@ func TestScenarios(t *testing.T) {
 type stage struct {
 	t       *testing.T
 	server  *imtest.Server
-	options []imtest.Option
-	admin   *operator
+	admin   *scenario.Operator
 	order   []string
 	devices map[string]*actor
 	probe   *device
@@ -90,16 +84,27 @@ type actor struct {
 
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, devices: map[string]*actor{}}
-	s.admin = newOperator(t, s)
-	s.server = imtest.Start(t, append(s.options, imtest.SecretKey("the scenarios' key"))...)
-	s.probe = dial(t, config(t, s.server, "probe"))
+	s.admin = scenario.Start(t, s.key)
+	s.server = s.admin.Server
+	s.probe = dial(t, config(t, s.server, scenario.Probe))
 	return s
+}
+
+// key is the key of message 1 between two people, made from what a device of the sender has.
+func (s *stage) key(from, to string) string {
+	for _, name := range s.order {
+		if a := s.devices[name]; a.cfg.UserID == from && a.c != nil {
+			m := s.find(a, to, "1")
+			return fmt.Sprintf("%d_%d_%d", m.Seq, m.Rand, m.ServerTime)
+		}
+	}
+	return ""
 }
 
 func (s *stage) run(script string) string {
 	var out strings.Builder
 	for _, line := range strings.Split(script, "\n") {
-		words := split(line)
+		words := scenario.Split(line)
 		if len(words) == 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -119,25 +124,6 @@ func (s *stage) run(script string) string {
 		}
 	}
 	return out.String()
-}
-
-// split takes a line apart at spaces; "quoted words" stay together.
-func split(line string) []string {
-	var out []string
-	for len(line) > 0 {
-		line = strings.TrimLeft(line, " ")
-		if q, err := strconv.QuotedPrefix(line); err == nil {
-			s, _ := strconv.Unquote(q)
-			out, line = append(out, s), line[len(q):]
-			continue
-		}
-		w, rest, _ := strings.Cut(line, " ")
-		if w != "" {
-			out = append(out, w)
-		}
-		line = rest
-	}
-	return out
 }
 
 // settle waits until what the step began has ended.
@@ -198,7 +184,7 @@ func (a *actor) events() client.Events {
 	messages := func(kind string, ms []*im.Message) {
 		kept := ms[:0:0]
 		for _, m := range ms {
-			if m.Sender == "probe" {
+			if m.Sender == scenario.Probe {
 				a.probed <- text(m)
 			} else {
 				kept = append(kept, m)
@@ -248,7 +234,7 @@ func (a *actor) answered(list []*im.ConvInfo, kind string) ([]*im.ConvInfo, stri
 	kept := list[:0:0]
 	for _, info := range list {
 		switch {
-		case info.Id == "probe":
+		case info.Id == scenario.Probe:
 			continue
 		case info.LastMsg.GetStatus() == im.MessageStatus_MESSAGE_STATUS_SENDING:
 			a.adding[info.Id] = a.adding[info.Id] || kind == "conv_add"
@@ -262,10 +248,7 @@ func (a *actor) answered(list []*im.ConvInfo, kind string) ([]*im.ConvInfo, stri
 	return kept, kind
 }
 
-// volatile are the keys whose values differ from run to run.
-var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
-
-// compact leaves the defaults out of a JSON text and hides what differs from run to run.
+// compact is a JSON text as it stands in the transcript.
 func compact(s string) string {
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
@@ -273,45 +256,7 @@ func compact(s string) string {
 	if err := d.Decode(&v); err != nil {
 		return "unreadable: " + err.Error()
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(prune("", v)); err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(b.String())
-}
-
-func prune(key string, v any) any {
-	switch x := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for k, inner := range x {
-			p := prune(k, inner)
-			if p == nil || p == "" || p == false || p == json.Number("0") || k == "message_group_receipt_unread_count" {
-				continue
-			}
-			if l, ok := p.([]any); ok && len(l) == 0 {
-				continue
-			}
-			if m, ok := p.(map[string]any); ok && len(m) == 0 {
-				continue
-			}
-			out[k] = p
-		}
-		return out
-	case []any:
-		for i := range x {
-			x[i] = prune(key, x[i])
-		}
-		return x
-	}
-	for _, end := range volatile {
-		if strings.HasSuffix(key, end) && v != "" && v != json.Number("0") {
-			return "*"
-		}
-	}
-	return v
+	return scenario.Compact(v)
 }
 
 // outcome is how a call's result stands in the transcript.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/scenario"
 )
 
 // actor is a device, with what it heard in this step.
@@ -182,14 +182,14 @@ func (a *actor) event(name string, n int, v any) {
 	case "new", "update":
 		var kept []any
 		for _, m := range list {
-			if at(m, "message_sender") == "probe" {
+			if at(m, "message_sender") == scenario.Probe {
 				a.probed = fmt.Sprint(at(m, "message_elem_array", "0", "text_elem_content"))
 			} else {
 				kept = append(kept, m)
 			}
 		}
 		if len(kept) > 0 {
-			note("%s %s", name, compact(kept))
+			note("%s %s", name, scenario.Compact(kept))
 		}
 	case "conv":
 		kind := convEvents[n]
@@ -201,7 +201,7 @@ func (a *actor) event(name string, n int, v any) {
 		for _, c := range list {
 			id := fmt.Sprint(at(c, "conv_id"))
 			switch {
-			case id == "probe":
+			case id == scenario.Probe:
 				continue
 			case fmt.Sprint(at(c, "conv_last_msg", "message_status")) == "1":
 				a.adding[id] = a.adding[id] || kind == "conv_add"
@@ -213,7 +213,7 @@ func (a *actor) event(name string, n int, v any) {
 			kept = append(kept, c)
 		}
 		if len(kept) > 0 {
-			note("%s %s", kind, compact(kept))
+			note("%s %s", kind, scenario.Compact(kept))
 		}
 	case "total":
 		note("total %d", n)
@@ -231,7 +231,7 @@ func (a *actor) event(name string, n int, v any) {
 		a.loggedIn = false
 		note("%s", name)
 	default:
-		note("%s %s", name, compact(v))
+		note("%s %s", name, scenario.Compact(v))
 		if last := len(a.heard) - 1; name == "receipt" && last > 0 && strings.HasPrefix(a.heard[last-1], "conv_update ") {
 			a.heard[last-1], a.heard[last] = a.heard[last], a.heard[last-1]
 		}
@@ -283,51 +283,6 @@ func at(v any, path ...string) any {
 			}
 			v = x[i]
 		}
-	}
-	return v
-}
-
-// compact leaves the defaults out of JSON and hides what differs from run to run.
-func compact(v any) string {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(prune("", v)); err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(b.String())
-}
-
-func prune(key string, v any) any {
-	switch x := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for k, inner := range x {
-			switch p := prune(k, inner).(type) {
-			case nil:
-			case []any:
-				if len(p) > 0 {
-					out[k] = p
-				}
-			case map[string]any:
-				if len(p) > 0 {
-					out[k] = p
-				}
-			default:
-				if p != "" && p != false && p != json.Number("0") && k != "message_group_receipt_unread_count" {
-					out[k] = p
-				}
-			}
-		}
-		return out
-	case []any:
-		for i := range x {
-			x[i] = prune(key, x[i])
-		}
-		return x
-	}
-	if v != "" && v != json.Number("0") && slices.ContainsFunc(volatile, func(end string) bool { return strings.HasSuffix(key, end) }) {
-		return "*"
 	}
 	return v
 }

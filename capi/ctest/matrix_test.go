@@ -13,12 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/tools/txtar"
-
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/scenario"
 )
 
 // scenarios are those that package client runs through the Go SDK: the rows of docs/events.md.
@@ -46,13 +45,9 @@ func TestMatrix(t *testing.T) {
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			a, err := txtar.ParseFile(f)
+			_, parts, err := scenario.Parts(f)
 			if err != nil {
 				t.Fatal(err)
-			}
-			parts := map[string]string{}
-			for _, p := range a.Files {
-				parts[p.Name] = string(p.Data)
 			}
 			if got := newStage(t, program).run(parts["want"]); got != parts["want"] {
 				t.Errorf("fired:\n%s\nwant:\n%s", got, parts["want"])
@@ -66,7 +61,7 @@ type stage struct {
 	t       *testing.T
 	program string
 	server  *imtest.Server
-	admin   *operator
+	admin   *scenario.Operator
 	order   []string
 	devices map[string]*actor
 	probe   *client.Client
@@ -76,9 +71,9 @@ type stage struct {
 
 func newStage(t *testing.T, program string) *stage {
 	s := &stage{t: t, program: program, devices: map[string]*actor{}, linked: make(chan struct{}, 1)}
-	s.admin = newOperator(t, s)
-	s.server = imtest.Start(t, imtest.Webhook(s.admin.http.URL, ""), imtest.SecretKey("the scenarios' key"))
-	cfg := client.Config{Server: s.server.URL, UserID: "probe", UserSig: s.server.Sig("probe"), Dir: t.TempDir(), Platform: im.Platform_PLATFORM_LINUX,
+	s.admin = scenario.Start(t, s.key)
+	s.server = s.admin.Server
+	cfg := client.Config{Server: s.server.URL, UserID: scenario.Probe, UserSig: s.server.Sig(scenario.Probe), Dir: t.TempDir(), Platform: im.Platform_PLATFORM_LINUX,
 		Limits: client.Limits{Reconnect: 50 * time.Millisecond}}
 	var err error
 	s.probe, err = client.Dial(t.Context(), cfg, client.Events{Network: func(st client.NetworkStatus, _ int32, _ string) {
@@ -108,7 +103,7 @@ func (s *stage) run(want string) string {
 				expected[name]++
 			}
 		}
-		words := split(script)
+		words := scenario.Split(script)
 		fmt.Fprintf(&out, "> %s\n", script)
 		if r := s.do(words[0], words[1:]); r != "" {
 			fmt.Fprintf(&out, "  %s\n", r)
@@ -136,19 +131,22 @@ func (s *stage) run(want string) string {
 	return out.String()
 }
 
-// split takes a line apart at spaces; "quoted words" stay together.
-func split(line string) []string {
-	var out []string
-	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
-		if q, err := strconv.QuotedPrefix(line); err == nil {
-			s, _ := strconv.Unquote(q)
-			out, line = append(out, s), line[len(q):]
-			continue
+// key is the key of message 1 between two people, made from what a device of the sender has.
+func (s *stage) key(from, to string) string {
+	for _, name := range s.order {
+		if a := s.devices[name]; a.user == from && a.cmd != nil {
+			var m struct {
+				Seq  uint64 `json:"message_seq"`
+				Rand uint64 `json:"message_rand"`
+				Time uint64 `json:"message_server_time"`
+			}
+			if err := json.Unmarshal(a.find(to, "1"), &m); err != nil {
+				s.t.Fatal(err)
+			}
+			return fmt.Sprintf("%d_%d_%d", m.Seq, m.Rand, m.Time)
 		}
-		w, rest, _ := strings.Cut(line, " ")
-		out, line = append(out, w), rest
 	}
-	return out
+	return ""
 }
 
 // settle sends a message of the probe to all who are online, and waits until their devices have heard it.
@@ -187,9 +185,6 @@ func (s *stage) settle() {
 
 var convEvents = []string{"conv_add", "conv_delete", "conv_update", "sync_start", "sync_finish"}
 
-// volatile are the endings of the keys whose values differ from run to run.
-var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
-
 // do runs a step of a script and answers its result.
 func (s *stage) do(verb string, args []string) string {
 	s.t.Helper()
@@ -205,9 +200,10 @@ func (s *stage) do(verb string, args []string) string {
 		s.server.Restart()
 		return ""
 	case "admin":
-		return s.admin.do(args[0], args[1:])
+		return s.admin.Do(args[0], args[1:])
 	case "hook":
-		return s.admin.hook(args)
+		s.admin.Hook(args)
+		return ""
 	}
 	a := s.devices[args[0]]
 	if a == nil {

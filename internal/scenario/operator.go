@@ -1,4 +1,4 @@
-package ctest
+package scenario
 
 import (
 	"bytes"
@@ -15,34 +15,38 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// operator is the operator's side of a scenario: calls of the admin API, and the program behind the webhook.
-type operator struct {
-	t     *testing.T
-	stage *stage
-	http  *httptest.Server
+// Operator is the operator's side of a scenario: a server, calls of its admin API, and the program behind its webhook.
+type Operator struct {
+	Server *imtest.Server
+
+	t    testing.TB
+	last func(from, to string) string
 
 	mu     sync.Mutex
 	answer map[string]any // to the next before-hooks; nil lets everything pass
+
 	keys   map[string]string
 	random int
 }
 
-func newOperator(t *testing.T, s *stage) *operator {
-	o := &operator{t: t, stage: s, keys: map[string]string{}}
-	o.http = httptest.NewServer(o)
-	t.Cleanup(o.http.Close)
+// Start starts a server with its operator. last is the key of message 1 between two people, as a device of the sender has it; "" if none has.
+func Start(t testing.TB, last func(from, to string) string) *Operator {
+	o := &Operator{t: t, last: last, keys: map[string]string{}}
+	hook := httptest.NewServer(o)
+	t.Cleanup(hook.Close)
+	o.Server = imtest.Start(t, imtest.Webhook(hook.URL, ""), imtest.SecretKey("the scenarios' key"))
 	return o
 }
 
 // ServeHTTP is the program behind the webhook. The probe's messages always pass.
-func (o *operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req struct{ CallbackCommand, From_Account string }
 	body, _ := io.ReadAll(r.Body)
 	json.Unmarshal(body, &req)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	answer := hookAnswer()
-	if req.CallbackCommand == "C2C.CallbackBeforeSendMsg" && req.From_Account != "probe" && o.answer != nil {
+	if req.CallbackCommand == "C2C.CallbackBeforeSendMsg" && req.From_Account != Probe && o.answer != nil {
 		answer = o.answer
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -53,8 +57,8 @@ func hookAnswer() map[string]any {
 	return map[string]any{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""}
 }
 
-// hook sets what the program answers from now on: pass, rewrite TEXT, refuse CODE, drop.
-func (o *operator) hook(args []string) string {
+// Hook sets what the program answers from now on: pass, rewrite TEXT, refuse CODE, drop.
+func (o *Operator) Hook(args []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.answer = hookAnswer()
@@ -70,15 +74,15 @@ func (o *operator) hook(args []string) string {
 	default:
 		o.t.Fatalf("unknown answer %q", args[0])
 	}
-	return ""
 }
 
 func textBody(s string) []any {
 	return []any{map[string]any{"MsgType": "TIMTextElem", "MsgContent": map[string]any{"Text": s}}}
 }
 
-// do makes a call of the admin API: send FROM TO TEXT, withdraw FROM TO, modify FROM TO TEXT (both of the message that was sent last), kick USER.
-func (o *operator) do(verb string, args []string) string {
+// Do makes a call of the admin API and answers its outcome: send FROM TO TEXT, withdraw FROM TO, modify FROM TO TEXT (both of the message that was sent last),
+// kick USER.
+func (o *Operator) Do(verb string, args []string) string {
 	var r map[string]any
 	switch verb {
 	case "send":
@@ -102,31 +106,21 @@ func (o *operator) do(verb string, args []string) string {
 	return fmt.Sprintf("code %v", r["ErrorCode"])
 }
 
-// key is the key of the last message between two people: that of the operator's own, or made from what a device of the sender has.
-func (o *operator) key(from, to string) string {
+// key is the key of the last message between two people: that of the operator's own, or what a device of the sender has.
+func (o *Operator) key(from, to string) string {
 	if k := o.keys[from+to]; k != "" {
 		return k
 	}
-	for _, name := range o.stage.order {
-		if a := o.stage.devices[name]; a.user == from && a.cmd != nil {
-			var m struct {
-				Seq  uint64 `json:"message_seq"`
-				Rand uint64 `json:"message_rand"`
-				Time uint64 `json:"message_server_time"`
-			}
-			if err := json.Unmarshal(a.find(to, "1"), &m); err != nil {
-				o.t.Fatal(err)
-			}
-			return fmt.Sprintf("%d_%d_%d", m.Seq, m.Rand, m.Time)
-		}
+	k := o.last(from, to)
+	if k == "" {
+		o.t.Fatalf("no message from %s to %s", from, to)
 	}
-	o.t.Fatalf("no message from %s to %s", from, to)
-	return ""
+	return k
 }
 
-func (o *operator) call(command string, body map[string]any) map[string]any {
+func (o *Operator) call(command string, body map[string]any) map[string]any {
 	o.t.Helper()
-	s := o.stage.server
+	s := o.Server
 	q := url.Values{"sdkappid": {fmt.Sprint(s.AppID)}, "identifier": {imtest.Admin}, "usersig": {s.Sig(imtest.Admin)}, "random": {"1"}, "contenttype": {"json"}}
 	b, err := json.Marshal(body)
 	if err != nil {

@@ -1,0 +1,92 @@
+// Package scenario is what the two runs of the event matrix have alike, through the Go SDK and through C: the lines of a script, how JSON stands in a
+// transcript, and the operator.
+package scenario
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/tools/txtar"
+)
+
+// Probe is the user whose messages mark the ends of steps; what belongs to it is left out of a transcript.
+const Probe = "probe"
+
+// Parts reads a file of a scenario: "script", and "want", its transcript.
+func Parts(file string) (*txtar.Archive, map[string]string, error) {
+	a, err := txtar.ParseFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	parts := map[string]string{}
+	for _, p := range a.Files {
+		parts[p.Name] = string(p.Data)
+	}
+	return a, parts, nil
+}
+
+// Split takes a line apart at spaces; "quoted words" stay together.
+func Split(line string) []string {
+	var out []string
+	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
+		if q, err := strconv.QuotedPrefix(line); err == nil {
+			s, _ := strconv.Unquote(q)
+			out, line = append(out, s), line[len(q):]
+			continue
+		}
+		w, rest, _ := strings.Cut(line, " ")
+		out, line = append(out, w), rest
+	}
+	return out
+}
+
+// volatile are the endings of the keys whose values differ from run to run.
+var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
+
+// Compact leaves the defaults out of decoded JSON, whose numbers are json.Number, and puts "*" for what differs from run to run. It changes v.
+func Compact(v any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(prune("", v)); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func prune(key string, v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, inner := range x {
+			switch p := prune(k, inner).(type) {
+			case nil:
+			case []any:
+				if len(p) > 0 {
+					out[k] = p
+				}
+			case map[string]any:
+				if len(p) > 0 {
+					out[k] = p
+				}
+			default:
+				if p != "" && p != false && p != json.Number("0") && k != "message_group_receipt_unread_count" {
+					out[k] = p
+				}
+			}
+		}
+		return out
+	case []any:
+		for i := range x {
+			x[i] = prune(key, x[i])
+		}
+		return x
+	}
+	if v != "" && v != json.Number("0") && slices.ContainsFunc(volatile, func(end string) bool { return strings.HasSuffix(key, end) }) {
+		return "*"
+	}
+	return v
+}
