@@ -60,22 +60,22 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = max(version, excluded.version),
 			revoker = iif(excluded.status = 6, excluded.revoker, revoker), reason = iif(excluded.status = 6, excluded.reason, reason),
 			body = iif(excluded.version >= version, excluded.body, body) WHERE status <> 4
-		RETURNING id, version, body`)
+		RETURNING id, version, iif(version > ?, body, NULL)`)
 	if !c.check(err) {
 		return 0
 	}
 	status := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	var id int64
-	rows, err := stmt.QueryContext(bg, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body)
+	rows, err := stmt.QueryContext(bg, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body, e.Version)
 	if !c.check(err) {
 		return 0
 	}
 	defer rows.Close()
 	var version uint64
-	if rows.Next() && c.check(rows.Scan(&id, &version, &body)) && version > e.Version {
-		newer := &im.Message{}
-		if newer.UnmarshalVT(body) == nil {
-			e.Version, e.Message = version, newer
+	var newer []byte
+	if rows.Next() && c.check(rows.Scan(&id, &version, &newer)) && newer != nil {
+		if m := (&im.Message{}); m.UnmarshalVT(newer) == nil {
+			e.Version, e.Message = version, m
 		}
 	}
 	c.check(rows.Err())
@@ -115,16 +115,9 @@ func (c *Client) oweEvents() {
 		if ev == nil {
 			continue
 		}
-		payload, run := make([]byte, 0, 8*len(ev.ids)), func() { c.fireMessages(ev.kind, ev.messages) }
-		for _, id := range ev.ids {
-			payload = binary.AppendVarint(payload, id)
-		}
-		if ev.recalled != nil {
-			var err error
-			if payload, err = ev.recalled.MarshalVT(); !c.check(err) {
-				return
-			}
-			run = func() { c.fireRevoked(ev.recalled) }
+		payload, err := ev.payload()
+		if !c.check(err) {
+			return
 		}
 		id, ok := c.owe(ev.kind, payload)
 		if !ok {
@@ -132,8 +125,20 @@ func (c *Client) oweEvents() {
 		}
 		c.out[i].owed = id
 		c.out[i].event = nil
-		c.out[i].run = run
+		c.out[i].run = func() { c.fire(ev) }
 	}
+}
+
+// payload is what stands in owed: the locator of a recall, or the ids of messages.
+func (ev *messageEvent) payload() ([]byte, error) {
+	if ev.kind == owedRevoked {
+		return ev.recalled.MarshalVT()
+	}
+	payload := make([]byte, 0, 8*len(ev.ids))
+	for _, id := range ev.ids {
+		payload = binary.AppendVarint(payload, id)
+	}
+	return payload, nil
 }
 
 // owedRow is a row of owed: a callback that was not told for certain.
@@ -187,11 +192,11 @@ func (c *Client) fireOwed() {
 		if o.kind == owedRevoked {
 			loc := &im.MsgLocator{}
 			if err := loc.UnmarshalVT(o.payload); err == nil {
-				c.out = append(c.out, output{owed: o.id, run: func() { c.fireRevoked(loc) }})
+				c.out = append(c.out, output{owed: o.id, run: func() { c.fire(&messageEvent{kind: o.kind, recalled: loc}) }})
 			}
 			continue
 		}
-		var ms []*im.Message
+		ev := &messageEvent{kind: o.kind}
 		for _, id := range o.messages() {
 			row, err := c.db.one("id = ?", id)
 			if !c.check(err) {
@@ -199,31 +204,27 @@ func (c *Client) fireOwed() {
 			}
 			if row != nil && c.byID[row.conv] != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED {
 				if m, err := c.view(c.byID[row.conv], row); err == nil {
-					ms = append(ms, m)
+					ev.messages = append(ev.messages, m)
 				}
 			}
 		}
-		kind := o.kind
 		c.out = append(c.out, output{owed: o.id, run: func() {
-			if len(ms) > 0 {
-				c.fireMessages(kind, ms)
+			if len(ev.messages) > 0 {
+				c.fire(ev)
 			}
 		}})
 	}
 }
 
-func (c *Client) fireMessages(kind int, ms []*im.Message) {
+// fire calls the application.
+func (c *Client) fire(ev *messageEvent) {
 	switch {
-	case kind == owedNew && c.ev.NewMessages != nil:
-		c.ev.NewMessages(ms)
-	case kind == owedUpdated && c.ev.Updated != nil:
-		c.ev.Updated(ms)
-	}
-}
-
-func (c *Client) fireRevoked(loc *im.MsgLocator) {
-	if c.ev.Revoked != nil {
-		c.ev.Revoked([]*im.MsgLocator{loc})
+	case ev.kind == owedNew && c.ev.NewMessages != nil:
+		c.ev.NewMessages(ev.messages)
+	case ev.kind == owedUpdated && c.ev.Updated != nil:
+		c.ev.Updated(ev.messages)
+	case ev.kind == owedRevoked && c.ev.Revoked != nil:
+		c.ev.Revoked([]*im.MsgLocator{ev.recalled})
 	}
 }
 
