@@ -161,13 +161,7 @@ func TestForwardIntoANewLog(t *testing.T) {
 
 // A send that was given up turns to sent when the server's answer comes after all: nothing else tells of it.
 func TestAnswerAfterGivingUp(t *testing.T) {
-	f := newFake(t)
-	cfg := fakeConfig(t, f)
-	cfg.Limits.Send = 50 * time.Millisecond
-	d := dial(t, cfg)
-	l := <-f.links
-	l.push(benPush(1, "one"))
-	d.count(t, "new", 1)
+	f, d, l := impatient(t)
 	asked := make(chan *im.Frame, 1)
 	f.answer(im.Method_SEND, func(l *fakeLink, fr *im.Frame) {
 		asked <- &im.Frame{Id: fr.Id, Method: fr.Method, Body: slices.Clone(fr.Body)}
@@ -196,6 +190,29 @@ func ownEntry(seq uint64, req *im.SendRequest) *im.Entry {
 		Message: req.Message}
 }
 
+// here are the messages of a conversation that are on the device, newest first.
+func (d *device) here(peer string) []*im.Message {
+	d.t.Helper()
+	ms, err := d.Messages(within(d.t), client.C2C(peer), &im.GetMsgListParam{IsRamble: new(bool)})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return ms
+}
+
+// impatient is a device that gives a send up soon. It has one message of ben.
+func impatient(t *testing.T) (*fake, *device, *fakeLink) {
+	t.Helper()
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	cfg.Limits.Send = 50 * time.Millisecond
+	d := dial(t, cfg)
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	return f, d, l
+}
+
 // gaveUp sends a message from a device that is then cut off from it: the message is in the log, and here it failed.
 func gaveUp(t *testing.T, f *fake, d *device) (*im.Message, *im.SendRequest) {
 	t.Helper()
@@ -212,13 +229,7 @@ func gaveUp(t *testing.T, f *fake, d *device) (*im.Message, *im.SendRequest) {
 
 // A modification of a message that this device sent and gave up is the message's acknowledgement too.
 func TestModifiedAfterGivingUp(t *testing.T) {
-	f := newFake(t)
-	cfg := fakeConfig(t, f)
-	cfg.Limits.Send = 50 * time.Millisecond
-	d := dial(t, cfg)
-	l := <-f.links
-	l.push(benPush(1, "one"))
-	d.count(t, "new", 1)
+	f, d, l := impatient(t)
 	m, req := gaveUp(t, f, d)
 	// Deleted for this user on another device: the number is void, and the change is told all the same.
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
@@ -229,21 +240,15 @@ func TestModifiedAfterGivingUp(t *testing.T) {
 	l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: &im.Change{Rev: 1, Kind: im.ChangeKind_CHANGE_MODIFY, Seq: 2, Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime,
 		Random: req.Random, SentTime: 1_700_000_000_002, Countable: true, Version: 1, Operator: "ben", Message: textMessage("modified")}}})
 	d.count(t, "update", 1)
-	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
-	if err != nil || len(ms) != 3 || ms[1].MsgId != m.MsgId || text(ms[1]) != "modified" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
-		t.Fatalf("listed are %v, %v", ms, err)
+	ms := d.here("ben")
+	if len(ms) != 3 || ms[1].MsgId != m.MsgId || text(ms[1]) != "modified" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
+		t.Fatalf("listed are %v", ms)
 	}
 }
 
 // A message that was deleted here while its send was given up stays deleted, without a word, when it is met in the log in another form.
 func TestRewrittenAfterDeletion(t *testing.T) {
-	f := newFake(t)
-	cfg := fakeConfig(t, f)
-	cfg.Limits.Send = 50 * time.Millisecond
-	d := dial(t, cfg)
-	l := <-f.links
-	l.push(benPush(1, "one"))
-	d.count(t, "new", 1)
+	f, d, l := impatient(t)
 	m, req := gaveUp(t, f, d)
 	if err := d.DeleteMessages(within(t), client.C2C("ben"), []*im.Message{m}); err != nil {
 		t.Fatal(err)
@@ -260,9 +265,9 @@ func TestRewrittenAfterDeletion(t *testing.T) {
 	if got := d.of("update"); len(got) != 0 {
 		t.Fatalf("told:\n%s", list(got))
 	}
-	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
-	if err != nil || len(ms) != 2 || text(ms[0]) != "three" {
-		t.Fatalf("listed are %v, %v", ms, err)
+	ms := d.here("ben")
+	if len(ms) != 2 || text(ms[0]) != "three" {
+		t.Fatalf("listed are %v", ms)
 	}
 }
 
@@ -324,15 +329,10 @@ func TestOwedOfADeletedMessage(t *testing.T) {
 	arrives := func(from *device, what string) {
 		t.Helper()
 		from.say("bob", what)
-		for look := time.NewTicker(5 * time.Millisecond); ; <-look.C {
-			ms, err := bob.Messages(within(t), client.C2C(from.UserID()), &im.GetMsgListParam{IsRamble: new(bool)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(ms) > 0 && text(ms[0]) == what {
-				return
-			}
-		}
+		eventually(t, what, func() bool {
+			ms := bob.here(from.UserID())
+			return len(ms) > 0 && text(ms[0]) == what
+		})
 	}
 	arrives(alice, "one") // its callback runs until the end
 	arrives(alice, "two")
@@ -390,13 +390,7 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 	l.push(benPush(1, "one"))
 	want("one")
 	l.push(benPush(2, "two"))
-	for here := 0; here < 2; { // its callback waits behind the state of the first
-		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		here = len(ms)
-	}
+	eventually(t, "two", func() bool { return len(d.here("ben")) == 2 }) // its callback waits behind the state of the first
 	close(atNew)
 	want("state")
 	committing, disk := make(chan struct{}, 10), make(chan struct{})
@@ -427,13 +421,7 @@ func TestClearedAfterGivingUp(t *testing.T) {
 }
 
 func clearedAfterGivingUp(t *testing.T, version uint64) {
-	f := newFake(t)
-	cfg := fakeConfig(t, f)
-	cfg.Limits.Send = 50 * time.Millisecond
-	d := dial(t, cfg)
-	l := <-f.links
-	l.push(benPush(1, "one"))
-	d.count(t, "new", 1)
+	f, d, l := impatient(t)
 	m, req := gaveUp(t, f, d)
 	f.answer(im.Method_ROW, func(l *fakeLink, fr *im.Frame) {
 		l.reply(fr, &im.RowReply{Head: &im.Head{Conv: ben(), Epoch: 5, Seq: 1, ReadSeq: 1, ClearedSeq: 1}})
@@ -441,15 +429,7 @@ func clearedAfterGivingUp(t *testing.T, version uint64) {
 	if err := d.ClearHistory(within(t), client.C2C("ben")); err != nil {
 		t.Fatal(err)
 	}
-	list := func() []*im.Message {
-		t.Helper()
-		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ms
-	}
-	if ms := list(); len(ms) > 0 {
+	if ms := d.here("ben"); len(ms) > 0 {
 		t.Fatalf("after the clearing: %v", ms)
 	}
 	mine := ownEntry(2, req)
@@ -458,7 +438,7 @@ func clearedAfterGivingUp(t *testing.T, version uint64) {
 	if got := d.count(t, "new", 2); got[1].text != "three" {
 		t.Fatalf("told of %q", got[1].text)
 	}
-	ms := list()
+	ms := d.here("ben")
 	if len(ms) != 2 || ms[1].MsgId != m.MsgId || text(ms[1]) != "mine" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_SENT {
 		t.Fatalf("listed %v", ms)
 	}
@@ -492,9 +472,9 @@ func TestClearedWhilePulling(t *testing.T) {
 	if got := d.count(t, "new", 2); got[1].text != "four" {
 		t.Fatalf("told:\n%s", list(got))
 	}
-	ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: new(bool)})
-	if err != nil || len(ms) != 1 || text(ms[0]) != "four" {
-		t.Fatalf("listed %v, %v", ms, err)
+	ms := d.here("ben")
+	if len(ms) != 1 || text(ms[0]) != "four" {
+		t.Fatalf("listed %v", ms)
 	}
 }
 
