@@ -43,7 +43,7 @@ type op struct {
 func (o *op) sure() bool { return o.code == 0 }
 func (o *op) never() bool {
 	switch o.code {
-	case im.CodeInvalidParameters, im.CodeDisconnected, im.CodeNoSuchMessage, im.CodeModifyConflict, im.CodeRevokeWindow, im.CodeAlreadyRevoked, im.CodeResync, im.CodeTooManyRequests:
+	case im.CodeInvalidParameters, im.CodeDisconnected, im.CodeNoSuchMessage, im.CodeModifyConflict, im.CodeRevokeWindow, im.CodeAlreadyRevoked, im.CodeTooManyRequests:
 		return true
 	}
 	return false
