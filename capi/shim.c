@@ -50,17 +50,13 @@ static void* run_thread(void* handle) {
 }
 
 int tidings_start_thread(uintptr_t handle) {
-  sigset_t all, old;
   pthread_attr_t attr;
   pthread_t thread;
-  sigfillset(&all);
-  int err = pthread_sigmask(SIG_SETMASK, &all, &old);
+  int err = pthread_attr_init(&attr);
   if (err != 0) return err;
-  pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
   err = pthread_create(&thread, &attr, run_thread, (void*)handle);
   pthread_attr_destroy(&attr);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
   return err;
 }
 

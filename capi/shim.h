@@ -26,7 +26,10 @@ int64_t tidings_call(int function, tidings_args* args, int64_t in_child);
 /* The length of s, or TIDINGS_TEXT_MAX + 1 if it is longer than that. */
 size_t tidings_length(const char* s);
 
-/* Starts a thread that runs tidingsgo_run(handle) with all signals blocked; answers an errno. */
+/*
+ * Starts a thread that runs tidingsgo_run(handle); answers an errno. It inherits the signal mask of its creator: garbage collectors suspend by a
+ * signal every thread that has run their code, and wait for ever for one that blocks it.
+ */
 int tidings_start_thread(uintptr_t handle);
 
 /* The value of an environment variable now, or NULL: Go's own copy was made when the library was loaded. */

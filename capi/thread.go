@@ -23,7 +23,7 @@ type threads struct {
 	last *thread
 }
 
-// thread is one callback thread: a pthread with all signals blocked, which runs a dispatcher.
+// thread is one callback thread: a pthread with the signal mask of its creator, which runs a dispatcher.
 type thread struct {
 	lib    *library
 	disp   *client.Dispatcher

@@ -21,3 +21,10 @@ func TestStressThreadSanitizer(t *testing.T) {
 	env := append(threadSanitizer(), "TIDINGS_SERVER="+s.URL, "XDG_DATA_HOME="+t.TempDir())
 	t.Log(run(t, compile(t, "stress_tsan", source, "-fsanitize=thread"), env, "10", s.Sig("ann")))
 }
+
+// A runtime that suspends threads by a signal, as garbage collectors do, can suspend the callback thread, within a callback and between two.
+func TestSuspended(t *testing.T) {
+	s := imtest.Start(t)
+	source := filepath.Join(root, "capi/ctest/testdata/suspend.c")
+	t.Log(run(t, compile(t, "suspend", source), []string{"TIDINGS_SERVER=" + s.URL, "XDG_DATA_HOME=" + t.TempDir()}, s.Sig("ann")))
+}

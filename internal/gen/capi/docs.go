@@ -59,7 +59,8 @@ the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debu
 ## What a program must know
 
 - The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
-- Signal handlers of the program need ` + "`SA_ONSTACK`" + `. The callback thread has all signals blocked.
+- Signal handlers of the program need ` + "`SA_ONSTACK`" + `. The callback thread inherits the signal mask of the thread that starts
+  it, so that runtimes which suspend threads by a signal can suspend it.
 - No exception, ` + "`longjmp`" + ` or ` + "`pthread_exit`" + ` may leave a callback.
 - A forked child may only ` + "`exec`" + ` or ` + "`_exit`" + `: there, functions answer -1 or nothing, and enter no Go.
 - Built and tested with glibc; musl is untested.
