@@ -9,17 +9,19 @@ import (
 
 // function is what the table says of one function.
 type function struct {
-	name     string
-	class    class
-	built    bool
-	strings  int  // how many texts it takes
-	nullable uint // bits of the texts that may be NULL
-	json     jsonKind
-	jsonAt   int // which text is JSON
-	jsonCode int // the result for JSON that is not as it should be; 0: that is found out later
-	nonEmpty bool
-	keys     []string // that an object must have
-	fail     string   // JSON of the callback when the call failed
+	name    string
+	class   class
+	built   bool
+	strings int // how many texts it takes
+	// Bits of the texts that may be NULL, of those that may be empty, and of those for which NULL and "" are JSON that is not as it should be. Else
+	// both are wrong parameters.
+	nullable, emptiable, unread uint
+	json                        jsonKind
+	jsonAt                      int // which text is JSON
+	jsonCode                    int // the result for JSON that is not as it should be; 0: that is found out later
+	nonEmpty                    bool
+	keys                        []string // that an object must have
+	fail                        string   // JSON of the callback when the call failed
 }
 
 // class says what state a function needs.
@@ -48,7 +50,7 @@ func (c *call) checkJSON() int {
 		return resultOK
 	}
 	s := c.text[c.jsonAt]
-	if c.null[c.jsonAt] || s == "" && c.nullable&(1<<c.jsonAt) != 0 {
+	if s == "" { // and may be
 		return resultOK
 	}
 	if c.built && !c.nonEmpty {

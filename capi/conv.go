@@ -29,8 +29,11 @@ func init() {
 // draft keeps a draft, or takes it away, and waits until that is done: the one function that waits for the client.
 func (c *call) draft(d *im.Draft) int {
 	key := c.conv()
-	if key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP {
-		return c.refuse(resultParam, "conv_id is empty, or conv_type is neither C2C nor group")
+	if key.ID == "" && d == nil {
+		return resultOK // there is nothing to take away
+	}
+	if key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP {
+		return c.refuse(resultParam, "conv_type is neither C2C nor group")
 	}
 	l := c.lib
 	l.mu.RLock()

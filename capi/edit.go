@@ -132,10 +132,6 @@ func setRecvOpt(c *call) int {
 }
 
 func (c *call) recvOpt(cl *client.Client, keys []client.Conv) {
-	if keys[0].ID == "" {
-		c.answer(&im.Error{Code: im.CodeInvalidParameters, Desc: "group_id is empty"}, "")
-		return
-	}
 	cl.SetRecvOptFunc(keys, int32(c.num(0)), c.done())
 }
 

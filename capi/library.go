@@ -104,9 +104,8 @@ type call struct {
 	fn  int
 	*function
 	args *C.tidings_args
+	// text has "" for NULL too.
 	text [3]string
-	// null says which texts were NULL.
-	null [3]bool
 }
 
 func (c *call) cb() uintptr     { return uintptr(c.args.cb[0]) }
@@ -137,12 +136,14 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		s := args.s[i]
 		if s == nil {
 			if f.nullable&(1<<i) == 0 {
-				return int64(c.refuse(resultParam, fmt.Sprintf("text %d of its parameters is NULL", i+1)))
+				return int64(c.missing(i, "NULL"))
 			}
-			c.null[i] = true
 			continue
 		}
 		n := C.tidings_length(s)
+		if n == 0 && f.emptiable&(1<<i) == 0 {
+			return int64(c.missing(i, "empty"))
+		}
 		if n > C.TIDINGS_TEXT_MAX {
 			return int64(c.refuse(resultParam, fmt.Sprintf("text %d of its parameters is longer than %d bytes", i+1, C.TIDINGS_TEXT_MAX)))
 		}
@@ -155,6 +156,15 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		return int64(h(c))
 	}
 	return int64(c.unbuilt())
+}
+
+// missing refuses text i, which is NULL or empty and must not be.
+func (c *call) missing(i int, what string) int {
+	result := resultParam
+	if c.unread&(1<<i) != 0 {
+		result = resultJSON
+	}
+	return c.refuse(result, fmt.Sprintf("text %d of its parameters is %s", i+1, what))
 }
 
 // refuse answers result, which is below zero, and logs why: the application gets no text with it.

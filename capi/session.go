@@ -133,9 +133,6 @@ func loginUserID(c *call) int {
 
 func login(c *call) int {
 	user, ticket := c.text[0], c.text[1]
-	if user == "" || ticket == "" {
-		return c.refuse(resultParam, "user id or ticket is empty")
-	}
 	l := c.lib
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -125,7 +125,6 @@ type prototype struct {
 	built                         bool
 	params                        []parameter
 	json, sample, fail            string
-	nullable                      string
 }
 
 type parameter struct{ typ, name string }
@@ -158,7 +157,7 @@ func prototypes(t testing.TB) (funcs, callbacks []prototype) {
 	t.Helper()
 	for _, r := range table(t, "api/capi.tsv") {
 		p := prototype{kind: r["kind"], name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes",
-			json: r["json"], sample: r["sample"], fail: r["fail"], nullable: r["null"]}
+			json: r["json"], sample: r["sample"], fail: r["fail"]}
 		if r["params"] != "void" {
 			for part := range strings.SplitSeq(r["params"], ", ") {
 				i := strings.LastIndexByte(part, ' ')

@@ -124,6 +124,59 @@ func TestObservedCalls(t *testing.T) {
 	d.quit()
 }
 
+// NULL and "" for each text of each function: a wrong parameter, but where the rule says otherwise. They are no observations: the reference library
+// crashes at some of them.
+func TestMissingTexts(t *testing.T) {
+	type place struct{ function, parameter, value string }
+	rule := map[place]map[string]string{}
+	for _, r := range table(t, "capi/testdata/rule_calls.tsv") {
+		if (r["return"] == "-4") != (r["reason"] == "") {
+			t.Errorf("%s, %s %s: what is not -4 has a reason, and nothing else has", r["function"], r["parameter"], r["value"])
+		}
+		rule[place{r["function"], r["parameter"], r["value"]}] = r
+	}
+	funcs, _ := prototypes(t)
+	d := start(t, "TIDINGS_SERVER=ws://127.0.0.1:1")
+	used := 0
+	for _, state := range []string{"before TIMInit", "after TIMInit"} {
+		for _, p := range funcs {
+			in := p.sample
+			if in == "" {
+				in = empty(p)
+			}
+			for i, a := range p.params {
+				for name, value := range map[string]any{"NULL": null, `""`: ""} {
+					if !a.text() {
+						continue
+					}
+					r, ok := rule[place{p.name, a.name, name}]
+					if !ok {
+						t.Errorf("there is no rule for %s %s of %s", name, a.name, p.name)
+						continue
+					}
+					used++
+					args := arguments(p, in)
+					args[i] = value
+					result, _, id := d.callID(p.name, args...)
+					if itoa(result) != r["return"] {
+						t.Errorf("%s: %s with %s %s: %d, want %s", state, p.name, name, a.name, result, r["return"])
+					}
+					if result == 0 && strings.Contains(p.params0(), "TIMCommCallback") {
+						d.answerOf(id, p.name)
+					}
+				}
+			}
+		}
+		if r, _ := d.call("TIMInit", 1400000000, null); r != 0 {
+			t.Fatalf("TIMInit: %d", r)
+		}
+	}
+	if used != 2*len(rule) {
+		t.Errorf("%d of %d rules were looked at", used/2, len(rule))
+	}
+	d.quit()
+}
+
 // What was observed besides the table.
 func TestObservedBesides(t *testing.T) {
 	d := start(t, "TIDINGS_SERVER=ws://127.0.0.1:1")

@@ -172,11 +172,33 @@ func resultCodes(t *tables, f *function) string {
 		}
 		bad = fmt.Sprintf("%s when %s is not %s", c.code, c.param, want)
 	}
+	texts, taken := "", ""
 	for _, p := range f.params {
-		if (p.kind == 's' || p.kind == 'o' && f.class == "sync") && p.name != f.row["null"] {
-			now = append(now, "-4 when a text is NULL or longer than 16 MiB")
-			break
+		if p.kind == 'o' && f.class == "sync" {
+			texts = "-4 when " + p.name + " is NULL"
 		}
+		if p.kind != 's' {
+			continue
+		}
+		m, err := f.missing(p.name)
+		if err != nil {
+			return err.Error()
+		}
+		texts = "-4 when a text is NULL, empty or longer than 16 MiB"
+		switch {
+		case m.null:
+			taken += ", " + p.name + " may be NULL or empty"
+		case m.empty:
+			taken += ", " + p.name + " may be empty"
+		case m.code != "-4":
+			taken += ", " + m.code + " for " + p.name
+		}
+	}
+	if taken != "" {
+		texts += " (but " + taken[2:] + ")"
+	}
+	if texts != "" {
+		now = append(now, texts)
 	}
 	if bad != "" {
 		now = append(now, bad)

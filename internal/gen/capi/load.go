@@ -172,6 +172,36 @@ func readTable(path string) ([]row, error) {
 	return rows, s.Err()
 }
 
+// missing says what NULL and "" do as a text parameter.
+type missing struct {
+	null, empty bool   // they are taken
+	code        string // the result where they are not
+}
+
+// missing reads the column null: parameters apart by a blank, with nothing behind the name if both are taken, @"" if only "" is, and @-3 for the
+// result where neither is. For the parameters that it does not name the result is -4.
+func (f *function) missing(text string) (missing, error) {
+	for item := range strings.FieldsSeq(f.row["null"]) {
+		name, what, _ := strings.Cut(item, "@")
+		if !slices.ContainsFunc(f.params, func(p param) bool { return p.kind == 's' && p.name == name }) {
+			return missing{}, fmt.Errorf("%s: no text parameter %q", f.name, name)
+		}
+		if name != text {
+			continue
+		}
+		switch what {
+		case "":
+			return missing{null: true, empty: true}, nil
+		case `""`:
+			return missing{empty: true, code: "-4"}, nil
+		case "-3":
+			return missing{code: what}, nil
+		}
+		return missing{}, fmt.Errorf("%s: cannot read %q", f.name, item)
+	}
+	return missing{code: "-4"}, nil
+}
+
 // check is how a JSON parameter is looked at before anything else.
 type check struct {
 	param    string

@@ -92,10 +92,20 @@ func goTable(t *tables) ([]byte, error) {
 		if n := len(f.of('s')); n > 0 {
 			fmt.Fprintf(&b, ", strings: %d", n)
 		}
-		found := false
+		found, null, empty := false, 0, 0
 		for i, p := range f.of('s') {
-			if p.name == f.row["null"] {
-				fmt.Fprintf(&b, ", nullable: 1<<%d", i)
+			m, err := f.missing(p.name)
+			if err != nil {
+				return nil, err
+			}
+			if m.null {
+				null |= 1 << i
+			}
+			if m.empty {
+				empty |= 1 << i
+			}
+			if m.code == "-3" {
+				fmt.Fprintf(&b, ", unread: 1<<%d", i)
 			}
 			if c.kind != "" && p.name == c.param {
 				found = true
@@ -107,6 +117,12 @@ func goTable(t *tables) ([]byte, error) {
 					fmt.Fprintf(&b, ", keys: %#v", c.keys)
 				}
 			}
+		}
+		if null > 0 {
+			fmt.Fprintf(&b, ", nullable: %#b", null)
+		}
+		if empty > 0 {
+			fmt.Fprintf(&b, ", emptiable: %#b", empty)
 		}
 		if c.kind != "" && !found {
 			return nil, fmt.Errorf("%s: the check names no parameter: %q", f.name, c.param)
