@@ -539,10 +539,10 @@ type LoginReply struct {
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The store's random id and how often it was restored: with the conversation's epoch they name a log.
 	StoreId string `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
-	// Milliseconds since 1970.
+	// The server's wall clock, milliseconds since 1970. It is not that of messages and cursors: the store's time never runs back.
 	ServerTime int64  `protobuf:"varint,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	Feed       uint64 `protobuf:"varint,5,opt,name=feed,proto3" json:"feed,omitempty"`
-	// When the ticket runs out, milliseconds since 1970.
+	// When the ticket runs out by the same clock, milliseconds since 1970.
 	TicketExpires int64 `protobuf:"varint,6,opt,name=ticket_expires,json=ticketExpires,proto3" json:"ticket_expires,omitempty"`
 	// How often the client sends a heartbeat.
 	HeartbeatSeconds int32 `protobuf:"varint,7,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`

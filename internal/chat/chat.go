@@ -26,7 +26,9 @@ type Config struct {
 	// Before is asked about every message before it is stored, but for those that a program sent with the flag that leaves it out. It may
 	// take its time: it holds up only later messages of the same session to the same conversation. Nil: nobody is asked.
 	Before func(context.Context, *Draft) Verdict
-	Log    *slog.Logger
+	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
+	Clock func() time.Time
+	Log   *slog.Logger
 }
 
 // Ticket is what a good ticket says.
@@ -130,6 +132,9 @@ func New(store Store, cfg Config) *Chat {
 	}
 	if cfg.Classes == nil {
 		cfg.Classes = DefaultClasses
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

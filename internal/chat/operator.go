@@ -18,6 +18,23 @@ func void(u User, t Ticket) error {
 	return nil
 }
 
+// kickSlack is how far ahead of the wall clock the time of a kick may be: the clocks of several servers differ.
+const kickSlack = 60
+
+// kickedAhead says that an account was kicked while the wall clock was ahead, and nothing signed since would be good until it is there again. The ticket tells
+// that from a wall clock that is behind: its issuer's clock agrees with this one. A kick that is mended so counts as made when that was noticed.
+func (c *Chat) kickedAhead(u User, t Ticket) bool {
+	now := c.cfg.Clock().Unix()
+	return u.ValidFrom > now+kickSlack && t.Issued.Unix() <= now+kickSlack
+}
+
+// mendKick writes an account whose kick lies ahead.
+func (c *Chat) mendKick(tx Tx, u *User) error {
+	c.log.Warn("the account was kicked while the clock was ahead; tickets that are signed from here on are good", "user", u.Name, "kicked", time.Unix(u.ValidFrom, 0).UTC())
+	u.ValidFrom = c.cfg.Clock().Unix()
+	return tx.PutUser(*u)
+}
+
 // CheckTicket checks the ticket of a user who does not log in.
 func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
 	t, err := c.cfg.Verify(name, ticket)
@@ -27,6 +44,14 @@ func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
 	u, err := c.store.UserByName(ctx, name)
 	if errors.Is(err, ErrNotFound) {
 		return nil // it need not have logged in
+	}
+	if err == nil && c.kickedAhead(u, t) {
+		err = c.store.Update(ctx, []Key{{UID: u.UID}}, func(tx Tx) (err error) {
+			if u, err = tx.User(u.UID); err != nil || !c.kickedAhead(u, t) {
+				return err
+			}
+			return c.mendKick(tx, &u)
+		})
 	}
 	if err != nil {
 		return err
@@ -67,7 +92,8 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 			return err
 		}
 		u.Generation++
-		u.ValidFrom = max(u.ValidFrom, tx.Now()/1000+1)
+		// Tickets are signed by wall clocks, and the store's time may be ahead of them.
+		u.ValidFrom = max(u.ValidFrom, c.cfg.Clock().Unix()+1)
 		before, from = u.Generation, u.ValidFrom
 		if err := tx.PutUser(u); err != nil {
 			return err
@@ -90,7 +116,7 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 		return err
 	}
 	c.kick(p.uid, before, why)
-	over := time.NewTimer(min(time.Until(time.Unix(from, 0)), 2*time.Second))
+	over := time.NewTimer(min(time.Unix(from, 0).Sub(c.cfg.Clock()), 2*time.Second))
 	defer over.Stop()
 	select {
 	case <-over.C:

@@ -64,6 +64,11 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		if user, err = tx.User(uid); err != nil {
 			return err
 		}
+		if c.kickedAhead(user, ticket) {
+			if err := c.mendKick(tx, &user); err != nil {
+				return err
+			}
+		}
 		rows, err := tx.Sessions(uid)
 		if err != nil {
 			return err
@@ -131,7 +136,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		return out, err
 	}
 	out.Reply = &im.LoginReply{
-		TinyId: uint64(uid), Generation: out.Caller.Generation, StoreId: c.store.ID(), ServerTime: c.store.Now(), Feed: user.Feed,
+		TinyId: uint64(uid), Generation: out.Caller.Generation, StoreId: c.store.ID(), ServerTime: c.cfg.Clock().UnixMilli(), Feed: user.Feed,
 		TicketExpires: unixMilli(ticket.Expires), HeartbeatSeconds: c.cfg.Heartbeat,
 	}
 	return out, nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,8 @@ type Config struct {
 	// Drain is how long Stop waits for clients to close their connections: 5 s.
 	Drain time.Duration
 	Log   *slog.Logger
+	// Clock is the wall clock, by default time.Now.
+	Clock func() time.Time
 }
 
 // Defaults of Config.
@@ -85,6 +88,9 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
 }
 
 // unbuilt names a setting whose part does not exist yet.
@@ -108,6 +114,7 @@ type Server struct {
 
 	store    chat.Store
 	full     func() bool // messages are refused because the disk is full
+	chat     *chat.Chat
 	gateway  *gateway.Gateway
 	hook     *webhook.Hook
 	after    *webhook.After
@@ -116,6 +123,10 @@ type Server struct {
 	cert     *certificate
 	served   chan error
 	stopping atomic.Bool
+	// watch ends with Stop, and what watches is waited for.
+	watch    context.Context
+	unwatch  context.CancelFunc
+	watching sync.WaitGroup
 }
 
 // Start opens the data folder and everything over it, and then the port: a client that gets through to it can log in.
@@ -125,10 +136,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 1)}
+	s.watch, s.unwatch = context.WithCancel(context.Background())
 	if err := s.openStore(ctx); err != nil {
+		s.unwatch()
 		return nil, err
 	}
 	if err := s.open(); err != nil {
+		s.unwatch()
 		return nil, errors.Join(err, s.store.Close())
 	}
 	return s, nil
@@ -138,7 +152,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // database, each with a folder of its own.
 func (s *Server) openStore(ctx context.Context) error {
 	if s.cfg.Postgres == "" {
-		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log})
+		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log, Clock: s.cfg.Clock})
 		if err != nil {
 			return err
 		}
@@ -173,8 +187,7 @@ func (s *Server) open() (err error) {
 		}
 	}
 	reg := prometheus.NewRegistry()
-	rules, err := s.rules(reg)
-	if err != nil {
+	if s.chat, err = s.rules(reg); err != nil {
 		return err
 	}
 	if err = s.listen(reg); err != nil {
@@ -182,8 +195,8 @@ func (s *Server) open() (err error) {
 	}
 	limits := s.cfg.Gateway
 	limits.TrustedProxies, limits.Connections = s.cfg.TrustedProxies, s.cfg.MaxConnections
-	limits.Log, limits.Metrics = s.log, reg
-	s.gateway = gateway.New(rules, limits)
+	limits.Log, limits.Metrics, limits.Now = s.log, reg, s.cfg.Clock
+	s.gateway = gateway.New(s.chat, limits)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
 			func() float64 { return float64(s.gateway.Sessions()) }),
@@ -195,9 +208,12 @@ func (s *Server) open() (err error) {
 				return 0
 			}))
 
+	clocks := &clocks{wall: s.cfg.Clock, store: s.store.Now, log: s.log}
+	clocks.register(reg)
+
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", s.gateway)
-	mux.Handle("/v4/", rest.New(rules, rest.Config{AppID: s.cfg.AppID, Admins: s.cfg.Admins, Log: s.log}))
+	mux.Handle("/v4/", rest.New(s.chat, rest.Config{AppID: s.cfg.AppID, Admins: s.cfg.Admins, Log: s.log}))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -218,6 +234,7 @@ func (s *Server) open() (err error) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	s.watching.Go(func() { clocks.watch(s.watch) })
 	go func() { s.served <- s.http.Serve(s.listener) }()
 	return nil
 }
@@ -225,7 +242,7 @@ func (s *Server) open() (err error) {
 // rules makes the rules, and the webhook that they ask and that reads their log.
 func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	cfg := s.cfg.Chat
-	cfg.Log, cfg.Verify = s.log, s.verify
+	cfg.Log, cfg.Verify, cfg.Clock = s.log, s.verify, s.cfg.Clock
 	if s.cfg.Webhook.URL == "" {
 		return chat.New(s.store, cfg), nil
 	}
@@ -251,7 +268,7 @@ func (s *Server) closeHook() {
 }
 
 func (s *Server) verify(user, ticket string) (chat.Ticket, error) {
-	t, err := usersig.Verify(s.cfg.AppID, s.key, user, ticket, time.Now())
+	t, err := usersig.Verify(s.cfg.AppID, s.key, user, ticket, s.cfg.Clock())
 	var e *usersig.Error
 	if errors.As(err, &e) {
 		return chat.Ticket{}, &im.Error{Code: e.Code, Desc: e.Desc}
@@ -276,7 +293,7 @@ func (s *Server) Fresh() bool { return s.fresh }
 
 // Sig signs a ticket.
 func (s *Server) Sig(user string, life time.Duration) (string, error) {
-	return usersig.Sign(s.cfg.AppID, s.key, user, life, time.Now())
+	return usersig.Sign(s.cfg.AppID, s.key, user, life, s.cfg.Clock())
 }
 
 // Failed is where the end of serving is told when it was not asked for.
@@ -296,6 +313,8 @@ func (s *Server) Stop(ctx context.Context) error {
 		closed = nil
 	}
 	s.closeHook()
+	s.unwatch()
+	s.watching.Wait()
 	return errors.Join(closed, s.store.Close())
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +15,15 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// run stops what tests have started for all of them, before goroutines are counted.
+type run struct{ m *testing.M }
+
+func (r run) Run() int { return pgtest.Main(r.m) }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(run{m}) }
 
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
@@ -47,6 +54,23 @@ func get(t *testing.T, s *Server, path string) (int, string) {
 		t.Fatal(err)
 	}
 	return r.StatusCode, string(b)
+}
+
+// metric is the value of a metric.
+func metric(t *testing.T, s *Server, name string) float64 {
+	t.Helper()
+	_, body := get(t, s, "/metrics")
+	for line := range strings.SplitSeq(body, "\n") {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }
 
 func TestPages(t *testing.T) {
