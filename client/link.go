@@ -23,9 +23,6 @@ import (
 // subprotocol is the version handshake.
 const subprotocol = im.Subprotocol
 
-// maxWireMessage bounds what the server may send in one WebSocket message.
-const maxWireMessage = 4 << 20
-
 // messageSoft is about how large a message of several frames gets; the server reads up to im.MaxMessage.
 const messageSoft = 256 << 10
 
@@ -222,7 +219,7 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 		}
 		return nil, nil, err
 	}
-	ws.SetReadLimit(maxWireMessage)
+	ws.SetReadLimit(im.MaxAnswer)
 	reply, err := c.exchangeLogin(ctx, ws, resume)
 	if err != nil {
 		ws.CloseNow()

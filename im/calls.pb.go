@@ -437,7 +437,8 @@ type LoginRequest struct {
 	DeviceId   string   `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	Platform   Platform `protobuf:"varint,4,opt,name=platform,proto3,enum=tidings.Platform" json:"platform,omitempty"`
 	SdkVersion string   `protobuf:"bytes,5,opt,name=sdk_version,json=sdkVersion,proto3" json:"sdk_version,omitempty"`
-	// A resume continues the session that a login made; it never kicks. It names the generation that the login got.
+	// A resume continues the session that a login made; it never kicks. It names the generation that the login got. The server counts on
+	// from it, so it lies far below what can be counted.
 	Resume     bool   `protobuf:"varint,6,opt,name=resume,proto3" json:"resume,omitempty"`
 	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The generation of this device's session for which its kicked callback has returned: no 6208 for it.
@@ -1626,7 +1627,7 @@ type HeadsRequest struct {
 	After uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
 	// With the newest entry of each conversation.
 	WithLast bool `protobuf:"varint,3,opt,name=with_last,json=withLast,proto3" json:"with_last,omitempty"`
-	// Only these, changed or not; no paging. At most 100.
+	// Only these, changed or not; no paging.
 	Only          []*ConvKey `protobuf:"bytes,4,rep,name=only,proto3" json:"only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2153,11 +2154,10 @@ func (x *RowReply) GetHead() *Head {
 }
 
 type DeleteRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
-	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// At most 50.
-	Seqs          []uint64 `protobuf:"varint,3,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Seqs          []uint64               `protobuf:"varint,3,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2451,7 +2451,8 @@ func (x *LookupRequest) GetKeys() []*SendKey {
 
 type LookupReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each key, in order; without seq where nothing is stored under it.
+	// One for each key, in order; without seq where nothing is stored under it. They are fewer than the keys, but at least one, if no more
+	// fit: the caller asks for the rest.
 	Found         []*SendReply `protobuf:"bytes,1,rep,name=found,proto3" json:"found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2679,22 +2680,24 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x04code\x18\x04 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04desc\x18\x05 \x01(\tR\x04desc\x12\x16\n" +
 	"\x06resent\x18\x06 \x01(\bR\x06resent\"\a\n" +
-	"\x05Empty\"@\n" +
+	"\x05Empty\"G\n" +
 	"\aConvKey\x12%\n" +
-	"\x04type\x18\x01 \x01(\x0e2\x11.tidings.ConvTypeR\x04type\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\x94\x02\n" +
-	"\fLoginRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
-	"\buser_sig\x18\x02 \x01(\tR\auserSig\x12\x1b\n" +
-	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12-\n" +
-	"\bplatform\x18\x04 \x01(\x0e2\x11.tidings.PlatformR\bplatform\x12\x1f\n" +
-	"\vsdk_version\x18\x05 \x01(\tR\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x11.tidings.ConvTypeR\x04type\x12\x15\n" +
+	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xc5\x02\n" +
+	"\fLoginRequest\x12\x1d\n" +
+	"\auser_id\x18\x01 \x01(\tB\x04\xf0\xf3\x18 R\x06userId\x12 \n" +
+	"\buser_sig\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80@R\auserSig\x12!\n" +
+	"\tdevice_id\x18\x03 \x01(\tB\x04\xf0\xf3\x18@R\bdeviceId\x12-\n" +
+	"\bplatform\x18\x04 \x01(\x0e2\x11.tidings.PlatformR\bplatform\x12%\n" +
+	"\vsdk_version\x18\x05 \x01(\tB\x04\xf0\xf3\x18@R\n" +
 	"sdkVersion\x12\x16\n" +
-	"\x06resume\x18\x06 \x01(\bR\x06resume\x12\x1e\n" +
+	"\x06resume\x18\x06 \x01(\bR\x06resume\x12*\n" +
 	"\n" +
-	"generation\x18\a \x01(\x04R\n" +
-	"generation\x12+\n" +
-	"\x11kicked_generation\x18\b \x01(\x04R\x10kickedGeneration\"\xe9\x01\n" +
+	"generation\x18\a \x01(\x04B\n" +
+	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\n" +
+	"generation\x127\n" +
+	"\x11kicked_generation\x18\b \x01(\x04B\n" +
+	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\"\xe9\x01\n" +
 	"\n" +
 	"LoginReply\x12\x17\n" +
 	"\atiny_id\x18\x01 \x01(\x04R\x06tinyId\x12\x1e\n" +
@@ -2727,13 +2730,13 @@ const file_api_calls_proto_rawDesc = "" +
 	"\arevoker\x18\v \x01(\tR\arevoker\x12#\n" +
 	"\rrevoke_reason\x18\f \x01(\tR\frevokeReason\x12\x18\n" +
 	"\aversion\x18\r \x01(\x04R\aversion\x12*\n" +
-	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\"\x98\x01\n" +
+	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\"\xab\x01\n" +
 	"\vSendRequest\x12$\n" +
-	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x1f\n" +
-	"\vclient_time\x18\x02 \x01(\x04R\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12*\n" +
+	"\vclient_time\x18\x02 \x01(\x04B\t\xf0\xf3\x18\x80\x80\x80\x80\x80 R\n" +
 	"clientTime\x12\x16\n" +
-	"\x06random\x18\x03 \x01(\rR\x06random\x12*\n" +
-	"\amessage\x18\x04 \x01(\v2\x10.tidings.MessageR\amessage\"G\n" +
+	"\x06random\x18\x03 \x01(\rR\x06random\x122\n" +
+	"\amessage\x18\x04 \x01(\v2\x10.tidings.MessageB\x06\xf0\xf3\x18\x80\x80\x10R\amessage\"G\n" +
 	"\tSendReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12$\n" +
 	"\x05entry\x18\x02 \x01(\v2\x0e.tidings.EntryR\x05entry\"\xa6\x01\n" +
@@ -2799,12 +2802,12 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06pinned\x18\x11 \x01(\bR\x06pinned\x12\x10\n" +
 	"\x03row\x18\x12 \x01(\x04R\x03row\x12\"\n" +
 	"\x04last\x18\x13 \x01(\v2\x0e.tidings.EntryR\x04last\x12\x16\n" +
-	"\x06hidden\x18\x14 \x01(\bR\x06hidden\"\x7f\n" +
-	"\fHeadsRequest\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\x03R\x06cursor\x12\x14\n" +
+	"\x06hidden\x18\x14 \x01(\bR\x06hidden\"\x92\x01\n" +
+	"\fHeadsRequest\x12#\n" +
+	"\x06cursor\x18\x01 \x01(\x03B\v\xf0\xf3\x18\x80\x80\x80\x80\x80\x80\x80\x10R\x06cursor\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x1b\n" +
-	"\twith_last\x18\x03 \x01(\bR\bwithLast\x12$\n" +
-	"\x04only\x18\x04 \x03(\v2\x10.tidings.ConvKeyR\x04only\"q\n" +
+	"\twith_last\x18\x03 \x01(\bR\bwithLast\x12*\n" +
+	"\x04only\x18\x04 \x03(\v2\x10.tidings.ConvKeyB\x04\xf0\xf3\x18dR\x04only\"q\n" +
 	"\n" +
 	"HeadsReply\x12#\n" +
 	"\x05heads\x18\x01 \x03(\v2\r.tidings.HeadR\x05heads\x12\x12\n" +
@@ -2814,24 +2817,24 @@ const file_api_calls_proto_rawDesc = "" +
 	"\fReadPosition\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\"B\n" +
-	"\vReadRequest\x123\n" +
-	"\tpositions\x18\x01 \x03(\v2\x15.tidings.ReadPositionR\tpositions\"0\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"I\n" +
+	"\vReadRequest\x12:\n" +
+	"\tpositions\x18\x01 \x03(\v2\x15.tidings.ReadPositionB\x05\xf0\xf3\x18\x90NR\tpositions\"0\n" +
 	"\tReadReply\x12#\n" +
-	"\x05heads\x18\x01 \x03(\v2\r.tidings.HeadR\x05heads\"u\n" +
+	"\x05heads\x18\x01 \x03(\v2\r.tidings.HeadR\x05heads\"|\n" +
 	"\rRevokeRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"6\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x1d\n" +
+	"\x06reason\x18\x04 \x01(\tB\x05\xf0\xf3\x18\x80\bR\x06reason\"6\n" +
 	"\vRevokeReply\x12'\n" +
-	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\"\xe7\x01\n" +
+	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\"\xed\x01\n" +
 	"\n" +
 	"RowRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
-	"\x06pinned\x18\x03 \x01(\bH\x00R\x06pinned\x88\x01\x01\x12\x1e\n" +
-	"\brecv_opt\x18\x04 \x01(\x05H\x01R\arecvOpt\x88\x01\x01\x12$\n" +
+	"\x06pinned\x18\x03 \x01(\bH\x00R\x06pinned\x88\x01\x01\x12$\n" +
+	"\brecv_opt\x18\x04 \x01(\x05B\x04\xf0\xf3\x18\x04H\x01R\arecvOpt\x88\x01\x01\x12$\n" +
 	"\vcleared_seq\x18\x05 \x01(\x04H\x02R\n" +
 	"clearedSeq\x88\x01\x01\x12\x12\n" +
 	"\x04hide\x18\x06 \x01(\bR\x04hideB\t\n" +
@@ -2839,27 +2842,28 @@ const file_api_calls_proto_rawDesc = "" +
 	"\t_recv_optB\x0e\n" +
 	"\f_cleared_seq\"-\n" +
 	"\bRowReply\x12!\n" +
-	"\x04head\x18\x01 \x01(\v2\r.tidings.HeadR\x04head\"_\n" +
+	"\x04head\x18\x01 \x01(\v2\r.tidings.HeadR\x04head\"e\n" +
 	"\rDeleteRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
-	"\x04seqs\x18\x03 \x03(\x04R\x04seqs\"\xa3\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\x04seqs\x18\x03 \x03(\x04B\x04\xf0\xf3\x182R\x04seqs\"\xb7\x01\n" +
 	"\rModifyRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\x12*\n" +
-	"\amessage\x18\x05 \x01(\v2\x10.tidings.MessageR\amessage\"`\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12$\n" +
+	"\aversion\x18\x04 \x01(\x04B\n" +
+	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\aversion\x122\n" +
+	"\amessage\x18\x05 \x01(\v2\x10.tidings.MessageB\x06\xf0\xf3\x18\x80\x80\x10R\amessage\"`\n" +
 	"\vModifyReply\x12'\n" +
 	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\x12(\n" +
-	"\acurrent\x18\x02 \x01(\v2\x0e.tidings.EntryR\acurrent\"h\n" +
+	"\acurrent\x18\x02 \x01(\v2\x0e.tidings.EntryR\acurrent\"s\n" +
 	"\aSendKey\x12$\n" +
-	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x1f\n" +
-	"\vclient_time\x18\x02 \x01(\x04R\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12*\n" +
+	"\vclient_time\x18\x02 \x01(\x04B\t\xf0\xf3\x18\x80\x80\x80\x80\x80 R\n" +
 	"clientTime\x12\x16\n" +
-	"\x06random\x18\x03 \x01(\rR\x06random\"5\n" +
-	"\rLookupRequest\x12$\n" +
-	"\x04keys\x18\x01 \x03(\v2\x10.tidings.SendKeyR\x04keys\"7\n" +
+	"\x06random\x18\x03 \x01(\rR\x06random\";\n" +
+	"\rLookupRequest\x12*\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.tidings.SendKeyB\x04\xf0\xf3\x18dR\x04keys\"7\n" +
 	"\vLookupReply\x12(\n" +
 	"\x05found\x18\x01 \x03(\v2\x12.tidings.SendReplyR\x05found\"m\n" +
 	"\tEntryPush\x12$\n" +

@@ -8,13 +8,19 @@ type Msg interface {
 	MarshalToSizedBufferVT([]byte) (int, error)
 }
 
+// Request is the body of a call. Check says which of its fields is beyond its limit; its error is an *Error.
+type Request interface {
+	Msg
+	Check() error
+}
+
 // MethodInfo says what a call or push carries.
 type MethodInfo struct {
 	Name string
 	// BeforeLogin: the call may be made on a connection without a session.
 	BeforeLogin bool
 	// NewRequest makes an empty request to decode into; nil for a push.
-	NewRequest func() Msg
+	NewRequest func() Request
 	// NewReply makes an empty reply; of a push, its body.
 	NewReply func() Msg
 }

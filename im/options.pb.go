@@ -65,6 +65,14 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "api/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*uint64)(nil),
+		Field:         51006,
+		Name:          "tidings.max",
+		Tag:           "varint,51006,opt,name=max",
+		Filename:      "api/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         51101,
@@ -123,6 +131,12 @@ var (
 	//
 	// optional sint64 zero_as = 51005;
 	E_ZeroAs = &file_api_options_proto_extTypes[4]
+	// The most that a call may carry in the field: bytes of a text, of bytes or of a message, items of a repeated field, or the value of a
+	// number. In a request every text, message and repeated field has one; of a single message that has none the fields do. A number has
+	// 2^63-1 without it, and is never below 0.
+	//
+	// optional uint64 max = 51006;
+	E_Max = &file_api_options_proto_extTypes[5]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -130,7 +144,7 @@ var (
 	// The message has a TIM JSON form: the generator writes AppendTIM and ParseTIM for it.
 	//
 	// optional bool tim = 51101;
-	E_Tim = &file_api_options_proto_extTypes[5]
+	E_Tim = &file_api_options_proto_extTypes[6]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -138,13 +152,13 @@ var (
 	// For a value of Method: the request and reply types, as Go type names in package im. A push has no request.
 	//
 	// optional string request = 51201;
-	E_Request = &file_api_options_proto_extTypes[6]
+	E_Request = &file_api_options_proto_extTypes[7]
 	// optional string reply = 51202;
-	E_Reply = &file_api_options_proto_extTypes[7]
+	E_Reply = &file_api_options_proto_extTypes[8]
 	// The method may be called before login.
 	//
 	// optional bool before_login = 51203;
-	E_BeforeLogin = &file_api_options_proto_extTypes[8]
+	E_BeforeLogin = &file_api_options_proto_extTypes[9]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -157,7 +171,8 @@ const file_api_options_proto_rawDesc = "" +
 	"omit_empty\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\tomitEmpty:;\n" +
 	"\binternal\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\bR\binternal:9\n" +
 	"\aflatten\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\bR\aflatten:8\n" +
-	"\azero_as\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x8e\x03 \x01(\x12R\x06zeroAs:3\n" +
+	"\azero_as\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x8e\x03 \x01(\x12R\x06zeroAs:1\n" +
+	"\x03max\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x01(\x04R\x03max:3\n" +
 	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
 	"\x05reply\x12!.google.protobuf.EnumValueOptions\x18\x82\x90\x03 \x01(\tR\x05reply:F\n" +
@@ -169,20 +184,21 @@ var file_api_options_proto_goTypes = []any{
 	(*descriptorpb.EnumValueOptions)(nil), // 2: google.protobuf.EnumValueOptions
 }
 var file_api_options_proto_depIdxs = []int32{
-	0, // 0: tidings.old:extendee -> google.protobuf.FieldOptions
-	0, // 1: tidings.omit_empty:extendee -> google.protobuf.FieldOptions
-	0, // 2: tidings.internal:extendee -> google.protobuf.FieldOptions
-	0, // 3: tidings.flatten:extendee -> google.protobuf.FieldOptions
-	0, // 4: tidings.zero_as:extendee -> google.protobuf.FieldOptions
-	1, // 5: tidings.tim:extendee -> google.protobuf.MessageOptions
-	2, // 6: tidings.request:extendee -> google.protobuf.EnumValueOptions
-	2, // 7: tidings.reply:extendee -> google.protobuf.EnumValueOptions
-	2, // 8: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	0, // [0:9] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0,  // 0: tidings.old:extendee -> google.protobuf.FieldOptions
+	0,  // 1: tidings.omit_empty:extendee -> google.protobuf.FieldOptions
+	0,  // 2: tidings.internal:extendee -> google.protobuf.FieldOptions
+	0,  // 3: tidings.flatten:extendee -> google.protobuf.FieldOptions
+	0,  // 4: tidings.zero_as:extendee -> google.protobuf.FieldOptions
+	0,  // 5: tidings.max:extendee -> google.protobuf.FieldOptions
+	1,  // 6: tidings.tim:extendee -> google.protobuf.MessageOptions
+	2,  // 7: tidings.request:extendee -> google.protobuf.EnumValueOptions
+	2,  // 8: tidings.reply:extendee -> google.protobuf.EnumValueOptions
+	2,  // 9: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	0,  // [0:10] is the sub-list for extension extendee
+	0,  // [0:0] is the sub-list for field type_name
 }
 
 func init() { file_api_options_proto_init() }
@@ -197,7 +213,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 9,
+			NumExtensions: 10,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

@@ -11,8 +11,14 @@ import (
 // Subprotocol is the WebSocket subprotocol of this version of the wire: offering it is the version handshake.
 const Subprotocol = "tidings.v1"
 
-// MaxMessage is the largest WebSocket message that a server or client reads; a writer puts no more frames into one than fit.
-const MaxMessage = 1 << 20
+const (
+	// MaxMessage is the largest WebSocket message that a server reads; a client puts no more frames into one than fit.
+	MaxMessage = 1 << 20
+	// MaxAnswer is the largest WebSocket message that a client reads. A server answers far less at once; MaxReply is the largest body that it
+	// would put into a frame.
+	MaxAnswer = 4 << 20
+	MaxReply  = MaxAnswer - 64<<10
+)
 
 // ErrFrame says that what was received cannot be taken apart into frames.
 var ErrFrame = errors.New("im: malformed frame")

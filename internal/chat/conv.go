@@ -17,9 +17,8 @@ const (
 	maxHeads, maxHeadsWithLast = 1000, 200
 	maxEntries                 = 500
 	maxBytes                   = 512 << 10
-	// maxKeys bounds what a call may name one by one; a READ may name more, and is done in steps of as many.
-	maxKeys      = 100
-	maxPositions = 10_000
+	// readStep is how many positions of a READ are done in one transaction.
+	readStep = 100
 )
 
 // Heads answers rule 8's call: what has changed since the cursor, by pages, or the conversations that only names.
@@ -70,9 +69,6 @@ func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.B
 }
 
 func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (body []byte, err error) {
-	if len(req.Only) > maxKeys {
-		return nil, im.Errorf(im.CodeInvalidParameters, "only names %d conversations, more than %d", len(req.Only), maxKeys)
-	}
 	for _, key := range req.Only {
 		cv, _, err := c.find(ctx, s, key)
 		if errors.Is(err, im.Errorf(im.CodeResync, "")) {
@@ -197,9 +193,9 @@ func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Bod
 	if err != nil {
 		return nil, err
 	}
-	limit := int(req.Limit)
-	if limit == 0 || limit > maxEntries {
-		limit = maxEntries
+	limit := maxEntries
+	if 0 < req.Limit && req.Limit < maxEntries {
+		limit = int(req.Limit)
 	}
 	out := im.PullReply{Epoch: req.Epoch, From: req.From, To: req.To}
 	var found []entry
@@ -295,9 +291,6 @@ func changeOf(row *Change, operator, sender string) *im.Change {
 
 // Lookup says which of the caller's own messages are stored: what a client asks after a crash.
 func (c *Chat) Lookup(ctx context.Context, s *Caller, req *im.LookupRequest) (im.Body, error) {
-	if len(req.Keys) > maxKeys {
-		return nil, im.Errorf(im.CodeInvalidParameters, "keys names %d messages, more than %d", len(req.Keys), maxKeys)
-	}
 	var body encoded
 	for _, k := range req.Keys {
 		var found []byte

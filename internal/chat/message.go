@@ -165,6 +165,9 @@ func (c *Chat) readSend(s *Caller, req []byte) (m *send, to []byte, err error) {
 	if m.clientTime == 0 || m.clientTime > 1<<40 {
 		return nil, nil, im.Errorf(im.CodeInvalidParameters, "client_time is missing or not a time in seconds")
 	}
+	if !validUser(string(to)) {
+		return nil, nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user with the id of the conversation")
+	}
 	m.content, err = checkMessage(msg, s.Platform)
 	return m, to, err
 }

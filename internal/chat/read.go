@@ -17,9 +17,6 @@ type position struct {
 // Read moves the caller's read positions, never back, and answers with the heads as they then are. Who is concerned hears of it after the
 // caller's reply. Many positions are done in steps, so that one call does not hold the store up; the call may be repeated.
 func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadRequest) error {
-	if len(req.Positions) > maxPositions {
-		return im.Errorf(im.CodeInvalidParameters, "positions names %d conversations, more than %d", len(req.Positions), maxPositions)
-	}
 	all := make([]position, len(req.Positions))
 	for i, p := range req.Positions {
 		cv, peer, err := c.find(ctx, s, p.Conv)
@@ -38,7 +35,7 @@ func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadReque
 	}
 	var early []Event // what the calling connection hears of the steps before the last: after its reply
 	for len(all) > 0 {
-		n := min(len(all), maxKeys)
+		n := min(len(all), readStep)
 		step, last := all[:n], n == len(all)
 		err := c.read(ctx, s, step, func(heads []*im.Head, events []Event) {
 			reply.Heads = append(reply.Heads, heads...)

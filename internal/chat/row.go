@@ -7,21 +7,12 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-const (
-	// maxPinned is how many conversations a user may have before the others.
-	maxPinned = 50
-	// maxRecvOpt is the last of the receive options.
-	maxRecvOpt = 4
-	// maxDeleted is how many messages one call may delete.
-	maxDeleted = 50
-)
+// maxPinned is how many conversations a user may have before the others.
+const maxPinned = 50
 
 // Row changes the caller's own row of a conversation and answers with the head as it then is. All his devices hear of it, and the peer if it
 // moved how far the caller has read. A call that changes nothing is answered and told to nobody, so it may be repeated.
 func (c *Chat) Row(ctx context.Context, s *Caller, id uint64, req *im.RowRequest) error {
-	if o := req.RecvOpt; o != nil && (*o < 0 || *o > maxRecvOpt) {
-		return im.Errorf(im.CodeInvalidParameters, "recv_opt is %d, and not 0 to %d", *o, maxRecvOpt)
-	}
 	if req.Hide && req.ClearedSeq == nil {
 		return im.Errorf(im.CodeInvalidParameters, "hide comes without cleared_seq")
 	}
@@ -144,9 +135,6 @@ func (c *Chat) Delete(ctx context.Context, s *Caller, req *im.DeleteRequest) (im
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
 		return nil, err
-	}
-	if len(req.Seqs) > maxDeleted {
-		return nil, im.Errorf(im.CodeInvalidParameters, "seqs names %d messages, more than %d", len(req.Seqs), maxDeleted)
 	}
 	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
 		return nil, err

@@ -18,16 +18,19 @@ type Login struct {
 	Over bool
 }
 
-const maxDevice = 64
-
-// Authenticate checks a login's words and its ticket, which needs no store.
-func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
+// CheckLogin checks a login's words. Nothing is done with them before, not even a line in the log.
+func CheckLogin(req *im.LoginRequest) error {
 	if !validUser(req.UserId) {
-		return Ticket{}, im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+		return im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
 	}
-	if n := len(req.DeviceId); n == 0 || n > maxDevice {
-		return Ticket{}, im.Errorf(im.CodeInvalidParameters, "device_id must have 1 to %d bytes", maxDevice)
+	if req.DeviceId == "" {
+		return im.Errorf(im.CodeInvalidParameters, "device_id is empty")
 	}
+	return req.Check()
+}
+
+// Authenticate checks a login's ticket, which needs no store.
+func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
 	return c.cfg.Verify(req.UserId, req.UserSig)
 }
 

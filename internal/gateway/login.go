@@ -21,6 +21,12 @@ func (s *session) login(f *im.Frame, st state) {
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeBadRequest, "the request is malformed"))
 		return
 	}
+	if err := chat.CheckLogin(&req); err != nil {
+		g.metrics.refused.Inc()
+		g.log.Info("login refused", "remote", s.ws.RemoteAddr(), "err", err)
+		s.reply(f.Id, f.Method, nil, err)
+		return
+	}
 	if err := s.tryLogin(f.Id, &req); err != nil {
 		g.metrics.refused.Inc()
 		g.log.Info("login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.ws.RemoteAddr(), "err", err)

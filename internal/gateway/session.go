@@ -208,6 +208,11 @@ func (s *session) begin(m im.Method) (state, bool) {
 // reply answers a call, from any goroutine. An answer is never dropped while the connection is there.
 func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 	f := im.Frame{Id: id, Method: m}
+	if err == nil && body != nil {
+		if n := body.SizeVT(); n > im.MaxReply { // the client would end the connection, and ask again on the next one
+			err = fmt.Errorf("the answer has %d bytes, more than clients read", n)
+		}
+	}
 	if err != nil {
 		f.Code, f.Desc = s.g.explain(m, err)
 		body = nil
@@ -228,7 +233,7 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	var e *im.Error
 	if errors.As(err, &e) {
-		return e.Code, e.Desc
+		return e.Code, im.Shorten(e.Desc, im.MaxDesc)
 	}
 	if errors.Is(err, chat.ErrFull) { // the store has logged it
 		return im.CodeServerInternal, "the server's disk is full"
@@ -280,6 +285,10 @@ func (s *session) makeCall(c call) {
 	req := info.NewRequest()
 	if err := req.UnmarshalVT(c.body); err != nil {
 		s.reply(c.id, c.method, nil, im.Errorf(im.CodeBadRequest, "the request is malformed"))
+		return
+	}
+	if err := req.Check(); err != nil {
+		s.reply(c.id, c.method, nil, err)
 		return
 	}
 	ctx, rules := s.g.ctx, s.g.chat

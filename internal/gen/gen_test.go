@@ -83,7 +83,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable} {
+	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable, "limits_gen.go.golden": limitChecks} {
 		got, err := emitGo(req, emit)
 		if err != nil {
 			t.Fatal(err)
@@ -103,6 +103,9 @@ func TestGolden(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	const small = "message Small { option (tim) = true; string name = 1; }\n"
 	message := func(fields string) string { return small + "message M { option (tim) = true; " + fields + " }" }
+	asked := func(fields string) string {
+		return `enum Method { NONE = 0; A = 1 [(request) = "M", (reply) = "M"]; }` + "\nmessage M { " + fields + " }"
+	}
 	for want, text := range map[string]string{
 		"no TIM JSON form for bytes":        message("bytes b = 1;"),
 		"no TIM JSON form for float":        message("float f = 1;"),
@@ -120,6 +123,14 @@ func TestMistakes(t *testing.T) {
 		"flattened twice":                   message("Small s = 1 [(flatten) = true];") + "message N { option (tim) = true; M m = 1 [(flatten) = true]; }",
 		"a method needs a reply":            `enum Method { NONE = 0; A = 1 [(request) = "Small"]; }` + small,
 		"no message Missing":                `enum Method { NONE = 0; A = 1 [(reply) = "Missing"]; }`,
+		"M.text: a field of a request":      asked("string text = 1;"),
+		"M.data: a field of a request":      asked("bytes data = 1;"),
+		"M.list: a field of a request":      asked("repeated uint64 list = 1;"),
+		"N.deep: a field of a request":      asked("N n = 1;") + "message N { string deep = 1; }",
+		"M.parts: a field of a request":     asked("repeated N parts = 1;") + "message N {}",
+		"no maps and no oneofs":             asked("oneof o { bool a = 1; }"),
+		"no check is known for a list":      asked("repeated string list = 1 [(max) = 1];"),
+		"no check is known for a double":    asked("double d = 1 [(max) = 1];"),
 		"syntax error":                      "message {",
 		"two flattened oneofs":              message("oneof o { Small a = 1 [(flatten) = true]; } oneof p { Small b = 2 [(flatten) = true]; }"),
 	} {
@@ -127,7 +138,7 @@ func TestMistakes(t *testing.T) {
 		writeFile(t, filepath.Join(dir, "m.proto"), "syntax = \"proto3\"; package tidings; import \"api/options.proto\";\n"+
 			"option go_package = \"github.com/tidings-im/tidings/im\";\n"+text)
 		req, err := compile([]string{dir, root}, []string{"m.proto"})
-		for _, emit := range []emitter{timCodec, methodTable} {
+		for _, emit := range []emitter{timCodec, methodTable, limitChecks} {
 			if err == nil {
 				_, err = emitGo(req, emit)
 			}

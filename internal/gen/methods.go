@@ -42,7 +42,7 @@ func methodTable(c *code, files []*protogen.File) error {
 					c.p("BeforeLogin: true,")
 				}
 				if request != "" {
-					c.p("NewRequest: func() Msg { return new(%s) },", request)
+					c.p("NewRequest: func() Request { return new(%s) },", request)
 				}
 				c.p("NewReply: func() Msg { return new(%s) },", reply)
 				c.p("},")

@@ -110,7 +110,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	var e *im.Error
 	if errors.As(err, &e) {
-		return e
+		return im.Errorf(e.Code, "%s", im.Shorten(e.Desc, im.MaxDesc))
 	}
 	a.cfg.Log.Error("admin call failed", "path", r.URL.Path, "err", err)
 	return im.Errorf(failed, "the server failed")

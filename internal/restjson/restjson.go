@@ -173,7 +173,7 @@ func ReadKey(key string) (seq uint64, random uint32, time int64, ok bool) {
 	if len(parts) != 3 {
 		return 0, 0, 0, false
 	}
-	seq, err1 := strconv.ParseUint(parts[0], 10, 64)
+	seq, err1 := strconv.ParseUint(parts[0], 10, 62)
 	r, err2 := strconv.ParseUint(parts[1], 10, 32)
 	t, err3 := strconv.ParseUint(parts[2], 10, 62)
 	return seq, uint32(r), int64(t), err1 == nil && err2 == nil && err3 == nil

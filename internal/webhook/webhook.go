@@ -226,9 +226,9 @@ func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outco
 	case *a.ErrorCode == drop:
 		return chat.Verdict{Drop: true}, "dropped", nil
 	case *a.ErrorCode >= ownFirst && *a.ErrorCode <= ownLast:
-		return chat.Verdict{Err: im.Errorf(*a.ErrorCode, "%s", a.ErrorInfo)}, "refused", nil
+		return chat.Verdict{Err: im.Errorf(*a.ErrorCode, "%s", im.Shorten(a.ErrorInfo, im.MaxDesc))}, "refused", nil
 	case *a.ErrorCode != allow:
-		return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "%s", cmpOr(a.ErrorInfo, "the app's webhook refused the message"))}, "refused", nil
+		return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "%s", cmpOr(im.Shorten(a.ErrorInfo, im.MaxDesc), "the app's webhook refused the message"))}, "refused", nil
 	}
 	outcome = "allowed"
 	if len(a.MsgBody) > 0 && string(a.MsgBody) != "null" {
