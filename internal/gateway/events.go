@@ -35,14 +35,22 @@ func (g *Gateway) publish(e chat.Event) {
 		return
 	}
 	buf := scratch.Get().(*[]byte)
-	f := im.Frame{Method: e.Method}
-	*buf = im.AppendMessage((*buf)[:0], &f, e.Body)
+	defer scratch.Put(buf)
+	encoded := false
+	first.contain(func() {
+		f := im.Frame{Method: e.Method}
+		*buf = im.AppendMessage((*buf)[:0], &f, e.Body)
+		encoded = true
+	})
 	for _, s := range all {
-		if concerns(&e, s) {
+		switch {
+		case !concerns(&e, s):
+		case encoded:
 			s.pushRaw(*buf)
+		default:
+			s.cut() // it missed something; when it comes back it asks
 		}
 	}
-	scratch.Put(buf)
 }
 
 func concerns(e *chat.Event, s *session) bool {

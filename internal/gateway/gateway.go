@@ -7,9 +7,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +52,10 @@ type Config struct {
 	FailuresPerUser, FailuresPerAddress int
 	// SendRate and CallRate are how many messages and other calls a connection may make in a second; 0 is no limit.
 	SendRate, CallRate int
+	// Accepted is how many connections the listener holds, those included that are no sessions yet: they count in Connections. Nil: only sessions count.
+	Accepted func() int
+	// Origins are the web pages whose scripts may connect, such as https://app.example; none: all. Programs that are no browsers name no origin and always may.
+	Origins []string
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Metrics is where the gateway's counters are registered; nil: nowhere.
@@ -107,6 +114,7 @@ const (
 	closeGoingAway = 1001
 	closeProtocol  = 1002
 	closeNotBinary = 1003
+	closeTooLarge  = 1009
 )
 
 const shards = 64
@@ -175,6 +183,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// gws looks at the first header line only.
 	r.Header.Set("Sec-Websocket-Protocol", im.Subprotocol)
+	if !g.allows(r.Header.Values("Origin")) {
+		http.Error(w, "scripts of this origin may not connect", http.StatusForbidden)
+		return
+	}
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		// Its body would be read as frames: a proxy in between and this server would not agree where the request ends.
+		w.Header().Set("Connection", "close")
+		http.Error(w, "an upgrade has no body", http.StatusBadRequest)
+		return
+	}
 	addr := g.client(r)
 	if full := g.limits.enter(addr); full != "" {
 		g.refuse(w, full)
@@ -191,15 +209,22 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the server is going away", http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := g.upgrader.Upgrade(hijacker{w, g}, r)
+	taken := false
+	defer func() {
+		if !taken {
+			g.limits.leave(addr)
+			g.wg.Done()
+		}
+	}()
+	conn, err := g.upgrader.Upgrade(hijacker{w}, r)
 	if err != nil {
-		g.limits.leave(addr)
-		g.wg.Done()
 		g.log.Debug("no websocket", "remote", r.RemoteAddr, "err", err)
 		return
 	}
+	taken = true
 	s := conn.Session().(*session)
 	s.ws, s.addr = conn, addr
+	conn.NetConn().(*guard).s = s
 	g.mu.Lock()
 	g.all[s] = struct{}{}
 	closing = g.closing
@@ -210,11 +235,43 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Not inside this handler: what http.Server holds for a request would stay as long as the connection.
 	go func() {
 		defer g.wg.Done()
-		conn.ReadLoop()
+		s.contain(conn.ReadLoop)
+		s.over(errors.New("the reader failed"))
 	}()
 }
 
+// contain runs what touches a client's input or makes bytes for it. A panic in it is logged, and ends that client's connection and nothing else.
+func (s *session) contain(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.broken(r)
+		}
+	}()
+	f()
+}
+
+// broken ends the connection after a panic. The goroutine that panicked holds no lock of the session: those that are held while a body is encoded are released by defer.
+func (s *session) broken(r any) {
+	s.g.metrics.failures.Inc()
+	s.g.log.Error("a connection failed inside the server", "user", s.user(), "remote", s.ws.RemoteAddr(), "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+	s.mu.Lock()
+	if s.state < ended {
+		s.state = ended
+	}
+	s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+	s.room.Broadcast()
+	s.mu.Unlock()
+	s.cut()
+}
+
 func (g *Gateway) clock() int64 { return int64(g.cfg.Now().Sub(g.base)) }
+
+// allows says whether a request with these Origin headers may become a WebSocket.
+func (g *Gateway) allows(origins []string) bool {
+	return len(g.cfg.Origins) == 0 || !slices.ContainsFunc(origins, func(o string) bool {
+		return !slices.ContainsFunc(g.cfg.Origins, func(a string) bool { return strings.EqualFold(a, o) })
+	})
+}
 
 func offers(lines []string, want string) bool {
 	for _, line := range lines {

@@ -1,16 +1,13 @@
 package gateway
 
 import (
-	"bufio"
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -43,6 +40,7 @@ const (
 
 type limits struct {
 	most, perAddress, failUser, failAddress int
+	accepted                                func() int
 
 	mu       sync.Mutex
 	all      int
@@ -63,6 +61,9 @@ type failure struct {
 
 func (l *limits) init(cfg *Config) {
 	l.most, l.perAddress, l.failUser, l.failAddress = cfg.Connections, cfg.PerAddress, cfg.FailuresPerUser, cfg.FailuresPerAddress
+	if l.accepted = cfg.Accepted; l.accepted == nil {
+		l.accepted = func() int { return 0 }
+	}
 	l.conns, l.failures = make(map[netip.Prefix]int), make(map[failKey]failure)
 }
 
@@ -72,7 +73,7 @@ func (l *limits) enter(addr netip.Prefix) string {
 	defer l.mu.Unlock()
 	n := l.conns[addr]
 	switch {
-	case l.most > 0 && l.all >= l.most:
+	case l.most > 0 && (l.all >= l.most || l.accepted() > l.most):
 		return limitConnections
 	case l.perAddress > 0 && n >= l.perAddress:
 		return limitAddress
@@ -254,106 +255,4 @@ func (s *session) tooFast(m im.Method) error {
 	}
 	s.g.metrics.limited.WithLabelValues(limit).Inc()
 	return im.Errorf(code, "more than %d a second", rate)
-}
-
-var errBytes = errors.New("gateway: too much was sent before the login")
-
-// guard is the connection under a WebSocket. Until the login it bounds what is sent and what the headers of WebSocket messages announce, because
-// memory for a message is made when its header has been read.
-type guard struct {
-	net.Conn
-	g    *Gateway
-	open atomic.Bool // the login has been answered
-
-	// The reader's: bytes so far, the header that is being read, and what is left of the message behind it.
-	total int
-	head  []byte
-	body  uint64
-}
-
-func (c *guard) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 && !c.open.Load() {
-		if c.total += n; c.total > beforeLogin || !c.follow(p[:n]) {
-			c.g.metrics.limited.WithLabelValues(limitBytes).Inc()
-			return 0, errBytes
-		}
-	}
-	return n, err
-}
-
-// follow walks over what was read, and says whether no message is announced as larger than it may be.
-func (c *guard) follow(p []byte) bool {
-	for len(p) > 0 {
-		if c.body > 0 {
-			n := min(c.body, uint64(len(p)))
-			c.body -= n
-			p = p[n:]
-			continue
-		}
-		c.head = append(c.head, p[0])
-		p = p[1:]
-		if len(c.head) < 2 {
-			continue
-		}
-		size, ext := uint64(c.head[1]&0x7f), 0
-		switch size {
-		case 126:
-			ext = 2
-		case 127:
-			ext = 8
-		}
-		mask := 0
-		if c.head[1]&0x80 != 0 {
-			mask = 4
-		}
-		if len(c.head) < 2+ext+mask {
-			continue
-		}
-		if ext > 0 {
-			size = 0
-			for _, b := range c.head[2 : 2+ext] {
-				size = size<<8 | uint64(b)
-			}
-		}
-		if size > beforeLogin && size <= im.MaxMessage { // a larger one is refused by its header for everybody
-			return false
-		}
-		c.body, c.head = size, c.head[:0]
-	}
-	return true
-}
-
-// CloseWrite says that nothing follows.
-func (c *guard) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-// Close cuts the connection. A TLS connection would first wait for a farewell to be written, which a client that reads nothing can hold up.
-func (c *guard) Close() error {
-	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn().Close()
-	}
-	return c.Conn.Close()
-}
-
-// hijacker puts a guard under the connection that a WebSocket is made on.
-type hijacker struct {
-	http.ResponseWriter
-	g *Gateway
-}
-
-func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	hj, ok := h.ResponseWriter.(http.Hijacker)
-	if !ok {
-		return nil, nil, errors.New("gateway: the connection cannot be taken over")
-	}
-	conn, rw, err := hj.Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	return &guard{Conn: conn, g: h.g}, rw, nil
 }

@@ -258,7 +258,7 @@ func TestBeforeLogin(t *testing.T) {
 		"byte by byte":                 header(512 << 10),
 		"many small messages":          []byte(strings.Repeat("\x82\x80\x00\x00\x00\x00", beforeLogin/6+1)),
 		"pings":                        []byte(strings.Repeat("\x89\x84\x00\x00\x00\x00ping", beforeLogin/10+1)),
-		"fragments":                    []byte(strings.Repeat("\x00\x84\x00\x00\x00\x00abcd", beforeLogin/10+1)),
+		"fragments":                    []byte("\x02\x80\x00\x00\x00\x00" + strings.Repeat("\x00\xff\x00\x64\x00\x00\x00\x00"+strings.Repeat("x", 100), beforeLogin/108+1)),
 	} {
 		c := n.raw()
 		if name == "byte by byte" {

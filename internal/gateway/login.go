@@ -111,9 +111,19 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 // enter makes the session live. It becomes known to events while its lock is held, so that one that finds it waits and is queued behind the reply: what
 // happens after the client has its reply reaches it, also what is kept nowhere, such as an online-only message.
 func (s *session) enter(id uint64, res chat.Login) bool {
+	if !s.goLive(id, res) {
+		return false
+	}
+	s.ws.NetConn().(*guard).open.Store(true)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == live
+}
+
+func (s *session) goLive(id uint64, res chat.Login) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.state != fresh {
-		s.mu.Unlock()
 		return false
 	}
 	s.state = live
@@ -122,13 +132,7 @@ func (s *session) enter(id uint64, res chat.Login) bool {
 	s.open--
 	s.add(&im.Frame{Id: id, Method: im.Method_LOGIN}, res.Reply)
 	s.room.Broadcast()
-	s.mu.Unlock()
-	if c, ok := s.ws.NetConn().(*guard); ok {
-		c.open.Store(true)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state == live
+	return true
 }
 
 func (s *session) move(to state, due int64) {

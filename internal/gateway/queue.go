@@ -55,7 +55,7 @@ func (s *session) room1() {
 func (s *session) wake() {
 	if !s.writing {
 		s.writing = true
-		s.g.wg.Go(s.write)
+		s.g.wg.Go(func() { s.contain(s.write) })
 	}
 }
 
@@ -82,12 +82,14 @@ func (s *session) admit(size int) bool {
 
 // push queues an event that only this session hears of.
 func (s *session) push(m im.Method, body im.Body) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.admit(body.SizeVT() + 16) {
-		f := im.Frame{Method: m}
-		s.add(&f, body)
-	}
+	s.contain(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.admit(body.SizeVT() + 16) {
+			f := im.Frame{Method: m}
+			s.add(&f, body)
+		}
+	})
 }
 
 // pushRaw queues an event as an encoded frame.

@@ -101,7 +101,12 @@ func (handler) OnOpen(*gws.Conn) {}
 func (handler) OnPing(c *gws.Conn, payload []byte) {
 	s := sessionOf(c)
 	s.heard.Store(s.g.now.Load())
-	c.WritePong(payload)
+	s.mu.Lock()
+	over := s.state >= ended // a pong behind the close frame would fail, and reset the connection
+	s.mu.Unlock()
+	if !over && s.tooFast(im.Method_HEARTBEAT) == nil {
+		c.WritePong(payload)
+	}
 }
 
 func (handler) OnPong(c *gws.Conn, _ []byte) {
@@ -110,8 +115,16 @@ func (handler) OnPong(c *gws.Conn, _ []byte) {
 }
 
 func (handler) OnClose(c *gws.Conn, err error) {
-	s := sessionOf(c)
+	sessionOf(c).over(err)
+}
+
+// over follows the end of the connection, once.
+func (s *session) over(err error) {
 	s.mu.Lock()
+	if s.state == gone {
+		s.mu.Unlock()
+		return
+	}
 	s.state = gone
 	s.out, s.frames, s.work = nil, 0, nil
 	s.room.Broadcast()
@@ -217,16 +230,18 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 		f.Code, f.Desc = s.g.explain(m, err)
 		body = nil
 	}
-	s.mu.Lock()
-	s.open--
-	if m == im.Method_SEND {
-		s.sends--
-	}
-	if s.state < ended {
-		s.add(&f, body)
-	}
-	s.room.Broadcast()
-	s.mu.Unlock()
+	s.contain(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+		if m == im.Method_SEND {
+			s.sends--
+		}
+		s.room.Broadcast()
+		if s.state < ended {
+			s.add(&f, body)
+		}
+	})
 }
 
 // explain makes code and text of an error. What the caller cannot have caused is logged, and not told in detail.
@@ -251,7 +266,7 @@ func (s *session) later(f *im.Frame) {
 	s.work = append(s.work, call{f.Id, f.Method, slices.Clone(f.Body), f.Resent})
 	if !s.working && s.state != gone {
 		s.working = true
-		s.g.wg.Go(s.makeCalls)
+		s.g.wg.Go(func() { s.contain(s.makeCalls) })
 	}
 }
 

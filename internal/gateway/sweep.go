@@ -25,7 +25,7 @@ func (g *Gateway) sweep() {
 	now := g.clock()
 	g.now.Store(now)
 	for _, s := range g.snapshot() {
-		s.check(now)
+		s.contain(func() { s.check(now) })
 	}
 }
 
