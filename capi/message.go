@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/client"
@@ -142,7 +143,7 @@ func reportRead(c *call) int {
 		return resultOK
 	}
 	var upTo *im.Message
-	if c.text[1] != "" {
+	if s := strings.TrimSpace(c.text[1]); s != "" && s != "null" {
 		upTo = &im.Message{}
 		if err := c.parse(upTo); err != nil {
 			c.answer(err, "")

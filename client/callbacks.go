@@ -130,6 +130,54 @@ func do[T any](c *Client, direct bool, done func(T, error), start func(finish fu
 	}
 }
 
+// parked is a call that waits for the first sync of a connection. run goes on with it, or answers err.
+type parked struct {
+	deadline time.Time
+	run      func(err *im.Error)
+}
+
+// doSynced is do for a call about what the sync brings: heads that the login told of are applied before start runs. Without a link there is no
+// sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for.
+func doSynced[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
+	do(c, direct, done, func(finish func(T, error)) {
+		if c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn {
+			start(finish)
+			return
+		}
+		c.parked = append(c.parked, parked{time.Now().Add(c.cfg.Limits.Call), func(err *im.Error) {
+			if err != nil {
+				var zero T
+				finish(zero, err)
+				return
+			}
+			start(finish)
+		}})
+	})
+}
+
+// goOnParked lets the parked calls run after the commit, in their order.
+func (c *Client) goOnParked() {
+	if len(c.parked) == 0 {
+		return
+	}
+	waiting := c.parked
+	c.parked = nil
+	c.later = append(c.later, func() {
+		for _, p := range waiting {
+			p.run(nil)
+		}
+	})
+}
+
+// failParked answers the parked calls.
+func (c *Client) failParked(err *im.Error) {
+	waiting := c.parked
+	c.parked = nil
+	for _, p := range waiting {
+		p.run(err)
+	}
+}
+
 // answerNow answers outside the engine.
 func (c *Client) answerNow(direct bool, run func()) {
 	switch {

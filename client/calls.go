@@ -39,7 +39,8 @@ func (c *Client) readable() *im.Error {
 	return nil
 }
 
-// MarkRead reads a conversation up to a message, or all that has arrived if upTo is nil. With an empty id in conv all conversations of its type are read.
+// MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
+// all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
 func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
 	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.markRead(direct, conv, upTo, done) })
 	return err
@@ -60,7 +61,7 @@ func (c *Client) MarkAllRead(ctx context.Context) error {
 func (c *Client) MarkAllReadFunc(done func(error)) { c.markRead(false, Conv{}, nil, forget(done)) }
 
 func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -71,21 +72,18 @@ func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(non
 				positions = append(positions, &im.ReadPosition{Conv: cv.key.wire(), Epoch: cv.epoch, Seq: seq})
 			}
 		}
-		if key.ID != "" {
-			cv := c.convs[key]
-			switch {
-			case cv == nil:
-				finish(none{}, nil)
+		cv := c.convs[key]
+		switch {
+		case upTo != nil:
+			seq, err := c.place(cv, key, upTo)
+			if err != nil {
+				finish(none{}, err)
 				return
-			case upTo != nil && upTo.Seq > cv.syncedTo:
-				finish(none{}, im.Errorf(im.CodeInvalidParameters, "message_seq %d is not in the conversation", upTo.Seq))
-				return
-			case upTo != nil && upTo.Seq > 0:
-				add(cv, upTo.Seq)
-			default:
-				add(cv, cv.syncedTo)
 			}
-		} else {
+			add(cv, seq)
+		case cv != nil:
+			add(cv, cv.syncedTo)
+		case key.ID == "":
 			for _, id := range slices.Sorted(maps.Keys(c.byID)) {
 				cv := c.byID[id]
 				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key.Type {
@@ -95,6 +93,30 @@ func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(non
 		}
 		c.readPositions(positions, finish)
 	})
+}
+
+// place is where a message stands in its conversation: its own number, or that before it if it has none.
+func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
+	unknown := &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"}
+	if cv == nil {
+		return 0, unknown
+	}
+	if m.MsgId == "" {
+		if m.Seq == 0 || m.Seq > cv.syncedTo || m.ConvId != "" && (m.ConvId != key.ID || m.ConvType != key.Type) {
+			return 0, unknown
+		}
+		return m.Seq, nil
+	}
+	row, err := c.find(m)
+	switch {
+	case !c.check(err):
+		return 0, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"}
+	case row == nil || row.conv != cv.id:
+		return 0, unknown
+	case row.era != cv.era:
+		return 0, nil // before all that is unread
+	}
+	return min(row.pos, cv.syncedTo), nil
 }
 
 func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, error)) {
@@ -139,7 +161,7 @@ func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(e
 }
 
 func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -179,7 +201,7 @@ func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
 func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) { c.conversations(false, done) }
 
 func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
-	do(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+	doSynced(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -210,7 +232,7 @@ func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, e
 }
 
 func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.ConvInfo, error)) {
-	do(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+	doSynced(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -238,7 +260,7 @@ func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error
 }
 
 func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInfo, error)) {
-	do(c, direct, done, func(finish func(*im.ConvInfo, error)) {
+	doSynced(c, direct, done, func(finish func(*im.ConvInfo, error)) {
 		switch {
 		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
@@ -265,7 +287,7 @@ func (c *Client) TotalUnread(ctx context.Context) (int, error) {
 func (c *Client) TotalUnreadFunc(done func(int, error)) { c.totalUnread(false, done) }
 
 func (c *Client) totalUnread(direct bool, done func(int, error)) {
-	do(c, direct, done, func(finish func(int, error)) {
+	doSynced(c, direct, done, func(finish func(int, error)) {
 		if err := c.readable(); err != nil {
 			finish(0, err)
 			return

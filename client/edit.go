@@ -33,7 +33,7 @@ func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(
 }
 
 func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud bool, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, direct, done, func(finish func(none, error)) {
 		if c.Status() != LoggedIn {
 			finish(none{}, notLoggedIn)
 			return
@@ -119,7 +119,7 @@ func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Mess
 		return
 	}
 	now.CustomInt, now.CustomStr = 0, ""
-	do(c, direct, done, func(finish func(*im.Message, error)) {
+	doSynced(c, direct, done, func(finish func(*im.Message, error)) {
 		if err := c.online(); err != nil {
 			finish(nil, err)
 			return
@@ -276,7 +276,7 @@ func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, do
 
 // lookUp is a local read that answers messages; nil rows are left out.
 func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func([]*im.Message, error)) {
-	do(c, direct, done, func(finish func([]*im.Message, error)) {
+	doSynced(c, direct, done, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return

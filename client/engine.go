@@ -71,7 +71,8 @@ type Client struct {
 	sends       map[sendKey]*outgoing
 	toSend      []*im.Frame
 
-	sync syncState
+	sync   syncState
+	parked []parked // calls about conversations, until a sync of this connection has ended
 	// syncPause is how long the last try waited to sync again after a pull that came to nothing.
 	syncPause    time.Duration
 	received     uint64 // pushes on this link
@@ -432,6 +433,11 @@ func (c *Client) tick() {
 			c.endCall(k, nil, &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"})
 		}
 	}
+	for len(c.parked) > 0 && !now.Before(c.parked[0].deadline) {
+		late := c.parked[0]
+		c.parked = c.parked[1:]
+		late.run(&im.Error{Code: im.CodeWaitAckTimeout, Desc: "the sync after the login did not end in time"})
+	}
 	for name, at := range c.deadlines {
 		if now.Before(at) {
 			continue
@@ -489,6 +495,9 @@ func (c *Client) schedule() {
 	for _, t := range c.deadlines {
 		earlier(t)
 	}
+	if len(c.parked) > 0 {
+		earlier(c.parked[0].deadline)
+	}
 	if c.link != nil {
 		earlier(c.hbNext)
 	}
@@ -540,6 +549,7 @@ func (c *Client) Close() {
 
 // shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too, and states are kept as told.
 func (c *Client) shutdown() {
+	c.failParked(interrupted)
 	c.hangUp(LoggedOut)
 	c.failCalls(interrupted)
 	c.endLogin(interrupted)

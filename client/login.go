@@ -400,6 +400,7 @@ func (c *Client) unlink(keep bool) {
 		cv.queued = false
 	}
 	c.sync = syncState{login: c.sync.login}
+	c.goOnParked()
 }
 
 // refused follows a login that the server will not take.
@@ -527,6 +528,7 @@ func (c *Client) logout(direct bool, done func(none, error)) {
 		c.setStatus(LoggingOut)
 		c.logins++
 		end := func() {
+			c.failParked(notLoggedIn)
 			c.hangUp(LoggedOut)
 			c.failCalls(notLoggedIn)
 			finish(none{}, nil)

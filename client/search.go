@@ -50,7 +50,7 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 		})
 		return
 	}
-	do(c, direct, done, func(finish func(*im.SearchResult, error)) {
+	doSynced(c, direct, done, func(finish func(*im.SearchResult, error)) {
 		if err := c.readable(); err != nil {
 			finish(&im.SearchResult{}, err)
 			return

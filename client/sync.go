@@ -34,6 +34,7 @@ type syncState struct {
 	queue  []*conv
 	pulls  int
 	paused bool // the application does not take its events
+	whole  bool // one sync of this connection has ended
 }
 
 func (s *syncState) running() bool { return s.active || s.pulls > 0 || len(s.queue) > 0 }
@@ -124,7 +125,8 @@ func (c *Client) syncDone() {
 	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 {
 		return
 	}
-	s.active = false
+	s.active, s.whole = false, true
+	c.goOnParked()
 	if !s.failed {
 		c.cursorAt = s.cursor
 		c.check(c.db.setMeta("cursor", c.cursorAt))
@@ -327,6 +329,7 @@ func (c *Client) pullNext() {
 	for len(s.queue) > 0 && s.pulls < pullsAtOnce {
 		if c.waiting.Load() >= mostWaiting {
 			s.paused = true
+			c.goOnParked()
 			return
 		}
 		cv := s.queue[0]

@@ -185,9 +185,17 @@ func TestTwoPrograms(t *testing.T) {
 		t.Errorf("total %s", json)
 	}
 
-	// Bob reads: his total falls, ann gets the receipt, and her message is read.
+	// Bob reads: his total falls, ann gets the receipt, and her message is read. What is not in the conversation reads nothing.
 	at = bob.position()
-	bob.must("TIMMsgReportReaded", "ann", 1, null, on)
+	for _, m := range []string{`{}`, `{"message_msg_id":"144115000000000001-1-1"}`, `{"message_seq":9}`} {
+		if a := bob.ask("TIMMsgReportReaded", "ann", 1, m, on); a.code != 6017 {
+			t.Errorf("read up to %s: %+v", m, a)
+		}
+	}
+	if json := bob.must("TIMConvGetTotalUnreadMessageCount", on); json != `{"conv_get_total_unread_message_count_result_unread_count":1}` {
+		t.Errorf("total after refused calls: %s", json)
+	}
+	bob.must("TIMMsgReportReaded", "ann", 1, " null ", on)
 	bob.total(at, 0)
 	ann.wait(0, "the receipt", func(l line) bool { return l.kind == "TIMMsgReadedReceiptCallback" })
 	if h := ann.history("bob"); len(h) != 1 || !h[0].PeerRead {

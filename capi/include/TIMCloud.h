@@ -2046,7 +2046,7 @@ TIM_API int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, co
 /* TIMMsgSendMessage with a callback more: the first brings conversation and message id, the second the outcome. Both get the same user_data. Takes: Message, two callbacks. Gives: msgid_cb: message id; res_cb: Message. */
 TIM_API int TIMMsgSendNewMsgEx(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback msgid_cb, TIMCommCallback res_cb, const void* user_data);
 
-/* Reads a conversation up to a message; without a message up to the newest. An empty conv_id reads every conversation of that type. Takes: Message or NULL or "". */
+/* Reads a conversation up to a message, which its message_msg_id or its message_seq names; without a message, or with JSON null, up to the newest. A message that is not in the conversation is 6017, and nothing is read. An empty conv_id reads every conversation of that type. Takes: Message or NULL or "". */
 TIM_API int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
 /* Reads everything that has arrived in all conversations. */
