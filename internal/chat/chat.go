@@ -28,7 +28,11 @@ type Config struct {
 	Before func(context.Context, *Draft) Verdict
 	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
 	Clock func() time.Time
-	Log   *slog.Logger
+	// BeforeAtOnce is how many messages Before may be asked about at once: 64. One user has a quarter of it at most. BeforeWait is how long a message
+	// may wait until Before can be asked; one that has waited longer is refused, whatever Before would do without an answer: 30 s.
+	BeforeAtOnce int
+	BeforeWait   time.Duration
+	Log          *slog.Logger
 }
 
 // Ticket is what a good ticket says.
@@ -90,6 +94,8 @@ type Caller struct {
 	// Sends to a person or conversation that had to be looked up, and those that came after them, by the name of the person.
 	mu     sync.Mutex
 	parked map[string][]*send
+	// stopped is under the lock of Chat.slots.
+	stopped bool
 }
 
 // Chat is the rules of one app over one store. Its methods may be called from any goroutine; those of one Caller's Send only from one.
@@ -102,6 +108,7 @@ type Chat struct {
 	committed chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
+	slots     slots
 
 	people cache[string, person]
 	names  cache[UID, person]
@@ -140,6 +147,13 @@ func New(store Store, cfg Config) *Chat {
 		cfg.Log = slog.Default()
 	}
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}, kick: func(UID, uint64, string) {}, committed: make(chan struct{}, 1)}
+	if cfg.BeforeAtOnce == 0 {
+		cfg.BeforeAtOnce = defaultAtOnce
+	}
+	if cfg.BeforeWait == 0 {
+		cfg.BeforeWait = defaultSlotFor
+	}
+	c.slots.init(cfg.BeforeAtOnce, cfg.BeforeWait)
 	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.
 	c.delivered.Store(store.Now())
 	return c

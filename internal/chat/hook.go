@@ -56,7 +56,13 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 			return
 		}
 	}
+	done, err := c.asking(ctx, m.s)
+	if err != nil {
+		m.s.Reply(m.id, im.Method_SEND, nil, err)
+		return
+	}
 	v := c.ask(ctx, m)
+	done()
 	if v.Err != nil {
 		m.s.Reply(m.id, im.Method_SEND, nil, v.Err)
 		return
@@ -103,7 +109,7 @@ func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
 	}
 	v = c.cfg.Before(ctx, d)
 	if ctx.Err() != nil { // whatever it says, it may not have been asked to the end
-		return Verdict{Err: im.Errorf(im.CodeWebhookFailed, "the server is going away")}
+		return Verdict{Err: errGoing}
 	}
 	return v
 }

@@ -25,6 +25,8 @@ type send struct {
 	clientTime uint64
 	random     uint32
 	resent     bool
+	// counted is how much it takes of what may wait for the before-hook.
+	counted int
 	// sent is the body as the client sent it: a hook may have put another one into content.
 	sent []byte
 
@@ -50,14 +52,23 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 	s.mu.Lock()
 	queue, waiting := s.parked[string(to)] // a key that is only looked up is not copied
 	if waiting {
-		s.parked[string(to)] = append(queue, m)
+		if err = c.count(m); err == nil {
+			s.parked[string(to)] = append(queue, m)
+		}
 		s.mu.Unlock()
+		if err != nil {
+			s.Reply(id, im.Method_SEND, nil, err)
+		}
 		return
 	}
 	s.mu.Unlock()
 	hooked := m.hooked()
 	if !hooked && c.resolve(m, to) {
 		c.append(m)
+		return
+	}
+	if err = c.count(m); err != nil {
+		s.Reply(id, im.Method_SEND, nil, err)
 		return
 	}
 	name := string(to)
@@ -75,6 +86,15 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 	c.lookups.Go(func() { c.unpark(ctx, s, name) })
 }
 
+// count counts a message that is parked where a before-hook can make it wait long. What waits for lookups alone is bounded by the open calls.
+func (c *Chat) count(m *send) error {
+	if c.cfg.Before == nil {
+		return nil
+	}
+	m.counted = len(m.body) + slotCost
+	return c.slots.enter(m.s.UID, m.counted)
+}
+
 // unpark looks a peer and the conversation with him up, and sends what waited for that and what has come since.
 func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 	p, conv, err := c.lookUp(ctx, s, name)
@@ -89,12 +109,16 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 		s.parked[name] = nil // there, and empty: what comes meanwhile must still wait behind these
 		s.mu.Unlock()
 		for _, m := range queue {
+			size := m.counted // the message is the store's when it was passed on
 			if err != nil {
 				s.Reply(m.id, im.Method_SEND, nil, err)
-				continue
+			} else {
+				m.peer, m.conv = p, conv
+				c.pass(ctx, m)
 			}
-			m.peer, m.conv = p, conv
-			c.pass(ctx, m)
+			if size > 0 {
+				c.slots.leave(s.UID, size)
+			}
 		}
 	}
 }

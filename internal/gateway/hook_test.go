@@ -281,3 +281,30 @@ func TestOperatorWhileClosing(t *testing.T) {
 		t.Error("nothing was sent")
 	}
 }
+
+// TestBystanderAtTheHook: a user with any number of messages at a hook that hangs keeps nobody else's from being asked about.
+func TestBystanderAtTheHook(t *testing.T) {
+	hold := make(chan struct{})
+	n := start(t, options{chat: chat.Config{BeforeAtOnce: 8, Before: func(_ context.Context, d *chat.Draft) chat.Verdict {
+		if d.From == "mallory" {
+			<-hold
+		}
+		if textOf(d.Message) == "forbidden" {
+			return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "no")}
+		}
+		return chat.Verdict{}
+	}}})
+	defer close(hold)
+	for i := range 100 {
+		if _, err := n.rules.Account(t.Context(), user(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mallory, bob := n.login(device{user: "mallory"}), n.login(device{user: "bob"})
+	for i := range 100 {
+		mallory.begin(im.Method_SEND, mallory.request(user(i), "x"))
+	}
+	mallory.quiet() // all were taken
+	bob.call(im.Method_SEND, bob.request("mallory", "forbidden"), im.CodeRefusedByWebhook, nil)
+	bob.send("mallory", "hi")
+}

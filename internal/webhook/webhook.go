@@ -39,7 +39,7 @@ type Config struct {
 	RetryFirst, RetryMost time.Duration
 	// GiveUp is how long one message is tried for before it is left out: 24 h.
 	GiveUp time.Duration
-	// Parallel is how many conversations are told of at once, and how many before-hooks may wait for answers is four times as much: 16.
+	// Parallel is how many conversations are told of at once: 16.
 	Parallel int
 	Log      *slog.Logger
 	// Metrics is where counters are registered; nil: nowhere.
@@ -69,7 +69,6 @@ type Hook struct {
 	url     url.URL
 	query   url.Values
 	client  *http.Client
-	waiting chan struct{}
 	metrics *prometheus.CounterVec
 }
 
@@ -82,7 +81,7 @@ func New(cfg Config) (*Hook, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 4 * cfg.Parallel
-	h := &Hook{cfg: cfg, url: *u, query: u.Query(), waiting: make(chan struct{}, 4*cfg.Parallel),
+	h := &Hook{cfg: cfg, url: *u, query: u.Query(),
 		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
@@ -199,14 +198,6 @@ func (h *Hook) Before(ctx context.Context, d *chat.Draft) chat.Verdict {
 }
 
 func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outcome string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
-	defer cancel()
-	select {
-	case h.waiting <- struct{}{}:
-		defer func() { <-h.waiting }()
-	case <-ctx.Done():
-		return v, "", errors.New("too many hooks are waiting for an answer")
-	}
 	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
 	b := before{message{
 		CallbackCommand: beforeSend, From_Account: d.From, To_Account: d.To, MsgSeq: d.ClientTime, MsgRandom: d.Random, MsgTime: d.Time / 1000,
