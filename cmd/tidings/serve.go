@@ -52,6 +52,8 @@ func settingFlags(f *pflag.FlagSet, set *server.Settings) {
 
 // serve runs a server; reread gives the settings as they are when it is told to read them again.
 func serve(ctx context.Context, set *server.Settings, reread func() (*server.Settings, error)) error {
+	// Who reads the log may go away, and the server does not: a write to a pipe that nobody reads fails then, and its line is lost.
+	signal.Ignore(syscall.SIGPIPE)
 	var level slog.LevelVar
 	l, err := set.Level()
 	if err != nil {
