@@ -47,8 +47,10 @@ type served struct {
 	listen string
 	// postgres is the database to keep everything in, if it is not the folder.
 	postgres string
-	addr     string
-	cmd      *exec.Cmd
+	// more are further flags.
+	more []string
+	addr string
+	cmd  *exec.Cmd
 }
 
 func (s *served) start() {
@@ -56,7 +58,7 @@ func (s *served) start() {
 	if s.listen == "" {
 		s.listen = "127.0.0.1:0"
 	}
-	s.cmd = program("serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey, "--postgres", s.postgres)
+	s.cmd = program(append([]string{"serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey, "--postgres", s.postgres}, s.more...)...)
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -21,6 +21,8 @@ var (
 	ErrClosed = errors.New("chat: store is closed")
 	// ErrFull answers what could not be written because the disk is full; nothing of it is stored. It may be tried again later.
 	ErrFull = errors.New("chat: the disk is full")
+	// ErrLocked answers what could not be written because another program has locked the database; nothing of it is stored. It may be tried again later.
+	ErrLocked = errors.New("chat: the database is locked by another program")
 	// ErrPolicy answers an Append whose policy number is no longer the conversation's: check again and append again.
 	// The entry was not numbered, and later entries of the same conversation may have been.
 	ErrPolicy = errors.New("chat: the rules of the conversation have changed")

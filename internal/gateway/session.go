@@ -253,6 +253,9 @@ func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	if errors.Is(err, chat.ErrFull) { // the store has logged it
 		return im.CodeServerInternal, "the server's disk is full"
 	}
+	if errors.Is(err, chat.ErrLocked) { // likewise
+		return im.CodeServerInternal, "the server's database is locked by another program"
+	}
 	g.metrics.failures.Inc()
 	g.log.Error("call failed", "method", m, "err", err)
 	return im.CodeServerInternal, "the server failed"

@@ -49,6 +49,8 @@ type Config struct {
 	// Webhook is who is asked about messages and told of them; without a URL nobody is.
 	Webhook webhook.Config
 
+	// LockWait is how long a write waits for another program's lock on the database in the data folder: 5 s.
+	LockWait time.Duration
 	// Postgres is the address of a PostgreSQL database to keep everything in, instead of the data folder.
 	Postgres string
 
@@ -114,6 +116,7 @@ type Server struct {
 
 	store    chat.Store
 	full     func() bool // messages are refused because the disk is full
+	locked   func() bool // or because another program has locked the database
 	chat     *chat.Chat
 	gateway  *gateway.Gateway
 	hook     *webhook.Hook
@@ -152,11 +155,11 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // database, each with a folder of its own.
 func (s *Server) openStore(ctx context.Context) error {
 	if s.cfg.Postgres == "" {
-		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log, Clock: s.cfg.Clock})
+		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log, Clock: s.cfg.Clock, LockWait: s.cfg.LockWait})
 		if err != nil {
 			return err
 		}
-		s.store, s.full = st, st.Full
+		s.store, s.full, s.locked = st, st.Full, st.Locked
 		return nil
 	}
 	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
@@ -166,7 +169,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store, s.full = st, st.Full
+	s.store, s.full, s.locked = st, st.Full, func() bool { return false }
 	return nil
 }
 
@@ -200,13 +203,8 @@ func (s *Server) open() (err error) {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
 			func() float64 { return float64(s.gateway.Sessions()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_store_full", Help: "1 while messages are refused because the disk is full."},
-			func() float64 {
-				if s.full() {
-					return 1
-				}
-				return 0
-			}))
+		flag("tidings_store_full", "1 while messages are refused because the disk is full.", s.full),
+		flag("tidings_store_locked", "1 while messages are refused because another program has locked the database.", s.locked))
 
 	clocks := &clocks{wall: s.cfg.Clock, store: s.store.Now, log: s.log}
 	clocks.register(reg)
@@ -237,6 +235,16 @@ func (s *Server) open() (err error) {
 	s.watching.Go(func() { clocks.watch(s.watch) })
 	go func() { s.served <- s.http.Serve(s.listener) }()
 	return nil
+}
+
+// flag is a metric that is 1 or 0.
+func flag(name, help string, on func() bool) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		if on() {
+			return 1
+		}
+		return 0
+	})
 }
 
 // rules makes the rules, and the webhook that they ask and that reads their log.

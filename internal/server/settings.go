@@ -54,9 +54,10 @@ type Settings struct {
 	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to answer"`
 	WebhookUnanswered string        `key:"webhook-unanswered" default:"deliver" help:"what becomes of a message that webhook-url was asked about and gave no proper answer: deliver, or refuse with code 80003"`
 
-	Postgres string `key:"postgres" group:"Storage" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
-	NATS     string `key:"nats" group:"Not built yet" help:"not built yet"`
-	Blob     string `key:"blob" help:"not built yet"`
+	LockWait time.Duration `key:"lock-wait" group:"Storage" default:"5s" help:"how long a write waits for another program's lock on the database file before it is refused, up to 1m"`
+	Postgres string        `key:"postgres" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
+	NATS     string        `key:"nats" group:"Not built yet" help:"not built yet"`
+	Blob     string        `key:"blob" help:"not built yet"`
 }
 
 // DefaultSettings are those of a server that nobody has told anything.
@@ -276,7 +277,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg := Config{
 		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
-		Admins: list(s.Admins), Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+		Admins: list(s.Admins), LockWait: s.LockWait, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
 	}
 	var err error
 	if cfg.Chat.Classes, err = Classes(s.Classes); err != nil {
@@ -287,6 +288,9 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	}
 	if s.Heartbeat%time.Second != 0 || s.Heartbeat > time.Hour {
 		return cfg, fmt.Errorf("heartbeat: %v is not a number of whole seconds up to an hour", s.Heartbeat)
+	}
+	if s.LockWait%time.Millisecond != 0 || s.LockWait > time.Minute {
+		return cfg, fmt.Errorf("lock-wait: %v is not a number of whole milliseconds up to a minute", s.LockWait)
 	}
 	if s.QueueBytes == 0 || s.QueueFrames == 0 {
 		return cfg, errors.New("queue-bytes and queue-frames must be above 0")

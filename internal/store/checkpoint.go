@@ -70,7 +70,7 @@ func (s *Store) restartWAL(mode string) {
 	if err != nil {
 		s.cfg.Log.Warn("store: checkpoint", "mode", mode, "err", err)
 	}
-	if _, err := s.w.ExecContext(background, "PRAGMA busy_timeout="+busyTimeout); err != nil {
+	if _, err := s.w.ExecContext(background, "PRAGMA busy_timeout="+busyTimeout(s.cfg.LockWait)); err != nil {
 		s.cfg.Log.Warn("store: checkpoint", "mode", mode, "err", err)
 	}
 }

@@ -41,7 +41,7 @@ var errCutOff = errors.New("the file is shorter than it says")
 
 // readOnly opens a database without any right to change it.
 func readOnly(file string) *sql.DB {
-	return pool("file:"+(&url.URL{Path: file}).EscapedPath()+"?"+url.Values{"mode": {"ro"}, "_mutex": {"no"}, "_busy_timeout": {busyTimeout}}.Encode(), 1)
+	return pool("file:"+(&url.URL{Path: file}).EscapedPath()+"?"+url.Values{"mode": {"ro"}, "_mutex": {"no"}, "_busy_timeout": {busyTimeout(lockWait)}}.Encode(), 1)
 }
 
 // examine looks at a database before anything may write to it: opening a damaged one as usual would already copy its WAL into it.

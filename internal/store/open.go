@@ -38,6 +38,8 @@ type Config struct {
 	Log *slog.Logger
 	// Clock is the wall clock, by default time.Now. It may run back; the store's time does not.
 	Clock func() time.Time
+	// LockWait is how long a write waits for another program's lock on the database before what waits for it is refused: 5 s.
+	LockWait time.Duration
 	// Fatal is called once when a commit failed: nobody knows what the disk holds then, so the process must end and
 	// start again from the disk. By default it logs and exits with 1. If it returns, everything later is answered with the error.
 	Fatal func(error)
@@ -49,8 +51,8 @@ const (
 	readers  = 4
 	dbFile   = "tidings.db"
 	pageSize = 4096
-	// How long a connection waits for another one's lock, in milliseconds.
-	busyTimeout = "5000"
+	// lockWait is how long a connection waits for another one's lock.
+	lockWait = 5 * time.Second
 	// firstUID leaves room below for numbers that are not accounts. The last digits differ from user to user.
 	firstUID = 144115188075855873
 )
@@ -88,8 +90,8 @@ type Store struct {
 	heads map[chat.ConvID]*head
 	// dirty says that some head is ahead of its row.
 	dirty atomic.Bool
-	// full says that there is no room on the disk (full.go).
-	full atomic.Bool
+	// full says that there is no room on the disk (full.go), locked that another program has locked the database (locked.go).
+	full, locked atomic.Bool
 
 	writer // the writer goroutine's own state
 }
@@ -103,6 +105,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.LockWait == 0 {
+		cfg.LockWait = lockWait
 	}
 	if cfg.Fatal == nil {
 		cfg.Fatal = func(err error) {
@@ -145,13 +150,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // dsn gives the driver's name of the database file with the settings that every connection has.
 func (s *Store) dsn(more url.Values) string {
-	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {busyTimeout}, "_stmt_cache_size": {"100"}}
+	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {busyTimeout(s.cfg.LockWait)}, "_stmt_cache_size": {"100"}}
 	for k := range more {
 		v[k] = more[k]
 	}
 	path := filepath.Join(s.cfg.Dir, dbFile)
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
 }
+
+// busyTimeout is a time as SQLite takes it.
+func busyTimeout(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // pool opens n connections at most and keeps them.
 func pool(dsn string, n int) *sql.DB {
@@ -169,6 +177,9 @@ func (s *Store) open(ctx context.Context) error {
 	err := s.openDB(ctx)
 	if isDamaged(err) {
 		return &DamagedError{file, err}
+	}
+	if isLocked(err) {
+		return fmt.Errorf("another program has locked the database; end it, or make it let go: %w", err)
 	}
 	return err
 }

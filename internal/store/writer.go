@@ -129,14 +129,7 @@ func (s *Store) batch(ops []op) {
 		err = s.apply(ops)
 	}
 	if err != nil {
-		refusal := fmt.Errorf("%w: %w", chat.ErrFull, err)
-		if s.broken != nil || !isFull(err) {
-			s.fail(err)
-			refusal = s.broken
-		} else if err := s.noRoom(err); err != nil {
-			s.fail(err)
-			refusal = s.broken
-		}
+		refusal := s.refusal(err)
 		s.events = s.events[:0]
 		for i := range ops {
 			if tell := ops[i].tell; tell != nil {
@@ -166,6 +159,27 @@ func (s *Store) batch(ops []op) {
 		s.deliver <- s.events
 	}
 	s.events = nil
+}
+
+// refusal answers what the operations of a failed transaction are refused with. Memory is what was committed again, or the store has failed.
+func (s *Store) refusal(err error) error {
+	why := chat.ErrFull
+	var failed error
+	switch {
+	case s.broken != nil:
+		return s.broken
+	case isFull(err):
+		failed = s.noRoom(err)
+	case isLocked(err):
+		why, failed = chat.ErrLocked, s.lockedOut(err)
+	default:
+		failed = err
+	}
+	if failed != nil {
+		s.fail(failed)
+		return s.broken
+	}
+	return fmt.Errorf("%w: %w", why, err)
 }
 
 func (s *Store) apply(ops []op) error {
@@ -207,6 +221,7 @@ func (s *Store) begin() error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	s.inTx = true
+	s.letIn()
 	return nil
 }
 
