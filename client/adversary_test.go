@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -526,4 +527,69 @@ func TestKeysOfOneProcess(t *testing.T) {
 			seen[id] = true
 		}
 	}
+}
+
+// tries brings the number of each try to connect anew from a client's log.
+type tries chan string
+
+func (w tries) Write(p []byte) (int, error) {
+	if _, rest, ok := strings.Cut(string(p), `msg="connecting anew"`); ok {
+		_, rest, _ = strings.Cut(rest, "try=")
+		try, _, _ := strings.Cut(rest, " ")
+		w <- try
+	}
+	return len(p), nil
+}
+
+// The pauses between connections grow while each of them ends before its sync does, whatever the login says; a sync that is done makes them short again.
+func TestPausesGrowUntilASyncIsDone(t *testing.T) {
+	f := newFake(t)
+	f.answer(im.Method_HEADS, func(l *fakeLink, _ *im.Frame) { l.ws.CloseNow() })
+	tried := make(tries, 1000)
+	cfg := fakeConfig(t, f)
+	cfg.Log = newLogger(tried)
+	d := open(t, cfg)
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-tried:
+			if got != want {
+				t.Fatalf("try %s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("try %s does not come", want)
+		}
+	}
+	next("1")
+	next("2")
+	next("3")
+	// One that pulls and is cut in the pull is not done either.
+	f.answer(im.Method_PULL, func(l *fakeLink, _ *im.Frame) {
+		f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+			l.reply(fr, &im.PullReply{Epoch: 5, From: 1, To: 1, Entries: []*im.Entry{fromBen(1, "one")}})
+		})
+		l.ws.CloseNow()
+	})
+	heads := func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli(), Heads: []*im.Head{benHead(1)}})
+	}
+	f.answer(im.Method_HEADS, heads)
+	d.count(t, "new", 1)
+	d.settled()
+	n := 3
+	for len(tried) > 0 {
+		n++
+		next(strconv.Itoa(n))
+	}
+	if n < 4 {
+		t.Fatalf("only %d tries", n)
+	}
+	for len(f.links) > 1 {
+		<-f.links
+	}
+	(<-f.links).ws.CloseNow()
+	next("1")
 }

@@ -227,6 +227,9 @@ func (c *Client) commit() {
 		return
 	}
 	if c.link != nil {
+		if c.sync.done {
+			c.link.synced.Store(true)
+		}
 		for _, f := range c.toSend {
 			c.link.send(f)
 		}

@@ -38,8 +38,8 @@ type link struct {
 	wake   chan struct{} // 1: there is something in out
 	cancel context.CancelFunc
 	ending bool // close when out is sent
-	// final says that no other connection follows this one.
-	final atomic.Bool
+	// final says that no other connection follows this one; synced that a sync on it has come to its end and is on the disk.
+	final, synced atomic.Bool
 }
 
 // send queues a frame. What waits is bounded by the client's limit of open calls.
@@ -96,7 +96,9 @@ func (c *Client) connect(ctx context.Context, resume bool) {
 	defer c.wg.Done()
 	for try := 0; ; try++ {
 		if try > 0 {
-			pause := time.Duration(rand.Int64N(int64(backoff(try, c.cfg.Limits.Reconnect))) + 1)
+			most := backoff(try, c.cfg.Limits.Reconnect)
+			pause := time.Duration(rand.Int64N(int64(most)) + 1)
+			c.log.Debug("connecting anew", "try", try, "within", most)
 			select {
 			case <-ctx.Done():
 				return
@@ -104,12 +106,15 @@ func (c *Client) connect(ctx context.Context, resume bool) {
 			}
 		}
 		c.postFrom(ctx, func() { c.network(NetworkConnecting, 0, "connecting") })
-		again, connected := c.connectOnce(ctx, resume)
+		again, l := c.connectOnce(ctx, resume)
 		if !again || ctx.Err() != nil {
 			return
 		}
-		if connected {
-			resume, try = true, 0
+		if l != nil {
+			resume = true
+			if l.synced.Load() { // a login alone is no progress: what ends the connection may wait behind it each time
+				try = 0
+			}
 		}
 	}
 }
@@ -130,29 +135,29 @@ func (c *Client) postFrom(ctx context.Context, f func()) {
 	})
 }
 
-// connectOnce makes one connection and returns when it is over: whether to try again, and whether it got as far as being logged in.
-func (c *Client) connectOnce(login context.Context, resume bool) (again, connected bool) {
+// connectOnce makes one connection and returns when it is over: whether to try again, and the link, if it got as far as being logged in.
+func (c *Client) connectOnce(login context.Context, resume bool) (bool, *link) {
 	ctx, cancel := context.WithCancel(login)
 	defer cancel()
 	l, reply, err := c.open(ctx, resume)
 	if err != nil {
 		if ctx.Err() != nil {
-			return false, false
+			return false, nil
 		}
 		code := netError(err)
 		var refused *refusedError
 		if errors.As(err, &refused) {
 			c.postFrom(login, func() { c.refused(refused, resume) })
-			return refused.retry, false
+			return refused.retry, nil
 		}
 		c.postFrom(login, func() { c.connectFailed(code) })
-		return true, false
+		return true, nil
 	}
 	db, err := c.localInTime(ctx)
 	if err != nil {
 		l.ws.CloseNow()
 		c.postFrom(login, func() { c.endLogin(im.Errorf(im.CodeDatabase, "%v", err)) })
-		return false, false
+		return false, nil
 	}
 	l.cancel = cancel
 	var writer sync.WaitGroup
@@ -163,12 +168,12 @@ func (c *Client) connectOnce(login context.Context, resume bool) (again, connect
 		if db != nil {
 			db.close()
 		}
-		return false, true
+		return false, l
 	}
 	err = c.read(ctx, l)
 	l.ws.CloseNow()
 	c.post(func() { c.lost(l, netError(err)) })
-	return !l.final.Load(), true
+	return !l.final.Load(), l
 }
 
 // read hands each message to the engine, in order, until the connection breaks.

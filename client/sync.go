@@ -26,6 +26,7 @@ type syncState struct {
 	active bool // heads are being asked for, or what they showed is being pulled
 	again  bool // another one was asked for meanwhile
 	failed bool // a pull came to nothing
+	done   bool // one has come to its end since the connection was made
 	login  bool // framed by start and finish
 	pages  bool // all pages of heads are here
 	fresh  bool // this device has never completed a sync
@@ -131,6 +132,7 @@ func (c *Client) syncDone() {
 		c.cursorAt = s.cursor
 		c.check(c.db.setMeta("cursor", c.cursorAt))
 		c.syncPause = 0
+		s.done = true
 	}
 	if s.again {
 		c.startSync()
