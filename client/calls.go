@@ -110,7 +110,7 @@ func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 	row, err := c.find(m)
 	switch {
 	case !c.check(err):
-		return 0, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"}
+		return 0, databaseFailed
 	case row == nil || row.conv != cv.id:
 		return 0, unknown
 	case row.era != cv.era:

@@ -48,7 +48,7 @@ func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud b
 		for _, m := range ms {
 			row, err := c.find(m)
 			if !c.check(err) {
-				finish(none{}, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+				finish(none{}, databaseFailed)
 				return
 			}
 			switch {
@@ -283,7 +283,7 @@ func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func(
 		}
 		rows, err := read()
 		if !c.check(err) {
-			finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			finish(nil, databaseFailed)
 			return
 		}
 		var out []*im.Message

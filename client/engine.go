@@ -576,6 +576,8 @@ func (c *Client) shutdown() {
 	}
 }
 
+var databaseFailed = &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"}
+
 var interrupted = &im.Error{Code: im.CodeInterrupted, Desc: "interrupted: the client was closed"}
 
 // release clears what was told and closes the local database, so that another process may have it.

@@ -2,21 +2,28 @@ package client
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/tidings-im/tidings/im"
 )
 
-// historyCount is how many messages a request without a count gets; historyMost how many it may ask for; pageMost how many one answer of the server brings.
+// historyCount is how many messages a request without a count gets; historyMost how many it may ask for; pageMost how many one answer of the server brings;
+// scanPage how many local ones are looked through at a time for those of a type.
 const (
 	historyCount = 20
 	historyMost  = 1000
 	pageMost     = 200
+	scanPage     = 500
 )
 
 // Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
 // ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
 // kept without any event.
+//
+// With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
+// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
+// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
 func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
 	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.history(direct, conv, p, done) })
 }
@@ -37,9 +44,13 @@ type historyWalk struct {
 	era      int64
 	pos      uint64
 	sub      int64
-	asked    uint64 // how far the server has answered, walking from the cursor
-	finish   func([]*im.Message, error)
-	complete bool // the server has nothing further
+	// Only rows of this time are listed, milliseconds, both ends included; at the server it is the numbers lo to hi.
+	fromTime, toTime int64
+	lo, hi           uint64
+	asked            uint64 // how far the server has answered, walking from the cursor
+	finish           func([]*im.Message, error)
+	complete         bool // the server has nothing further
+	out              []*im.Message
 }
 
 func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
@@ -56,16 +67,139 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 			finish(nil, nil)
 			return
 		}
-		w := &historyWalk{c: c, cv: cv, p: p, forward: p.IsForward, finish: finish, count: int(p.Count)}
+		w := &historyWalk{c: c, cv: cv, p: p, forward: p.IsForward, finish: finish, count: int(p.Count), toTime: math.MaxInt64, hi: math.MaxUint64}
 		if w.count <= 0 {
 			w.count = historyCount
 		}
 		w.count = min(w.count, historyMost)
-		if !w.start() {
+		switch {
+		case len(p.SeqArray) > historyMost:
+			finish(nil, im.Errorf(im.CodeInvalidParameters, "msg_getmsglist_param_message_seq_array has %d numbers; %d can be", len(p.SeqArray), historyMost))
+			return
+		case len(p.SeqArray) > 0:
+			w.named()
+			return
+		case !w.start():
+			return
+		case p.TimeBegin == 0 && p.TimePeriod == 0:
+			w.step()
 			return
 		}
-		w.step()
+		w.setTime()
+		if !w.remote() {
+			w.list()
+			return
+		}
+		req := &im.SeqAtRequest{Conv: cv.key.wire(), Epoch: cv.epoch, FromTime: w.fromTime, ToTime: w.toTime}
+		c.request(im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			reply := &im.SeqAtReply{}
+			switch {
+			case c.db == nil:
+				w.finish(nil, notLoggedIn)
+			case err != nil || reply.UnmarshalVT(body) != nil || reply.From > reply.To:
+				w.list() // what is here can be read all the same
+			default:
+				w.lo, w.hi = reply.From, reply.To
+				if w.forward {
+					w.asked = max(w.asked, w.lo-1)
+				} else {
+					w.asked = min(w.asked, w.hi+1)
+				}
+				w.step()
+			}
+		})
 	})
+}
+
+// setTime turns seconds into a closed range of milliseconds.
+func (w *historyWalk) setTime() {
+	const most = 1 << 40 // seconds; no clock comes near
+	begin, period := int64(min(w.p.TimeBegin, most)), int64(min(w.p.TimePeriod, most))
+	if begin == 0 {
+		begin = w.c.serverNow().Unix()
+	}
+	if w.forward {
+		w.fromTime = begin * 1000
+		if period > 0 {
+			w.toTime = (begin+period)*1000 + 999
+		}
+		return
+	}
+	w.toTime = begin*1000 + 999
+	if period > 0 {
+		w.fromTime = max(begin-period, 0) * 1000
+	}
+}
+
+// remote says whether the server is asked. What it has is not looked through for types, as in the API.
+func (w *historyWalk) remote() bool {
+	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.online() == nil && w.cv.epoch != 0 && (w.era == w.cv.era || w.forward)
+}
+
+// named lists the messages of message_seq_array, asking for those that are not here a run of numbers at a time.
+func (w *historyWalk) named() {
+	seqs := slices.Compact(slices.Sorted(slices.Values(w.p.SeqArray)))
+	if !w.forward {
+		slices.Reverse(seqs)
+	}
+	var next func(i int)
+	next = func(i int) {
+		c, cv := w.c, w.cv
+		for ; i < len(seqs); i++ {
+			row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, seqs[i])
+			if !c.check(err) {
+				w.finish(nil, databaseFailed)
+				return
+			}
+			if row == nil && seqs[i] > cv.cleared && seqs[i] <= cv.headSeq && w.remote() {
+				break
+			}
+			if row != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.pos > cv.cleared {
+				w.add(row)
+			}
+		}
+		if i == len(seqs) {
+			w.finish(w.out, nil)
+			return
+		}
+		from, to, era := seqs[i], seqs[i], cv.era
+		end := i + 1
+		for ; end < len(seqs) && end-i < pageMost && (seqs[end] == to+1 || seqs[end] == from-1); end++ {
+			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
+		}
+		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: to}
+		c.request(im.Method_PULL, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+			reply := &im.PullReply{}
+			if c.db == nil {
+				w.finish(nil, notLoggedIn)
+				return
+			}
+			if err == nil && reply.UnmarshalVT(body) == nil && cv.era == era {
+				w.take(reply)
+			}
+			for ; i < end; i++ {
+				row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, seqs[i])
+				if !c.check(err) {
+					w.finish(nil, databaseFailed)
+					return
+				}
+				if row != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED {
+					w.add(row)
+				}
+			}
+			next(end)
+		})
+	}
+	next(0)
+}
+
+// take keeps what the server brought.
+func (w *historyWalk) take(reply *im.PullReply) {
+	for _, e := range reply.Entries {
+		if e.Message != nil && !w.c.acknowledged(w.cv, e) {
+			w.c.store(w.cv, e)
+		}
+	}
 }
 
 // start finds the cursor.
@@ -80,7 +214,7 @@ func (w *historyWalk) start() bool {
 	case p.LastMsg != nil && (p.LastMsg.MsgId != "" || p.LastMsg.Seq != 0 || p.LastMsg.Rand != 0):
 		row, err := c.find(p.LastMsg)
 		if !c.check(err) {
-			w.finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			w.finish(nil, databaseFailed)
 			return false
 		}
 		switch {
@@ -110,15 +244,15 @@ func (w *historyWalk) start() bool {
 // step asks the server for the next range, or lists.
 func (w *historyWalk) step() {
 	c, cv := w.c, w.cv
-	if w.complete || w.p.IsRamble != nil && !*w.p.IsRamble || c.online() != nil || cv.epoch == 0 || w.era != cv.era && !w.forward {
+	if w.complete || !w.remote() {
 		w.list()
 		return
 	}
 	req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
 	if w.forward {
-		req.From, req.To = w.asked+1, cv.headSeq
+		req.From, req.To = w.asked+1, min(cv.headSeq, w.hi)
 	} else {
-		req.From, req.To = cv.cleared+1, min(w.asked-min(w.asked, 1), cv.headSeq)
+		req.From, req.To = max(cv.cleared+1, w.lo), min(w.asked-min(w.asked, 1), cv.headSeq)
 	}
 	if req.From > req.To {
 		w.list()
@@ -135,11 +269,7 @@ func (w *historyWalk) step() {
 			w.list() // what is here can be read all the same
 			return
 		}
-		for _, e := range reply.Entries {
-			if e.Message != nil && !c.acknowledged(cv, e) {
-				c.store(cv, e)
-			}
-		}
+		w.take(reply)
 		if w.forward {
 			w.asked = reply.To
 			w.complete = reply.To >= req.To
@@ -147,7 +277,7 @@ func (w *historyWalk) step() {
 			w.asked = reply.From
 			w.complete = reply.From <= req.From
 		}
-		rows, e := w.rows()
+		rows, e := w.rows(w.count)
 		if c.check(e) && len(rows) >= w.count && w.answered(rows[len(rows)-1]) {
 			w.complete = true
 		}
@@ -167,33 +297,53 @@ func (w *historyWalk) answered(r *message) bool {
 }
 
 // rows reads what is local beyond the cursor, in the order of the walk.
-func (w *historyWalk) rows() ([]*message, error) {
+func (w *historyWalk) rows(most int) ([]*message, error) {
 	// What has no number and is here was put here after the clearing.
-	const beyond = "conv = ? AND status <> 4 AND (pos > ? OR sub > 0 OR era <> ?) AND (era, pos, sub) "
+	const beyond = "conv = ? AND status <> 4 AND (pos > ? OR sub > 0 OR era <> ?) AND time BETWEEN ? AND ? AND (era, pos, sub) "
+	order := beyond + "< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?"
 	if w.forward {
-		return w.c.db.messages(beyond+"> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
+		order = beyond + "> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?"
 	}
-	return w.c.db.messages(beyond+"< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?", w.cv.id, w.cv.cleared, w.cv.era, w.era, w.pos, w.sub, w.count)
+	return w.c.db.messages(order, w.cv.id, w.cv.cleared, w.cv.era, w.fromTime, w.toTime, w.era, w.pos, w.sub, most)
 }
 
+// list answers with what is here. With types it looks through all that is local, some rows between two commits.
 func (w *historyWalk) list() {
-	rows, err := w.rows()
-	if !w.c.check(err) {
-		w.finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+	if w.c.db == nil {
+		w.finish(nil, notLoggedIn)
 		return
 	}
-	var out []*im.Message
-	for _, r := range rows {
-		m, err := w.c.view(w.cv, r)
-		if err != nil {
-			continue
-		}
-		if len(w.p.MessageTypeArray) > 0 && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return slices.Contains(w.p.MessageTypeArray, uint32(e.ElemType)) }) {
-			continue
-		}
-		out = append(out, m)
+	most := w.count
+	if len(w.p.MessageTypeArray) > 0 {
+		most = scanPage
 	}
-	w.finish(out, nil)
+	rows, err := w.rows(most)
+	if !w.c.check(err) {
+		w.finish(nil, databaseFailed)
+		return
+	}
+	for _, r := range rows {
+		if len(w.out) < w.count {
+			w.add(r)
+		}
+	}
+	if len(w.p.MessageTypeArray) == 0 || len(w.out) == w.count || len(rows) < most {
+		w.finish(w.out, nil)
+		return
+	}
+	last := rows[len(rows)-1]
+	w.era, w.pos, w.sub = last.era, last.pos, last.sub
+	w.c.later = append(w.c.later, w.list)
+}
+
+// add lists a row if it is of the wanted types.
+func (w *historyWalk) add(r *message) {
+	m, err := w.c.view(w.cv, r)
+	types := w.p.MessageTypeArray
+	if err != nil || len(types) > 0 && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return slices.Contains(types, uint32(e.ElemType)) }) {
+		return
+	}
+	w.out = append(w.out, m)
 }
 
 // find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.

@@ -66,7 +66,7 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 		for _, m := range owned {
 			row, err := c.keptRow(cv, m, imported)
 			if !c.check(err) || !c.check(c.db.put(row)) {
-				finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+				finish(nil, databaseFailed)
 				return
 			}
 			if view, err := c.view(cv, row); c.check(err) {

@@ -64,7 +64,7 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 				}
 			}
 			c.check(err)
-			finish(&im.SearchResult{}, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			finish(&im.SearchResult{}, databaseFailed)
 		})
 	})
 }

@@ -137,7 +137,7 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 	o := &outgoing{cv: cv, row: row, m: m, finish: finish}
 	if !m.IsOnlineMsg { // an online-only message has no row (rule 21)
 		if !c.check(c.db.put(row)) {
-			finish(nil, &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"})
+			finish(nil, databaseFailed)
 			return
 		}
 		cv.hidden, cv.dirty = false, true

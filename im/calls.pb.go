@@ -46,6 +46,8 @@ const (
 	Method_DELETE Method = 13
 	// Replaces the content of a message.
 	Method_MODIFY Method = 14
+	// Turns a range of time into one of numbers.
+	Method_SEQ_AT Method = 15
 	// Pushes: frame id 0, no reply. Every one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
@@ -76,6 +78,7 @@ var (
 		12: "ROW",
 		13: "DELETE",
 		14: "MODIFY",
+		15: "SEQ_AT",
 		32: "ENTRY",
 		33: "CHANGE",
 		34: "HEAD",
@@ -99,6 +102,7 @@ var (
 		"ROW":         12,
 		"DELETE":      13,
 		"MODIFY":      14,
+		"SEQ_AT":      15,
 		"ENTRY":       32,
 		"CHANGE":      33,
 		"HEAD":        34,
@@ -1122,6 +1126,128 @@ func (x *PullReply) GetEntries() []*Entry {
 	return nil
 }
 
+type SeqAtRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// A closed range, milliseconds since 1970.
+	FromTime      int64 `protobuf:"varint,3,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"`
+	ToTime        int64 `protobuf:"varint,4,opt,name=to_time,json=toTime,proto3" json:"to_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeqAtRequest) Reset() {
+	*x = SeqAtRequest{}
+	mi := &file_api_calls_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeqAtRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeqAtRequest) ProtoMessage() {}
+
+func (x *SeqAtRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeqAtRequest.ProtoReflect.Descriptor instead.
+func (*SeqAtRequest) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SeqAtRequest) GetConv() *ConvKey {
+	if x != nil {
+		return x.Conv
+	}
+	return nil
+}
+
+func (x *SeqAtRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *SeqAtRequest) GetFromTime() int64 {
+	if x != nil {
+		return x.FromTime
+	}
+	return 0
+}
+
+func (x *SeqAtRequest) GetToTime() int64 {
+	if x != nil {
+		return x.ToTime
+	}
+	return 0
+}
+
+type SeqAtReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The numbers of the entries with a time in the range; from is above to if there is none.
+	From          uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeqAtReply) Reset() {
+	*x = SeqAtReply{}
+	mi := &file_api_calls_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeqAtReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeqAtReply) ProtoMessage() {}
+
+func (x *SeqAtReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeqAtReply.ProtoReflect.Descriptor instead.
+func (*SeqAtReply) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SeqAtReply) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *SeqAtReply) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 // One number of a conversation's rev line.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1149,7 +1275,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_api_calls_proto_msgTypes[11]
+	mi := &file_api_calls_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1287,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[11]
+	mi := &file_api_calls_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1300,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{11}
+	return file_api_calls_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Change) GetRev() uint64 {
@@ -1287,7 +1413,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_api_calls_proto_msgTypes[12]
+	mi := &file_api_calls_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1425,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[12]
+	mi := &file_api_calls_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1438,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{12}
+	return file_api_calls_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChangesRequest) GetConv() *ConvKey {
@@ -1355,7 +1481,7 @@ type ChangesReply struct {
 
 func (x *ChangesReply) Reset() {
 	*x = ChangesReply{}
-	mi := &file_api_calls_proto_msgTypes[13]
+	mi := &file_api_calls_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1493,7 @@ func (x *ChangesReply) String() string {
 func (*ChangesReply) ProtoMessage() {}
 
 func (x *ChangesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[13]
+	mi := &file_api_calls_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1506,7 @@ func (x *ChangesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesReply.ProtoReflect.Descriptor instead.
 func (*ChangesReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{13}
+	return file_api_calls_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ChangesReply) GetEpoch() uint64 {
@@ -1451,7 +1577,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_api_calls_proto_msgTypes[14]
+	mi := &file_api_calls_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1589,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[14]
+	mi := &file_api_calls_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1602,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{14}
+	return file_api_calls_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Head) GetConv() *ConvKey {
@@ -1635,7 +1761,7 @@ type HeadsRequest struct {
 
 func (x *HeadsRequest) Reset() {
 	*x = HeadsRequest{}
-	mi := &file_api_calls_proto_msgTypes[15]
+	mi := &file_api_calls_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1773,7 @@ func (x *HeadsRequest) String() string {
 func (*HeadsRequest) ProtoMessage() {}
 
 func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[15]
+	mi := &file_api_calls_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1786,7 @@ func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsRequest.ProtoReflect.Descriptor instead.
 func (*HeadsRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{15}
+	return file_api_calls_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HeadsRequest) GetCursor() int64 {
@@ -1705,7 +1831,7 @@ type HeadsReply struct {
 
 func (x *HeadsReply) Reset() {
 	*x = HeadsReply{}
-	mi := &file_api_calls_proto_msgTypes[16]
+	mi := &file_api_calls_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1843,7 @@ func (x *HeadsReply) String() string {
 func (*HeadsReply) ProtoMessage() {}
 
 func (x *HeadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[16]
+	mi := &file_api_calls_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1856,7 @@ func (x *HeadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsReply.ProtoReflect.Descriptor instead.
 func (*HeadsReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{16}
+	return file_api_calls_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeadsReply) GetHeads() []*Head {
@@ -1773,7 +1899,7 @@ type ReadPosition struct {
 
 func (x *ReadPosition) Reset() {
 	*x = ReadPosition{}
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1911,7 @@ func (x *ReadPosition) String() string {
 func (*ReadPosition) ProtoMessage() {}
 
 func (x *ReadPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1924,7 @@ func (x *ReadPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPosition.ProtoReflect.Descriptor instead.
 func (*ReadPosition) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{17}
+	return file_api_calls_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReadPosition) GetConv() *ConvKey {
@@ -1831,7 +1957,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1969,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1982,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{18}
+	return file_api_calls_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadRequest) GetPositions() []*ReadPosition {
@@ -1875,7 +2001,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2013,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2026,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{19}
+	return file_api_calls_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadReply) GetHeads() []*Head {
@@ -1922,7 +2048,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2060,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2073,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{20}
+	return file_api_calls_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RevokeRequest) GetConv() *ConvKey {
@@ -1987,7 +2113,7 @@ type RevokeReply struct {
 
 func (x *RevokeReply) Reset() {
 	*x = RevokeReply{}
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2125,7 @@ func (x *RevokeReply) String() string {
 func (*RevokeReply) ProtoMessage() {}
 
 func (x *RevokeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2138,7 @@ func (x *RevokeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeReply.ProtoReflect.Descriptor instead.
 func (*RevokeReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{21}
+	return file_api_calls_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RevokeReply) GetChange() *Change {
@@ -2039,7 +2165,7 @@ type RowRequest struct {
 
 func (x *RowRequest) Reset() {
 	*x = RowRequest{}
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2177,7 @@ func (x *RowRequest) String() string {
 func (*RowRequest) ProtoMessage() {}
 
 func (x *RowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2190,7 @@ func (x *RowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRequest.ProtoReflect.Descriptor instead.
 func (*RowRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{22}
+	return file_api_calls_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RowRequest) GetConv() *ConvKey {
@@ -2118,7 +2244,7 @@ type RowReply struct {
 
 func (x *RowReply) Reset() {
 	*x = RowReply{}
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2256,7 @@ func (x *RowReply) String() string {
 func (*RowReply) ProtoMessage() {}
 
 func (x *RowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2269,7 @@ func (x *RowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowReply.ProtoReflect.Descriptor instead.
 func (*RowReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{23}
+	return file_api_calls_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RowReply) GetHead() *Head {
@@ -2164,7 +2290,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2302,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2315,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{24}
+	return file_api_calls_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteRequest) GetConv() *ConvKey {
@@ -2228,7 +2354,7 @@ type ModifyRequest struct {
 
 func (x *ModifyRequest) Reset() {
 	*x = ModifyRequest{}
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2366,7 @@ func (x *ModifyRequest) String() string {
 func (*ModifyRequest) ProtoMessage() {}
 
 func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2379,7 @@ func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyRequest.ProtoReflect.Descriptor instead.
 func (*ModifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{25}
+	return file_api_calls_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ModifyRequest) GetConv() *ConvKey {
@@ -2303,7 +2429,7 @@ type ModifyReply struct {
 
 func (x *ModifyReply) Reset() {
 	*x = ModifyReply{}
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2441,7 @@ func (x *ModifyReply) String() string {
 func (*ModifyReply) ProtoMessage() {}
 
 func (x *ModifyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2454,7 @@ func (x *ModifyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyReply.ProtoReflect.Descriptor instead.
 func (*ModifyReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{26}
+	return file_api_calls_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ModifyReply) GetChange() *Change {
@@ -2356,7 +2482,7 @@ type SendKey struct {
 
 func (x *SendKey) Reset() {
 	*x = SendKey{}
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2494,7 @@ func (x *SendKey) String() string {
 func (*SendKey) ProtoMessage() {}
 
 func (x *SendKey) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2507,7 @@ func (x *SendKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendKey.ProtoReflect.Descriptor instead.
 func (*SendKey) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{27}
+	return file_api_calls_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SendKey) GetConv() *ConvKey {
@@ -2414,7 +2540,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2552,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2565,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{28}
+	return file_api_calls_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LookupRequest) GetKeys() []*SendKey {
@@ -2460,7 +2586,7 @@ type LookupReply struct {
 
 func (x *LookupReply) Reset() {
 	*x = LookupReply{}
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2598,7 @@ func (x *LookupReply) String() string {
 func (*LookupReply) ProtoMessage() {}
 
 func (x *LookupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2611,7 @@ func (x *LookupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupReply.ProtoReflect.Descriptor instead.
 func (*LookupReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{29}
+	return file_api_calls_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LookupReply) GetFound() []*SendReply {
@@ -2506,7 +2632,7 @@ type EntryPush struct {
 
 func (x *EntryPush) Reset() {
 	*x = EntryPush{}
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2518,7 +2644,7 @@ func (x *EntryPush) String() string {
 func (*EntryPush) ProtoMessage() {}
 
 func (x *EntryPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2531,7 +2657,7 @@ func (x *EntryPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryPush.ProtoReflect.Descriptor instead.
 func (*EntryPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{30}
+	return file_api_calls_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EntryPush) GetConv() *ConvKey {
@@ -2566,7 +2692,7 @@ type ChangePush struct {
 
 func (x *ChangePush) Reset() {
 	*x = ChangePush{}
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2704,7 @@ func (x *ChangePush) String() string {
 func (*ChangePush) ProtoMessage() {}
 
 func (x *ChangePush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2717,7 @@ func (x *ChangePush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePush.ProtoReflect.Descriptor instead.
 func (*ChangePush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{31}
+	return file_api_calls_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ChangePush) GetConv() *ConvKey {
@@ -2626,7 +2752,7 @@ type KickedPush struct {
 
 func (x *KickedPush) Reset() {
 	*x = KickedPush{}
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2764,7 @@ func (x *KickedPush) String() string {
 func (*KickedPush) ProtoMessage() {}
 
 func (x *KickedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2777,7 @@ func (x *KickedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickedPush.ProtoReflect.Descriptor instead.
 func (*KickedPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{32}
+	return file_api_calls_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KickedPush) GetGeneration() uint64 {
@@ -2751,7 +2877,16 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12(\n" +
-	"\aentries\x18\x04 \x03(\v2\x0e.tidings.EntryR\aentries\"\x95\x03\n" +
+	"\aentries\x18\x04 \x03(\v2\x0e.tidings.EntryR\aentries\"\x80\x01\n" +
+	"\fSeqAtRequest\x12$\n" +
+	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
+	"\tfrom_time\x18\x03 \x01(\x03R\bfromTime\x12\x17\n" +
+	"\ato_time\x18\x04 \x01(\x03R\x06toTime\"0\n" +
+	"\n" +
+	"SeqAtReply\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"\x95\x03\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.tidings.ChangeKindR\x04kind\x12\x10\n" +
@@ -2880,7 +3015,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
-	"\x04desc\x18\x02 \x01(\tR\x04desc*\xf8\x05\n" +
+	"\x04desc\x18\x02 \x01(\tR\x04desc*\xa4\x06\n" +
 	"\x06Method\x12\x0f\n" +
 	"\vMETHOD_NONE\x10\x00\x12-\n" +
 	"\x05LOGIN\x10\x01\x1a\"\x8a\x80\x19\fLoginRequest\x92\x80\x19\n" +
@@ -2901,7 +3036,9 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x03ROW\x10\f\x1a\x1a\x8a\x80\x19\n" +
 	"RowRequest\x92\x80\x19\bRowReply\x12&\n" +
 	"\x06DELETE\x10\r\x1a\x1a\x8a\x80\x19\rDeleteRequest\x92\x80\x19\x05Empty\x12,\n" +
-	"\x06MODIFY\x10\x0e\x1a \x8a\x80\x19\rModifyRequest\x92\x80\x19\vModifyReply\x12\x18\n" +
+	"\x06MODIFY\x10\x0e\x1a \x8a\x80\x19\rModifyRequest\x92\x80\x19\vModifyReply\x12*\n" +
+	"\x06SEQ_AT\x10\x0f\x1a\x1e\x8a\x80\x19\fSeqAtRequest\x92\x80\x19\n" +
+	"SeqAtReply\x12\x18\n" +
 	"\x05ENTRY\x10 \x1a\r\x92\x80\x19\tEntryPush\x12\x1a\n" +
 	"\x06CHANGE\x10!\x1a\x0e\x92\x80\x19\n" +
 	"ChangePush\x12\x12\n" +
@@ -2939,7 +3076,7 @@ func file_api_calls_proto_rawDescGZIP() []byte {
 }
 
 var file_api_calls_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_api_calls_proto_goTypes = []any{
 	(Method)(0),            // 0: tidings.Method
 	(Platform)(0),          // 1: tidings.Platform
@@ -2955,75 +3092,78 @@ var file_api_calls_proto_goTypes = []any{
 	(*SendReply)(nil),      // 11: tidings.SendReply
 	(*PullRequest)(nil),    // 12: tidings.PullRequest
 	(*PullReply)(nil),      // 13: tidings.PullReply
-	(*Change)(nil),         // 14: tidings.Change
-	(*ChangesRequest)(nil), // 15: tidings.ChangesRequest
-	(*ChangesReply)(nil),   // 16: tidings.ChangesReply
-	(*Head)(nil),           // 17: tidings.Head
-	(*HeadsRequest)(nil),   // 18: tidings.HeadsRequest
-	(*HeadsReply)(nil),     // 19: tidings.HeadsReply
-	(*ReadPosition)(nil),   // 20: tidings.ReadPosition
-	(*ReadRequest)(nil),    // 21: tidings.ReadRequest
-	(*ReadReply)(nil),      // 22: tidings.ReadReply
-	(*RevokeRequest)(nil),  // 23: tidings.RevokeRequest
-	(*RevokeReply)(nil),    // 24: tidings.RevokeReply
-	(*RowRequest)(nil),     // 25: tidings.RowRequest
-	(*RowReply)(nil),       // 26: tidings.RowReply
-	(*DeleteRequest)(nil),  // 27: tidings.DeleteRequest
-	(*ModifyRequest)(nil),  // 28: tidings.ModifyRequest
-	(*ModifyReply)(nil),    // 29: tidings.ModifyReply
-	(*SendKey)(nil),        // 30: tidings.SendKey
-	(*LookupRequest)(nil),  // 31: tidings.LookupRequest
-	(*LookupReply)(nil),    // 32: tidings.LookupReply
-	(*EntryPush)(nil),      // 33: tidings.EntryPush
-	(*ChangePush)(nil),     // 34: tidings.ChangePush
-	(*KickedPush)(nil),     // 35: tidings.KickedPush
-	(ConvType)(0),          // 36: tidings.ConvType
-	(MessageStatus)(0),     // 37: tidings.MessageStatus
-	(*Message)(nil),        // 38: tidings.Message
+	(*SeqAtRequest)(nil),   // 14: tidings.SeqAtRequest
+	(*SeqAtReply)(nil),     // 15: tidings.SeqAtReply
+	(*Change)(nil),         // 16: tidings.Change
+	(*ChangesRequest)(nil), // 17: tidings.ChangesRequest
+	(*ChangesReply)(nil),   // 18: tidings.ChangesReply
+	(*Head)(nil),           // 19: tidings.Head
+	(*HeadsRequest)(nil),   // 20: tidings.HeadsRequest
+	(*HeadsReply)(nil),     // 21: tidings.HeadsReply
+	(*ReadPosition)(nil),   // 22: tidings.ReadPosition
+	(*ReadRequest)(nil),    // 23: tidings.ReadRequest
+	(*ReadReply)(nil),      // 24: tidings.ReadReply
+	(*RevokeRequest)(nil),  // 25: tidings.RevokeRequest
+	(*RevokeReply)(nil),    // 26: tidings.RevokeReply
+	(*RowRequest)(nil),     // 27: tidings.RowRequest
+	(*RowReply)(nil),       // 28: tidings.RowReply
+	(*DeleteRequest)(nil),  // 29: tidings.DeleteRequest
+	(*ModifyRequest)(nil),  // 30: tidings.ModifyRequest
+	(*ModifyReply)(nil),    // 31: tidings.ModifyReply
+	(*SendKey)(nil),        // 32: tidings.SendKey
+	(*LookupRequest)(nil),  // 33: tidings.LookupRequest
+	(*LookupReply)(nil),    // 34: tidings.LookupReply
+	(*EntryPush)(nil),      // 35: tidings.EntryPush
+	(*ChangePush)(nil),     // 36: tidings.ChangePush
+	(*KickedPush)(nil),     // 37: tidings.KickedPush
+	(ConvType)(0),          // 38: tidings.ConvType
+	(MessageStatus)(0),     // 39: tidings.MessageStatus
+	(*Message)(nil),        // 40: tidings.Message
 }
 var file_api_calls_proto_depIdxs = []int32{
 	0,  // 0: tidings.Frame.method:type_name -> tidings.Method
-	36, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
+	38, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
 	1,  // 2: tidings.LoginRequest.platform:type_name -> tidings.Platform
-	37, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
-	38, // 4: tidings.Entry.message:type_name -> tidings.Message
+	39, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
+	40, // 4: tidings.Entry.message:type_name -> tidings.Message
 	5,  // 5: tidings.SendRequest.conv:type_name -> tidings.ConvKey
-	38, // 6: tidings.SendRequest.message:type_name -> tidings.Message
+	40, // 6: tidings.SendRequest.message:type_name -> tidings.Message
 	9,  // 7: tidings.SendReply.entry:type_name -> tidings.Entry
 	5,  // 8: tidings.PullRequest.conv:type_name -> tidings.ConvKey
 	9,  // 9: tidings.PullReply.entries:type_name -> tidings.Entry
-	2,  // 10: tidings.Change.kind:type_name -> tidings.ChangeKind
-	38, // 11: tidings.Change.message:type_name -> tidings.Message
-	5,  // 12: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
-	14, // 13: tidings.ChangesReply.changes:type_name -> tidings.Change
-	5,  // 14: tidings.Head.conv:type_name -> tidings.ConvKey
-	9,  // 15: tidings.Head.last:type_name -> tidings.Entry
-	5,  // 16: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
-	17, // 17: tidings.HeadsReply.heads:type_name -> tidings.Head
-	5,  // 18: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
-	20, // 19: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
-	17, // 20: tidings.ReadReply.heads:type_name -> tidings.Head
-	5,  // 21: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
-	14, // 22: tidings.RevokeReply.change:type_name -> tidings.Change
-	5,  // 23: tidings.RowRequest.conv:type_name -> tidings.ConvKey
-	17, // 24: tidings.RowReply.head:type_name -> tidings.Head
-	5,  // 25: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
-	5,  // 26: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
-	38, // 27: tidings.ModifyRequest.message:type_name -> tidings.Message
-	14, // 28: tidings.ModifyReply.change:type_name -> tidings.Change
-	9,  // 29: tidings.ModifyReply.current:type_name -> tidings.Entry
-	5,  // 30: tidings.SendKey.conv:type_name -> tidings.ConvKey
-	30, // 31: tidings.LookupRequest.keys:type_name -> tidings.SendKey
-	11, // 32: tidings.LookupReply.found:type_name -> tidings.SendReply
-	5,  // 33: tidings.EntryPush.conv:type_name -> tidings.ConvKey
-	9,  // 34: tidings.EntryPush.entry:type_name -> tidings.Entry
-	5,  // 35: tidings.ChangePush.conv:type_name -> tidings.ConvKey
-	14, // 36: tidings.ChangePush.change:type_name -> tidings.Change
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	5,  // 10: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
+	2,  // 11: tidings.Change.kind:type_name -> tidings.ChangeKind
+	40, // 12: tidings.Change.message:type_name -> tidings.Message
+	5,  // 13: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
+	16, // 14: tidings.ChangesReply.changes:type_name -> tidings.Change
+	5,  // 15: tidings.Head.conv:type_name -> tidings.ConvKey
+	9,  // 16: tidings.Head.last:type_name -> tidings.Entry
+	5,  // 17: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
+	19, // 18: tidings.HeadsReply.heads:type_name -> tidings.Head
+	5,  // 19: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
+	22, // 20: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
+	19, // 21: tidings.ReadReply.heads:type_name -> tidings.Head
+	5,  // 22: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
+	16, // 23: tidings.RevokeReply.change:type_name -> tidings.Change
+	5,  // 24: tidings.RowRequest.conv:type_name -> tidings.ConvKey
+	19, // 25: tidings.RowReply.head:type_name -> tidings.Head
+	5,  // 26: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
+	5,  // 27: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
+	40, // 28: tidings.ModifyRequest.message:type_name -> tidings.Message
+	16, // 29: tidings.ModifyReply.change:type_name -> tidings.Change
+	9,  // 30: tidings.ModifyReply.current:type_name -> tidings.Entry
+	5,  // 31: tidings.SendKey.conv:type_name -> tidings.ConvKey
+	32, // 32: tidings.LookupRequest.keys:type_name -> tidings.SendKey
+	11, // 33: tidings.LookupReply.found:type_name -> tidings.SendReply
+	5,  // 34: tidings.EntryPush.conv:type_name -> tidings.ConvKey
+	9,  // 35: tidings.EntryPush.entry:type_name -> tidings.Entry
+	5,  // 36: tidings.ChangePush.conv:type_name -> tidings.ConvKey
+	16, // 37: tidings.ChangePush.change:type_name -> tidings.Change
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_api_calls_proto_init() }
@@ -3033,14 +3173,14 @@ func file_api_calls_proto_init() {
 	}
 	file_api_options_proto_init()
 	file_api_message_proto_init()
-	file_api_calls_proto_msgTypes[22].OneofWrappers = []any{}
+	file_api_calls_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_calls_proto_rawDesc), len(file_api_calls_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

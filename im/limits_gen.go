@@ -294,3 +294,25 @@ func (m *ModifyRequest) check() *Error {
 
 // Check says which field is beyond its limit.
 func (m *ModifyRequest) Check() error { return plain(m.check()) }
+
+func (m *SeqAtRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetConv().check(); err != nil {
+		return err.in("conv", -1)
+	}
+	if err := checkNumber("epoch", uint64(m.GetEpoch()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("from_time", int64(m.GetFromTime()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("to_time", int64(m.GetToTime()), 9223372036854775807); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *SeqAtRequest) Check() error { return plain(m.check()) }

@@ -74,6 +74,11 @@ var methods = [...]MethodInfo{
 		NewRequest: func() Request { return new(ModifyRequest) },
 		NewReply:   func() Msg { return new(ModifyReply) },
 	},
+	Method_SEQ_AT: {
+		Name:       "SEQ_AT",
+		NewRequest: func() Request { return new(SeqAtRequest) },
+		NewReply:   func() Msg { return new(SeqAtReply) },
+	},
 	Method_ENTRY: {
 		Name:     "ENTRY",
 		NewReply: func() Msg { return new(EntryPush) },

@@ -222,6 +222,26 @@ func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Bod
 	return body, nil
 }
 
+// SeqAt turns a range of time into one of numbers.
+func (c *Chat) SeqAt(ctx context.Context, s *Caller, req *im.SeqAtRequest) (im.Body, error) {
+	cv, _, err := c.find(ctx, s, req.Conv)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEpoch(cv, req.Epoch, 0, cv.Seq); err != nil {
+		return nil, err
+	}
+	before, err := c.store.SeqAt(ctx, cv.ID, max(req.FromTime, 1)-1)
+	if err != nil {
+		return nil, err
+	}
+	last, err := c.store.SeqAt(ctx, cv.ID, req.ToTime)
+	if err != nil {
+		return nil, err
+	}
+	return &im.SeqAtReply{From: before + 1, To: last}, nil
+}
+
 // Changes answers a part of the closed range of a rev line.
 func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (im.Body, error) {
 	cv, _, err := c.find(ctx, s, req.Conv)

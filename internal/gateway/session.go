@@ -319,6 +319,8 @@ func (s *session) makeCall(c call) {
 		body, err = rules.Changes(ctx, s.caller, req)
 	case *im.HeadsRequest:
 		body, err = rules.Heads(ctx, s.caller, req)
+	case *im.SeqAtRequest:
+		body, err = rules.SeqAt(ctx, s.caller, req)
 	case *im.LookupRequest:
 		body, err = rules.Lookup(ctx, s.caller, req)
 	case *im.DeleteRequest:
