@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -47,10 +48,12 @@ type served struct {
 	listen string
 	// postgres is the database to keep everything in, if it is not the folder.
 	postgres string
-	// more are further flags.
-	more []string
-	addr string
-	cmd  *exec.Cmd
+	// more are further flags, files the limit of open files, and log takes the log behind the line that names the port.
+	more  []string
+	files int
+	log   io.Writer
+	addr  string
+	cmd   *exec.Cmd
 }
 
 func (s *served) start() {
@@ -59,6 +62,13 @@ func (s *served) start() {
 		s.listen = "127.0.0.1:0"
 	}
 	s.cmd = program(append([]string{"serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey, "--postgres", s.postgres}, s.more...)...)
+	if s.files > 0 {
+		s.cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, s.files)}, s.cmd.Args...)
+		s.cmd.Path = "/bin/sh"
+	}
+	if s.log == nil {
+		s.log = io.Discard
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -73,7 +83,7 @@ func (s *served) start() {
 		s.cmd.Wait()
 		r.Close()
 	})
-	// The log names the port. What comes after that line is thrown away, so that the pipe does not fill.
+	// The log names the port. What comes after that line is always taken, so that the pipe does not fill.
 	var log []byte
 	buf := make([]byte, 4096)
 	for {
@@ -89,9 +99,11 @@ func (s *served) start() {
 	}
 	go func() {
 		for {
-			if _, err := r.Read(buf); err != nil {
+			n, err := r.Read(buf)
+			if err != nil {
 				return
 			}
+			s.log.Write(buf[:n])
 		}
 	}()
 }

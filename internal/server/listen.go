@@ -1,12 +1,19 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,47 +42,94 @@ func networks(list string) (out []netip.Prefix, err error) {
 	return out, nil
 }
 
-// bounded is a listener that counts connections from the moment they are accepted, also those that never say anything.
+// bounded is a listener that counts connections from the moment they are accepted, also those that never say anything or have not been asked for a WebSocket.
+// It goes on whatever becomes of one of them: Accept ends only with the listener.
 type bounded struct {
 	net.Listener
-	most    int
-	trusted []netip.Prefix
-	cut     prometheus.Counter
+	// most is how many one address may have, in how many there may be altogether; negative is no limit.
+	most, in    int
+	trusted     []netip.Prefix
+	log         *slog.Logger
+	cut, failed prometheus.Counter
+	stop        context.Context
+	stopped     context.CancelFunc
+	said        time.Time // when the log last said that connections cannot be accepted
 
-	mu sync.Mutex
-	n  map[netip.Prefix]int
+	mu   sync.Mutex
+	open int
+	n    map[netip.Prefix]int
 }
 
+// The pauses after a connection could not be accepted, and how often the log says so.
+const (
+	acceptFirst, acceptMost = 5 * time.Millisecond, time.Second
+	acceptSaid              = time.Minute
+)
+
 func (l *bounded) Accept() (net.Conn, error) {
+	wait := acceptFirst
 	for {
 		conn, err := l.Listener.Accept()
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return nil, err
+		case err != nil:
+			l.failed.Inc()
+			if time.Since(l.said) > acceptSaid {
+				l.said = time.Now()
+				l.log.Warn("connections cannot be accepted; those that are there go on", "err", err)
+			}
+			select {
+			case <-time.After(wait):
+			case <-l.stop.Done():
+				return nil, net.ErrClosed
+			}
+			wait = min(2*wait, acceptMost)
+			continue
 		}
-		ap, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-		if err != nil || l.most < 0 || gateway.Trusted(l.trusted, ap.Addr()) {
-			return conn, nil
-		}
-		addr := gateway.AddressOf(ap.Addr())
-		l.mu.Lock()
-		ok := l.n[addr] < l.most+spareConns
-		if ok {
-			l.n[addr]++
-		}
-		l.mu.Unlock()
-		if ok {
-			return &counted{Conn: conn, l: l, addr: addr}, nil
+		if c := l.enter(conn); c != nil {
+			return c, nil
 		}
 		l.cut.Inc()
 		conn.Close()
 	}
 }
 
+func (l *bounded) Close() error {
+	l.stopped()
+	return l.Listener.Close()
+}
+
+// enter counts a connection, unless there are too many.
+func (l *bounded) enter(conn net.Conn) *counted {
+	c := &counted{Conn: conn, l: l}
+	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil && l.most >= 0 && !gateway.Trusted(l.trusted, ap.Addr()) {
+		c.addr = gateway.AddressOf(ap.Addr())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.in >= 0 && l.open >= l.in+spareConns || c.addr.IsValid() && l.n[c.addr] >= l.most+spareConns {
+		return nil
+	}
+	l.open++
+	if c.addr.IsValid() {
+		l.n[c.addr]++
+	}
+	return c
+}
+
+// accepted is how many connections are open.
+func (l *bounded) accepted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
 // counted gives its place back when it is closed.
 type counted struct {
 	net.Conn
 	l    *bounded
-	addr netip.Prefix
+	addr netip.Prefix // the zero Prefix is not counted by address
 	once sync.Once
 }
 
@@ -83,6 +137,10 @@ func (c *counted) Close() error {
 	c.once.Do(func() {
 		c.l.mu.Lock()
 		defer c.l.mu.Unlock()
+		c.l.open--
+		if !c.addr.IsValid() {
+			return
+		}
 		if c.l.n[c.addr]--; c.l.n[c.addr] == 0 {
 			delete(c.l.n, c.addr)
 		}
@@ -99,17 +157,42 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 		return err
 	}
 	cut := prometheus.NewCounter(prometheus.CounterOpts{Name: "tidings_connections_cut_total",
-		Help: "Connections that were closed as soon as they were accepted, because their address had too many."})
-	reg.MustRegister(cut)
+		Help: "Connections that were closed as soon as they were accepted, because there were too many, or too many of their address."})
+	failed := prometheus.NewCounter(prometheus.CounterOpts{Name: "tidings_accept_failures_total",
+		Help: "Connections that could not be accepted, mostly for want of file descriptors."})
+	reg.MustRegister(cut, failed)
 	most := s.cfg.Gateway.PerAddress
 	if most == 0 {
 		most = gateway.DefaultPerAddress
 	}
-	s.listener = &bounded{Listener: l, most: most, trusted: s.cfg.TrustedProxies, cut: cut, n: make(map[netip.Prefix]int)}
+	s.bounded = &bounded{Listener: l, most: most, in: s.connections(), trusted: s.cfg.TrustedProxies, log: s.log, cut: cut, failed: failed, n: make(map[netip.Prefix]int)}
+	s.bounded.stop, s.bounded.stopped = context.WithCancel(context.Background())
+	s.listener = s.bounded
 	if s.cert != nil {
 		s.listener = tls.NewListener(s.listener, s.cert.config())
 	}
 	return nil
+}
+
+// reservedFiles are descriptors that connections of clients leave to the rest of the process: the store's files and connections, webhooks, certificates that
+// are read again.
+const reservedFiles = 128
+
+// connections is how many connections there may be: what is set, or as many as the system's limit of open files leaves room for. Negative is no limit.
+func (s *Server) connections() int {
+	room := -1
+	if files := openFiles(); files > 0 {
+		room = max(files-reservedFiles-spareConns, files/2)
+	}
+	switch most := s.cfg.MaxConnections; {
+	case most == 0:
+		return room
+	case room >= 0 && most > room:
+		s.log.Warn("max-connections is more than the system's limit of open files allows", "max-connections", most, "room for", room)
+		fallthrough
+	default:
+		return most
+	}
 }
 
 // Reload reads the certificate and its key again, and warns of nothing else: other settings need a restart.
@@ -118,4 +201,52 @@ func (s *Server) Reload(certFile, keyFile string) error {
 		return nil
 	}
 	return s.cert.reload(certFile, keyFile)
+}
+
+// origins reads origins of web pages that are separated by commas.
+func origins(text string) ([]string, error) {
+	all := list(text)
+	for _, o := range all {
+		if u, err := url.Parse(o); err != nil || u.Host == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, o) {
+			return nil, fmt.Errorf("%q is not an origin such as https://app.example or http://localhost:8080", o)
+		}
+	}
+	return all, nil
+}
+
+// serveHTTP makes the server of the port. What asks for something must have done so, and must have taken the answer, in bounded time.
+func (s *Server) serveHTTP(h http.Handler) {
+	within, stall := s.cfg.Gateway.LoginWithin, s.cfg.Gateway.Stall
+	if within == 0 {
+		within = 10 * time.Second
+	}
+	if stall == 0 {
+		stall = 30 * time.Second
+	}
+	s.http = http.Server{
+		Handler:           s.contain(h),
+		ReadHeaderTimeout: within,
+		ReadTimeout:       within,
+		// Counted from the headers on. An admin call may wait for a webhook and for the store.
+		WriteTimeout:   within + stall + s.cfg.Webhook.Deadline,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	go func() { s.served <- s.http.Serve(s.listener) }()
+}
+
+// contain ends the connection, and nothing else, when a handler panics; net/http would say so at the level of its own chatter.
+func (s *Server) contain(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p != http.ErrAbortHandler {
+					s.log.Error("a request failed inside the server", "path", r.URL.Path, "remote", r.RemoteAddr, "err", fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+				}
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})
 }

@@ -123,6 +123,7 @@ type Server struct {
 	after    *webhook.After
 	http     http.Server
 	listener net.Listener
+	bounded  *bounded // under listener
 	cert     *certificate
 	served   chan error
 	stopping atomic.Bool
@@ -197,7 +198,7 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	limits := s.cfg.Gateway
-	limits.TrustedProxies, limits.Connections = s.cfg.TrustedProxies, s.cfg.MaxConnections
+	limits.TrustedProxies, limits.Connections, limits.Accepted = s.cfg.TrustedProxies, max(s.bounded.in, 0), s.bounded.accepted
 	limits.Log, limits.Metrics, limits.Now = s.log, reg, s.cfg.Clock
 	s.gateway = gateway.New(s.chat, limits)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -221,19 +222,8 @@ func (s *Server) open() (err error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	within := s.cfg.Gateway.LoginWithin // whoever has not even asked by then
-	if within == 0 {
-		within = 10 * time.Second
-	}
-	s.http = http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: within,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
 	s.watching.Go(func() { clocks.watch(s.watch) })
-	go func() { s.served <- s.http.Serve(s.listener) }()
+	s.serveHTTP(mux)
 	return nil
 }
 

@@ -35,10 +35,11 @@ type Settings struct {
 	Heartbeat    time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
 	Classes      map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, but for those of class any"`
 
-	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time; 0: as many as the system gives"`
+	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files leaves room for"`
 	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (of IPv6, one /64 network); 0: no limit"`
 	ConnectionsPerUser    int           `key:"max-connections-per-user" default:"100" help:"logged-in connections of one user; 0: no limit"`
 	TrustedProxies        string        `key:"trusted-proxies" help:"addresses or networks of reverse proxies whose X-Forwarded-For names the client, separated by commas"`
+	AllowedOrigins        string        `key:"allowed-origins" help:"web pages whose scripts may connect to /ws, such as https://app.example, separated by commas; none: those of any page"`
 	FailuresPerUser       int           `key:"max-failed-logins-per-user" default:"10" help:"bad tickets for one user from one address within a minute, before its logins from there are answered with 70050 for a minute; 0: no limit"`
 	FailuresPerAddress    int           `key:"max-failed-logins-per-address" default:"100" help:"bad tickets from one address within a minute, before further bad ones are answered with 70050 for a minute; 0: no limit"`
 	LoginWithin           time.Duration `key:"login-within" default:"10s" help:"how long a connection may stay without a login"`
@@ -285,6 +286,9 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	}
 	if cfg.TrustedProxies, err = networks(s.TrustedProxies); err != nil {
 		return cfg, fmt.Errorf("trusted-proxies: %w", err)
+	}
+	if cfg.Gateway.Origins, err = origins(s.AllowedOrigins); err != nil {
+		return cfg, fmt.Errorf("allowed-origins: %w", err)
 	}
 	if s.Heartbeat%time.Second != 0 || s.Heartbeat > time.Hour {
 		return cfg, fmt.Errorf("heartbeat: %v is not a number of whole seconds up to an hour", s.Heartbeat)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -41,5 +42,16 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // connector opens connections by the driver itself, so that no name has to be registered.
 type connector struct{ dsn string }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
-func (c connector) Driver() driver.Driver                        { return &sqlite3.SQLiteDriver{} }
+func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
+
+// Connect opens a connection that keeps in memory what SQLite would put into temporary files: there may be no descriptor left for one.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Driver().Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, "PRAGMA temp_store=MEMORY", nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}

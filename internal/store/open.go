@@ -230,7 +230,22 @@ func (s *Store) openDB(ctx context.Context) error {
 	}
 	s.ckpt = pool(s.dsn(nil), 1)
 	s.read = pool(s.dsn(url.Values{"_query_only": {"true"}, "_cache_size": {"-8192"}}), readers)
-	return s.read.PingContext(ctx)
+	return errors.Join(openAll(ctx, s.ckpt, 1), openAll(ctx, s.read, readers))
+}
+
+// openAll opens the n connections of a pool, and with a read the files under them, so that it needs no descriptor later.
+func openAll(ctx context.Context, db *sql.DB, n int) error {
+	var errs []error
+	for range n {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		defer conn.Close() // back into the pool
+		var one int
+		errs = append(errs, conn.QueryRowContext(ctx, "SELECT one FROM meta").Scan(&one))
+	}
+	return errors.Join(errs...)
 }
 
 // syncDir makes the new database file's name, and the folder's, survive a loss of power.

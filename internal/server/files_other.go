@@ -1,0 +1,6 @@
+//go:build !unix
+
+package server
+
+// openFiles is 0: the system has no limit that could be asked for.
+func openFiles() int { return 0 }
