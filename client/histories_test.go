@@ -544,3 +544,62 @@ func TestOwedInOrder(t *testing.T) {
 		t.Fatalf("told %v", got)
 	}
 }
+
+// An answer to the question for sends of an earlier run may hold a part of them: the others are asked for again.
+func TestLookupInParts(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	l.push(benPush(1, "one"))
+	d.count(t, "new", 1)
+	const sends = 3
+	asked := make(chan *im.SendRequest, sends)
+	f.answer(im.Method_SEND, func(_ *fakeLink, fr *im.Frame) {
+		req := &im.SendRequest{}
+		req.UnmarshalVT(fr.Body)
+		asked <- req
+	})
+	reqs := map[uint32]*im.SendRequest{}
+	for i := range sends {
+		d.SendMessageFunc(client.C2C("ben"), textMessage(fmt.Sprint("mine", i)), func(*im.Message, error) {})
+		req := <-asked
+		reqs[req.Random] = req
+	}
+	cfg := d.cfg
+	cfg.Dir = t.TempDir()
+	if err := os.CopyFS(cfg.Dir, os.DirFS(d.cfg.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	questions := make(chan int, 100)
+	f.answer(im.Method_LOOKUP, func(l *fakeLink, fr *im.Frame) {
+		req := &im.LookupRequest{}
+		req.UnmarshalVT(fr.Body)
+		questions <- len(req.Keys)
+		sent := reqs[req.Keys[0].Random]
+		seq := uint64(1 + sends - len(req.Keys) + 1)
+		l.reply(fr, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: ownEntry(seq, sent)}}})
+	})
+	again := dial(t, cfg)
+	for want := sends; want > 0; want-- {
+		select {
+		case n := <-questions:
+			if n != want {
+				t.Fatalf("%d are asked for, want %d", n, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("nobody asks for the last %d", want)
+		}
+	}
+	eventually(t, "all sent", func() bool {
+		n := 0
+		for _, m := range again.here("ben") {
+			if m.IsFromSelf && m.Status == im.MessageStatus_MESSAGE_STATUS_SENT {
+				n++
+			}
+		}
+		return n == sends
+	})
+	if len(questions) > 0 {
+		t.Error("asked once more")
+	}
+}

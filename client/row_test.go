@@ -2,6 +2,8 @@ package client_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/client"
@@ -268,5 +270,65 @@ func TestModifiedBeforeSeen(t *testing.T) {
 	}
 	if es := bob.of("update"); len(es) != 0 {
 		t.Fatalf("%v", es)
+	}
+}
+
+// However often a message is modified, a device that was away hears of it once, as it is now. A large one is fetched and not pushed: who is there hears of it
+// less often than it was modified, in order, and of the last time in any case.
+func TestManyModifications(t *testing.T) {
+	s := imtest.Start(t)
+	bob, phone := two(t, s, "bob")
+	alice := dial(t, config(t, s, "alice"))
+	small := alice.say("bob", "small")
+	merged := &im.MergerElem{Title: "Chat", CompatibleText: "[merged]"}
+	for range 50 {
+		merged.MessageArray = append(merged.MessageArray, textMessage(strings.Repeat("x", 1000)))
+	}
+	large, err := alice.SendMessage(within(t), bobs, &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: merged}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{bob, phone} {
+		d.count(t, "new", 2)
+		d.settled()
+	}
+	phone.Close()
+	const times = 20
+	for range times {
+		for _, m := range []**im.Message{&small, &large} {
+			(*m).CloudCustomStr = fmt.Sprint("v", (*m).Version+1)
+			if *m, err = alice.ModifyMessage(within(t), bobs, *m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	seen := func(es []event, seq uint64) (versions []uint64) {
+		for _, e := range es {
+			if e.kind == "update" && e.seq == seq {
+				versions = append(versions, e.msg.Version)
+				if e.msg.CloudCustomStr != fmt.Sprint("v", e.msg.Version) || len(e.msg.ElemArray) != 1 {
+					t.Errorf("version %d is %q with %d elements", e.msg.Version, e.msg.CloudCustomStr, len(e.msg.ElemArray))
+				}
+			}
+		}
+		return versions
+	}
+	bob.until(t, "the last version of both", func(es []event) bool {
+		a, b := seen(es, small.Seq), seen(es, large.Seq)
+		return len(a) > 0 && len(b) > 0 && a[len(a)-1] == times && b[len(b)-1] == times
+	})
+	for _, seq := range []uint64{small.Seq, large.Seq} {
+		if vs := seen(bob.all(), seq); !slices.IsSorted(vs) || len(slices.Compact(vs)) != len(seen(bob.all(), seq)) {
+			t.Errorf("updates of %d with versions %v", seq, vs)
+		}
+	}
+	phone = dial(t, phone.cfg)
+	phone.count(t, "update", 2)
+	phone.settled()
+	if es := phone.of("update"); fmt.Sprint(seen(es, small.Seq), seen(es, large.Seq)) != fmt.Sprintf("[%d] [%d]", times, times) {
+		t.Errorf("who was away hears of\n%s", list(es))
+	}
+	if inner, err := phone.MergedMessages(phone.of("update")[1].msg); err != nil || len(inner) != 50 {
+		t.Errorf("%d merged messages, %v", len(inner), err)
 	}
 }

@@ -320,6 +320,11 @@ func (c *Client) settle() {
 		_, open := c.sends[sendKey{r.conv, r.clientTime, r.random}]
 		return open || c.byID[r.conv] == nil
 	})
+	c.settleRows(rows)
+}
+
+// settleRows asks the server for the sends that rows hold.
+func (c *Client) settleRows(rows []*message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
 		for _, r := range part {
@@ -327,10 +332,13 @@ func (c *Client) settle() {
 		}
 		c.request(im.Method_LOOKUP, req, true, 0, func(body []byte, err *im.Error) {
 			reply := &im.LookupReply{}
-			if err != nil || reply.UnmarshalVT(body) != nil || len(reply.Found) != len(part) {
+			if err != nil || reply.UnmarshalVT(body) != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
 				return // asked again at the next login
 			}
-			for i, r := range part {
+			if len(reply.Found) < len(part) {
+				c.settleRows(part[len(reply.Found):]) // what did not fit into the answer
+			}
+			for i, r := range part[:len(reply.Found)] {
 				// The log may have told of it first, or the application may have deleted it.
 				r, err := c.db.one("id = ?", r.id)
 				if !c.check(err) || r == nil || r.status != im.MessageStatus_MESSAGE_STATUS_SENDING {

@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// RevokeWindow is how long a message may be recalled after it was stored: 2 minutes.
 	RevokeWindow time.Duration
+	// Modifications is how often one message may be modified: DefaultModifications.
+	Modifications uint64
 	// Heartbeat is how often a client is told to send one, in seconds: 30.
 	Heartbeat int32
 	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
@@ -41,6 +43,10 @@ type Ticket struct {
 	// Expires is the moment from which on it is no longer good.
 	Expires time.Time
 }
+
+// DefaultModifications is how often one message may be modified. Each is pushed and pulled with the whole content, which can be thousands of times as
+// large as the call; a message that is written bit by bit, by a program that talks, has some hundreds.
+const DefaultModifications = 1000
 
 // Platform classes.
 const (
@@ -133,6 +139,9 @@ type c2c struct {
 func New(store Store, cfg Config) *Chat {
 	if cfg.RevokeWindow == 0 {
 		cfg.RevokeWindow = 2 * time.Minute
+	}
+	if cfg.Modifications == 0 {
+		cfg.Modifications = DefaultModifications
 	}
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 30

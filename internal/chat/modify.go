@@ -76,6 +76,8 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		case m.version != nil && st.Version != *m.version:
 			current = &st
 			return nil
+		case st.Version >= c.cfg.Modifications:
+			return im.Errorf(im.CodeTooManyModifications, "message %d was modified %d times already", m.seq, st.Version)
 		}
 		st.Body = body
 		st.Version++
@@ -83,17 +85,29 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 			return err
 		}
 		row, err := tx.AddChange(m.cv.ID, Change{
-			Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: tx.Now(), Operator: m.by.uid,
+			Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: tx.Now(), Operator: m.by.uid, Version: st.Version,
 		})
 		if err != nil {
 			return err
 		}
 		row.Target = &st
+		var heads []Event
+		if len(body) > maxBody {
+			// Not pushed: whoever pulls it gets it once for all modifications meanwhile, as fast as he takes it.
+			if heads, err = headsIn(tx, m.cv.ID, m.a, m.b); err != nil {
+				return err
+			}
+		}
 		now := tx.Now()
 		tx.AfterCommit(func() {
 			ch := changeOf(&row, m.by.name, nameAmong(st.Sender, m.a, m.b))
 			reply(&im.ModifyReply{Change: ch})
-			c.tellChange(m.cv.ID, m.a, m.b, ch)
+			for _, e := range heads {
+				c.publish(e)
+			}
+			if heads == nil {
+				c.tellChange(m.cv.ID, m.a, m.b, ch)
+			}
 			c.delivering(now)
 		})
 		return nil
@@ -128,6 +142,17 @@ func (c *Chat) tellChange(id ConvID, a, b person, ch *im.Change) {
 	if a.uid != b.uid {
 		c.publish(Event{To: b.uid, Method: im.Method_CHANGE, Body: changePush(a.name, id, ch)})
 	}
+}
+
+// headsIn makes the events that tell the two people of a conversation of its head.
+func headsIn(tx Tx, id ConvID, a, b person) ([]Event, error) {
+	row, err := headIn(tx, id, a.uid)
+	events := []Event{{To: a.uid, Method: im.Method_HEAD, Body: headOf(a.uid, b.name, &row)}}
+	if err == nil && a.uid != b.uid {
+		row, err = headIn(tx, id, b.uid)
+		events = append(events, Event{To: b.uid, Method: im.Method_HEAD, Body: headOf(b.uid, a.name, &row)})
+	}
+	return events, err
 }
 
 // nameAmong is the name of one of two people.
@@ -199,28 +224,20 @@ func editable(elems []byte) bool {
 	return true
 }
 
-// changeBefore finds the change that an operator's earlier call made to a message; nil if there is none. It was made moments ago, so it is
-// looked for from the end.
+// changeBefore finds the change that an earlier call of a user made to a message; nil if there is none. It was made moments ago, so it is looked
+// for among the last ones.
 func (c *Chat) changeBefore(ctx context.Context, id ConvID, seq uint64, kind im.ChangeKind, by UID) (*im.Change, error) {
+	const last = 10_000
 	cv, err := c.store.Conv(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	for to := cv.Rev; to > 0; {
-		from := uint64(1)
-		if to > maxEntries {
-			from = to - maxEntries + 1
-		}
-		rows, err := c.store.Changes(ctx, id, from, to, maxEntries)
-		if err != nil {
-			return nil, err
-		}
-		for i := len(rows) - 1; i >= 0; i-- {
-			if r := &rows[i]; r.Seq == seq && r.Kind == int32(kind) && r.Operator == by {
-				return c.change(ctx, r)
-			}
-		}
-		to = from - 1
+	row, err := c.store.LastChange(ctx, id, seq, int32(kind), by, cv.Rev-min(cv.Rev, last))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
 	}
-	return nil, nil
+	if err != nil {
+		return nil, err
+	}
+	return c.change(ctx, &row)
 }

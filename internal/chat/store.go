@@ -141,7 +141,10 @@ type Change struct {
 	Time     int64
 	Operator UID
 	Reason   string
-	// Target is the message as it is now; filled in when changes are read.
+	// Version is that of the content which a modification made.
+	Version uint64
+	// Target is the message as it is now; filled in when changes are read. Its Body is there only for the modification that made it: what has been
+	// replaced since is not stored any more, and the same content is not answered once for each of many.
 	Target *Stored
 }
 
@@ -237,11 +240,14 @@ type Store interface {
 	Heads(ctx context.Context, uid UID, since int64, after ConvID, limit int) (rows []HeadRow, more bool, err error)
 	// Head answers one; ErrNotFound if the user has no row in it.
 	Head(ctx context.Context, uid UID, id ConvID) (HeadRow, error)
-	// Entries answers the entries of the closed range, ascending; at most limit and maxBytes of bodies (one entry always fits).
+	// Entries answers the entries of the closed range, ascending; at most limit and maxBytes of bodies and reasons (one entry always fits).
 	// newest takes them from the upper end. It does not know who may see what.
 	Entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]Stored, error)
-	// Changes answers the rev line's closed range, ascending, at most limit.
-	Changes(ctx context.Context, id ConvID, from, to uint64, limit int) ([]Change, error)
+	// Changes answers the rev line's closed range from its start, ascending, at most limit, and no more than maxBytes of bodies and reasons; but
+	// at least one, if there is one.
+	Changes(ctx context.Context, id ConvID, from, to uint64, limit, maxBytes int) ([]Change, error)
+	// LastChange answers the last change of a kind that a user made to a message, if its rev is above a number.
+	LastChange(ctx context.Context, id ConvID, seq uint64, kind int32, by UID, above uint64) (Change, error)
 	// Deleted answers which numbers of the closed range the user has deleted for himself, ascending.
 	Deleted(ctx context.Context, uid UID, id ConvID, from, to uint64) ([]uint64, error)
 	// Lookup answers the entry stored under a key, else ErrNotFound.

@@ -111,7 +111,9 @@ func TestEveryFieldIsBounded(t *testing.T) {
 		case im.Method_LOGIN:
 			base = func() proto.Message { return device{user: "alice"}.request() }
 		case im.Method_SEND:
-			base = func() proto.Message { return &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Message: text("x")} }
+			base = func() proto.Message {
+				return &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Message: text("x")}
+			}
 		}
 		for _, b := range allBeyond(t, base().ProtoReflect().Descriptor(), base, proto.Message.ProtoReflect) {
 			tried++

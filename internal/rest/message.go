@@ -24,6 +24,7 @@ const (
 	codeBadLife    = 90044
 	codeBadKey     = 90054
 	codeBodyLength = 93000
+	codeTooOften   = 60007
 
 	maxLife = 7 * 24 * 3600
 )
@@ -181,5 +182,9 @@ func (a *API) modify(c *call) (reply, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	return nil, a.chat.ModifyAs(c.Context(), c.admin, k, edit)
+	err = a.chat.ModifyAs(c.Context(), c.admin, k, edit)
+	if e, ok := err.(*im.Error); ok && e.Code == im.CodeTooManyModifications {
+		err = im.Errorf(codeTooOften, "%s", e.Desc)
+	}
+	return nil, err
 }

@@ -350,3 +350,19 @@ func TestModify(t *testing.T) {
 	n.ok(withdraw, `{"From_Account":"alice","To_Account":"bob","MsgKey":%q}`, key)
 	n.refused(im.CodeNoSuchMessage, modify, `{"From_Account":"alice","To_Account":"bob","MsgKey":%q,"CloudCustomData":"c"}`, key)
 }
+
+// TestModificationsOfOneMessage: a program that never ends to modify a message is told so with a code of the admin API.
+func TestModificationsOfOneMessage(t *testing.T) {
+	n := start(t, chat.Config{Modifications: 2})
+	alice := n.dial("alice")
+	n.dial("bob")
+	m, err := alice.SendMessage(t.Context(), client.C2C("bob"), im.Text("first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := restjson.Key(m.Seq, uint32(m.Rand), int64(m.ServerTime))
+	for range 2 {
+		n.ok(modify, `{"From_Account":"alice","To_Account":"bob","MsgKey":%q,"CloudCustomData":"x"}`, key)
+	}
+	n.refused(codeTooOften, modify, `{"From_Account":"alice","To_Account":"bob","MsgKey":%q,"CloudCustomData":"x"}`, key)
+}

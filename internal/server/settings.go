@@ -31,9 +31,10 @@ type Settings struct {
 	TLSCert string `key:"tls-cert" group:"TLS" reload:"true" help:"file with the certificate chain, PEM; with tls-key clients connect by wss://"`
 	TLSKey  string `key:"tls-key" reload:"true" help:"file with the private key of tls-cert, PEM"`
 
-	RevokeWindow time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
-	Heartbeat    time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
-	Classes      map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, but for those of class any"`
+	RevokeWindow  time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
+	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; then it is refused with 7008, by the admin API with 60007"`
+	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
+	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, but for those of class any"`
 
 	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files leaves room for"`
 	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (of IPv6, one /64 network); 0: no limit"`
@@ -307,6 +308,10 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	}
 	w := &cfg.Webhook
 	w.URL, w.Token, w.Deadline, w.Refuse = s.WebhookURL, s.WebhookToken, s.WebhookDeadline, s.WebhookUnanswered == "refuse"
+	if s.Modifications == 0 {
+		return cfg, errors.New("max-modifications must be above 0")
+	}
+	cfg.Chat.Modifications = uint64(s.Modifications)
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
 	// 0 is no limit to an operator, and the default to the gateway.
 	none := func(n int) int {

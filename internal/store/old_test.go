@@ -83,3 +83,48 @@ func TestOldDatabase(t *testing.T) {
 		t.Errorf("schema %d, a new one is %d", old, now)
 	}
 }
+
+// TestContentOfOldModifications: a database from before changes had a version knows afterwards which of them made the content that is there.
+func TestContentOfOldModifications(t *testing.T) {
+	ctx := t.Context()
+	dir := oldData(t)
+	db, err := sql.Open("sqlite3", filepath.Join(dir, "tidings.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`
+		INSERT INTO change (conv, rev, kind, seq, time, operator, reason)
+			SELECT conv, rev + n, 2, CASE n WHEN 2 THEN 5 ELSE 4 END, time + n, operator, '' FROM change, (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) WHERE rev = 1;
+		UPDATE conv SET rev = 4 WHERE rev = 1;
+		UPDATE entry SET version = CASE seq WHEN 4 THEN 2 ELSE 1 END WHERE seq IN (4, 5) AND conv IN (SELECT conv FROM change)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	alice, err := s.UserByName(ctx, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := s.UserByName(ctx, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.FindC2C(ctx, alice.UID, bob.UID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Changes(ctx, c.ID, 1, 4, 10, 1<<20)
+	if err != nil || len(list) != 4 {
+		t.Fatal(list, err)
+	}
+	for i, want := range []struct {
+		version uint64
+		content bool
+	}{{0, false}, {1, false}, {1, true}, {2, true}} {
+		if ch := list[i]; ch.Version != want.version || (ch.Target.Body != nil) != want.content {
+			t.Errorf("change %d has version %d, content %t", ch.Rev, ch.Version, ch.Target.Body != nil)
+		}
+	}
+}

@@ -153,7 +153,7 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 		if err != nil {
 			return nil, err
 		}
-		if size += len(st.Body); size > maxBytes && len(out) > 0 {
+		if size += len(st.Body) + len(st.RevokeReason); size > maxBytes && len(out) > 0 {
 			break
 		}
 		out = append(out, st)
@@ -167,17 +167,50 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 	return out, nil
 }
 
-func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit int) ([]chat.Change, error) {
+// changeSQL reads changes with their messages. A row's version is 0 if it was written by a program that did not know it.
+const changeSQL = `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, x.version, e.id IS NOT NULL,
+		coalesce(e.conv, 0), coalesce(e.sender, 0), coalesce(e.client_time, 0), coalesce(e.random, 0), coalesce(e.hash, 0), coalesce(e.flags, 0),
+		coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
+		coalesce(e.revoker, 0), coalesce(e.reason, ''), CASE WHEN x.kind = 2 AND x.version IN (0, e.version) THEN e.body END
+	FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
+	`
+
+// Changes takes one row after the other from the database, so no more is read than is answered, and one row.
+func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit, maxBytes int) ([]chat.Change, error) {
 	if err := s.reading(); err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, e.id IS NOT NULL,
-			coalesce(e.conv, 0), coalesce(e.sender, 0), coalesce(e.client_time, 0), coalesce(e.random, 0), coalesce(e.hash, 0), coalesce(e.flags, 0),
-			coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
-			coalesce(e.revoker, 0), coalesce(e.reason, ''), e.body
-		FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
-		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), tables.Clamp(from), tables.Clamp(to), max(limit, 0))
-	return all(rows, err, tables.ScanChange)
+	rows, err := s.read.QueryContext(ctx, changeSQL+"WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4",
+		int64(id), tables.Clamp(from), tables.Clamp(to), max(limit, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []chat.Change
+	size := 0
+	for rows.Next() {
+		c, err := tables.ScanChange(rows)
+		if err != nil {
+			return nil, err
+		}
+		size += len(c.Reason)
+		if c.Target != nil {
+			size += len(c.Target.Body) + len(c.Target.RevokeReason)
+		}
+		if size > maxBytes && len(out) > 0 {
+			break
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
+}
+
+func (s *Store) LastChange(ctx context.Context, id chat.ConvID, seq uint64, kind int32, by chat.UID, above uint64) (chat.Change, error) {
+	if err := s.reading(); err != nil {
+		return chat.Change{}, err
+	}
+	return found(tables.ScanChange(s.read.QueryRowContext(ctx, changeSQL+`WHERE x.conv = $1 AND x.rev > $2 AND x.seq = $3 AND x.kind = $4 AND x.operator = $5
+		ORDER BY x.rev DESC LIMIT 1`, int64(id), tables.Clamp(above), tables.Clamp(seq), int64(kind), int64(by))))
 }
 
 func (s *Store) Lookup(ctx context.Context, k chat.SendKey) (chat.Stored, error) {

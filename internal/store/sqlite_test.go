@@ -271,7 +271,7 @@ func verify(t *testing.T, dir string, acks map[string]bool) {
 				t.Fatal(err)
 			}
 			head = c.Rev
-			ch, err := s.Changes(ctx, c.ID, 1, chat.NoEnd, 1<<30)
+			ch, err := s.Changes(ctx, c.ID, 1, chat.NoEnd, 1<<30, 1<<30)
 			if err != nil || uint64(len(ch)) != head {
 				t.Fatalf("rev line of %d: %d changes, head %d: %v", id, len(ch), head, err)
 			}

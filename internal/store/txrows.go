@@ -314,8 +314,8 @@ func (t *tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
 	h.Rev++
 	h.Changed = t.now
 	c.Rev, c.Time, c.Target = h.Rev, t.now, nil
-	_, err = t.db.ExecContext(background, "INSERT INTO change (conv, rev, kind, seq, time, operator, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		int64(id), int64(c.Rev), int64(c.Kind), int64(c.Seq), c.Time, int64(c.Operator), c.Reason)
+	_, err = t.db.ExecContext(background, "INSERT INTO change (conv, rev, kind, seq, time, operator, reason, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		int64(id), int64(c.Rev), int64(c.Kind), int64(c.Seq), c.Time, int64(c.Operator), c.Reason, int64(c.Version))
 	return c, err
 }
 

@@ -158,7 +158,7 @@ func TestText(t *testing.T) {
 			return err
 		}))
 	}
-	list, err := s.Changes(ctx, p.convs[0].ID, 1, 2, 2)
+	list, err := s.Changes(ctx, p.convs[0].ID, 1, 2, 2, 1<<20)
 	p.ok(err)
 	if list[0].Reason != "ab" || list[1].Reason != "a\uFFFDb" {
 		t.Errorf("%q, %q", list[0].Reason, list[1].Reason)

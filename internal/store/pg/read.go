@@ -161,24 +161,39 @@ func (s *Store) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 	if newest {
 		order = "DESC"
 	}
-	// The window counts the bytes of an entry and of those before it.
+	// The window counts the bytes of an entry and those before it.
 	list, err := many(ctx, s, tables.ScanEntry, "SELECT "+tables.EntryCols+` FROM (
-			SELECT e.*, sum(length(e.body)) OVER (ORDER BY e.seq `+order+` ROWS UNBOUNDED PRECEDING) - length(e.body) AS before, row_number() OVER (ORDER BY e.seq `+order+`) AS nth
+			SELECT e.*, sum(length(e.body) + octet_length(e.reason)) OVER (ORDER BY e.seq `+order+` ROWS UNBOUNDED PRECEDING) AS bytes, row_number() OVER (ORDER BY e.seq `+order+`) AS nth
 			FROM (SELECT * FROM entry WHERE conv = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq `+order+` LIMIT $4) e
-		) e WHERE e.nth = 1 OR e.before + length(e.body) <= $5 ORDER BY e.seq `+order, int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)), int64(maxBytes))
+		) e WHERE e.nth = 1 OR e.bytes <= $5 ORDER BY e.seq `+order, int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)), int64(maxBytes))
 	if newest {
 		slices.Reverse(list)
 	}
 	return list, err
 }
 
-func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit int) ([]chat.Change, error) {
-	return many(ctx, s, tables.ScanChange, `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, e.id IS NOT NULL,
-			coalesce(e.conv, 0), coalesce(e.sender, 0), coalesce(e.client_time, 0), coalesce(e.random, 0), coalesce(e.hash, 0), coalesce(e.flags, 0::smallint),
-			coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
-			coalesce(e.revoker, 0), coalesce(e.reason, ''), e.body
-		FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
-		WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4`, int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)))
+// changeSQL reads changes with their messages. A row's version is 0 if it was written by a program that did not know it.
+const changeSQL = `SELECT x.rev, x.kind, x.seq, x.time, x.operator, x.reason, x.version, e.id IS NOT NULL,
+		coalesce(e.conv, 0), coalesce(e.sender, 0), coalesce(e.client_time, 0), coalesce(e.random, 0), coalesce(e.hash, 0), coalesce(e.flags, 0::smallint),
+		coalesce(e.seq, 0), coalesce(e.time, 0), coalesce(e.idx, 0), coalesce(e.own, 0), coalesce(e.status, 0), coalesce(e.version, 0),
+		coalesce(e.revoker, 0), coalesce(e.reason, ''), CASE WHEN x.kind = 2 AND x.version IN (0, e.version) THEN e.body END
+	FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
+	`
+
+// Changes first asks how far the bytes go: their lengths are known without reading them. It is one statement, so the bodies are those that were measured.
+func (s *Store) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit, maxBytes int) ([]chat.Change, error) {
+	return many(ctx, s, tables.ScanChange, `WITH size AS (
+			SELECT x.rev, row_number() OVER (ORDER BY x.rev) AS nth, sum(octet_length(x.reason) + coalesce(octet_length(e.reason), 0)
+				+ CASE WHEN x.kind = 2 AND x.version IN (0, e.version) THEN octet_length(e.body) ELSE 0 END) OVER (ORDER BY x.rev) AS bytes
+			FROM (SELECT * FROM change WHERE conv = $1 AND rev BETWEEN $2 AND $3 ORDER BY rev LIMIT $4) x
+			LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq)
+		`+changeSQL+`WHERE x.conv = $1 AND x.rev BETWEEN $2 AND (SELECT max(rev) FROM size WHERE nth = 1 OR bytes <= $5) ORDER BY x.rev`,
+		int64(id), tables.Clamp(from), tables.Clamp(to), int64(max(limit, 0)), int64(maxBytes))
+}
+
+func (s *Store) LastChange(ctx context.Context, id chat.ConvID, seq uint64, kind int32, by chat.UID, above uint64) (chat.Change, error) {
+	return one(ctx, s, tables.ScanChange, changeSQL+"WHERE x.conv = $1 AND x.rev > $2 AND x.seq = $3 AND x.kind = $4 AND x.operator = $5 ORDER BY x.rev DESC LIMIT 1",
+		int64(id), tables.Clamp(above), tables.Clamp(seq), kind, int64(by))
 }
 
 func (s *Store) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from, to uint64) ([]uint64, error) {

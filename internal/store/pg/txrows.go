@@ -293,8 +293,8 @@ func (t *tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
 	h.Rev++
 	h.Changed = max(h.Changed, t.now)
 	c.Rev, c.Time, c.Target = h.Rev, t.now, nil
-	return c, t.tell("INSERT INTO change (conv, rev, kind, seq, time, operator, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		int64(id), int64(c.Rev), c.Kind, int64(c.Seq), c.Time, int64(c.Operator), asText(c.Reason))
+	return c, t.tell("INSERT INTO change (conv, rev, kind, seq, time, operator, reason, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		int64(id), int64(c.Rev), c.Kind, int64(c.Seq), c.Time, int64(c.Operator), asText(c.Reason), int64(c.Version))
 }
 
 func (t *tx) AddFeed(uid chat.UID, kind int32, body []byte) (chat.FeedEntry, error) {

@@ -1,10 +1,13 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 func entries(e *env) {
@@ -105,15 +108,108 @@ func changes(e *env) {
 	c := e.conv(id)
 	e.equal("head", []any{c.Rev, c.Seq, c.Changed}, []any{10, 2, e.s.Now()})
 	e.restart()
-	got, err := e.s.Changes(e.ctx, id, 2, 9, 3)
+	got, err := e.s.Changes(e.ctx, id, 2, 9, 3, 1<<20)
 	e.ok(err)
 	e.equal("page", len(got), 3)
 	for i, c := range got {
 		e.equal("change", []any{c.Rev, c.Operator, c.Reason, c.Target != nil}, []any{uint64(i + 2), b, "why", c.Seq == 2})
 	}
 	e.equal("target", []any{got[0].Target.Seq, got[0].Target.Sender}, []any{2, b})
-	got, err = e.s.Changes(e.ctx, id, 10, chat.NoEnd, 100)
+	got, err = e.s.Changes(e.ctx, id, 10, chat.NoEnd, 100, 1<<20)
 	e.equal("the last", len(must(e, got, err)), 1)
+}
+
+// contents: a content is answered with the modification that made it and with no other, and no more bytes are answered than asked for.
+func contents(e *env) {
+	a, b := e.user("a"), e.user("b")
+	id := e.c2c(a, b).ID
+	e.send(id, a)
+	e.send(id, b)
+	modify := func(seq uint64, by chat.UID, body []byte) {
+		e.update(func(tx chat.Tx) error {
+			st, err := tx.Entry(id, seq)
+			if err != nil {
+				return err
+			}
+			st.Body = body
+			st.Version++
+			if err := tx.SetEntry(st); err != nil {
+				return err
+			}
+			_, err = tx.AddChange(id, chat.Change{Kind: tables.KindModify, Seq: seq, Operator: by, Version: st.Version})
+			return err
+		})
+	}
+	revoke := func(seq uint64, reason string) {
+		e.update(func(tx chat.Tx) error {
+			st, err := tx.Entry(id, seq)
+			if err != nil {
+				return err
+			}
+			st.Status, st.Revoker, st.RevokeReason = tables.StatusRevoked, a, reason
+			if err := tx.SetEntry(st); err != nil {
+				return err
+			}
+			_, err = tx.AddChange(id, chat.Change{Kind: 1, Seq: seq, Operator: a, Reason: reason})
+			return err
+		})
+	}
+	large := bytes.Repeat([]byte("x"), 1000)
+	for i := range 3 { // revs 1 to 6
+		modify(1, a, append(large, byte(i)))
+		modify(2, b, append(large, byte(i)))
+	}
+	revoke(1, strings.Repeat("y", 500)) // 7
+	modify(2, a, []byte("last"))        // 8
+	e.restart()
+	ask := func(from, to uint64, limit, most int) (revs []uint64, with []uint64) {
+		e.Helper()
+		got, err := e.s.Changes(e.ctx, id, from, to, limit, most)
+		e.ok(err)
+		for _, c := range got {
+			revs = append(revs, c.Rev)
+			if c.Target.Body != nil {
+				with = append(with, c.Rev)
+			}
+			e.equal("target", []any{c.Target.Seq, c.Target.Version}, []any{c.Seq, map[uint64]uint64{1: 3, 2: 4}[c.Seq]})
+		}
+		return revs, with
+	}
+	for _, q := range []struct {
+		from, to    uint64
+		limit, most int
+		revs, with  []uint64
+	}{
+		{1, 8, 100, 1 << 20, []uint64{1, 2, 3, 4, 5, 6, 7, 8}, []uint64{5, 8}},
+		{1, 4, 100, 1 << 20, []uint64{1, 2, 3, 4}, nil}, // what they made has been replaced
+		{3, 9, 3, 1 << 20, []uint64{3, 4, 5}, []uint64{5}},
+		{5, 8, 100, 1, []uint64{5}, []uint64{5}}, // one always fits
+		{7, 8, 100, 999, []uint64{7}, nil},       // the reasons count: of the change, and of its message
+		{7, 8, 100, 1004, []uint64{7, 8}, []uint64{8}},
+		{9, 10, 100, 1 << 20, nil, nil},
+		{1, 8, 0, 1 << 20, nil, nil},
+	} {
+		revs, with := ask(q.from, q.to, q.limit, q.most)
+		e.equal("changes", []any{revs, with}, []any{q.revs, q.with})
+	}
+	// Entries count the reasons, too.
+	log, err := e.s.Entries(e.ctx, id, 1, 2, false, 10, 1001+500+3)
+	e.equal("entries without room", len(must(e, log, err)), 1)
+	log, err = e.s.Entries(e.ctx, id, 1, 2, false, 10, 1001+500+4)
+	e.equal("entries", len(must(e, log, err)), 2)
+
+	last := func(seq uint64, kind int32, by chat.UID, above uint64) uint64 {
+		e.Helper()
+		c, err := e.s.LastChange(e.ctx, id, seq, kind, by, above)
+		if errors.Is(err, chat.ErrNotFound) {
+			return 0
+		}
+		e.ok(err)
+		e.equal("change", []any{c.Seq, c.Kind, c.Operator, c.Target.Body != nil}, []any{seq, kind, by, kind == tables.KindModify && (c.Rev == 5 || c.Rev == 8)})
+		return c.Rev
+	}
+	e.equal("last changes", []any{last(1, 2, a, 0), last(2, 2, b, 0), last(2, 2, a, 7), last(2, 2, a, 8), last(1, 1, a, 0), last(1, 1, b, 0), last(3, 2, a, 0)},
+		[]any{5, 6, 8, 0, 7, 0, 0})
 }
 
 func feed(e *env) {

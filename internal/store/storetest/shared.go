@@ -216,7 +216,7 @@ func concurrent(e *env, stores []chat.Store) {
 			key := chat.SendKey{Conv: id, Sender: st.Sender, ClientTime: st.ClientTime, Random: st.Random}
 			e.equal("the key that was answered with this number", answered[told{id, st.Seq}], key)
 		}
-		changes, err := e.s.Changes(e.ctx, id, 1, chat.NoEnd, 1<<20)
+		changes, err := e.s.Changes(e.ctx, id, 1, chat.NoEnd, 1<<20, 1<<30)
 		e.ok(err)
 		for i, c := range changes {
 			e.equal("rev", []any{c.Rev, revs[told{id, c.Rev}]}, []any{uint64(i + 1), true})

@@ -42,6 +42,7 @@ func Run(t *testing.T, open Open) {
 		{"Entries", entries},
 		{"SetEntry", setEntry},
 		{"Changes", changes},
+		{"Contents", contents},
 		{"Feed", feed},
 		{"Sessions", sessions},
 		{"SeqAt", seqAt},

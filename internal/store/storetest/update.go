@@ -51,7 +51,7 @@ func (e *env) state(id, g chat.ConvID, a chat.UID) []any {
 	e.ok(err)
 	se, err := e.s.Sessions(e.ctx, a)
 	e.ok(err)
-	ch, err := e.s.Changes(e.ctx, id, 1, 100, 100)
+	ch, err := e.s.Changes(e.ctx, id, 1, 100, 100, 1<<20)
 	e.ok(err)
 	f, err := e.s.Feed(e.ctx, a, 1, 100, 100)
 	e.ok(err)

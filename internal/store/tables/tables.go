@@ -9,6 +9,8 @@ const (
 	FlagCountable = 1
 	// StatusRevoked is im's MESSAGE_STATUS_REVOKED.
 	StatusRevoked = 6
+	// KindModify is im's CHANGE_MODIFY.
+	KindModify = 2
 )
 
 // Scanner is a row of a result. Integers are scanned into int64, the only type that database/sql copies without formatting it.
@@ -157,14 +159,14 @@ func ScanHead(row Scanner, more ...any) (chat.HeadRow, error) {
 	return h, err
 }
 
-// ScanChange reads rev, kind, seq, time, operator and reason of a change, whether its message is there, and EntryCols or zeros.
+// ScanChange reads rev, kind, seq, time, operator, reason and version of a change, whether its message is there, and EntryCols or zeros.
 func ScanChange(row Scanner) (chat.Change, error) {
-	var n [5]int64
+	var n [6]int64
 	var reason string
 	var has bool
 	var e EntryRow
-	err := row.Scan(append([]any{&n[0], &n[1], &n[2], &n[3], &n[4], &reason, &has}, e.Dest()...)...)
-	c := chat.Change{Rev: uint64(n[0]), Kind: int32(n[1]), Seq: uint64(n[2]), Time: n[3], Operator: chat.UID(n[4]), Reason: reason}
+	err := row.Scan(append([]any{&n[0], &n[1], &n[2], &n[3], &n[4], &reason, &n[5], &has}, e.Dest()...)...)
+	c := chat.Change{Rev: uint64(n[0]), Kind: int32(n[1]), Seq: uint64(n[2]), Time: n[3], Operator: chat.UID(n[4]), Reason: reason, Version: uint64(n[5])}
 	if has {
 		st := e.Stored()
 		c.Target = &st

@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// large is a message of about 250 KB, which only a merger may be.
+func large() *im.Message {
+	merger := &im.MergerElem{Title: "t", CompatibleText: "c"}
+	for range 21 {
+		merger.MessageArray = append(merger.MessageArray, text(strings.Repeat("x", 12_000)))
+	}
+	return &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: merger}}}}
+}
+
+func (c *conn) sendLarge(peer string, random uint32) *im.SendReply {
+	c.t.Helper()
+	r := &im.SendReply{}
+	c.call(im.Method_SEND, &im.SendRequest{Conv: key(peer), ClientTime: 1700000000, Random: random, Message: large()}, 0, r)
+	return r
+}
+
+// retouch modifies cloud_custom_str of a message alone: a call of some bytes.
+func (c *conn) retouch(peer string, epoch, seq, version uint64) *im.Change {
+	c.t.Helper()
+	return c.modify(peer, epoch, seq, version, &im.Message{CloudCustomStr: fmt.Sprint("v", version+1)}).Change
+}
+
+// TestContentOnce: however often a message is modified, who was away fetches its content once; and however the modifications of several messages stand
+// among each other. Who is there is told that there is something, and fetches it when he can.
+func TestContentOnce(t *testing.T) {
+	n := start(t, options{})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	epoch := alice.sendLarge("bob", 1).Epoch
+	alice.sendLarge("bob", 2)
+	bob.push(im.Method_ENTRY, nil)
+	bob.push(im.Method_ENTRY, nil)
+	const times = 100
+	for v := range uint64(times) {
+		for seq := range uint64(2) {
+			ch := alice.retouch("bob", epoch, seq+1, v)
+			if len(ch.Message.ElemArray) != 1 || ch.Version != v+1 {
+				t.Fatalf("answered rev %d, version %d", ch.Rev, ch.Version)
+			}
+			h := &im.Head{}
+			if bob.push(im.Method_HEAD, h); h.Last != nil || h.Conv.Id != "alice" || h.Rev != ch.Rev || h.Seq != 2 || h.Unread != 2 {
+				t.Fatalf("told by %v", h)
+			}
+			if alice.push(im.Method_HEAD, h); h.Rev != ch.Rev || h.Conv.Id != "bob" {
+				t.Fatalf("the caller is told of %v", h)
+			}
+		}
+	}
+	bytes, with := 0, []string{}
+	for rev := uint64(0); rev < 2*times; {
+		r := &im.ChangesReply{}
+		f := bob.call(im.Method_CHANGES, &im.ChangesRequest{Conv: key("alice"), Epoch: epoch, From: rev + 1, To: 2 * times}, 0, r)
+		bytes += len(f.Body)
+		for _, ch := range r.Changes {
+			if rev++; ch.Rev != rev || ch.Kind != im.ChangeKind_CHANGE_MODIFY || ch.Sender != "alice" {
+				t.Fatalf("rev %d is %v", rev, ch)
+			}
+			if ch.Message != nil {
+				with = append(with, fmt.Sprint(ch.Rev, ch.Seq, ch.Version, ch.Message.CloudCustomStr))
+			}
+		}
+	}
+	if fmt.Sprint(with) != "[199 1 100v100 200 2 100v100]" {
+		t.Errorf("contents come with %v", with)
+	}
+	if bytes > 600_000 {
+		t.Errorf("%d modifications of 2 messages are %d bytes", 2*times, bytes)
+	}
+	bob.quiet()
+}
+
+// TestModificationsOfOneMessage: there is an end to them; one that is sent again gets its answer all the same.
+func TestModificationsOfOneMessage(t *testing.T) {
+	n := start(t, options{chat: chat.Config{Modifications: 3}})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	epoch := alice.send("bob", "one").Epoch
+	alice.send("bob", "two")
+	for v := range uint64(3) {
+		alice.retouch("bob", epoch, 1, v)
+	}
+	more := &im.ModifyRequest{Conv: key("alice"), Epoch: epoch, Seq: 1, Version: 3, Message: im.Text("more")}
+	bob.call(im.Method_MODIFY, more, im.CodeTooManyModifications, nil)
+	more.Seq, more.Version = 2, 0
+	bob.call(im.Method_MODIFY, more, 0, nil)
+	alice.id++
+	alice.write(im.AppendMessage(nil, &im.Frame{Id: alice.id, Method: im.Method_MODIFY, Resent: true},
+		&im.ModifyRequest{Conv: key("bob"), Epoch: epoch, Seq: 1, Version: 2, Message: &im.Message{CloudCustomStr: "v3"}}))
+	r := &im.ModifyReply{}
+	if f := alice.await(alice.id); f.Code != 0 || r.UnmarshalVT(f.Body) != nil || r.Change.GetRev() != 3 {
+		t.Errorf("the resent one is answered %d: %v", f.Code, r)
+	}
+}
+
+// TestAnswersFit asks for as much as a call can, where everything is as large as it may be: no answer is more than a part of what clients read, each says what
+// it answers for, and what is left out comes with the next one.
+func TestAnswersFit(t *testing.T) {
+	n := start(t, options{chat: chat.Config{RevokeWindow: time.Hour}})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	const most = im.MaxAnswer / 4
+	fits := func(what string, f *im.Frame) {
+		t.Helper()
+		if len(f.Body) > most {
+			t.Errorf("%s: %d bytes", what, len(f.Body))
+		}
+	}
+	// Many recalled messages, each with the longest reason that there may be.
+	const recalled = 1100
+	epoch := uint64(0)
+	for i := range uint64(recalled) {
+		epoch = alice.send("bob", strings.Repeat("y", 100)).Epoch
+		alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: i + 1, Reason: strings.Repeat("é", 512)}, 0, nil)
+	}
+	for seq := uint64(1); seq <= recalled; {
+		r := &im.PullReply{}
+		fits("PULL", bob.call(im.Method_PULL, &im.PullRequest{Conv: key("alice"), Epoch: epoch, From: seq, To: recalled}, 0, r))
+		if r.From != seq || r.To < seq || len(r.Entries) != int(r.To-seq+1) || len(r.Entries[0].RevokeReason) != 1024 {
+			t.Fatalf("pulled %d entries for %d to %d", len(r.Entries), r.From, r.To)
+		}
+		seq = r.To + 1
+	}
+	for rev := uint64(1); rev <= recalled; {
+		r := &im.ChangesReply{}
+		fits("CHANGES", bob.call(im.Method_CHANGES, &im.ChangesRequest{Conv: key("alice"), Epoch: epoch, From: rev, To: recalled}, 0, r))
+		if r.From != rev || r.To < rev || len(r.Changes) != int(r.To-rev+1) || len(r.Changes[0].Reason) != 1024 {
+			t.Fatalf("%d changes for %d to %d", len(r.Changes), r.From, r.To)
+		}
+		rev = r.To + 1
+	}
+	// Many conversations, each of which ends with a message of the largest kind. All of them were modified, so that a LOOKUP answers with them.
+	const peers = 12
+	lookup := &im.LookupRequest{}
+	read := &im.ReadRequest{}
+	for i := range uint32(peers) {
+		peer := fmt.Sprintf("peer%028d", i) // as long as names can be
+		n.login(device{user: peer})
+		r := alice.sendLarge(peer, i+1)
+		alice.retouch(peer, r.Epoch, 1, 0)
+		for range 8 {
+			lookup.Keys = append(lookup.Keys, &im.SendKey{Conv: key(peer), ClientTime: 1700000000, Random: i + 1})
+		}
+		read.Positions = append(read.Positions, &im.ReadPosition{Conv: key(peer), Epoch: r.Epoch, Seq: 1})
+	}
+	seen := 0
+	for after, more := uint64(0), true; more; {
+		r := &im.HeadsReply{}
+		fits("HEADS", alice.call(im.Method_HEADS, &im.HeadsRequest{WithLast: true, After: after}, 0, r))
+		for _, h := range r.Heads {
+			if h.Last == nil {
+				t.Fatalf("no last message in %v", h)
+			}
+			seen++
+		}
+		after, more = r.Next, r.Next != 0
+	}
+	if seen != peers+1 {
+		t.Errorf("%d heads", seen)
+	}
+	only := &im.HeadsRequest{WithLast: true}
+	for range 8 {
+		for _, p := range read.Positions {
+			only.Only = append(only.Only, p.Conv)
+		}
+	}
+	r := &im.HeadsReply{}
+	if fits("HEADS of some", alice.call(im.Method_HEADS, only, 0, r)); len(r.Heads) != len(only.Only) {
+		t.Errorf("%d heads", len(r.Heads))
+	}
+	answers := 0
+	for len(lookup.Keys) > 0 {
+		r := &im.LookupReply{}
+		fits("LOOKUP", alice.call(im.Method_LOOKUP, lookup, 0, r))
+		if len(r.Found) == 0 || r.Found[0].Entry.GetRandom() != lookup.Keys[0].Random || r.Found[0].Entry.Message == nil {
+			t.Fatalf("%d found", len(r.Found))
+		}
+		lookup.Keys = lookup.Keys[len(r.Found):]
+		answers++
+	}
+	if answers < 2 {
+		t.Error("all of LOOKUP came at once")
+	}
+	for len(read.Positions) < 10_000 {
+		read.Positions = append(read.Positions, read.Positions[:min(peers, 10_000-len(read.Positions))]...)
+	}
+	heads := &im.ReadReply{}
+	if f := alice.call(im.Method_READ, read, 0, heads); len(heads.Heads) != 10_000 || len(f.Body) > im.MaxReply {
+		t.Errorf("READ: %d heads in %d bytes", len(heads.Heads), len(f.Body))
+	}
+}
