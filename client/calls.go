@@ -127,7 +127,7 @@ func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, e
 		c.request(im.Method_READ, &im.ReadRequest{Positions: part}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			open--
 			reply := &im.ReadReply{}
-			if err == nil && reply.UnmarshalVT(body) != nil {
+			if err == nil && im.Decode(body, reply) != nil {
 				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 			}
 			if err != nil {
@@ -181,7 +181,7 @@ func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, don
 		}
 		c.request(im.Method_REVOKE, &im.RevokeRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: seq, Reason: reason}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			reply := &im.RevokeReply{}
-			if err == nil && reply.UnmarshalVT(body) != nil {
+			if err == nil && im.Decode(body, reply) != nil {
 				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 			}
 			finish(none{}, err)

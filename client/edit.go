@@ -109,13 +109,9 @@ func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Messa
 }
 
 func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) {
-	if err := checkMessage(key, m); err != nil {
-		c.answerNow(direct, func() { done(nil, err) })
-		return
-	}
-	now, err := clone(content(m))
+	now, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		c.answerNow(direct, func() { done(nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)) })
+		c.answerNow(direct, func() { done(nil, err) })
 		return
 	}
 	now.CustomInt, now.CustomStr = 0, ""
@@ -133,7 +129,7 @@ func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Mess
 		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: row.seq, Version: m.Version, Message: now}
 		c.request(im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			reply := &im.ModifyReply{}
-			if err == nil && reply.UnmarshalVT(body) != nil {
+			if err == nil && im.Decode(body, reply) != nil {
 				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 			}
 			if err == nil && reply.Current != nil {

@@ -521,7 +521,7 @@ func (c *Client) heartbeat(now time.Time) {
 	c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
 		delete(c.deadlines, deadlineHeartbeat)
 		reply := &im.HeartbeatReply{}
-		if err != nil || reply.UnmarshalVT(body) != nil {
+		if err != nil || im.Decode(body, reply) != nil {
 			return
 		}
 		if reply.Queued != c.received {

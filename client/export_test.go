@@ -32,7 +32,7 @@ func (c *Client) Beat() (queued, received uint64) {
 	c.post(func() {
 		c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
 			reply := &im.HeartbeatReply{}
-			if err == nil && reply.UnmarshalVT(body) == nil {
+			if err == nil && im.Decode(body, reply) == nil {
 				ch <- pair{reply.Queued, c.received}
 			} else {
 				ch <- pair{}

@@ -265,7 +265,7 @@ func (w *historyWalk) step() {
 			w.finish(nil, notLoggedIn)
 			return
 		}
-		if err != nil || reply.UnmarshalVT(body) != nil || cv.era != era || reply.To < reply.From {
+		if err != nil || im.Decode(body, reply) != nil || cv.era != era || reply.To < reply.From {
 			w.list() // what is here can be read all the same
 			return
 		}

@@ -44,13 +44,9 @@ func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error
 func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, done func([]*im.Message, error)) {
 	var owned []*im.Message
 	for _, m := range ms {
-		if err := checkMessage(key, m); err != nil {
-			c.answerNow(direct, func() { done(nil, err) })
-			return
-		}
-		own, err := clone(content(m))
+		own, err := ownCopy(key, m, im.CheckForm)
 		if err != nil {
-			c.answerNow(direct, func() { done(nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)) })
+			c.answerNow(direct, func() { done(nil, err) })
 			return
 		}
 		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
@@ -139,7 +135,7 @@ func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.Ba
 }
 
 func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
-	err := checkMessage(C2C("x"), m)
+	_, err := ownCopy(C2C("x"), m, im.CheckMessage)
 	switch {
 	case err == nil && len(users) == 0:
 		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}
@@ -202,16 +198,13 @@ func (c *Client) cancelSend(direct bool, key Conv, msgID string, done func(*im.M
 	})
 }
 
-// mostLayers is how deep merged messages may be nested.
-const mostLayers = 100
-
 // MergedMessages answers the messages that a merged message holds.
 func (c *Client) MergedMessages(m *im.Message) ([]*im.Message, error) {
 	if m == nil || len(m.ElemArray) == 0 || m.ElemArray[0].GetMerger() == nil {
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array holds no merged messages"}
 	}
 	e := m.ElemArray[0].GetMerger()
-	if e.LayerOverLimit || layers(m) > mostLayers {
+	if e.LayerOverLimit || layers(m) > im.MaxLayers {
 		return nil, &im.Error{Code: im.CodeMergerLayers, Desc: "merged messages are nested too deep"}
 	}
 	return e.MessageArray, nil

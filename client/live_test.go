@@ -3,6 +3,8 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -245,6 +247,16 @@ func TestRefusals(t *testing.T) {
 	wantCode(t, err, im.CodeInvalidParameters)
 	_, err = alice.SendMessage(within(t), client.C2C("bob"), textMessage(string(make([]byte, 13<<10))))
 	wantCode(t, err, im.CodeBodySize)
+	// Refused here, so it stands nowhere.
+	for _, bad := range []*im.Message{im.Location("nowhere", math.NaN(), 0), im.Location("everywhere", 0, math.Inf(1)), textMessage("\xff"), im.Custom("", "", "\xff"),
+		{ElemArray: slices.Repeat(textMessage("x").ElemArray, 101)}} {
+		if m, err = alice.SendMessage(within(t), client.C2C("nobody"), bad); m != nil {
+			t.Errorf("%v is kept", m)
+		}
+		wantCode(t, err, im.CodeInvalidParameters)
+		_, err = alice.ModifyMessage(within(t), client.C2C("nobody"), bad)
+		wantCode(t, err, im.CodeInvalidParameters)
+	}
 	// The failed one stands in the history; to oneself nothing is ever unread.
 	ms, err := alice.Messages(within(t), client.C2C("nobody"), nil)
 	if err != nil || len(ms) != 1 || ms[0].Status != im.MessageStatus_MESSAGE_STATUS_FAILED {

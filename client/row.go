@@ -12,7 +12,7 @@ func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error
 	req.Conv, req.Epoch = cv.key.wire(), cv.epoch
 	c.request(im.Method_ROW, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		reply := &im.RowReply{}
-		if err == nil && reply.UnmarshalVT(body) != nil {
+		if err == nil && im.Decode(body, reply) != nil {
 			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 		}
 		finish(none{}, orNil(err))

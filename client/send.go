@@ -20,12 +20,6 @@ type outgoing struct {
 	finish func(*im.Message, error)
 }
 
-// maxBody and maxMerger bound a message, and one that holds merged messages, as the server does; the sender hears of it at once.
-const (
-	maxBody   = 12 << 10
-	maxMerger = 256 << 10
-)
-
 // SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
 // status failed. m is not changed. Calls from one goroutine are sent in their order.
 func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
@@ -38,7 +32,8 @@ func (c *Client) SendMessageFunc(conv Conv, m *im.Message, done func(*im.Message
 }
 
 func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) (string, error) {
-	if err := checkMessage(key, m); err != nil {
+	own, err := ownCopy(key, m, im.CheckMessage)
+	if err != nil {
 		c.answerNow(direct, func() { done(nil, err) })
 		return "", err
 	}
@@ -47,12 +42,6 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 	c.mu.Lock()
 	tiny := c.tiny
 	c.mu.Unlock()
-	own, err := clone(content(m))
-	if err != nil {
-		err := im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
-		c.answerNow(direct, func() { done(nil, err) })
-		return "", err
-	}
 	own.Platform = messagePlatform(c.cfg.Platform)
 	id := messageID(tiny, clientTime, random)
 	do(c, direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
@@ -75,36 +64,34 @@ var (
 	drawn     atomic.Uint32
 )
 
-func clone(m *im.Message) (*im.Message, error) {
-	b, err := m.MarshalVT()
-	if err != nil {
-		return nil, err
-	}
-	out := &im.Message{}
-	return out, out.UnmarshalVT(b)
-}
-
-// checkMessage refuses what no server would take, naming the field.
-func checkMessage(key Conv, m *im.Message) *im.Error {
+// ownCopy copies of m what is the sender's own. What the check refuses is an error that names the field; the server has the same checks.
+func ownCopy(key Conv, m *im.Message, check func([]byte) *im.Error) (*im.Message, error) {
 	switch {
 	case key.ID == "":
-		return &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
+		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
 	case key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
-		return im.Errorf(im.CodeInvalidParameters, "conv_type %d is neither C2C (1) nor group (2)", key.Type)
+		return nil, im.Errorf(im.CodeInvalidParameters, "conv_type %d is neither C2C (1) nor group (2)", key.Type)
 	case m == nil || len(m.ElemArray) == 0:
-		return &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array is empty"}
+		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array is empty"}
 	}
-	most, deep := maxBody, layers(m)
-	if deep > 0 {
-		most = maxMerger
+	sent := content(m)
+	sent.CustomInt, sent.CustomStr = 0, "" // these never leave the device
+	b, err := sent.MarshalVT()
+	if err != nil {
+		return nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
 	}
-	if deep > mostLayers {
-		return im.Errorf(im.CodeMergerLayers, "merged messages are nested more than %d deep", mostLayers)
+	if err := check(b); err != nil {
+		if err.Code == im.CodeMessageSize { // the server's code; the SDK has its own
+			err.Code = im.CodeBodySize
+		}
+		return nil, err
 	}
-	if size := content(m).SizeVT(); size > most {
-		return im.Errorf(im.CodeBodySize, "the message has %d bytes, more than %d", size, most)
+	own := &im.Message{}
+	if err := own.UnmarshalVT(b); err != nil {
+		return nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
 	}
-	return nil
+	own.CustomInt, own.CustomStr = m.CustomInt, m.CustomStr
+	return own, nil
 }
 
 // messagePlatform is the number of message_platform, which has none for the newer platforms.
@@ -155,7 +142,7 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 			return // the log entry came first and was the acknowledgement
 		}
 		reply := &im.SendReply{}
-		if err == nil && (reply.UnmarshalVT(body) != nil || reply.Entry == nil) {
+		if err == nil && (im.Decode(body, reply) != nil || reply.Entry == nil) {
 			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 		}
 		if err != nil {
@@ -215,7 +202,7 @@ func (c *Client) acknowledged(cv *conv, e *im.Entry) bool {
 // sentLate follows the answer to a send that was given up. Nothing else tells this device that its message is in the log.
 func (c *Client) sentLate(body []byte) {
 	reply := &im.SendReply{}
-	if c.db == nil || reply.UnmarshalVT(body) != nil || reply.Entry.GetSeq() == 0 {
+	if c.db == nil || im.Decode(body, reply) != nil || reply.Entry.GetSeq() == 0 {
 		return
 	}
 	reply.Entry.Sender = c.cfg.UserID
@@ -332,7 +319,7 @@ func (c *Client) settleRows(rows []*message) {
 		}
 		c.request(im.Method_LOOKUP, req, true, 0, func(body []byte, err *im.Error) {
 			reply := &im.LookupReply{}
-			if err != nil || reply.UnmarshalVT(body) != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
+			if err != nil || im.Decode(body, reply) != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
 				return // asked again at the next login
 			}
 			if len(reply.Found) < len(part) {

@@ -63,7 +63,7 @@ func (c *Client) askHeads(cursor int64, after uint64) {
 	s := &c.sync
 	c.request(im.Method_HEADS, &im.HeadsRequest{Cursor: cursor, After: after, WithLast: s.fresh}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		reply := &im.HeadsReply{}
-		if err == nil && reply.UnmarshalVT(body) != nil {
+		if err == nil && im.Decode(body, reply) != nil {
 			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 		}
 		if err != nil {
@@ -258,7 +258,7 @@ func (c *Client) refresh(cv *conv) {
 	c.request(im.Method_HEADS, &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		cv.refreshing = false
 		reply := &im.HeadsReply{}
-		if err != nil || reply.UnmarshalVT(body) != nil {
+		if err != nil || im.Decode(body, reply) != nil {
 			if c.link != nil {
 				c.startSync()
 			}
@@ -383,7 +383,7 @@ func (c *Client) pull(cv *conv) {
 	if from := cv.syncedTo + 1; from <= cv.headSeq {
 		c.request(im.Method_PULL, &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			reply := &im.PullReply{}
-			if err == nil && reply.UnmarshalVT(body) != nil {
+			if err == nil && im.Decode(body, reply) != nil {
 				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 			}
 			done(err, func() bool { return c.applyPull(cv, from, reply) })
@@ -393,7 +393,7 @@ func (c *Client) pull(cv *conv) {
 	from := cv.rev + 1
 	c.request(im.Method_CHANGES, &im.ChangesRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headRev}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		reply := &im.ChangesReply{}
-		if err == nil && reply.UnmarshalVT(body) != nil {
+		if err == nil && im.Decode(body, reply) != nil {
 			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 		}
 		done(err, func() bool {
@@ -441,7 +441,7 @@ func (c *Client) push(f *im.Frame) error {
 	switch f.Method {
 	case im.Method_ENTRY:
 		p := &im.EntryPush{}
-		if err := p.UnmarshalVT(f.Body); err != nil {
+		if err := im.Decode(f.Body, p); err != nil {
 			return err
 		}
 		if p.Conv != nil && p.Entry != nil {
@@ -449,7 +449,7 @@ func (c *Client) push(f *im.Frame) error {
 		}
 	case im.Method_CHANGE:
 		p := &im.ChangePush{}
-		if err := p.UnmarshalVT(f.Body); err != nil {
+		if err := im.Decode(f.Body, p); err != nil {
 			return err
 		}
 		if p.Conv != nil && p.Change != nil {
@@ -457,7 +457,7 @@ func (c *Client) push(f *im.Frame) error {
 		}
 	case im.Method_HEAD:
 		h := &im.Head{}
-		if err := h.UnmarshalVT(f.Body); err != nil {
+		if err := im.Decode(f.Body, h); err != nil {
 			return err
 		}
 		c.applyHead(h)
@@ -465,7 +465,7 @@ func (c *Client) push(f *im.Frame) error {
 		c.startSync()
 	case im.Method_KICKED:
 		p := &im.KickedPush{}
-		if err := p.UnmarshalVT(f.Body); err != nil {
+		if err := im.Decode(f.Body, p); err != nil {
 			return err
 		}
 		c.kicked(p.Desc)

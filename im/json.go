@@ -12,8 +12,9 @@ type TIM interface {
 	Reset()
 }
 
-// MaxJSONDepth is how deep objects and arrays may be nested in JSON that is read.
-const MaxJSONDepth = 100
+// MaxJSONDepth is how deep objects and arrays may be nested in JSON that is read: deep enough for merged messages in all layers that a message may have,
+// which take four each.
+const MaxJSONDepth = 1000
 
 // JSONError says why JSON was refused.
 type JSONError struct {

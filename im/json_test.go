@@ -292,8 +292,8 @@ func TestReadErrors(t *testing.T) {
 		{`{"message_elem_array":[{"custom_elem_data":tru,"elem_type":0}]}`, "/message_elem_array/0/custom_elem_data", "invalid character ','"},
 		{`{"message_elem_array":[{"elem_type":7,"location_elem_latitude":1e999}]}`, "/message_elem_array/0/location_elem_latitude", "out of range"},
 		{`{"message_elem_array":[{"elem_type":7,"location_elem_latitude":"1"}]}`, "/message_elem_array/0/location_elem_latitude", "want a number, found a string"},
-		{`{"x":` + deep(100) + `}`, "/x" + strings.Repeat("/0", 99), "nested deeper than 100"},
-		{`{"message_elem_array":[{"custom_elem_data":` + deep(98) + `,"elem_type":0}]}`, "/message_elem_array/0/custom_elem_data" + strings.Repeat("/0", 97), "nested deeper than 100"},
+		{`{"x":` + deep(MaxJSONDepth) + `}`, "/x" + strings.Repeat("/0", MaxJSONDepth-1), "nested deeper than 1000"},
+		{`{"message_elem_array":[{"custom_elem_data":` + deep(MaxJSONDepth-2) + `,"elem_type":0}]}`, "/message_elem_array/0/custom_elem_data" + strings.Repeat("/0", MaxJSONDepth-3), "nested deeper than 1000"},
 	} {
 		err := FromJSON(c.in, new(Message))
 		var e *JSONError
@@ -303,8 +303,8 @@ func TestReadErrors(t *testing.T) {
 			t.Errorf("%s:\n got %q\nwant %q %q", c.in, err, c.path, c.msg)
 		}
 	}
-	if err := FromJSON(`{"x":`+deep(99)+`}`, new(Message)); err != nil {
-		t.Errorf("depth 100: %v", err)
+	if err := FromJSON(`{"x":`+deep(MaxJSONDepth-1)+`}`, new(Message)); err != nil {
+		t.Errorf("as deep as it may be: %v", err)
 	}
 	for in, path := range map[string]string{`{}`: "", `null`: "", `[{"text_elem_content":1}]`: "/0/text_elem_content", `[]]`: ""} {
 		list, err := ListFromJSON[TextElem](in)

@@ -1403,8 +1403,7 @@ type MergerElem struct {
 	// Up to 5 lines of 100 characters.
 	AbstractArray []string `protobuf:"bytes,2,rep,name=abstract_array,json=merge_elem_abstract_array,proto3" json:"abstract_array,omitempty"`
 	// What a client shows that does not know the element.
-	CompatibleText string `protobuf:"bytes,3,opt,name=compatible_text,json=merge_elem_compatible_text,proto3" json:"compatible_text,omitempty"`
-	// Up to 300, nested up to 100 deep.
+	CompatibleText string     `protobuf:"bytes,3,opt,name=compatible_text,json=merge_elem_compatible_text,proto3" json:"compatible_text,omitempty"`
 	MessageArray   []*Message `protobuf:"bytes,4,rep,name=message_array,json=merge_elem_message_array,proto3" json:"message_array,omitempty"`
 	LayerOverLimit bool       `protobuf:"varint,5,opt,name=layer_over_limit,json=merge_elem_layer_over_limit,proto3" json:"layer_over_limit,omitempty"`
 	RelayPbKey     string     `protobuf:"bytes,6,opt,name=relay_pb_key,json=merge_elem_relay_pb_key,proto3" json:"relay_pb_key,omitempty"`
@@ -1979,10 +1978,10 @@ var File_api_message_proto protoreflect.FileDescriptor
 
 const file_api_message_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xcb\x16\n" +
-	"\aMessage\x125\n" +
+	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xd6\x16\n" +
+	"\aMessage\x12@\n" +
 	"\n" +
-	"elem_array\x18\x01 \x03(\v2\r.tidings.ElemR\x12message_elem_array\x12 \n" +
+	"elem_array\x18\x01 \x03(\v2\r.tidings.ElemB\t\xf0\xf3\x18d\xf8\xf3\x18\xd0\x0fR\x12message_elem_array\x12 \n" +
 	"\aconv_id\x18\x02 \x01(\tR\x0fmessage_conv_id\x127\n" +
 	"\tconv_type\x18\x03 \x01(\x0e2\x11.tidings.ConvTypeR\x11message_conv_type\x12\x1e\n" +
 	"\x06sender\x18\x04 \x01(\tR\x0emessage_sender\x12-\n" +
@@ -2095,17 +2094,18 @@ const file_api_message_proto_rawDesc = "" +
 	"\x06msg_id\x18\x03 \x01(\tR\x12msg_receipt_msg_id\x12*\n" +
 	"\n" +
 	"time_stamp\x18\x04 \x01(\x04R\x16msg_receipt_time_stamp\x124\n" +
-	"\fis_peer_read\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\x18msg_receipt_is_peer_read:\x04\xe8\xf9\x18\x01\"\xa6\x03\n" +
+	"\fis_peer_read\x18\x05 \x01(\bB\x04\xd0\xf3\x18\x01R\x18msg_receipt_is_peer_read:\x04\xe8\xf9\x18\x01\"\xb6\x03\n" +
 	"\n" +
 	"MergerElem\x12\x1f\n" +
 	"\x05title\x18\x01 \x01(\tR\x10merge_elem_title\x121\n" +
 	"\x0eabstract_array\x18\x02 \x03(\tR\x19merge_elem_abstract_array\x123\n" +
-	"\x0fcompatible_text\x18\x03 \x01(\tR\x1amerge_elem_compatible_text\x12A\n" +
-	"\rmessage_array\x18\x04 \x03(\v2\x10.tidings.MessageR\x18merge_elem_message_array\x125\n" +
+	"\x0fcompatible_text\x18\x03 \x01(\tR\x1amerge_elem_compatible_text\x12M\n" +
+	"\rmessage_array\x18\x04 \x03(\v2\x10.tidings.MessageB\n" +
+	"\xf0\xf3\x18\xac\x02\xf8\xf3\x18\xe8\aR\x18merge_elem_message_array\x125\n" +
 	"\x10layer_over_limit\x18\x05 \x01(\bR\x1bmerge_elem_layer_over_limit\x12-\n" +
 	"\frelay_pb_key\x18\x06 \x01(\tR\x17merge_elem_relay_pb_key\x121\n" +
 	"\x0erelay_json_key\x18\a \x01(\tR\x19merge_elem_relay_json_key\x12-\n" +
-	"\frelay_buffer\x18\b \x01(\tR\x17merge_elem_relay_buffer:\x04\xe8\xf9\x18\x01\"\x90\x01\n" +
+	"\frelay_buffer\x18\b \x01(\tR\x17merge_elem_relay_buffer:\b\xe8\xf9\x18\x01\xf0\xf9\x18d\"\x90\x01\n" +
 	"\x0eBatchSendParam\x12?\n" +
 	"\x10identifier_array\x18\x01 \x03(\tR%msg_batch_send_param_identifier_array\x127\n" +
 	"\x03msg\x18\x02 \x01(\v2\x10.tidings.MessageR\x18msg_batch_send_param_msg:\x04\xe8\xf9\x18\x01\"\xdb\x01\n" +

@@ -19,6 +19,9 @@ type MethodInfo struct {
 	Name string
 	// BeforeLogin: the call may be made on a connection without a session.
 	BeforeLogin bool
+	// MaxBody is how many bytes a request may have.
+	MaxBody int
+	request uint8
 	// NewRequest makes an empty request to decode into; nil for a push.
 	NewRequest func() Request
 	// NewReply makes an empty reply; of a push, its body.

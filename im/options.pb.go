@@ -73,11 +73,27 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "api/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*uint32)(nil),
+		Field:         51007,
+		Name:          "tidings.max_in_all",
+		Tag:           "varint,51007,opt,name=max_in_all",
+		Filename:      "api/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         51101,
 		Name:          "tidings.tim",
 		Tag:           "varint,51101,opt,name=tim",
+		Filename:      "api/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
+		ExtensionType: (*uint32)(nil),
+		Field:         51102,
+		Name:          "tidings.layers",
+		Tag:           "varint,51102,opt,name=layers",
 		Filename:      "api/options.proto",
 	},
 	{
@@ -102,6 +118,14 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         51203,
 		Name:          "tidings.before_login",
 		Tag:           "varint,51203,opt,name=before_login",
+		Filename:      "api/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*uint32)(nil),
+		Field:         51204,
+		Name:          "tidings.max_body",
+		Tag:           "varint,51204,opt,name=max_body",
 		Filename:      "api/options.proto",
 	},
 }
@@ -137,6 +161,11 @@ var (
 	//
 	// optional uint64 max = 51006;
 	E_Max = &file_api_options_proto_extTypes[5]
+	// Of a repeated message: how many there may be in all messages of the holder's type inside one message or call. These, and the max of a repeated
+	// message, are counted on the wire, before anything is decoded.
+	//
+	// optional uint32 max_in_all = 51007;
+	E_MaxInAll = &file_api_options_proto_extTypes[6]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -144,7 +173,11 @@ var (
 	// The message has a TIM JSON form: the generator writes AppendTIM and ParseTIM for it.
 	//
 	// optional bool tim = 51101;
-	E_Tim = &file_api_options_proto_extTypes[6]
+	E_Tim = &file_api_options_proto_extTypes[7]
+	// How deep messages of this type may lie in each other.
+	//
+	// optional uint32 layers = 51102;
+	E_Layers = &file_api_options_proto_extTypes[8]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -152,13 +185,17 @@ var (
 	// For a value of Method: the request and reply types, as Go type names in package im. A push has no request.
 	//
 	// optional string request = 51201;
-	E_Request = &file_api_options_proto_extTypes[7]
+	E_Request = &file_api_options_proto_extTypes[9]
 	// optional string reply = 51202;
-	E_Reply = &file_api_options_proto_extTypes[8]
+	E_Reply = &file_api_options_proto_extTypes[10]
 	// The method may be called before login.
 	//
 	// optional bool before_login = 51203;
-	E_BeforeLogin = &file_api_options_proto_extTypes[9]
+	E_BeforeLogin = &file_api_options_proto_extTypes[11]
+	// How many bytes the request may have.
+	//
+	// optional uint32 max_body = 51204;
+	E_MaxBody = &file_api_options_proto_extTypes[12]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -172,11 +209,15 @@ const file_api_options_proto_rawDesc = "" +
 	"\binternal\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\bR\binternal:9\n" +
 	"\aflatten\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\bR\aflatten:8\n" +
 	"\azero_as\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x8e\x03 \x01(\x12R\x06zeroAs:1\n" +
-	"\x03max\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x01(\x04R\x03max:3\n" +
-	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:=\n" +
+	"\x03max\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x01(\x04R\x03max:=\n" +
+	"\n" +
+	"max_in_all\x12\x1d.google.protobuf.FieldOptions\x18\xbf\x8e\x03 \x01(\rR\bmaxInAll:3\n" +
+	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:9\n" +
+	"\x06layers\x12\x1f.google.protobuf.MessageOptions\x18\x9e\x8f\x03 \x01(\rR\x06layers:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
 	"\x05reply\x12!.google.protobuf.EnumValueOptions\x18\x82\x90\x03 \x01(\tR\x05reply:F\n" +
-	"\fbefore_login\x12!.google.protobuf.EnumValueOptions\x18\x83\x90\x03 \x01(\bR\vbeforeLoginB\"Z github.com/tidings-im/tidings/imb\x06proto3"
+	"\fbefore_login\x12!.google.protobuf.EnumValueOptions\x18\x83\x90\x03 \x01(\bR\vbeforeLogin:>\n" +
+	"\bmax_body\x12!.google.protobuf.EnumValueOptions\x18\x84\x90\x03 \x01(\rR\amaxBodyB\"Z github.com/tidings-im/tidings/imb\x06proto3"
 
 var file_api_options_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil),     // 0: google.protobuf.FieldOptions
@@ -190,14 +231,17 @@ var file_api_options_proto_depIdxs = []int32{
 	0,  // 3: tidings.flatten:extendee -> google.protobuf.FieldOptions
 	0,  // 4: tidings.zero_as:extendee -> google.protobuf.FieldOptions
 	0,  // 5: tidings.max:extendee -> google.protobuf.FieldOptions
-	1,  // 6: tidings.tim:extendee -> google.protobuf.MessageOptions
-	2,  // 7: tidings.request:extendee -> google.protobuf.EnumValueOptions
-	2,  // 8: tidings.reply:extendee -> google.protobuf.EnumValueOptions
-	2,  // 9: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	0,  // [0:10] is the sub-list for extension extendee
+	0,  // 6: tidings.max_in_all:extendee -> google.protobuf.FieldOptions
+	1,  // 7: tidings.tim:extendee -> google.protobuf.MessageOptions
+	1,  // 8: tidings.layers:extendee -> google.protobuf.MessageOptions
+	2,  // 9: tidings.request:extendee -> google.protobuf.EnumValueOptions
+	2,  // 10: tidings.reply:extendee -> google.protobuf.EnumValueOptions
+	2,  // 11: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
+	2,  // 12: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	0,  // [0:13] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -213,7 +257,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 10,
+			NumExtensions: 13,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

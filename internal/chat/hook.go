@@ -92,12 +92,13 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 	c.append(m)
 }
 
-// ask asks the before-hook; a panic in it lets the message through.
+// ask asks the before-hook. The hook itself follows the setting when its program cannot be asked or does not answer; a panic around it refuses the
+// message, because nobody has said that it may pass.
 func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a before-hook", "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
-			v = Verdict{}
+			v = Verdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
 		}
 	}()
 	d := &Draft{
@@ -133,7 +134,6 @@ type LogMessage struct {
 	Pos      int64
 	From, To string
 	Stored   Stored
-	Message  *im.Message
 }
 
 // Log answers messages of conversations between two people that stand in the log after a position, and the position up to which it answers.
@@ -152,10 +152,7 @@ func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessag
 		if cv.Kind != KindC2C {
 			continue
 		}
-		m := LogMessage{Pos: row.Pos, Stored: row.Stored, Message: &im.Message{}}
-		if err := m.Message.UnmarshalVT(row.Body); err != nil {
-			return nil, after, err
-		}
+		m := LogMessage{Pos: row.Pos, Stored: row.Stored}
 		if m.From, err = c.nameOf(ctx, row.Sender); err != nil {
 			return nil, after, err
 		}

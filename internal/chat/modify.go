@@ -129,7 +129,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		return err
 	}
 	now := &im.Entry{}
-	if err := now.UnmarshalVT(e.append(nil)); err != nil {
+	if err := im.Decode(e.append(nil), now); err != nil {
 		return err
 	}
 	reply(&im.ModifyReply{Current: now})

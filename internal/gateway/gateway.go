@@ -21,6 +21,7 @@ import (
 
 	"github.com/lxzan/gws"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -32,6 +33,9 @@ type Config struct {
 	QueueBytes, QueueFrames int
 	// OpenCalls is how many calls of a session may wait for their answers before its frames are left unread: 1024.
 	OpenCalls int
+	// Decoding is how many bytes the requests may take in memory that are being answered at a time; others wait: 64 MiB. Small ones are not counted, and
+	// neither are sends, which are not decoded.
+	Decoding int64
 	// LoginWithin is how long a connection may stay without a login: 10 s.
 	LoginWithin time.Duration
 	// Silence is how long a client may say nothing: 90 s.
@@ -71,6 +75,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.QueueFrames == 0 {
 		c.QueueFrames = 4096
+	}
+	if c.Decoding == 0 {
+		c.Decoding = 64 << 20
 	}
 	if c.OpenCalls == 0 {
 		c.OpenCalls = 1024
@@ -127,6 +134,8 @@ type Gateway struct {
 	upgrader *gws.Upgrader
 	metrics  metrics
 	limits   limits
+	// decoding is the budget of what is being decoded.
+	decoding *semaphore.Weighted
 
 	// ctx is that of all calls to the rules; it ends when Close has given up waiting.
 	ctx              context.Context
@@ -156,6 +165,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	g := &Gateway{cfg: cfg, chat: c, log: cfg.Log, all: make(map[*session]struct{}), stopSweep: make(chan struct{}), swept: make(chan struct{})}
 	g.metrics.init(cfg.Metrics, g)
 	g.limits.init(&cfg)
+	g.decoding = semaphore.NewWeighted(cfg.Decoding)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	// The limits count from here by the monotonic clock, so that a step of the wall clock closes no session.
 	g.base = cfg.Now().Add(-time.Second) // 0 is no time

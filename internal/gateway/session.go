@@ -187,6 +187,8 @@ func (s *session) handle(f *im.Frame) error {
 		s.acknowledge(f.Id)
 	case st == kicked, st == fresh && !info.BeforeLogin:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeNotLoggedIn, "the connection is not logged in"))
+	case len(f.Body) > info.MaxBody:
+		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeMessageSize, "a %s has at most %d bytes, this one has %d", info.Name, info.MaxBody, len(f.Body)))
 	case f.Method == im.Method_SEND:
 		s.g.chat.Send(s.g.ctx, s.caller, f.Id, f.Body, f.Resent)
 	case f.Method == im.Method_HEARTBEAT:
@@ -293,12 +295,28 @@ func (s *session) makeCalls() {
 	}
 }
 
+// smallCall is how many bytes a request may take in memory without being counted among what is being decoded.
+const smallCall = 16 << 10
+
 func (s *session) makeCall(c call) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.reply(c.id, c.method, nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
+	weight, bad := im.CheckCall(c.method, c.body)
+	if bad != nil {
+		s.reply(c.id, c.method, nil, bad)
+		return
+	}
+	if weight.Decoded > smallCall {
+		n := min(int64(weight.Decoded), s.g.cfg.Decoding)
+		if err := s.g.decoding.Acquire(s.g.ctx, n); err != nil {
+			s.reply(c.id, c.method, nil, im.Errorf(im.CodeServerInternal, "the server is going away"))
+			return
+		}
+		defer s.g.decoding.Release(n)
+	}
 	info, _ := c.method.Info()
 	req := info.NewRequest()
 	if err := req.UnmarshalVT(c.body); err != nil {

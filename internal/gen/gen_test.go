@@ -83,7 +83,8 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable, "limits_gen.go.golden": limitChecks} {
+	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable, "limits_gen.go.golden": limitChecks,
+		"shapes_gen.go.golden": shapeTable} {
 		got, err := emitGo(req, emit)
 		if err != nil {
 			t.Fatal(err)
@@ -121,6 +122,9 @@ func TestMistakes(t *testing.T) {
 		"no enum field names the fields":    message("oneof o { Small a = 1 [(flatten) = true]; }"),
 		"needs an internal `bytes raw`":     message("K k = 2; oneof o { Small a = 1 [(flatten) = true]; }") + "enum K { K_NONE = 0; K_A = 1; }",
 		"flattened twice":                   message("Small s = 1 [(flatten) = true];") + "message N { option (tim) = true; M m = 1 [(flatten) = true]; }",
+		"no wire check for sfixed32":        message("sfixed32 f = 1 [(internal) = true];"),
+		"max_in_all is for messages":        message("repeated string a = 1 [(max_in_all) = 3];"),
+		"a call needs max_body":             `enum Method { NONE = 0; A = 1 [(request) = "Small", (reply) = "Small"]; }` + small,
 		"a method needs a reply":            `enum Method { NONE = 0; A = 1 [(request) = "Small"]; }` + small,
 		"no message Missing":                `enum Method { NONE = 0; A = 1 [(reply) = "Missing"]; }`,
 		"M.text: a field of a request":      asked("string text = 1;"),
@@ -138,7 +142,7 @@ func TestMistakes(t *testing.T) {
 		writeFile(t, filepath.Join(dir, "m.proto"), "syntax = \"proto3\"; package tidings; import \"api/options.proto\";\n"+
 			"option go_package = \"github.com/tidings-im/tidings/im\";\n"+text)
 		req, err := compile([]string{dir, root}, []string{"m.proto"})
-		for _, emit := range []emitter{timCodec, methodTable, limitChecks} {
+		for _, emit := range []emitter{timCodec, methodTable, limitChecks, shapeTable} {
 			if err == nil {
 				_, err = emitGo(req, emit)
 			}

@@ -95,7 +95,8 @@ func generate(root string) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	for name, emit := range map[string]emitter{"im/tim_gen.go": timCodec, "im/methods_gen.go": methodTable, "im/limits_gen.go": limitChecks} {
+	for name, emit := range map[string]emitter{"im/tim_gen.go": timCodec, "im/methods_gen.go": methodTable, "im/limits_gen.go": limitChecks,
+		"im/shapes_gen.go": shapeTable} {
 		text, err := emitGo(req, emit)
 		if err != nil {
 			return nil, err

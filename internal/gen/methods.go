@@ -42,6 +42,12 @@ func methodTable(c *code, files []*protogen.File) error {
 					c.p("BeforeLogin: true,")
 				}
 				if request != "" {
+					body, _ := option(v.Desc, "max_body").(uint32)
+					if body == 0 {
+						return fmt.Errorf("%s: a call needs max_body", v.Desc.FullName())
+					}
+					c.p("MaxBody: %d,", body)
+					c.p("request: shape%s,", request)
 					c.p("NewRequest: func() Request { return new(%s) },", request)
 				}
 				c.p("NewReply: func() Msg { return new(%s) },", reply)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/restjson"
 )
 
 const (
@@ -46,8 +45,10 @@ type sent struct {
 var seed = maphash.MakeSeed()
 
 // hashOf tells messages apart: whom they are for, and what they say.
-func hashOf(req *im.SendRequest) uint64 {
-	return maphash.Bytes(seed, restjson.Marshal([]any{req.Conv.Id, restjson.Body(req.Message), req.Message.CloudCustomStr, req.Message.IsOnlineMsg}))
+func hashOf(req *im.SendRequest) (uint64, error) {
+	said := &im.Message{ElemArray: req.Message.ElemArray, CloudCustomStr: req.Message.CloudCustomStr, IsOnlineMsg: req.Message.IsOnlineMsg}
+	b, err := (&im.SendRequest{Conv: req.Conv, Message: said}).MarshalVT()
+	return maphash.Bytes(seed, b), err
 }
 
 // once sends, if nothing was sent under the key; else it answers what the first call was answered, waiting for it if need be. A call that

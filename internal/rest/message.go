@@ -64,7 +64,11 @@ func (a *API) sendMsg(c *call) (reply, error) {
 		return send()
 	}
 	key.from = from
-	return a.sent.once(c.Context(), *key, hashOf(req), &req.ClientTime, send)
+	hash, err := hashOf(req)
+	if err != nil {
+		return nil, err
+	}
+	return a.sent.once(c.Context(), *key, hash, &req.ClientTime, send)
 }
 
 // message reads the fields of sendmsg. key is nil if the call names no MsgSeq.

@@ -103,7 +103,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		envelope = reply{"ActionStatus": "FAIL", "ErrorCode": e.Code, "ErrorInfo": e.Desc}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(restjson.Marshal(envelope)) // an admin that has gone does not matter
+	text, err := restjson.Marshal(envelope)
+	if err != nil {
+		a.cfg.Log.Error("an answer has no JSON form", "path", r.URL.Path, "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+	w.Write(text) // an admin that has gone does not matter
 }
 
 // explain makes code and text of an error. What the caller cannot have caused is logged, and not told in detail.

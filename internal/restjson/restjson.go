@@ -5,6 +5,7 @@ package restjson
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,8 +19,14 @@ const (
 	CodeElement   = 90010 // an element of another shape
 )
 
-// Elem is an element of a MsgBody.
+// Elem is an element of a MsgBody that is written.
 type Elem struct {
+	MsgType    string
+	MsgContent any
+}
+
+// element is one that is read.
+type element struct {
 	MsgType    string
 	MsgContent json.RawMessage
 }
@@ -34,19 +41,19 @@ type (
 		Index int32
 		Data  string
 	}
-	custom struct{ Data, Desc, Ext, Sound string }
-	relay  struct {
+	custom       struct{ Data, Desc, Ext, Sound string }
+	relay[E any] struct {
 		Title          string
 		MsgNum         int
 		CompatibleText string
 		AbstractList   []string
-		MsgList        []relayed
+		MsgList        []relayed[E]
 	}
-	relayed struct {
+	relayed[E any] struct {
 		From_Account, To_Account string
 		MsgSeq, MsgRandom        uint64
 		MsgTimeStamp             uint64
-		MsgBody                  []Elem
+		MsgBody                  []E
 		CloudCustomData          string `json:",omitempty"`
 	}
 )
@@ -57,59 +64,71 @@ func Body(m *im.Message) []Elem {
 	for _, e := range m.GetElemArray() {
 		switch b := e.Body.(type) {
 		case *im.Elem_Text:
-			out = append(out, elem("TIMTextElem", text{b.Text.Content}))
+			out = append(out, Elem{"TIMTextElem", text{b.Text.Content}})
 		case *im.Elem_Custom:
-			out = append(out, elem("TIMCustomElem", custom{b.Custom.Data, b.Custom.Desc, b.Custom.Ext, b.Custom.Sound}))
+			out = append(out, Elem{"TIMCustomElem", custom{b.Custom.Data, b.Custom.Desc, b.Custom.Ext, b.Custom.Sound}})
 		case *im.Elem_Face:
-			out = append(out, elem("TIMFaceElem", face{b.Face.Index, b.Face.Buf}))
+			out = append(out, Elem{"TIMFaceElem", face{b.Face.Index, b.Face.Buf}})
 		case *im.Elem_Location:
-			out = append(out, elem("TIMLocationElem", location{b.Location.Desc, b.Location.Latitude, b.Location.Longitude}))
+			out = append(out, Elem{"TIMLocationElem", location{b.Location.Desc, b.Location.Latitude, b.Location.Longitude}})
 		case *im.Elem_Merger:
-			r := relay{Title: b.Merger.Title, MsgNum: len(b.Merger.MessageArray), CompatibleText: b.Merger.CompatibleText,
-				AbstractList: append([]string{}, b.Merger.AbstractArray...), MsgList: []relayed{}}
+			r := relay[Elem]{Title: b.Merger.Title, MsgNum: len(b.Merger.MessageArray), CompatibleText: b.Merger.CompatibleText,
+				AbstractList: append([]string{}, b.Merger.AbstractArray...), MsgList: []relayed[Elem]{}}
 			for _, in := range b.Merger.MessageArray {
-				r.MsgList = append(r.MsgList, relayed{in.Sender, in.ConvId, in.Seq, in.Rand, in.ServerTime, Body(in), in.CloudCustomStr})
+				r.MsgList = append(r.MsgList, relayed[Elem]{in.Sender, in.ConvId, in.Seq, in.Rand, in.ServerTime, Body(in), in.CloudCustomStr})
 			}
-			out = append(out, elem("TIMRelayElem", r))
+			out = append(out, Elem{"TIMRelayElem", r})
 		}
 	}
 	return out
 }
 
-func elem(typ string, content any) Elem { return Elem{typ, Marshal(content)} }
-
-// Marshal makes JSON without escapes that HTML would need: what it makes is sent to programs. Values of this package always can be.
-func Marshal(v any) []byte {
+// Marshal makes JSON without escapes that HTML would need: what it makes is sent to programs. It fails for a number that JSON does not have.
+func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		panic(err)
+		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// ReadBody reads a MsgBody.
+// ReadBody reads a MsgBody. What it reads has as many elements and messages as one message may hold, and is not looked at otherwise.
 func ReadBody(raw json.RawMessage) ([]*im.Elem, error) {
 	var items []json.RawMessage
 	if json.Unmarshal(raw, &items) != nil || len(items) == 0 {
 		return nil, im.Errorf(CodeBodyEmpty, "MsgBody is not an array of elements")
 	}
+	if len(items) > im.MaxElems {
+		return nil, im.Errorf(CodeElement, "MsgBody has %d elements, more than %d", len(items), im.MaxElems)
+	}
+	var r reader
 	out := make([]*im.Elem, len(items))
 	for i, item := range items {
-		var e Elem
+		var e element
 		err := json.Unmarshal(item, &e)
 		if err == nil {
-			out[i], err = e.read()
+			out[i], err = r.read(&e, 0)
 		}
-		if err != nil {
+		var own *im.Error
+		switch {
+		case errors.As(err, &own):
+			return nil, own
+		case err != nil:
 			return nil, im.Errorf(CodeElement, "MsgBody[%d]: %v", i, err)
 		}
 	}
 	return out, nil
 }
 
-func (e *Elem) read() (*im.Elem, error) {
+// reader counts what it reads, in all layers.
+type reader struct{ elems, messages int }
+
+func (r *reader) read(e *element, layer int) (*im.Elem, error) {
+	if r.elems++; r.elems > im.MaxElemsInAll {
+		return nil, fmt.Errorf("more than %d elements in all", im.MaxElemsInAll)
+	}
 	switch e.MsgType {
 	case "TIMTextElem":
 		c, err := content[text](e)
@@ -126,16 +145,22 @@ func (e *Elem) read() (*im.Elem, error) {
 		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_LOCATION, Body: &im.Elem_Location{Location: &im.LocationElem{
 			Desc: c.Desc, Longitude: c.Longitude, Latitude: c.Latitude}}}, err
 	case "TIMRelayElem":
-		c, err := content[relay](e)
+		if layer++; layer > im.MaxLayers {
+			return nil, im.Errorf(im.CodeMergerLayers, "messages lie more than %d deep in each other", im.MaxLayers)
+		}
+		c, err := content[relay[element]](e)
 		if err != nil {
 			return nil, err
+		}
+		if r.messages += len(c.MsgList); len(c.MsgList) > im.MaxMerged || r.messages > im.MaxMergedInAll {
+			return nil, fmt.Errorf("MsgList has %d messages, more than %d, or there are more than %d in all", len(c.MsgList), im.MaxMerged, im.MaxMergedInAll)
 		}
 		m := &im.MergerElem{Title: c.Title, AbstractArray: c.AbstractList, CompatibleText: c.CompatibleText}
 		for i, in := range c.MsgList {
 			msg := &im.Message{Sender: in.From_Account, ConvId: in.To_Account, ConvType: im.ConvType_CONV_TYPE_C2C, Seq: in.MsgSeq, Rand: in.MsgRandom,
 				ServerTime: in.MsgTimeStamp, CloudCustomStr: in.CloudCustomData}
 			for _, e := range in.MsgBody {
-				inner, err := e.read()
+				inner, err := r.read(&e, layer)
 				if err != nil {
 					return nil, fmt.Errorf("MsgList[%d]: %w", i, err)
 				}
@@ -152,7 +177,7 @@ func (e *Elem) read() (*im.Elem, error) {
 	return nil, fmt.Errorf("there is no MsgType %q", e.MsgType)
 }
 
-func content[T any](e *Elem) (c T, err error) {
+func content[T any](e *element) (c T, err error) {
 	if len(e.MsgContent) == 0 || bytes.Equal(e.MsgContent, []byte("null")) {
 		return c, fmt.Errorf("MsgContent is missing")
 	}

@@ -12,6 +12,15 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // TestSample reads a sample of each element and writes the same JSON.
 func TestSample(t *testing.T) {
 	sample, err := os.ReadFile("testdata/msgbody.json")
@@ -27,7 +36,7 @@ func TestSample(t *testing.T) {
 		t.Errorf("read %v", elems)
 	}
 	var got, want any
-	if err := json.Unmarshal(Marshal(Body(&im.Message{ElemArray: elems})), &got); err != nil {
+	if err := json.Unmarshal(marshal(t, Body(&im.Message{ElemArray: elems})), &got); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(sample, &want); err != nil {
@@ -40,7 +49,7 @@ func TestSample(t *testing.T) {
 
 func TestMarshalKeepsText(t *testing.T) {
 	const s = "<a href=\"x\">&</a>\u2028\x00\U0001f600"
-	b := Marshal(Body(im.Text(s)))
+	b := marshal(t, Body(im.Text(s)))
 	if bytes.Contains(b, []byte(`\u003c`)) {
 		t.Errorf("escaped for HTML: %s", b)
 	}

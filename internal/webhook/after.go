@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -140,18 +141,26 @@ func (a *After) tell(ctx context.Context, pos, upTo int64, list []chat.LogMessag
 	return upTo
 }
 
-// one tells of a message, trying for hours. It answers false only when it is to stop.
-func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) bool {
-	if m.Message.DisableCloudMessagePostHook {
+// one tells of a message, trying for hours. It answers false only when it is to stop. A message that cannot be told at all is left out, so that it
+// holds up none of those after it.
+func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) (done bool) {
+	h := a.hook
+	leaveOut := func(err error) bool {
+		h.cfg.Log.Error("a message that cannot be told is left out", "from", m.From, "to", m.To, "key", keyOf(m), "err", err)
+		h.metrics.WithLabelValues(afterSend, "left out").Inc()
 		return ctx.Err() == nil
 	}
-	h := a.hook
-	b := after{
-		message: message{
-			CallbackCommand: afterSend, From_Account: m.From, To_Account: m.To, MsgSeq: m.Stored.Seq, MsgRandom: m.Stored.Random,
-			MsgTime: m.Stored.Time / 1000, MsgKey: restjson.Key(m.Stored.Seq, m.Stored.Random, m.Stored.Time/1000),
-		},
-		ErrorInfo: "send msg succeed", MsgBody: restjson.Body(m.Message), CloudCustomData: m.Message.CloudCustomStr,
+	defer func() {
+		if r := recover(); r != nil {
+			done = leaveOut(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	msg, b, err := bodyOf(m)
+	if err != nil {
+		return leaveOut(err)
+	}
+	if msg.DisableCloudMessagePostHook {
+		return ctx.Err() == nil
 	}
 	header := http.Header{EventHeader: {fmt.Sprintf("%s-%d", a.chat.StoreID(), m.Pos)}}
 	begun, wait := time.Now(), h.cfg.RetryFirst
@@ -159,7 +168,7 @@ func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) b
 		n, err := a.unread(ctx, m.To, unread)
 		if err == nil {
 			b.UnreadMsgNum = n
-			err = h.post(ctx, afterSend, "", restjson.Platform(im.Platform(m.Message.Platform)), header, &b, nil)
+			err = h.post(ctx, afterSend, "", restjson.Platform(im.Platform(msg.Platform)), header, &b, nil)
 		}
 		if err == nil {
 			h.metrics.WithLabelValues(afterSend, "told").Inc()
@@ -180,6 +189,27 @@ func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) b
 		unread.Delete(m.To)
 	}
 	return false
+}
+
+func keyOf(m *chat.LogMessage) string {
+	return restjson.Key(m.Stored.Seq, m.Stored.Random, m.Stored.Time/1000)
+}
+
+// bodyOf makes what the webhook is told of a message. It fails for one that cannot be decoded or has no form in JSON.
+func bodyOf(m *chat.LogMessage) (msg *im.Message, b after, err error) {
+	msg = &im.Message{}
+	if err := msg.UnmarshalVT(m.Stored.Body); err != nil {
+		return msg, b, err
+	}
+	b = after{
+		message: message{
+			CallbackCommand: afterSend, From_Account: m.From, To_Account: m.To, MsgSeq: m.Stored.Seq, MsgRandom: m.Stored.Random,
+			MsgTime: m.Stored.Time / 1000, MsgKey: keyOf(m),
+		},
+		ErrorInfo: "send msg succeed", MsgBody: restjson.Body(msg), CloudCustomData: msg.CloudCustomStr,
+	}
+	_, err = restjson.Marshal(&b)
+	return msg, b, err
 }
 
 func (a *After) unread(ctx context.Context, user string, known *sync.Map) (int64, error) {

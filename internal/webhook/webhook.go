@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -135,7 +136,11 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	}
 	u := h.url
 	u.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(restjson.Marshal(body)))
+	text, err := restjson.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -198,6 +203,11 @@ func (h *Hook) Before(ctx context.Context, d *chat.Draft) chat.Verdict {
 }
 
 func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outcome string, err error) {
+	defer func() { // a program that cannot be asked has not answered
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
 	b := before{message{
 		CallbackCommand: beforeSend, From_Account: d.From, To_Account: d.To, MsgSeq: d.ClientTime, MsgRandom: d.Random, MsgTime: d.Time / 1000,

@@ -1,0 +1,157 @@
+package im
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// What a message may hold.
+const (
+	// MaxElems, MaxMerged and MaxLayers bound the elements of a message, the messages of a merger and how deep mergers may lie in each other; the two
+	// others what all layers have together. They are those of the contract.
+	MaxElems, MaxElemsInAll   = 100, 2000
+	MaxMerged, MaxMergedInAll = 300, 1000
+	MaxLayers                 = 100
+
+	// MaxContent bounds the bytes of the texts of all its elements.
+	MaxContent = 12 << 10
+	// MaxBody bounds its wire form: the elements and all that goes with them.
+	MaxBody = 16 << 10
+	// MaxMerger bounds the wire form of a message that holds a merger: messages that were sent before, made into one.
+	MaxMerger = 256 << 10
+	// maxAbstract bounds the lines that sum a merger up.
+	maxAbstract = 5
+)
+
+// elemBodies are the elements that may be sent, each type with the number of its body in Elem.
+var elemBodies = map[ElemType]protowire.Number{
+	ElemType_ELEM_TYPE_TEXT:     2,
+	ElemType_ELEM_TYPE_CUSTOM:   3,
+	ElemType_ELEM_TYPE_FACE:     4,
+	ElemType_ELEM_TYPE_LOCATION: 5,
+	ElemType_ELEM_TYPE_MERGER:   6,
+}
+
+// CheckForm says whether every reader can decode and tell a message in wire form, in a bounded amount of memory. The code of one that is too large is
+// CodeMessageSize.
+func CheckForm(msg []byte) *Error {
+	if len(msg) > MaxMerger {
+		return Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), MaxMerger)
+	}
+	_, err := checkWire(msg, shapeMessage)
+	return err
+}
+
+// CheckMessage says whether a message in wire form may be sent: CheckForm, and the rules for what is in it. The SDK checks before it sends, and the
+// server what it stores.
+func CheckMessage(msg []byte) *Error {
+	if err := CheckForm(msg); err != nil {
+		return err
+	}
+	elems, size, most := 0, 0, MaxBody
+	err := eachField(msg, func(num protowire.Number, v []byte, _ uint64) *Error {
+		if num != 1 {
+			return nil
+		}
+		elems++
+		n, merger, err := checkElem(v)
+		if size += n; merger {
+			most = MaxMerger
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case elems == 0:
+		return Errorf(CodeInvalidParameters, "message_elem_array is empty")
+	case size > MaxContent:
+		return Errorf(CodeMessageSize, "the message's content has %d bytes, more than %d", size, MaxContent)
+	case len(msg) > most:
+		return Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), most)
+	}
+	return nil
+}
+
+// checkElem looks at an element that was found to be well formed. It answers how many bytes of texts it has, and whether it is a merger, whose bytes
+// are bounded otherwise.
+func checkElem(elem []byte) (size int, merger bool, err *Error) {
+	var typ ElemType
+	var num protowire.Number
+	var body []byte
+	if err := eachField(elem, func(f protowire.Number, v []byte, n uint64) *Error {
+		switch {
+		case f == 1:
+			typ = ElemType(n)
+		case f <= 6:
+			num, body = f, v
+		case f == 15:
+			return Errorf(CodeInvalidParameters, "an element is raw")
+		}
+		return nil
+	}); err != nil {
+		return 0, false, err
+	}
+	want, ok := elemBodies[typ]
+	switch {
+	case !ok:
+		return 0, false, Errorf(CodeInvalidParameters, "elem_type %d cannot be sent", typ)
+	case num != want:
+		return 0, false, Errorf(CodeInvalidParameters, "an element of elem_type %d does not have the body of that type", typ)
+	case typ == ElemType_ELEM_TYPE_MERGER:
+		return 0, true, checkMerger(body)
+	}
+	err = eachField(body, func(_ protowire.Number, v []byte, _ uint64) *Error {
+		size += len(v)
+		return nil
+	})
+	return size, false, err
+}
+
+func checkMerger(body []byte) *Error {
+	lines, compatible := 0, false
+	err := eachField(body, func(num protowire.Number, v []byte, _ uint64) *Error {
+		switch num {
+		case 2:
+			lines++
+		case 3:
+			compatible = len(v) > 0
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case !compatible:
+		return Errorf(CodeInvalidParameters, "merge_elem_compatible_text is empty")
+	case lines > maxAbstract:
+		return Errorf(CodeInvalidParameters, "merge_elem_abstract_array has %d lines, more than %d", lines, maxAbstract)
+	}
+	return nil
+}
+
+// eachField calls fn for the fields of a message in wire form, with the bytes of those that have a length and the number of varints.
+func eachField(b []byte, fn func(num protowire.Number, v []byte, n uint64) *Error) *Error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return Errorf(CodeInvalidParameters, "the message is malformed")
+		}
+		b = b[n:]
+		var v []byte
+		var number uint64
+		switch typ {
+		case protowire.BytesType:
+			v, n = protowire.ConsumeBytes(b)
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return Errorf(CodeInvalidParameters, "the message is malformed")
+		}
+		if err := fn(num, v, number); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
