@@ -65,7 +65,7 @@ var (
 )
 
 // ownCopy copies of m what is the sender's own. What the check refuses is an error that names the field; the server has the same checks.
-func ownCopy(key Conv, m *im.Message, check func([]byte) *im.Error) (*im.Message, error) {
+func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error)) (*im.Message, error) {
 	switch {
 	case key.ID == "":
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
@@ -80,7 +80,7 @@ func ownCopy(key Conv, m *im.Message, check func([]byte) *im.Error) (*im.Message
 	if err != nil {
 		return nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
 	}
-	if err := check(b); err != nil {
+	if _, err := check(b); err != nil {
 		if err.Code == im.CodeMessageSize { // the server's code; the SDK has its own
 			err.Code = im.CodeBodySize
 		}

@@ -31,22 +31,22 @@ var elemBodies = map[ElemType]protowire.Number{
 
 // CheckForm says whether every reader can decode and tell a message in wire form, in a bounded amount of memory. The code of one that is too large is
 // CodeMessageSize.
-func CheckForm(msg []byte) *Error {
+func CheckForm(msg []byte) (Weight, *Error) {
 	if len(msg) > MaxMerger {
-		return Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), MaxMerger)
+		return Weight{}, Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), MaxMerger)
 	}
-	_, err := checkWire(msg, shapeMessage)
-	return err
+	return checkWire(msg, shapeMessage)
 }
 
 // CheckMessage says whether a message in wire form may be sent: CheckForm, and the rules for what is in it. The SDK checks before it sends, and the
 // server what it stores.
-func CheckMessage(msg []byte) *Error {
-	if err := CheckForm(msg); err != nil {
-		return err
+func CheckMessage(msg []byte) (Weight, *Error) {
+	weight, err := CheckForm(msg)
+	if err != nil {
+		return weight, err
 	}
 	elems, size, most := 0, 0, MaxBody
-	err := eachField(msg, func(num protowire.Number, v []byte, _ uint64) *Error {
+	err = eachField(msg, func(num protowire.Number, v []byte, _ uint64) *Error {
 		if num != 1 {
 			return nil
 		}
@@ -59,15 +59,14 @@ func CheckMessage(msg []byte) *Error {
 	})
 	switch {
 	case err != nil:
-		return err
 	case elems == 0:
-		return Errorf(CodeInvalidParameters, "message_elem_array is empty")
+		err = Errorf(CodeInvalidParameters, "message_elem_array is empty")
 	case size > MaxContent:
-		return Errorf(CodeMessageSize, "the message's content has %d bytes, more than %d", size, MaxContent)
+		err = Errorf(CodeMessageSize, "the message's content has %d bytes, more than %d", size, MaxContent)
 	case len(msg) > most:
-		return Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), most)
+		err = Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), most)
 	}
-	return nil
+	return weight, err
 }
 
 // checkElem looks at an element that was found to be well formed. It answers how many bytes of texts it has, and whether it is a merger, whose bytes

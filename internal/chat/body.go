@@ -53,6 +53,8 @@ type content struct {
 	online    bool
 	// noHook says that the before-hook is not asked.
 	noHook bool
+	// told is about how many bytes it takes to tell somebody of it: decoded, and in JSON, where a character may be six.
+	told int64
 }
 
 var hashTable = crc64.MakeTable(crc64.ECMA)
@@ -90,9 +92,11 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 			}
 		}
 	}
-	if err := im.CheckMessage(out.body); err != nil {
-		return content{}, err
+	weight, bad := im.CheckMessage(out.body)
+	if bad != nil {
+		return content{}, bad
 	}
+	out.told = int64(weight.Decoded + 6*len(out.body))
 	if out.online {
 		out.countable = false
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -115,6 +117,7 @@ type Chat struct {
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
 	slots     slots
+	told      *semaphore.Weighted // what the before-hook is being asked about, in bytes
 
 	people cache[string, person]
 	names  cache[UID, person]
@@ -162,6 +165,7 @@ func New(store Store, cfg Config) *Chat {
 	if cfg.BeforeWait == 0 {
 		cfg.BeforeWait = defaultSlotFor
 	}
+	c.told = semaphore.NewWeighted(maxTold)
 	c.slots.init(cfg.BeforeAtOnce, cfg.BeforeWait)
 	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.
 	c.delivered.Store(store.Now())

@@ -92,6 +92,9 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 	c.append(m)
 }
 
+// maxTold bounds the memory of all messages that the before-hook is being asked about, decoded and in JSON.
+const maxTold = 64 << 20
+
 // ask asks the before-hook. The hook itself follows the setting when its program cannot be asked or does not answer; a panic around it refuses the
 // message, because nobody has said that it may pass.
 func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
@@ -105,6 +108,11 @@ func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
 		From: m.s.Name, To: m.peer.name, ClientTime: m.clientTime, Random: m.random, Time: c.store.Now(), Online: m.online,
 		Message: &im.Message{}, Addr: m.s.Addr, Platform: m.s.Platform, Operator: m.s.Operator,
 	}
+	told := min(m.told, maxTold)
+	if c.told.Acquire(ctx, told) != nil {
+		return Verdict{Err: errGoing}
+	}
+	defer c.told.Release(told)
 	if err := d.Message.UnmarshalVT(m.body); err != nil {
 		return Verdict{Err: err} // it was checked
 	}

@@ -183,12 +183,12 @@ func (s *session) handle(f *im.Frame) error {
 	switch {
 	case !known || info.NewRequest == nil:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeBadRequest, "this server does not know method %d", f.Method))
+	case len(f.Body) > info.MaxBody:
+		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeMessageSize, "a %s has at most %d bytes, this one has %d", info.Name, info.MaxBody, len(f.Body)))
 	case f.Method == im.Method_KICKED_ACK && (st == live || st == kicked):
 		s.acknowledge(f.Id)
 	case st == kicked, st == fresh && !info.BeforeLogin:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeNotLoggedIn, "the connection is not logged in"))
-	case len(f.Body) > info.MaxBody:
-		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeMessageSize, "a %s has at most %d bytes, this one has %d", info.Name, info.MaxBody, len(f.Body)))
 	case f.Method == im.Method_SEND:
 		s.g.chat.Send(s.g.ctx, s.caller, f.Id, f.Body, f.Resent)
 	case f.Method == im.Method_HEARTBEAT:

@@ -105,7 +105,7 @@ func TestMistakes(t *testing.T) {
 	const small = "message Small { option (tim) = true; string name = 1; }\n"
 	message := func(fields string) string { return small + "message M { option (tim) = true; " + fields + " }" }
 	asked := func(fields string) string {
-		return `enum Method { NONE = 0; A = 1 [(request) = "M", (reply) = "M"]; }` + "\nmessage M { " + fields + " }"
+		return `enum Method { NONE = 0; A = 1 [(request) = "M", (reply) = "M", (max_body) = 9]; }` + "\nmessage M { " + fields + " }"
 	}
 	for want, text := range map[string]string{
 		"no TIM JSON form for bytes":        message("bytes b = 1;"),

@@ -298,6 +298,30 @@ func TestWithdrawRace(t *testing.T) {
 	next(t, "message", bob.messages)
 }
 
+// TestLayers: the admin API takes merged messages as deep as clients may, and refuses deeper ones with the same code.
+func TestLayers(t *testing.T) {
+	n := start(t, chat.Config{})
+	n.dial("alice")
+	bob := n.dial("bob")
+	layers := func(deep int) string {
+		e := `{"MsgType":"TIMTextElem","MsgContent":{"Text":"core"}}`
+		for range deep {
+			e = `{"MsgType":"TIMRelayElem","MsgContent":{"CompatibleText":"c","MsgList":[{"From_Account":"bob","MsgBody":[` + e + `]}]}}`
+		}
+		return e
+	}
+	const call = `{"From_Account":"alice","To_Account":"bob","MsgRandom":%d,"MsgBody":[%s]}`
+	n.ok(sendmsg, call, 1, layers(im.MaxLayers))
+	got := next(t, "message", bob.messages)
+	for range im.MaxLayers {
+		got = got.ElemArray[0].GetMerger().GetMessageArray()[0]
+	}
+	if im.TextOf(got) != "core" {
+		t.Errorf("the core is %v", got)
+	}
+	n.refused(im.CodeMergerLayers, sendmsg, call, 2, layers(im.MaxLayers+1))
+}
+
 // TestModify: an operator replaces what the call names, whatever the version; a client that had the old version gets a conflict.
 func TestModify(t *testing.T) {
 	n := start(t, chat.Config{})

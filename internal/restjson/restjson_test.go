@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -85,6 +86,49 @@ func TestBadBodies(t *testing.T) {
 		if !errors.As(err, &e) || e.Code != c.code || !strings.Contains(e.Desc, c.says) {
 			t.Errorf("%s: %v, want %d with %q", c.body, err, c.code, c.says)
 		}
+	}
+}
+
+// TestLimits: what one message cannot hold is refused while it is read, and what JSON has no number for is an error and no panic.
+func TestLimits(t *testing.T) {
+	relay := func(list ...string) string {
+		return `{"MsgType":"TIMRelayElem","MsgContent":{"CompatibleText":"c","MsgList":[` + strings.Join(list, ",") + `]}}`
+	}
+	layers := func(n int) string {
+		e := `{"MsgType":"TIMTextElem","MsgContent":{"Text":"x"}}`
+		for range n {
+			e = relay(`{"MsgBody":[` + e + `]}`)
+		}
+		return "[" + e + "]"
+	}
+	many := func(n int, s string) string { return strings.Repeat(s+",", n-1) + s }
+	for _, c := range []struct {
+		name, body string
+		code       int32
+	}{
+		{"100 layers", layers(im.MaxLayers), 0},
+		{"101 layers", layers(im.MaxLayers + 1), im.CodeMergerLayers},
+		{"1000 layers", layers(1000), im.CodeMergerLayers},
+		{"300 messages", "[" + relay(many(im.MaxMerged, "{}")) + "]", 0},
+		{"301 messages", "[" + relay(many(im.MaxMerged+1, "{}")) + "]", CodeElement},
+		{"1200 messages in all", "[" + many(4, relay(many(im.MaxMerged, "{}"))) + "]", CodeElement},
+		{"101 elements", "[" + many(im.MaxElems+1, `{"MsgType":"TIMTextElem","MsgContent":{}}`) + "]", CodeElement},
+	} {
+		elems, err := ReadBody([]byte(c.body))
+		var e *im.Error
+		if c.code == 0 && err != nil || c.code != 0 && (!errors.As(err, &e) || e.Code != c.code) {
+			t.Errorf("%s: %v, want %d", c.name, err, c.code)
+		}
+		if err != nil {
+			continue
+		}
+		again, err := ReadBody(marshal(t, Body(&im.Message{ElemArray: elems})))
+		if err != nil || len(again) != len(elems) {
+			t.Errorf("%s does not come back: %v", c.name, err)
+		}
+	}
+	if b, err := Marshal(Body(im.Location("nowhere", math.NaN(), 0))); err == nil {
+		t.Errorf("NaN became %s", b)
 	}
 }
 

@@ -1,10 +1,21 @@
 package webhook_test
 
 import (
+	"context"
+	"database/sql"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	_ "github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -134,6 +145,98 @@ func TestAfterRestart(t *testing.T) {
 	if e := r.next(afterSend); e.text() != "four" {
 		t.Errorf("told of %s", e.text())
 	}
+}
+
+// TestBadEntry: entries that no reader can decode, or that have no form in JSON, each lose themselves and nothing else: for the webhook, which says so
+// and goes on, for a fresh device, and for the device that was there.
+func TestBadEntry(t *testing.T) {
+	r := listen(t)
+	var logged lines
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(&logged, nil)) })
+	alice, bob := dial(t, s, "alice"), dial(t, s, "bob")
+	r.on(afterSend, func(*event) string { return "" }) // what is sent is told after the restart
+	for i := range 5 {
+		alice.must("bob", fmt.Sprint(i+1))
+		bob.got(fmt.Sprint(i + 1))
+	}
+	bob.Close()
+	alice.Close()
+	s.Stop()
+	nan, err := im.Location("nowhere", math.NaN(), 0).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite3", filepath.Join(s.Dir, "tidings.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In 2, a varint stands where a merger's body should.
+	for seq, body := range map[uint64][]byte{2: {10, 4, 8, 12, 6 << 3, 1}, 4: nan} {
+		if _, err := db.Exec("UPDATE entry SET body = ? WHERE seq = ?", body, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.on(afterSend, func(*event) string { return fine })
+	s.Restart()
+	told := map[uint64]bool{}
+	for range 3 {
+		for {
+			if e := r.next(afterSend); !told[e.MsgSeq] && e.MsgSeq != 2 && e.MsgSeq != 4 && e.text() == fmt.Sprint(e.MsgSeq) {
+				told[e.MsgSeq] = true
+				break
+			}
+		}
+	}
+	if n := strings.Count(logged.String(), "is left out"); n != 2 {
+		t.Errorf("%d lines in the log:\n%s", n, logged.String())
+	}
+	bob = dial(t, s, "bob") // with an empty folder
+	alice = dial(t, s, "alice")
+	alice.must("bob", "6")
+	for im.TextOf(get(t, "message", bob.messages)) != "6" {
+	}
+	e := r.next(afterSend)
+	for e.MsgSeq != 6 {
+		e = r.next(afterSend)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ms, err := bob.Messages(ctx, client.C2C("alice"), &im.GetMsgListParam{Count: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seqs []uint64
+	for _, m := range ms {
+		seqs = append(seqs, m.Seq)
+		if !json.Valid([]byte(im.ToJSON(m))) {
+			t.Errorf("not JSON: %s", im.ToJSON(m))
+		}
+	}
+	slices.Sort(seqs)
+	if !slices.Equal(seqs, []uint64{1, 3, 4, 5, 6}) {
+		t.Errorf("bob's fresh device has %d", seqs)
+	}
+}
+
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestAfterGivesUp: a message that the program never takes is left out in the end, and the next one is told.
