@@ -96,7 +96,7 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 			switch {
 			case c.db == nil:
 				w.finish(nil, notLoggedIn)
-			case err != nil || reply.UnmarshalVT(body) != nil || reply.From > reply.To:
+			case err != nil || im.Decode(body, reply) != nil || reply.From > reply.To:
 				w.list() // what is here can be read all the same
 			default:
 				w.lo, w.hi = reply.From, reply.To
@@ -174,7 +174,7 @@ func (w *historyWalk) named() {
 				w.finish(nil, notLoggedIn)
 				return
 			}
-			if err == nil && reply.UnmarshalVT(body) == nil && cv.era == era {
+			if err == nil && im.Decode(body, reply) == nil && cv.era == era {
 				w.take(reply)
 			}
 			for ; i < end; i++ {

@@ -92,7 +92,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		}
 		row.Target = &st
 		var heads []Event
-		if len(body) > maxBody {
+		if len(body) > im.MaxBody {
 			// Not pushed: whoever pulls it gets it once for all modifications meanwhile, as fast as he takes it.
 			if heads, err = headsIn(tx, m.cv.ID, m.a, m.b); err != nil {
 				return err
