@@ -29,18 +29,19 @@ var parts = []string{
 // Tests are free: they reach no user, and need a server for a client or a store for the rules.
 var arrows = func() map[string][]string {
 	m := map[string][]string{
-		"":                {},
-		"im":              {},
-		"usersig":         {},
-		"client":          {"im"},
-		"capi":            {"im", "client"},
-		"imtest":          {"im", "usersig", "client", "internal/server"},
-		"cmd":             append([]string{"internal/server"}, public...),
-		"examples":        public,
-		"internal/chat":   {"im", "usersig"},
-		"internal/server": append([]string{"im", "usersig", "internal/chat"}, parts...),
-		"internal/gen":    {"im"},
-		"internal/tools":  append([]string{"internal/store", "internal/chat"}, public...),
+		"":                 {},
+		"im":               {},
+		"usersig":          {},
+		"client":           {"im", "internal/private"},
+		"capi":             {"im", "client", "internal/private"},
+		"imtest":           {"im", "usersig", "client", "internal/server"},
+		"cmd":              append([]string{"internal/server", "internal/private"}, public...),
+		"examples":         public,
+		"internal/chat":    {"im", "usersig"},
+		"internal/server":  append([]string{"im", "usersig", "internal/chat", "internal/private"}, parts...),
+		"internal/private": {},
+		"internal/gen":     {"im"},
+		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
 		// For tests.
 		"internal/faultproxy": {},
 		"internal/histcheck":  {"im", "client", "internal/faultproxy"},
@@ -49,6 +50,7 @@ var arrows = func() map[string][]string {
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
+	m["internal/store"] = append(m["internal/store"], "internal/private")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
 	for _, part := range []string{"internal/rest", "internal/webhook"} {

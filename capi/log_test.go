@@ -104,3 +104,27 @@ func TestLogFile(t *testing.T) {
 		t.Errorf("an impossible folder: %v", err)
 	}
 }
+
+// Only their owner may read the log files, also those that everybody could read before.
+func TestLogFileIsPrivate(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{logName, logName + ".1"}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("old\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lf logFile
+	if err := lf.open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer lf.open("")
+	for _, name := range names {
+		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, fi.Mode(), err)
+		}
+	}
+}

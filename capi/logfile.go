@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 const (
@@ -39,6 +41,11 @@ func (lf *logFile) open(dir string) error {
 		return err
 	}
 	lf.path = filepath.Join(dir, logName)
+	for i := range logKept {
+		if err := private.Narrow(fmt.Sprintf("%s.%d", lf.path, i+1)); err != nil {
+			return err
+		}
+	}
 	if lf.most == 0 {
 		lf.most = logSize
 	}
@@ -47,7 +54,10 @@ func (lf *logFile) open(dir string) error {
 
 // begin opens the file; lf.mu is held. On an error there is no file any more.
 func (lf *logFile) begin() error {
-	f, err := os.OpenFile(lf.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err := private.File(lf.path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(lf.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}

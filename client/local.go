@@ -19,6 +19,7 @@ import (
 	sqlite3 "github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // migrations bring a local database from version i to i+1; the version is SQLite's user_version.
@@ -49,7 +50,7 @@ type local struct {
 var errLocked = errors.New("client: the user's database is in use by another process")
 
 // openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go: errLocked.
-func openLocal(dir, user string) (*local, error) {
+func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 	l := &local{stmts: map[string]*sql.Stmt{}}
 	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
 	if dir != "" {
@@ -58,12 +59,19 @@ func openLocal(dir, user string) (*local, error) {
 			return nil, err
 		}
 		l.lock = flock.New(base + ".lock")
+		if err := private.File(l.lock.Path()); err != nil {
+			return nil, err
+		}
 		ok, err := l.lock.TryLock()
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			return nil, errLocked
+		}
+		// SQLite gives the files that it makes beside a database the mode of that one.
+		if err := errors.Join(private.File(base+".db"), private.Narrow(base+".db-wal", base+".db-shm")); err != nil {
+			log.Warn("others may be able to read the user's local data", "file", base+".db", "error", err)
 		}
 		dsn = "file:" + (&fileURL{base + ".db"}).String() + "?_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=5000&_locking_mode=EXCLUSIVE"
 	}
@@ -92,7 +100,7 @@ func isDamaged(err error) bool {
 // stay beside it under a name that says when they were left.
 func openUsable(dir, user string, log *slog.Logger) (*local, error) {
 	for try := 0; ; try++ {
-		l, err := openLocal(dir, user)
+		l, err := openLocal(dir, user, log)
 		if err == nil {
 			if _, err = l.loadConvs(); err == nil {
 				return l, nil

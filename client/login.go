@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // DefaultServer is where a server listens that was started without flags.
@@ -86,6 +87,9 @@ func openDevice(dir string, log *slog.Logger) (string, string) {
 	if err == nil {
 		var b []byte
 		if b, err = os.ReadFile(name); err == nil && len(strings.TrimSpace(string(b))) == 32 {
+			if err := private.Narrow(name); err != nil {
+				log.Warn("others may be able to read the device's id", "file", name, "error", err)
+			}
 			return dir, strings.TrimSpace(string(b))
 		}
 	}
@@ -110,10 +114,7 @@ func writeOnce(name, content string) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.WriteString(content)
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	if err = errors.Join(err, tmp.Chmod(private.Mode), tmp.Close()); err != nil {
 		return err
 	}
 	if b, err := os.ReadFile(name); err == nil && len(strings.TrimSpace(string(b))) != 32 {

@@ -62,7 +62,7 @@ func restoreCommand() *cobra.Command {
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s was restored to %s.\n", from, data)
 			if _, err := server.Secret(data); errors.Is(err, os.ErrNotExist) {
-				fmt.Fprintln(c.OutOrStdout(), "There was no secret key in the backup: the server will make a new one, and tickets of the old one are void, unless --secret-key names it.")
+				fmt.Fprintln(c.OutOrStdout(), "There was no secret key in the backup: name it with --secret-key, or start the server once with --new-key, which makes another one; then tickets of the old one are void.")
 			}
 			return nil
 		},

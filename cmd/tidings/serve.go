@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tidings-im/tidings/internal/private"
 	"github.com/tidings-im/tidings/internal/server"
 )
 
@@ -23,6 +24,7 @@ func init() { commands = append(commands, serveCommand, referenceCommand) }
 func serveCommand() *cobra.Command {
 	set := server.DefaultSettings()
 	var file string
+	var newKey bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server",
@@ -34,10 +36,11 @@ func serveCommand() *cobra.Command {
 			if err := settings(c.Flags(), file); err != nil {
 				return err
 			}
-			return serve(c.Context(), set, func() (*server.Settings, error) { return again(c.Flags(), file) })
+			return serve(c.Context(), set, file, newKey, func() (*server.Settings, error) { return again(c.Flags(), file) })
 		},
 	}
 	settingFlags(c.Flags(), set)
+	c.Flags().BoolVar(&newKey, "new-key", false, "make another secret key, because that of the data was lost: every ticket is void then")
 	c.Flags().StringVar(&file, "config", os.Getenv("TIDINGS_CONFIG"), "YAML file with settings")
 	return c
 }
@@ -50,8 +53,33 @@ func settingFlags(f *pflag.FlagSet, set *server.Settings) {
 	}
 }
 
+// warnOpen warns of a settings file that everybody may read and that has a secret in it.
+func warnOpen(file string, log *slog.Logger) error {
+	if file == "" {
+		return nil
+	}
+	fi, err := os.Stat(file)
+	if err != nil || private.Others(fi) != "everybody" {
+		return err
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	values, err := server.ReadSettings(b)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"secret-key", "webhook-token", "webhook-url", "postgres"} {
+		if values[name] != "" {
+			log.Warn("everybody may read the file with a setting that may be secret", "file", file, "setting", name)
+		}
+	}
+	return nil
+}
+
 // serve runs a server; reread gives the settings as they are when it is told to read them again.
-func serve(ctx context.Context, set *server.Settings, reread func() (*server.Settings, error)) error {
+func serve(ctx context.Context, set *server.Settings, file string, newKey bool, reread func() (*server.Settings, error)) error {
 	// Who reads the log may go away, and the server does not: a write to a pipe that nobody reads fails then, and its line is lost.
 	signal.Ignore(syscall.SIGPIPE)
 	var level slog.LevelVar
@@ -65,8 +93,12 @@ func serve(ctx context.Context, set *server.Settings, reread func() (*server.Set
 	if err != nil {
 		return err
 	}
+	if err := warnOpen(file, log); err != nil {
+		return err
+	}
+	cfg.NewKey = newKey
 	if set.Profile != "" {
-		f, err := os.Create(set.Profile)
+		f, err := os.OpenFile(set.Profile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, private.Mode)
 		if err != nil {
 			return err
 		}
@@ -162,7 +194,7 @@ func settings(flags *pflag.FlagSet, file string) error {
 	}
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "config" || f.Name == "help" {
+		if f.Changed || f.Name == "config" || f.Name == "new-key" || f.Name == "help" {
 			return
 		}
 		env := "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -201,7 +233,7 @@ func welcome(w io.Writer, s *server.Server, cfg *server.Config) {
 	if cfg.AppID != server.DefaultAppID {
 		where += fmt.Sprintf(" --app-id %d", cfg.AppID)
 	}
-	fmt.Fprintf(w, `A new data folder and a new secret key were made.
+	fmt.Fprintf(w, `A new secret key was made.
 
   server   %s
   app id   %d

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,28 @@ func TestSettings(t *testing.T) {
 	os.WriteFile(file, []byte("lisen: x\n"), 0o600)
 	if err := settings(pflag.NewFlagSet("serve", pflag.ContinueOnError), file); err == nil || !strings.Contains(err.Error(), `"lisen"`) || !strings.Contains(err.Error(), file) {
 		t.Error("a setting that does not exist:", err)
+	}
+}
+
+// TestOpenSettings: a settings file that everybody may read is complained of if a secret stands in it.
+func TestOpenSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	for _, c := range []struct {
+		text string
+		mode os.FileMode
+		want int
+	}{{"secret-key: x\npostgres: y\n", 0o644, 2}, {"secret-key: x\n", 0o640, 0}, {"listen: x\n", 0o644, 0}} {
+		if err := os.WriteFile(file, []byte(c.text), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		err := warnOpen(file, slog.New(slog.NewTextHandler(&log, nil)))
+		if n := strings.Count(log.String(), "everybody may read the file"); err != nil || n != c.want {
+			t.Errorf("%q, %v: %d warnings, want %d, %v", c.text, c.mode, n, c.want, err)
+		}
 	}
 }
 

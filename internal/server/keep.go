@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidings-im/tidings/internal/private"
 	"github.com/tidings-im/tidings/internal/store"
 )
 
@@ -77,10 +78,10 @@ func Restore(ctx context.Context, from, data string) error {
 }
 
 func writeSynced(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.Mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(private.Mode), f.Sync(), f.Close())
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,8 @@ type Config struct {
 	AppID uint64
 	// SecretKey signs tickets. Empty: the one in the data folder, which the first start makes.
 	SecretKey string
+	// NewKey makes a new key if the data folder has lost its own.
+	NewKey bool
 	// TLSCert and TLSKey are the files of the certificate and its key; none: clients connect by ws://.
 	TLSCert, TLSKey string
 	// TrustedProxies are those whose X-Forwarded-For names the client. MaxConnections is how many clients may be connected; 0 is no limit.
@@ -155,20 +158,40 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // openStore opens the store that the configuration names. With PostgreSQL the data folder holds the secret key alone, and several servers may run on one
 // database, each with a folder of its own.
 func (s *Server) openStore(ctx context.Context) error {
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
 	if s.cfg.Postgres == "" {
+		// The first start makes the key before the data: if it is cut off, there are no data without one.
+		fi, err := os.Stat(filepath.Join(s.cfg.Data, databaseFile))
+		used := err == nil && fi.Size() > 0
+		if !used {
+			if err := s.takeKey(false); err != nil {
+				return err
+			}
+		}
 		st, err := store.Open(ctx, store.Config{Dir: s.cfg.Data, Log: s.log, Clock: s.cfg.Clock, LockWait: s.cfg.LockWait})
 		if err != nil {
 			return err
 		}
+		if used {
+			if err := s.takeKey(true); err != nil {
+				return errors.Join(err, st.Close())
+			}
+		}
 		s.store, s.full, s.locked = st, st.Full, st.Locked
 		return nil
-	}
-	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
-		return err
 	}
 	st, err := pg.Open(ctx, pg.Config{DSN: s.cfg.Postgres, Log: s.log})
 	if err != nil {
 		return err
+	}
+	used, err := st.Used(ctx)
+	if err == nil {
+		err = s.takeKey(used)
+	}
+	if err != nil {
+		return errors.Join(err, st.Close())
 	}
 	s.store, s.full, s.locked = st, st.Full, func() bool { return false }
 	return nil
@@ -180,11 +203,6 @@ func (s *Server) open() (err error) {
 			s.closeHook()
 		}
 	}()
-	if s.key, s.fresh = s.cfg.SecretKey, false; s.key == "" {
-		if s.key, s.fresh, err = makeSecret(s.cfg.Data); err != nil {
-			return err
-		}
-	}
 	if s.cfg.TLSCert != "" || s.cfg.TLSKey != "" {
 		if s.cert, err = loadCertificate(s.cfg.TLSCert, s.cfg.TLSKey, s.log); err != nil {
 			return err

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -327,6 +329,17 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	g.SendRate, g.CallRate = none(s.SendsPerSecond), none(s.CallsPerSecond)
 	g.LoginWithin, g.Silence, g.QueueBytes, g.QueueFrames = s.LoginWithin, s.Silence, s.QueueBytes, s.QueueFrames
 	return cfg, nil
+}
+
+// plain refuses a text that would not be used as it looks. It does not repeat the text, which may be a secret.
+func plain(text string) error {
+	if text != strings.TrimSpace(text) {
+		return errors.New("the value begins or ends with a blank")
+	}
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("the value has characters that cannot be seen, or is not UTF-8")
+	}
+	return nil
 }
 
 // list takes a text apart at its commas.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // certificate is the server's certificate and key. The files are looked at again when a client connects, at most once a
@@ -52,6 +54,9 @@ func (c *certificate) load() error {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return fmt.Errorf("tls-cert %s with tls-key %s: %w", c.certFile, c.keyFile, err)
+	}
+	if fi, err := os.Stat(c.keyFile); err == nil && private.Others(fi) == "everybody" {
+		c.log.Warn("everybody may read the file of the TLS key", "file", c.keyFile)
 	}
 	c.cert = &pair
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // A disk without room. What a transaction could not write is undone and refused with ErrFull, and nothing else changes: reads go on, and what was
@@ -81,11 +82,14 @@ func makeReserve(dir string, more int) error {
 	if fi, err := os.Stat(name); err == nil && fi.Size() == reserveSize {
 		return nil
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, private.Mode)
 	if err != nil {
 		return err
 	}
-	if err = allocate(f, reserveSize+more); err == nil {
+	if err = f.Chmod(private.Mode); err == nil {
+		err = allocate(f, reserveSize+more)
+	}
+	if err == nil {
 		err = f.Truncate(reserveSize)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // backupMark is what a copy has as SQLite's application id, so that no server takes it for its own: two servers on one copy, or a server on an
@@ -178,8 +180,10 @@ func put(name string, fill func(tmp string) error) error {
 	if err != nil {
 		return err
 	}
-	tmp.Close()
 	defer os.Remove(tmp.Name())
+	if err := errors.Join(tmp.Chmod(private.Mode), tmp.Close()); err != nil {
+		return err
+	}
 	if err := fill(tmp.Name()); err != nil {
 		return err
 	}
@@ -200,6 +204,9 @@ func Restore(ctx context.Context, from, dir string) error {
 		return fmt.Errorf("restore: %w", err)
 	} else if len(names) > 0 {
 		return fmt.Errorf("restore: the data folder %s is not empty; move it aside, or name another one", dir)
+	}
+	if err := private.File(lock.Path()); err != nil {
+		return fmt.Errorf("restore: %w", err)
 	}
 	if ok, err := lock.TryLock(); err != nil || !ok {
 		return fmt.Errorf("restore: data folder %s is in use by another process: %w", dir, err)

@@ -23,11 +23,14 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // Config of a Store on SQLite.
@@ -119,6 +122,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("store: data folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, "lock"))
+	if err := private.File(lock.Path()); err != nil {
+		return nil, fmt.Errorf("store: lock of data folder %s: %w", cfg.Dir, err)
+	}
 	ok, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("store: lock of data folder %s: %w", cfg.Dir, err)
@@ -170,13 +176,24 @@ func pool(dsn string, n int) *sql.DB {
 }
 
 func (s *Store) open(ctx context.Context) error {
+	if err := writable(s.cfg.Dir); err != nil {
+		return err
+	}
 	file := filepath.Join(s.cfg.Dir, dbFile)
+	// SQLite gives the files that it makes beside a database the mode of that one.
+	if err := errors.Join(private.File(file), private.Narrow(file+"-wal", file+"-shm", filepath.Join(s.cfg.Dir, reserveFile))); err != nil {
+		s.cfg.Log.Warn("store: others may be able to read the data", "dir", s.cfg.Dir, "err", err)
+	}
 	if err := examine(ctx, file); err != nil {
 		return err
 	}
 	err := s.openDB(ctx)
 	if isDamaged(err) {
 		return &DamagedError{file, err}
+	}
+	var e sqlite3.Error
+	if errors.As(err, &e) && e.Code == sqlite3.ErrReadonly {
+		return fmt.Errorf("the database %s cannot be written; its file, or one beside it, is read-only or belongs to somebody else: %w", file, err)
 	}
 	if isLocked(err) {
 		return fmt.Errorf("another program has locked the database; end it, or make it let go: %w", err)
@@ -218,6 +235,10 @@ func (s *Store) openDB(ctx context.Context) error {
 	}
 	s.id = name + "." + strconv.FormatInt(restores, 10)
 	s.clock.Store(clock)
+	// SQLite opens what it may not write as well, and says so at the first write only.
+	if _, err := conn.ExecContext(ctx, "UPDATE meta SET clock = clock"); err != nil && !isFull(err) {
+		return err
+	}
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -246,6 +267,18 @@ func openAll(ctx context.Context, db *sql.DB, n int) error {
 		errs = append(errs, conn.QueryRowContext(ctx, "SELECT one FROM meta").Scan(&one))
 	}
 	return errors.Join(errs...)
+}
+
+// writable refuses a folder in which no files can be made, which the database's own need not show.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil // the disk is full, which is something else
+	}
+	if err != nil {
+		return fmt.Errorf("the data folder cannot be written: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // syncDir makes the new database file's name, and the folder's, survive a loss of power.

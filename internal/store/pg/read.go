@@ -280,3 +280,9 @@ func (s *Store) Heads(ctx context.Context, uid chat.UID, since int64, after chat
 func (s *Store) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.HeadRow, error) {
 	return one(ctx, s, scanHead, headSQL+"WHERE m.uid = $1 AND m.conv = $2", int64(uid), int64(id))
 }
+
+// Used says that there are accounts: somebody may have a ticket.
+func (s *Store) Used(ctx context.Context) (used bool, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM users)").Scan(&used)
+	return used, err
+}
