@@ -9,8 +9,12 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// diskFull is the SQLSTATE of a full disk.
-const diskFull = "53100"
+// SQLSTATEs: the disk is full; a server that takes no writes; a row that somebody else holds.
+const (
+	diskFull    = "53100"
+	readOnly    = "25006"
+	lockTimeout = "55P03"
+)
 
 // code is the SQLSTATE of an error that PostgreSQL sent, or nothing.
 func code(err error) string {
@@ -41,7 +45,7 @@ func conflict(err error) bool {
 func passing(err error) bool {
 	c := code(err)
 	if len(c) < 2 {
-		return !errors.Is(err, errRow)
+		return !errors.Is(err, errRow) && !errors.Is(err, ErrMoved)
 	}
 	switch c[:2] {
 	case "08", "40", "57": // connection; rollback; intervention by an operator, or a statement that took too long
@@ -49,9 +53,9 @@ func passing(err error) bool {
 	case "53": // resources; but a full disk is told at once
 		return c != diskFull
 	case "25": // read-only: a standby that is being promoted, or a primary that no longer is one; or a transaction that idled too long
-		return c == "25006" || c == "25P03"
+		return c == readOnly || c == "25P03"
 	}
-	return c == "55P03" // a lock was not had in time
+	return c == lockTimeout
 }
 
 // failure is what callers are told.

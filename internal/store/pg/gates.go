@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -68,6 +69,42 @@ func (g *gates) lock(ctx context.Context, keys []chat.Key) error {
 	}
 	g.mu.Unlock()
 	return nil
+}
+
+// some takes those of the keys, which are sorted, whose gates it gets within a time in all.
+func (g *gates) some(keys []chat.Key, within time.Duration) (got []chat.Key) {
+	got = make([]chat.Key, 0, len(keys))
+	var late <-chan time.Time // made when it has to wait
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, k := range keys {
+		waiting, held := g.held[k]
+		if !held {
+			g.held[k] = nil
+			got = append(got, k)
+			continue
+		}
+		mine := make(chan struct{})
+		g.held[k] = append(waiting, mine)
+		if late == nil {
+			late = time.After(within)
+		}
+		g.mu.Unlock()
+		select {
+		case <-mine:
+		case <-late:
+			closed := make(chan time.Time)
+			close(closed)
+			late = closed
+		}
+		g.mu.Lock()
+		if at := slices.Index(g.held[k], mine); at >= 0 {
+			g.held[k] = slices.Delete(g.held[k], at, at+1)
+		} else {
+			got = append(got, k) // it was handed over
+		}
+	}
+	return got
 }
 
 // try takes a gate only if nobody holds it.

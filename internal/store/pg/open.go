@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
@@ -42,6 +41,13 @@ type Config struct {
 	// Patience is how long what could not be written is tried again while the database does not answer: 10 s. Then it is refused. What may have been
 	// committed is not refused: it is tried until that is known.
 	Patience time.Duration
+	// Within bounds every statement: 30 s. A COMMIT that takes longer is not given up: what became of it is asked elsewhere.
+	Within time.Duration
+	// Synchronous says that only a standby is promoted that has all that was acknowledged. Otherwise a database whose standby was promoted is another store.
+	Synchronous bool
+	// Moved is called once if that happens while the store is open. The store answers nothing but errors then: it is to be closed and opened anew. Moved must
+	// not wait for the store.
+	Moved func()
 }
 
 const (
@@ -50,24 +56,11 @@ const (
 	batchMax = 2000
 	// poolConns is the default size of the pool; updates use at most so many of them, so that reads go on.
 	poolConns = 10
-	// within bounds every statement, and connectWithin a connection.
+	// within is the default of Config.Within, and how long it is asked what became of an Update. connectWithin bounds a connection.
 	within        = 30 * time.Second
 	connectWithin = 5 * time.Second
 	minVersion    = 150000
 )
-
-// params are the settings of every session. A transaction whose server process is gone ends soon, so that its locks do.
-var params = map[string]string{
-	"application_name":                    "tidings",
-	"client_encoding":                     "UTF8",
-	"default_transaction_isolation":       "read committed",
-	"statement_timeout":                   "25s",
-	"lock_timeout":                        "15s",
-	"idle_in_transaction_session_timeout": "20s",
-	"tcp_keepalives_idle":                 "10",
-	"tcp_keepalives_interval":             "5",
-	"tcp_keepalives_count":                "3",
-}
 
 // Store is chat.Store on PostgreSQL.
 type Store struct {
@@ -79,7 +72,15 @@ type Store struct {
 	gates   gates
 	clock   clock
 	writers [writers]*writer
+	lanes   [2]*writer // contended, stuck
 	deliver chan []event
+	// spans are what is known of the server: which of its spans was seen behind a barrier, and the timeline that it is on.
+	spans struct {
+		sync.Mutex
+		proven   span
+		timeline int64
+	}
+	moved atomic.Bool
 
 	// gate holds Close back while something is on its way into a queue or running.
 	gate    sync.RWMutex
@@ -90,6 +91,7 @@ type Store struct {
 	end     context.CancelFunc
 	// running are Updates.
 	running, written, delivered, noted sync.WaitGroup
+	waited                             [2]sync.WaitGroup // of the lanes
 }
 
 var _ chat.Store = (*Store)(nil)
@@ -103,8 +105,8 @@ type event struct {
 	after  []func()
 }
 
-// errUnknown answers what may have been committed when the store was closed while the database was not there.
-var errUnknown = errors.New("store: closed before the database could say whether this was committed")
+// errUnknown answers what may have been committed, and the database could not say in time.
+var errUnknown = errors.New("store: nobody knows yet whether this was committed")
 
 // Open opens the store in a database, making its tables if there are none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -114,32 +116,25 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 10 * time.Second
 	}
+	if cfg.Within == 0 {
+		cfg.Within = within
+	}
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("store: postgres: %w", err) // pgx takes the password out
 	}
 	c := pc.ConnConfig
-	for k, v := range params {
-		if _, set := c.RuntimeParams[k]; !set {
-			c.RuntimeParams[k] = v
-		}
-	}
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = connectWithin
-	}
-	if cfg.Dial != nil {
-		c.DialFunc = cfg.Dial
-	}
-	c.AfterConnect = suitable
 	if !strings.Contains(cfg.DSN, "pool_max_conns") {
 		pc.MaxConns = poolConns
 	}
 	s := &Store{
-		cfg: cfg, conn: c.Copy(),
+		cfg:     cfg,
 		updates: make(chan struct{}, max(pc.MaxConns*2/3, 1)),
 		gates:   gates{held: make(map[chat.Key][]chan struct{})},
 		deliver: make(chan []event, 16),
 	}
+	s.hooks(c)
+	s.conn = c.Copy()
 	// The statements of the hot path are few and their plans never change: every table is reached by an index.
 	for k, v := range map[string]string{"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"} {
 		s.conn.RuntimeParams[k] = v
@@ -152,8 +147,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, fmt.Errorf("store: postgres %s, database %s: %w", net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.Database, err)
 	}
+	last := newWriter(s, stuck, nil)
+	first := newWriter(s, contended, last)
+	last.before = first
+	s.lanes = [...]*writer{first, last}
+	for i, w := range s.lanes {
+		s.waited[i].Go(w.write)
+	}
 	for i := range s.writers {
-		w := newWriter(s)
+		w := newWriter(s, mainQueue, first)
 		s.writers[i] = w
 		s.written.Go(w.write)
 	}
@@ -178,52 +180,53 @@ func (s *Store) open(ctx context.Context, pc *pgxpool.Config) error {
 	return s.meta(ctx)
 }
 
-// suitable refuses a database that the store cannot rely on.
-func suitable(ctx context.Context, c *pgconn.PgConn) error {
-	r := c.ExecParams(ctx, `SELECT current_setting('server_version_num')::bigint < `+strconv.Itoa(minVersion)+`, current_setting('server_version'),
-		current_setting('server_encoding'), set_config('synchronous_commit',
-			CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)`, nil, nil, nil, nil).Read()
-	if r.Err != nil {
-		return r.Err
-	}
-	v := r.Rows[0]
-	if string(v[0]) == "t" {
-		return fmt.Errorf("PostgreSQL %s is too old, 15 is needed", v[1])
-	}
-	if string(v[2]) != "UTF8" {
-		return fmt.Errorf("the database's encoding is %s, UTF8 is needed", v[2])
-	}
-	return nil
-}
-
 // meta reads or makes the store's row. A database that stands elsewhere than when it was last opened is a copy: its numbers may be given out
-// elsewhere as well, so it becomes another store.
+// elsewhere as well, so it becomes another store. So does one whose standby was promoted, unless that had everything.
 func (s *Store) meta(ctx context.Context) error {
-	var b [8]byte
-	rand.Read(b[:])
-	var home string
-	if err := s.pool.QueryRow(ctx, `SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || oid FROM pg_database WHERE datname = current_database()`).Scan(&home); err != nil {
-		return err
-	}
-	if _, err := s.pool.Exec(ctx, `INSERT INTO meta (one, store_id, restores, home, clock) VALUES (1, $1, 0, $2, 0) ON CONFLICT (one) DO NOTHING`,
-		hex.EncodeToString(b[:]), home); err != nil {
-		return err
-	}
-	// Above the time, so that two restores of one copy differ as well.
-	tag, err := s.pool.Exec(ctx, "UPDATE meta SET restores = greatest(restores + 1, $1), home = $2 WHERE home <> $2", time.Now().Unix(), home)
+	c, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	if tag.RowsAffected() > 0 {
-		s.cfg.Log.Warn("store: this database is a copy of another one; clients will begin their logs anew", "home", home)
+	defer c.Release()
+	timeline := spanOf(c.Conn().PgConn()).timeline
+	var b [8]byte
+	rand.Read(b[:])
+	var home string
+	if err := c.QueryRow(ctx, `SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || oid FROM pg_database WHERE datname = current_database()`).Scan(&home); err != nil {
+		return err
+	}
+	if _, err := c.Exec(ctx, `INSERT INTO meta (one, store_id, restores, home, clock, timeline) VALUES (1, $1, 0, $2, 0, $3) ON CONFLICT (one) DO NOTHING`,
+		hex.EncodeToString(b[:]), home, timeline); err != nil {
+		return err
+	}
+	// A timeline of 0 was written before there was one.
+	others := []struct{ what, where string }{{"this database is a copy of another one", "home <> $2"}}
+	if !s.cfg.Synchronous {
+		others = append(others, struct{ what, where string }{"a standby was promoted, or the database brought back to an earlier time", "timeline NOT IN (0, $3)"})
+	}
+	for _, k := range others {
+		// Above the time, so that two restores of one copy differ as well.
+		tag, err := c.Exec(ctx, "UPDATE meta SET restores = greatest(restores + 1, $1), home = $2, timeline = $3 WHERE "+k.where, time.Now().Unix(), home, timeline)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() > 0 {
+			s.cfg.Log.Warn("store: "+k.what+"; clients will begin their logs anew", "home", home, "timeline", timeline)
+		}
+	}
+	if _, err := c.Exec(ctx, "UPDATE meta SET timeline = $1 WHERE timeline <> $1", timeline); err != nil {
+		return err
 	}
 	var name string
 	var restores, last int64
-	if err := s.pool.QueryRow(ctx, `SELECT store_id, restores, greatest(clock, (SELECT max(time) FROM (SELECT time FROM entry ORDER BY id DESC LIMIT 100) e)) FROM meta`).
+	if err := c.QueryRow(ctx, `SELECT store_id, restores, greatest(clock, (SELECT max(time) FROM (SELECT time FROM entry ORDER BY id DESC LIMIT 100) e)) FROM meta`).
 		Scan(&name, &restores, &last); err != nil {
 		return err
 	}
 	s.id = name + "." + strconv.FormatInt(restores, 10)
+	s.spans.Lock()
+	s.spans.timeline = timeline
+	s.spans.Unlock()
 	s.clock.wall = s.cfg.Clock
 	s.clock.seen(last)
 	return s.sample(ctx)
@@ -252,6 +255,10 @@ func (s *Store) Close() error {
 		s.end()
 		s.running.Wait()
 		s.written.Wait()
+		for i, w := range s.lanes {
+			close(w.queue)
+			s.waited[i].Wait()
+		}
 		close(s.deliver)
 		s.delivered.Wait()
 		s.noted.Wait()
@@ -308,7 +315,7 @@ func (s *Store) Deliver(id chat.ConvID, f func()) {
 	}
 	w := s.writerOf(id)
 	w.waiting.Add(1)
-	w.queue <- op{tell: f}
+	w.queue <- op{entry: chat.Entry{Conv: id}, tell: f}
 }
 
 func (s *Store) writerOf(id chat.ConvID) *writer {
@@ -316,36 +323,39 @@ func (s *Store) writerOf(id chat.ConvID) *writer {
 }
 
 // appended returns when what was appended to the keys' conversations before the call is committed and about to be answered; without a conversation among
-// keys, what was appended to any.
+// keys, what was appended to any and does not wait for a row that somebody else holds for long.
 func (s *Store) appended(ctx context.Context, keys []chat.Key) error {
 	var ask [writers]bool
-	some := false
+	var convs []chat.ConvID
 	for _, k := range keys {
 		if k.Conv != 0 {
-			some = true
+			convs = append(convs, k.Conv)
 			for i, w := range s.writers {
 				ask[i] = ask[i] || w == s.writerOf(k.Conv)
 			}
 		}
 	}
-	var ends []chan struct{}
+	var ends []chan error
 	s.gate.RLock()
 	if s.closed.Load() {
 		s.gate.RUnlock()
 		return chat.ErrClosed
 	}
 	for i, w := range s.writers {
-		if (ask[i] || !some) && w.waiting.Load() > 0 {
-			end := make(chan struct{})
+		if (ask[i] || convs == nil) && (w.waiting.Load() > 0 || !w.next.load.empty()) {
+			end := make(chan error, 1)
 			w.waiting.Add(1)
-			w.queue <- op{barrier: end}
+			w.queue <- op{barrier: &barrier{convs: convs, lift: end}}
 			ends = append(ends, end)
 		}
 	}
 	s.gate.RUnlock()
 	for _, end := range ends {
 		select {
-		case <-end:
+		case err := <-end:
+			if err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

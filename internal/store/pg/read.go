@@ -18,8 +18,11 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 	if s.closed.Load() {
 		return chat.ErrClosed
 	}
+	if s.moved.Load() {
+		return failure(ErrMoved)
+	}
 	for again := true; ; again = false {
-		wait, cancel := context.WithTimeout(ctx, within)
+		wait, cancel := context.WithTimeout(ctx, s.cfg.Within)
 		c, err := s.pool.Acquire(wait)
 		cancel()
 		switch {
@@ -30,7 +33,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 		case err != nil:
 			return failure(err)
 		}
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Within)
 		err = f(limit, c)
 		cancel()
 		lost := c.Conn().IsClosed()

@@ -61,7 +61,11 @@ type tx struct {
 	conn *pgxpool.Conn
 	ctx  context.Context // ends when the transaction has taken too long, not when its caller gives up
 	now  int64
+	// xid and span say which transaction this is.
 	xid  string
+	span span
+	// left: the COMMIT still waits for an answer, and whoever waits for it gives the place and the connection back.
+	left bool
 
 	// held are the users and conversations whose gates and rows are ours.
 	held map[chat.Key]bool
@@ -116,9 +120,16 @@ func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t
 	case <-ctx.Done():
 		return t, ctx.Err()
 	}
-	defer func() { <-s.updates }()
+	defer func() {
+		if !t.left {
+			<-s.updates
+		}
+	}()
+	if s.moved.Load() {
+		return t, failure(ErrMoved)
+	}
 
-	limit, cancel := context.WithTimeout(ctx, within)
+	limit, cancel := context.WithTimeout(ctx, s.cfg.Within)
 	t.conn, err = s.pool.Acquire(limit)
 	cancel()
 	if err != nil {
@@ -127,7 +138,8 @@ func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t
 		}
 		return t, failure(err)
 	}
-	t.ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), within)
+	t.span = spanOf(t.conn.Conn().PgConn())
+	t.ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Within)
 	defer cancel()
 	over := false
 	defer func() {
@@ -263,22 +275,29 @@ func (t *tx) commit() error {
 		}
 	}
 	t.late.Queue("COMMIT")
-	n := t.late.Len()
-	res := t.conn.SendBatch(t.ctx, t.late)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	t.s.running.Go(func() { ended <- t.send(ctx) })
 	var err error
-	committed := false
-	for i := 0; i < n && err == nil; i++ {
-		tag, e := res.Exec()
-		err = e
-		if committed = e == nil && i == n-1; committed && tag.String() != sqlCommit {
-			committed, err = false, fmt.Errorf("%w: COMMIT was answered with %s", errRow, tag)
-		}
-	}
-	if e := res.Close(); err == nil {
-		err = e
+	select {
+	case err = <-ended:
+		stop()
+	case <-t.ctx.Done():
+		// A COMMIT that waits for its standby is not given up: it keeps its place and its connection, so only so many can wait.
+		t.left = true
+		t.s.running.Go(func() {
+			defer stop()
+			defer context.AfterFunc(t.s.closing, stop)()
+			if <-ended != nil {
+				t.conn.Conn().Close(ctx)
+			}
+			t.conn.Release()
+			<-t.s.updates
+		})
+		return t.settle(t.ctx.Err())
 	}
 	switch {
-	case committed:
+	case err == nil:
 		t.conn.Release() // which closes it if it is broken
 		return nil
 	case undone(err):
@@ -292,21 +311,43 @@ func (t *tx) commit() error {
 	return t.settle(err)
 }
 
-// settle asks what became of a transaction whose COMMIT was not answered.
+// send sends the last statements and the COMMIT.
+func (t *tx) send(ctx context.Context) error {
+	pc := t.conn.Conn().PgConn()
+	quiet(pc)
+	n := t.late.Len()
+	res := t.conn.SendBatch(ctx, t.late)
+	var err error
+	committed := false
+	for i := 0; i < n && err == nil; i++ {
+		tag, e := res.Exec()
+		err = e
+		if committed = e == nil && i == n-1; committed && tag.String() != sqlCommit {
+			committed, err = false, fmt.Errorf("%w: COMMIT was answered with %s", errRow, tag)
+		}
+	}
+	if e := res.Close(); err == nil {
+		err = e
+	}
+	if committed {
+		return waited(pc) // whatever became of the connection afterwards
+	}
+	return err
+}
+
+// settle asks what became of a transaction whose COMMIT was not answered, or did not wait for its standby.
 func (t *tx) settle(lost error) error {
 	begun := time.Now()
 	wait := 20 * time.Millisecond
 	for time.Since(begun) < within {
-		var status *string
-		ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
-		err := t.s.pool.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", t.xid).Scan(&status)
-		cancel()
-		switch {
-		case err == nil && status != nil && *status == "committed":
+		switch status, err := t.outcome(); {
+		case err == nil && status == "committed":
 			return nil
-		case err == nil && status != nil && *status == "aborted":
+		case err == nil && status == "aborted":
 			t.again = true
 			return failure(lost)
+		case errors.Is(err, errSpan) || errors.Is(err, ErrMoved):
+			return fmt.Errorf("%w: %w", errUnknown, err)
 		}
 		pause := time.NewTimer(wait)
 		wait = min(2*wait, time.Second)
@@ -318,6 +359,32 @@ func (t *tx) settle(lost error) error {
 		}
 	}
 	return fmt.Errorf("%w: %w", errUnknown, lost)
+}
+
+// errSpan: PostgreSQL has recovered since, so that the number of a transaction that was lost may be that of another one.
+var errSpan = errors.New("store: the database was started again meanwhile")
+
+// outcome is what PostgreSQL says of the transaction. It may say that it is committed while its standby does not have it: so a commit of ours follows.
+func (t *tx) outcome() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
+	defer cancel()
+	c, err := t.s.pool.Acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer c.Release()
+	pc := c.Conn().PgConn()
+	var status *string
+	if err := c.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", t.xid).Scan(&status); err != nil || status == nil {
+		return "", err
+	}
+	if *status == "committed" {
+		if spanOf(pc) != t.span {
+			return "", errSpan
+		}
+		return *status, fence(ctx, pc)
+	}
+	return *status, nil
 }
 
 // ask sends what is to be written and a query with it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -17,14 +18,16 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// op is one thing for a writer: an entry, or a barrier that is closed when what came before it is done.
+// op is one thing for a writer: an entry, a barrier, or something to be told.
 type op struct {
 	entry chat.Entry
 	done  func(chat.Stored, bool, error)
-	// tell is called behind what stands in the queue before it; barrier is closed then.
+	// tell is called behind what stands in the queue before it of the conversation of entry.
 	tell    func()
-	barrier chan struct{}
+	barrier *barrier
 }
+
+func (o *op) conv() chat.ConvID { return o.entry.Conv }
 
 // writer commits the entries of its conversations, batch after batch, on a connection of its own.
 type writer struct {
@@ -32,6 +35,14 @@ type writer struct {
 	queue chan op
 	// waiting counts what is in the queue or in a batch.
 	waiting atomic.Int64
+	// kind is how it waits, next is the lane for what it does not get, before the lane that this one is behind. load is what is in a lane.
+	kind         kind
+	next, before *writer
+	load         load
+	// ahead was taken from the queue and is not of the batch's conversation.
+	ahead *op
+	// hurry: the lane has waited for the rows of this batch.
+	hurry bool
 
 	conn *pgx.Conn
 	// down: the last batch could not be written in time, so the next ones are tried once only.
@@ -39,8 +50,7 @@ type writer struct {
 
 	// Scratch of one batch.
 	ops     []op
-	tell    func() // of the op that ended the batch
-	keys    []chat.Key
+	keys    []chat.Key // of ops
 	heads   map[chat.ConvID]*head
 	known   map[chat.SendKey]answer
 	senders map[ownKey]*own
@@ -85,9 +95,9 @@ type sent struct {
 
 const c2cKnown = 1 << 17
 
-func newWriter(s *Store) *writer {
+func newWriter(s *Store, kind kind, next *writer) *writer {
 	return &writer{
-		s: s, queue: make(chan op, queueLen), ops: make([]op, 0, batchMax),
+		s: s, kind: kind, next: next, load: load{n: make(map[chat.ConvID]int)}, queue: make(chan op, queueLen), ops: make([]op, 0, batchMax),
 		heads: make(map[chat.ConvID]*head), known: make(map[chat.SendKey]answer), senders: make(map[ownKey]*own),
 		sent: make(map[chat.SendKey]sent), c2c: make(map[chat.ConvID]bool),
 	}
@@ -101,6 +111,8 @@ const (
 	// before. So everything else is asked in later statements.
 	sqlHeads = `SELECT c.id, c.kind::bigint, c.a, c.b, c.seq, c.time, c.idx, c.own_a, c.own_b, c.policy, c.dissolved::bigint
 		FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE`
+	// Without waiting: who holds a row may hang.
+	sqlFree    = sqlHeads + " SKIP LOCKED"
 	sqlSenders = `SELECT o.conv, o.uid, o.own, o.last FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) JOIN sender o ON o.conv = k.conv AND o.uid = k.uid`
 	sqlKnown   = `SELECT e.conv, e.sender, e.client_time, e.random, e.hash, e.flags::bigint, e.seq, e.time, e.idx, e.own, e.status::bigint, e.version, e.revoker, e.reason, e.body
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
@@ -116,29 +128,36 @@ const (
 )
 
 var prepared = map[string]string{
-	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "senders": sqlSenders, "known": sqlKnown,
-	"draw": sqlDraw, "insert": sqlInsert, "move": sqlMove, "count": sqlCount,
+	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
+	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount,
 }
 
 // write is the writer goroutine.
 func (w *writer) write() {
 	defer w.disconnect()
-	for o := range w.queue {
-		w.ops = append(w.ops[:0], o)
-		if o.tell == nil {
-			w.more()
-			w.batch()
-			clear(w.ops)
-			o.tell, w.tell = w.tell, nil
+	for {
+		o, ok := w.ahead, true
+		if o == nil {
+			var first op
+			first, ok = <-w.queue
+			o = &first
 		}
+		if !ok {
+			return
+		}
+		w.ahead = nil
 		if o.tell != nil {
-			w.s.deliver <- []event{{after: []func(){o.tell}}}
-			w.waiting.Add(-1)
+			w.told(*o)
+			continue
 		}
+		w.ops = append(w.ops[:0], *o)
+		w.more()
+		w.batch()
+		clear(w.ops)
 	}
 }
 
-// more takes what waits, up to a full batch.
+// more takes what waits, up to a full batch. Something to be told ends it, and in the last lane another conversation.
 func (w *writer) more() {
 	for len(w.ops) < batchMax {
 		select {
@@ -146,8 +165,8 @@ func (w *writer) more() {
 			if !ok {
 				return
 			}
-			if o.tell != nil { // it ends the batch, and is told behind it
-				w.tell = o.tell
+			if o.tell != nil || w.kind == stuck && o.conv() != w.ops[0].conv() {
+				w.ahead = &o
 				return
 			}
 			w.ops = append(w.ops, o)
@@ -157,34 +176,63 @@ func (w *writer) more() {
 	}
 }
 
+// told tells something in its place.
+func (w *writer) told(o op) {
+	if w.next != nil && w.next.load.has(o.conv()) && w.pass(o) {
+		return
+	}
+	w.s.deliver <- []event{{after: []func(){o.tell}}}
+	w.over(o)
+}
+
 // batch stores ops, or refuses them, and hands the answers on.
 func (w *writer) batch() {
+	w.follow()
+	w.keysOfOps()
+	gated := w.keys
+	switch w.kind {
+	case mainQueue:
+		gated = w.s.gates.some(w.keys, gateWait)
+	case contended:
+		gated = w.s.gates.some(w.keys, laneWait)
+	default:
+		w.s.gates.lock(context.Background(), w.keys) // who holds one is bounded in time, and waits for no batch
+	}
+	if len(gated) < len(w.keys) {
+		w.divert(func(id chat.ConvID) bool {
+			_, ours := slices.BinarySearchFunc(gated, chat.Key{Conv: id}, compareKeys)
+			return !ours
+		})
+	}
+	if len(w.keys) > 0 {
+		w.s.deliver <- w.store()
+	}
+	w.s.gates.unlock(gated)
+	for _, o := range w.ops {
+		w.over(o)
+		if o.barrier != nil {
+			w.arrived(o.barrier)
+		}
+	}
+}
+
+// keysOfOps sets keys to the conversations of the batch.
+func (w *writer) keysOfOps() {
 	w.keys = w.keys[:0]
 	for i := range w.ops {
 		if w.ops[i].barrier == nil {
-			w.keys = append(w.keys, chat.Key{Conv: w.ops[i].entry.Conv})
+			w.keys = append(w.keys, chat.Key{Conv: w.ops[i].conv()})
 		}
 	}
-	if len(w.keys) > 0 {
-		slices.SortFunc(w.keys, func(a, b chat.Key) int { return cmp.Compare(a.Conv, b.Conv) })
-		w.keys = slices.Compact(w.keys)
-		w.s.gates.lock(context.Background(), w.keys) // who holds one is bounded in time, and waits for no batch
-		w.s.deliver <- w.store()
-		w.s.gates.unlock(w.keys)
-	}
-	for i := range w.ops {
-		if b := w.ops[i].barrier; b != nil {
-			close(b)
-		}
-	}
-	w.waiting.Add(-int64(len(w.ops)))
+	slices.SortFunc(w.keys, func(a, b chat.Key) int { return cmp.Compare(a.Conv, b.Conv) })
+	w.keys = slices.Compact(w.keys)
 }
 
 // store tries until the batch is stored, or refused because it certainly is not.
 func (w *writer) store() []event {
 	begun := time.Now()
 	clear(w.sent)
-	w.unknown = false
+	w.unknown, w.hurry = false, false
 	for wait := 20 * time.Millisecond; ; wait = min(wait*2, time.Second) {
 		events, err := w.attempt()
 		if err == nil {
@@ -195,6 +243,10 @@ func (w *writer) store() []event {
 			w.s.full.Store(false)
 			return events
 		}
+		if w.kind == contended && !w.hurry && code(err) == lockTimeout {
+			w.hurry = true
+			continue
+		}
 		late := w.down || time.Since(begun) > w.s.cfg.Patience
 		switch {
 		case !w.unknown && (late || !passing(err) || w.s.closing.Err() != nil):
@@ -204,7 +256,7 @@ func (w *writer) store() []event {
 			w.down = w.down || passing(err)
 			w.s.full.Store(code(err) == diskFull)
 			return w.refused(failure(err))
-		case w.unknown && w.s.closing.Err() != nil && late:
+		case w.unknown && (errors.Is(err, ErrMoved) || w.s.closing.Err() != nil && late):
 			w.s.cfg.Log.Error("store: nobody knows yet whether messages were stored", "messages", len(w.sent), "err", err)
 			return w.refused(fmt.Errorf("%w: %w", errUnknown, err))
 		case late: // what waits behind it is certainly not stored
@@ -235,28 +287,23 @@ func (w *writer) refused(err error) []event {
 
 // refuseQueued answers what is in the queue, without a try.
 func (w *writer) refuseQueued(err error) {
-	var events []event
-	defer func() {
-		if events != nil {
-			w.s.deliver <- events
-		}
-	}()
 	for range cap(w.queue) {
 		select {
 		case o, ok := <-w.queue:
 			if !ok {
 				return
 			}
-			w.waiting.Add(-1)
-			if o.tell != nil {
-				events = append(events, event{after: []func(){o.tell}})
+			switch {
+			case o.tell != nil:
+				w.told(o)
 				continue
+			case o.barrier == nil:
+				w.s.deliver <- []event{{done: o.done, err: err}}
 			}
+			w.over(o)
 			if o.barrier != nil {
-				close(o.barrier)
-				continue
+				w.arrived(o.barrier)
 			}
-			events = append(events, event{done: o.done, err: err})
 		default:
 			return
 		}
@@ -274,11 +321,22 @@ func (w *writer) disconnect() {
 }
 
 func (w *writer) connect(ctx context.Context) error {
+	if w.s.moved.Load() {
+		return ErrMoved
+	}
 	if w.conn != nil && !w.conn.IsClosed() {
-		return nil
+		if !w.s.stale(w.conn.PgConn()) {
+			return nil
+		}
+		w.disconnect()
 	}
 	w.conn = nil
-	c, err := pgx.ConnectConfig(ctx, w.s.conn)
+	cfg := w.s.conn
+	if w.kind == contended {
+		cfg = cfg.Copy()
+		cfg.RuntimeParams["lock_timeout"] = strconv.Itoa(int(laneWait.Milliseconds()))
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -294,7 +352,7 @@ func (w *writer) connect(ctx context.Context) error {
 
 // attempt runs one transaction. After an error the connection has none open.
 func (w *writer) attempt() (_ []event, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), w.s.cfg.Within)
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
 		return nil, err
@@ -306,16 +364,29 @@ func (w *writer) attempt() (_ []event, err error) {
 			}
 		}
 	}()
-	batch, sample, err := w.lock(ctx)
+	// What an attempt has sent to be committed stays with this writer, which knows of it.
+	free := w.next != nil && len(w.sent) == 0 && (w.kind == mainQueue || w.hurry)
+	batch, sample, err := w.lock(ctx, free)
 	if err != nil {
 		return nil, err
+	}
+	if free && len(w.heads) < len(w.keys) {
+		w.divert(func(id chat.ConvID) bool { return w.heads[id] == nil })
 	}
 	// The rows are ours, so whatever another transaction did to them is over: known has all keys that are stored.
 	events, fresh := w.number(sample)
 	w.unknown = false
 	if len(fresh) == 0 {
-		if w.round(ctx, step{name: "undo"}) != nil {
-			w.disconnect()
+		if !slices.ContainsFunc(events, func(e event) bool { return e.err == nil }) {
+			if w.round(ctx, step{name: "undo"}) != nil {
+				w.disconnect()
+			}
+			return events, nil
+		}
+		// What is told to be stored may have been committed by somebody who did not wait for the standby: so a commit of ours does.
+		if err := w.round(ctx, step{name: "mark"}, step{name: "commit"}); err != nil {
+			w.unknown = true
+			return nil, err
 		}
 		return events, nil
 	}
@@ -345,6 +416,7 @@ var errRow = errors.New("store: an unexpected answer")
 
 // round sends statements together and reads their answers.
 func (w *writer) round(ctx context.Context, steps ...step) error {
+	quiet(w.conn.PgConn())
 	p := w.conn.PgConn().StartPipeline(ctx)
 	for _, st := range steps {
 		p.SendQueryPrepared(st.name, st.args, binaryFormat, binaryFormat)
@@ -379,13 +451,13 @@ func (w *writer) round(ctx context.Context, steps ...step) error {
 		err = e
 	}
 	if committed {
-		return nil // whatever became of the connection afterwards
+		return waited(w.conn.PgConn()) // whatever became of the connection afterwards
 	}
 	return err
 }
 
 // lock begins the transaction, locks the rows of the batch's conversations, and reads what numbering needs: heads, known, senders.
-func (w *writer) lock(ctx context.Context) (batch, sample int64, err error) {
+func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err error) {
 	clear(w.heads)
 	clear(w.known)
 	clear(w.senders)
@@ -405,9 +477,13 @@ func (w *writer) lock(ctx context.Context) (batch, sample int64, err error) {
 			w.groups = append(w.groups, ownKey{e.Conv, e.Sender})
 		}
 	}
+	heads := "heads"
+	if free {
+		heads = "free"
+	}
 	steps := []step{
 		{name: "begin"},
-		{name: "heads", args: [][]byte{w.ids.bytes()}, row: func(row [][]byte) error {
+		{name: heads, args: [][]byte{w.ids.bytes()}, row: func(row [][]byte) error {
 			var n [11]int64
 			if err := ints(row, n[:]); err != nil {
 				return err
@@ -453,146 +529,4 @@ func (w *writer) lock(ctx context.Context) (batch, sample int64, err error) {
 	}})
 	err = w.round(ctx, steps...)
 	return batch, sample, err
-}
-
-// number answers each op, giving numbers to what is new; fresh are the indexes of those among the events.
-func (w *writer) number(sample int64) (events []event, fresh []int) {
-	var rows int64
-	for _, h := range w.heads {
-		rows = max(rows, h.Time)
-		if h.Kind == chat.KindC2C {
-			if len(w.c2c) >= c2cKnown {
-				clear(w.c2c)
-			}
-			w.c2c[h.ID] = true
-		}
-	}
-	now := w.s.clock.commit(sample, rows)
-	events = make([]event, 0, len(w.ops))
-	fresh = make([]int, 0, len(w.ops))
-	for i := range w.ops {
-		if w.ops[i].barrier != nil {
-			continue
-		}
-		e := &w.ops[i].entry
-		events = append(events, event{done: w.ops[i].done})
-		ev := &events[len(events)-1]
-		h := w.heads[e.Conv]
-		if h == nil || h.Kind == chat.KindC2C && e.Sender != h.A && e.Sender != h.B {
-			ev.err = chat.ErrNotFound
-			continue
-		}
-		key := keyOf(e)
-		if was, ok := w.known[key]; ok {
-			// The first answer to a key stands, whatever has changed since.
-			switch {
-			case was.Hash != e.Hash:
-				ev.err = chat.ErrOtherBody
-			case !was.told && w.sent[key] == sent{was.Seq, was.Time}:
-				// It was committed by an attempt that nobody answered. Only the first op with the key is told so.
-				was.told = true
-				w.known[key] = was
-				ev.stored = was.Stored
-			default:
-				ev.stored, ev.dup = was.Stored, true
-			}
-			continue
-		}
-		if h.Dissolved {
-			ev.err = chat.ErrNotFound
-			continue
-		}
-		if h.Policy != e.Policy {
-			ev.err = chat.ErrPolicy
-			continue
-		}
-		w.add(ev, e, h, now)
-		fresh = append(fresh, len(events)-1)
-	}
-	return events, fresh
-}
-
-// add gives an entry its numbers.
-func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
-	st := &ev.stored
-	st.Entry = *e
-	if st.Body == nil {
-		st.Body = []byte{}
-	}
-	var n uint64
-	if st.Countable {
-		n = 1
-	}
-	h.moved = true
-	h.Seq++
-	h.Index += n
-	h.Time = now
-	var prev int64
-	if h.Kind == chat.KindGroup {
-		k := ownKey{e.Conv, e.Sender}
-		o := w.senders[k]
-		if o == nil {
-			o = &own{}
-			w.senders[k] = o
-		}
-		prev = o.last
-		if n > 0 {
-			o.n, o.last, o.moved = o.n+1, int64(h.Seq), true
-		}
-		st.OwnIndex = uint64(o.n)
-	} else {
-		if e.Sender == h.A {
-			h.OwnA += n
-			st.OwnIndex = h.OwnA
-		}
-		if e.Sender == h.B { // both, in a conversation with oneself
-			h.OwnB += n
-			st.OwnIndex = h.OwnB
-		}
-	}
-	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
-	kept := *st
-	kept.Policy = 0 // it is not kept
-	w.known[keyOf(e)] = answer{Stored: kept, prev: prev, told: true}
-}
-
-// insert makes the statements that store what is new.
-func (w *writer) insert(batch int64, events []event, fresh []int) []step {
-	w.args.start(12)
-	var bodies array
-	bodies.start(pgtype.ByteaOID)
-	for k, i := range fresh {
-		st := &events[i].stored
-		var flags int64
-		if st.Countable {
-			flags = tables.FlagCountable
-		}
-		w.args.row(batch<<12|int64(k), int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
-			int64(st.Index), int64(st.OwnIndex), w.known[keyOf(&st.Entry)].prev, int64(st.Hash), flags)
-		bodies.blob(st.Body)
-	}
-	steps := make([]step, 0, 4)
-	steps = append(steps, step{name: "insert", args: append(w.args.bytes(12), bodies.bytes())})
-	var heads, counts arrays
-	heads.start(6)
-	for _, k := range w.keys {
-		if h := w.heads[k.Conv]; h != nil && h.moved {
-			heads.row(int64(h.ID), int64(h.Seq), h.Time, int64(h.Index), int64(h.OwnA), int64(h.OwnB))
-		}
-	}
-	steps = append(steps, step{name: "move", args: heads.bytes(6)})
-	counts.start(4)
-	for _, k := range w.groups {
-		if o := w.senders[k]; o != nil && o.moved {
-			counts.row(int64(k.conv), int64(k.uid), o.n, o.last)
-		}
-	}
-	if counts.a[0].n > 0 {
-		steps = append(steps, step{name: "count", args: counts.bytes(4)})
-	}
-	return append(steps, step{name: "commit"})
-}
-
-func keyOf(e *chat.Entry) chat.SendKey {
-	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
 }

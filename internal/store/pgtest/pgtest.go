@@ -101,8 +101,9 @@ func Stop() {
 }
 
 type cluster struct {
-	dir string
-	cmd *exec.Cmd
+	bin, dir string
+	cred     *syscall.Credential
+	cmd      *exec.Cmd
 	// quit ends the goroutine that owns the process; stopped is closed when the process has ended.
 	quit, stopped chan struct{}
 }
@@ -180,6 +181,26 @@ func somebody() (*syscall.Credential, error) {
 }
 
 func start() (*cluster, error) {
+	c, err := newCluster()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"-c", "max_connections=400", "-c", "shared_buffers=256MB"}
+	if os.Getenv("TIDINGS_PG_FSYNC") == "" {
+		args = append(args, "-c", "fsync=off")
+	}
+	if err = c.init(); err == nil {
+		err = c.start(args...)
+	}
+	if err != nil {
+		os.RemoveAll(c.dir)
+		return nil, err
+	}
+	return c, nil
+}
+
+// newCluster makes a folder for a cluster.
+func newCluster() (*cluster, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -197,46 +218,54 @@ func start() (*cluster, error) {
 			return nil, err
 		}
 	}
-	c := &cluster{dir: dir, quit: make(chan struct{}), stopped: make(chan struct{})}
-	data := filepath.Join(dir, "data")
-	command := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, name), args...)
-		cmd.Dir = dir
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
-		return cmd
+	return &cluster{bin: bin, dir: dir, cred: cred}, nil
+}
+
+func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
+
+func (c *cluster) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(c.bin, name), args...)
+	cmd.Dir = c.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
+	return cmd
+}
+
+func (c *cluster) run(name string, args ...string) error {
+	if out, err := c.command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
-	if out, err := command("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	args := []string{"-D", data, "-k", dir, "-p", "5432", "-c", "listen_addresses=", "-c", "max_connections=400", "-c", "shared_buffers=256MB"}
-	if os.Getenv("TIDINGS_PG_FSYNC") == "" {
-		args = append(args, "-c", "fsync=off")
-	}
-	c.cmd = command("postgres", args...)
+	return nil
+}
+
+func (c *cluster) init() error {
+	return c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+}
+
+// start starts the server, and returns when connections are accepted.
+func (c *cluster) start(args ...string) error {
+	c.quit, c.stopped = make(chan struct{}), make(chan struct{})
+	c.cmd = c.command("postgres", append([]string{"-D", c.data(), "-k", c.dir, "-p", "5432", "-c", "listen_addresses="}, args...)...)
 	out, err := c.cmd.StderrPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	started := make(chan error, 1)
 	go c.own(started)
 	if err := <-started; err != nil {
-		os.RemoveAll(dir)
-		return nil, err
+		return err
 	}
 	var log strings.Builder
 	for in := bufio.NewReader(out); ; {
 		line, err := in.ReadString('\n')
 		log.WriteString(line)
-		if strings.Contains(line, "ready to accept connections") {
+		if strings.Contains(line, "ready to accept") { // connections, or read-only connections
 			go io.Copy(io.Discard, in)
-			return c, nil
+			return nil
 		}
 		if err != nil {
 			<-c.stopped
-			os.RemoveAll(dir)
-			return nil, fmt.Errorf("postgres did not start: %s", log.String())
+			return fmt.Errorf("postgres did not start: %s", log.String())
 		}
 	}
 }
@@ -264,8 +293,13 @@ func (c *cluster) own(started chan<- error) {
 	}
 }
 
-func (c *cluster) stop() {
+// halt stops the server at once.
+func (c *cluster) halt() {
 	close(c.quit)
 	<-c.stopped
+}
+
+func (c *cluster) stop() {
+	c.halt()
 	os.RemoveAll(c.dir)
 }

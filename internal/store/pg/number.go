@@ -1,0 +1,150 @@
+package pg
+
+import (
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
+)
+
+// number answers each op, giving numbers to what is new; fresh are the indexes of those among the events.
+func (w *writer) number(sample int64) (events []event, fresh []int) {
+	var rows int64
+	for _, h := range w.heads {
+		rows = max(rows, h.Time)
+		if h.Kind == chat.KindC2C {
+			if len(w.c2c) >= c2cKnown {
+				clear(w.c2c)
+			}
+			w.c2c[h.ID] = true
+		}
+	}
+	now := w.s.clock.commit(sample, rows)
+	events = make([]event, 0, len(w.ops))
+	fresh = make([]int, 0, len(w.ops))
+	for i := range w.ops {
+		if w.ops[i].barrier != nil {
+			continue
+		}
+		e := &w.ops[i].entry
+		events = append(events, event{done: w.ops[i].done})
+		ev := &events[len(events)-1]
+		h := w.heads[e.Conv]
+		if h == nil || h.Kind == chat.KindC2C && e.Sender != h.A && e.Sender != h.B {
+			ev.err = chat.ErrNotFound
+			continue
+		}
+		key := keyOf(e)
+		if was, ok := w.known[key]; ok {
+			// The first answer to a key stands, whatever has changed since.
+			switch {
+			case was.Hash != e.Hash:
+				ev.err = chat.ErrOtherBody
+			case !was.told && w.sent[key] == sent{was.Seq, was.Time}:
+				// It was committed by an attempt that nobody answered. Only the first op with the key is told so.
+				was.told = true
+				w.known[key] = was
+				ev.stored = was.Stored
+			default:
+				ev.stored, ev.dup = was.Stored, true
+			}
+			continue
+		}
+		if h.Dissolved {
+			ev.err = chat.ErrNotFound
+			continue
+		}
+		if h.Policy != e.Policy {
+			ev.err = chat.ErrPolicy
+			continue
+		}
+		w.add(ev, e, h, now)
+		fresh = append(fresh, len(events)-1)
+	}
+	return events, fresh
+}
+
+// add gives an entry its numbers.
+func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
+	st := &ev.stored
+	st.Entry = *e
+	if st.Body == nil {
+		st.Body = []byte{}
+	}
+	var n uint64
+	if st.Countable {
+		n = 1
+	}
+	h.moved = true
+	h.Seq++
+	h.Index += n
+	h.Time = now
+	var prev int64
+	if h.Kind == chat.KindGroup {
+		k := ownKey{e.Conv, e.Sender}
+		o := w.senders[k]
+		if o == nil {
+			o = &own{}
+			w.senders[k] = o
+		}
+		prev = o.last
+		if n > 0 {
+			o.n, o.last, o.moved = o.n+1, int64(h.Seq), true
+		}
+		st.OwnIndex = uint64(o.n)
+	} else {
+		if e.Sender == h.A {
+			h.OwnA += n
+			st.OwnIndex = h.OwnA
+		}
+		if e.Sender == h.B { // both, in a conversation with oneself
+			h.OwnB += n
+			st.OwnIndex = h.OwnB
+		}
+	}
+	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
+	kept := *st
+	kept.Policy = 0 // it is not kept
+	w.known[keyOf(e)] = answer{Stored: kept, prev: prev, told: true}
+}
+
+// insert makes the statements that store what is new.
+func (w *writer) insert(batch int64, events []event, fresh []int) []step {
+	w.args.start(12)
+	var bodies array
+	bodies.start(pgtype.ByteaOID)
+	for k, i := range fresh {
+		st := &events[i].stored
+		var flags int64
+		if st.Countable {
+			flags = tables.FlagCountable
+		}
+		w.args.row(batch<<12|int64(k), int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
+			int64(st.Index), int64(st.OwnIndex), w.known[keyOf(&st.Entry)].prev, int64(st.Hash), flags)
+		bodies.blob(st.Body)
+	}
+	steps := make([]step, 0, 4)
+	steps = append(steps, step{name: "insert", args: append(w.args.bytes(12), bodies.bytes())})
+	var heads, counts arrays
+	heads.start(6)
+	for _, k := range w.keys {
+		if h := w.heads[k.Conv]; h != nil && h.moved {
+			heads.row(int64(h.ID), int64(h.Seq), h.Time, int64(h.Index), int64(h.OwnA), int64(h.OwnB))
+		}
+	}
+	steps = append(steps, step{name: "move", args: heads.bytes(6)})
+	counts.start(4)
+	for _, k := range w.groups {
+		if o := w.senders[k]; o != nil && o.moved {
+			counts.row(int64(k.conv), int64(k.uid), o.n, o.last)
+		}
+	}
+	if counts.a[0].n > 0 {
+		steps = append(steps, step{name: "count", args: counts.bytes(4)})
+	}
+	return append(steps, step{name: "commit"})
+}
+
+func keyOf(e *chat.Entry) chat.SendKey {
+	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
+}
