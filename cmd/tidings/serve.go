@@ -111,7 +111,7 @@ func serve(ctx context.Context, set *server.Settings, file string, newKey bool, 
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	return server.Run(ctx, cfg, func(s *server.Server) {
+	return server.Run(ctx, cfg, func(ctx context.Context, s *server.Server) {
 		if s.Fresh() {
 			welcome(os.Stdout, s, &cfg)
 		}

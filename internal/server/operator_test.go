@@ -26,6 +26,24 @@ func TestOperatorSettings(t *testing.T) {
 	}
 }
 
+func TestStandbySetting(t *testing.T) {
+	for value, want := range map[string]bool{"none": false, "synchronous": true} {
+		set := DefaultSettings()
+		set.Standby = value
+		if cfg, err := set.Config(slog.New(slog.DiscardHandler)); err != nil || cfg.SynchronousStandby != want {
+			t.Error(value, cfg.SynchronousStandby, err)
+		}
+	}
+	set := DefaultSettings()
+	if cfg, err := set.Config(slog.New(slog.DiscardHandler)); err != nil || cfg.SynchronousStandby {
+		t.Error("default:", cfg.SynchronousStandby, err)
+	}
+	set.Standby = "maybe"
+	if _, err := set.Config(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "postgres-standby") {
+		t.Error(err)
+	}
+}
+
 func TestBadWebhookURL(t *testing.T) {
 	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
 	cfg.Webhook.URL = "ftp://x"

@@ -56,6 +56,8 @@ type Config struct {
 	LockWait time.Duration
 	// Postgres is the address of a PostgreSQL database to keep everything in, instead of the data folder.
 	Postgres string
+	// SynchronousStandby says that a standby of it that is promoted has all that was acknowledged.
+	SynchronousStandby bool
 
 	// Parts that are not built yet: setting one is an error.
 	NATS, Blob string
@@ -142,7 +144,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.unbuilt(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 1)}
+	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 2)}
 	s.watch, s.unwatch = context.WithCancel(context.Background())
 	if err := s.openStore(ctx); err != nil {
 		s.unwatch()
@@ -182,7 +184,7 @@ func (s *Server) openStore(ctx context.Context) error {
 		s.store, s.full, s.locked = st, st.Full, st.Locked
 		return nil
 	}
-	st, err := pg.Open(ctx, pg.Config{DSN: s.cfg.Postgres, Log: s.log})
+	st, err := pg.Open(ctx, pg.Config{DSN: s.cfg.Postgres, Synchronous: s.cfg.SynchronousStandby, Log: s.log, Moved: func() { s.served <- pg.ErrMoved }})
 	if err != nil {
 		return err
 	}
@@ -334,20 +336,40 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(closed, s.store.Close())
 }
 
-// Run serves until ctx ends, and then drains. ready is called when clients can log in.
-func Run(ctx context.Context, cfg Config, ready func(*Server)) error {
-	s, err := Start(ctx, cfg)
-	if err != nil {
-		return err
+// Run serves until ctx ends, and then drains. ready is called when clients can log in, with a context that ends when the server does. If the database
+// becomes another store meanwhile, the server is stopped, and another one started on it: nothing that this one remembers need be true there.
+func Run(ctx context.Context, cfg Config, ready func(context.Context, *Server)) error {
+	for moved := false; ; {
+		s, err := Start(ctx, cfg)
+		switch {
+		case err == nil:
+		case !moved:
+			return err
+		default:
+			cfg.Log.Error("the server cannot start again yet", "err", err)
+			select {
+			case <-time.After(time.Second):
+				continue
+			case <-ctx.Done():
+				return err
+			}
+		}
+		s.log.Info("listening", "addr", s.Addr(), "data", s.cfg.Data)
+		up, down := context.WithCancel(ctx)
+		if ready != nil {
+			ready(up, s)
+		}
+		select {
+		case <-ctx.Done():
+			s.log.Info("stopping")
+		case err = <-s.served:
+		}
+		down()
+		stopped := s.Stop(context.WithoutCancel(ctx))
+		if moved = errors.Is(err, pg.ErrMoved); !moved {
+			return errors.Join(err, stopped)
+		}
+		s.log.Warn("starting anew", "err", stopped)
+		cfg.Listen, cfg.Log = s.Addr(), s.log
 	}
-	s.log.Info("listening", "addr", s.Addr(), "data", s.cfg.Data)
-	if ready != nil {
-		ready(s)
-	}
-	select {
-	case <-ctx.Done():
-		s.log.Info("stopping")
-	case err = <-s.served:
-	}
-	return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 }

@@ -60,6 +60,7 @@ type Settings struct {
 
 	LockWait time.Duration `key:"lock-wait" group:"Storage" default:"5s" help:"how long a write waits for another program's lock on the database file before it is refused, up to 1m"`
 	Postgres string        `key:"postgres" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
+	Standby  string        `key:"postgres-standby" default:"none" help:"what a standby of PostgreSQL has that is promoted: synchronous (all that was acknowledged; synchronous_standby_names sees to that), or none (perhaps less: the database is another store then, and clients begin their logs anew)"`
 	NATS     string        `key:"nats" group:"Not built yet" help:"not built yet"`
 	Blob     string        `key:"blob" help:"not built yet"`
 }
@@ -308,6 +309,10 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.WebhookUnanswered != "deliver" && s.WebhookUnanswered != "refuse" {
 		return cfg, fmt.Errorf("webhook-unanswered: %q is neither deliver nor refuse", s.WebhookUnanswered)
 	}
+	if s.Standby != "none" && s.Standby != "synchronous" {
+		return cfg, fmt.Errorf("postgres-standby: %q is neither none nor synchronous", s.Standby)
+	}
+	cfg.SynchronousStandby = s.Standby == "synchronous"
 	w := &cfg.Webhook
 	w.URL, w.Token, w.Deadline, w.Refuse = s.WebhookURL, s.WebhookToken, s.WebhookDeadline, s.WebhookUnanswered == "refuse"
 	if s.Modifications == 0 {

@@ -3,6 +3,7 @@ package pg_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/server"
 	"github.com/tidings-im/tidings/internal/store/pgtest"
 )
 
@@ -119,4 +121,77 @@ func TestPostgres(t *testing.T) {
 		}
 		s.Restart()
 	}
+}
+
+// TestServerMoves: when PostgreSQL was promoted from a standby that is not known to have everything, the server starts anew by itself, on the same address and
+// under the store's new name; clients come back and go on.
+func TestServerMoves(t *testing.T) {
+	t.Parallel()
+	old := pgtest.New(t)
+	next := old.Standby("s1")
+	ctx, stop := context.WithCancel(context.Background())
+	up := make(chan *server.Server, 2)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- server.Run(ctx, server.Config{
+			Listen: "127.0.0.1:0", Data: t.TempDir(), SecretKey: "a key of the server for this test", Drain: time.Second,
+			Postgres: fmt.Sprintf("host=%s,%s port=5432,5432 user=postgres dbname=postgres", old.Host(), next.Host()),
+			Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+		}, func(_ context.Context, s *server.Server) { up <- s })
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	await := func() *server.Server {
+		t.Helper()
+		select {
+		case s := <-up:
+			return s
+		case err := <-ended:
+			ended <- err
+			t.Fatal("the server has ended:", err)
+		case <-time.After(long):
+			t.Fatal("no server")
+		}
+		return nil
+	}
+	s := await()
+	url := s.URL()
+	sig, err := s.Sig("alice", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, err := client.Dial(ctx, client.Config{Server: url, UserID: "alice", UserSig: sig, Dir: t.TempDir(), Platform: im.Platform_PLATFORM_LINUX,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil))}, client.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alice.Close()
+	send := func(text string) *im.Message {
+		t.Helper()
+		within, cancel := context.WithTimeout(ctx, long)
+		defer cancel()
+		for {
+			m, err := alice.SendMessage(within, client.C2C("alice"), im.Text(text))
+			if err == nil {
+				return m
+			}
+			if within.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send("before")
+	becomes(t, old.DSN(), "SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()")
+	old.Stop()
+	next.Promote()
+	if s := await(); s.URL() != url {
+		t.Fatalf("%s is now %s", url, s.URL())
+	}
+	send("after")
+	becomes(t, next.DSN(), "SELECT restores > 0 AND timeline = 2 FROM meta")
+	becomes(t, next.DSN(), "SELECT count(*) >= 2 FROM entry")
 }
