@@ -27,8 +27,9 @@ type Config struct {
 	Classes map[im.Platform]int32
 	// Verify checks a ticket; its error is an *im.Error.
 	Verify func(user, ticket string) (Ticket, error)
-	// Before is asked about every message before it is stored, but for those that a program sent with the flag that leaves it out. It may
-	// take its time: it holds up only later messages of the same session to the same conversation. Nil: nobody is asked.
+	// Before is asked about every message before it is stored, and about every modification, but for those that a program sent with the flag that leaves
+	// it out. It may take its time: it holds up only later messages of the same session to the same conversation, and later modifications in it. Nil:
+	// nobody is asked.
 	Before func(context.Context, *Draft) Verdict
 	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
 	Clock func() time.Time
@@ -102,6 +103,8 @@ type Caller struct {
 	// Sends to a person or conversation that had to be looked up, and those that came after them, by the name of the person.
 	mu     sync.Mutex
 	parked map[string][]*send
+	// Modifications that wait to be shown to the before-hook, and those that came after them, by conversation.
+	modifying map[ConvID][]*modification
 	// stopped is under the lock of Chat.slots.
 	stopped bool
 }

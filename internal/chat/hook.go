@@ -11,13 +11,17 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Draft is a message on its way into a log, as a before-hook sees it. It has no number yet.
+// Draft is a message on its way into a log, or a new content of one that is there, as a before-hook sees it.
 type Draft struct {
+	// From is who sends or modifies it, To the other person of the conversation.
 	From, To   string
 	ClientTime uint64
 	Random     uint32
 	// Time is the server's, in milliseconds.
-	Time    int64
+	Time int64
+	// Seq is the number of the message that is modified, and Sender who had sent it. A message that is being sent has no number yet.
+	Seq     uint64
+	Sender  string
 	Online  bool
 	Message *im.Message
 	// Where it came from.
@@ -61,7 +65,10 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		m.s.Reply(m.id, im.Method_SEND, nil, err)
 		return
 	}
-	v := c.ask(ctx, m)
+	v := c.ask(ctx, &m.content, &Draft{
+		From: m.s.Name, To: m.peer.name, ClientTime: m.clientTime, Random: m.random, Time: c.store.Now(), Online: m.online,
+		Addr: m.s.Addr, Platform: m.s.Platform, Operator: m.s.Operator,
+	})
 	done()
 	if v.Err != nil {
 		m.s.Reply(m.id, im.Method_SEND, nil, v.Err)
@@ -97,22 +104,19 @@ const maxTold = 64 << 20
 
 // ask asks the before-hook. The hook itself follows the setting when its program cannot be asked or does not answer; a panic around it refuses the
 // message, because nobody has said that it may pass.
-func (c *Chat) ask(ctx context.Context, m *send) (v Verdict) {
+func (c *Chat) ask(ctx context.Context, m *content, d *Draft) (v Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a before-hook", "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
 			v = Verdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
 		}
 	}()
-	d := &Draft{
-		From: m.s.Name, To: m.peer.name, ClientTime: m.clientTime, Random: m.random, Time: c.store.Now(), Online: m.online,
-		Message: &im.Message{}, Addr: m.s.Addr, Platform: m.s.Platform, Operator: m.s.Operator,
-	}
 	told := min(m.told, maxTold)
 	if c.told.Acquire(ctx, told) != nil {
 		return Verdict{Err: errGoing}
 	}
 	defer c.told.Release(told)
+	d.Message = &im.Message{}
 	if err := d.Message.UnmarshalVT(m.body); err != nil {
 		return Verdict{Err: err} // it was checked
 	}

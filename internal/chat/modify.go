@@ -26,6 +26,12 @@ type modification struct {
 	elems, cloud []byte
 	keepCloud    bool
 	resent       bool
+	// hooked says that the before-hook is to be asked, and asked of which version of the message it was told what it becomes.
+	hooked bool
+	asked  *uint64
+	// id is that of the call of s; both are set if it waits for the before-hook.
+	id uint64
+	s  *Caller
 	// a and b are the people of the conversation, by is who does it.
 	a, b, by person
 }
@@ -40,10 +46,16 @@ func (c *Chat) Modify(ctx context.Context, s *Caller, id uint64, req *im.ModifyR
 		return err
 	}
 	me := person{s.UID, s.Name}
-	m := modification{cv: cv, seq: req.Seq, version: &req.Version, resent: resent, a: me, b: peer, by: me}
+	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: resent, id: id, s: s, a: me, b: peer, by: me}
 	m.elems, m.cloud = contentOf(req.Message)
-	return c.modify(ctx, &m, func(r *im.ModifyReply) { s.Reply(id, im.Method_MODIFY, r, nil) })
+	m.hooked = c.cfg.Before != nil && !req.Message.GetDisableCloudMessagePreHook()
+	if c.cfg.Before == nil {
+		return c.modify(ctx, m, m.reply)
+	}
+	return c.modifyInTurn(ctx, m)
 }
+
+func (m *modification) reply(r *im.ModifyReply) { m.s.Reply(m.id, im.Method_MODIFY, r, nil) }
 
 // contentOf is what a modification takes of a message, as wire fields.
 func contentOf(m *im.Message) (elems, cloud []byte) {
@@ -63,7 +75,8 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		if err != nil {
 			return err
 		}
-		body, err := m.apply(st.Body)
+		changed, err := m.apply(st.Body)
+		body := changed.body
 		before = err == nil && m.resent && m.version != nil && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
 		switch {
 		case before: // also of a message that was recalled since
@@ -73,7 +86,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 			return im.Errorf(im.CodeNoSuchMessage, "message %d was recalled", m.seq)
 		case err != nil:
 			return err
-		case m.version != nil && st.Version != *m.version:
+		case m.version != nil && st.Version != *m.version, m.hooked && (m.asked == nil || *m.asked != st.Version):
 			current = &st
 			return nil
 		case st.Version >= c.cfg.Modifications:
@@ -163,15 +176,15 @@ func nameAmong(uid UID, a, b person) string {
 	return b.name
 }
 
-// apply makes the new body of a message from its old one.
-func (m *modification) apply(old []byte) ([]byte, error) {
+// apply makes the new body of a message from its old one. With an error the content is none.
+func (m *modification) apply(old []byte) (content, error) {
 	elems, cloud, rest := split(old)
 	switch {
 	case len(m.elems) == 0: // stay
 	case !editable(m.elems) || !editable(elems):
 		// Elements of other types stay as they are; cloud_custom_str can be replaced beside them.
 		if !bytes.Equal(m.elems, elems) {
-			return nil, im.Errorf(im.CodeInvalidParameters, "only text, custom, face and location elements can be modified")
+			return content{}, im.Errorf(im.CodeInvalidParameters, "only text, custom, face and location elements can be modified")
 		}
 	default:
 		elems = m.elems
@@ -182,10 +195,9 @@ func (m *modification) apply(old []byte) ([]byte, error) {
 	msg := make([]byte, 0, len(elems)+len(cloud)+len(rest))
 	msg = append(append(append(msg, elems...), cloud...), rest...)
 	// The platform stays among the rest, which checkMessage would leave out: what is stored is msg, and the check is of its content.
-	if _, err := checkMessage(msg, im.Platform_PLATFORM_OTHER); err != nil {
-		return nil, err
-	}
-	return msg, nil
+	checked, err := checkMessage(msg, im.Platform_PLATFORM_OTHER)
+	checked.body = msg
+	return checked, err
 }
 
 // split takes a message in wire form apart into the fields that can be modified and the others.

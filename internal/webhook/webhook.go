@@ -185,6 +185,13 @@ type before struct {
 	message
 	MsgBody         []restjson.Elem
 	CloudCustomData string
+	*modified
+}
+
+// modified is what tells a modification from a message that is sent. TIM's webhooks know no modifications.
+type modified struct {
+	ModifyFlag      int
+	MsgFrom_Account string
 }
 
 // Before is the before-hook: chat.Config.Before.
@@ -212,7 +219,11 @@ func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outco
 	b := before{message{
 		CallbackCommand: beforeSend, From_Account: d.From, To_Account: d.To, MsgSeq: d.ClientTime, MsgRandom: d.Random, MsgTime: d.Time / 1000,
 		MsgKey: restjson.Key(d.ClientTime, d.Random, d.Time/1000), OnlineOnlyFlag: bit(d.Online),
-	}, restjson.Body(d.Message), d.Message.CloudCustomStr}
+	}, restjson.Body(d.Message), d.Message.CloudCustomStr, nil}
+	if d.Seq != 0 {
+		b.MsgSeq, b.MsgKey = d.Seq, restjson.Key(d.Seq, d.Random, d.Time/1000)
+		b.modified = &modified{ModifyFlag: 1, MsgFrom_Account: d.Sender}
+	}
 	platform := restjson.Platform(d.Platform)
 	if d.Operator {
 		platform = "RESTAPI"

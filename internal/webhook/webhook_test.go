@@ -32,6 +32,8 @@ type event struct {
 	keys  []string
 
 	CallbackCommand, From_Account, To_Account, MsgKey, CloudCustomData, ErrorInfo string
+	MsgFrom_Account                                                               string
+	ModifyFlag                                                                    int
 	MsgSeq                                                                        uint64
 	MsgRandom                                                                     uint32
 	MsgTime, UnreadMsgNum                                                         int64

@@ -1,0 +1,122 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// modifyInTurn takes a modification past the before-hook and on. Those of a caller in one conversation are made in the order of the calls; the caller's other
+// calls do not wait for them.
+func (c *Chat) modifyInTurn(ctx context.Context, m *modification) error {
+	s := m.s
+	s.mu.Lock()
+	queue, waiting := s.modifying[m.cv.ID]
+	if !waiting && !m.hooked {
+		s.mu.Unlock()
+		return c.modify(ctx, m, m.reply)
+	}
+	if err := c.slots.enter(s.UID, m.size()); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	if s.modifying == nil {
+		s.modifying = make(map[ConvID][]*modification)
+	}
+	s.modifying[m.cv.ID] = append(queue, m)
+	s.mu.Unlock()
+	if !waiting {
+		c.lookups.Go(func() { c.modifyQueued(ctx, s, m.cv.ID) })
+	}
+	return nil
+}
+
+// size is what a modification that waits takes of the memory that there is for that.
+func (m *modification) size() int { return len(m.elems) + len(m.cloud) + slotCost }
+
+// modifyQueued makes the modifications that wait, and those that come meanwhile.
+func (c *Chat) modifyQueued(ctx context.Context, s *Caller, id ConvID) {
+	for {
+		s.mu.Lock()
+		queue := s.modifying[id]
+		if len(queue) == 0 {
+			delete(s.modifying, id)
+			s.mu.Unlock()
+			return
+		}
+		m := queue[0]
+		s.modifying[id] = queue[1:]
+		s.mu.Unlock()
+		size := m.size() // the hook may put another content into it
+		if err := c.passModify(ctx, m); err != nil {
+			s.Reply(m.id, im.Method_MODIFY, nil, err)
+		}
+		c.slots.leave(s.UID, size)
+	}
+}
+
+// passModify asks the before-hook about what a message would become, and makes it that. Nothing is asked about a modification that is not made: of a message that
+// is not there, of another version than the call names, or one that was made before. If the message has changed when the answer comes, it is a conflict.
+func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic in a modification: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if !m.hooked {
+		return c.modify(ctx, m, m.reply)
+	}
+	found, err := c.store.Entries(ctx, m.cv.ID, m.seq, m.seq, false, 1, maxBytes)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 || m.seq == 0 {
+		return c.modify(ctx, m, m.reply)
+	}
+	st := &found[0]
+	new, err := m.apply(st.Body)
+	if err != nil || st.Version != *m.version || st.Version >= c.cfg.Modifications || st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
+		return c.modify(ctx, m, m.reply)
+	}
+	sender := nameAmong(st.Sender, m.a, m.b)
+	done, err := c.asking(ctx, m.s)
+	if err != nil {
+		return err
+	}
+	v := c.ask(ctx, &new, &Draft{
+		From: m.by.name, To: m.b.name, ClientTime: st.ClientTime, Random: st.Random, Time: st.Time, Seq: st.Seq, Sender: sender,
+		Addr: m.s.Addr, Platform: m.s.Platform,
+	})
+	done()
+	switch {
+	case v.Err != nil:
+		return v.Err
+	case v.Drop: // a change without a number, which no device applies
+		ch := changeOf(&Change{Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: c.store.Now(), Operator: m.by.uid, Target: st}, m.by.name, sender)
+		ch.Message = &im.Message{}
+		if err := ch.Message.UnmarshalVT(new.body); err != nil {
+			return err
+		}
+		m.reply(&im.ModifyReply{Change: ch})
+		return nil
+	}
+	if v.Edit.Elems != nil || v.Edit.Cloud != nil {
+		edited := *m
+		elems, cloud := v.Edit.wire()
+		if v.Edit.Elems != nil {
+			edited.elems = elems
+		}
+		if v.Edit.Cloud != nil {
+			edited.cloud = cloud
+		}
+		if _, err := edited.apply(st.Body); err != nil {
+			c.log.Warn("the webhook's new content of a message cannot be stored; the original is", "from", m.by.name, "to", m.b.name, "err", err)
+		} else {
+			m.elems, m.cloud = edited.elems, edited.cloud
+		}
+	}
+	m.asked = &st.Version
+	return c.modify(ctx, m, m.reply)
+}
