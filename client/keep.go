@@ -41,10 +41,16 @@ func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error
 	c.keep(false, conv, ms, true, func(_ []*im.Message, err error) { done(err) })
 }
 
+// mostSeconds is the latest time that can be counted in nanoseconds, and some years less.
+const mostSeconds = 1 << 33
+
 func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, done func([]*im.Message, error)) {
 	var owned []*im.Message
 	for _, m := range ms {
 		own, err := ownCopy(key, m, im.CheckForm)
+		if err == nil && imported && max(m.ClientTime, m.ServerTime) > mostSeconds {
+			err = im.Errorf(im.CodeInvalidParameters, "message_client_time or message_server_time is no time in seconds")
+		}
 		if err != nil {
 			c.answerNow(direct, func() { done(nil, err) })
 			return

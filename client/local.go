@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,7 +233,17 @@ func (l *local) exec(q string, args ...any) (sql.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.ExecContext(bg, args...)
+	return s.ExecContext(bg, countable(args)...)
+}
+
+// countable brings numbers that come from elsewhere, such as those in a message id, into what SQL can count; beyond it there are none, here or at a server.
+func countable(args []any) []any {
+	for i, a := range args {
+		if n, ok := a.(uint64); ok {
+			args[i] = int64(min(n, math.MaxInt64))
+		}
+	}
+	return args
 }
 
 // write is exec inside the batch's transaction.
@@ -248,7 +259,7 @@ func (l *local) query(q string, args ...any) (*sql.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.QueryContext(bg, args...)
+	return s.QueryContext(bg, countable(args)...)
 }
 
 // meta reads a value; absent is "".
@@ -397,7 +408,7 @@ func (l *local) messages(where string, args ...any) ([]*message, error) {
 
 // messagesLike is messages for a condition that is put together anew each time: its statement is not kept.
 func (l *local) messagesLike(where string, args ...any) ([]*message, error) {
-	rows, err := l.conn.QueryContext(bg, "SELECT "+messageColumns+" FROM message WHERE "+where, args...)
+	rows, err := l.conn.QueryContext(bg, "SELECT "+messageColumns+" FROM message WHERE "+where, countable(args)...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -330,5 +331,42 @@ func TestManyModifications(t *testing.T) {
 	}
 	if inner, err := phone.MergedMessages(phone.of("update")[1].msg); err != nil || len(inner) != 50 {
 		t.Errorf("%d merged messages, %v", len(inner), err)
+	}
+}
+
+// Numbers that no message can have are found nowhere. They come from message ids and locators, and those from anywhere: the device stays as it is.
+func TestNumbersBeyondAll(t *testing.T) {
+	s := imtest.Start(t)
+	dial(t, config(t, s, "bob"))
+	alice := dial(t, config(t, s, "alice"))
+	m := alice.say("bob", "one")
+	alice.settled()
+	before := len(alice.of("net"))
+	const most = math.MaxUint64
+	id := fmt.Sprintf("%d-%d-%d", uint64(most), uint64(most), uint32(math.MaxUint32))
+	if ms, err := alice.FindMessages(within(t), []string{id, m.MsgId}); err != nil || len(ms) != 1 {
+		t.Errorf("%v, %v", ms, err)
+	}
+	if ms, err := alice.FindByLocators(within(t), bobs, []*im.MsgLocator{{Seq: most, Rand: most, Time: most}}); err != nil || len(ms) != 0 {
+		t.Errorf("%v, %v", ms, err)
+	}
+	far := &im.Message{ConvId: "bob", ConvType: im.ConvType_CONV_TYPE_C2C, Seq: most, Rand: most, ServerTime: most, Version: most, ElemArray: textMessage("x").ElemArray}
+	_, err := alice.ModifyMessage(within(t), bobs, far)
+	wantCode(t, err, im.CodeInvalidParameters)
+	wantCode(t, alice.Revoke(within(t), bobs, far, ""), im.CodeInvalidParameters)
+	wantCode(t, alice.DeleteMessages(within(t), bobs, []*im.Message{far}), im.CodeInvalidParameters)
+	wantCode(t, alice.ImportMessages(within(t), bobs, []*im.Message{far}), im.CodeInvalidParameters)
+	for _, p := range []*im.GetMsgListParam{{LastMsgSeq: most}, {LastMsg: far}, {LastMsgSeq: most, IsForward: true}, {SeqArray: []uint64{most}}, {TimeBegin: most, TimePeriod: most}} {
+		p.Count = 10
+		if ms, err := alice.Messages(within(t), bobs, p); err == nil && len(ms) > 1 {
+			t.Errorf("%v lists %v", p, ms)
+		} else if err != nil {
+			wantCode(t, err, im.CodeInvalidParameters)
+		}
+	}
+	wantCode(t, alice.Revoke(within(t), bobs, m, strings.Repeat("x", 1025)), im.CodeInvalidParameters)
+	alice.settled()
+	if es := alice.of("net"); len(es) != before {
+		t.Errorf("the connection was made anew:\n%s", list(es[before:]))
 	}
 }
