@@ -115,6 +115,9 @@ type Limits struct {
 	Receipts time.Duration
 	// HeartbeatEvery overrides the interval that the server tells.
 	HeartbeatEvery time.Duration
+	// List is how long the client relies on what it is told, if the server's heartbeats do not say that this was everything: then it asks again what has
+	// changed. It is drawn anew each time, from three quarters of this up to this: 5 minutes.
+	List time.Duration
 	// Reconnect is the longest pause between two tries to connect: 30 s.
 	Reconnect time.Duration
 }

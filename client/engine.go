@@ -137,6 +137,7 @@ func (l *Limits) fill() {
 	set(&l.Heartbeat, 10*time.Second)
 	set(&l.Reconnect, 30*time.Second)
 	set(&l.Receipts, time.Second)
+	set(&l.List, 5*time.Minute)
 }
 
 // connect is the longest one try to connect and log in takes.
@@ -454,7 +455,7 @@ func (c *Client) tick() {
 				c.log.Info("heartbeat unanswered")
 				c.link.cancel()
 			}
-		case deadlineSync:
+		case deadlineSync, deadlineList:
 			if c.link != nil && c.Status() == LoggedIn {
 				c.startSync()
 			}
@@ -482,6 +483,7 @@ const (
 	deadlineHeartbeat = "heartbeat"
 	deadlineTicket    = "ticket"
 	deadlineSync      = "sync"
+	deadlineList      = "list"
 )
 
 // schedule sets the timer to the next thing to do.
@@ -530,8 +532,9 @@ func (c *Client) heartbeat(now time.Time) {
 			c.startSync()
 			return
 		}
-		if !c.sync.running() && !c.sync.failed {
+		if reply.Time != 0 && !c.sync.running() && !c.sync.failed {
 			c.cursorAt = reply.Time
+			c.listLater()
 		}
 	})
 }

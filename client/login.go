@@ -392,6 +392,7 @@ func (c *Client) unlink(keep bool) {
 	c.toSend = c.toSend[:0]
 	delete(c.deadlines, deadlineHeartbeat)
 	delete(c.deadlines, deadlineSync)
+	delete(c.deadlines, deadlineList)
 	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, cv := range c.sync.heads {
 		// Where to start was not decided: as if never met.

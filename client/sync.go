@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -55,6 +56,7 @@ func (c *Client) startSync() {
 		cursor = c.cursorAt
 	}
 	delete(c.deadlines, deadlineSync)
+	delete(c.deadlines, deadlineList)
 	s.active, s.again, s.failed, s.pages, s.fresh, s.cursor, s.heads = true, false, false, false, cursor == 0, 0, nil
 	c.askHeads(cursor, 0)
 }
@@ -133,6 +135,7 @@ func (c *Client) syncDone() {
 		c.check(c.db.setMeta("cursor", c.cursorAt))
 		c.syncPause = 0
 		s.done = true
+		c.listLater()
 	}
 	if s.again {
 		c.startSync()
@@ -163,6 +166,13 @@ func (c *Client) syncLater() {
 		c.syncPause = min(max(2*c.syncPause, time.Second), time.Minute)
 		c.deadlines[deadlineSync] = time.Now().Add(c.syncPause)
 	}
+}
+
+// listLater sets when the device asks anew what has changed, unless a heartbeat says before that it has everything. Devices that came together do not
+// ask together.
+func (c *Client) listLater() {
+	d := c.cfg.Limits.List
+	c.deadlines[deadlineList] = time.Now().Add(d - time.Duration(rand.Int64N(int64(d/4)+1)))
 }
 
 // takeSeen moves the known ends of the log to what pushes told before.

@@ -639,7 +639,7 @@ type HeartbeatReply struct {
 	// Pushes queued to this connection so far, dropped ones included; the reply itself travels in the same queue.
 	Queued uint64 `protobuf:"varint,1,opt,name=queued,proto3" json:"queued,omitempty"`
 	Feed   uint64 `protobuf:"varint,2,opt,name=feed,proto3" json:"feed,omitempty"`
-	// Commit time: everything committed before it has been queued or dropped. Milliseconds.
+	// Commit time: everything committed before it has been queued or dropped. Milliseconds. 0: this server does not know, because others commit too.
 	Time          int64 `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

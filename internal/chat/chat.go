@@ -189,8 +189,14 @@ func (c *Chat) Wait() { c.lookups.Wait() }
 
 // Delivered is a time of the store's clock such that everything committed before it has been published: rule 9's commit time. It is
 // that of the last transaction whose events were all handed on, or of one whose events are being handed on: as the clock does not
-// run back, whatever is not yet published has this time or a later one. It stands still while nothing is committed.
-func (c *Chat) Delivered() int64 { return c.delivered.Load() }
+// run back, whatever is not yet published has this time or a later one. It stands still while nothing is committed. It is 0 where others
+// commit too: nobody here knows what they did.
+func (c *Chat) Delivered() int64 {
+	if c.store.Shared() {
+		return 0
+	}
+	return c.delivered.Load()
+}
 
 // delivering notes, on the delivery goroutine, that events of a transaction of this time have been published.
 func (c *Chat) delivering(t int64) {

@@ -23,7 +23,7 @@ const (
 
 // Heads answers rule 8's call: what has changed since the cursor, by pages, or the conversations that only names.
 func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.Body, error) {
-	out := im.HeadsReply{Cursor: c.store.Now()}
+	out := im.HeadsReply{Cursor: min(c.store.Now(), c.store.Horizon())} // before anything is read
 	u, err := c.store.UserByID(ctx, s.UID)
 	if err != nil {
 		return nil, err

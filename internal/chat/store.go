@@ -203,6 +203,10 @@ type Store interface {
 	ID() string
 	// Now is the store's clock in milliseconds since 1970: max(now, the last time given out).
 	Now() int64
+	// Horizon is a time such that a read which begins after the call sees everything that has an earlier one, whoever wrote it. Give or take a second: clocks.
+	Horizon() int64
+	// Shared says that other processes write to the store as well: what this one has committed is not all there is.
+	Shared() bool
 
 	// CreateUser makes an account, or answers the one that has the name.
 	CreateUser(ctx context.Context, name string) (User, error)

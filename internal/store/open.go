@@ -341,6 +341,12 @@ func (s *Store) release() error {
 // ID is the store's random id and its restore counter.
 func (s *Store) ID() string { return s.id }
 
+// Horizon is now: a read waits for what is on its way.
+func (s *Store) Horizon() int64 { return s.Now() }
+
+// Shared is false: one process at a time has the data folder.
+func (s *Store) Shared() bool { return false }
+
 // Now is the store's clock.
 func (s *Store) Now() int64 {
 	now := s.cfg.Clock().UnixMilli()

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -75,20 +76,22 @@ func (s *Store) sample(ctx context.Context) error {
 	return nil
 }
 
-// sqlNote does not wait for a standby: a clock that is a second behind does no harm, and who waits here would hold the row.
-const sqlNote = `UPDATE meta SET clock = greatest(clock, $1) WHERE set_config('synchronous_commit', 'local', true) <> '' RETURNING clock, ` + sampleSQL
+// sqlNote does not wait for a standby: times that are a second behind do no harm, and who waits here would hold the row.
+const sqlNote = `UPDATE meta SET clock = greatest(clock, $1), horizon = greatest(horizon, $2) WHERE set_config('synchronous_commit', 'local', true) <> ''
+	RETURNING clock, horizon, ` + sampleSQL
 
-// note tells the other servers, and the next start, how far time has come, and learns it from them.
+// note tells the other servers, and the next start, how far time and the horizon have come, and learns it from them.
 func (s *Store) note(ctx context.Context) error {
-	var last, now int64
-	if err := s.pool.QueryRow(ctx, sqlNote, s.clock.now()).Scan(&last, &now); err != nil {
+	var last, horizon, now int64
+	if err := s.pool.QueryRow(ctx, sqlNote, s.clock.now(), s.Horizon()).Scan(&last, &horizon, &now); err != nil {
 		return err
 	}
 	s.clock.commit(now, last)
+	s.horizon.seen(horizon)
 	return nil
 }
 
-// noteClock does that every second.
+// noteClock does that every second, and looks for the horizon.
 func (s *Store) noteClock() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -100,7 +103,7 @@ func (s *Store) noteClock() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.closing, connectWithin)
-		err := s.note(ctx)
+		err := errors.Join(s.look(ctx), s.note(ctx))
 		cancel()
 		if err != nil && !failing && s.closing.Err() == nil {
 			s.cfg.Log.Error("store: the database does not answer", "err", err)

@@ -71,6 +71,7 @@ type Store struct {
 	updates chan struct{} // a place for each Update that may run
 	gates   gates
 	clock   clock
+	horizon horizon
 	writers [writers]*writer
 	lanes   [2]*writer // contended, stuck
 	deliver chan []event
@@ -132,6 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		updates: make(chan struct{}, max(pc.MaxConns*2/3, 1)),
 		gates:   gates{held: make(map[chat.Key][]chan struct{})},
 		deliver: make(chan []event, 16),
+		horizon: horizon{last: -1},
 	}
 	s.hooks(c)
 	s.conn = c.Copy()
@@ -229,7 +231,10 @@ func (s *Store) meta(ctx context.Context) error {
 	s.spans.Unlock()
 	s.clock.wall = s.cfg.Clock
 	s.clock.seen(last)
-	return s.sample(ctx)
+	if err := s.sample(ctx); err != nil {
+		return err
+	}
+	return s.firstLook(ctx)
 }
 
 // Restored makes a database another store: to be called after it was brought back to an earlier state where it stands.

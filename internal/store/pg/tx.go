@@ -220,7 +220,8 @@ func (t *tx) begin(keys []chat.Key) error {
 		})
 	}
 	var sample int64
-	b.Queue("SELECT pg_current_xact_id()::text, " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, &sample) })
+	// The number shows others that something may still be committed with this time (horizon.go).
+	b.Queue("SELECT pg_current_xact_id()::text, draw_batch(), " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, nil, &sample) })
 	if err := t.failed(t.conn.SendBatch(t.ctx, b).Close()); err != nil {
 		return err
 	}
