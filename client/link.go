@@ -278,8 +278,15 @@ func retryLogin(code int32) bool {
 // wsURL is the address of the server's WebSocket.
 func wsURL(server string) (string, error) {
 	u, err := url.Parse(server)
-	if err != nil || u.Host == "" || (u.Scheme != "ws" && u.Scheme != "wss") {
-		return "", im.Errorf(im.CodeInvalidParameters, "server address %q is not ws://host:port or wss://host", server)
+	// What is no address is not repeated, and no password is.
+	if err != nil {
+		return "", im.Errorf(im.CodeInvalidParameters, "the server address is not ws://host:port or wss://host")
+	}
+	if u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q is not ws://host:port or wss://host", u.Redacted())
+	}
+	if strings.Contains(server, "#") {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has a part behind a #, which is not sent", u.Redacted())
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
 	return u.String(), nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -19,12 +20,15 @@ func httpClient(cfg *Config) (*http.Client, error) {
 	if cfg.Proxy != "" {
 		u, err := url.Parse(cfg.Proxy)
 		switch {
-		case err == nil && u.Host != "" && u.Scheme == "socks5":
+		// The address is not repeated: it may have a password in it.
+		case err != nil || u.Hostname() == "" || u.Scheme == "http" && u.Port() == "" || u.Scheme != "http" && u.Scheme != "socks5":
+			return nil, im.Errorf(im.CodeInvalidParameters, "the proxy is not socks5://host:port or http://host:port")
+		case strings.TrimSuffix(u.Path, "/") != "" || strings.ContainsAny(cfg.Proxy, "?#"):
+			return nil, im.Errorf(im.CodeInvalidParameters, "the proxy has more than a host and a port")
+		case u.Scheme == "socks5":
 			t.Proxy = http.ProxyURL(u)
-		case err == nil && u.Host != "" && u.Scheme == "http":
-			t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dialConnect(ctx, u, addr) }
 		default:
-			return nil, im.Errorf(im.CodeInvalidParameters, "proxy %q is not socks5://host:port or http://host:port", cfg.Proxy)
+			t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dialConnect(ctx, u, addr) }
 		}
 	}
 	return &http.Client{Transport: t}, nil

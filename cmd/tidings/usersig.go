@@ -39,6 +39,9 @@ func usersigCommand() *cobra.Command {
 					return err
 				}
 			}
+			if expire%time.Second != 0 {
+				return fmt.Errorf("usersig: --expire %v is not a number of whole seconds", expire)
+			}
 			sig, err := usersig.Sign(appID, key, user, expire, time.Now())
 			if err != nil {
 				return err

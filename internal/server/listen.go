@@ -24,20 +24,24 @@ import (
 const spareConns = 64
 
 // networks reads addresses and networks that are separated by commas.
-func networks(list string) (out []netip.Prefix, err error) {
-	for part := range strings.SplitSeq(list, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		if a, err := netip.ParseAddr(part); err == nil {
+func networks(text string) (out []netip.Prefix, err error) {
+	parts, err := items(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range parts {
+		if a, err := netip.ParseAddr(part); err == nil && a.Zone() == "" {
 			out = append(out, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
 			continue
 		}
 		p, err := netip.ParsePrefix(part)
-		if err != nil {
+		if err != nil || p.Addr().Is4In6() {
 			return nil, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", part)
 		}
-		out = append(out, p.Masked())
+		if p != p.Masked() {
+			return nil, fmt.Errorf("%q is not a network; the one that it is in is %s", part, p.Masked())
+		}
+		out = append(out, p)
 	}
 	return out, nil
 }
@@ -205,7 +209,10 @@ func (s *Server) Reload(certFile, keyFile string) error {
 
 // origins reads origins of web pages that are separated by commas.
 func origins(text string) ([]string, error) {
-	all := list(text)
+	all, err := items(text)
+	if err != nil {
+		return nil, err
+	}
 	for _, o := range all {
 		if u, err := url.Parse(o); err != nil || u.Host == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, o) {
 			return nil, fmt.Errorf("%q is not an origin such as https://app.example or http://localhost:8080", o)

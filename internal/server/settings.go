@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -41,8 +42,8 @@ type Settings struct {
 	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files leaves room for"`
 	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (of IPv6, one /64 network); 0: no limit"`
 	ConnectionsPerUser    int           `key:"max-connections-per-user" default:"100" help:"logged-in connections of one user; 0: no limit"`
-	TrustedProxies        string        `key:"trusted-proxies" help:"addresses or networks of reverse proxies whose X-Forwarded-For names the client, separated by commas"`
-	AllowedOrigins        string        `key:"allowed-origins" help:"web pages whose scripts may connect to /ws, such as https://app.example, separated by commas; none: those of any page"`
+	TrustedProxies        string        `key:"trusted-proxies" list:"true" help:"addresses or networks of reverse proxies whose X-Forwarded-For names the client, separated by commas"`
+	AllowedOrigins        string        `key:"allowed-origins" list:"true" help:"web pages whose scripts may connect to /ws, such as https://app.example, separated by commas; none: those of any page"`
 	FailuresPerUser       int           `key:"max-failed-logins-per-user" default:"10" help:"bad tickets for one user from one address within a minute, before its logins from there are answered with 70050 for a minute; 0: no limit"`
 	FailuresPerAddress    int           `key:"max-failed-logins-per-address" default:"100" help:"bad tickets from one address within a minute, before further bad ones are answered with 70050 for a minute; 0: no limit"`
 	LoginWithin           time.Duration `key:"login-within" default:"10s" help:"how long a connection may stay without a login"`
@@ -52,7 +53,7 @@ type Settings struct {
 	QueueBytes            int           `key:"queue-bytes" default:"4194304" help:"bytes of events that may wait for a connection before further ones are dropped and pulled later"`
 	QueueFrames           int           `key:"queue-frames" default:"4096" help:"events that may wait for a connection"`
 
-	Admins            string        `key:"admins" group:"Operators" default:"administrator" help:"users whose tickets may call the admin API (/v4/), separated by commas"`
+	Admins            string        `key:"admins" list:"true" group:"Operators" default:"administrator" help:"users whose tickets may call the admin API (/v4/), separated by commas"`
 	WebhookURL        string        `key:"webhook-url" help:"http or https address that is asked about messages and told of them"`
 	WebhookToken      string        `key:"webhook-token" help:"signs what is sent to webhook-url"`
 	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to answer"`
@@ -64,6 +65,9 @@ type Settings struct {
 	NATS     string        `key:"nats" group:"Not built yet" help:"not built yet"`
 	Blob     string        `key:"blob" help:"not built yet"`
 }
+
+// most is the largest number that a setting may be.
+const most = 1_000_000_000_000
 
 // DefaultSettings are those of a server that nobody has told anything.
 func DefaultSettings() *Settings {
@@ -83,8 +87,9 @@ func DefaultSettings() *Settings {
 type Key struct {
 	Name, Group, Default, Help string
 	// Reload: it may be changed while the server runs. Hidden: it is for those who work on Tidings.
-	Reload, Hidden bool
-	value          reflect.Value
+	// List: several values, separated by commas.
+	Reload, Hidden, List bool
+	value                reflect.Value
 }
 
 // Keys are all settings in the order of the reference; setting one changes s.
@@ -98,7 +103,7 @@ func (s *Settings) Keys() []Key {
 			group = g
 		}
 		keys = append(keys, Key{Name: tag.Get("key"), Group: group, Default: tag.Get("default"), Help: tag.Get("help"),
-			Reload: tag.Get("reload") != "", Hidden: tag.Get("hidden") != "", value: v.Field(i)})
+			Reload: tag.Get("reload") != "", Hidden: tag.Get("hidden") != "", List: tag.Get("list") != "", value: v.Field(i)})
 	}
 	return keys
 }
@@ -156,14 +161,14 @@ func (k Key) Set(text string) error {
 		*v = text
 	case *int:
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			return fmt.Errorf("%q is not a number from 0 on", text)
+		if err != nil || n < 0 || n > most || strconv.Itoa(n) != text {
+			return fmt.Errorf("%q is not a number from 0 to %d", text, most)
 		}
 		*v = n
 	case *uint64:
 		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("%q is not a number from 0 on", text)
+		if err != nil || n == 0 || strconv.FormatUint(n, 10) != text {
+			return fmt.Errorf("%q is not a number from 1 on", text)
 		}
 		*v = n
 	case *time.Duration:
@@ -174,18 +179,22 @@ func (k Key) Set(text string) error {
 		*v = d
 	case *map[string]string:
 		*v = nil
-		for pair := range strings.SplitSeq(text, ",") {
-			if pair = strings.TrimSpace(pair); pair == "" {
-				continue
-			}
+		pairs, err := items(text)
+		if err != nil {
+			return err
+		}
+		for _, pair := range pairs {
 			name, value, ok := strings.Cut(pair, "=")
-			if !ok {
+			if name, value = strings.TrimSpace(name), strings.TrimSpace(value); !ok || name == "" || value == "" {
 				return fmt.Errorf("%q is not a pair such as mac=desktop", pair)
+			}
+			if _, twice := (*v)[name]; twice {
+				return fmt.Errorf("%s is set twice", name)
 			}
 			if *v == nil {
 				*v = make(map[string]string)
 			}
-			(*v)[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			(*v)[name] = value
 		}
 	default:
 		panic(fmt.Sprintf("server: setting %s is a %T", k.Name, v))
@@ -236,7 +245,7 @@ func ReadSettings(file []byte) (map[string]string, error) {
 			fail("%s is set twice", k.Name)
 			continue
 		}
-		text, err := flat(node)
+		text, err := flat(k, node)
 		if err == nil {
 			err = k.Set(text)
 		}
@@ -250,20 +259,21 @@ func ReadSettings(file []byte) (map[string]string, error) {
 }
 
 // flat is a value as text: a list is joined by commas, and a mapping made of pairs.
-func flat(n *yaml.Node) (string, error) {
-	switch n.Kind {
-	case yaml.ScalarNode:
-		if n.Tag == "!!null" {
-			return "", errors.New("the value is missing")
-		}
-		return n.Value, nil
-	case yaml.SequenceNode, yaml.MappingNode:
+func flat(k Key, n *yaml.Node) (string, error) {
+	switch {
+	case n.Kind == yaml.ScalarNode:
+		return scalar(n)
+	case n.Kind == yaml.SequenceNode && (k.List || k.Type() == "pairs"), n.Kind == yaml.MappingNode && k.Type() == "pairs":
 		var parts []string
 		for _, c := range n.Content {
-			if c.Kind != yaml.ScalarNode || strings.ContainsAny(c.Value, ",=") {
-				return "", errors.New("only plain values may stand in it")
+			text, err := scalar(c)
+			if err == nil && (text == "" || strings.ContainsAny(text, ",=")) {
+				err = errors.New("only plain values may stand in it")
 			}
-			parts = append(parts, c.Value)
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, text)
 		}
 		if n.Kind == yaml.SequenceNode {
 			return strings.Join(parts, ","), nil
@@ -274,17 +284,55 @@ func flat(n *yaml.Node) (string, error) {
 		}
 		return strings.Join(pairs, ","), nil
 	}
-	return "", errors.New("only plain values may stand here")
+	return "", errors.New("only a plain value may stand here")
+}
+
+// scalar is a value as it is written; a tag that would make something else of it is refused.
+func scalar(n *yaml.Node) (string, error) {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		return "", errors.New("only plain values may stand in it")
+	case n.Tag == "!!null":
+		return "", errors.New("the value is missing")
+	case !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}, n.Tag):
+		return "", fmt.Errorf("a value of the type %s cannot be used", n.Tag)
+	}
+	return n.Value, nil
 }
 
 // Config makes a server's configuration of the settings, or says which of them cannot be.
 func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg := Config{
 		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
-		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
-		Admins: list(s.Admins), LockWait: s.LockWait, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+		TLSCert: s.TLSCert, TLSKey: s.TLSKey, LockWait: s.LockWait, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+	}
+	for _, k := range s.Keys() {
+		text, ok := k.value.Interface().(string)
+		if !ok {
+			continue
+		}
+		if err := plain(text); err != nil {
+			return cfg, fmt.Errorf("%s: %w", k.Name, err)
+		}
+		if text == "" && k.Default != "" {
+			return cfg, fmt.Errorf("%s is empty", k.Name)
+		}
 	}
 	var err error
+	if cfg.Admins, err = items(s.Admins); err != nil {
+		return cfg, fmt.Errorf("admins: %w", err)
+	}
+	for _, name := range cfg.Admins {
+		if len(name) > 32 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return cfg, fmt.Errorf("admins: %q is not 1 to 32 printable ASCII characters", name)
+		}
+	}
+	if err := checkDSN(s.Postgres); err != nil {
+		return cfg, fmt.Errorf("postgres: %w", err)
+	}
+	if s.RevokeWindow%time.Millisecond != 0 {
+		return cfg, fmt.Errorf("revoke-window: %v is not a number of whole milliseconds", s.RevokeWindow)
+	}
 	if cfg.Chat.Classes, err = Classes(s.Classes); err != nil {
 		return cfg, err
 	}
@@ -347,9 +395,39 @@ func plain(text string) error {
 	return nil
 }
 
-// list takes a text apart at its commas.
-func list(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+// items takes a list apart at its commas; blanks around them do not count. An empty text is an empty list.
+func items(text string) (out []string, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			return nil, errors.New("there is nothing between two commas, or at an end")
+		}
+		out = append(out, item)
+	}
+	return out, nil
+}
+
+// checkDSN refuses what the driver would leave out of a database's URL without a word. The text is not repeated: a password may stand in it.
+func checkDSN(dsn string) error {
+	if !strings.Contains(dsn, "://") {
+		return nil // words, of which the driver takes all or none
+	}
+	if strings.Contains(dsn, "#") {
+		return errors.New("a # in a URL must be written %23")
+	}
+	_, query, _ := strings.Cut(dsn, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return errors.New("the URL's query is malformed")
+	}
+	for name, v := range values {
+		if len(v) > 1 {
+			return fmt.Errorf("%s stands twice in the URL", name)
+		}
+	}
+	return nil
 }
 
 // Level is the log level.

@@ -1,6 +1,16 @@
 package webhook
 
-import "testing"
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
 
 func TestSign(t *testing.T) {
 	if got := sign("xxxxyyyy", "1669872112"); got != "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061" {
@@ -13,5 +23,39 @@ func TestBadURL(t *testing.T) {
 		if _, err := New(Config{URL: bad}); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+// TestAddressAsWritten: what is posted to is the address as it is written, with the server's own words behind its query; and no error has its query or its password
+// in it.
+func TestAddressAsWritten(t *testing.T) {
+	asked := make(chan *http.Request, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r
+		fmt.Fprint(w, `{"ErrorCode":0}`)
+	}))
+	defer s.Close()
+	host := strings.TrimPrefix(s.URL, "http://")
+	const own = "b=2&a=x+y%20z&flag&token=hunter2&b=1"
+	var log strings.Builder
+	cfg := Config{URL: "http://u:hunter2@" + host + "/p%2Fq/?" + own, AppID: 7, Token: "t", Log: slog.New(slog.NewTextHandler(&log, nil))}
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &chat.Draft{From: "a", To: "b", Message: im.Text("x")}
+	if v := h.Before(t.Context(), d); v.Err != nil {
+		t.Fatal(v.Err)
+	}
+	r := <-asked
+	user, password, _ := r.BasicAuth()
+	if rest, ok := strings.CutPrefix(r.URL.RawQuery, own+"&"); !ok || !strings.Contains(rest, "SdkAppid=7") || r.URL.EscapedPath() != "/p%2Fq/" || user != "u" || password != "hunter2" {
+		t.Errorf("asked %s as %s:%s", r.URL, user, password)
+	}
+	h.Close()
+	s.Close()
+	h.Before(t.Context(), d)
+	if !strings.Contains(log.String(), "did not answer") || strings.Contains(log.String(), "hunter2") || strings.Contains(log.String(), "Sign=") {
+		t.Errorf("the log of a hook that is away: %s", log.String())
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,7 +69,6 @@ func (c *Config) setDefaults() {
 type Hook struct {
 	cfg     Config
 	url     url.URL
-	query   url.Values
 	client  *http.Client
 	metrics *prometheus.CounterVec
 }
@@ -76,13 +76,13 @@ type Hook struct {
 // New makes a Hook; the URL must be one.
 func New(cfg Config) (*Hook, error) {
 	cfg.setDefaults()
-	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("webhook-url: %q is not an http or https address", cfg.URL)
+	u, err := checkURL(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("webhook-url: %w", err)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 4 * cfg.Parallel
-	h := &Hook{cfg: cfg, url: *u, query: u.Query(),
+	h := &Hook{cfg: cfg, url: *u,
 		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
@@ -91,6 +91,35 @@ func New(cfg Config) (*Hook, error) {
 	}
 	return h, nil
 }
+
+// checkURL refuses an address that would not be posted to exactly as it is written. It does not repeat it: it may have secrets in it.
+func checkURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("it is not an http or https address")
+	}
+	if strings.Contains(text, "#") {
+		return nil, errors.New("no part of it may stand behind a #: that is not sent")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%s is not a port", port)
+		}
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("its query is malformed")
+	}
+	for _, name := range ownQuery {
+		if query.Has(name) {
+			return nil, fmt.Errorf("%s in its query is set by the server", name)
+		}
+	}
+	return u, nil
+}
+
+// ownQuery are the names that are added to the query of the address.
+var ownQuery = []string{"SdkAppid", "CallbackCommand", "contenttype", "ClientIP", "OptPlatform", "RequestTime", "Sign"}
 
 // Close lets go of idle connections.
 func (h *Hook) Close() { h.client.CloseIdleConnections() }
@@ -121,9 +150,6 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
 	defer cancel()
 	q := url.Values{}
-	for k, v := range h.query {
-		q[k] = v
-	}
 	q.Set("SdkAppid", strconv.FormatUint(h.cfg.AppID, 10))
 	q.Set("CallbackCommand", command)
 	q.Set("contenttype", "json")
@@ -135,14 +161,17 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 		q.Set("Sign", sign(h.cfg.Token, now))
 	}
 	u := h.url
-	u.RawQuery = q.Encode()
+	if u.RawQuery != "" && !strings.HasSuffix(u.RawQuery, "&") {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += q.Encode()
 	text, err := restjson.Marshal(body)
 	if err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(text))
 	if err != nil {
-		return err
+		return bare(err)
 	}
 	for k, v := range header {
 		req.Header[k] = v
@@ -150,7 +179,7 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := h.client.Do(req)
 	if err != nil {
-		return err
+		return bare(err)
 	}
 	defer resp.Body.Close()
 	const most = 1 << 20
@@ -164,6 +193,15 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 		return nil
 	}
 	return json.Unmarshal(b, out)
+}
+
+// bare takes the address out of an error, which has it with its query: that may have a secret in it, and has the signature.
+func bare(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // sign is the signature of a time: the lower-case hex SHA-256 of token and time.

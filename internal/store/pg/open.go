@@ -122,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
-		return nil, fmt.Errorf("store: postgres: %w", err) // pgx takes the password out
+		return nil, fmt.Errorf("store: postgres: the address cannot be read: %s", unquoted(err))
 	}
 	c := pc.ConnConfig
 	if !strings.Contains(cfg.DSN, "pool_max_conns") {
@@ -164,6 +164,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.delivered.Go(s.deliverAll)
 	s.noted.Go(s.noteClock)
 	return s, nil
+}
+
+// unquoted is what is wrong with an address, without the address: the driver takes the password out of it, and not all of one that is badly written.
+func unquoted(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		text = text[i+3:]
+	}
+	return text
 }
 
 func (s *Store) open(ctx context.Context, pc *pgxpool.Config) error {
