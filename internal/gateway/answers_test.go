@@ -197,3 +197,67 @@ func TestAnswersFit(t *testing.T) {
 		t.Errorf("READ: %d heads in %d bytes", len(heads.Heads), len(f.Body))
 	}
 }
+
+// TestTextsOfOtherTimes: a store may hold longer texts than a call may carry, and such that are not UTF-8, from before there were limits. Each comes in an answer
+// that clients read.
+func TestTextsOfOtherTimes(t *testing.T) {
+	n := start(t, options{})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	const texts = 6
+	var epoch uint64
+	for range texts {
+		epoch = alice.send("bob", "x").Epoch
+	}
+	reason := strings.Repeat("y", im.MaxMessage-100) + "\xff"
+	err := n.store.Update(t.Context(), []chat.Key{{Conv: chat.ConvID(epoch)}}, func(tx chat.Tx) error {
+		for seq := range uint64(texts) {
+			e, err := tx.Entry(chat.ConvID(epoch), seq+1)
+			if err != nil {
+				return err
+			}
+			e.Status, e.Revoker, e.RevokeReason = int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), e.Sender, reason
+			if err := tx.SetEntry(e); err != nil {
+				return err
+			}
+			if _, err := tx.AddChange(e.Conv, chat.Change{Kind: int32(im.ChangeKind_CHANGE_REVOKE), Seq: e.Seq, Operator: e.Sender, Reason: reason}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := uint64(1); at <= texts; at++ {
+		pull, changes := &im.PullReply{}, &im.ChangesReply{}
+		for _, f := range []*im.Frame{
+			bob.call(im.Method_PULL, &im.PullRequest{Conv: key("alice"), Epoch: epoch, From: at, To: texts}, 0, pull),
+			bob.call(im.Method_CHANGES, &im.ChangesRequest{Conv: key("alice"), Epoch: epoch, From: at, To: texts}, 0, changes),
+			bob.call(im.Method_HEADS, &im.HeadsRequest{WithLast: true}, 0, nil),
+		} {
+			if len(f.Body) > im.MaxReply {
+				t.Errorf("%s has %d bytes", f.Method, len(f.Body))
+			}
+		}
+		if pull.To != at || changes.To != at || len(pull.Entries) != 1 || len(changes.Changes) != 1 || changes.Changes[0].Reason != reason {
+			t.Fatalf("from %d there are %d entries to %d, and %d changes to %d", at, len(pull.Entries), pull.To, len(changes.Changes), changes.To)
+		}
+	}
+}
+
+// TestAnswerBeyondAll: an answer that no client would read is not written; the call fails, and the connection lives.
+func TestAnswerBeyondAll(t *testing.T) {
+	n := start(t, options{})
+	alice := n.login(device{user: "alice"})
+	s := n.sessionsOf(chat.UID(alice.reply.TinyId))[0]
+	for size, code := range map[int]int32{im.MaxReply + 1: im.CodeServerInternal, im.MaxReply - 100: 0} {
+		if _, ok := s.begin(im.Method_PULL); !ok {
+			t.Fatal("no call can be made")
+		}
+		s.reply(uint64(size), im.Method_PULL, &im.PullReply{Entries: []*im.Entry{{RevokeReason: strings.Repeat("x", size)}}}, nil)
+		if f := alice.await(uint64(size)); f.Code != code || len(f.Body) > im.MaxReply {
+			t.Errorf("an answer of %d bytes is answered %d", size, f.Code)
+		}
+	}
+	alice.quiet()
+}

@@ -171,8 +171,17 @@ func (n *node) raw(command, query, body string) answer {
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" {
-		n.t.Fatalf("%s: %s, %v", command, resp.Status, err)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return n.envelope(command, resp.StatusCode, resp.Header, b)
+}
+
+// envelope reads an answer and wants it to be in the form that all have.
+func (n *node) envelope(command string, status int, header http.Header, b []byte) answer {
+	n.t.Helper()
+	if status != 200 || header.Get("Content-Type") != "application/json" {
+		n.t.Fatalf("%s: status %d, %v", command, status, header)
 	}
 	var a answer
 	var all map[string]json.RawMessage
