@@ -30,7 +30,12 @@ type messageEvent struct {
 	ids      []int64
 	messages []*im.Message
 	recalled *im.MsgLocator
+	// size is about how many bytes it is in JSON.
+	size int
 }
+
+// mostTold bounds a callback of several messages, in bytes of JSON.
+const mostTold = 2 << 20
 
 // applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
 // moves syncedTo.
@@ -80,14 +85,16 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 
 // tellMessage adds a message to the batch's events; neighbours of one kind share a callback.
 func (c *Client) tellMessage(kind int, id int64, m *im.Message) {
+	size := im.JSONSize(m)
 	if n := len(c.out); n > 0 {
-		if ev := c.out[n-1].event; ev != nil && ev.kind == kind && len(ev.ids) < eventsAtOnce {
+		if ev := c.out[n-1].event; ev != nil && ev.kind == kind && len(ev.ids) < eventsAtOnce && ev.size+size <= mostTold {
+			ev.size += size
 			ev.ids = append(ev.ids, id)
 			ev.messages = append(ev.messages, m)
 			return
 		}
 	}
-	c.out = append(c.out, output{event: &messageEvent{kind: kind, ids: []int64{id}, messages: []*im.Message{m}}})
+	c.out = append(c.out, output{event: &messageEvent{kind: kind, ids: []int64{id}, messages: []*im.Message{m}, size: size}})
 }
 
 // tellRevoked adds a recall to the batch's events.
@@ -119,7 +126,7 @@ func (c *Client) oweEvents() {
 		if !ok {
 			return
 		}
-		c.out[i].owed = id
+		c.out[i].owed, c.out[i].size = id, ev.size
 		c.out[i].event = nil
 		c.out[i].run = func() { c.fire(ev) }
 	}

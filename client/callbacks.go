@@ -15,6 +15,7 @@ type output struct {
 	answer bool          // the result of a call: runs even when the client is closing
 	direct bool          // a blocking call waits for it: run on the engine
 	event  *messageEvent // what is told of messages; becomes owed and run before the commit
+	size   int           // of the event, in bytes of JSON
 }
 
 // tell hands the batch's outputs to the dispatcher.
@@ -26,17 +27,18 @@ func (c *Client) tell() {
 		case o.answer:
 			c.disp.Post(o.run)
 		default:
-			c.postEvent(o.owed, nil, o.run)
+			c.postEvent(o.owed, nil, o.size, o.run)
 		}
 	}
 	c.out = c.out[:0]
 }
 
-// postEvent hands an event to the dispatcher: one with a row in owed, a set of states, or neither.
-func (c *Client) postEvent(owed int64, state *stateChange, run func()) {
-	c.waiting.Add(1)
+// postEvent hands an event to the dispatcher: one with a row in owed, a set of states, or neither. A large one counts as several that wait.
+func (c *Client) postEvent(owed int64, state *stateChange, size int, run func()) {
+	weight := int64(1 + size>>16)
+	c.waiting.Add(weight)
 	c.disp.Post(func() {
-		defer c.waiting.Add(-1)
+		defer c.waiting.Add(-weight)
 		if owed != 0 && !c.settled() || !c.begin(owed, state) {
 			return
 		}

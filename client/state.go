@@ -118,7 +118,7 @@ func (c *Client) tellState() {
 		}
 		if len(s.told) > 0 || s.totalChanged {
 			c.stateOut = true
-			c.postEvent(0, s, func() {
+			c.postEvent(0, s, 0, func() {
 				c.fireState(s)
 				c.post(func() { c.stateTold(s) })
 			})
@@ -127,7 +127,7 @@ func (c *Client) tellState() {
 	}
 	if c.finish && len(c.changed) == 0 {
 		c.finish = false
-		c.postEvent(0, nil, func() { c.tellConvs(ConvSyncFinish, nil) })
+		c.postEvent(0, nil, 0, func() { c.tellConvs(ConvSyncFinish, nil) })
 	}
 }
 

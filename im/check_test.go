@@ -144,8 +144,8 @@ func TestWeight(t *testing.T) {
 		}); n > 3*w.Decoded+4096 || w.Decoded > 4<<20 {
 			t.Errorf("%s: %d bytes on the wire take %d, counted were %d", name, len(b), n, w.Decoded)
 		}
-		if n := len(ToJSON(&got)); n > 4<<20 {
-			t.Errorf("%s: %d bytes on the wire are %d of JSON", name, len(b), n)
+		if n := len(ToJSON(&got)); n > 4<<20 || n > 3*JSONSize(&got) {
+			t.Errorf("%s: %d bytes on the wire are %d of JSON, reckoned were %d", name, len(b), n, JSONSize(&got))
 		}
 	}
 	empty := func(n int) []byte { return []byte(strings.Repeat("\x0a\x00", n)) }

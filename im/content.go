@@ -154,3 +154,20 @@ func eachField(b []byte, fn func(num protowire.Number, v []byte, n uint64) *Erro
 	}
 	return nil
 }
+
+// JSONSize is about how many bytes the TIM JSON of a message has: most is what stands there whatever is in it.
+func JSONSize(m *Message) int {
+	size := 2 * m.SizeVT()
+	var count func(m *Message)
+	count = func(m *Message) {
+		size += 1700
+		for _, e := range m.GetElemArray() {
+			size += 100
+			for _, inner := range e.GetMerger().GetMessageArray() {
+				count(inner)
+			}
+		}
+	}
+	count(m)
+	return size
+}
