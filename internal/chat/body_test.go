@@ -242,3 +242,17 @@ func FuzzAccepted(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkCheckMessage(b *testing.B) {
+	for name, m := range map[string]*im.Message{"text": {ElemArray: []*im.Elem{textElem(strings.Repeat("x", 100))}}, "long text": {ElemArray: []*im.Elem{textElem(strings.Repeat("x", 10_000))}}} {
+		body := wire(m)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := checkMessage(body, im.Platform_PLATFORM_IOS); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
