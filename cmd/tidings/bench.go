@@ -89,13 +89,14 @@ func benchCommand() *cobra.Command {
 			return err
 		},
 	}))
-	for _, name := range []string{"group", "idle", "sync", "cold"} {
+	for _, name := range []string{"group", "sync", "cold"} {
 		c.AddCommand(&cobra.Command{
 			Use: name, Short: "Not built yet",
 			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("bench %s: not built yet", name) },
 		})
 	}
 	c.AddCommand(benchReconnect())
+	c.AddCommand(benchIdle())
 	c.AddCommand(relayCommand())
 	return c
 }
@@ -225,12 +226,15 @@ func (ch *child) cpu() time.Duration {
 }
 
 // rss is the child's memory in megabytes.
-func (ch *child) rss() float64 {
+func (ch *child) rss() float64 { return float64(ch.rssBytes()) / (1 << 20) }
+
+// rssBytes is the child's resident set, where /proc tells.
+func (ch *child) rssBytes() int64 {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "status"))
 	if err != nil {
 		return 0
 	}
 	_, rest, _ := strings.Cut(string(b), "VmRSS:")
-	kb, _ := strconv.Atoi(strings.Fields(rest + " 0")[0])
-	return float64(kb) / 1024
+	kb, _ := strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64)
+	return kb << 10
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -111,6 +112,11 @@ func serve(ctx context.Context, set *server.Settings, file string, newKey bool, 
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	running, stopped := context.WithCancel(ctx)
+	defer stopped()
+	beside.Go(func() { stayLean(running) })
 	return server.Run(ctx, cfg, func(ctx context.Context, s *server.Server) {
 		if s.Fresh() {
 			welcome(os.Stdout, s, &cfg)

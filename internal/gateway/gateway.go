@@ -126,6 +126,9 @@ const (
 
 const shards = 64
 
+// readBuffer is what each connection keeps to read into. A message that is larger is read into its own memory, so a larger buffer would save hardly a system call.
+const readBuffer = 512
+
 // Gateway is an http.Handler for the WebSocket path, and holds all sessions.
 type Gateway struct {
 	cfg      Config
@@ -175,6 +178,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	}
 	g.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
 		ReadMaxPayloadSize: im.MaxMessage,
+		ReadBufferSize:     readBuffer,
 		SubProtocols:       []string{im.Subprotocol},
 		NewSession:         func() gws.SessionStorage { return newSession(g) },
 	})

@@ -194,13 +194,24 @@ func (s *session) handle(f *im.Frame) error {
 	case f.Method == im.Method_HEARTBEAT:
 		s.heartbeat(f.Id)
 	case f.Method == im.Method_LOGIN:
-		s.login(f, st)
+		s.apart(func() { s.login(f, st) })
 	case f.Method == im.Method_LOGOUT:
 		s.logout(f.Id)
 	default:
 		s.later(f)
 	}
 	return nil
+}
+
+// apart runs f on a goroutine of its own and waits for it. A stack that has grown does not shrink below four times what is in use: what goes deep would leave
+// the reader with a large one for as long as the connection lives.
+func (s *session) apart(f func()) {
+	done := make(chan struct{})
+	s.g.wg.Go(func() {
+		defer close(done)
+		s.contain(f)
+	})
+	<-done
 }
 
 // begin opens a call, when there is room for its answer. It says in which state the session is, or that nothing is taken any more.
