@@ -102,7 +102,12 @@ func (c *Client) live(run func()) { c.out = append(c.out, output{run: run}) }
 // answered makes the completion of an API call: done runs once, after the batch's commit.
 func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
 	c.openings.Add(1)
+	over := false
 	return func(v T, err error) {
+		if over { // a panic came after the answer
+			return
+		}
+		over = true
 		if e := (*im.Error)(nil); errors.As(err, &e) {
 			switch {
 			case e == nil:
@@ -126,7 +131,15 @@ func do[T any](c *Client, direct bool, done func(T, error), start func(finish fu
 		return
 	}
 	finish := answered(c, direct, done)
-	if !c.post(func() { start(finish) }) {
+	if !c.post(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				finish(zero, im.Errorf(im.CodeDatabase, "%v", errPanic))
+				c.panicked(r)
+			}
+		}()
+		start(finish)
+	}) {
 		c.openings.Add(-1)
 		c.answerNow(direct, func() { done(zero, interrupted) })
 	}

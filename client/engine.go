@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -158,17 +157,17 @@ func (c *Client) run() {
 		case <-c.in.wake:
 			c.runIn()
 		case a := <-c.frames:
-			c.arrive(a)
+			c.contain(func() { c.arrive(a) })
 		case <-c.firedWake:
 			if c.clearAt.IsZero() {
 				c.clearAt = time.Now().Add(clearWithin)
 			}
 		case <-c.timer.C:
-			c.tick()
+			c.contain(c.tick)
 		}
 		c.drain()
-		c.commit()
-		c.goOn()
+		c.contain(c.commit)
+		c.contain(c.goOn)
 		c.schedule()
 	}
 }
@@ -197,7 +196,7 @@ func (c *Client) drain() {
 		case <-c.in.wake:
 			c.runIn()
 		case a := <-c.frames:
-			c.arrive(a)
+			c.contain(func() { c.arrive(a) })
 		default:
 			return
 		}
@@ -206,7 +205,7 @@ func (c *Client) drain() {
 
 func (c *Client) runIn() {
 	for _, f := range c.in.take(batchSize) {
-		f()
+		c.contain(f)
 	}
 }
 
@@ -294,54 +293,6 @@ func (c *Client) toClear(writing bool) []int64 {
 	return c.fired
 }
 
-// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (answers become 6019), memory is read
-// from the database again, and the connection is made anew so that the sync brings everything once more.
-func (c *Client) undo() {
-	err := c.dbErr
-	c.dbErr = nil
-	c.log.Error("local database failed", "error", err)
-	failed := &im.Error{Code: im.CodeDatabase, Desc: "the local database failed: " + err.Error()}
-	c.db.rollback()
-	out := c.out
-	c.out, c.toSend = nil, nil
-	for _, o := range out {
-		if o.answer {
-			c.out = append(c.out, o)
-		}
-	}
-	c.failCalls(failed)
-	c.tellCleared()
-	c.tell()
-	if c.link != nil {
-		c.link.cancel()
-	}
-	readErr := c.load()
-	if readErr != nil && isDamaged(errors.Join(err, readErr)) {
-		c.db.close()
-		c.forgetFired()
-		var db *local
-		if db, readErr = openUsable(c.dir, c.cfg.UserID, c.log); readErr == nil {
-			c.db = db
-			readErr = c.load()
-		}
-	}
-	if readErr != nil {
-		c.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
-		c.db.close()
-		c.db = nil
-		c.forgetFired()
-		c.hangUp(LoggedOut)
-	}
-	c.dbErr = nil
-}
-
-// forgetFired goes with the database that the owed ids were of.
-func (c *Client) forgetFired() {
-	c.mu.Lock()
-	c.fired = nil
-	c.mu.Unlock()
-}
-
 // failCalls answers everything open.
 func (c *Client) failCalls(err *im.Error) { c.failSome(err, func(*call) bool { return true }) }
 
@@ -365,6 +316,12 @@ func (c *Client) endCall(k *call, body []byte, err *im.Error) {
 		return
 	}
 	delete(c.calls, k.id)
+	defer func() {
+		if r := recover(); r != nil { // the answer cannot be applied; the application still gets one
+			c.panicked(r)
+			k.done(nil, im.Errorf(im.CodeDatabase, "%v", errPanic))
+		}
+	}()
 	k.done(body, err)
 }
 
@@ -561,7 +518,7 @@ func (c *Client) shutdown() {
 	c.endLogin(interrupted)
 	for {
 		for len(c.later) > 0 {
-			c.goOn()
+			c.contain(c.goOn)
 		}
 		if c.in.end() {
 			break
@@ -571,7 +528,7 @@ func (c *Client) shutdown() {
 		c.endLogin(interrupted)
 	}
 	c.setStatus(LoggedOut)
-	c.commit()
+	c.contain(c.commit)
 	c.release()
 	c.tell()
 	if c.cfg.Dispatcher == nil {

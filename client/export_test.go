@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"runtime"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
@@ -63,4 +64,15 @@ func (c *Client) OnCommit(f func()) error {
 		})
 	})
 	return <-failed
+}
+
+// Inside runs f on the engine, as the beginning of a call that succeeds.
+func (c *Client) Inside(ctx context.Context, f func()) error {
+	_, err := wait(ctx, func(direct bool, done func(none, error)) {
+		do(c, direct, done, func(finish func(none, error)) {
+			f()
+			finish(none{}, nil)
+		})
+	})
+	return err
 }

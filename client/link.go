@@ -136,7 +136,13 @@ func (c *Client) postFrom(ctx context.Context, f func()) {
 }
 
 // connectOnce makes one connection and returns when it is over: whether to try again, and the link, if it got as far as being logged in.
-func (c *Client) connectOnce(login context.Context, resume bool) (bool, *link) {
+func (c *Client) connectOnce(login context.Context, resume bool) (again bool, l *link) {
+	c.connecting(&l, &again, func() { again, l = c.tryConnection(login, resume, &l) })
+	return again, l
+}
+
+// tryConnection is connectOnce; made is set as soon as the engine knows the link.
+func (c *Client) tryConnection(login context.Context, resume bool, made **link) (bool, *link) {
 	ctx, cancel := context.WithCancel(login)
 	defer cancel()
 	l, reply, err := c.open(ctx, resume)
@@ -170,6 +176,7 @@ func (c *Client) connectOnce(login context.Context, resume bool) (bool, *link) {
 		}
 		return false, l
 	}
+	*made = l
 	err = c.read(ctx, l)
 	l.ws.CloseNow()
 	c.post(func() { c.lost(l, netError(err)) })
@@ -214,7 +221,7 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
 			code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
-			if e != nil {
+			if e != nil || code == 0 {
 				code = im.CodeConnectionLimit
 			}
 			return nil, nil, &refusedError{err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), retry: true}

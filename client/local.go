@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	sqlite3 "github.com/mattn/go-sqlite3"
+	_ "github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/private"
@@ -91,22 +91,13 @@ func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 	return l, nil
 }
 
-// isDamaged says that SQLite cannot make sense of the file.
-func isDamaged(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB)
-}
-
 // openUsable is openLocal with a damaged database set aside: what the server has is brought again by the sync, and the old files
 // stay beside it under a name that says when they were left.
 func openUsable(dir, user string, log *slog.Logger) (*local, error) {
 	for try := 0; ; try++ {
-		l, err := openLocal(dir, user, log)
+		l, err := openSound(dir, user, log)
 		if err == nil {
-			if _, err = l.loadConvs(); err == nil {
-				return l, nil
-			}
-			l.close()
+			return l, nil
 		}
 		if !isDamaged(err) || dir == "" || try > 0 {
 			return nil, err
@@ -147,6 +138,9 @@ func (l *local) migrate() error {
 	var version int
 	if err := l.conn.QueryRowContext(bg, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
+	}
+	if version < 0 {
+		return errForeign
 	}
 	if version > len(migrations) {
 		return fmt.Errorf("made by a newer version (schema %d, this one knows %d)", version, len(migrations))

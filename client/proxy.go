@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,9 +15,12 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
+// maxHeaders bounds what a server or a proxy may answer with before the connection stands.
+const maxHeaders = 64 << 10
+
 // httpClient makes the upgrade requests: through the proxy, with the roots, and never through what the environment says.
 func httpClient(cfg *Config) (*http.Client, error) {
-	t := &http.Transport{TLSClientConfig: cfg.TLS, TLSHandshakeTimeout: 10 * time.Second}
+	t := &http.Transport{TLSClientConfig: cfg.TLS, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: maxHeaders}
 	if cfg.Proxy != "" {
 		u, err := url.Parse(cfg.Proxy)
 		switch {
@@ -52,7 +56,7 @@ func dialConnect(ctx context.Context, proxy *url.URL, addr string) (net.Conn, er
 		conn.Close()
 		return nil, err
 	}
-	r := bufio.NewReader(conn)
+	r := bufio.NewReader(io.LimitReader(conn, maxHeaders))
 	resp, err := http.ReadResponse(r, req)
 	if err == nil && (resp.StatusCode != http.StatusOK || r.Buffered() > 0) {
 		err = fmt.Errorf("client: the proxy answered %s", resp.Status)

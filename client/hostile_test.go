@@ -1,0 +1,340 @@
+package client_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// TestHostileDatabase: whatever stands in the file of a local database, the process lives on. A file that is not what this program makes is set aside, and the
+// server brings everything again.
+func TestHostileDatabase(t *testing.T) {
+	s := imtest.Start(t)
+	cfg := config(t, s, "ann")
+	d := dial(t, cfg)
+	dial(t, config(t, s, "ben")).say("ann", "one")
+	d.count(t, "new", 1)
+	d.Close()
+	good, err := os.ReadFile(databases(t, cfg.Dir)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		sql   string
+		aside bool
+	}{
+		"a trigger":                   {"CREATE TRIGGER t AFTER INSERT ON message BEGIN DELETE FROM message; END", true},
+		"a view of endless rows":      {"DROP TABLE owed; CREATE VIEW owed AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id+1 FROM n) SELECT * FROM n", true},
+		"a table that is not there":   {"DROP TABLE conv", true},
+		"a column that is not there":  {"ALTER TABLE conv DROP COLUMN draft", true},
+		"one more table":              {"CREATE TABLE more (x)", true},
+		"no schema and an old number": {"PRAGMA user_version = 0", true},
+		"a negative version":          {"PRAGMA user_version = -5", true},
+		"text for a number":           {"UPDATE conv SET era = 'no number'", true},
+		"a negative number":           {"UPDATE conv SET synced_to = -1, epoch = -9223372036854775808", true},
+		"text for an id":              {"UPDATE message SET sender_tiny = 'x'", false},
+		"huge numbers":                {"UPDATE conv SET synced_to = 9223372036854775807, rev = 9223372036854775807, others = 9223372036854775807, own = 9223372036854775807, cleared = 9223372036854775807, time = -9223372036854775808, recv_opt = 2147483647, type = 77", true},
+		"an unknown type":             {"UPDATE conv SET type = 4294967295", true},
+		"no message at all":           {"UPDATE message SET body = x'ff'", false},
+		"a draft that is none":        {"UPDATE conv SET draft = x'ff00ff00'", false},
+		"an id at the end":            {"UPDATE message SET id = 9223372036854775807", false},
+		"meta of nonsense":            {"UPDATE meta SET value = 'nonsense'", false},
+		"meta of huge numbers":        {"UPDATE meta SET value = '9223372036854775807'", true},
+		"owed nonsense":               {"INSERT INTO owed SELECT * FROM (SELECT 1, 1, x'ff') WHERE (SELECT count(*) FROM pragma_table_info('owed')) = 3", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t, s, "ann")
+			file := filepath.Join(cfg.Dir, "users", filepath.Base(databases(t, d.cfg.Dir)[0]))
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			db, err := sql.Open("sqlite3", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(c.sql); err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			d := open(t, cfg)
+			if err := d.Login(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			kept, _ := filepath.Glob(file + ".damaged-*")
+			if (len(kept) > 0) != c.aside {
+				t.Errorf("set aside: %v, want %v", kept, c.aside)
+			}
+			if c.aside {
+				d.count(t, "new", 1)
+			}
+			if _, err := d.Conversations(within(t)); err != nil {
+				t.Error(err)
+			}
+			d.Close()
+		})
+	}
+}
+
+// TestPanicInside: a mistake of the client itself ends the batch and the connection that it came in, and nothing else: the call is answered, the log has it once,
+// and the client connects anew. Without a login there is nothing to undo.
+func TestPanicInside(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	for range 3 {
+		wantCode(t, d.Inside(within(t), func() { panic("a mistake") }), im.CodeDatabase)
+		eventually(t, "a message to be sent", func() bool {
+			_, err := d.SendMessage(within(t), client.C2C("ann"), im.Text("after it"))
+			return err == nil
+		})
+	}
+	if err := d.Logout(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, d.Inside(within(t), func() { panic("a mistake") }), im.CodeDatabase)
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	d.say("ann", "after a login")
+}
+
+// FuzzLocalDatabase opens files that began as good local databases. Whatever has been changed in them, the client opens or says that it cannot, logs in or
+// answers the login, and closes.
+func FuzzLocalDatabase(f *testing.F) {
+	server := newFake(f)
+	cfg := fakeConfig(f, server)
+	c, err := client.Dial(f.Context(), cfg, client.Events{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	l := <-server.links
+	_ = l
+	if err := c.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("unfinished")}); err != nil {
+		f.Fatal(err)
+	}
+	c.Close()
+	files, err := filepath.Glob(filepath.Join(cfg.Dir, "users", "*.db"))
+	if err != nil || len(files) != 1 {
+		f.Fatal(files, err)
+	}
+	good, err := os.ReadFile(files[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{})
+	f.Add([]byte{0, 0, 0})
+	f.Add([]byte{0, 100, 5, 0, 103, 0, 0, 104, 255})
+	for at := 0; at+3 < len(good); at += 997 {
+		f.Add([]byte{byte(at >> 8), byte(at), good[at] ^ 0xff})
+	}
+	// Each three bytes are a place, counted in 1/65536 of the file in the first half and from its beginning in the second, and what stands there.
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		bad := slices.Clone(good)
+		for c := range slices.Chunk(changes, 3) {
+			if len(c) == 3 {
+				bad[int(binary.BigEndian.Uint16(c))%len(bad)] = c[2]
+			}
+		}
+		cfg := cfg
+		cfg.Dir, cfg.Log = t.TempDir(), slog.New(slog.DiscardHandler)
+		cfg.Limits.Login = 5 * time.Second
+		file := filepath.Join(cfg.Dir, "users", filepath.Base(files[0]))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.Open(cfg, client.Events{})
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.Login(within(t))
+		select {
+		case <-server.links:
+		default:
+		}
+		c.Conversations(within(t))
+	})
+}
+
+// hostile is a server of which the first answer to each connection is a test's, from the first byte on. The next connections are a fake's.
+type hostile struct {
+	f    *fake
+	addr string
+
+	mu   sync.Mutex
+	data []byte
+	mode byte
+	left int
+}
+
+func newHostile(t testing.TB) *hostile {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	h := &hostile{f: newFake(t), addr: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go h.serve(c)
+		}
+	}()
+	return h
+}
+
+func (h *hostile) arm(mode byte, data []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mode, h.data, h.left = mode, data, 1
+}
+
+func (h *hostile) serve(c net.Conn) {
+	defer c.Close()
+	h.mu.Lock()
+	mode, data, bad := h.mode, h.data, h.left > 0
+	h.left--
+	h.mu.Unlock()
+	if !bad {
+		to, err := net.Dial("tcp", h.f.URL[len("ws://"):])
+		if err != nil {
+			return
+		}
+		defer to.Close()
+		go func() { io.Copy(to, c); to.Close() }()
+		io.Copy(c, to)
+		return
+	}
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	r := bufio.NewReader(c)
+	req, err := http.ReadRequest(r)
+	if err != nil {
+		return
+	}
+	if mode == 0 {
+		c.Write(data)
+		return
+	}
+	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: "+im.Subprotocol+
+		"\r\nSec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+	now := time.Now()
+	good := im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, &im.LoginReply{TinyId: 1, Generation: 1, StoreId: "store", ServerTime: now.UnixMilli(),
+		TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600})
+	switch mode {
+	case 1: // instead of the answer to the login
+		c.Write(data)
+	case 2: // the body of that answer
+		c.Write(binaryMessage(im.AppendFrame(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN, Body: data})))
+	case 3: // bytes behind it
+		c.Write(append(binaryMessage(good), data...))
+	case 4: // frames behind it
+		c.Write(append(binaryMessage(good), binaryMessage(data)...))
+	default: // the body of a push or of the first answer
+		id := uint64(0)
+		if mode&0x40 != 0 {
+			id = 2
+		}
+		c.Write(append(binaryMessage(good), binaryMessage(im.AppendFrame(nil, &im.Frame{Id: id, Method: im.Method(mode & 0x3f), Body: data}))...))
+	}
+	c.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, r)
+}
+
+// binaryMessage makes a WebSocket message as a server sends it.
+func binaryMessage(b []byte) []byte {
+	h := []byte{0x82, 127, 0, 0, 0, 0, 0, 0, 0, 0}
+	binary.BigEndian.PutUint64(h[2:], uint64(len(b)))
+	return append(h, b...)
+}
+
+// survives gives a client one connection to a server that sends data, and then a good one: the client is logged in by it, whatever the first one said.
+func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
+	h.arm(mode, data)
+	cfg := client.Config{Server: "ws://" + h.addr, UserID: "ann", UserSig: "any", Dir: dir, Log: slog.New(slog.DiscardHandler),
+		Limits: client.Limits{Reconnect: 20 * time.Millisecond}}
+	c, err := client.Open(cfg, client.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Login(within(t)) // which the bad server may have refused, or answered and then ended the session
+	for {
+		if c.Status() != client.LoggedIn {
+			if err := c.Login(within(t)); err != nil {
+				continue
+			}
+		}
+		select {
+		case <-h.f.links:
+			if _, err := c.Conversations(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			return
+		case <-within(t).Done():
+			t.Fatal("the client does not come to the good server")
+		}
+	}
+}
+
+// TestHostileServer: what no server should send costs the client that connection and nothing else.
+func TestHostileServer(t *testing.T) {
+	h := newHostile(t)
+	for name, c := range map[string]struct {
+		mode byte
+		data []byte
+	}{
+		"no HTTP":                  {0, []byte("hello\r\n")},
+		"nothing":                  {0, nil},
+		"a code of nonsense":       {0, []byte("HTTP/1.1 429 No\r\n" + im.CodeHeader + ": 0\r\nContent-Length: 0\r\n\r\n")},
+		"headers without end":      {0, append([]byte("HTTP/1.1 101 OK\r\n"), bytes.Repeat([]byte("X: y\r\n"), 1<<20)...)},
+		"a length with bit 63":     {1, []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255}},
+		"the same after the login": {3, []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255}},
+		"a huge message":           {3, []byte{0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0}},
+		"pieces without end":       {3, append([]byte{0x02, 0}, bytes.Repeat([]byte{0, 0}, 1<<16)...)},
+		"a masked frame":           {3, []byte{0x82, 0x80, 0, 0, 0, 0}},
+		"a long ping":              {3, []byte{0x89, 126, 0, 200}},
+		"text":                     {3, []byte{0x81, 2, 'h', 'i'}},
+		"no frames":                {4, []byte{0xff, 0xff, 0xff}},
+		"a push of nothing":        {5, nil},
+	} {
+		t.Run(name, func(t *testing.T) { h.survives(t, t.TempDir(), c.mode, c.data) })
+	}
+}
+
+// FuzzServer shows a client the bytes of a server: instead of an upgrade, behind one, behind a login, as frames, and as bodies of pushes and answers.
+func FuzzServer(f *testing.F) {
+	for mode := range byte(5) {
+		f.Add(mode, []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255})
+		f.Add(mode, []byte("\x08\x01\x12\x03ben"))
+	}
+	f.Add(byte(im.Method_ENTRY), im.AppendMessage(nil, &im.Frame{}, fromBen(1, "x")))
+	f.Add(byte(0x40|im.Method_HEADS), []byte("\x0a\x00"))
+	h := newHostile(f)
+	f.Fuzz(func(t *testing.T, mode byte, data []byte) { h.survives(t, t.TempDir(), mode, data) })
+}
