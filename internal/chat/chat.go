@@ -91,6 +91,9 @@ type Caller struct {
 	Platform   im.Platform
 	Generation uint64
 	Feed       uint64
+	// Order rises with each login, resume and kick of an account as the store takes them, on this server. Unlike the generation it owes nothing to what
+	// clients say.
+	Order uint64
 	// Expires is when the ticket runs out.
 	Expires time.Time
 	// Addr is the IP address that the carrier knows. Operator says that an operator speaks for the user; Quiet that the user's own sessions
@@ -115,7 +118,8 @@ type Chat struct {
 	cfg       Config
 	log       *slog.Logger
 	publish   func(Event)
-	kick      func(uid UID, before uint64, why string)
+	kick      func(uid UID, order uint64, why string)
+	order     atomic.Uint64
 	committed chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
@@ -178,8 +182,8 @@ func New(store Store, cfg Config) *Chat {
 // Subscribe sets who is told of events. It is called once, before the first Login.
 func (c *Chat) Subscribe(f func(Event)) { c.publish = f }
 
-// SubscribeKicks sets who ends the sessions of an account whose generation is below before. It is called once, before the first Login.
-func (c *Chat) SubscribeKicks(f func(uid UID, before uint64, why string)) { c.kick = f }
+// SubscribeKicks sets who ends the sessions of an account whose Caller.Order is below order. It is called once, before the first Login.
+func (c *Chat) SubscribeKicks(f func(uid UID, order uint64, why string)) { c.kick = f }
 
 // Committed gets a value after something was committed; values are not counted, and one reader may wait for them.
 func (c *Chat) Committed() <-chan struct{} { return c.committed }

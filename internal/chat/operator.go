@@ -84,17 +84,17 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	if err != nil {
 		return err
 	}
-	var before uint64
+	var order uint64
 	var from int64
 	err = c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error {
 		u, err := tx.User(p.uid)
 		if err != nil {
 			return err
 		}
-		u.Generation++
+		order = c.order.Add(1)
 		// Tickets are signed by wall clocks, and the store's time may be ahead of them.
 		u.ValidFrom = max(u.ValidFrom, c.cfg.Clock().Unix()+1)
-		before, from = u.Generation, u.ValidFrom
+		from = u.ValidFrom
 		if err := tx.PutUser(u); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	if err != nil {
 		return err
 	}
-	c.kick(p.uid, before, why)
+	c.kick(p.uid, order, why)
 	over := time.NewTimer(min(time.Unix(from, 0).Sub(c.cfg.Clock()), 2*time.Second))
 	defer over.Stop()
 	select {

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -12,8 +13,6 @@ import (
 type Login struct {
 	Caller *Caller
 	Reply  *im.LoginReply
-	// Kicked are the other devices whose sessions this login ended.
-	Kicked []Session
 	// Over says that the session to be resumed has been ended by another login: Reply is nil, and the Caller may only acknowledge.
 	Over bool
 }
@@ -55,10 +54,14 @@ func (c *Chat) Account(ctx context.Context, name string) (User, error) {
 	return u, err
 }
 
+// mostRaised is how far a resume may raise the generation of its account. Nobody has logged in so often; and what is counted on from there stays
+// far below what a resume may name, and what can be counted.
+const mostRaised = 1 << 32
+
 // Login makes or resumes the session of a device whose ticket Authenticate has checked. The carrier holds a lock of the account around
-// this and around making the connection known, so that of two logins each sees the other's outcome.
+// this and around making the connection known, so that of two logins each sees the other's outcome. It ends whoever else is logged in to the
+// class, by its own list: rows tell only what is known of those who are away.
 func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket Ticket) (Login, error) {
-	class := c.cfg.Classes[req.Platform]
 	var out Login
 	var user User
 	var refused error
@@ -76,17 +79,24 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		if err != nil {
 			return err
 		}
-		mine, others := Session{UID: uid, Device: req.DeviceId}, rows[:0:0]
+		mine := Session{UID: uid, Device: req.DeviceId}
+		if i := slices.IndexFunc(rows, func(r Session) bool { return r.Device == req.DeviceId }); i >= 0 {
+			mine = rows[i]
+		}
+		platform := known(req.Platform)
+		if req.Resume && mine.Generation > 0 {
+			platform = known(im.Platform(mine.Platform)) // of the session that goes on, whatever this request says
+		}
+		class := c.Class(platform)
+		others := rows[:0:0]
 		for _, r := range rows {
-			if r.Device == req.DeviceId {
-				mine = r
-			} else if r.LoggedIn && r.Class == class && class != ClassAny {
+			if r.Device != req.DeviceId && r.LoggedIn && r.Class == class && class != ClassAny {
 				others = append(others, r)
 			}
 		}
 		out.Caller = &Caller{
-			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: req.Platform, Expires: ticket.Expires,
-			Generation: mine.Generation, Feed: user.Feed,
+			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: platform, Expires: ticket.Expires,
+			Generation: mine.Generation, Feed: user.Feed, Order: c.order.Add(1),
 		}
 		switch {
 		case req.Resume && mine.Generation >= req.Generation:
@@ -98,12 +108,17 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			if refused = void(user, ticket); refused != nil {
 				return nil
 			}
-			if mine.Class == class && mine.Platform == int32(req.Platform) {
+			if mine.Class == class {
 				return nil // the session goes on
 			}
-			return putLogin(tx, mine, class, req)
-		case req.Resume && len(others) > 0:
-			// This store has lost the session (it was replaced or restored), and another device has logged in to it since.
+			// The operator has put its platform into another class.
+			if err := endLogins(tx, others); err != nil {
+				return err
+			}
+			return putLogin(tx, mine, class, platform)
+		case req.Resume && (len(others) > 0 || req.Generation > mostRaised):
+			// This store has lost the session (it was replaced or restored), and another device has logged in to it since; or no store has given it
+			// this number.
 			out.Over = true
 			return nil
 		case void(user, ticket) != nil:
@@ -117,20 +132,16 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			mine.Owed = false
 			return tx.PutSession(mine)
 		}
-		user.Generation++
+		user.Generation = next(user.Generation)
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
-		for _, o := range others {
-			o.LoggedIn, o.Owed = false, true
-			if err := tx.PutSession(o); err != nil {
-				return err
-			}
+		if err := endLogins(tx, others); err != nil {
+			return err
 		}
-		out.Kicked = others
 		mine.Generation = user.Generation
 		out.Caller.Generation = mine.Generation
-		return putLogin(tx, mine, class, req)
+		return putLogin(tx, mine, class, platform)
 	})
 	if err == nil {
 		err = refused
@@ -145,6 +156,14 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 	return out, nil
 }
 
+// next counts a login. A number that logins alone cannot have led to is brought back to where one may count on from.
+func next(generation uint64) uint64 {
+	if generation > 1<<47 {
+		generation = mostRaised
+	}
+	return generation + 1
+}
+
 // unixMilli is t in milliseconds since 1970, as late as that can be said.
 func unixMilli(t time.Time) int64 {
 	if t.Unix() > math.MaxInt64/1000-1 {
@@ -153,8 +172,19 @@ func unixMilli(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-func putLogin(tx Tx, mine Session, class int32, req *im.LoginRequest) error {
-	mine.Class, mine.Platform = class, int32(req.Platform)
+// endLogins writes that another login has ended sessions, and that their devices must hear of it.
+func endLogins(tx Tx, rows []Session) error {
+	for _, r := range rows {
+		r.LoggedIn, r.Owed, r.At = false, true, tx.Now()
+		if err := tx.PutSession(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putLogin(tx Tx, mine Session, class int32, platform im.Platform) error {
+	mine.Class, mine.Platform = class, int32(platform)
 	mine.LoggedIn, mine.Owed, mine.At = true, false, tx.Now()
 	return tx.PutSession(mine)
 }

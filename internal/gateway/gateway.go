@@ -124,8 +124,6 @@ const (
 	closeTooLarge  = 1009
 )
 
-const shards = 64
-
 // readBuffer is what each connection keeps to read into. A message that is larger is read into its own memory, so a larger buffer would save hardly a system call.
 const readBuffer = 512
 
@@ -153,13 +151,7 @@ type Gateway struct {
 	closing bool
 	all     map[*session]struct{}
 
-	// The logged-in sessions by account. A slice is replaced, never changed, so it may be read after the lock is released.
-	online [shards]struct {
-		sync.RWMutex
-		m map[chat.UID][]*session
-	}
-	// logins serialises logins of an account.
-	logins [shards]sync.Mutex
+	online [shards]shard
 }
 
 // New makes a gateway and subscribes it to the rules' events.
@@ -174,7 +166,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	g.base = cfg.Now().Add(-time.Second) // 0 is no time
 	g.now.Store(g.clock())
 	for i := range g.online {
-		g.online[i].m = make(map[chat.UID][]*session)
+		g.online[i].init()
 	}
 	g.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
 		ReadMaxPayloadSize: im.MaxMessage,
@@ -347,31 +339,4 @@ func (g *Gateway) Close(ctx context.Context) {
 	<-g.swept
 	g.chat.Wait() // sends of connections that had ended before wait for their hook too; the end of ctx ends that
 	g.cancel()
-}
-
-func (g *Gateway) sessionsOf(uid chat.UID) []*session {
-	sh := &g.online[uint64(uid)%shards]
-	sh.RLock()
-	defer sh.RUnlock()
-	return sh.m[uid]
-}
-
-func (g *Gateway) register(s *session) {
-	sh := &g.online[uint64(s.caller.UID)%shards]
-	sh.Lock()
-	defer sh.Unlock()
-	old := sh.m[s.caller.UID]
-	sh.m[s.caller.UID] = append(old[:len(old):len(old)], s)
-}
-
-func (g *Gateway) unregister(s *session) {
-	sh := &g.online[uint64(s.caller.UID)%shards]
-	sh.Lock()
-	defer sh.Unlock()
-	rest := slices.DeleteFunc(slices.Clone(sh.m[s.caller.UID]), func(o *session) bool { return o == s })
-	if len(rest) == 0 {
-		delete(sh.m, s.caller.UID)
-	} else {
-		sh.m[s.caller.UID] = rest
-	}
 }

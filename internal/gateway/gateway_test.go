@@ -50,6 +50,8 @@ type options struct {
 	dir     string
 	gateway Config
 	chat    chat.Config
+	// wrap puts something between the rules and the store.
+	wrap func(chat.Store) chat.Store
 }
 
 func start(t testing.TB, o options) *node {
@@ -69,7 +71,11 @@ func start(t testing.TB, o options) *node {
 	}
 	o.gateway.Now = n.clock.now
 	o.gateway.Sweep = time.Hour // tests sweep themselves
-	n.rules = chat.New(st, o.chat)
+	var rows chat.Store = st
+	if o.wrap != nil {
+		rows = o.wrap(st)
+	}
+	n.rules = chat.New(rows, o.chat)
 	n.Gateway = New(n.rules, o.gateway)
 	n.http = httptest.NewServer(n)
 	t.Cleanup(n.stop)

@@ -48,30 +48,19 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	if err != nil {
 		return err
 	}
-	// One login of an account at a time: of two, the second finds the first one's connection registered, or not logged in at all.
-	lock := &g.logins[uint64(user.UID)%shards]
-	lock.Lock()
-	defer lock.Unlock()
-
-	if !g.roomFor(user.UID, req) {
-		g.metrics.limited.WithLabelValues(limitUser).Inc()
-		return im.Errorf(im.CodeConnectionLimit, "the user has too many connections")
+	older, unlock, err := s.fenceOlder(user.UID, req)
+	if err != nil {
+		replace(older)
+		return err
 	}
-	// The fence: what the device's older connection had sent is stored and answered before this one may send anything again. An older
-	// session that turns up late does not disturb a newer one.
-	old := g.find(user.UID, req.DeviceId)
-	if old != nil && req.Resume && old.caller.Generation > req.Generation {
-		old = nil
-	}
-	if old != nil {
-		old.fence()
-		old.awaitSends(g.ctx)
+	defer unlock()
+	if s.left() { // nobody is there any more to whom a kick of others would be of use
+		replace(older)
+		return nil
 	}
 	res, err := g.chat.Login(g.ctx, user.UID, req, ticket)
 	if err != nil {
-		if old != nil {
-			old.leave(closeReplaced, "the device has another connection")
-		}
+		replace(older)
 		return err
 	}
 	res.Caller.Reply = s.reply
@@ -82,30 +71,84 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	s.caller = res.Caller
 	s.mu.Unlock()
 	if res.Over {
-		if old != nil {
-			old.leave(closeReplaced, "the device has another connection")
-		}
+		replace(older)
 		s.move(kicked, g.now.Load()+int64(g.cfg.AckWithin)+int64(g.cfg.Sweep))
 		return im.Errorf(im.CodeKicked, "another login has ended this session")
 	}
-	if !s.enter(id, res) {
-		return nil // the connection is closed already
+	// The login is in the store, so the others are over, whatever has become of this connection.
+	entered := s.enter(id, res)
+	g.endOthers(s, req.Resume)
+	if !entered {
+		return nil
 	}
 	g.metrics.logins.Inc()
-	for _, k := range res.Kicked {
-		if o := g.find(user.UID, k.Device); o != nil {
+	g.log.Debug("login", "user", user.Name, "device", req.DeviceId, "resume", req.Resume, "generation", res.Caller.Generation)
+	return nil
+}
+
+// fenceOlder fences the older connections of the device: what they had sent is stored and answered, or dropped if the before-hook was not asked about it yet,
+// before this connection may send anything again. An older session that turns up late does not disturb a newer one. It answers those that were
+// logged in. Without an error it returns with the account locked, and there is room for the connection.
+func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*session, unlock func(), err error) {
+	g := s.g
+	for {
+		if unlock, err = g.lockAccount(uid); err != nil {
+			return older, nil, err
+		}
+		if !g.roomFor(uid, req) {
+			unlock()
+			g.metrics.limited.WithLabelValues(limitUser).Inc()
+			return older, nil, im.Errorf(im.CodeConnectionLimit, "the user has too many connections")
+		}
+		older = older[:0]
+		var busy *session
+		for _, o := range g.ofDevice(uid, req.DeviceId) {
+			if req.Resume && o.caller.Generation > req.Generation {
+				continue
+			}
+			o.fence()
+			g.chat.Stop(o.caller)
+			if o.sending() {
+				busy = o
+			}
+			older = append(older, o)
+		}
+		if busy == nil {
+			return older, unlock, nil
+		}
+		unlock() // nobody waits for those who wait for a hook
+		busy.awaitSends(g.ctx)
+		if g.ctx.Err() != nil {
+			return older, nil, g.ctx.Err()
+		}
+	}
+}
+
+// endOthers ends the other sessions that a login has ended in the store: those of its class and older ones of its device. It goes by who is logged in here, not
+// by what the store said of them before. The caller holds the account's lock.
+func (g *Gateway) endOthers(s *session, resume bool) {
+	me := s.caller
+	class := g.chat.Class(me.Platform)
+	for _, o := range g.sessionsOf(me.UID) {
+		switch {
+		case o == s:
+		case o.caller.Device == me.Device && resume:
+			o.leave(closeReplaced, "the device has another connection")
+		case o.caller.Device == me.Device:
+			o.kick("the device logged in again")
+		case class != chat.ClassAny && g.chat.Class(o.caller.Platform) == class:
 			o.kick("another device logged in")
 		}
 	}
-	switch {
-	case old == nil:
-	case req.Resume:
-		old.leave(closeReplaced, "the device has another connection")
-	default:
-		old.kick("the device logged in again")
+}
+
+// replace closes connections that a later one of their device has fenced.
+func replace(older []*session) {
+	for _, o := range older {
+		if o.listed() {
+			o.leave(closeReplaced, "the device has another connection")
+		}
 	}
-	g.log.Debug("login", "user", user.Name, "device", req.DeviceId, "resume", req.Resume, "generation", res.Caller.Generation)
-	return nil
 }
 
 // enter makes the session live. It becomes known to events while its lock is held, so that one that finds it waits and is queued behind the reply: what
@@ -144,14 +187,18 @@ func (s *session) move(to state, due int64) {
 	}
 }
 
-// find answers the session of a device. The caller holds the account's login lock.
-func (g *Gateway) find(uid chat.UID, device string) *session {
-	for _, s := range g.sessionsOf(uid) {
-		if s.caller.Device == device {
-			return s
-		}
-	}
-	return nil
+// left says that the connection has ended before its login did.
+func (s *session) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state != fresh
+}
+
+// sending says that messages of the session are on their way to the store.
+func (s *session) sending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sends > 0
 }
 
 // fence makes the session take nothing more; calls that it has taken are still answered.
@@ -185,14 +232,16 @@ func (s *session) leave(code uint16, reason string) {
 	s.finish(code, reason)
 }
 
-// kickBefore ends the sessions of an account that logged in before a generation. The lock waits for a login that is under way: it is known
-// afterwards, with its generation.
-func (g *Gateway) kickBefore(uid chat.UID, generation uint64, why string) {
-	lock := &g.logins[uint64(uid)%shards]
-	lock.Lock()
-	defer lock.Unlock()
+// kickBefore ends the sessions of an account whose logins came before a kick, whatever the store says of them. The lock waits for a login that is under way: it is
+// known afterwards, with its order.
+func (g *Gateway) kickBefore(uid chat.UID, order uint64, why string) {
+	unlock, err := g.lockAccount(uid)
+	if err != nil {
+		return // the gateway is closing, and all sessions with it
+	}
+	defer unlock()
 	for _, s := range g.sessionsOf(uid) {
-		if s.caller.Generation < generation {
+		if s.caller.Order < order {
 			s.kick(why)
 		}
 	}
@@ -212,6 +261,7 @@ func (s *session) kick(why string) {
 	f := im.Frame{Method: im.Method_KICKED}
 	s.add(&f, &im.KickedPush{Generation: s.caller.Generation, Desc: why})
 	s.room.Broadcast()
+	s.g.chat.Stop(s.caller)
 }
 
 // acknowledge pays the debt of a kicked session and lets it go.
@@ -223,12 +273,25 @@ func (s *session) acknowledge(id uint64) {
 	}
 }
 
+// logout ends the session once what it had sent is stored. What the before-hook has not been asked about in Config.AckWithin is dropped.
 func (s *session) logout(id uint64) {
-	lock := &s.g.logins[uint64(s.caller.UID)%shards]
-	lock.Lock()
-	defer lock.Unlock()
-	s.awaitSends(s.g.ctx)
-	err := s.g.chat.Logout(s.g.ctx, s.caller)
+	g := s.g
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.AckWithin)
+	s.awaitSends(ctx)
+	cancel()
+	g.chat.Stop(s.caller)
+	s.awaitSends(g.ctx)
+	unlock, err := g.lockAccount(s.caller.UID)
+	if err != nil {
+		s.reply(id, im.Method_LOGOUT, nil, err)
+		return
+	}
+	defer unlock()
+	if !s.listed() {
+		s.reply(id, im.Method_LOGOUT, nil, im.Errorf(im.CodeNotLoggedIn, "another login has ended this session"))
+		return
+	}
+	err = g.chat.Logout(g.ctx, s.caller)
 	s.reply(id, im.Method_LOGOUT, &im.Empty{}, err)
 	if err == nil {
 		s.leave(closeLoggedOut, "logged out")

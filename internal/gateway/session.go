@@ -51,6 +51,8 @@ type session struct {
 	room sync.Cond
 	// open calls are those that are not answered yet; sends are those of them that are on their way to the store.
 	open, sends int
+	// closing says that the session is over and that the list of such sessions has it, until sends is 0.
+	closing bool
 
 	// out holds frames that wait to be written, behind headRoom; nil if there are none.
 	out     []byte
@@ -248,7 +250,9 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 		defer s.mu.Unlock()
 		s.open--
 		if m == im.Method_SEND {
-			s.sends--
+			if s.sends--; s.sends == 0 {
+				s.g.sent(s)
+			}
 		}
 		s.room.Broadcast()
 		if s.state < ended {

@@ -65,7 +65,6 @@ func (s *session) check(now int64) {
 
 // expire ends a session whose ticket has run out.
 func (s *session) expire() {
-	s.g.unregister(s)
 	s.mu.Lock()
 	if s.state != live {
 		s.mu.Unlock()
@@ -76,5 +75,6 @@ func (s *session) expire() {
 	f := im.Frame{Method: im.Method_EXPIRED}
 	s.add(&f, nil)
 	s.mu.Unlock()
+	s.g.unregister(s)
 	s.finish(closeExpired, "the ticket has run out")
 }
