@@ -242,6 +242,9 @@ func (c *checker) contents() {
 	for _, o := range c.model.ops {
 		if o.call.Op == "modify" {
 			made[o.call.Text] = o
+			if c.model.verdict(o) == Rewrite {
+				made[rewritten(o.call.Text)] = o
+			}
 		}
 	}
 	for k, texts := range c.model.texts {
@@ -258,6 +261,11 @@ func (c *checker) contents() {
 			switch {
 			case o == nil:
 				c.fail("%s %d: %q, version %d to %s, comes from nowhere", k.pair, k.seq, t.text, version, t.where)
+			case c.model.verdict(o) == Drop:
+				c.fail("%s %d: %q, version %d to %s, was dropped by the webhook", k.pair, k.seq, t.text, version, t.where)
+			case c.model.verdict(o) == Rewrite && t.text == o.call.Text:
+				c.fail("%s %d: %q, version %d to %s, was rewritten by the webhook", k.pair, k.seq, t.text, version, t.where)
+			case o.code == im.CodeModifyConflict && c.model.verdict(o) == Rewrite: // what came again is not known to be what was rewritten
 			case o.code == im.CodeModifyConflict && o.ret.Version <= version:
 				c.fail("%s %d: %q, version %d to %s, was a conflict", k.pair, k.seq, t.text, version, t.where)
 			case o.never() && o.code != im.CodeModifyConflict:
@@ -285,7 +293,7 @@ func (c *checker) contents() {
 				if o.call.Op != "modify" || o.code != 0 || o.d.User != user || o.call.Conv != conv || o.ret.ID == "" {
 					continue
 				}
-				if o.ret.ID == o.call.Text && (o.ret.Version != uint64(o.call.N)+1 || n[o.call.Seq] < o.ret.Version) {
+				if o.ret.ID == o.call.Text && c.model.verdict(o) != Drop && (o.ret.Version != uint64(o.call.N)+1 || n[o.call.Seq] < o.ret.Version) {
 					c.fail("%s: %q was acknowledged as version %d after %d; the log has %d", o.d.Name, o.call.Text, o.ret.Version, o.call.N, n[o.call.Seq])
 				}
 			}

@@ -103,6 +103,13 @@ func TestCheck(t *testing.T) {
 			d.Records[len(d.Records)-1].Version, d.Records[len(d.Records)-1].ID = 1, "other"
 		}
 	}
+	// hooked is a modification of which the webhook says v, and the content that somebody is told of all the same.
+	hooked := func(h *histcheck.History, a, b *histcheck.Device, v histcheck.Verdict, code int32) {
+		h.Hooked = true
+		text := "other" + string(v)
+		call(a, "modify", histcheck.Record{Conv: "ben", Seq: 2, Text: text, Tag: "two"}, code)
+		b.Records = append(b.Records, again(b, histcheck.Record{Kind: histcheck.Updated, Conv: "ann", Seq: 2, Version: 1, Text: text, Tag: "two", From: "ann"}))
+	}
 	drop := func(d *histcheck.Device, i int) { d.Records = slices.Delete(d.Records, i, i+1) }
 	for want, spoil := range map[string]func(h *histcheck.History, a, b *histcheck.Device, l *histcheck.Log){
 		"never heard of ann seq 2": func(_ *histcheck.History, _, b *histcheck.Device, _ *histcheck.Log) {
@@ -191,6 +198,15 @@ func TestCheck(t *testing.T) {
 		"version 1 to ben-1, was a conflict": func(_ *histcheck.History, a, b *histcheck.Device, _ *histcheck.Log) {
 			modify(a, im.CodeModifyConflict)
 			b.Records = append(b.Records, again(b, histcheck.Record{Kind: histcheck.Updated, Conv: "ann", Seq: 2, Version: 1, Text: "other", Tag: "two", From: "ann"}))
+		},
+		"version 1 to ben-1, was dropped by the webhook": func(h *histcheck.History, a, b *histcheck.Device, _ *histcheck.Log) {
+			hooked(h, a, b, histcheck.Drop, 0)
+		},
+		"version 1 to ben-1, was rewritten by the webhook": func(h *histcheck.History, a, b *histcheck.Device, _ *histcheck.Log) {
+			hooked(h, a, b, histcheck.Rewrite, 0)
+		},
+		"version 1 to ben-1, was refused with 120099": func(h *histcheck.History, a, b *histcheck.Device, _ *histcheck.Log) {
+			hooked(h, a, b, histcheck.Refuse, 120099)
 		},
 		"was acknowledged as version 1 after 0; the log has 0": func(_ *histcheck.History, a, _ *histcheck.Device, _ *histcheck.Log) { modify(a, 0) },
 		"seq 2 has version 1 and 0 modifications":              func(_ *histcheck.History, _, _ *histcheck.Device, l *histcheck.Log) { l.Entries[1].Version = 1 },

@@ -400,11 +400,11 @@ func (d *device) modify(pick uint64) {
 	if m == nil {
 		return
 	}
-	d.modifyTo(m, pick>>36%16 == 0)
+	d.modifyTo(m, pick>>36%16 == 0, d.r.newMark(pick))
 }
 
-func (d *device) modifyTo(m *im.Message, wrong bool) (string, int32) {
-	now := d.r.newText(m)
+func (d *device) modifyTo(m *im.Message, wrong bool, v Verdict) (string, int32) {
+	now := d.r.newText(m) + string(v)
 	n := decode(encode(m))
 	n.ElemArray = textMessage(now, "").ElemArray
 	if wrong {

@@ -43,7 +43,7 @@ type op struct {
 func (o *op) sure() bool { return o.code == 0 }
 func (o *op) never() bool {
 	switch o.code {
-	case im.CodeInvalidParameters, im.CodeDisconnected, im.CodeNoSuchMessage, im.CodeModifyConflict, im.CodeRevokeWindow, im.CodeAlreadyRevoked, im.CodeTooManyRequests:
+	case im.CodeInvalidParameters, im.CodeDisconnected, im.CodeNoSuchMessage, im.CodeModifyConflict, im.CodeRevokeWindow, im.CodeAlreadyRevoked, im.CodeTooManyRequests, refused:
 		return true
 	}
 	return false
@@ -94,7 +94,7 @@ func (m *model) collect(d *Device) {
 				if o.sure() || o.never() {
 					o.end = r.At
 				}
-				if r.Op == "modify" && r.Code == 0 && r.ID != "" {
+				if r.Op == "modify" && r.Code == 0 && r.ID != "" && m.verdict(o) != Drop {
 					m.observe(place{pairOf(d.User, r.Conv), r.Seq}, r.Version, r.ID, d.Name+"'s call")
 				}
 			}
@@ -104,6 +104,14 @@ func (m *model) collect(d *Device) {
 			}
 		}
 	}
+}
+
+// verdict is what the webhook says of a modification; it is not asked about those of the operator, which have no mark.
+func (m *model) verdict(o *op) Verdict {
+	if !m.h.Hooked {
+		return Pass
+	}
+	return verdictOf(o.call.Text)
 }
 
 // observe notes what somebody saw of a message; one version has one content.

@@ -13,7 +13,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Verdict is what the webhook says of a message. It stands in the tag, so that it is the same however often it is asked.
+// Verdict is what the webhook says of a message or a modification. It stands at the end of the tag, or of the new text, so that it is the same however often
+// it is asked.
 type Verdict string
 
 const (
@@ -51,6 +52,7 @@ func (h *Hook) quiet() bool { return h.late.Load() == 0 }
 func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req struct {
 		CallbackCommand, CloudCustomData string
+		ModifyFlag                       int
 		MsgBody                          []struct{ MsgContent struct{ Text string } }
 	}
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
@@ -59,7 +61,11 @@ func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := map[string]any{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""}
 	if req.CallbackCommand == "C2C.CallbackBeforeSendMsg" {
-		switch verdictOf(req.CloudCustomData) {
+		mark := req.CloudCustomData
+		if req.ModifyFlag != 0 {
+			mark = req.MsgBody[0].MsgContent.Text
+		}
+		switch verdictOf(mark) {
 		case Rewrite:
 			answer["MsgBody"] = []any{textElem(rewritten(req.MsgBody[0].MsgContent.Text))}
 		case Refuse:

@@ -255,7 +255,7 @@ func (r *runner) gestures(n int, in, wave []*device) bool {
 		switch g.what {
 		case 0: // a modification of one of the last messages
 			if m := by.lastIn(b); m != nil {
-				now, code := by.modifyTo(m, false)
+				now, code := by.modifyTo(m, false, Pass)
 				if code != 0 && code != im.CodeModifyConflict && code != im.CodeNoSuchMessage { // or it was recalled before
 					r.h.violation("%s: wave %d: cannot modify %s %d: %d", by.Name, n, b, m.Seq, code)
 				}
