@@ -41,9 +41,9 @@ type historyWalk struct {
 	count   int
 	forward bool
 	// The cursor: rows strictly beyond it are listed.
-	era      int64
-	pos      uint64
-	sub      int64
+	era int64
+	pos uint64
+	sub int64
 	// Only rows of this time are listed, milliseconds, both ends included; at the server it is the numbers lo to hi.
 	fromTime, toTime int64
 	lo, hi           uint64

@@ -81,7 +81,9 @@ func TestHistorySelects(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, got, seqs)
 		}
 	}
-	at := func(seq uint64) *im.Message { return &im.Message{ConvId: "ben", ConvType: im.ConvType_CONV_TYPE_C2C, Seq: seq} }
+	at := func(seq uint64) *im.Message {
+		return &im.Message{ConvId: "ben", ConvType: im.ConvType_CONV_TYPE_C2C, Seq: seq}
+	}
 	times := func(when string) {
 		t.Helper()
 		want(when+": back from a time", &im.GetMsgListParam{TimeBegin: base + 40, Count: 3}, 40, 39, 38)
@@ -109,7 +111,9 @@ func TestHistorySelects(t *testing.T) {
 
 	f.answer(im.Method_LOGIN, func(l *fakeLink, fr *im.Frame) { l.ws.CloseNow() })
 	(<-f.links).ws.CloseNow()
-	eventually(t, "the end of the link", func() bool { return len(d.of("net")) > 0 && codeOf(d.PinConversation(within(t), key, true)) == im.CodeDisconnected })
+	eventually(t, "the end of the link", func() bool {
+		return len(d.of("net")) > 0 && codeOf(d.PinConversation(within(t), key, true)) == im.CodeDisconnected
+	})
 	times("without it")
 
 	if _, err := d.Messages(within(t), key, &im.GetMsgListParam{SeqArray: make([]uint64, 1001)}); codeOf(err) != im.CodeInvalidParameters {
