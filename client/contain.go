@@ -112,6 +112,12 @@ func (c *Client) connecting(l **link, again *bool, f func()) {
 // errForeign says that a file is a database, and not one that this program has made.
 var errForeign = errors.New("client: the file has another content than a local database")
 
+// isRefused says that SQLite would not run a statement, and not that the disk failed.
+func isRefused(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrError || e.Code == sqlite3.ErrTooBig)
+}
+
 // isDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
 func isDamaged(err error) bool {
 	var e sqlite3.Error

@@ -76,3 +76,10 @@ func (c *Client) Inside(ctx context.Context, f func()) error {
 	})
 	return err
 }
+
+// Reads is how many queries of the local database were made.
+func (c *Client) Reads() int {
+	n := make(chan int, 1)
+	c.post(func() { n <- c.db.reads })
+	return <-n
+}

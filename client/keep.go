@@ -96,12 +96,9 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 		}
 		if m.ServerTime != 0 {
 			row.time, row.sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
-			before, err := c.db.one("conv = ? AND era = ? AND sub = 0 AND time <= ? ORDER BY pos DESC LIMIT 1", cv.id, cv.era, row.time+999)
-			if err != nil {
+			var err error
+			if row.pos, err = c.db.before(cv, row.time+999); err != nil {
 				return nil, err
-			}
-			if row.pos = 0; before != nil {
-				row.pos = before.pos
 			}
 		}
 		if m.ClientTime != 0 {
@@ -111,18 +108,15 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 			row.random = uint32(m.Rand)
 		}
 	}
-	for { // a place of its own among the local rows
-		taken, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = ?", cv.id, cv.era, row.pos, row.sub)
-		if err != nil {
-			return nil, err
-		}
-		if taken == nil {
-			break
-		}
-		row.sub++
+	// A place of its own among the local rows, behind those of the same second.
+	last, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub BETWEEN ? AND ? ORDER BY sub DESC LIMIT 1", cv.id, cv.era, row.pos, row.sub, row.sub+int64(time.Second)-1)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil {
+		row.sub = last.sub + 1
 	}
 	m.Sender, m.ClientTime, m.ServerTime, m.Rand = "", 0, 0, 0
-	var err error
 	row.body, err = m.MarshalVT()
 	return row, err
 }

@@ -24,13 +24,15 @@ import (
 )
 
 // migrations bring a local database from version i to i+1; the version is SQLite's user_version.
-var migrations = []string{schema1, schema2}
+var migrations = []string{schema1, schema2, schema3}
 
 var (
 	//go:embed schema1.sql
 	schema1 string
 	//go:embed schema2.sql
 	schema2 string
+	//go:embed schema3.sql
+	schema3 string
 )
 
 // memoryNames tells in-memory databases of one process apart.
@@ -43,6 +45,8 @@ type local struct {
 	lock  *flock.Flock // nil in memory
 	inTx  bool
 	stmts map[string]*sql.Stmt
+	// reads counts queries: what a call costs here.
+	reads int
 	// lastMessage is the last id of a message. One that is given up is not used again: what is owed names messages by them.
 	lastMessage int64
 }
@@ -253,6 +257,7 @@ func (l *local) query(q string, args ...any) (*sql.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.reads++
 	return s.QueryContext(bg, countable(args)...)
 }
 
@@ -430,6 +435,30 @@ func (l *local) one(where string, args ...any) (*message, error) {
 		return nil, err
 	}
 	return ms[0], nil
+}
+
+// before is the pos of the last logged message of a conversation with a time of at most t, 0 without one. It searches by halves: times never fall
+// along a log.
+func (l *local) before(cv *conv, t int64) (uint64, error) {
+	low, high, found := uint64(1), uint64(math.MaxInt64), uint64(0)
+	for low <= high {
+		middle := low + (high-low)/2
+		if high == math.MaxInt64 {
+			middle = high // the end of the log is not known yet
+		}
+		r, err := l.one("conv = ? AND era = ? AND pos BETWEEN ? AND ? AND sub = 0 ORDER BY pos DESC LIMIT 1", cv.id, cv.era, low, middle)
+		switch {
+		case err != nil:
+			return 0, err
+		case r == nil:
+			low = middle + 1
+		case r.time <= t:
+			found, low = r.pos, middle+1
+		default:
+			high = r.pos - 1
+		}
+	}
+	return found, nil
 }
 
 // loadLast reads the last id that a message has, or has had while something still names it.

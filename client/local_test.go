@@ -3,8 +3,10 @@ package client_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,6 +193,138 @@ func TestSearch(t *testing.T) {
 	}
 	_, err = alice.Search(within(t), &im.SearchParam{})
 	wantCode(t, err, im.CodeInvalidParameters)
+}
+
+// Letters are found whatever their case, form and width.
+func TestSearchFolds(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	for _, pair := range [][2]string{
+		{"\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"}, // capitals and a final sigma
+		{"Stra\u00dfe", "STRASSE"},
+		{"cafe\u0301", "caf\u00e9"},
+		{"\uff21\uff22\uff23", "abc"},       // full width
+		{"\uff76\uff9e", "\u30ac"},          // half width, with a mark of its own
+		{"\u1e9e", "ss"},                    // capital sharp s
+		{"\ufb01n", "fin"},                  // a ligature
+		{"\u0130stanbul", "i\u0307stanbul"}, // I with a dot
+	} {
+		for _, way := range [][2]string{pair, {pair[1], pair[0]}} {
+			d.say("ann", "x"+way[0]+"y")
+			r, err := d.Search(within(t), &im.SearchParam{KeywordArray: []string{way[1]}, ConvType: im.ConvType_CONV_TYPE_C2C, ConvId: "ann", PageSize: 1})
+			if err != nil || len(r.ItemArray) != 1 || text(r.ItemArray[0].MessageArray[0]) != "x"+way[0]+"y" {
+				t.Errorf("%q does not find %q: %v %v", way[1], way[0], r, err)
+			}
+		}
+	}
+}
+
+// Whatever is searched for, and whatever number a call names, is no failure of the disk: nothing else that is open suffers.
+func TestHugeParameters(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	d.say("ann", "needle")
+	var long strings.Builder
+	for i := range 5000 {
+		long.WriteRune(rune(0x4e00 + i))
+	}
+	links := len(d.of("net"))
+	search := func(p *im.SearchParam, want int) {
+		t.Helper()
+		if r, err := d.Search(within(t), p); err != nil || len(r.ItemArray) != want {
+			t.Errorf("%v %v, want %d", r, err, want)
+		}
+	}
+	search(&im.SearchParam{KeywordArray: []string{long.String()}}, 0)
+	search(&im.SearchParam{KeywordArray: []string{long.String(), strings.Repeat("needle", 5000), strings.Repeat("x", 1<<20), "\x00\"", "needle"}}, 1)
+	search(&im.SearchParam{KeywordArray: []string{"needle"}, SearchTimePosition: math.MaxUint64, SearchTimePeriod: math.MaxUint64}, 1)
+	search(&im.SearchParam{KeywordArray: []string{"needle"}, SearchTimePosition: math.MaxUint64 - 1}, 1)
+	search(&im.SearchParam{KeywordArray: []string{"needle"}, PageIndex: math.MaxUint32, PageSize: math.MaxUint32}, 0)
+	search(&im.SearchParam{KeywordArray: []string{"needle"}, SendIdentifierArray: make([]string, 100000)}, 0)
+
+	huge := &im.Message{MsgId: "18446744073709551615-18446744073709551615-4294967295", Seq: math.MaxUint64, Rand: math.MaxUint64, ConvId: "ann", ConvType: im.ConvType_CONV_TYPE_C2C}
+	self := client.C2C("ann")
+	for what, call := range map[string]func() error{
+		"find": func() error { _, err := d.FindMessages(within(t), []string{huge.MsgId}); return err },
+		"locators": func() error {
+			_, err := d.FindByLocators(within(t), self, []*im.MsgLocator{{Seq: math.MaxUint64, Rand: math.MaxUint64, Time: math.MaxUint64}})
+			return err
+		},
+		"history": func() error {
+			_, err := d.Messages(within(t), self, &im.GetMsgListParam{LastMsgSeq: math.MaxUint64})
+			return err
+		},
+		"history forward": func() error {
+			_, err := d.Messages(within(t), self, &im.GetMsgListParam{LastMsgSeq: math.MaxUint64, IsForward: true})
+			return err
+		},
+		"history numbers": func() error {
+			_, err := d.Messages(within(t), self, &im.GetMsgListParam{SeqArray: []uint64{math.MaxUint64}})
+			return err
+		},
+		"history from": func() error { _, err := d.Messages(within(t), self, &im.GetMsgListParam{LastMsg: huge}); return err },
+		"history from number": func() error {
+			_, err := d.Messages(within(t), self, &im.GetMsgListParam{LastMsg: &im.Message{Seq: math.MaxUint64, ConvId: "ann", ConvType: 1}})
+			return err
+		},
+		"read":   func() error { return d.MarkRead(within(t), self, huge) },
+		"revoke": func() error { return d.Revoke(within(t), self, huge, "") },
+		"delete": func() error { return d.DeleteMessages(within(t), self, []*im.Message{huge}) },
+		"modify": func() error {
+			m := textMessage("x")
+			m.MsgId, m.Seq, m.Version = huge.MsgId, math.MaxUint64, math.MaxUint64
+			_, err := d.ModifyMessage(within(t), self, m)
+			return err
+		},
+		"local data": func() error { return d.SetLocalCustomData(within(t), huge) },
+		"import": func() error {
+			m := textMessage("x")
+			m.ServerTime, m.ClientTime, m.Rand = math.MaxUint64, math.MaxUint64, math.MaxUint64
+			return d.ImportMessages(within(t), self, []*im.Message{m})
+		},
+	} {
+		if err := call(); codeOf(err) == im.CodeDatabase || codeOf(err) == im.CodeDisconnected {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := len(d.of("net")); n != links {
+		t.Errorf("the link was dropped: %v", d.of("net"))
+	}
+	d.say("ann", "still here")
+}
+
+// Many messages of one second cost what as many of different seconds cost, and keep their order.
+func TestImportOfOneSecond(t *testing.T) {
+	s := imtest.Start(t)
+	d := dial(t, config(t, s, "ann"))
+	s.Dial("bob", client.Events{})
+	d.say("bob", "in the log")
+	imported := func(step uint64) int {
+		var ms []*im.Message
+		for i := range uint64(2000) {
+			m := textMessage(fmt.Sprint(i))
+			m.ServerTime = 1_000_000_000 + i*step
+			ms = append(ms, m)
+		}
+		before := d.Reads()
+		if err := d.ImportMessages(within(t), client.C2C("bob"), ms); err != nil {
+			t.Fatal(err)
+		}
+		return d.Reads() - before
+	}
+	apart, together := imported(1), imported(0)
+	if together > 2*apart {
+		t.Errorf("%d reads for 2000 messages of one second, %d for as many seconds", together, apart)
+	}
+	ms, err := d.Messages(within(t), client.C2C("bob"), &im.GetMsgListParam{TimeBegin: 1_000_000_000, IsForward: true, TimePeriod: 1, Count: 1000})
+	if err != nil || len(ms) != 1000 || text(ms[0]) != "0" {
+		t.Fatalf("%d messages, %v", len(ms), err)
+	}
+	for i, m := range ms[1:] {
+		if text(m) != fmt.Sprint(i) {
+			t.Fatalf("message %d of the second is %s", i, text(m))
+		}
+	}
 }
 
 // One message to many users is one message each.

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -14,10 +18,12 @@ import (
 // The index holds, for each message, the pairs of neighbouring characters in its texts: that finds any part of a word in any script with two characters or
 // more. What it finds is read and compared, so that it may hold too much but never too little.
 
-// mostKeywords is TIM's limit; indexAtOnce is how many messages are indexed before other work gets its turn.
+// mostKeywords is TIM's limit; indexAtOnce is how many messages are indexed before other work gets its turn; mostPairs is how many pairs of a
+// keyword the index is asked for: what it finds is compared in full.
 const (
 	mostKeywords = 5
 	indexAtOnce  = 2000
+	mostPairs    = 50
 )
 
 // Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
@@ -56,21 +62,34 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 			return
 		}
 		c.indexThen(func(err error) {
+			var r *im.SearchResult
 			if err == nil {
-				var r *im.SearchResult
-				if r, err = c.searchNow(p, words); err == nil {
-					finish(r, nil)
-					return
-				}
+				r, err = c.searchNow(p, words)
 			}
-			c.check(err)
-			finish(&im.SearchResult{}, databaseFailed)
+			switch {
+			case err == nil:
+				finish(r, nil)
+			case isRefused(err):
+				finish(&im.SearchResult{}, im.Errorf(im.CodeInvalidParameters, "the search cannot be made: %v", err))
+			default:
+				c.check(err)
+				finish(&im.SearchResult{}, databaseFailed)
+			}
 		})
 	})
 }
 
-// fold makes letters comparable.
-func fold(s string) string { return strings.ToLower(s) }
+// fold makes texts comparable: upper and lower case, composed and decomposed, full and half width are alike (Unicode's full case folding and NFKC).
+func fold(s string) string {
+	ascii := true
+	for i := 0; i < len(s) && ascii; i++ {
+		ascii = s[i] < utf8.RuneSelf
+	}
+	if ascii {
+		return strings.ToLower(s)
+	}
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+}
 
 // texts is what of a message can be searched.
 func texts(m *im.Message) []string {
@@ -183,7 +202,7 @@ func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult,
 		}
 		where, args = append(where, "conv = ?"), append(args, cv.id)
 	}
-	until := p.SearchTimePosition
+	until := min(p.SearchTimePosition, 1<<40) // seconds: no clock comes near
 	if until != 0 {
 		where, args = append(where, "time < ?"), append(args, int64(until+1)*1000)
 	}
@@ -242,6 +261,9 @@ func matchOf(words []string, all bool) string {
 	var parts []string
 	for _, w := range words {
 		ps := pairs(w)
+		slices.Sort(ps)
+		ps = slices.Compact(ps)
+		ps = ps[:min(len(ps), mostPairs)]
 		if len(ps) == 0 {
 			if all {
 				continue
