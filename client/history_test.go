@@ -111,9 +111,7 @@ func TestHistorySelects(t *testing.T) {
 
 	f.answer(im.Method_LOGIN, func(l *fakeLink, fr *im.Frame) { l.ws.CloseNow() })
 	(<-f.links).ws.CloseNow()
-	eventually(t, "the end of the link", func() bool {
-		return len(d.of("net")) > 0 && codeOf(d.PinConversation(within(t), key, true)) == im.CodeDisconnected
-	})
+	d.until(t, "the end of the link", func(es []event) bool { e, ok := last(es, "net"); return ok && e.n != int(client.NetworkConnected) })
 	times("without it")
 
 	if _, err := d.Messages(within(t), key, &im.GetMsgListParam{SeqArray: make([]uint64, 1001)}); codeOf(err) != im.CodeInvalidParameters {
