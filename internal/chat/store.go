@@ -23,10 +23,25 @@ var (
 	ErrFull = errors.New("chat: the disk is full")
 	// ErrLocked answers what could not be written because another program has locked the database; nothing of it is stored. It may be tried again later.
 	ErrLocked = errors.New("chat: the database is locked by another program")
+	// ErrAway answers what could not be done because the database does not answer; nothing of it is stored. It may be tried again later.
+	ErrAway = errors.New("chat: the database does not answer")
 	// ErrPolicy answers an Append whose policy number is no longer the conversation's: check again and append again.
 	// The entry was not numbered, and later entries of the same conversation may have been.
 	ErrPolicy = errors.New("chat: the rules of the conversation have changed")
 )
+
+// Known is what callers are told of an error that says what is wrong with the store as a whole: the store has logged that, once. It is "" for others.
+func Known(err error) string {
+	switch {
+	case errors.Is(err, ErrFull):
+		return "the server's disk is full"
+	case errors.Is(err, ErrLocked):
+		return "the server's database is locked by another program"
+	case errors.Is(err, ErrAway):
+		return "the server's database does not answer"
+	}
+	return ""
+}
 
 // Kind of a conversation. The numbers are those of im.ConvType.
 type Kind int8

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 
 	"github.com/tidings-im/tidings/im"
@@ -29,7 +30,11 @@ func (s *session) login(f *im.Frame, st state) {
 	}
 	if err := s.tryLogin(f.Id, &req); err != nil {
 		g.metrics.refused.Inc()
-		g.log.Info("login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.ws.RemoteAddr(), "err", err)
+		level := slog.LevelInfo
+		if chat.Known(err) != "" {
+			level = slog.LevelDebug
+		}
+		g.log.Log(g.ctx, level, "login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.ws.RemoteAddr(), "err", err)
 		s.reply(f.Id, f.Method, nil, err)
 		if errors.Is(err, &im.Error{Code: im.CodeFailedLogins}) {
 			s.finish(closeFailures, "too many failed logins")

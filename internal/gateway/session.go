@@ -267,11 +267,8 @@ func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	if errors.As(err, &e) {
 		return e.Code, im.Shorten(e.Desc, im.MaxDesc)
 	}
-	if errors.Is(err, chat.ErrFull) { // the store has logged it
-		return im.CodeServerInternal, "the server's disk is full"
-	}
-	if errors.Is(err, chat.ErrLocked) { // likewise
-		return im.CodeServerInternal, "the server's database is locked by another program"
+	if why := chat.Known(err); why != "" {
+		return im.CodeServerInternal, why
 	}
 	g.metrics.failures.Inc()
 	g.log.Error("call failed", "method", m, "err", err)

@@ -117,6 +117,9 @@ func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	if errors.As(err, &e) {
 		return im.Errorf(e.Code, "%s", im.Shorten(e.Desc, im.MaxDesc))
 	}
+	if why := chat.Known(err); why != "" {
+		return im.Errorf(failed, "%s", why)
+	}
 	a.cfg.Log.Error("admin call failed", "path", r.URL.Path, "err", err)
 	return im.Errorf(failed, "the server failed")
 }

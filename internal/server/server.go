@@ -122,6 +122,7 @@ type Server struct {
 	store    chat.Store
 	full     func() bool // messages are refused because the disk is full
 	locked   func() bool // or because another program has locked the database
+	away     func() bool // PostgreSQL does not answer
 	chat     *chat.Chat
 	gateway  *gateway.Gateway
 	hook     *webhook.Hook
@@ -181,7 +182,7 @@ func (s *Server) openStore(ctx context.Context) error {
 				return errors.Join(err, st.Close())
 			}
 		}
-		s.store, s.full, s.locked = st, st.Full, st.Locked
+		s.store, s.full, s.locked, s.away = st, st.Full, st.Locked, never
 		return nil
 	}
 	st, err := pg.Open(ctx, pg.Config{DSN: s.cfg.Postgres, Synchronous: s.cfg.SynchronousStandby, Log: s.log, Moved: func() { s.served <- pg.ErrMoved }})
@@ -195,7 +196,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, st.Close())
 	}
-	s.store, s.full, s.locked = st, st.Full, func() bool { return false }
+	s.store, s.full, s.locked, s.away = st, st.Full, never, st.Away
 	return nil
 }
 
@@ -225,6 +226,7 @@ func (s *Server) open() (err error) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
 			func() float64 { return float64(s.gateway.Sessions()) }),
 		flag("tidings_store_full", "1 while messages are refused because the disk is full.", s.full),
+		flag("tidings_store_away", "1 while the PostgreSQL database does not answer.", s.away),
 		flag("tidings_store_locked", "1 while messages are refused because another program has locked the database.", s.locked))
 
 	clocks := &clocks{wall: s.cfg.Clock, store: s.store.Now, log: s.log}
@@ -240,12 +242,18 @@ func (s *Server) open() (err error) {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
 		}
+		if s.away() {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
 		fmt.Fprintln(w, "ok")
 	})
 	s.watching.Go(func() { clocks.watch(s.watch) })
 	s.serveHTTP(mux)
 	return nil
 }
+
+func never() bool { return false }
 
 // flag is a metric that is 1 or 0.
 func flag(name, help string, on func() bool) prometheus.Collector {

@@ -76,7 +76,9 @@ func (a *After) run(ctx context.Context, pos int64) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			a.hook.cfg.Log.Error("the webhook cannot read the log", "err", err)
+			if chat.Known(err) == "" {
+				a.hook.cfg.Log.Error("the webhook cannot read the log", "err", err)
+			}
 			pause(ctx, wait)
 			wait = min(2*wait, a.hook.cfg.RetryMost)
 			continue
@@ -99,7 +101,7 @@ func (a *After) run(ctx context.Context, pos int64) {
 func (a *After) keep(pos int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), closing/2)
 	defer cancel()
-	if err := a.chat.SetCursor(ctx, cursorName, pos); err != nil {
+	if err := a.chat.SetCursor(ctx, cursorName, pos); err != nil && chat.Known(err) == "" {
 		a.hook.cfg.Log.Error("the webhook's cursor cannot be kept", "err", err)
 	}
 }

@@ -95,7 +95,6 @@ func (s *Store) note(ctx context.Context) error {
 func (s *Store) noteClock() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	failing := false
 	for {
 		select {
 		case <-tick.C:
@@ -105,11 +104,10 @@ func (s *Store) noteClock() {
 		ctx, cancel := context.WithTimeout(s.closing, connectWithin)
 		err := errors.Join(s.look(ctx), s.note(ctx))
 		cancel()
-		if err != nil && !failing && s.closing.Err() == nil {
-			s.cfg.Log.Error("store: the database does not answer", "err", err)
-		} else if err == nil && failing {
-			s.cfg.Log.Info("store: the database answers again")
+		if err != nil {
+			s.lost(err)
+		} else {
+			s.back()
 		}
-		failing = err != nil
 	}
 }

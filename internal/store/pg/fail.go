@@ -63,5 +63,8 @@ func failure(err error) error {
 	if code(err) == diskFull {
 		return fmt.Errorf("%w: %w", chat.ErrFull, err)
 	}
+	if gone(err) {
+		return fmt.Errorf("%w: %w", chat.ErrAway, err)
+	}
 	return fmt.Errorf("store: postgres: %w", err)
 }

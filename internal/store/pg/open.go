@@ -87,6 +87,7 @@ type Store struct {
 	gate    sync.RWMutex
 	closed  atomic.Bool
 	full    atomic.Bool
+	away    atomic.Bool
 	close   sync.Once
 	closing context.Context // ends when Close is called
 	end     context.CancelFunc
@@ -278,7 +279,7 @@ func (s *Store) Close() error {
 		s.noted.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
 		defer cancel()
-		if e := s.note(ctx); e != nil {
+		if e := s.note(ctx); e != nil && !s.Away() {
 			s.cfg.Log.Warn("store: the clock was not noted", "err", e)
 		}
 		s.pool.Close()

@@ -47,6 +47,8 @@ type writer struct {
 	conn *pgx.Conn
 	// down: the last batch could not be written in time, so the next ones are tried once only.
 	down bool
+	// said: so says the log, and the end of it is said too.
+	said bool
 
 	// Scratch of one batch.
 	ops     []op
@@ -236,10 +238,10 @@ func (w *writer) store() []event {
 	for wait := 20 * time.Millisecond; ; wait = min(wait*2, time.Second) {
 		events, err := w.attempt()
 		if err == nil {
-			if w.down {
+			if w.said {
 				w.s.cfg.Log.Info("store: messages are stored again")
 			}
-			w.down = false
+			w.down, w.said = false, false
 			w.s.full.Store(false)
 			return events
 		}
@@ -250,7 +252,12 @@ func (w *writer) store() []event {
 		late := w.down || time.Since(begun) > w.s.cfg.Patience
 		switch {
 		case !w.unknown && (late || !passing(err) || w.s.closing.Err() != nil):
-			if !w.down {
+			switch {
+			case w.down:
+			case gone(err):
+				w.s.lost(err)
+			default:
+				w.said = passing(err)
 				w.s.cfg.Log.Error("store: messages could not be stored", "messages", len(w.ops), "err", err)
 			}
 			w.down = w.down || passing(err)
