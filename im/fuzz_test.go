@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // FuzzReadFrames: whatever a message is, it is taken apart or refused, and what was taken apart says the same when it is written and read again.
@@ -36,6 +38,36 @@ func FuzzReadFrames(f *testing.F) {
 			return nil
 		}); err != nil || i != len(frames) {
 			t.Fatalf("%d of %d frames come back: %v", i, len(frames), err)
+		}
+	})
+}
+
+// FuzzCheckCall: a call of any method that passes the check on the wire is decoded, by either decoder.
+func FuzzCheckCall(f *testing.F) {
+	for m := range Method_name {
+		f.Add(m, []byte{0x0a, 2, 8, 1, 0x10, 1, 0x1a, 1, 5})
+		f.Add(m, bytes.Repeat([]byte{0x0a, 0}, 50))
+	}
+	send, _ := (&SendRequest{Conv: &ConvKey{Type: 1, Id: "bob"}, ClientTime: 1, Random: 2, Message: merger(Text("x"), Location("d", 1, 2))}).MarshalVT()
+	modify, _ := (&ModifyRequest{Conv: &ConvKey{Type: 1, Id: "bob"}, Epoch: 1, Seq: 2, Version: 3, Message: merger(Face(1, "x"))}).MarshalVT()
+	f.Add(int32(Method_SEND), send)
+	f.Add(int32(Method_MODIFY), modify)
+	f.Fuzz(func(t *testing.T, number int32, b []byte) {
+		m := Method(number)
+		w, bad := CheckCall(m, b)
+		if w.Texts > len(b) {
+			t.Fatalf("%d bytes have %d of text", len(b), w.Texts)
+		}
+		if bad != nil {
+			return
+		}
+		info, _ := m.Info()
+		req := info.NewRequest()
+		if err := req.UnmarshalVT(b); err != nil {
+			t.Fatalf("%s % x passes and is not decoded: %v", info.Name, b, err)
+		}
+		if err := proto.Unmarshal(b, info.NewRequest().(proto.Message)); err != nil {
+			t.Fatalf("%s % x passes and another decoder does not take it: %v", info.Name, b, err)
 		}
 	})
 }

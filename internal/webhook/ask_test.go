@@ -1,0 +1,46 @@
+package webhook
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// TestCannotBeAsked: a message about which the program cannot be asked is one that it did not answer. What then happens is what the setting says.
+func TestCannotBeAsked(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer s.Close()
+	for _, refuse := range []bool{false, true} {
+		h, err := New(Config{URL: s.URL, Refuse: refuse, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, m := range map[string]*im.Message{"has no form in JSON": im.Location("nowhere", math.NaN(), 0), "panics": nil} {
+			v := h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", Message: m})
+			switch {
+			case !refuse && (v.Err != nil || v.Drop || v.Edit.Elems != nil):
+				t.Errorf("one that %s: %v", name, v)
+			case refuse && !errors.Is(v.Err, &im.Error{Code: im.CodeWebhookFailed}):
+				t.Errorf("one that %s is not refused: %v", name, v)
+			}
+		}
+		var m dto.Metric
+		if h.metrics.WithLabelValues(beforeSend, "failed").Write(&m); m.GetCounter().GetValue() != 2 {
+			t.Errorf("%v are counted as failed", m.GetCounter().GetValue())
+		}
+		h.Close()
+	}
+	if asked != 0 {
+		t.Errorf("asked %d times", asked)
+	}
+}
