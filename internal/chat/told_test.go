@@ -28,7 +28,7 @@ func TestAskedIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	fit := int32(maxTold / large.told)
-	if large.told < 500<<10 || small.told > 10<<10 {
+	if large.told < 400<<10 || small.told > 10<<10 {
 		t.Fatalf("reckoned are %d and %d bytes", large.told, small.told)
 	}
 	synctest.Test(t, func(t *testing.T) {
