@@ -188,6 +188,9 @@ func (c *Chat) SubscribeKicks(f func(uid UID, order uint64, why string)) { c.kic
 // Committed gets a value after something was committed; values are not counted, and one reader may wait for them.
 func (c *Chat) Committed() <-chan struct{} { return c.committed }
 
+// Shared says that others commit to the store as well, of which Committed says nothing.
+func (c *Chat) Shared() bool { return c.store.Shared() }
+
 // Wait returns when no lookup that a Send started is running. The callers' connections must be closed.
 func (c *Chat) Wait() { c.lookups.Wait() }
 

@@ -180,21 +180,27 @@ func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessag
 	return out, upTo, nil
 }
 
-// StartCursor answers the position of a named reader of the log. One that is new begins at the end.
-func (c *Chat) StartCursor(ctx context.Context, name string) (int64, error) {
-	pos, err := c.store.Cursor(ctx, name)
+// StartCursor lets a named reader of the log that is new begin at the end.
+func (c *Chat) StartCursor(ctx context.Context, name string) error {
+	_, err := c.store.Cursor(ctx, name)
 	if !errors.Is(err, ErrNotFound) {
-		return pos, err
+		return err
 	}
-	if pos, err = c.store.LogEnd(ctx); err != nil {
-		return 0, err
+	pos, err := c.store.LogEnd(ctx)
+	if err != nil {
+		return err
 	}
-	return pos, c.store.SetCursor(ctx, name, pos)
+	return c.store.StartCursor(ctx, name, pos)
 }
 
-// SetCursor keeps the position of a reader of the log.
-func (c *Chat) SetCursor(ctx context.Context, name string, pos int64) error {
-	return c.store.SetCursor(ctx, name, pos)
+// Cursor answers the position of a reader of the log.
+func (c *Chat) Cursor(ctx context.Context, name string) (int64, error) {
+	return c.store.Cursor(ctx, name)
+}
+
+// SetCursor keeps the position of a reader of the log; ErrLease if it is another server's by now.
+func (c *Chat) SetCursor(ctx context.Context, name string, pos, lease int64) error {
+	return c.store.SetCursor(ctx, name, pos, lease)
 }
 
 // StoreID names the store.

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // UID is the number of an account (its tiny id), drawn when it is made, never reused.
@@ -25,6 +26,8 @@ var (
 	ErrLocked = errors.New("chat: the database is locked by another program")
 	// ErrAway answers what could not be done because the database does not answer; nothing of it is stored. It may be tried again later.
 	ErrAway = errors.New("chat: the database does not answer")
+	// ErrLease answers a step of work whose lease another one has taken.
+	ErrLease = errors.New("chat: another server has the lease")
 	// ErrPolicy answers an Append whose policy number is no longer the conversation's: check again and append again.
 	// The entry was not numbered, and later entries of the same conversation may have been.
 	ErrPolicy = errors.New("chat: the rules of the conversation have changed")
@@ -283,9 +286,14 @@ type Store interface {
 	// where several writers commit, those above the oldest open one are held back. LogEnd is the last position.
 	Log(ctx context.Context, after int64, limit int) ([]LogEntry, error)
 	LogEnd(ctx context.Context) (int64, error)
-	// Cursor answers how far a named reader of the log has come, ErrNotFound if it has never said so; SetCursor keeps it.
+	// Cursor answers how far a named reader of the log has come, ErrNotFound if it has never begun. StartCursor sets where it begins, unless it has.
+	// SetCursor moves it on, never back, if lease is still the reader's; else it answers ErrLease.
 	Cursor(ctx context.Context, name string) (int64, error)
-	SetCursor(ctx context.Context, name string, pos int64) error
+	StartCursor(ctx context.Context, name string, pos int64) error
+	SetCursor(ctx context.Context, name string, pos, lease int64) error
+	// Lease makes the caller the only one, among all processes that share the store, who does what has the name, for a time d that begins after the call.
+	// epoch is 0 to take it, or what Lease answered, to renew it; d 0 gives it back. It answers 0 if another one has it, or has had it meanwhile.
+	Lease(ctx context.Context, name string, epoch int64, d time.Duration) (int64, error)
 
 	// Close commits what is queued, answers it, and releases the store.
 	Close() error

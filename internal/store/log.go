@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/tables"
@@ -34,10 +35,21 @@ func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
 	return found(pos, err)
 }
 
-func (s *Store) SetCursor(ctx context.Context, name string, pos int64) error {
+func (s *Store) StartCursor(ctx context.Context, name string, pos int64) error {
 	return s.update(ctx, func(t *tx) error {
 		t.wrote = true
-		_, err := t.db.ExecContext(background, "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", name, pos)
+		_, err := t.db.ExecContext(background, "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, pos)
 		return err
 	})
 }
+
+func (s *Store) SetCursor(ctx context.Context, name string, pos, _ int64) error {
+	return s.update(ctx, func(t *tx) error {
+		t.wrote = true
+		_, err := t.db.ExecContext(background, "UPDATE progress SET pos = max(pos, $1) WHERE name = $2", pos, name)
+		return err
+	})
+}
+
+// Lease is always had: one process at a time has the data folder.
+func (s *Store) Lease(context.Context, string, int64, time.Duration) (int64, error) { return 1, nil }

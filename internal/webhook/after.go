@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -20,6 +21,8 @@ const (
 	batch = 256
 	// EventHeader names what is told: the same event told again has the same value.
 	EventHeader = "Tidings-Event-Id"
+	// lookEvery is how often the log is looked at for what other servers have stored.
+	lookEvery = 200 * time.Millisecond
 	// closing is how long a stop waits for the answers that are due, and for the cursor.
 	closing = 3 * time.Second
 )
@@ -34,7 +37,7 @@ type after struct {
 }
 
 // After tells of messages that were stored. It reads the log behind a cursor that is kept in the store, so a crash loses none and a message that
-// is sent costs nothing more.
+// is sent costs nothing more. Of several servers on one store one tells.
 type After struct {
 	hook *Hook
 	chat *chat.Chat
@@ -44,15 +47,14 @@ type After struct {
 
 // StartAfter begins where the last run ended, or, the first time, with the next message. It is called before messages can be sent.
 func (h *Hook) StartAfter(ctx context.Context, c *chat.Chat) (*After, error) {
-	pos, err := c.StartCursor(ctx, cursorName)
-	if err != nil {
+	if err := c.StartCursor(ctx, cursorName); err != nil {
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.Background())
 	a := &After{hook: h, chat: c, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		a.run(run, pos)
+		c.Alone(run, cursorName, a.run)
 	}()
 	return a, nil
 }
@@ -67,8 +69,15 @@ func (a *After) Close() {
 	}
 }
 
-// run tells batch after batch.
-func (a *After) run(ctx context.Context, pos int64) {
+// run tells batch after batch, while this server has the lease.
+func (a *After) run(ctx context.Context, lease int64) {
+	pos, err := a.chat.Cursor(ctx, cursorName)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.hook.cfg.Log.Error("the webhook cannot read its cursor", "err", err)
+		}
+		return
+	}
 	wait := a.hook.cfg.RetryFirst
 	for ctx.Err() == nil {
 		list, upTo, err := a.chat.Log(ctx, pos, batch)
@@ -83,27 +92,43 @@ func (a *After) run(ctx context.Context, pos int64) {
 			wait = min(2*wait, a.hook.cfg.RetryMost)
 			continue
 		case upTo == pos:
-			select {
-			case <-a.chat.Committed():
-			case <-ctx.Done():
-			}
+			a.more(ctx)
 			continue
 		}
 		wait = a.hook.cfg.RetryFirst
 		if told := a.tell(ctx, pos, upTo, list); told > pos {
 			pos = told
-			a.keep(pos)
+			if !a.keep(pos, lease) {
+				return
+			}
 		}
 	}
 }
 
-// keep stores the cursor. If it fails, what lies between is told again one day.
-func (a *After) keep(pos int64) {
+// more waits until there may be something new in the log.
+func (a *After) more(ctx context.Context) {
+	var others <-chan time.Time
+	if a.chat.Shared() {
+		look := time.NewTimer(lookEvery)
+		defer look.Stop()
+		others = look.C
+	}
+	select {
+	case <-a.chat.Committed():
+	case <-others:
+	case <-ctx.Done():
+	}
+}
+
+// keep stores the cursor, and answers false if another server tells by now. If it fails, what lies between is told again one day.
+func (a *After) keep(pos, lease int64) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), closing/2)
 	defer cancel()
-	if err := a.chat.SetCursor(ctx, cursorName, pos); err != nil && chat.Known(err) == "" {
+	err := a.chat.SetCursor(ctx, cursorName, pos, lease)
+	if err != nil && chat.Known(err) == "" {
 		a.hook.cfg.Log.Error("the webhook's cursor cannot be kept", "err", err)
 	}
+	return !errors.Is(err, chat.ErrLease)
 }
 
 // tell tells of the messages in list, those of a conversation in their order, and answers the position up to which all were told.

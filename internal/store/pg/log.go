@@ -70,8 +70,8 @@ func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
 	return int64(pos), err
 }
 
-func (s *Store) SetCursor(ctx context.Context, name string, pos int64) error {
+func (s *Store) StartCursor(ctx context.Context, name string, pos int64) error {
 	return s.update(ctx, nil, func(t *tx) error {
-		return t.tell("INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", name, pos)
+		return t.tell("INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, pos)
 	})
 }

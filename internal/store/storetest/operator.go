@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	"errors"
 	"fmt"
 	"sync"
@@ -146,13 +148,26 @@ func cursors(e *env) {
 	if _, err := e.s.Cursor(e.ctx, "x"); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatalf("a cursor that was never set: %v", err)
 	}
-	set := func(name string, pos int64) {
+	lease := func(name string) int64 {
 		e.Helper()
-		e.ok(e.s.SetCursor(e.ctx, name, pos))
+		n, err := e.s.Lease(e.ctx, name, 0, time.Hour)
+		e.ok(err)
+		if n == 0 {
+			e.Fatal("no lease")
+		}
+		return n
 	}
-	set("x", 5)
-	set("y", 1<<60)
-	set("x", 7)
+	x, y := lease("x"), lease("y")
+	for i, at := range []int64{5, 6} { // the first one counts
+		e.ok(e.s.StartCursor(e.ctx, "x", at))
+		e.ok(e.s.StartCursor(e.ctx, "y", int64(i+1)))
+	}
+	pos, err := e.s.Cursor(e.ctx, "x")
+	e.ok(err)
+	e.equal("the start", pos, int64(5))
+	e.ok(e.s.SetCursor(e.ctx, "x", 7, x))
+	e.ok(e.s.SetCursor(e.ctx, "y", 1<<60, y))
+	e.ok(e.s.SetCursor(e.ctx, "x", 6, x)) // it does not go back
 	for range 2 {
 		for name, want := range map[string]int64{"x": 7, "y": 1 << 60} {
 			pos, err := e.s.Cursor(e.ctx, name)

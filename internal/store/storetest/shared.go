@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -21,6 +22,7 @@ func RunShared(t *testing.T, open Open) {
 		{"SameKeys", sharedKeys},
 		{"Seen", seen},
 		{"Log", sharedLog},
+		{"Leases", leases},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -355,10 +357,55 @@ func seen(e *env, stores []chat.Store) {
 	list, err := one.Sessions(e.ctx, a)
 	e.ok(err)
 	e.equal("sessions", len(list), 1)
-	e.ok(one.SetCursor(e.ctx, "x", 5))
-	pos, err := two.Cursor(e.ctx, "x")
-	e.ok(err)
-	e.equal("cursor", pos, int64(5))
+}
+
+// leases: one store at a time has a lease; what it does under it counts only while it is the last that took it.
+func leases(e *env, stores []chat.Store) {
+	one, two := stores[0], stores[1]
+	take := func(s chat.Store, epoch int64, d time.Duration) int64 {
+		e.Helper()
+		n, err := s.Lease(e.ctx, "x", epoch, d)
+		e.ok(err)
+		return n
+	}
+	cursor := func(want int64) {
+		e.Helper()
+		pos, err := two.Cursor(e.ctx, "x")
+		e.ok(err)
+		e.equal("cursor", pos, want)
+	}
+	e.ok(one.StartCursor(e.ctx, "x", 1))
+	first := take(one, 0, time.Hour)
+	if first == 0 || take(two, 0, time.Hour) != 0 || take(one, 0, time.Hour) != 0 {
+		e.Fatal("a lease is taken that another one has")
+	}
+	e.ok(one.SetCursor(e.ctx, "x", 5, first))
+	cursor(5)
+	e.equal("renewed", take(one, first, time.Millisecond), first)
+	var second int64
+	for second == 0 { // until the time of the first is over
+		second = take(two, 0, time.Hour)
+	}
+	if second == first {
+		e.Fatal("the same epoch twice")
+	}
+	// The first one was asleep. It cannot move the cursor, neither on nor back, nor have its lease again.
+	for _, pos := range []int64{3, 9} {
+		if err := one.SetCursor(e.ctx, "x", pos, first); !errors.Is(err, chat.ErrLease) {
+			e.Fatal("a step under a lease that is over:", err)
+		}
+	}
+	e.equal("renewed after it was lost", take(one, first, time.Hour), 0)
+	cursor(5)
+	e.ok(two.SetCursor(e.ctx, "x", 7, second))
+	cursor(7)
+	e.equal("given back", take(two, second, 0), second)
+	if third := take(one, 0, time.Hour); third <= second {
+		e.Fatal("a lease that was given back:", third)
+	}
+	if err := two.SetCursor(e.ctx, "x", 8, second); !errors.Is(err, chat.ErrLease) {
+		e.Fatal("a step under a lease that is over:", err)
+	}
 }
 
 func send(e *env, s chat.Store, en chat.Entry) chat.Stored {
