@@ -378,6 +378,6 @@ func Run(ctx context.Context, cfg Config, ready func(context.Context, *Server)) 
 			return errors.Join(err, stopped)
 		}
 		s.log.Warn("starting anew", "err", stopped)
-		cfg.Listen, cfg.Log = s.Addr(), s.log
+		cfg.Listen, cfg.Log, cfg.NewKey = s.Addr(), s.log, false
 	}
 }
