@@ -40,7 +40,8 @@ func TestHungRow(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
 			dsn := pgtest.DSN(t)
-			s := open(t, pg.Config{DSN: dsn, Patience: long})
+			// No time limit frees anything here: only the end of the one that hangs.
+			s := open(t, pg.Config{DSN: dsn + " lock_timeout=10min statement_timeout=10min", Patience: 2 * long, Within: 2 * long})
 			defer s.Close()
 			p := newPlace(t, s)
 			p.dsn = dsn
@@ -51,6 +52,12 @@ func TestHungRow(t *testing.T) {
 			told := make(chan int, 2)
 			s.Deliver(p.convs[0].ID, func() { told <- len(told) })
 			becomes(t, dsn, wantsRow)
+			behind := make(chan uint64, 1) // an Update comes behind what was appended before
+			go s.Update(ctx, []chat.Key{{Conv: p.convs[0].ID}}, func(tx chat.Tx) error {
+				c, err := tx.Conv(p.convs[0].ID)
+				behind <- c.Seq
+				return err
+			})
 			for range 3 {
 				for i := range 3 {
 					p.append(i + 1).ok(t)
@@ -88,6 +95,9 @@ func TestHungRow(t *testing.T) {
 				}
 			}
 			<-told
+			if seq := <-behind; seq < 2 {
+				t.Fatalf("an Update was ahead of what was appended before: seq %d", seq)
+			}
 			p.append(0).ok(t)
 		})
 	}
