@@ -114,7 +114,9 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 				s.Reply(m.id, im.Method_SEND, nil, err)
 			} else {
 				m.peer, m.conv = p, conv
-				c.pass(ctx, m)
+				if err := contained(func() { c.pass(ctx, m) }); err != nil {
+					s.Reply(m.id, im.Method_SEND, nil, err)
+				}
 			}
 			if size > 0 {
 				c.slots.leave(s.UID, size)
@@ -123,12 +125,25 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 	}
 }
 
-func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
+// contained makes an error of a panic.
+func contained(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic in a lookup: %v\n%s", r, debug.Stack())
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
+	f()
+	return nil
+}
+
+func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
+	if failed := contained(func() { p, conv, err = c.findPeer(ctx, s, name) }); failed != nil {
+		err = failed
+	}
+	return p, conv, err
+}
+
+func (c *Chat) findPeer(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
 	p, err = c.person(ctx, name)
 	if errors.Is(err, ErrNotFound) {
 		return p, conv, im.Errorf(im.CodeUnknownReceiver, "there is no user %q", name)

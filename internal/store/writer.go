@@ -9,6 +9,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // op is one thing for the writer: an Append, an Update if upd is set, or a Deliver if tell is.
@@ -253,10 +254,10 @@ func (s *Store) deliverAll() {
 		for i := range events {
 			e := &events[i]
 			if e.done != nil {
-				e.done(e.stored, e.dup, e.err)
+				tables.Contain(s.cfg.Log, func() { e.done(e.stored, e.dup, e.err) })
 			}
 			for _, f := range e.after {
-				f()
+				tables.Contain(s.cfg.Log, f)
 			}
 		}
 		clear(events)

@@ -82,6 +82,7 @@ func New(cfg Config) (*Hook, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 4 * cfg.Parallel
+	t.MaxResponseHeaderBytes = 64 << 10
 	h := &Hook{cfg: cfg, url: *u,
 		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // Config of a Store on PostgreSQL.
@@ -299,10 +300,10 @@ func (s *Store) deliverAll() {
 		for i := range events {
 			e := &events[i]
 			if e.done != nil {
-				e.done(e.stored, e.dup, e.err)
+				tables.Contain(s.cfg.Log, func() { e.done(e.stored, e.dup, e.err) })
 			}
 			for _, f := range e.after {
-				f()
+				tables.Contain(s.cfg.Log, f)
 			}
 		}
 	}

@@ -51,6 +51,7 @@ func Run(t *testing.T, open Open) {
 		{"UpdateCancelled", updateCancelled},
 		{"AfterCommit", afterCommit},
 		{"Deliver", deliver},
+		{"PanicInDone", panicInDone},
 		{"UpdateSeesItself", updateSeesItself},
 		{"Close", closing},
 		{"Reopen", reopen},

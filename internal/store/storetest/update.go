@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -235,6 +236,31 @@ func deliver(e *env) {
 	}
 	wg.Wait()
 	e.equal("order", got, want)
+}
+
+// A panic of somebody who is told of a commit, or of an answer, is his own: what comes behind it is told.
+func panicInDone(e *env) {
+	a, b := e.user("a"), e.user("b")
+	id := e.c2c(a, b).ID
+	told := make(chan uint64, 1)
+	e.s.Append(e.entry(id, a), func(chat.Stored, bool, error) { panic("a mistake") })
+	e.s.Deliver(id, func() { panic("a mistake") })
+	e.update(func(tx chat.Tx) error {
+		tx.AfterCommit(func() { panic("a mistake") })
+		return nil
+	})
+	e.s.Append(e.entry(id, a), func(st chat.Stored, _ bool, err error) {
+		if err != nil {
+			e.Error(err)
+		}
+		told <- st.Seq
+	})
+	select {
+	case seq := <-told:
+		e.equal("seq", seq, uint64(2))
+	case <-time.After(30 * time.Second):
+		e.Error("nobody is told any more")
+	}
 }
 
 func updateSeesItself(e *env) {

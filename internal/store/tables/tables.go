@@ -2,7 +2,13 @@
 // Each store has its own SQL; a column that only one of them has is read there.
 package tables
 
-import "github.com/tidings-im/tidings/internal/chat"
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
 
 const (
 	// FlagCountable is the bit of entry.flags of a message that counts as unread.
@@ -196,4 +202,14 @@ func ScanPeriod(row Scanner) (chat.Period, error) {
 	var from, to int64
 	err := row.Scan(&from, &to)
 	return chat.Period{From: uint64(from), To: uint64(to)}, err
+}
+
+// Contain runs a function that an answer or an event is handed to. It touches what clients have sent; a panic in it is logged, and those behind it are told all the same.
+func Contain(log *slog.Logger, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("telling of a commit failed inside the server", "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	f()
 }

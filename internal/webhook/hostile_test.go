@@ -1,0 +1,117 @@
+package webhook_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/webhook"
+)
+
+// program is a webhook that answers every connection with the same bytes, and with more of the last ones for as long as somebody takes them.
+func program(t testing.TB, answer, endless string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				c.Read(make([]byte, 64<<10))
+				io.WriteString(c, answer)
+				for endless != "" {
+					if _, err := io.WriteString(c, endless); err != nil {
+						return
+					}
+				}
+				c.(*net.TCPConn).CloseWrite()
+				io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+func askOnce(t testing.TB, url string) chat.Verdict {
+	h, err := webhook.New(webhook.Config{URL: url, Refuse: true, Deadline: 2 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	return h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", ClientTime: 1700000000, Random: 1, Time: 1700000000000, Message: im.Text("hi")})
+}
+
+// TestHostileAnswers: what no program should answer counts as unanswered, in bounded time and memory.
+func TestHostileAnswers(t *testing.T) {
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	for range 100 {
+		z.Write(make([]byte, 1<<20))
+	}
+	z.Close()
+	const ok = "HTTP/1.1 200 OK\r\n"
+	for name, c := range map[string]struct{ answer, endless string }{
+		"nothing":                   {"", ""},
+		"no HTTP":                   {"hello\r\n", ""},
+		"headers without end":       {ok, "X: " + strings.Repeat("y", 1000) + "\r\n"},
+		"a header without end":      {ok + "X: ", strings.Repeat("y", 1000)},
+		"informations without end":  {"", "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"},
+		"a body without end":        {ok + "\r\n{", strings.Repeat(" ", 1000)},
+		"chunks without end":        {ok + "Transfer-Encoding: chunked\r\n\r\n", "3\r\n[[[\r\n"},
+		"a chunk of 2^64":           {ok + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}", ""},
+		"a length of 2^63":          {ok + "Content-Length: 9223372036854775807\r\n\r\n{}", ""},
+		"zeros behind gzip":         {ok + "Content-Encoding: gzip\r\n\r\n" + bomb.String(), ""},
+		"no gzip":                   {ok + "Content-Encoding: gzip\r\n\r\n{}", ""},
+		"a redirect":                {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", ""},
+		"depth":                     {ok + "\r\n" + `{"ErrorCode":0,"MsgBody":` + strings.Repeat("[", 500<<10), ""},
+		"another protocol":          {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", strings.Repeat("z", 1000)},
+		"a body of the wrong types": {ok + "\r\n" + `{"ErrorCode":0,"MsgBody":[{"MsgType":1}]}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := askOnce(t, program(t, c.answer, c.endless))
+			var e *im.Error
+			if !errors.As(v.Err, &e) || e.Code != im.CodeWebhookFailed {
+				t.Errorf("%+v, want %d", v, im.CodeWebhookFailed)
+			}
+		})
+	}
+}
+
+// FuzzAnswer gives the before-hook any body of an answer. The verdict is one of those that there are.
+func FuzzAnswer(f *testing.F) {
+	for _, b := range []string{`{"ErrorCode":0}`, `{"ErrorCode":2}`, `{"ErrorCode":120001,"ErrorInfo":"no"}`, `{"ErrorCode":0,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"x"}}]}`,
+		`{"ErrorCode":0,"CloudCustomData":"x"}`, `{"ErrorCode":0,"MsgBody":[{"MsgType":"TIMLocationElem","MsgContent":{"Desc":"","Latitude":1e999,"Longitude":0}}]}`} {
+		f.Add([]byte(b))
+	}
+	r := listen(f)
+	h, err := webhook.New(webhook.Config{URL: r.URL, Refuse: true, Deadline: 20 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(h.Close)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r.mu.Lock()
+		r.answer = func(*event) string { return string(body) }
+		r.mu.Unlock()
+		v := h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", ClientTime: 1700000000, Random: 1, Time: 1700000000000, Message: im.Text("hi")})
+		<-r.heard
+		var e *im.Error
+		if v.Err != nil && (!errors.As(v.Err, &e) || e.Code == 0) || v.Err != nil && v.Drop {
+			t.Errorf("%+v", v)
+		}
+	})
+}
