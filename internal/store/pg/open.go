@@ -183,14 +183,34 @@ func (s *Store) open(ctx context.Context, pc *pgxpool.Config) error {
 	// Migrations may take longer than a statement should.
 	m := pc.ConnConfig.Copy()
 	m.RuntimeParams["statement_timeout"], m.RuntimeParams["lock_timeout"] = "0", "0"
-	if err := migrate(ctx, m); err != nil {
+	err := writable(ctx, m)
+	if err == nil {
+		err = migrate(ctx, m)
+	}
+	if err != nil {
 		return err
 	}
-	var err error
 	if s.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {
 		return err
 	}
 	return s.meta(ctx)
+}
+
+// writable refuses a database that takes no writes. Later such an answer only means that its server is no longer the primary.
+func writable(ctx context.Context, cfg *pgx.ConnConfig) error {
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	var readOnly bool
+	if err := c.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly {
+		return errors.New("the database is read-only (default_transaction_read_only)")
+	}
+	return nil
 }
 
 // meta reads or makes the store's row. A database that stands elsewhere than when it was last opened is a copy: its numbers may be given out
