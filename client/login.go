@@ -71,7 +71,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 
 // checkUserID holds TIM's rule for user ids: 1 to 32 printable ASCII bytes.
 func checkUserID(id string) error {
-	if id == "" || len(id) > 32 || strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+	if !im.ValidUserID(id) {
 		return im.Errorf(im.CodeInvalidUserID, "user id %q is not 1 to 32 printable ASCII characters", id)
 	}
 	return nil

@@ -71,6 +71,8 @@ func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error))
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
 	case key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 		return nil, im.Errorf(im.CodeInvalidParameters, "conv_type %d is neither C2C (1) nor group (2)", key.Type)
+	case key.Type == im.ConvType_CONV_TYPE_C2C && !im.ValidUserID(key.ID):
+		return nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user %q", key.ID)
 	case m == nil || len(m.ElemArray) == 0:
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array is empty"}
 	}

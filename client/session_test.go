@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -304,9 +305,17 @@ func TestTicketsRefused(t *testing.T) {
 	wantCode(t, open(t, cfg).Login(within(t)), im.CodeTicketMalformed)
 	cfg.UserSig = ""
 	wantCode(t, open(t, cfg).Login(within(t)), im.CodeTicketEmpty)
-	cfg.UserID = "with space"
-	_, err := client.Open(cfg, client.Events{})
-	wantCode(t, err, im.CodeInvalidUserID)
+	for _, id := range []string{"with space", " ", "end ", "", "ünï", strings.Repeat("x", 33)} {
+		cfg.UserID = id
+		_, err := client.Open(cfg, client.Events{})
+		wantCode(t, err, im.CodeInvalidUserID)
+	}
+	ann := open(t, config(t, s, "ann"))
+	if err := ann.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ann.SendMessage(within(t), client.C2C("with space"), im.Text("x"))
+	wantCode(t, err, im.CodeUnknownReceiver)
 }
 
 // lockChild is another process on the same folder: it logs in and prints what happens to it.

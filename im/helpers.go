@@ -21,6 +21,16 @@ func Location(desc string, longitude, latitude float64) *Message {
 	return message(&Elem{ElemType: ElemType_ELEM_TYPE_LOCATION, Body: &Elem_Location{Location: &LocationElem{Desc: desc, Longitude: longitude, Latitude: latitude}}})
 }
 
+// ValidUserID says whether there can be a user of this id: 1 to 32 bytes of printable ASCII without blanks.
+func ValidUserID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 32
+}
+
 func message(elems ...*Elem) *Message { return &Message{ElemArray: elems} }
 
 // TextOf is the content of a message's text elements, one after the other; empty if it has none.

@@ -364,3 +364,13 @@ func TestUnbuiltPartsSaySo(t *testing.T) {
 		}
 	}
 }
+
+// TestUserIDs: no ticket is made for a user that no server lets in.
+func TestUserIDs(t *testing.T) {
+	for _, id := range []string{"a b", " ", "\u00fcn\u00ef", strings.Repeat("x", 33)} {
+		out, err := program("usersig", "--user", id, "--data", t.TempDir()).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "without blanks") {
+			t.Errorf("%q: %v, %s", id, err, out)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/server"
 	"github.com/tidings-im/tidings/usersig"
 )
@@ -30,6 +31,9 @@ func usersigCommand() *cobra.Command {
 			}
 			if user == "" {
 				return errors.New("usersig: --user is missing")
+			}
+			if !im.ValidUserID(user) {
+				return fmt.Errorf("usersig: --user %q is not 1 to 32 printable ASCII characters without blanks", user)
 			}
 			if key == "" {
 				var err error

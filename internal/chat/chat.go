@@ -251,7 +251,7 @@ func (c *Chat) person(ctx context.Context, name string) (person, error) {
 	if p, ok := c.people.get(name); ok {
 		return p, nil
 	}
-	if !validUser(name) { // nobody has it, whatever a store would make of it
+	if !im.ValidUserID(name) { // nobody has it, whatever a store would make of it
 		return person{}, ErrNotFound
 	}
 	u, err := c.store.UserByName(ctx, name)

@@ -204,7 +204,7 @@ func (c *Chat) readSend(s *Caller, req []byte) (m *send, to []byte, err error) {
 	if m.clientTime == 0 || m.clientTime > 1<<40 {
 		return nil, nil, im.Errorf(im.CodeInvalidParameters, "client_time is missing or not a time in seconds")
 	}
-	if !validUser(string(to)) {
+	if !im.ValidUserID(string(to)) {
 		return nil, nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user with the id of the conversation")
 	}
 	m.content, err = checkMessage(msg, s.Platform)
@@ -259,6 +259,7 @@ func (m *send) entryOf() Entry {
 	return Entry{
 		Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Policy: m.conv.policy,
+		Unseen: m.s.Quiet && m.peer.uid != m.s.UID,
 	}
 }
 

@@ -61,8 +61,8 @@ func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
 
 // Import makes an account, or finds that there is one.
 func (c *Chat) Import(ctx context.Context, name string) error {
-	if !validUser(name) {
-		return im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+	if !im.ValidUserID(name) {
+		return errUserID
 	}
 	_, err := c.Account(ctx, name)
 	return err
@@ -104,7 +104,7 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 		}
 		for _, r := range rows {
 			if r.LoggedIn {
-				r.LoggedIn, r.Owed = false, true
+				r.LoggedIn, r.Owed, r.At = false, true, tx.Now()
 				if err := tx.PutSession(r); err != nil {
 					return err
 				}
@@ -158,13 +158,7 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 	}
 	c.Send(ctx, s, 0, wire(req), false)
 	a := <-answered // the store or the hook answers within its time
-	if a.err != nil || !via.Quiet || a.reply.Entry.Seq == 0 || req.Conv.Id == from {
-		return a.reply, a.err
-	}
-	err = c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error {
-		return tx.Delete(ConvID(a.reply.Epoch), p.uid, []uint64{a.reply.Entry.Seq})
-	})
-	return a.reply, err
+	return a.reply, a.err
 }
 
 // MessageKey names a message for an operator.

@@ -1,10 +1,13 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -19,11 +22,14 @@ type Login struct {
 
 // CheckLogin checks a login's words. Nothing is done with them before, not even a line in the log.
 func CheckLogin(req *im.LoginRequest) error {
-	if !validUser(req.UserId) {
-		return im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII")
+	if !im.ValidUserID(req.UserId) {
+		return errUserID
 	}
 	if req.DeviceId == "" {
 		return im.Errorf(im.CodeInvalidParameters, "device_id is empty")
+	}
+	if strings.ContainsFunc(req.DeviceId, unicode.IsControl) {
+		return im.Errorf(im.CodeInvalidParameters, "device_id has control characters")
 	}
 	return req.Check()
 }
@@ -33,17 +39,7 @@ func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
 	return c.cfg.Verify(req.UserId, req.UserSig)
 }
 
-func validUser(name string) bool {
-	if name == "" || len(name) > 32 {
-		return false
-	}
-	for i := range len(name) {
-		if name[i] < ' ' || name[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+var errUserID = im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII without blanks")
 
 // Account answers the account of a name, which the first login makes.
 func (c *Chat) Account(ctx context.Context, name string) (User, error) {
@@ -83,6 +79,9 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		if i := slices.IndexFunc(rows, func(r Session) bool { return r.Device == req.DeviceId }); i >= 0 {
 			mine = rows[i]
 		}
+		if rows, err = forget(tx, uid, mine, rows); err != nil {
+			return err
+		}
 		platform := known(req.Platform)
 		if req.Resume && mine.Generation > 0 {
 			platform = known(im.Platform(mine.Platform)) // of the session that goes on, whatever this request says
@@ -109,7 +108,10 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 				return nil
 			}
 			if mine.Class == class {
-				return nil // the session goes on
+				if mine.At > tx.Now()-touchRow {
+					return nil // the session goes on
+				}
+				return putLogin(tx, mine, class, platform)
 			}
 			// The operator has put its platform into another class.
 			if err := endLogins(tx, others); err != nil {
@@ -129,7 +131,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			user.Generation = max(user.Generation, req.Generation)
 		case mine.Owed && (req.KickedGeneration == 0 || req.KickedGeneration != mine.Generation):
 			refused = im.Errorf(im.CodeKickedWhileAway, "another device logged in while this one was away")
-			mine.Owed = false
+			mine.Owed, mine.At = false, tx.Now()
 			return tx.PutSession(mine)
 		}
 		user.Generation = next(user.Generation)
@@ -172,6 +174,55 @@ func unixMilli(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
+const (
+	// mostRows is how many devices of a user are remembered. What is read and written at a login is bounded by it.
+	mostRows = 100
+	// mostDropped is how many a login forgets at once, if an older version has left more behind.
+	mostDropped = 500
+	// A device that is logged out and owed nothing is forgotten after keepRow, one that has not heard of a kick after keepDebt; milliseconds.
+	keepRow, keepDebt = 7 * 24 * 3600_000, 90 * 24 * 3600_000
+	// touchRow is how old a row may be before a resume brings its time up to date.
+	touchRow = 24 * 3600_000
+)
+
+// forget removes the rows of devices that need not, or cannot, be remembered when mine logs in, and answers the others. If there are too many, those that
+// are logged out and owed nothing go first, then debts, then logins, each the oldest first. A device that has been forgotten and resumes is told that it was kicked if another
+// one of its class is logged in, and else goes on.
+func forget(tx Tx, uid UID, mine Session, rows []Session) ([]Session, error) {
+	worth := func(r *Session) int {
+		switch {
+		case r.Device == mine.Device:
+			return 3
+		case r.LoggedIn:
+			return 2
+		case r.Owed:
+			return 1
+		}
+		return 0
+	}
+	now := tx.Now()
+	kept := slices.DeleteFunc(slices.Clone(rows), func(r Session) bool {
+		w, age := worth(&r), now-r.At
+		return w == 0 && age > keepRow || w == 1 && age > keepDebt
+	})
+	slices.SortFunc(kept, func(a, b Session) int { return cmp.Or(cmp.Compare(worth(&b), worth(&a)), cmp.Compare(b.At, a.At)) })
+	most := mostRows
+	if mine.Generation == 0 {
+		most-- // a row is added
+	}
+	kept = kept[:min(len(kept), most)]
+	if len(kept) == len(rows) {
+		return rows, nil
+	}
+	var drop []string
+	for _, r := range rows {
+		if len(drop) < mostDropped && !slices.ContainsFunc(kept, func(k Session) bool { return k.Device == r.Device }) {
+			drop = append(drop, r.Device)
+		}
+	}
+	return kept, tx.DropSessions(uid, drop)
+}
+
 // endLogins writes that another login has ended sessions, and that their devices must hear of it.
 func endLogins(tx Tx, rows []Session) error {
 	for _, r := range rows {
@@ -208,7 +259,7 @@ func (c *Chat) settle(ctx context.Context, s *Caller) error {
 		}
 		for _, r := range rows {
 			if r.Device == s.Device && r.Generation == s.Generation {
-				r.LoggedIn, r.Owed = false, false
+				r.LoggedIn, r.Owed, r.At = false, false, tx.Now()
 				return tx.PutSession(r)
 			}
 		}

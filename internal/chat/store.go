@@ -128,6 +128,8 @@ type Entry struct {
 	Countable bool
 	// Policy is the conversation's policy number that the entry was checked against.
 	Policy uint64
+	// Unseen says that the sender does not have it, as if he had deleted it for himself: from the same commit on.
+	Unseen bool
 }
 
 // Stored is an entry of a log.
@@ -336,6 +338,8 @@ type Tx interface {
 	AddFeed(uid UID, kind int32, body []byte) (FeedEntry, error)
 	Sessions(uid UID) ([]Session, error)
 	PutSession(s Session) error
+	// DropSessions forgets devices of a user.
+	DropSessions(uid UID, devices []string) error
 	// AfterCommit registers f to be called once after the commit, from the delivery goroutine and in commit order with the
 	// done functions of Append. A function registered by a run of fn that was repeated or undone is forgotten. It must not block on the store.
 	AfterCommit(f func())

@@ -433,8 +433,11 @@ func TestMessageLiveAndStored(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	n := start(t, options{})
-	for _, bad := range []string{"", "ünï", strings.Repeat("x", 33), "tab\t"} {
+	for _, bad := range []string{"", "ünï", strings.Repeat("x", 33), "tab\t", " ", "a b", "a ", " a", "a\u00a0b"} {
 		n.refused(device{user: bad}, im.CodeInvalidUserID)
+	}
+	for _, bad := range []string{"\xff", "a\xc3", "nul\x00", "line\n", strings.Repeat("x", 65)} {
+		n.refused(device{user: "eve", device: bad}, im.CodeInvalidParameters)
 	}
 	n.refused(device{user: "eve", ticket: "forged"}, im.CodeTicketMalformed)
 	c := n.dial()
@@ -444,6 +447,7 @@ func TestRefusals(t *testing.T) {
 	c.call(im.Method_LOGIN, device{user: "alice"}.request(), im.CodeBadRequest, nil)
 	c.call(im.Method_SEND, c.request("nobody", "hi"), im.CodeUnknownReceiver, nil)
 	c.call(im.Method_SEND, &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "g"}, Message: text("x")}, im.CodeNoGroup, nil)
+	c.call(im.Method_SEND, c.request("a b", "hi"), im.CodeUnknownReceiver, nil)
 	c.call(im.Method(99), &im.Empty{}, im.CodeBadRequest, nil)
 	c.call(im.Method_ENTRY, &im.Empty{}, im.CodeBadRequest, nil)
 	c.call(im.Method_PULL, &im.PullRequest{Conv: key("nobody"), Epoch: 1, From: 1, To: 1}, im.CodeResync, nil)

@@ -408,3 +408,64 @@ func TestClosedConnectionIsFenced(t *testing.T) {
 		t.Errorf("%d closing sessions and %d locks are left", len(sh.closing), len(sh.locks))
 	}
 }
+
+// TestDevicesAreForgotten: what a login reads and writes does not grow with the devices that the user ever had. A debt goes after those that owe nothing, and
+// none of that touches the device that logs in.
+func TestDevicesAreForgotten(t *testing.T) {
+	n := start(t, options{})
+	day := int64(24 * time.Hour / time.Millisecond)
+	first := n.login(device{user: "alice", device: "phone", platform: ios})
+	uid := chat.UID(first.reply.TinyId)
+	put := func(s chat.Session) {
+		t.Helper()
+		s.UID = uid
+		if err := n.store.Update(t.Context(), nil, func(tx chat.Tx) error { return tx.PutSession(s) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() map[string]chat.Session {
+		t.Helper()
+		all, err := n.store.Sessions(t.Context(), uid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]chat.Session{}
+		for _, r := range all {
+			out[r.Device] = r
+		}
+		return out
+	}
+	at := time.Now().UnixMilli()
+	put(chat.Session{Device: "old", Class: chat.ClassDesktop, Generation: 1, At: at - 8*day})
+	put(chat.Session{Device: "old debt", Class: chat.ClassDesktop, Generation: 1, At: at - 91*day, Owed: true})
+	put(chat.Session{Device: "debt", Class: chat.ClassDesktop, Generation: 1, At: at - 80*day, Owed: true})
+	put(chat.Session{Device: "recent", Class: chat.ClassDesktop, Generation: 1, At: at - 6*day})
+	put(chat.Session{Device: "away", Class: chat.ClassPad, Generation: 1, At: at - 1000*day, LoggedIn: true})
+	n.login(device{user: "alice", device: "pc"})
+	if r := rows(); len(r) != 5 || r["old"].Device != "" || r["old debt"].Device != "" {
+		t.Errorf("left are %v", r)
+	}
+	n.refused(device{user: "alice", device: "debt"}, im.CodeKickedWhileAway)
+	put(chat.Session{Device: "debt", Class: chat.ClassDesktop, Generation: 1, At: at - 80*day, Owed: true})
+	for i := range 1000 {
+		put(chat.Session{Device: fmt.Sprint("d", i), Class: chat.ClassDesktop, Generation: 1, At: at - int64(i)})
+	}
+	for i := range 4 { // at most 500 at once
+		n.login(device{user: "alice", device: fmt.Sprint("new", i)})
+	}
+	r := rows()
+	if len(r) != 100 {
+		t.Errorf("%d devices are remembered, want 100", len(r))
+	}
+	for _, d := range []string{"phone", "away", "debt", "new3", "d0"} {
+		if r[d].Device == "" {
+			t.Errorf("%s is forgotten", d)
+		}
+	}
+	if r["d999"].Device != "" || r["recent"].Device != "" {
+		t.Error("the oldest is remembered")
+	}
+	// Who was forgotten may come back.
+	n.login(device{user: "alice", device: "d999"})
+	first.quiet()
+}

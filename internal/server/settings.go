@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // Settings are what an operator sets, each a flag (--app-id), an environment variable (TIDINGS_APP_ID) and a key of the settings file
@@ -323,7 +325,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 		return cfg, fmt.Errorf("admins: %w", err)
 	}
 	for _, name := range cfg.Admins {
-		if len(name) > 32 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		if !im.ValidUserID(name) {
 			return cfg, fmt.Errorf("admins: %q is not 1 to 32 printable ASCII characters", name)
 		}
 	}

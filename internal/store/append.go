@@ -87,6 +87,11 @@ func (s *Store) add(o *op) error {
 		return nil
 	}
 
+	if e.Unseen {
+		if _, err := s.w.ExecContext(background, deleteSQL, int64(e.Sender), int64(e.Conv), int64(st.Seq)); err != nil {
+			return fmt.Errorf("unseen: %w", err)
+		}
+	}
 	s.nextID++
 	h.Seq, h.Index, h.Time, h.Changed = st.Seq, st.Index, st.Time, st.Time
 	s.touch(h)

@@ -20,11 +20,12 @@ func (s *Store) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from,
 	})
 }
 
+const deleteSQL = "INSERT INTO deleted (uid, conv, seq) VALUES ($1, $2, $3) ON CONFLICT (uid, conv, seq) DO NOTHING"
+
 func (t *tx) Delete(id chat.ConvID, uid chat.UID, seqs []uint64) error {
 	t.wrote = true
 	for _, seq := range seqs {
-		if _, err := t.db.ExecContext(background, "INSERT INTO deleted (uid, conv, seq) VALUES ($1, $2, $3) ON CONFLICT (uid, conv, seq) DO NOTHING",
-			int64(uid), int64(id), tables.Clamp(seq)); err != nil {
+		if _, err := t.db.ExecContext(background, deleteSQL, int64(uid), int64(id), tables.Clamp(seq)); err != nil {
 			return err
 		}
 	}

@@ -335,6 +335,16 @@ func (t *tx) AddFeed(uid chat.UID, kind int32, body []byte) (chat.FeedEntry, err
 
 func (t *tx) Sessions(uid chat.UID) ([]chat.Session, error) { return sessions(background, t.db, uid) }
 
+func (t *tx) DropSessions(uid chat.UID, devices []string) error {
+	for _, d := range devices {
+		t.wrote = true
+		if _, err := t.db.ExecContext(background, "DELETE FROM session WHERE uid = $1 AND device = $2", int64(uid), d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) PutSession(x chat.Session) error {
 	t.wrote = true
 	_, err := t.db.ExecContext(background, `INSERT INTO session (uid, device, class, platform, generation, logged_in, owed, at)

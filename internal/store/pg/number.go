@@ -104,7 +104,7 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	}
 	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
 	kept := *st
-	kept.Policy = 0 // it is not kept
+	kept.Policy, kept.Unseen = 0, false // they are not kept
 	w.known[keyOf(e)] = answer{Stored: kept, prev: prev, told: true}
 }
 
@@ -125,7 +125,16 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 	}
 	steps := make([]step, 0, 4)
 	steps = append(steps, step{name: "insert", args: append(w.args.bytes(12), bodies.bytes())})
-	var heads, counts arrays
+	var heads, counts, unseen arrays
+	unseen.start(3)
+	for _, i := range fresh {
+		if st := &events[i].stored; st.Unseen {
+			unseen.row(int64(st.Sender), int64(st.Conv), int64(st.Seq))
+		}
+	}
+	if unseen.a[0].n > 0 {
+		steps = append(steps, step{name: "unseen", args: unseen.bytes(3)})
+	}
 	heads.start(6)
 	for _, k := range w.keys {
 		if h := w.heads[k.Conv]; h != nil && h.moved {

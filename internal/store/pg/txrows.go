@@ -317,6 +317,13 @@ func (t *tx) Sessions(uid chat.UID) ([]chat.Session, error) {
 	return askAll(t, tables.ScanSession, sessionSQL, int64(uid))
 }
 
+func (t *tx) DropSessions(uid chat.UID, devices []string) error {
+	if len(devices) == 0 {
+		return nil
+	}
+	return t.tell("DELETE FROM session WHERE uid = $1 AND device = ANY ($2)", int64(uid), devices)
+}
+
 func (t *tx) PutSession(x chat.Session) error {
 	return t.tell(`INSERT INTO session (uid, device, class, platform, generation, logged_in, owed, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -127,11 +127,12 @@ const (
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) u (id, seq, time, idx, own_a, own_b) WHERE c.id = u.id`
 	sqlCount = `INSERT INTO sender (conv, uid, own, last) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`
+	sqlUnseen = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
 
 var prepared = map[string]string{
 	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
-	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount,
+	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount, "unseen": sqlUnseen,
 }
 
 // write is the writer goroutine.

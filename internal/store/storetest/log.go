@@ -260,6 +260,14 @@ func sessions(e *env) {
 		e.equal("inside", got, want)
 		return err
 	})
+	b := e.user("b")
+	e.update(func(tx chat.Tx) error {
+		return errors.Join(tx.PutSession(chat.Session{UID: b, Device: "d1"}), tx.DropSessions(a, []string{"d1", "d9"}), tx.DropSessions(b, nil))
+	})
+	got, err = e.s.Sessions(e.ctx, a)
+	e.equal("after dropping one", must(e, got, err), want[1:])
+	got, err = e.s.Sessions(e.ctx, b)
+	e.equal("of somebody else", len(must(e, got, err)), 1)
 	got, err = e.s.Sessions(e.ctx, 5)
 	e.equal("nobody's", len(must(e, got, err)), 0)
 }

@@ -40,6 +40,46 @@ func deleted(e *env) {
 	}
 }
 
+// unseen: who sees the entry finds it deleted for its sender.
+func unseen(e *env) {
+	const n = 200
+	a, b := e.user("a"), e.user("b")
+	id := e.c2c(a, b).ID
+	looked := make(chan error, 1)
+	go func() { // while they are stored
+		for seen := 0; seen < n; {
+			entries, err := e.s.Entries(e.ctx, id, 1, chat.NoEnd, false, n, 1<<20)
+			var gone []uint64
+			if err == nil {
+				gone, err = e.s.Deleted(e.ctx, a, id, 1, chat.NoEnd)
+			}
+			if seen = len(entries); err == nil && len(gone) < seen {
+				err = fmt.Errorf("%d entries are there, and %d are deleted for their sender", seen, len(gone))
+			}
+			if err != nil {
+				looked <- err
+				return
+			}
+		}
+		looked <- nil
+	}()
+	var first chat.Entry
+	for i := range n {
+		x := e.entry(id, a)
+		x.Unseen = true
+		if i == 0 {
+			first = x
+		}
+		e.ok(e.append(x).err)
+	}
+	e.ok(<-looked)
+	if again := e.append(first); again.err != nil || !again.dup || again.st.Seq != 1 {
+		e.Errorf("again: %+v", again)
+	}
+	got, err := e.s.Deleted(e.ctx, b, id, 1, chat.NoEnd)
+	e.equal("for the other one", len(must(e, got, err)), 0)
+}
+
 func must2(e *env, id chat.ConvID) []chat.Stored {
 	e.Helper()
 	got, err := e.s.Entries(e.ctx, id, 1, chat.NoEnd, false, 100, 1<<20)

@@ -56,6 +56,7 @@ func Run(t *testing.T, open Open) {
 		{"Close", closing},
 		{"Reopen", reopen},
 		{"Deleted", deleted},
+		{"Unseen", unseen},
 		{"Pinned", pinned},
 		{"Log", wholeLog},
 		{"Cursors", cursors},
