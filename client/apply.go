@@ -62,12 +62,12 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	}
 	status := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	var id int64
-	rows, err := c.db.query(`INSERT INTO message (id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body)
-		VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?)
+	rows, err := c.db.query(`INSERT INTO message (id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body, aside)
+		VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?,?)
 		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = max(version, excluded.version),
 			revoker = iif(excluded.status = 6, excluded.revoker, revoker), reason = iif(excluded.status = 6, excluded.reason, reason),
-			body = iif(excluded.version >= version, excluded.body, body) WHERE status <> 4
-		RETURNING id, version, iif(version > ?, body, NULL)`, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body, e.Version)
+			body = iif(excluded.version >= version, excluded.body, body), aside = excluded.aside WHERE status <> 4
+		RETURNING id, version, iif(version > ?, body, NULL)`, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body, e.Message.GetExcludedFromLastMessage(), e.Version)
 	if !c.check(err) {
 		return 0
 	}

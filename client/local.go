@@ -461,6 +461,20 @@ func (l *local) before(cv *conv, t int64) (uint64, error) {
 	return found, nil
 }
 
+// asideMost is how far back a conversation's last message is looked for behind those that are not to be it.
+const asideMost = 1000
+
+// last is the newest message of a conversation that may be its last message, and whether there is a newer one that may not; nil if there is none.
+func (l *local) last(cv *conv) (m *message, behind bool, err error) {
+	m, err = l.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.id)
+	if err != nil || m == nil || !im.Aside(m.body) {
+		return m, false, err
+	}
+	m, err = l.one("conv = ? AND era = ? AND pos > ? AND status <> 4 AND aside = 0 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1",
+		cv.id, m.era, m.pos-min(m.pos, asideMost))
+	return m, true, err
+}
+
 // loadLast reads the last id that a message has, or has had while something still names it.
 func (l *local) loadLast() error {
 	var id int64
@@ -493,7 +507,7 @@ func (l *local) put(m *message) error {
 	if m.id == 0 {
 		m.id = l.newMessage()
 	}
-	_, err := l.write("INSERT OR REPLACE INTO message ("+messageColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		m.id, m.conv, m.era, m.pos, m.sub, m.seq, m.clientTime, m.random, m.sender, m.senderTiny, m.time, int32(m.status), m.version, m.here, m.revoker, m.reason, m.body)
+	_, err := l.write("INSERT OR REPLACE INTO message ("+messageColumns+", aside) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		m.id, m.conv, m.era, m.pos, m.sub, m.seq, m.clientTime, m.random, m.sender, m.senderTiny, m.time, int32(m.status), m.version, m.here, m.revoker, m.reason, m.body, im.Aside(m.body))
 	return err
 }

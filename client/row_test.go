@@ -370,3 +370,50 @@ func TestNumbersBeyondAll(t *testing.T) {
 		t.Errorf("the connection was made anew:\n%s", list(es[before:]))
 	}
 }
+
+// A message that is not to be the last message is announced and listed as any other; the conversation keeps its last message and its place, also on a
+// device that has just come.
+func TestExcludedFromLastMessage(t *testing.T) {
+	s := imtest.Start(t)
+	alice, carol := dial(t, config(t, s, "alice")), dial(t, config(t, s, "carol"))
+	bob := dial(t, config(t, s, "bob"))
+	quiet := func() *im.Message {
+		m := textMessage("quiet")
+		m.ExcludedFromLastMessage = true
+		return m
+	}
+	first := alice.say("bob", "first")
+	carol.say("bob", "later")
+	for range 3 {
+		if _, err := alice.SendMessage(within(t), client.C2C("bob"), quiet()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob.count(t, "new", 5)
+	phone := config(t, s, "bob")
+	phone.Platform = im.Platform_PLATFORM_PAD
+	for name, d := range map[string]*device{"the device": bob, "a fresh device": dial(t, phone)} {
+		list, err := d.Conversations(within(t))
+		if err != nil || len(list) != 2 || list[0].Id != "carol" || list[1].Id != "alice" {
+			t.Fatalf("%s: %v %v", name, list, err)
+		}
+		if c := list[1]; c.LastMsg.GetMsgId() != first.MsgId || c.ActiveTime != first.ServerTime || c.UnreadNum != 4 {
+			t.Errorf("%s: last message %v at %d, %d unread", name, c.LastMsg, c.ActiveTime, c.UnreadNum)
+		}
+		ms, err := d.Messages(within(t), client.C2C("alice"), nil)
+		if err != nil || len(ms) != 4 || !ms[0].ExcludedFromLastMessage {
+			t.Errorf("%s: %v %v", name, ms, err)
+		}
+	}
+	// The sender's own list too, and a conversation that has nothing else is there without a last message.
+	if _, err := alice.SendMessage(within(t), client.C2C("carol"), quiet()); err != nil {
+		t.Fatal(err)
+	}
+	carol.count(t, "new", 1)
+	for name, d := range map[string]*device{"carol": alice, "alice": carol} {
+		list, err := d.ConversationsByKey(within(t), []client.Conv{client.C2C(name)})
+		if err != nil || len(list) != 1 || list[0].IsHasLastmsg {
+			t.Errorf("with %s: %v %v", name, list, err)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (c *Client) info(cv *conv) *im.ConvInfo {
 
 // infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
 func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
-	last, err := c.db.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.id)
+	last, behind, err := c.db.last(cv)
 	if !c.check(err) || cv.hidden || last == nil && !cv.listed && (cv.epoch == 0 || cv.headSeq == 0) {
 		return nil, 0
 	}
@@ -52,7 +52,9 @@ func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	if last != nil {
 		if m, err := c.view(cv, last); c.check(err) {
 			info.IsHasLastmsg, info.LastMsg = true, m
-			at = max(at, last.time)
+			if at = max(at, last.time); behind {
+				at = last.time // what came after it does not lift the conversation
+			}
 		}
 	}
 	if len(cv.draft) > 0 {

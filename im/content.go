@@ -155,6 +155,20 @@ func eachField(b []byte, fn func(num protowire.Number, v []byte, n uint64) *Erro
 	return nil
 }
 
+// Aside says whether a message in its wire form has excluded_from_last_message: a conversation's last message is the one before.
+func Aside(msg []byte) (aside bool) {
+	eachField(msg, func(num protowire.Number, _ []byte, n uint64) *Error {
+		if num == asideField {
+			aside = n != 0
+		}
+		return nil
+	})
+	return aside
+}
+
+// asideField is the number of excluded_from_last_message.
+const asideField = 31
+
 // JSONSize is about how many bytes the TIM JSON of a message has: most is what stands there whatever is in it.
 func JSONSize(m *Message) int {
 	size := 2 * m.SizeVT()

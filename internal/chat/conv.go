@@ -100,10 +100,7 @@ func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow
 	head := headOf(s.UID, name, row)
 	var last []entry
 	if withLast && row.Conv.Seq > row.Mine.ClearedSeq {
-		if last, err = c.entries(ctx, row.Conv.ID, row.Conv.Seq, row.Conv.Seq, true, 1); err != nil {
-			return nil, err
-		}
-		if last, err = c.without(ctx, s.UID, row.Conv.ID, last); err != nil {
+		if last, err = c.lastEntry(ctx, s.UID, row); err != nil {
 			return nil, err
 		}
 	}
@@ -118,6 +115,30 @@ func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow
 		b = last[i].appendField(b, lastOfHead)
 	}
 	return b, nil
+}
+
+// asideMost is how many entries are looked through for one that may be the last message.
+const asideMost = 50
+
+// lastEntry is the newest entry, or what comes before it if its sender said that it is not to be the last message. At most one, and none where uid
+// does not see it.
+func (c *Chat) lastEntry(ctx context.Context, uid UID, row *HeadRow) ([]entry, error) {
+	cv := &row.Conv
+	last, err := c.entries(ctx, cv.ID, cv.Seq, cv.Seq, true, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(last) == 1 && im.Aside(last[0].Body) && cv.Seq-1 > row.Mine.ClearedSeq {
+		from := max(row.Mine.ClearedSeq+1, cv.Seq-min(cv.Seq-1, asideMost))
+		if last, err = c.entries(ctx, cv.ID, from, cv.Seq-1, true, asideMost); err != nil {
+			return nil, err
+		}
+		for len(last) > 1 && im.Aside(last[len(last)-1].Body) {
+			last = last[:len(last)-1]
+		}
+		last = last[max(len(last)-1, 0):]
+	}
+	return c.without(ctx, uid, cv.ID, last)
 }
 
 // headOf is a conversation as uid has it; name is what uid calls it.
