@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -42,6 +43,16 @@ func (h *slowHook) ask(ctx context.Context, d *chat.Draft) chat.Verdict {
 	}
 }
 
+// holds waits until the hook has been asked about something that it holds.
+func (h *slowHook) holds(t *testing.T) {
+	t.Helper()
+	select {
+	case <-h.in:
+	case <-time.After(patience):
+		t.Fatal("the hook is not asked")
+	}
+}
+
 func (h *slowHook) all() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,7 +84,7 @@ func TestModifyAtTheHook(t *testing.T) {
 	bob.push(im.Method_ENTRY, nil)
 	carol.push(im.Method_ENTRY, nil)
 	first := alice.beginModify("bob", epoch, 1, 0, "hold1")
-	<-h.in
+	h.holds(t)
 	second := alice.beginModify("bob", epoch, 1, 1, "after")
 	if r := alice.modified(alice.beginModify("carol", other, 1, 0, "elsewhere")); r.Change.GetVersion() != 1 {
 		t.Errorf("in another conversation it is answered %v", r)
@@ -143,7 +154,7 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	epoch := alice.send("bob", "one").Epoch
 	alice.send("bob", "two")
 	late := alice.beginModify("bob", epoch, 1, 0, "hold1")
-	<-h.in
+	h.holds(t)
 	if r := bob.modify("alice", epoch, 1, 0, im.Text("bob's")); r.Change.GetVersion() != 1 {
 		t.Fatalf("answered %v", r)
 	}
@@ -156,7 +167,7 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 		t.Errorf("a version that is to come is answered %v", early)
 	}
 	recalled := bob.beginModify("alice", epoch, 2, 0, "hold2")
-	<-h.in
+	h.holds(t)
 	alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: 2}, 0, nil)
 	h.free <- chat.Verdict{}
 	if f := bob.await(recalled); f.Code != im.CodeNoSuchMessage {
@@ -175,7 +186,7 @@ func TestModifyOfAStoppedSession(t *testing.T) {
 	epoch := alice.send("bob", "one").Epoch
 	bob.push(im.Method_ENTRY, nil)
 	bob.begin(im.Method_SEND, bob.request("alice", "hold the only slot"))
-	<-h.in
+	h.holds(t)
 	alice.beginModify("bob", epoch, 1, 0, "waits")
 	again := n.login(device{user: "alice", resume: true, generation: alice.reply.Generation})
 	h.free <- chat.Verdict{}
