@@ -1,3 +1,5 @@
+//go:build unix
+
 package server
 
 import (
@@ -39,6 +41,7 @@ func TestUnfinishedRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		smallBuffers(t, s)
 		sig, err := s.Sig("administrator", time.Hour)
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +77,7 @@ func TestUnfinishedRequests(t *testing.T) {
 			wg.Go(func() { // asks without end and reads nothing
 				c := dialPlain(t, s, secure)
 				defer c.Close()
-				c.SetWriteDeadline(time.Now().Add(60 * time.Second))
+				c.SetWriteDeadline(time.Now().Add(120 * time.Second))
 				many := []byte(strings.Repeat(said, 100))
 				for {
 					if _, err := c.Write(many); isTimeout(err) {
@@ -95,6 +98,18 @@ func TestUnfinishedRequests(t *testing.T) {
 		}
 		tick.Stop()
 		stop(t, s)
+	}
+}
+
+// smallBuffers makes the system take few answers that nobody reads: accepted connections have the buffers of the listener.
+func smallBuffers(t *testing.T, s *Server) {
+	raw, err := s.bounded.Listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set error
+	if err := raw.Control(func(fd uintptr) { set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 16<<10) }); err != nil || set != nil {
+		t.Fatal(err, set)
 	}
 }
 
