@@ -85,32 +85,6 @@ func TestQuietSend(t *testing.T) {
 	}
 }
 
-// TestQuietSendAtOnce: there is no moment at which another device of the sender finds such a message.
-func TestQuietSendAtOnce(t *testing.T) {
-	n := start(t, chat.Config{})
-	alice := n.dial("alice")
-	n.dial("bob")
-	const most = 100
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		for i := range most {
-			n.ok(sendmsg, `{"SyncOtherMachine":2,"From_Account":"alice","To_Account":"bob","MsgRandom":%d,"MsgBody":%s}`, i+1, hello)
-		}
-	}()
-	for looking := true; looking; {
-		select {
-		case <-sent:
-			looking = false // and once more
-		default:
-		}
-		ms, err := alice.Messages(t.Context(), client.C2C("bob"), &im.GetMsgListParam{Count: 20})
-		if err != nil || len(ms) > 0 {
-			t.Fatalf("alice finds %d messages, %v", len(ms), err)
-		}
-	}
-}
-
 // dialFresh is another device of a user, beside the first.
 func (n *node) dialFresh(user string) *device {
 	cfg := n.config(user)
