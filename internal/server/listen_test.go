@@ -126,9 +126,14 @@ func TestConnectionsAreCounted(t *testing.T) {
 }
 
 func TestNetworks(t *testing.T) {
-	got, err := networks(" 10.1.2.3/8, ::1 ,192.0.2.1,, ::ffff:192.0.2.2")
+	got, err := networks(" 10.0.0.0/8, ::1 ,192.0.2.1, ::ffff:192.0.2.2")
 	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")}
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Error(got, err)
+	}
+	for _, bad := range []string{",", "::1,", "::1,,::2", "nowhere", "10.1.2.3/8"} {
+		if got, err := networks(bad); err == nil {
+			t.Errorf("%q is %v", bad, got)
+		}
 	}
 }
