@@ -17,7 +17,7 @@ func (c *Chat) Alone(ctx context.Context, name string, f func(ctx context.Contex
 	for ctx.Err() == nil {
 		begun := time.Now()
 		lease, err := c.takeLease(ctx, name)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && Known(err) == "" {
 			c.log.Error("the lease cannot be asked for", "lease", name, "err", err)
 		}
 		if lease != 0 {

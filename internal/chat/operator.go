@@ -131,6 +131,51 @@ type Via struct {
 	Addr string
 	// Quiet keeps a message from the sender's own devices.
 	Quiet bool
+	// Key makes it the same message when the call is made again.
+	Key *CallKey
+}
+
+// CallKey is what an operator drew for a message, besides its random number.
+type CallKey struct {
+	Seq uint32
+	// Hash tells messages apart: whom they are for, and what they say. It is the same on all servers.
+	Hash uint64
+}
+
+const (
+	// SentFor is how long the same key is the same message, at least; forgetAfter is when it is forgotten.
+	SentFor     = 5 * time.Minute
+	forgetAfter = 2 * SentFor
+)
+
+// claim gives a message the client time that its key stands for, and says whether the key has been used before, by a call to whichever server. Which
+// of two calls stores it the log decides, where both have the same key.
+func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.SendRequest) (was Sent, again bool, err error) {
+	err = c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
+		again = false // fn may run again
+		if _, err := tx.User(sender); err != nil {
+			return err
+		}
+		was, err = tx.Sent(sender, req.Random, key.Seq)
+		switch {
+		case err == nil && tx.Now()-was.At < SentFor.Milliseconds():
+			again = true
+			if was.Hash != key.Hash {
+				return im.Errorf(im.CodeInvalidParameters, "MsgSeq and MsgRandom were used for another message")
+			}
+			return nil
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return err
+		}
+		last, err := tx.LastSent(sender, req.Random)
+		if err != nil {
+			return err
+		}
+		was = Sent{Sender: sender, Random: req.Random, Seq: key.Seq, ClientTime: max(uint64(tx.Now()/1000), last+1), Hash: key.Hash, At: tx.Now()}
+		return tx.PutSent(was, tx.Now()-forgetAfter.Milliseconds())
+	})
+	req.ClientTime = was.ClientTime
+	return was, again, err
 }
 
 // SendAs sends a message for a user, as if he had; it returns when it is stored.
@@ -142,6 +187,27 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 	if err != nil {
 		return nil, err
 	}
+	again := false
+	if via.Key != nil {
+		var was Sent
+		if was, again, err = c.claim(ctx, p.uid, via.Key, req); err != nil {
+			return nil, err
+		}
+		if again && req.Message.GetIsOnlineMsg() { // told once at most: nobody can look up whether it was
+			return &im.SendReply{Entry: &im.Entry{Time: was.At, SenderTinyId: uint64(p.uid), ClientTime: was.ClientTime, Random: was.Random}}, nil
+		}
+	}
+	reply, err := c.sendAs(ctx, p, via, req, again)
+	var refused *im.Error
+	if via.Key != nil && errors.As(err, &refused) { // it is not stored, and may come again in another form
+		if err := c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error { return tx.DeleteSent(p.uid, req.Random, via.Key.Seq) }); err != nil {
+			c.log.Warn("a refused call is not forgotten", "err", err)
+		}
+	}
+	return reply, err
+}
+
+func (c *Chat) sendAs(ctx context.Context, p person, via Via, req *im.SendRequest, again bool) (*im.SendReply, error) {
 	type answer struct {
 		reply *im.SendReply
 		err   error
@@ -156,7 +222,7 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 		}
 		answered <- a
 	}
-	c.Send(ctx, s, 0, wire(req), false)
+	c.Send(ctx, s, 0, wire(req), again)
 	a := <-answered // the store or the hook answers within its time
 	return a.reply, a.err
 }

@@ -190,6 +190,15 @@ type Session struct {
 	At   int64
 }
 
+// Sent is an operator's call that sent a message under a key of its own (sender, random, seq).
+type Sent struct {
+	Sender      UID
+	Random, Seq uint32
+	// ClientTime is that of the message, whose key in the log it is a part of. Hash tells other messages apart. At is when the call came.
+	ClientTime, Hash uint64
+	At               int64
+}
+
 // HeadRow is what a user's list of conversations is made from.
 type HeadRow struct {
 	Conv Conv
@@ -340,6 +349,12 @@ type Tx interface {
 	PutSession(s Session) error
 	// DropSessions forgets devices of a user.
 	DropSessions(uid UID, devices []string) error
+	// Sent answers an operator's call, ErrNotFound if none is kept. LastSent is the newest client time of those of a sender and random, 0 if there is none.
+	// PutSent keeps one, and forgets a few of those that came, and whose client time is, before a time. The caller holds the sender's row.
+	Sent(sender UID, random, seq uint32) (Sent, error)
+	LastSent(sender UID, random uint32) (uint64, error)
+	PutSent(s Sent, before int64) error
+	DeleteSent(sender UID, random, seq uint32) error
 	// AfterCommit registers f to be called once after the commit, from the delivery goroutine and in commit order with the
 	// done functions of Append. A function registered by a run of fn that was repeated or undone is forgotten. It must not block on the store.
 	AfterCommit(f func())

@@ -2,16 +2,17 @@ package rest
 
 import (
 	"context"
-	"hash/maphash"
+	"hash/fnv"
 	"sync"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
 )
 
 const (
 	// sentFor is how long the same key is the same message.
-	sentFor = 5 * time.Minute
+	sentFor = chat.SentFor
 	// sentMax bounds the keys that are kept; above it the oldest are forgotten early.
 	sentMax = 1 << 20
 )
@@ -22,15 +23,14 @@ type sentKey struct {
 	seq, random uint32
 }
 
-// dedupe remembers the answers to sendmsg. It is kept in memory: a restart forgets it.
+// dedupe remembers the answers to sendmsg that this server gave; those that come at once wait for the first. What other servers, or an earlier run, were
+// called to send stands in the store (chat.CallKey).
 type dedupe struct {
 	mu   sync.Mutex
 	m    map[sentKey]*sent
 	ages []*sent // oldest first
 	// now is the clock, for tests.
 	now func() time.Time
-	// last is the newest client time that was given out for a sender and random: with it the store's key differs where MsgSeq differs.
-	last map[sentKey]uint64
 }
 
 type sent struct {
@@ -42,18 +42,18 @@ type sent struct {
 	err  error
 }
 
-var seed = maphash.MakeSeed()
-
 // hashOf tells messages apart: whom they are for, and what they say.
 func hashOf(req *im.SendRequest) (uint64, error) {
 	said := &im.Message{ElemArray: req.Message.ElemArray, CloudCustomStr: req.Message.CloudCustomStr, IsOnlineMsg: req.Message.IsOnlineMsg}
 	b, err := (&im.SendRequest{Conv: req.Conv, Message: said}).MarshalVT()
-	return maphash.Bytes(seed, b), err
+	h := fnv.New64a()
+	h.Write(b)
+	return h.Sum64(), err
 }
 
 // once sends, if nothing was sent under the key; else it answers what the first call was answered, waiting for it if need be. A call that
-// failed is forgotten. clientTime is set before send is called.
-func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, clientTime *uint64, send func() (reply, error)) (reply, error) {
+// failed is forgotten.
+func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (reply, error)) (reply, error) {
 	d.mu.Lock()
 	now := time.Now()
 	if d.now != nil {
@@ -73,14 +73,11 @@ func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, clientTime 
 		}
 	}
 	if d.m == nil {
-		d.m, d.last = make(map[sentKey]*sent), make(map[sentKey]uint64)
+		d.m = make(map[sentKey]*sent)
 	}
 	s := &sent{key: key, at: now, hash: hash, done: make(chan struct{})}
 	d.m[key] = s
 	d.ages = append(d.ages, s)
-	who := sentKey{from: key.from, random: key.random}
-	*clientTime = max(uint64(now.Unix()), d.last[who]+1)
-	d.last[who] = *clientTime
 	d.mu.Unlock()
 
 	s.err = context.Canceled // should send panic
@@ -104,10 +101,6 @@ func (d *dedupe) forget(now time.Time) {
 		d.ages = d.ages[1:]
 		if d.m[s.key] == s {
 			delete(d.m, s.key)
-		}
-		who := sentKey{from: s.key.from, random: s.key.random}
-		if d.last[who] <= uint64(now.Unix()) {
-			delete(d.last, who)
 		}
 	}
 }

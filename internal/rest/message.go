@@ -44,9 +44,10 @@ func (a *API) sendMsg(c *call) (reply, error) {
 			return nil, err
 		}
 	}
+	var named *chat.CallKey
 	send := func() (reply, error) {
 		// An answer is due to whoever repeats the call, so it does not depend on this one's connection.
-		r, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, chat.Via{Addr: c.addr, Quiet: quiet}, req)
+		r, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, chat.Via{Addr: c.addr, Quiet: quiet, Key: named}, req)
 		if err != nil {
 			if e, ok := err.(*im.Error); ok && e.Code == im.CodeMessageSize {
 				err = im.Errorf(codeBodyLength, "%s", e.Desc)
@@ -68,7 +69,8 @@ func (a *API) sendMsg(c *call) (reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.sent.once(c.Context(), *key, hash, &req.ClientTime, send)
+	named = &chat.CallKey{Seq: key.seq, Hash: hash}
+	return a.sent.once(c.Context(), *key, hash, send)
 }
 
 // message reads the fields of sendmsg. key is nil if the call names no MsgSeq.

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/restjson"
+	"github.com/tidings-im/tidings/internal/store/pg"
+	"github.com/tidings-im/tidings/internal/store/pgtest"
 )
 
 const (
@@ -156,13 +159,7 @@ func TestSendMsgRefusals(t *testing.T) {
 func TestSameMessage(t *testing.T) {
 	n := start(t, chat.Config{})
 	alice, bob := n.dial("alice"), n.dial("bob")
-	var mu sync.Mutex
-	now := time.Now()
-	n.api.sent.now = func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		return now
-	}
+	n.api.sent.now = n.now
 	send := func(seq, random int, text string) answer {
 		return n.post(sendmsg, `{"From_Account":"alice","To_Account":"bob","MsgSeq":%d,"MsgRandom":%d,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":%q}}]}`, seq, random, text)
 	}
@@ -187,9 +184,7 @@ func TestSameMessage(t *testing.T) {
 	if a := send(7, 6, "third"); a.ErrorCode != 0 || !strings.HasPrefix(a.MsgKey, "3_6_") {
 		t.Errorf("%+v", a)
 	}
-	mu.Lock()
-	now = now.Add(sentFor)
-	mu.Unlock()
+	n.ahead.Add(int64(sentFor))
 	if a := send(5, 6, "later"); a.ErrorCode != 0 || !strings.HasPrefix(a.MsgKey, "4_6_") {
 		t.Errorf("after five minutes: %+v", a)
 	}
@@ -205,6 +200,82 @@ func TestSameMessage(t *testing.T) {
 	}
 	n.ok("im_open_login_svc/account_import", `{"UserID":"carol"}`)
 	n.ok(sendmsg, `{"From_Account":"alice","To_Account":"carol","MsgSeq":9,"MsgRandom":9,"MsgBody":%s}`, hello)
+}
+
+// TestSameMessageElsewhere: a call that comes again to another server of the same database, or after a restart, is the same message and gets the same
+// answer; online-only, it is told once.
+func TestSameMessageElsewhere(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	var nodes []*node
+	another := func() *node {
+		st, err := pg.Open(t.Context(), pg.Config{DSN: dsn, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{t: t}
+		n.serve(st, chat.Config{})
+		nodes = append(nodes, n)
+		return n
+	}
+	one, two := another(), another()
+	bob, cfg := one.dial("bob"), two.config("bob")
+	cfg.Platform = im.Platform_PLATFORM_ANDROID
+	other := two.dialWith(cfg)
+	alice := one.dial("alice")
+	var mu sync.Mutex
+	call := func(n *node, more, text string) answer {
+		return n.post(sendmsg, `{"From_Account":"alice","To_Account":"bob","MsgSeq":5,%s,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":%q}}]}`, more, text)
+	}
+	for _, c := range []struct{ more, text string }{{`"MsgRandom":6`, "stored"}, {`"MsgRandom":7,"OnlineOnlyFlag":1`, "online"}} {
+		var answers []answer
+		if c.text == "online" { // whose answers have no number that all could look up
+			answers = append(answers, call(one, c.more, c.text), call(two, c.more, c.text))
+		} else {
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() {
+					a := call(nodes[i%2], c.more, c.text)
+					mu.Lock()
+					defer mu.Unlock()
+					answers = append(answers, a)
+				})
+			}
+			wg.Wait()
+		}
+		answers = append(answers, call(another(), c.more, c.text)) // which has just started
+		for _, a := range answers {
+			if a.ErrorCode != 0 || a.MsgKey == "" || a.MsgId != answers[0].MsgId || c.text == "stored" && fmt.Sprint(a) != fmt.Sprint(answers[0]) {
+				t.Errorf("%+v and %+v", a, answers[0])
+			}
+		}
+		if a := call(another(), c.more, "other"); a.ErrorCode != im.CodeInvalidParameters {
+			t.Errorf("another message under the key: %+v", a)
+		}
+	}
+	// The next message of each server: nothing came twice before it.
+	carol := two.dial("carol")
+	for _, x := range []struct{ to, from *device }{{bob, alice}, {other, carol}} {
+		if _, err := x.from.SendMessage(t.Context(), client.C2C("bob"), im.Text("last")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]int{}
+	for _, d := range []*device{bob, other} {
+		for {
+			m := next(t, "message", d.messages)
+			if im.TextOf(m) == "last" {
+				break
+			}
+			got[im.TextOf(m)]++
+		}
+	}
+	if got["online"] != 1 || got["stored"] > 2 {
+		t.Errorf("bob's devices got %v", got)
+	}
+	ms, err := alice.Messages(t.Context(), client.C2C("bob"), &im.GetMsgListParam{Count: 20})
+	if err != nil || len(ms) != 2 {
+		t.Errorf("the log has %d messages, %v", len(ms), err)
+	}
 }
 
 // TestWithdraw: an operator recalls a message of anybody's after the window; both hear of it.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/gateway"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/store/pgtest"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -35,15 +37,29 @@ type node struct {
 	http  *httptest.Server
 	rules *chat.Chat
 	api   *API
+	ahead atomic.Int64 // of the clock, in nanoseconds
 }
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// now is the store's clock.
+func (n *node) now() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }
 
 func start(t testing.TB, cfg chat.Config) *node {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Log: log})
+	n := &node{t: t}
+	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Clock: n.now})
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.serve(st, cfg)
+	return n
+}
+
+// serve opens the port.
+func (n *node) serve(st chat.Store, cfg chat.Config) {
+	t := n.t
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	cfg.Log = log
 	cfg.Verify = func(user, ticket string) (chat.Ticket, error) {
 		s, err := usersig.Verify(app, secret, user, ticket, time.Now())
@@ -53,7 +69,7 @@ func start(t testing.TB, cfg chat.Config) *node {
 		}
 		return chat.Ticket{Issued: s.Issued, Expires: s.Expires.Add(time.Second)}, err
 	}
-	n := &node{t: t, rules: chat.New(st, cfg)}
+	n.rules = chat.New(st, cfg)
 	g := gateway.New(n.rules, gateway.Config{Log: log})
 	n.api = New(n.rules, Config{AppID: app, Log: log})
 	mux := http.NewServeMux()
@@ -69,7 +85,6 @@ func start(t testing.TB, cfg chat.Config) *node {
 			t.Error(err)
 		}
 	})
-	return n
 }
 
 func sig(t testing.TB, user string, at time.Time) string {

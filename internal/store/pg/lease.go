@@ -32,7 +32,10 @@ func (s *Store) Lease(ctx context.Context, name string, epoch int64, d time.Dura
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}
-	return got, err
+	if err != nil {
+		return 0, failure(err)
+	}
+	return got, nil
 }
 
 // SetCursor is documented at chat.Store.
@@ -42,5 +45,8 @@ func (s *Store) SetCursor(ctx context.Context, name string, pos, lease int64) er
 	if errors.Is(err, pgx.ErrNoRows) {
 		return chat.ErrLease
 	}
-	return err
+	if err != nil {
+		return failure(err)
+	}
+	return nil
 }

@@ -238,3 +238,48 @@ func validFrom(e *env) {
 		e.restart()
 	}
 }
+
+// sent: calls of operators are kept, replaced, forgotten when they are old, and deleted.
+func sent(e *env) {
+	a, b := e.user("a"), e.user("b")
+	put := func(s chat.Sent, before int64) {
+		e.Helper()
+		e.update(func(tx chat.Tx) error { return tx.PutSent(s, before) })
+	}
+	want := chat.Sent{Sender: a, Random: 1<<32 - 1, Seq: 1<<32 - 2, ClientTime: 100, Hash: 1<<64 - 3, At: 100_000}
+	put(want, 0)
+	next := want
+	next.Seq, next.ClientTime = 7, 104
+	put(next, 0)
+	e.restart()
+	e.update(func(tx chat.Tx) error {
+		got, err := tx.Sent(a, want.Random, want.Seq)
+		e.equal("sent", got, want)
+		last, err2 := tx.LastSent(a, want.Random)
+		e.equal("last", last, uint64(104))
+		none, err3 := tx.LastSent(b, want.Random)
+		e.equal("last of another", none, uint64(0))
+		if _, err := tx.Sent(b, want.Random, want.Seq); !errors.Is(err, chat.ErrNotFound) {
+			e.Error("that of another sender:", err)
+		}
+		return errors.Join(err, err2, err3)
+	})
+	// The first one is old, the second one's client time is not.
+	put(chat.Sent{Sender: b, Random: 1, Seq: 1, ClientTime: 103, Hash: 5, At: 102_000}, 102_000)
+	put(chat.Sent{Sender: b, Random: 1, Seq: 1, ClientTime: 103, Hash: 6, At: 102_000}, 102_000)
+	e.update(func(tx chat.Tx) error {
+		if _, err := tx.Sent(a, want.Random, want.Seq); !errors.Is(err, chat.ErrNotFound) {
+			e.Error("an old one:", err)
+		}
+		_, err := tx.Sent(a, next.Random, next.Seq)
+		got, err2 := tx.Sent(b, 1, 1)
+		e.equal("replaced", got.Hash, uint64(6))
+		return errors.Join(err, err2, tx.DeleteSent(b, 1, 1))
+	})
+	e.update(func(tx chat.Tx) error {
+		if _, err := tx.Sent(b, 1, 1); !errors.Is(err, chat.ErrNotFound) {
+			e.Error("a deleted one:", err)
+		}
+		return nil
+	})
+}

@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"Pinned", pinned},
 		{"Log", wholeLog},
 		{"Cursors", cursors},
+		{"Sent", sent},
 		{"ValidFrom", validFrom},
 		{"Concurrent", alone(concurrent)},
 	} {
