@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -272,4 +273,50 @@ func TestPromotion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadOnlyConnection: a connection that takes no writes any more is closed, so that the next one may reach somebody who does.
+func TestReadOnlyConnection(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dsn := pgtest.DSN(t)
+	dials := make(chan struct{}, 1000)
+	s := open(t, pg.Config{DSN: dsn, Patience: long, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		select {
+		case dials <- struct{}{}:
+		default:
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	defer s.Close()
+	p := newPlace(t, s)
+	p.append(0).ok(t)
+	admin := connect(t, dsn)
+	set := func(change string) {
+		t.Helper()
+		if _, err := admin.Exec(ctx, "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' "+change+"'; END $$"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("SET default_transaction_read_only = on")
+	// The writer's connection was opened when writing was allowed, so that is ended.
+	if _, err := admin.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tidings'"); err != nil {
+		t.Fatal(err)
+	}
+	for len(dials) > 0 {
+		<-dials
+	}
+	m := p.append(0)
+	for range 15 { // more than the pool and the writers have
+		select {
+		case <-dials:
+		case <-m.end:
+			t.Fatal("answered", m.err)
+		case <-time.After(long):
+			t.Fatal("the connections are kept")
+		}
+	}
+	set("RESET default_transaction_read_only")
+	m.ok(t)
+	p.append(0).ok(t)
 }
