@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -16,7 +15,6 @@ import (
 func init() {
 	handlers[fnTIMSetConfig] = setConfig
 	handlers[fnTIMGetSDKVersion] = func(*call) int { return resultOK } // the shim answers it
-	handlers[fncallExperimentalAPI] = experimental
 }
 
 // Log levels of TIM.
@@ -34,9 +32,10 @@ const userDefinedMost = 64
 
 // config is what the application has set, for as long as the process lives.
 type config struct {
-	mu     sync.Mutex
-	set    *im.SetConfig
-	server string // by callExperimentalAPI
+	mu  sync.Mutex
+	set *im.SetConfig
+	// By callExperimentalAPI.
+	server string
 	// console is the console's own level, by the environment when TIMInit was called.
 	console *int
 }
@@ -132,62 +131,4 @@ func (l *library) server() string {
 		return s
 	}
 	return client.DefaultServer
-}
-
-const (
-	setServer = "internal_operation_set_custom_server_info"
-	// operations is how the names of all operations begin.
-	operations = "internal_operation_"
-)
-
-// experimental runs an internal operation.
-func experimental(c *call) int {
-	req := &im.ExperimentalRequest{}
-	if err := c.parse(req); err != nil {
-		return c.unreadable(err)
-	}
-	if req.Operation == "" {
-		return c.refuse(resultJSON, "request_internal_operation is missing")
-	}
-	c.lib.mu.RLock()
-	defer c.lib.mu.RUnlock()
-	var err error
-	switch {
-	case req.Operation == setServer:
-		var server string
-		if server, err = serverOf(req.CustomServerInfo); err == nil {
-			c.lib.config.mu.Lock()
-			c.lib.config.server = server
-			c.lib.config.mu.Unlock()
-		}
-	case strings.HasPrefix(req.Operation, operations):
-		err = im.Errorf(codeInterfaceNotSupported, "%s: %s", req.Operation, notImplemented)
-	default:
-		err = im.Errorf(im.CodeInvalidParameters, "unknown operation %q", req.Operation)
-	}
-	c.answer(err, im.ToJSON(&im.ExperimentalResponse{Operation: req.Operation}))
-	return resultOK
-}
-
-// serverOf makes the server's URL from the first address.
-func serverOf(info *im.CustomServerInfo) (string, error) {
-	if len(info.GetLongConnections()) == 0 || info.LongConnections[0].Ip == "" {
-		return "", im.Errorf(im.CodeInvalidParameters, "longconnection_address_array has no address")
-	}
-	a := info.LongConnections[0]
-	scheme, host := "ws://", a.Ip
-	for _, s := range []string{"ws://", "wss://"} {
-		if rest, ok := strings.CutPrefix(a.Ip, s); ok {
-			scheme, host = s, rest
-		}
-	}
-	switch {
-	case a.Port < 0 || a.Port > 65535:
-		return "", im.Errorf(im.CodeInvalidParameters, "server_address_port is %d", a.Port)
-	case a.Port > 0:
-		host = net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(a.Port)))
-	case strings.Contains(host, ":") && a.IsIpv6:
-		host = "[" + strings.Trim(host, "[]") + "]"
-	}
-	return scheme + host, nil
 }

@@ -8,10 +8,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // logWaiting bounds the lines that wait for the log callback; older ones are dropped, and counted.
 const logWaiting = 1000
+
+// lineMost bounds a line of the log, in bytes: an application may write lines of its own.
+const lineMost = 64 << 10
 
 // logger is the log of the library and of its client: to the console, to a file and to the application's callback, each by a level of its own.
 type logger struct {
@@ -65,6 +70,7 @@ func levelName(level int) string {
 
 // line takes a line of the log. It is called on any goroutine, and must not wait.
 func (lg *logger) line(level int, text string) {
+	text = im.Shorten(text, lineMost)
 	console, file, callback := lg.lib.config.levels()
 	if console != levelOff && level >= console {
 		writeLine(level, text)
@@ -135,6 +141,19 @@ func levelOf(l slog.Level) int {
 		return levelInfo
 	}
 	return levelDebug
+}
+
+// slogLevel is what levelOf makes a level of TIM of.
+func slogLevel(level int) slog.Level {
+	switch {
+	case level >= levelError:
+		return slog.LevelError
+	case level == levelWarn:
+		return slog.LevelWarn
+	case level == levelInfo:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {

@@ -388,6 +388,12 @@ type ExperimentalRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Operation        string                 `protobuf:"bytes,1,opt,name=operation,json=request_internal_operation,proto3" json:"operation,omitempty"`
 	CustomServerInfo *CustomServerInfo      `protobuf:"bytes,2,opt,name=custom_server_info,json=request_set_custom_server_info_param,proto3" json:"custom_server_info,omitempty"`
+	Env              bool                   `protobuf:"varint,3,opt,name=env,json=request_set_env_param,proto3" json:"env,omitempty"`
+	LogLevel         int32                  `protobuf:"varint,4,opt,name=log_level,json=request_write_log_log_level_param,proto3" json:"log_level,omitempty"`
+	LogContent       string                 `protobuf:"bytes,5,opt,name=log_content,json=request_write_log_log_content_param,proto3" json:"log_content,omitempty"`
+	LogFile          string                 `protobuf:"bytes,6,opt,name=log_file,json=request_write_log_file_name_param,proto3" json:"log_file,omitempty"`
+	LogFunc          string                 `protobuf:"bytes,7,opt,name=log_func,json=request_write_log_func_name_param,proto3" json:"log_func,omitempty"`
+	LogLine          int32                  `protobuf:"varint,8,opt,name=log_line,json=request_write_log_line_number_param,proto3" json:"log_line,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -436,9 +442,52 @@ func (x *ExperimentalRequest) GetCustomServerInfo() *CustomServerInfo {
 	return nil
 }
 
+func (x *ExperimentalRequest) GetEnv() bool {
+	if x != nil {
+		return x.Env
+	}
+	return false
+}
+
+func (x *ExperimentalRequest) GetLogLevel() int32 {
+	if x != nil {
+		return x.LogLevel
+	}
+	return 0
+}
+
+func (x *ExperimentalRequest) GetLogContent() string {
+	if x != nil {
+		return x.LogContent
+	}
+	return ""
+}
+
+func (x *ExperimentalRequest) GetLogFile() string {
+	if x != nil {
+		return x.LogFile
+	}
+	return ""
+}
+
+func (x *ExperimentalRequest) GetLogFunc() string {
+	if x != nil {
+		return x.LogFunc
+	}
+	return ""
+}
+
+func (x *ExperimentalRequest) GetLogLine() int32 {
+	if x != nil {
+		return x.LogLine
+	}
+	return 0
+}
+
 type ExperimentalResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Operation     string                 `protobuf:"bytes,1,opt,name=operation,json=response_internal_operation,proto3" json:"operation,omitempty"`
+	Env           *bool                  `protobuf:"varint,2,opt,name=env,json=response_set_env_res,proto3,oneof" json:"env,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +527,13 @@ func (x *ExperimentalResponse) GetOperation() string {
 		return x.Operation
 	}
 	return ""
+}
+
+func (x *ExperimentalResponse) GetEnv() bool {
+	if x != nil && x.Env != nil {
+		return *x.Env
+	}
+	return false
 }
 
 type CustomServerInfo struct {
@@ -692,12 +748,20 @@ const file_api_params_proto_rawDesc = "" +
 	"\x02ip\x18\x01 \x01(\tR\x14socks5_proxy_info_ip\x12$\n" +
 	"\x04port\x18\x02 \x01(\x05R\x16socks5_proxy_info_port\x12-\n" +
 	"\tuser_name\x18\x03 \x01(\tR\x1asocks5_proxy_info_username\x12,\n" +
-	"\bpassword\x18\x04 \x01(\tR\x1asocks5_proxy_info_password:\x04\xe8\xf9\x18\x01\"\xa7\x01\n" +
+	"\bpassword\x18\x04 \x01(\tR\x1asocks5_proxy_info_password:\x04\xe8\xf9\x18\x01\"\xdc\x03\n" +
 	"\x13ExperimentalRequest\x12-\n" +
 	"\toperation\x18\x01 \x01(\tR\x1arequest_internal_operation\x12[\n" +
-	"\x12custom_server_info\x18\x02 \x01(\v2\x19.tidings.CustomServerInfoR$request_set_custom_server_info_param:\x04\xe8\xf9\x18\x01\"L\n" +
+	"\x12custom_server_info\x18\x02 \x01(\v2\x19.tidings.CustomServerInfoR$request_set_custom_server_info_param\x12\"\n" +
+	"\x03env\x18\x03 \x01(\bR\x15request_set_env_param\x124\n" +
+	"\tlog_level\x18\x04 \x01(\x05R!request_write_log_log_level_param\x128\n" +
+	"\vlog_content\x18\x05 \x01(\tR#request_write_log_log_content_param\x123\n" +
+	"\blog_file\x18\x06 \x01(\tR!request_write_log_file_name_param\x123\n" +
+	"\blog_func\x18\a \x01(\tR!request_write_log_func_name_param\x125\n" +
+	"\blog_line\x18\b \x01(\x05R#request_write_log_line_number_param:\x04\xe8\xf9\x18\x01\"|\n" +
 	"\x14ExperimentalResponse\x12.\n" +
-	"\toperation\x18\x01 \x01(\tR\x1bresponse_internal_operation:\x04\xe8\xf9\x18\x01\"\x8f\x01\n" +
+	"\toperation\x18\x01 \x01(\tR\x1bresponse_internal_operation\x12&\n" +
+	"\x03env\x18\x02 \x01(\bH\x00R\x14response_set_env_res\x88\x01\x01:\x04\xe8\xf9\x18\x01B\x06\n" +
+	"\x04_env\"\x8f\x01\n" +
 	"\x10CustomServerInfo\x12N\n" +
 	"\x10long_connections\x18\x01 \x03(\v2\x16.tidings.ServerAddressR\x1clongconnection_address_array\x12%\n" +
 	"\n" +
@@ -759,6 +823,7 @@ func file_api_params_proto_init() {
 	file_api_options_proto_init()
 	file_api_message_proto_init()
 	file_api_params_proto_msgTypes[1].OneofWrappers = []any{}
+	file_api_params_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -535,9 +535,16 @@ var shapes = [...]shape{
 	shapeExperimentalRequest: {name: "ExperimentalRequest", size: sizeOf[ExperimentalRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "request_internal_operation"},
 		2: {kind: wireMessage, name: "request_set_custom_server_info_param", of: shapeCustomServerInfo, most: 1, counter: 1},
+		3: {kind: wireVarint, name: "request_set_env_param"},
+		4: {kind: wireVarint, name: "request_write_log_log_level_param"},
+		5: {kind: wireText, name: "request_write_log_log_content_param"},
+		6: {kind: wireText, name: "request_write_log_file_name_param"},
+		7: {kind: wireText, name: "request_write_log_func_name_param"},
+		8: {kind: wireVarint, name: "request_write_log_line_number_param"},
 	}},
 	shapeExperimentalResponse: {name: "ExperimentalResponse", size: sizeOf[ExperimentalResponse](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "response_internal_operation"},
+		2: {kind: wireVarint, name: "response_set_env_res"},
 	}},
 	shapeCustomServerInfo: {name: "CustomServerInfo", size: sizeOf[CustomServerInfo](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "longconnection_address_array", of: shapeServerAddress},

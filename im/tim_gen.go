@@ -1406,6 +1406,18 @@ func (m *ExperimentalRequest) AppendTIM(b []byte) []byte {
 	b = appendString(b, m.GetOperation())
 	b = append(b, `,"request_set_custom_server_info_param":`...)
 	b = m.GetCustomServerInfo().AppendTIM(b)
+	b = append(b, `,"request_set_env_param":`...)
+	b = appendBool(b, m.GetEnv())
+	b = append(b, `,"request_write_log_file_name_param":`...)
+	b = appendString(b, m.GetLogFile())
+	b = append(b, `,"request_write_log_func_name_param":`...)
+	b = appendString(b, m.GetLogFunc())
+	b = append(b, `,"request_write_log_line_number_param":`...)
+	b = appendInt(b, m.GetLogLine())
+	b = append(b, `,"request_write_log_log_content_param":`...)
+	b = appendString(b, m.GetLogContent())
+	b = append(b, `,"request_write_log_log_level_param":`...)
+	b = appendInt(b, m.GetLogLevel())
 	return closeObject(b, start)
 }
 
@@ -1419,6 +1431,18 @@ func (m *ExperimentalRequest) parseTIMKey(r *JSONReader, key []byte) (err error)
 		m.Operation, err = readString(r)
 	case "request_set_custom_server_info_param":
 		m.CustomServerInfo, err = readMessage[CustomServerInfo](r)
+	case "request_set_env_param":
+		m.Env, err = readBool(r)
+	case "request_write_log_log_level_param":
+		m.LogLevel, err = readInt[int32](r)
+	case "request_write_log_log_content_param":
+		m.LogContent, err = readString(r)
+	case "request_write_log_file_name_param":
+		m.LogFile, err = readString(r)
+	case "request_write_log_func_name_param":
+		m.LogFunc, err = readString(r)
+	case "request_write_log_line_number_param":
+		m.LogLine, err = readInt[int32](r)
 	default:
 		err = r.skip()
 	}
@@ -1429,6 +1453,10 @@ func (m *ExperimentalResponse) AppendTIM(b []byte) []byte {
 	start := len(b)
 	b = append(b, `,"response_internal_operation":`...)
 	b = appendString(b, m.GetOperation())
+	if v := m; v != nil && v.Env != nil {
+		b = append(b, `,"response_set_env_res":`...)
+		b = appendBool(b, *v.Env)
+	}
 	return closeObject(b, start)
 }
 
@@ -1440,6 +1468,8 @@ func (m *ExperimentalResponse) parseTIMKey(r *JSONReader, key []byte) (err error
 	switch string(key) {
 	case "response_internal_operation":
 		m.Operation, err = readString(r)
+	case "response_set_env_res":
+		m.Env, err = readOptional(r, readBool)
 	default:
 		err = r.skip()
 	}

@@ -365,12 +365,6 @@ func TestServerAddress(t *testing.T) {
 	if json := d.must("callExperimentalAPI", set, on); json != `{"response_internal_operation":"internal_operation_set_custom_server_info"}` {
 		t.Errorf("answered %s", json)
 	}
-	if a := d.ask("callExperimentalAPI", `{"request_internal_operation":"internal_operation_set_env"}`, on); a.code != 7013 {
-		t.Errorf("another operation: %+v", a)
-	}
-	if a := d.ask("callExperimentalAPI", `{"request_internal_operation":"x"}`, on); a.code != 6017 {
-		t.Errorf("an unknown operation: %+v", a)
-	}
 	d.call("TIMInit", 1400000000, null)
 	d.must("TIMLogin", "ann", s.Sig("ann"), on)
 	d.quit()

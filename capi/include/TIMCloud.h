@@ -942,6 +942,7 @@ TIM_KEY kTIMInternalOperationSetSM4GCMCallback = "internal_operation_set_sm4_gcm
 TIM_KEY kTIMInternalOperationInitLocalStorage = "internal_operation_init_local_storage"; /* string value: Open local storage without login */
 TIM_KEY kTIMInternalOperationSetCosSaveRegionForConversation = "internal_operation_set_cos_save_region_for_conversation"; /* string value: Set the storage region of a conversation */
 TIM_KEY kTIMInternalOperationSetUIPlatform = "internal_operation_set_ui_platform"; /* string value: Tell the UI platform */
+TIM_KEY kTIMInternalOperationWriteLog = "internal_operation_write_log"; /* string value: Write a line to the SDK log */
 
 /* SSODataParam */
 TIM_KEY kTIMSSODataParamCmd = "sso_data_param_cmd"; /* string: Command word */
@@ -986,6 +987,11 @@ TIM_KEY kTIMRequestSetSM4GCMCallbackParam = "request_set_sm4_gcm_callback_param"
 TIM_KEY kTIMRequestInitLocalStorageParam = "request_init_local_storage_user_id_param"; /* string: User id whose storage to open */
 TIM_KEY kTIMRequestSetCosSaveRegionForConversationParam = "request_set_cos_save_region_for_conversation_param"; /* object CosSaveRegionForConversationParam: Storage region data */
 TIM_KEY kTIMRequestSetUIPlatformParam = "request_set_ui_platform_param"; /* uint32: UI platform number */
+TIM_KEY kTIMRequestWriteLogLogLevelParam = "request_write_log_log_level_param"; /* int: Log level */
+TIM_KEY kTIMRequestWriteLogLogContentParam = "request_write_log_log_content_param"; /* string: Log text */
+TIM_KEY kTIMRequestWriteLogFileNameParam = "request_write_log_file_name_param"; /* string: File name shown in the log */
+TIM_KEY kTIMRequestWriteLogFuncNameParam = "request_write_log_func_name_param"; /* string: Function name shown in the log */
+TIM_KEY kTIMRequestWriteLogLineNumberParam = "request_write_log_line_number_param"; /* int: Line number shown in the log */
 
 /* ResponseInfo */
 TIM_KEY kTIMResponseInternalOperation = "response_internal_operation"; /* enum TIMInternalOperation: Which operation answered */
@@ -2183,7 +2189,7 @@ TIM_API int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_
 
 /* Functions: other */
 
-/* Runs the operation named in request_internal_operation. internal_operation_set_custom_server_info says where the server is: the first long-connection address counts, from the next login on. cb may be NULL. Takes: RequestParam. Gives: ResponseInfo. */
+/* Runs the operation named in request_internal_operation. internal_operation_set_custom_server_info says where the server is. cb may be NULL. Takes: RequestParam. Gives: ResponseInfo. */
 TIM_API int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* user_data);
 
 #ifdef __cplusplus

@@ -114,7 +114,7 @@ func coverage(t *tables) []byte {
 		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s |\n", f.name, strings.ToLower(f.name), yes(f.built))
 	}
 	b.WriteString("\nOf the message elements, text, custom, face, location and merged messages are built. A message with an image, a sound, a file or a video is not sent: its " +
-		"callback brings 7013 \"not implemented\" and the message with status 3. Of the operations of `callExperimentalAPI`, `internal_operation_set_custom_server_info` is built.\n")
+		"callback brings 7013 \"not implemented\" and the message with status 3. Which operations of `callExperimentalAPI` are built stands [there](other.md#callexperimentalapi).\n")
 	return b.Bytes()
 }
 
@@ -147,8 +147,20 @@ func functionPage(t *tables, group string) []byte {
 		if s := resultCodes(t, f); s != "" {
 			b.WriteString("\n" + s + "\n")
 		}
+		if f.name == "callExperimentalAPI" {
+			operationTable(&b, t)
+		}
 	}
 	return b.Bytes()
+}
+
+// operationTable lists the operations of callExperimentalAPI.
+func operationTable(b *bytes.Buffer, t *tables) {
+	b.WriteString("\nAn operation that acts does what it says. One that is accepted answers 0 and changes nothing: programs call it, and need no more than the 0. One that is not built " +
+		"answers 7013 through the callback. Any other name answers -3.\n\n| operation | answer | meaning |\n|---|---|---|\n")
+	for _, r := range t.operations {
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", r["operation"], r["answer"], cell(r["meaning"]))
+	}
 }
 
 // resultCodes says what a function may answer at once, and by its callback.

@@ -17,7 +17,9 @@ type tables struct {
 	keys      []row
 	enums     []row
 	codes     []row
-	version   string
+	// operations are those of callExperimentalAPI.
+	operations []row
+	version    string
 }
 
 // row is a line of a table by column.
@@ -95,7 +97,7 @@ func load(root string) (*tables, error) {
 			return nil, fmt.Errorf("%s: unknown kind %q", f.name, r["kind"])
 		}
 	}
-	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes} {
+	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes, "operations": &t.operations} {
 		if *to, err = readTable(filepath.Join(root, "capi", "facts", name+".tsv")); err != nil {
 			return nil, err
 		}

@@ -132,6 +132,14 @@ func goTable(t *tables) ([]byte, error) {
 		}
 		b.WriteString("},\n")
 	}
+	b.WriteString("}\n\n// operations are those of callExperimentalAPI, with what is answered.\nvar operations = map[string]operation{\n")
+	for _, r := range t.operations {
+		answer, ok := map[string]string{"acts": "operationActs", "accepted": "operationAccepted", "not built": "operationUnbuilt"}[r["answer"]]
+		if !ok {
+			return nil, fmt.Errorf("%s: unknown answer %q", r["operation"], r["answer"])
+		}
+		fmt.Fprintf(&b, "%q: %s,\n", r["operation"], answer)
+	}
 	b.WriteString("}\n")
 	return format.Source(b.Bytes())
 }
