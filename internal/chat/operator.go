@@ -149,7 +149,8 @@ const (
 )
 
 // claim gives a message the client time that its key stands for, and says whether the key has been used before, by a call to whichever server. Which
-// of two calls stores it the log decides, where both have the same key.
+// of two calls stores it the log decides, where both have the same key. A key that release has given back keeps its client time, as another call may
+// have stored the message meanwhile; it may name another message.
 func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.SendRequest) (was Sent, again bool, err error) {
 	err = c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
 		again = false // fn may run again
@@ -158,6 +159,10 @@ func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.Send
 		}
 		was, err = tx.Sent(sender, req.Random, key.Seq)
 		switch {
+		case err == nil && was.Hash == released && tx.Now()-was.At < forgetAfter.Milliseconds():
+			again = !req.Message.GetIsOnlineMsg() // which is in no log
+			was.Hash, was.At = key.Hash, tx.Now()
+			return tx.PutSent(was, tx.Now()-forgetAfter.Milliseconds())
 		case err == nil && tx.Now()-was.At < SentFor.Milliseconds():
 			again = true
 			if was.Hash != key.Hash {
@@ -176,6 +181,24 @@ func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.Send
 	})
 	req.ClientTime = was.ClientTime
 	return was, again, err
+}
+
+// released is the hash of a key that stands for no message.
+const released = 0
+
+// release gives back the key of a call that was refused: it may come again in another form.
+func (c *Chat) release(ctx context.Context, sender UID, random, seq uint32) error {
+	return c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
+		was, err := tx.Sent(sender, random, seq)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		was.Hash = released
+		return tx.PutSent(was, tx.Now()-forgetAfter.Milliseconds())
+	})
 }
 
 // SendAs sends a message for a user, as if he had; it returns when it is stored.
@@ -199,9 +222,9 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 	}
 	reply, err := c.sendAs(ctx, p, via, req, again)
 	var refused *im.Error
-	if via.Key != nil && errors.As(err, &refused) { // it is not stored, and may come again in another form
-		if err := c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error { return tx.DeleteSent(p.uid, req.Random, via.Key.Seq) }); err != nil {
-			c.log.Warn("a refused call is not forgotten", "err", err)
+	if via.Key != nil && errors.As(err, &refused) {
+		if err := c.release(ctx, p.uid, req.Random, via.Key.Seq); err != nil {
+			c.log.Warn("the key of a refused call is not given back", "err", err)
 		}
 	}
 	return reply, err

@@ -354,7 +354,6 @@ type Tx interface {
 	Sent(sender UID, random, seq uint32) (Sent, error)
 	LastSent(sender UID, random uint32) (uint64, error)
 	PutSent(s Sent, before int64) error
-	DeleteSent(sender UID, random, seq uint32) error
 	// AfterCommit registers f to be called once after the commit, from the delivery goroutine and in commit order with the
 	// done functions of Append. A function registered by a run of fn that was repeated or undone is forgotten. It must not block on the store.
 	AfterCommit(f func())

@@ -278,6 +278,54 @@ func TestSameMessageElsewhere(t *testing.T) {
 	}
 }
 
+// TestSameMessageRefusedOnce: of two calls with one key at two servers, one is refused by the hook after the other was stored. The next repetition is
+// answered with what is stored; a key that nobody has stored may name another message.
+func TestSameMessageRefusedOnce(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	another := func(before func(context.Context, *chat.Draft) chat.Verdict) *node {
+		st, err := pg.Open(t.Context(), pg.Config{DSN: dsn, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{t: t}
+		n.serve(st, chat.Config{Before: before})
+		return n
+	}
+	asked, say := make(chan struct{}, 2), make(chan struct{})
+	refusing := another(func(context.Context, *chat.Draft) chat.Verdict {
+		asked <- struct{}{}
+		<-say
+		return chat.Verdict{Err: im.Errorf(120001, "no")}
+	})
+	allowing := another(nil)
+	alice := allowing.dial("alice")
+	allowing.dial("bob")
+	call := func(n *node, random int, text string) answer {
+		return n.post(sendmsg, `{"From_Account":"alice","To_Account":"bob","MsgSeq":5,"MsgRandom":%d,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":%q}}]}`, random, text)
+	}
+	refused := make(chan answer, 1)
+	go func() { refused <- call(refusing, 6, "x") }()
+	<-asked
+	stored := call(allowing, 6, "x")
+	close(say)
+	if a := <-refused; a.ErrorCode == 0 || stored.ErrorCode != 0 {
+		t.Fatalf("refused %+v, stored %+v", a, stored)
+	}
+	if a := call(another(nil), 6, "x"); fmt.Sprint(a) != fmt.Sprint(stored) {
+		t.Errorf("the third call: %+v, want %+v", a, stored)
+	}
+	if a := call(refusing, 7, "forbidden"); a.ErrorCode == 0 {
+		t.Errorf("%+v", a)
+	}
+	if a := call(allowing, 7, "allowed"); a.ErrorCode != 0 {
+		t.Errorf("a refused call in another form: %+v", a)
+	}
+	ms, err := alice.Messages(t.Context(), client.C2C("bob"), nil)
+	if err != nil || len(ms) != 2 || im.TextOf(ms[0]) != "allowed" || im.TextOf(ms[1]) != "x" {
+		t.Errorf("%v %v", ms, err)
+	}
+}
+
 // TestWithdraw: an operator recalls a message of anybody's after the window; both hear of it.
 func TestWithdraw(t *testing.T) {
 	n := start(t, chat.Config{RevokeWindow: time.Nanosecond})

@@ -25,9 +25,3 @@ func (t *tx) PutSent(s chat.Sent, before int64) error {
 	_, err = t.db.ExecContext(background, tables.PutSent, tables.SentArgs(&s)...)
 	return err
 }
-
-func (t *tx) DeleteSent(sender chat.UID, random, seq uint32) error {
-	t.wrote = true
-	_, err := t.db.ExecContext(background, tables.DeleteSent, int64(sender), int64(random), int64(seq))
-	return err
-}

@@ -21,7 +21,3 @@ func (t *tx) PutSent(s chat.Sent, before int64) error {
 	}
 	return t.tell(tables.PutSent, tables.SentArgs(&s)...)
 }
-
-func (t *tx) DeleteSent(sender chat.UID, random, seq uint32) error {
-	return t.tell(tables.DeleteSent, int64(sender), int64(random), int64(seq))
-}

@@ -8,7 +8,6 @@ const (
 	SelectLastSent = "SELECT coalesce(max(client_time), 0) FROM sent WHERE sender = $1 AND random = $2"
 	PutSent        = `INSERT INTO sent (sender, random, seq, client_time, hash, at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (sender, random, seq) DO UPDATE SET client_time = excluded.client_time, hash = excluded.hash, at = excluded.at`
-	DeleteSent = "DELETE FROM sent WHERE sender = $1 AND random = $2 AND seq = $3"
 )
 
 // SentArgs are those of PutSent.
