@@ -35,6 +35,9 @@ library:
 	@sed 's/@VERSION@/$(LIB_VERSION)/' capi/package/libImSDK.pc.in >$(LIB)/pkgconfig/libImSDK.pc
 	@cp capi/package/ImSDKConfig.cmake $(LIB)/cmake/ImSDK/
 	@sed 's/@VERSION@/$(LIB_VERSION)/' capi/package/ImSDKConfigVersion.cmake.in >$(LIB)/cmake/ImSDK/ImSDKConfigVersion.cmake
+	@for file in ImSDKConfig ImSDKConfigVersion; do \
+		echo "include(\"\$${CMAKE_CURRENT_LIST_DIR}/ImSDK/$$file.cmake\")" >$(LIB)/cmake/$$file.cmake; \
+	done
 
 # Rewrites the generated code from api/. The result is committed.
 gen:
@@ -43,7 +46,10 @@ gen:
 	mv docs/reference/configuration.md.new docs/reference/configuration.md
 	$(GO) run ./internal/gen/capi
 
+# Installs nothing. Without CI=true, tests that lack a program are skipped.
 test:
+	@packages=$$(echo $$(.ci/missing)); [ -z "$$packages" ] || [ "$$CI" = true ] || \
+		echo "Not all tests run here: some need $$packages, and are skipped. To run them, too: apt-get install $$packages"
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test -race ./...

@@ -44,13 +44,14 @@ var arrows = func() map[string][]string {
 		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
 		// For tests.
 		"internal/faultproxy": {},
+		"internal/needs":      {},
 		"internal/histcheck":  {"im", "client", "internal/faultproxy"},
 		"internal/scenario":   {"imtest"},
 	}
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
-	m["internal/store"] = append(m["internal/store"], "internal/private")
+	m["internal/store"] = append(m["internal/store"], "internal/private", "internal/needs")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
 	for _, part := range []string{"internal/rest", "internal/webhook"} {

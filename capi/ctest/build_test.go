@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 var root = func() string {
@@ -83,7 +85,7 @@ func compile(t testing.TB, name, source string, flags ...string) string {
 	program := filepath.Join(work, name)
 	compiler, std := "gcc", "-std=gnu11"
 	if strings.HasSuffix(source, ".cpp") {
-		compiler, std = "g++", "-std=c++17"
+		compiler, std = needs.Program(t, "g++", "g++"), "-std=c++17"
 	}
 	args := append([]string{std, "-Wall", "-Wextra", "-Werror", "-g", "-pthread", "-I" + filepath.Join(dir, "include"), "-o", program, source}, flags...)
 	args = append(args, "-L"+dir, "-lImSDK", "-Wl,-rpath,"+dir)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 // example is a running example program.
@@ -84,10 +85,7 @@ func (e *example) end() {
 
 // The examples in C, C++ and Python talk to each other.
 func TestExamples(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3")
-	}
+	python := needs.Program(t, "python3", "python3")
 	s := imtest.Start(t)
 	programs := map[string][]string{
 		"c":      {compile(t, "chat_c", filepath.Join(root, "examples/c/chat.c"))},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 // The library exports the functions of the table and nothing else, under its own name, and is not larger than 12 MB.
@@ -60,6 +62,7 @@ func TestHeaderCompiles(t *testing.T) {
 	for _, c := range []struct{ compiler, std, name string }{
 		{"gcc", "-std=c11", "alone.c"}, {"gcc", "-std=c17", "alone.c"}, {"g++", "-std=c++17", "alone.cpp"}, {"g++", "-std=c++20", "alone.cpp"},
 	} {
+		needs.Program(t, c.compiler, c.compiler)
 		path := write(t, c.name, source)
 		for _, opt := range []string{"-O0", "-O2"} {
 			out, err := exec.Command(c.compiler, c.std, opt, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"+filepath.Join(dir, "include"), path).CombinedOutput()
@@ -74,18 +77,18 @@ func TestHeaderCompiles(t *testing.T) {
 func TestFacts(t *testing.T) {
 	source := factsSource(t)
 	for _, name := range []string{"facts.c", "facts.cpp"} {
-		program := compile(t, strings.ReplaceAll(name, ".", "_"), write(t, name, source), "-Wno-unused-variable")
-		if out := run(t, program, nil); out != "" {
-			t.Errorf("%s: keys that differ:\n%s", name, out)
-		}
+		t.Run(name, func(t *testing.T) {
+			program := compile(t, strings.ReplaceAll(name, ".", "_"), write(t, name, source), "-Wno-unused-variable")
+			if out := run(t, program, nil); out != "" {
+				t.Errorf("keys that differ:\n%s", out)
+			}
+		})
 	}
 }
 
 // What `make build` leaves for pkg-config works.
 func TestPkgConfig(t *testing.T) {
-	if _, err := exec.LookPath("pkg-config"); err != nil {
-		t.Skip("no pkg-config")
-	}
+	needs.Program(t, "pkg-config", "pkg-config")
 	dir := library(t)
 	cmd := exec.Command("pkg-config", "--cflags", "--libs", "libImSDK")
 	cmd.Env = append(os.Environ(), "PKG_CONFIG_PATH="+filepath.Join(dir, "pkgconfig"))
@@ -104,25 +107,77 @@ func TestPkgConfig(t *testing.T) {
 	}
 }
 
-// What `make build` leaves for CMake works.
+// What `make build` leaves for CMake works, whether CMake is told the folder of the library or the one around it, as in /usr/local.
 func TestCMake(t *testing.T) {
-	if _, err := exec.LookPath("cmake"); err != nil {
-		t.Skip("no cmake")
+	cmake := needs.Program(t, "cmake", "cmake")
+	around := t.TempDir()
+	if out, err := exec.Command("cp", "-r", library(t), filepath.Join(around, "lib")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	dir := library(t)
-	project := t.TempDir()
-	for name, text := range map[string]string{
-		"CMakeLists.txt": "cmake_minimum_required(VERSION 3.13)\nproject(p C)\nfind_package(ImSDK 8.0 REQUIRED)\nadd_executable(p p.c)\ntarget_link_libraries(p ImSDK::ImSDK)\n",
-		"p.c":            "#include <TIMCloud.h>\n#include <stdio.h>\nint main(void) { puts(TIMGetSDKVersion()); return 0; }\n",
-	} {
-		if err := os.WriteFile(filepath.Join(project, name), []byte(text), 0o644); err != nil {
+	for _, prefix := range []string{around, filepath.Join(around, "lib")} {
+		project := t.TempDir()
+		for name, text := range map[string]string{
+			"CMakeLists.txt": "cmake_minimum_required(VERSION 3.13)\nproject(p C)\nfind_package(ImSDK 8.0 REQUIRED)\nadd_executable(p p.c)\ntarget_link_libraries(p ImSDK::ImSDK)\n",
+			"p.c":            "#include <TIMCloud.h>\n#include <stdio.h>\nint main(void) { puts(TIMGetSDKVersion()); return 0; }\n",
+		} {
+			if err := os.WriteFile(filepath.Join(project, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, args := range [][]string{{"-S", project, "-B", project + "/b", "-DCMAKE_PREFIX_PATH=" + prefix}, {"--build", project + "/b"}} {
+			if out, err := exec.Command(cmake, args...).CombinedOutput(); err != nil {
+				t.Fatalf("cmake %v: %v\n%s", args, err, out)
+			}
+		}
+		run(t, project+"/b/p", nil)
+
+		lists := "cmake_minimum_required(VERSION 3.13)\nproject(p C)\nfind_package(ImSDK 99.0 REQUIRED)\n"
+		if err := os.WriteFile(filepath.Join(project, "CMakeLists.txt"), []byte(lists), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, args := range [][]string{{"-S", project, "-B", project + "/b", "-DCMAKE_PREFIX_PATH=" + dir}, {"--build", project + "/b"}} {
-		if out, err := exec.Command("cmake", args...).CombinedOutput(); err != nil {
-			t.Fatalf("cmake %v: %v\n%s", args, err, out)
+		if out, err := exec.Command(cmake, "-S", project, "-B", project+"/b99", "-DCMAKE_PREFIX_PATH="+prefix).CombinedOutput(); err == nil || !strings.Contains(string(out), "99.0") {
+			t.Errorf("version 99 was found: %v\n%s", err, out)
 		}
 	}
-	run(t, project+"/b/p", nil)
+}
+
+// The first line of an example's build file builds it, where `make build` has left the library.
+func TestExampleBuilds(t *testing.T) {
+	for _, c := range []struct{ file, program string }{
+		{"examples/c/Makefile", "chat"}, {"examples/c/Makefile", "device"}, {"examples/cpp/CMakeLists.txt", "build/chat"},
+	} {
+		t.Run(c.file+"/"+c.program, func(t *testing.T) {
+			if strings.Contains(c.file, "CMake") {
+				needs.Program(t, "cmake", "cmake")
+				needs.Program(t, "g++", "g++")
+			} else {
+				needs.Program(t, "pkg-config", "pkg-config")
+			}
+			repo := t.TempDir()
+			folder := filepath.Join(repo, filepath.Dir(c.file))
+			if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for from, to := range map[string]string{filepath.Join(root, filepath.Dir(c.file)): folder, library(t): filepath.Join(repo, "lib")} {
+				if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+			}
+			text, err := os.ReadFile(filepath.Join(root, c.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			line, _, _ := strings.Cut(string(text), "\n")
+			build := exec.Command("sh", "-ec", strings.TrimPrefix(line, "# "))
+			build.Dir = folder
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", line, err, out)
+			}
+			// It finds the library by itself, and says what it takes.
+			out, err := exec.Command(filepath.Join(folder, c.program)).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "usage: ") {
+				t.Errorf("%s: %v\n%s", c.program, err, out)
+			}
+		})
+	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/needs"
 	"github.com/tidings-im/tidings/internal/server"
 	"github.com/tidings-im/tidings/usersig"
 )
@@ -146,7 +147,7 @@ func talk(t *testing.T, all []*honest, for_ time.Duration) time.Duration {
 // take is only told. TIDINGS_HOSTILE names one way, to see what it does alone.
 func TestHostile(t *testing.T) {
 	if testing.Short() {
-		t.Skip("half a minute")
+		needs.Missing(t, "half a minute of time: -short")
 	}
 	ways := hostile
 	if only := os.Getenv("TIDINGS_HOSTILE"); only != "" {
@@ -313,7 +314,7 @@ func vmHWM(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
-		t.Skipf("this system does not tell the memory of a process: %v", err)
+		needs.Missing(t, "the memory of a process: %v", err)
 	}
 	_, rest, _ := strings.Cut(string(b), "VmHWM:")
 	kb, err := strconv.Atoi(strings.Fields(rest + " -")[0])

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 // fullDisk is a store whose disk can be filled and freed.
@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 	t.Run("tmpfs", func(t *testing.T) {
 		d := &fullDisk{dir: t.TempDir()}
 		if err := mountSmall(t, d.dir, reserveSize+64<<20); err != nil {
-			t.Skipf("no small file system on %s: %v", runtime.GOOS, err)
+			needs.Missing(t, "no small file system, which takes root: %v", err)
 		}
 		ballast := filepath.Join(d.dir, "ballast")
 		d.fill = func(*Store) error {

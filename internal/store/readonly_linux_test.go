@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 // freeze lets nobody write a file or a folder: by a mount of its own for root, whom modes do not hold.
@@ -23,11 +25,11 @@ func freeze(t *testing.T, path string) {
 		return
 	}
 	if err := syscall.Mount(path, path, "", syscall.MS_BIND, ""); err != nil {
-		t.Skip("no mounts here:", err)
+		needs.Missing(t, "no mounts for this root: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
 	if err := syscall.Mount("", path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Skip("no read-only mounts here:", err)
+		needs.Missing(t, "no read-only mounts for this root: %v", err)
 	}
 }
 
