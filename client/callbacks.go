@@ -131,18 +131,34 @@ func do[T any](c *Client, direct bool, done func(T, error), start func(finish fu
 		return
 	}
 	finish := answered(c, direct, done)
-	if !c.post(func() {
-		defer func() {
-			if r := recover(); r != nil {
-				finish(zero, im.Errorf(im.CodeDatabase, "%v", errPanic))
-				c.panicked(r)
-			}
-		}()
-		start(finish)
-	}) {
+	if !c.post(func() { c.answering(finishWith(finish), func() { start(finish) }) }) {
 		c.openings.Add(-1)
 		c.answerNow(direct, func() { done(zero, interrupted) })
 	}
+}
+
+// finishWith makes of a call's completion one that knows of errors only.
+func finishWith[T any](finish func(T, error)) func(error) {
+	return func(err error) {
+		var none T
+		finish(none, err)
+	}
+}
+
+// answering runs a piece of a call. After a panic in it the call is answered all the same.
+func (c *Client) answering(fail func(error), f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			fail(im.Errorf(im.CodeDatabase, "%v", errPanic))
+			c.panicked(r)
+		}
+	}()
+	f()
+}
+
+// soon runs the next piece of a call that takes long, after the commit; fail answers the call should the piece panic.
+func (c *Client) soon(fail func(error), f func()) {
+	c.later = append(c.later, func() { c.answering(fail, f) })
 }
 
 // parked is a call that waits for the first sync of a connection. run goes on with it, or answers err.
@@ -152,32 +168,34 @@ type parked struct {
 }
 
 // doSynced is do for a call about what the sync brings: heads that the login told of are applied before start runs. Without a link there is no
-// sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for.
+// sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for. A call does not
+// overtake those that waited.
 func doSynced[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
 	do(c, direct, done, func(finish func(T, error)) {
-		if c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn {
+		if !c.goingOn && (c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn) {
 			start(finish)
 			return
 		}
+		fail := finishWith(finish)
 		c.parked = append(c.parked, parked{time.Now().Add(c.cfg.Limits.Call), func(err *im.Error) {
 			if err != nil {
-				var zero T
-				finish(zero, err)
+				fail(err)
 				return
 			}
-			start(finish)
+			c.answering(fail, func() { start(finish) })
 		}})
 	})
 }
 
 // goOnParked lets the parked calls run after the commit, in their order.
 func (c *Client) goOnParked() {
-	if len(c.parked) == 0 {
+	if len(c.parked) == 0 || c.goingOn {
 		return
 	}
-	waiting := c.parked
-	c.parked = nil
+	c.goingOn = true
 	c.later = append(c.later, func() {
+		waiting := c.parked
+		c.parked, c.goingOn = nil, false
 		for _, p := range waiting {
 			p.run(nil)
 		}

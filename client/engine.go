@@ -72,6 +72,8 @@ type Client struct {
 
 	sync   syncState
 	parked []parked // calls about conversations, until a sync of this connection has ended
+	// goingOn: they go on after the commit, with those that come until then.
+	goingOn bool
 	// syncPause is how long the last try waited to sync again after a pull that came to nothing.
 	syncPause    time.Duration
 	received     uint64 // pushes on this link

@@ -83,3 +83,27 @@ func (c *Client) Reads() int {
 	c.post(func() { n <- c.db.reads })
 	return <-n
 }
+
+// OnEngine runs f on the engine.
+func (c *Client) OnEngine(f func()) { c.post(f) }
+
+// Arrived is how many messages of the server wait for the engine.
+func (c *Client) Arrived() int { return len(c.frames) }
+
+// InsideSynced is Inside for a call that waits for the sync.
+func (c *Client) InsideSynced(f func(), done func(error)) {
+	doSynced(c, false, forget(done), func(finish func(none, error)) {
+		f()
+		finish(none{}, nil)
+	})
+}
+
+// InsideLater is Inside for a piece of a call that takes long.
+func (c *Client) InsideLater(f func(), done func(error)) {
+	do(c, false, forget(done), func(finish func(none, error)) {
+		c.soon(finishWith(finish), func() {
+			f()
+			finish(none{}, nil)
+		})
+	})
+}

@@ -333,7 +333,7 @@ func (w *historyWalk) list() {
 	}
 	last := rows[len(rows)-1]
 	w.era, w.pos, w.sub = last.era, last.pos, last.sub
-	w.c.later = append(w.c.later, w.list)
+	w.c.soon(finishWith(w.finish), w.list)
 }
 
 // add lists a row if it is of the wanted types.

@@ -159,7 +159,7 @@ func (c *Client) indexThen(then func(error)) {
 		then(nil)
 		return
 	}
-	c.later = append(c.later, func() { c.indexThen(then) })
+	c.soon(then, func() { c.indexThen(then) })
 }
 
 func (c *Client) index(r *message) error {

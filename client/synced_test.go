@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -255,4 +256,85 @@ func codeOf(err error) int32 {
 		return e.Code
 	}
 	return 0
+}
+
+// Calls that waited for the sync are made before one that comes in the moment in which it ends.
+func TestNoCallOvertakesThoseThatWait(t *testing.T) {
+	for range 12 { // whether the call or the end of the sync is looked at first is a matter of chance
+		f := newFake(t)
+		release := make(chan struct{})
+		f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+			go func() {
+				<-release
+				l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli()})
+			}()
+		})
+		d := open(t, fakeConfig(t, f))
+		if err := d.Login(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		made := make(chan int, 2)
+		d.InsideSynced(func() { made <- 1 }, func(error) {})
+		d.settled()
+		if len(made) != 0 {
+			t.Fatal("the first call did not wait")
+		}
+		ctx := within(t)
+		d.OnEngine(func() {
+			close(release)
+			for d.Arrived() == 0 && ctx.Err() == nil {
+				runtime.Gosched()
+			}
+			d.InsideSynced(func() { made <- 2 }, func(error) {})
+		})
+		for want := range 2 {
+			select {
+			case got := <-made:
+				if got != want+1 {
+					t.Fatalf("call %d is made before call %d", got, want+1)
+				}
+			case <-ctx.Done():
+				t.Fatal("a call is never made")
+			}
+		}
+		d.Close()
+	}
+}
+
+// A mistake in a call that waited for the sync, or in a later piece of a call, has an answer, and so have the calls behind it.
+func TestPanicInACallThatWaited(t *testing.T) {
+	f, release := heldHeads(t)
+	d := open(t, fakeConfig(t, f))
+	if err := d.Login(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan error, 3)
+	answer := func(err error) { answers <- err }
+	next := func() error {
+		t.Helper()
+		select {
+		case err := <-answers:
+			return err
+		case <-time.After(patience):
+			t.Fatal("a call is never answered")
+			return nil
+		}
+	}
+	d.InsideSynced(func() { panic("a mistake") }, answer)
+	d.InsideSynced(func() {}, answer)
+	d.settled()
+	if len(answers) != 0 {
+		t.Fatal("they did not wait")
+	}
+	release()
+	wantCode(t, next(), im.CodeDatabase)
+	if err := next(); err != nil {
+		t.Error("the call behind it:", err)
+	}
+	d.InsideLater(func() { panic("a mistake") }, answer)
+	d.InsideLater(func() {}, answer)
+	wantCode(t, next(), im.CodeDatabase)
+	if err := next(); err != nil {
+		t.Error("the piece behind it:", err)
+	}
 }
