@@ -18,7 +18,8 @@ func backupCommand() *cobra.Command {
 		Use:   "backup --to FOLDER",
 		Short: "Copy the data of a server, which may be running",
 		Long: "Copy the data of a server, which may be running. The copy is of one moment: everything that was acknowledged before is in it. It goes to a folder that " +
-			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file, the database alone. It has been read through when the command ends.",
+			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file, the database alone. It has been read through when the command ends.\n\n" +
+			"The data of a server on PostgreSQL are not in its folder: use pg_dump for them.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
@@ -26,6 +27,9 @@ func backupCommand() *cobra.Command {
 			}
 			if to == "" {
 				return errors.New("backup: --to is missing")
+			}
+			if os.Getenv("TIDINGS_POSTGRES") != "" {
+				return errors.New("backup: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_dump, and keep a copy of the secret key")
 			}
 			if err := server.Backup(c.Context(), data, to); err != nil {
 				return err
@@ -47,8 +51,10 @@ func restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore --from BACKUP",
 		Short: "Make a data folder of a backup",
-		Long: "Make a data folder of a backup. The folder must be empty or not exist: nothing is overwritten. Clients notice that the store was set back; they keep " +
-			"what they have to read, and follow the restored conversations from the start.",
+		Long: "Make a data folder of a backup. The folder must be empty or not exist: nothing is overwritten. Its files belong to the user who runs this command, and nobody " +
+			"else may read them: run it as the user of the server. Then start the server on the folder. What was stored after the backup is gone from the server. Clients " +
+			"notice that it was restored: what they have on the device can still be read, and each conversation begins anew with what the server has.\n\n" +
+			"A backup of a server on PostgreSQL is made by pg_dump, and restored by pg_restore.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
@@ -56,6 +62,9 @@ func restoreCommand() *cobra.Command {
 			}
 			if from == "" {
 				return errors.New("restore: --from is missing")
+			}
+			if os.Getenv("TIDINGS_POSTGRES") != "" {
+				return errors.New("restore: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_restore")
 			}
 			if err := server.Restore(c.Context(), from, data); err != nil {
 				return err
@@ -68,6 +77,6 @@ func restoreCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder to make")
-	c.Flags().StringVar(&from, "from", "", "folder or file that `tidings backup` made")
+	c.Flags().StringVar(&from, "from", "", "folder or file that tidings backup made")
 	return c
 }

@@ -91,7 +91,7 @@ func benchCommand() *cobra.Command {
 	}))
 	for _, name := range []string{"group", "sync", "cold"} {
 		c.AddCommand(&cobra.Command{
-			Use: name, Short: "Not built yet",
+			Use: name, Short: "Not built yet", Hidden: true,
 			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("bench %s: not built yet", name) },
 		})
 	}

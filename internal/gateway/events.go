@@ -70,6 +70,10 @@ func (m *metrics) init(reg prometheus.Registerer, g *Gateway) {
 		reg.MustRegister(m.limited, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_queued_bytes",
 			Help: "Bytes that wait to be written to clients or wait for their calls to be made."}, func() float64 { return float64(g.queuedBytes()) }))
 	}
+	// From 0 on, so that the first one is seen to rise.
+	for _, limit := range []string{limitConnections, limitAddress, limitUser, limitFailures, limitNoLogin, limitBytes, limitSends, limitCalls, limitStall} {
+		m.limited.WithLabelValues(limit)
+	}
 	for _, c := range []struct {
 		to         *prometheus.Counter
 		name, help string

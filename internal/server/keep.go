@@ -19,6 +19,12 @@ func IsFile(name string) bool { return strings.HasSuffix(name, ".db") }
 
 // Backup copies a data folder, whether a server runs on it or not: to a folder that does not exist or is empty, or to a file that does not exist.
 func Backup(ctx context.Context, data, to string) error {
+	if _, err := os.Stat(data); err != nil {
+		return fmt.Errorf("backup: data folder: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(data, databaseFile)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("backup: there is no %s in %s. If its server keeps its data in PostgreSQL, use pg_dump, and keep a copy of %s", databaseFile, data, secretFile)
+	}
 	if IsFile(to) {
 		return store.Backup(ctx, data, to)
 	}

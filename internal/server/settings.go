@@ -64,8 +64,8 @@ type Settings struct {
 	LockWait time.Duration `key:"lock-wait" group:"Storage" default:"5s" help:"how long a write waits for another program's lock on the database file before it is refused, up to 1m"`
 	Postgres string        `key:"postgres" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
 	Standby  string        `key:"postgres-standby" default:"none" help:"what a standby of PostgreSQL has that is promoted: synchronous (all that was acknowledged; synchronous_standby_names sees to that), or none (perhaps less: the database is another store then, and clients begin their logs anew)"`
-	NATS     string        `key:"nats" group:"Not built yet" help:"not built yet"`
-	Blob     string        `key:"blob" help:"not built yet"`
+	NATS     string        `key:"nats" hidden:"true" help:"not built yet"`
+	Blob     string        `key:"blob" hidden:"true" help:"not built yet"`
 }
 
 // most is the largest number that a setting may be.
@@ -88,7 +88,7 @@ func DefaultSettings() *Settings {
 // Key is one setting. It is a pflag.Value.
 type Key struct {
 	Name, Group, Default, Help string
-	// Reload: it may be changed while the server runs. Hidden: it is for those who work on Tidings.
+	// Reload: it may be changed while the server runs. Hidden: it is for those who work on Tidings, or of a part that is not built.
 	// List: several values, separated by commas.
 	Reload, Hidden, List bool
 	value                reflect.Value

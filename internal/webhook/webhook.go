@@ -87,6 +87,14 @@ func New(cfg Config) (*Hook, error) {
 		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
+	// From 0 on, so that the first one is seen to rise.
+	for command, outcomes := range map[string][]string{
+		beforeSend: {"allowed", "rewritten", "refused", "dropped", "failed"}, afterSend: {"told", "failed", "given up", "left out"},
+	} {
+		for _, outcome := range outcomes {
+			h.metrics.WithLabelValues(command, outcome)
+		}
+	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(h.metrics)
 	}
