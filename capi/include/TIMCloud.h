@@ -1115,7 +1115,7 @@ TIM_KEY kTIMFriendshipFriendInfoGetResultIdentifier = "friendship_friend_info_ge
 TIM_KEY kTIMFriendshipFriendInfoGetResultRelationType = "friendship_friend_info_get_result_relation_type"; /* enum TIMFriendshipRelationType: Relation to the caller */
 TIM_KEY kTIMFriendshipFriendInfoGetResultErrorCode = "friendship_friend_info_get_result_error_code"; /* uint: 0 or an error code */
 TIM_KEY kTIMFriendshipFriendInfoGetResultErrorMessage = "friendship_friend_info_get_result_error_message"; /* string: Error text */
-TIM_KEY kTIMFriendshipFriendInfoGetResultFriendInfo = "friendship_friend_info_get_result_field_info"; /* object FriendProfile: Friend data, an object in the samples although the header says array */
+TIM_KEY kTIMFriendshipFriendInfoGetResultFriendInfo = "friendship_friend_info_get_result_field_info"; /* object FriendProfile: Friend data: one object */
 
 /* FriendChangeElem */
 TIM_KEY kTIMFriendChangeElemChangeType = "friend_change_elem_change_type"; /* enum TIMFriendChangeType: What changed */
@@ -1321,7 +1321,7 @@ TIM_KEY kTIMGroupPendencyOptionMaxLimited = "group_pendency_option_max_limited";
 TIM_KEY kTIMGroupPendencyGroupId = "group_pendency_group_id"; /* string: Group id */
 TIM_KEY kTIMGroupPendencyFromIdentifier = "group_pendency_form_identifier"; /* string: Who asked, or who invited; note the spelling form instead of from */
 TIM_KEY kTIMGroupPendencyToIdentifier = "group_pendency_to_identifier"; /* string: Who decides, or who was invited */
-TIM_KEY kTIMGroupPendencyAddTime = "group_pendency_add_time"; /* uint64: Time of the request; milliseconds in the header sample */
+TIM_KEY kTIMGroupPendencyAddTime = "group_pendency_add_time"; /* uint64: Time of the request */
 TIM_KEY kTIMGroupPendencyPendencyType = "group_pendency_pendency_type"; /* enum TIMGroupPendencyType: Kind of request */
 TIM_KEY kTIMGroupPendencyHandled = "group_pendency_handled"; /* enum TIMGroupPendencyHandle: Whether handled */
 TIM_KEY kTIMGroupPendencyHandleResult = "group_pendency_handle_result"; /* enum TIMGroupPendencyHandleResult: Decision */
@@ -1356,8 +1356,8 @@ TIM_KEY kTIMGroupMemberGetInfoOptionInfoFlag = "group_member_get_info_option_inf
 TIM_KEY kTIMGroupMemberGetInfoOptionCustomArray = "group_member_get_info_option_custom_array"; /* array<string>: Deprecated: custom fields wanted */
 
 /* SdKConfig */
-TIM_KEY kTIMSdkConfigConfigFilePath = "sdk_config_config_file_path"; /* string: Data directory, optional, default "/" */
-TIM_KEY kTIMSdkConfigLogFilePath = "sdk_config_log_file_path"; /* string: Log directory, optional, default "/" */
+TIM_KEY kTIMSdkConfigConfigFilePath = "sdk_config_config_file_path"; /* string: Folder of the device: its id and a database for each user. Default: `tidings` in `$XDG_DATA_HOME`, which is `~/.local/share` where it is not set */
+TIM_KEY kTIMSdkConfigLogFilePath = "sdk_config_log_file_path"; /* string: Folder of the log file. Default: no file; nor with "/" */
 
 /* UserConfig */
 TIM_KEY kTIMUserConfigIsDisableStorage = "user_config_is_is_disable_storage"; /* bool: Switch local storage off, default false; the key contains is twice */
@@ -1448,7 +1448,7 @@ TIM_KEY kTIMElemType = "elem_type"; /* enum TIMElemType: Kind of element, first 
 TIM_KEY kTIMTextElemContent = "text_elem_content"; /* string: Text */
 
 /* CustomElem */
-TIM_KEY kTIMCustomElemData = "custom_elem_data"; /* string: Data as a JSON string; the header says binary is supported but names no encoding */
+TIM_KEY kTIMCustomElemData = "custom_elem_data"; /* string: Data of the application: a text; binary data are the application's to encode */
 TIM_KEY kTIMCustomElemDesc = "custom_elem_desc"; /* string: Description, also the push text */
 TIM_KEY kTIMCustomElemExt = "custom_elem_ext"; /* string: Extra data for push */
 TIM_KEY kTIMCustomElemSound = "custom_elem_sound"; /* string: Sound */
@@ -1475,7 +1475,7 @@ TIM_KEY kTIMImageElemLargeUrl = "image_elem_large_url"; /* string: Large: downlo
 
 /* SoundElem */
 TIM_KEY kTIMSoundElemFilePath = "sound_elem_file_path"; /* string: Local file path */
-TIM_KEY kTIMSoundElemFileSize = "sound_elem_file_size"; /* int: File size in bytes; the header text says seconds by mistake */
+TIM_KEY kTIMSoundElemFileSize = "sound_elem_file_size"; /* int: File size in bytes */
 TIM_KEY kTIMSoundElemFileTime = "sound_elem_file_time"; /* int: Length in seconds */
 TIM_KEY kTIMSoundElemFileId = "sound_elem_file_id"; /* string: File id */
 TIM_KEY kTIMSoundElemBusinessId = "sound_elem_business_id"; /* int: Business id for downloading */
@@ -1491,8 +1491,8 @@ TIM_KEY kTIMVideoElemBusinessId = "video_elem_business_id"; /* int: Business id 
 TIM_KEY kTIMVideoElemVideoUrl = "video_elem_video_url"; /* string: Video URL */
 TIM_KEY kTIMVideoElemImageType = "video_elem_image_type"; /* string: Snapshot file type such as png */
 TIM_KEY kTIMVideoElemImageSize = "video_elem_image_size"; /* uint: Snapshot bytes */
-TIM_KEY kTIMVideoElemImageWidth = "video_elem_image_width"; /* uint: Snapshot width; the header text mixes width and height up */
-TIM_KEY kTIMVideoElemImageHeight = "video_elem_image_height"; /* uint: Snapshot height; the header text mixes width and height up */
+TIM_KEY kTIMVideoElemImageWidth = "video_elem_image_width"; /* uint: Snapshot width */
+TIM_KEY kTIMVideoElemImageHeight = "video_elem_image_height"; /* uint: Snapshot height */
 TIM_KEY kTIMVideoElemImagePath = "video_elem_image_path"; /* string: Local snapshot path */
 TIM_KEY kTIMVideoElemImageId = "video_elem_image_id"; /* string: Snapshot id */
 TIM_KEY kTIMVideoElemImageUrl = "video_elem_image_url"; /* string: Snapshot URL */
@@ -1556,7 +1556,7 @@ TIM_KEY kTIMMsgStatus = "message_status"; /* enum TIMMsgStatus: State */
 TIM_KEY kTIMMsgUniqueId = "message_unique_id"; /* uint64: (server time << 32) + rand; prefer message_msg_id */
 TIM_KEY kTIMMsgMsgId = "message_msg_id"; /* string: Id: sender numeric id - client time - rand */
 TIM_KEY kTIMMsgRand = "message_rand"; /* uint64: Random number of the sender */
-TIM_KEY kTIMMsgSeq = "message_seq"; /* uint64: Group: server sequence, unique and rising; C2C: client sequence, not unique */
+TIM_KEY kTIMMsgSeq = "message_seq"; /* uint64: Number of the message in its conversation, given by the server: 1, 2, 3, ..., in C2C, too. 0 while it has none: it is being sent, failed, or is local */
 TIM_KEY kTIMMsgCustomInt = "message_custom_int"; /* uint32: Local number, never sent */
 TIM_KEY kTIMMsgCustomStr = "message_custom_str"; /* string: Local text, never sent */
 TIM_KEY kTIMMsgCloudCustomStr = "message_cloud_custom_str"; /* string: Text sent and stored in the cloud */
@@ -1616,11 +1616,11 @@ TIM_KEY kTIMMsgGetMsgListParamTimePeriod = "msg_getmsglist_param_time_period"; /
 TIM_KEY kTIMMsgGetMsgListParamMessageSeqArray = "msg_getmsglist_param_message_seq_array"; /* array<uint64>: Exact sequences wanted; groups */
 
 /* MsgLocator */
-TIM_KEY kTIMMsgLocatorConvId = "message_locator_conv_id"; /* string: Peer or group id; the header says bool by mistake */
-TIM_KEY kTIMMsgLocatorConvType = "message_locator_conv_type"; /* enum TIMConvType: Conversation type; the header says bool by mistake */
+TIM_KEY kTIMMsgLocatorConvId = "message_locator_conv_id"; /* string: Peer or group id */
+TIM_KEY kTIMMsgLocatorConvType = "message_locator_conv_type"; /* enum TIMConvType: Conversation type */
 TIM_KEY kTIMMsgLocatorIsRevoked = "message_locator_is_revoked"; /* bool: Whether recalled, default false */
 TIM_KEY kTIMMsgLocatorTime = "message_locator_time"; /* uint64: Time */
-TIM_KEY kTIMMsgLocatorSeq = "message_locator_seq"; /* uint64: Sequence */
+TIM_KEY kTIMMsgLocatorSeq = "message_locator_seq"; /* uint64: message_seq of the message */
 TIM_KEY kTIMMsgLocatorIsSelf = "message_locator_is_self"; /* bool: Whether own message, default false */
 TIM_KEY kTIMMsgLocatorRand = "message_locator_rand"; /* uint64: Random number */
 TIM_KEY kTIMMsgLocatorUniqueId = "message_locator_unique_id"; /* uint64: Unique id */
@@ -1795,70 +1795,70 @@ TIM_KEY TIMGroupSearchGroupMembersdResultMemberInfoList = "group_search_member_r
 
 /* Callback types */
 
-/* Once per asynchronous call that returned TIM_SUCC (more than once for TIMMsgDownloadElemToPath progress). code is an int32 error code, 0 is success. */
+/* Once per asynchronous call that returned TIM_SUCC (more than once for TIMMsgDownloadElemToPath progress). code is an int32 error code, 0 is success. JSON: the result of the call, as the page of the function says; an empty text on failure. */
 typedef void (*TIMCommCallback)(int32_t code, const char* desc, const char* json_params, const void* user_data);
 
-/* Every batch of messages that this device did not have: live, synced after login, or read elsewhere. Also carries group report elements from @TIM#SYSTEM. JSON: TIMAddRecvNewMsgCallback TIMRemoveRecvNewMsgCallback. */
+/* Every batch of messages that this device did not have: live, synced after login, or read elsewhere. Also carries group report elements from @TIM#SYSTEM. JSON: array<Message>. */
 typedef void (*TIMRecvNewMsgCallback)(const char* json_msg_array, const void* user_data);
 
-/* C2C peer cleared its unread count (conversation level, msg id empty) or sent per-message receipts; group receipts carry counts. JSON: TIMSetMsgReadedReceiptCallback. */
+/* C2C peer cleared its unread count (conversation level, msg id empty) or sent per-message receipts; group receipts carry counts. JSON: array<MessageReceipt>. */
 typedef void (*TIMMsgReadedReceiptCallback)(const char* json_msg_read_receipt_array, const void* user_data);
 
-/* A message was recalled by its sender, an owner or an admin. Revoker and reason since 7.4. JSON: TIMSetMsgRevokeCallback. */
+/* A message was recalled by its sender, an owner or an admin. Revoker and reason since 7.4. JSON: array of MsgLocator keys merged with Message revoker keys. */
 typedef void (*TIMMsgRevokeCallback)(const char* json_msg_revoke_info_array, const void* user_data);
 
-/* Repeatedly during upload. index is the position in message_elem_array, then bytes done and bytes in total (uint32). JSON: TIMSetMsgElemUploadProgressCallback. */
+/* Repeatedly during upload. index is the position in message_elem_array, then bytes done and bytes in total (uint32). JSON: Message. */
 typedef void (*TIMMsgElemUploadProgressCallback)(const char* json_msg, uint32_t index, uint32_t cur_size, uint32_t total_size, const void* user_data);
 
-/* The server or another user changed messages that this device has. JSON: TIMSetMsgUpdateCallback. */
+/* The server or another user changed messages that this device has. JSON: array<Message>. */
 typedef void (*TIMMsgUpdateCallback)(const char* json_msg_array, const void* user_data);
 
-/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: TIMSetGroupTipsEventCallback. */
+/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: GroupTipsElem (one object; the 2019-2021 typedef named it an array). */
 typedef void (*TIMGroupTipsEventCallback)(const char* json_group_tip, const void* user_data);
 
-/* All attributes of the group after a change. JSON: TIMSetGroupAttributeChangedCallback. */
+/* All attributes of the group after a change. JSON: array<GroupAttributes>. */
 typedef void (*TIMGroupAttributeChangedCallback)(const char* group_id, const char* json_group_attribute_array, const void* user_data);
 
-/* Conversation added, deleted, updated, or cloud sync started or finished. JSON: TIMSetConvEventCallback. */
+/* Conversation added, deleted, updated, or cloud sync started or finished. JSON: array<ConvInfo>, empty string for Start and Finish. */
 typedef void (*TIMConvEventCallback)(enum TIMConvEvent conv_event, const char* json_conv_array, const void* user_data);
 
-/* The total of unread messages changed. JSON: TIMSetConvTotalUnreadMessageCountChangedCallback. */
+/* The total of unread messages changed. JSON: int total. */
 typedef void (*TIMConvTotalUnreadMessageCountChangedCallback)(int total_unread_count, const void* user_data);
 
-/* Connection state to the server changed. JSON: TIMSetNetworkStatusListenerCallback. */
+/* Connection state to the server changed. JSON: enum TIMNetworkStatus, code, desc. */
 typedef void (*TIMNetworkStatusListenerCallback)(enum TIMNetworkStatus status, int32_t code, const char* desc, const void* user_data);
 
-/* This online device was displaced by another login. JSON: TIMSetKickedOfflineCallback. */
+/* This online device was displaced by another login. */
 typedef void (*TIMKickedOfflineCallback)(const void* user_data);
 
-/* The ticket expired while online. JSON: TIMSetUserSigExpiredCallback. */
+/* The ticket expired while online. */
 typedef void (*TIMUserSigExpiredCallback)(const void* user_data);
 
-/* One SDK log line at an enabled level. JSON: TIMSetLogCallback. */
+/* One SDK log line at an enabled level. JSON: log text. */
 typedef void (*TIMLogCallback)(enum TIMLogLevel level, const char* log, const void* user_data);
 
-/* Friends added. JSON: TIMSetOnAddFriendCallback. */
+/* Friends added. JSON: array<string> user ids. */
 typedef void (*TIMOnAddFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friends removed, by self or by a both-way removal of the other side. JSON: TIMSetOnDeleteFriendCallback. */
+/* Friends removed, by self or by a both-way removal of the other side. JSON: array<string> user ids. */
 typedef void (*TIMOnDeleteFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend remark, groups or custom fields changed. JSON: TIMSetUpdateFriendProfileCallback. */
+/* Friend remark, groups or custom fields changed. JSON: array<FriendProfileUpdate>. */
 typedef void (*TIMUpdateFriendProfileCallback)(const char* json_friend_profile_update_array, const void* user_data);
 
-/* Somebody asks to become a friend. JSON: TIMSetFriendAddRequestCallback. */
+/* Somebody asks to become a friend. JSON: array<FriendAddPendency>. */
 typedef void (*TIMFriendAddRequestCallback)(const char* json_friend_add_request_pendency_array, const void* user_data);
 
-/* Friend requests disappeared. JSON: TIMSetFriendApplicationListDeletedCallback. */
+/* Friend requests disappeared. JSON: array<string> user ids. */
 typedef void (*TIMFriendApplicationListDeletedCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend requests were marked read. JSON: TIMSetFriendApplicationListReadCallback. */
+/* Friend requests were marked read. */
 typedef void (*TIMFriendApplicationListReadCallback)(const void* user_data);
 
-/* Users were blocked. JSON: TIMSetFriendBlackListAddedCallback. */
+/* Users were blocked. JSON: array<FriendProfile>. */
 typedef void (*TIMFriendBlackListAddedCallback)(const char* json_friend_black_added_array, const void* user_data);
 
-/* Users were unblocked. JSON: TIMSetFriendBlackListDeletedCallback. */
+/* Users were unblocked. JSON: array<string> user ids. */
 typedef void (*TIMFriendBlackListDeletedCallback)(const char* json_identifier_array, const void* user_data);
 
 /* Functions: init+login */
@@ -1878,7 +1878,7 @@ TIM_API uint64_t TIMGetServerTime(void);
 /* Sets what is in the JSON and answers all settings. Each item may be set alone; proxies belong before TIMInit. cb may be NULL. The SOCKS5 proxy relays the connection from the next login on. Kept and answered, but without effect yet: the HTTP proxy, user settings, user-defined data. Takes: SetConfig. Gives: SetConfig (all current settings). */
 TIM_API int TIMSetConfig(const char* json_config, TIMCommCallback cb, const void* user_data);
 
-/* Logs a user in; an unknown account is made by its first login. TIMConvGetConvList may be called right after this returns, everything else after the callback. 6206 or 70001: the ticket has expired; 7003: the user id is not 1 to 32 printable ASCII characters; 7501: a login is running; 7502: a logout is running; 6208: the device was kicked while it was away, and the next try succeeds. Takes: user_id, user_sig strings. */
+/* Logs a user in; an unknown account is made by its first login. TIMConvGetConvList may be called right after this returns, everything else after the callback. While the server cannot be reached it is tried again, each try for up to 10 s, for 60 s in all; the network callback brings the code of each try, and then the callback the last one: 9511 nobody listens there, 9516 the name cannot be resolved, 9512 there is no way to it, 9514 or 9508 the connection was cut, 9510 no answer in time, -302 the server has too many connections. A refused ticket is answered at once. 6206 or 70001: the ticket has expired; 7003: the user id is not 1 to 32 printable ASCII characters; 7501: a login is running; 7502: a logout is running; 6208: the device was kicked while it was away, and the next try succeeds. Takes: user_id, user_sig strings. */
 TIM_API int TIMLogin(const char* user_id, const char* user_sig, TIMCommCallback cb, const void* user_data);
 
 /* Ends the session. Wait for the callback before logging in as another user. 7502: a logout is running. During a login it ends that login with 7009. */

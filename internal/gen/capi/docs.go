@@ -21,6 +21,7 @@ func pages(t *tables) map[string][]byte {
 		"docs/reference/coverage.md":  coverage(t),
 		"docs/reference/callbacks.md": callbackPage(t),
 		"docs/reference/json.md":      jsonPage(t),
+		"docs/reference/enums.md":     enumPage(t),
 		"docs/reference/codes.md":     codePage(t),
 	}
 	var index bytes.Buffer
@@ -36,7 +37,7 @@ func pages(t *tables) map[string][]byte {
 		files["docs/reference/"+groupPage(g)] = functionPage(t, g)
 		fmt.Fprintf(&index, "- [%s](%s)\n", title(g), groupPage(g))
 	}
-	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Codes](codes.md)\n")
+	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Enums](enums.md)\n- [Codes](codes.md)\n")
 	index.WriteString(limits)
 	files["docs/reference/README.md"] = index.Bytes()
 	return files
@@ -144,6 +145,7 @@ func functionPage(t *tables, group string) []byte {
 		if v := f.row["gives"]; v != "" && v != "-" {
 			fmt.Fprintf(&b, "\nGives: %s.\n", link(t, v))
 		}
+		b.WriteString(enumsOf(t, f))
 		if s := resultCodes(t, f); s != "" {
 			b.WriteString("\n" + s + "\n")
 		}
@@ -249,18 +251,61 @@ func text(s string) string { return strings.NewReplacer("<", "\\<", "@T", "\\@T"
 
 var word = regexp.MustCompile(`\w+`)
 
-// link makes the names of JSON objects links to their tables.
+// link makes the names of JSON objects, enums, functions and callback types links to where they are described. TIM spells some in two ways, SdKConfig and SdkConfig.
 func link(t *tables, s string) string {
-	known := map[string]bool{}
+	page := map[string]string{}
 	for _, r := range t.keys {
-		known[r["struct"]] = true
+		page[strings.ToLower(r["struct"])] = "json.md"
+	}
+	for _, r := range t.enums {
+		page[strings.ToLower(r["enum"])] = "enums.md"
+	}
+	for _, f := range t.funcs {
+		page[strings.ToLower(f.name)] = groupPage(f.group)
+	}
+	for _, f := range t.callbacks {
+		page[strings.ToLower(f.name)] = "callbacks.md"
 	}
 	return word.ReplaceAllStringFunc(text(s), func(w string) string {
-		if known[w] {
-			return "[" + w + "](json.md#" + strings.ToLower(w) + ")"
+		low := strings.ToLower(w)
+		if p := page[low]; p != "" && w[0] >= 'A' && w[0] <= 'Z' {
+			return "[" + w + "](" + p + "#" + low + ")"
 		}
 		return w
 	})
+}
+
+// enumsOf names the enums that a prototype has, with links to their values.
+func enumsOf(t *tables, f *function) string {
+	var names []string
+	for _, typ := range append([]string{f.ret}, func() (types []string) {
+		for _, p := range f.params {
+			types = append(types, p.typ)
+		}
+		return types
+	}()...) {
+		if name, ok := strings.CutPrefix(typ, "enum "); ok {
+			names = append(names, link(t, name))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "\nThe values of " + strings.Join(names, ", ") + ".\n"
+}
+
+func enumPage(t *tables) []byte {
+	var b bytes.Buffer
+	b.WriteString(generatedPage + "# Enums\n\nIn JSON they are their numbers.\n")
+	for _, name := range groupNames(t.enums, "enum") {
+		fmt.Fprintf(&b, "\n## %s\n\n| value | constant | meaning |\n|---|---|---|\n", name)
+		for _, r := range t.enums {
+			if r["enum"] == name {
+				fmt.Fprintf(&b, "| %s | %s | %s |\n", r["value"], r["constant"], cell(r["meaning"]))
+			}
+		}
+	}
+	return b.Bytes()
 }
 
 func callbackPage(t *tables) []byte {
@@ -273,11 +318,12 @@ func callbackPage(t *tables) []byte {
 		}
 		b.WriteString("\n")
 		if v := f.row["takes"]; v != "" && v != "-" {
+			fmt.Fprintf(&b, "\nSet by: %s.\n", link(t, strings.Join(strings.Fields(v), ", ")))
+		}
+		if v := f.row["gives"]; v != "" && v != "-" {
 			fmt.Fprintf(&b, "\nBrings: %s.\n", link(t, v))
 		}
-		if v := f.row["gives"]; v != "" {
-			fmt.Fprintf(&b, "\nSet by: %s.\n", v)
-		}
+		b.WriteString(enumsOf(t, f))
 	}
 	return b.Bytes()
 }
@@ -291,7 +337,7 @@ func jsonPage(t *tables) []byte {
 			if r["struct"] != name {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r["key"], r["constant"], cell(r["type"]), r["direction"], cell(r["meaning"]))
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r["key"], r["constant"], strings.ReplaceAll(link(t, r["type"]), "|", "\\|"), r["direction"], cell(r["meaning"]))
 		}
 	}
 	return b.Bytes()

@@ -83,7 +83,7 @@ func header(t *tables) []byte {
 
 	section("Callback types")
 	for _, f := range t.callbacks {
-		fmt.Fprintf(&b, "\n/* %s%s */\ntypedef void (*%s)(%s);\n", comment(f.row["summary"]), jsonNote("", f.row["takes"]), f.name, f.prototype())
+		fmt.Fprintf(&b, "\n/* %s%s */\ntypedef void (*%s)(%s);\n", comment(f.row["summary"]), jsonNote("", f.row["gives"]), f.name, f.prototype())
 	}
 
 	last = ""

@@ -1,0 +1,48 @@
+package client_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// TestSendingEvent: before the result of a send, the device that sends hears of the conversation with the message as it is being sent; behind the result, as it was sent.
+func TestSendingEvent(t *testing.T) {
+	answer, asked := make(chan bool), make(chan bool, 1)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("CallbackCommand") == "C2C.CallbackBeforeSendMsg" {
+			asked <- true
+			<-answer // the message stays on its way so long
+		}
+		w.Write([]byte(`{"ActionStatus":"OK","ErrorCode":0}`))
+	}))
+	defer backend.Close()
+	s := imtest.Start(t, imtest.Webhook(backend.URL, ""), imtest.WebhookDeadline(time.Minute, true))
+	s.Dial("bob", client.Events{})
+	heard := make(chan string, 10)
+	alice := s.Dial("alice", client.Events{Conversations: func(_ client.ConvEvent, list []*im.ConvInfo) {
+		for _, info := range list {
+			heard <- info.LastMsg.GetStatus().String()
+		}
+	}})
+	if _, err := alice.SendMessageFunc(client.C2C("bob"), textMessage("slow"), func(m *im.Message, err error) {
+		heard <- "result " + m.GetStatus().String()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	want := []string{im.MessageStatus_MESSAGE_STATUS_SENDING.String(), "result " + im.MessageStatus_MESSAGE_STATUS_SENT.String(), im.MessageStatus_MESSAGE_STATUS_SENT.String()}
+	for i, w := range want {
+		if got := <-heard; got != w {
+			t.Errorf("%d: heard %q, want %q", i, got, w)
+		}
+		if i == 0 {
+			close(answer)
+		}
+	}
+}
