@@ -70,7 +70,7 @@ func createConv(c *call) int {
 	}
 	var info *im.ConvInfo
 	var err error
-	run := c.on(func(cb, ud uintptr) {
+	run := c.on(&err, func(cb, ud uintptr) {
 		json := ""
 		if err == nil {
 			json = im.ToJSON(info)
@@ -124,7 +124,7 @@ func totalUnread(c *call) int {
 	}
 	var n int
 	var err error
-	run := c.on(func(cb, ud uintptr) {
+	run := c.on(&err, func(cb, ud uintptr) {
 		json := ""
 		if err == nil {
 			json = im.ToJSON(&im.TotalUnread{Count: int32(n)})

@@ -157,6 +157,7 @@ func deleteMessage(c *call) int {
 			cl.ClearHistoryFunc(c.conv(), c.done())
 		case p.Msg == nil:
 			d := &localClear{c: c, cl: cl, key: c.conv(), t: c.lib.threads.current(c.lib), cb: c.cb(), ud: c.ud()}
+			c.later = true
 			d.next(nil)
 		case p.IsRamble:
 			cl.DeleteMessagesFunc(c.conv(), []*im.Message{p.Msg}, c.done())
@@ -222,6 +223,7 @@ func (d *localClear) then(f func()) {
 }
 
 func (d *localClear) end(err error) {
+	d.c.answered(err)
 	if d.cb != 0 {
 		d.t.fire(d.c.name, func() { d.c.fire(d.cb, d.ud, err, "") })
 	}
@@ -268,7 +270,7 @@ func search(c *call) int {
 	return c.with(func(cl *client.Client) {
 		var found *im.SearchResult
 		var err error
-		run := c.on(func(cb, ud uintptr) {
+		run := c.on(&err, func(cb, ud uintptr) {
 			json := ""
 			if err == nil {
 				json = im.ToJSON(found)

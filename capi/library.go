@@ -106,6 +106,10 @@ type call struct {
 	args *C.tidings_args
 	// text has "" for NULL too.
 	text [3]string
+	// began is when it was called, later that its answer comes by on, reported that its line of the log is written.
+	began    time.Time
+	later    bool
+	reported atomic.Bool
 }
 
 func (c *call) cb() uintptr     { return uintptr(c.args.cb[0]) }
@@ -131,7 +135,7 @@ func tidingsgo_call(fn C.int, args *C.tidings_args) (result C.int64_t) {
 // call checks the texts, then hands over to the function's handler.
 func (l *library) call(fn int, args *C.tidings_args) int64 {
 	f := &functions[fn]
-	c := &call{lib: l, fn: fn, function: f, args: args}
+	c := &call{lib: l, fn: fn, function: f, args: args, began: time.Now()}
 	for i := range f.strings {
 		s := args.s[i]
 		if s == nil {
@@ -152,10 +156,33 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 	if code := c.checkJSON(); code != resultOK {
 		return int64(code)
 	}
-	if h := handlers[fn]; h != nil {
-		return int64(h(c))
+	h := handlers[fn]
+	if h == nil {
+		h = (*call).unbuilt
 	}
-	return int64(c.unbuilt())
+	result := h(c)
+	if !c.later && fn != fnTIMGetSDKVersion { // which the shim answers
+		c.report("returned", "result", result)
+	}
+	return int64(result)
+}
+
+// report writes the one line that the log has of a call: its result, and nothing that the application gave or gets.
+func (c *call) report(what string, args ...any) {
+	if c.reported.CompareAndSwap(false, true) {
+		c.lib.log.Debug(c.name+" "+what, args...)
+	}
+}
+
+// answered reports what the result callback gets.
+func (c *call) answered(err error) {
+	args := []any{"code", 0, "took", time.Since(c.began).Round(time.Microsecond)}
+	if err != nil {
+		code, desc := codeOf(err)
+		args[1] = code
+		args = append(args, "desc", im.HideQuoted(desc))
+	}
+	c.report("answered", args...)
 }
 
 // missing refuses text i, which is NULL or empty and must not be.
@@ -169,7 +196,7 @@ func (c *call) missing(i int, what string) int {
 
 // refuse answers result, which is below zero, and logs why: the application gets no text with it.
 func (c *call) refuse(result int, why string) int {
-	c.lib.log.Info(c.name+" refused", "result", result, "why", why)
+	c.report("refused", "result", result, "why", im.HideQuoted(why))
 	return result
 }
 
@@ -231,6 +258,7 @@ func (c *call) with(f func(cl *client.Client)) int {
 
 // answer queues the result callback; l.mu must be held, or the call be taken by a client.
 func (c *call) answer(err error, json string) {
+	c.answered(err)
 	cb, ud := c.cb(), c.ud()
 	if cb == 0 {
 		return
@@ -257,20 +285,23 @@ func codeOf(err error) (int32, string) {
 	return im.CodeInvalidParameters, err.Error()
 }
 
-// on makes a client's completion from f, which runs on the callback thread of now and calls the application. Without a callback
-// nothing is done.
-func (c *call) on(f func(cb, ud uintptr)) func() {
+// on makes a client's completion from f, which runs on the callback thread of now and calls the application; err is how the call ended. Without a
+// callback it is only reported.
+func (c *call) on(err *error, f func(cb, ud uintptr)) func() {
+	c.later = true
 	t, cb, ud := c.lib.threads.current(c.lib), c.cb(), c.ud()
-	if cb == 0 {
-		return func() {}
+	return func() {
+		c.answered(*err)
+		if cb != 0 {
+			t.fire(c.name, func() { f(cb, ud) })
+		}
 	}
-	return func() { t.fire(c.name, func() { f(cb, ud) }) }
 }
 
 // done is the completion of a call without a result.
 func (c *call) done() func(error) {
 	var err error
-	run := c.on(func(cb, ud uintptr) { c.fire(cb, ud, err, "") })
+	run := c.on(&err, func(cb, ud uintptr) { c.fire(cb, ud, err, "") })
 	return func(e error) { err = e; run() }
 }
 
@@ -278,7 +309,7 @@ func (c *call) done() func(error) {
 func doneList[M im.TIM](c *call) func([]M, error) {
 	var list []M
 	var err error
-	run := c.on(func(cb, ud uintptr) {
+	run := c.on(&err, func(cb, ud uintptr) {
 		json := ""
 		if err == nil {
 			json = im.ListToJSON(list)

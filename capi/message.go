@@ -62,7 +62,7 @@ func sendMessageEx(c *call) int {
 func (c *call) sent() func(*im.Message, error) {
 	var m *im.Message
 	var err error
-	run := c.on(func(cb, ud uintptr) {
+	run := c.on(&err, func(cb, ud uintptr) {
 		json := ""
 		if m != nil {
 			json = im.ToJSON(m)

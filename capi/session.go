@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"cmp"
 	"runtime"
 	"time"
 
@@ -48,6 +49,7 @@ func initialize(c *call) int {
 		if err := l.log.file.open(deviceFolder(cfg.LogFilePath)); err != nil {
 			l.log.Warn("there is no log file", "sdk_config_log_file_path", cfg.LogFilePath, "error", err)
 		}
+		l.log.Info("initialized", "version", client.Version, "app", uint64(c.num(0)), "folder", cmp.Or(l.session.dir, client.DefaultDir()), "log_folder", cmp.Or(deviceFolder(cfg.LogFilePath), "none"))
 	}
 	return resultOK
 }
@@ -73,6 +75,7 @@ func uninitialize(c *call) int {
 		}
 		return resultOK
 	}
+	l.log.Info("uninitialized")
 	l.session = nil
 	l.slots.clear()
 	t := l.threads.take()

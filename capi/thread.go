@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"fmt"
 	"runtime/cgo"
 	"runtime/debug"
 	"sync"
@@ -117,8 +118,12 @@ func (t *thread) fire(name string, f func()) {
 	if !t.armed.Load() && t.armed.CompareAndSwap(false, true) {
 		time.AfterFunc(uninitWait, t.watch)
 	}
+	began := time.Now()
 	defer func() {
 		t.since.Store(0)
+		if took := time.Since(began); took >= client.SlowCallback {
+			t.lib.log.Info("a callback took long: nothing else could be called back meanwhile", "callback", name, "took", took.Round(time.Millisecond))
+		}
 		if r := recover(); r != nil {
 			t.lib.log.panicked(name, r, debug.Stack())
 		}
@@ -135,8 +140,8 @@ func (t *thread) watch() {
 	}
 	ran := time.Since(time.Unix(0, since))
 	if ran >= uninitWait {
-		// Not through the log callback: the thread that would call it is the one that blocks.
-		t.lib.log.printf("the callback of %s has been running for over %v: nothing else can be called back meanwhile", *name, uninitWait)
+		// The log callback hears of it when the callback is over: it has the same thread.
+		t.lib.log.Warn(fmt.Sprintf("the callback of %s has been running for over %v: nothing else can be called back meanwhile", *name, uninitWait))
 		t.armed.Store(false)
 		return
 	}

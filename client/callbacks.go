@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -25,7 +26,7 @@ func (c *Client) tell() {
 		case o.direct:
 			o.run()
 		case o.answer:
-			c.disp.Post(o.run)
+			c.disp.Post(func() { c.timed(o.run) })
 		default:
 			c.postEvent(o.owed, nil, o.size, o.run)
 		}
@@ -42,7 +43,7 @@ func (c *Client) postEvent(owed int64, state *stateChange, size int, run func())
 		if owed != 0 && !c.settled() || !c.begin(owed, state) {
 			return
 		}
-		run()
+		c.timed(run)
 		if owed != 0 {
 			c.noteFired(owed)
 			c.running.Store(0)
@@ -123,9 +124,39 @@ func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error)
 	}
 }
 
-// do runs an API call on the engine. start gets the completion and must see to it that it is called exactly once.
-func do[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
+// logged writes a line of the log when a call is answered: its name and its result, and nothing of what it is about. Who runs the dispatcher knows the calls
+// by other names, and has lines of its own.
+func logged[T any](c *Client, name string, done func(T, error)) func(T, error) {
+	if c.cfg.Dispatcher != nil || !c.log.Enabled(context.Background(), slog.LevelDebug) {
+		return done
+	}
+	began := time.Now()
+	return func(v T, err error) {
+		args := []any{"took", time.Since(began).Round(time.Microsecond)}
+		if err != nil {
+			args = append(args, "error", err)
+		}
+		c.log.Debug(name, args...)
+		done(v, err)
+	}
+}
+
+// SlowCallback is how long a callback may run before the log has a line about it: nothing else is called back meanwhile.
+const SlowCallback = time.Second
+
+// timed runs a callback on the client's own dispatcher, and logs one that took long.
+func (c *Client) timed(run func()) {
+	began := time.Now()
+	run()
+	if took := time.Since(began); took >= SlowCallback && c.cfg.Dispatcher == nil {
+		c.log.Info("a callback took long: nothing else could be called back meanwhile", "took", took.Round(time.Millisecond))
+	}
+}
+
+// do runs an API call on the engine, by its name in the log. start gets the completion and must see to it that it is called exactly once.
+func do[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
 	var zero T
+	done = logged(c, name, done)
 	if c.openings.Load() >= mostCalls {
 		c.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
 		return
@@ -170,8 +201,8 @@ type parked struct {
 // doSynced is do for a call about what the sync brings: heads that the login told of are applied before start runs. Without a link there is no
 // sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for. A call does not
 // overtake those that waited.
-func doSynced[T any](c *Client, direct bool, done func(T, error), start func(finish func(T, error))) {
-	do(c, direct, done, func(finish func(T, error)) {
+func doSynced[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
+	do(c, name, direct, done, func(finish func(T, error)) {
 		if !c.goingOn && (c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn) {
 			start(finish)
 			return
@@ -209,6 +240,15 @@ func (c *Client) failParked(err *im.Error) {
 	for _, p := range waiting {
 		p.run(err)
 	}
+}
+
+// refuse answers a call that the engine does not get.
+func refuse[T any](c *Client, name string, direct bool, done func(T, error), err error) {
+	done = logged(c, name, done)
+	c.answerNow(direct, func() {
+		var zero T
+		done(zero, err)
+	})
 }
 
 // answerNow answers outside the engine.

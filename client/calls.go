@@ -61,7 +61,7 @@ func (c *Client) MarkAllRead(ctx context.Context) error {
 func (c *Client) MarkAllReadFunc(done func(error)) { c.markRead(false, Conv{}, nil, forget(done)) }
 
 func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "MarkRead", direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -161,7 +161,7 @@ func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(e
 }
 
 func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "Revoke", direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -201,7 +201,7 @@ func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
 func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) { c.conversations(false, done) }
 
 func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
-	doSynced(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+	doSynced(c, "Conversations", direct, done, func(finish func([]*im.ConvInfo, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -232,7 +232,7 @@ func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, e
 }
 
 func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.ConvInfo, error)) {
-	doSynced(c, direct, done, func(finish func([]*im.ConvInfo, error)) {
+	doSynced(c, "ConversationsByKey", direct, done, func(finish func([]*im.ConvInfo, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -260,7 +260,7 @@ func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error
 }
 
 func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInfo, error)) {
-	doSynced(c, direct, done, func(finish func(*im.ConvInfo, error)) {
+	doSynced(c, "CreateConversation", direct, done, func(finish func(*im.ConvInfo, error)) {
 		switch {
 		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
@@ -287,7 +287,7 @@ func (c *Client) TotalUnread(ctx context.Context) (int, error) {
 func (c *Client) TotalUnreadFunc(done func(int, error)) { c.totalUnread(false, done) }
 
 func (c *Client) totalUnread(direct bool, done func(int, error)) {
-	doSynced(c, direct, done, func(finish func(int, error)) {
+	doSynced(c, "TotalUnread", direct, done, func(finish func(int, error)) {
 		if err := c.readable(); err != nil {
 			finish(0, err)
 			return

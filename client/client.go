@@ -95,9 +95,10 @@ type Config struct {
 	TLS *tls.Config
 	// Proxy relays the connection: socks5://[user:password@]host:port or http://[user:password@]host:port. Empty is none; the environment is not asked.
 	Proxy string
-	// Log gets the client's own log lines; nil is slog.Default().
+	// Log gets the client's own log lines; nil is slog.Default(). At level info it says what happens: connections, logins, syncs, kicks; at debug each call with
+	// its result. Never a ticket, never anything of a message.
 	Log *slog.Logger
-	// Dispatcher runs the callbacks; nil: the client makes one with a goroutine of its own.
+	// Dispatcher runs the callbacks; nil: the client makes one with a goroutine of its own. Who brings one also logs the calls and the callbacks that took long.
 	Dispatcher *Dispatcher
 	// Limits are time limits of calls; zero values are the defaults.
 	Limits Limits

@@ -33,7 +33,7 @@ func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(
 }
 
 func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud bool, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "DeleteMessages", direct, done, func(finish func(none, error)) {
 		if c.Status() != LoggedIn {
 			finish(none{}, notLoggedIn)
 			return
@@ -111,11 +111,11 @@ func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Messa
 func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) {
 	now, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		c.answerNow(direct, func() { done(nil, err) })
+		refuse(c, "ModifyMessage", direct, done, err)
 		return
 	}
 	now.CustomInt, now.CustomStr = 0, ""
-	doSynced(c, direct, done, func(finish func(*im.Message, error)) {
+	doSynced(c, "ModifyMessage", direct, done, func(finish func(*im.Message, error)) {
 		if err := c.online(); err != nil {
 			finish(nil, err)
 			return
@@ -272,7 +272,7 @@ func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, do
 
 // lookUp is a local read that answers messages; nil rows are left out.
 func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func([]*im.Message, error)) {
-	doSynced(c, direct, done, func(finish func([]*im.Message, error)) {
+	doSynced(c, "FindMessages", direct, done, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -307,7 +307,7 @@ func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
 }
 
 func (c *Client) setLocalCustomData(direct bool, m *im.Message, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	do(c, "SetLocalCustomData", direct, done, func(finish func(none, error)) {
 		if err := c.readable(); err != nil {
 			finish(none{}, err)
 			return

@@ -69,7 +69,7 @@ func (c *Client) OnCommit(f func()) error {
 // Inside runs f on the engine, as the beginning of a call that succeeds.
 func (c *Client) Inside(ctx context.Context, f func()) error {
 	_, err := wait(ctx, func(direct bool, done func(none, error)) {
-		do(c, direct, done, func(finish func(none, error)) {
+		do(c, "Inside", direct, done, func(finish func(none, error)) {
 			f()
 			finish(none{}, nil)
 		})
@@ -92,7 +92,7 @@ func (c *Client) Arrived() int { return len(c.frames) }
 
 // InsideSynced is Inside for a call that waits for the sync.
 func (c *Client) InsideSynced(f func(), done func(error)) {
-	doSynced(c, false, forget(done), func(finish func(none, error)) {
+	doSynced(c, "Inside", false, forget(done), func(finish func(none, error)) {
 		f()
 		finish(none{}, nil)
 	})
@@ -100,7 +100,7 @@ func (c *Client) InsideSynced(f func(), done func(error)) {
 
 // InsideLater is Inside for a piece of a call that takes long.
 func (c *Client) InsideLater(f func(), done func(error)) {
-	do(c, false, forget(done), func(finish func(none, error)) {
+	do(c, "Inside", false, forget(done), func(finish func(none, error)) {
 		c.soon(finishWith(finish), func() {
 			f()
 			finish(none{}, nil)

@@ -57,7 +57,7 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 	if p == nil {
 		p = &im.GetMsgListParam{}
 	}
-	doSynced(c, direct, done, func(finish func([]*im.Message, error)) {
+	doSynced(c, "Messages", direct, done, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return

@@ -52,13 +52,13 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 			err = im.Errorf(im.CodeInvalidParameters, "message_client_time or message_server_time is no time in seconds")
 		}
 		if err != nil {
-			c.answerNow(direct, func() { done(nil, err) })
+			refuse(c, "SaveMessage", direct, done, err)
 			return
 		}
 		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
 		owned = append(owned, own)
 	}
-	do(c, direct, done, func(finish func([]*im.Message, error)) {
+	do(c, "SaveMessage", direct, done, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil || c.Status() != LoggedIn {
 			finish(nil, notLoggedIn)
 			return
@@ -145,7 +145,7 @@ func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func
 		err = notLoggedIn
 	}
 	if err != nil {
-		c.answerNow(direct, func() { done(nil, err) })
+		refuse(c, "BatchSend", direct, done, err)
 		return
 	}
 	results := make([]*im.BatchSendResult, len(users))
@@ -182,7 +182,7 @@ func (c *Client) CancelSendFunc(conv Conv, msgID string, done func(*im.Message, 
 }
 
 func (c *Client) cancelSend(direct bool, key Conv, msgID string, done func(*im.Message, error)) {
-	do(c, direct, done, func(finish func(*im.Message, error)) {
+	do(c, "CancelSend", direct, done, func(finish func(*im.Message, error)) {
 		_, clientTime, random, ok := parseMessageID(msgID)
 		cv := c.convs[key]
 		if ok && cv != nil && c.link == nil {

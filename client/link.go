@@ -98,14 +98,19 @@ func (c *Client) connect(ctx context.Context, resume bool) {
 		if try > 0 {
 			most := backoff(try, c.cfg.Limits.Reconnect)
 			pause := time.Duration(rand.Int64N(int64(most)) + 1)
-			c.log.Debug("connecting anew", "try", try, "within", most)
+			c.postFrom(ctx, func() {
+				c.log.Info("waiting before the next try to connect", "try", try, "pause", pause.Round(time.Millisecond))
+			})
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(pause):
 			}
 		}
-		c.postFrom(ctx, func() { c.network(NetworkConnecting, 0, "connecting") })
+		c.postFrom(ctx, func() {
+			c.log.Info("connecting", "server", shownServer(c.cfg.Server))
+			c.network(NetworkConnecting, 0, "connecting")
+		})
 		again, l := c.connectOnce(ctx, resume)
 		if !again || ctx.Err() != nil {
 			return
@@ -231,6 +236,7 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 		}
 		return nil, nil, err
 	}
+	c.post(func() { c.log.Info("connected", "server", shownServer(c.cfg.Server)) })
 	ws.SetReadLimit(im.MaxAnswer)
 	reply, err := c.exchangeLogin(ctx, ws, resume)
 	if err != nil {
@@ -297,6 +303,15 @@ func wsURL(server string) (string, error) {
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
 	return u.String(), nil
+}
+
+// shownServer is the server's address as it may be shown: a password or a token in it stays out.
+func shownServer(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "(not an address)"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // netError gives a network error its TIM code.

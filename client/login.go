@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -44,6 +45,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, c.log)
+	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
 	db, err := openUsable(c.dir, cfg.UserID, c.log)
 	switch {
 	case errors.Is(err, errLocked):
@@ -80,7 +82,7 @@ func checkUserID(id string) error {
 // openDevice finds the folder and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
 func openDevice(dir string, log *slog.Logger) (string, string) {
 	if dir == "" {
-		dir = filepath.Join(dataHome(), "tidings")
+		dir = DefaultDir()
 	}
 	name := filepath.Join(dir, "device")
 	err := os.MkdirAll(dir, 0o700)
@@ -122,6 +124,9 @@ func writeOnce(name, content string) error {
 	}
 	return os.Link(tmp.Name(), name)
 }
+
+// DefaultDir is the device's folder where Config.Dir names none.
+func DefaultDir() string { return filepath.Join(dataHome(), "tidings") }
 
 // dataHome is the user's folder for data of programs.
 func dataHome() string {
@@ -216,7 +221,7 @@ func (c *Client) SetUserSig(sig string) {
 func (c *Client) LoginFunc(done func(error)) { c.login(false, forget(done)) }
 
 func (c *Client) login(direct bool, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	do(c, "Login", direct, done, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedIn:
 			finish(none{}, nil)
@@ -281,6 +286,7 @@ func (c *Client) network(s NetworkStatus, code int32, desc string) {
 
 func (c *Client) connectFailed(err *im.Error) {
 	c.lastFailure = err
+	c.log.Info("connecting failed", "server", shownServer(c.cfg.Server), "code", err.Code, "cause", err.Desc)
 	c.network(NetworkConnectFailed, err.Code, err.Desc)
 }
 
@@ -349,6 +355,8 @@ func (c *Client) connected(ctx context.Context, l *link, reply *im.LoginReply, d
 	c.hbNext = now.Add(c.hbEvery)
 	delete(c.deadlines, deadlineLogin)
 	c.deadlines[deadlineTicket] = now.Add(time.UnixMilli(reply.TicketExpires).Sub(time.UnixMilli(reply.ServerTime)))
+	c.log.Info("logged in", "device", c.device, "resumed", !first, "server_time", time.UnixMilli(reply.ServerTime).UTC(),
+		"ticket_ends", time.UnixMilli(reply.TicketExpires).UTC())
 	c.network(NetworkConnected, 0, "connected")
 	if first {
 		done := c.loginDone
@@ -380,6 +388,7 @@ func (c *Client) lost(l *link, err *im.Error) {
 		return
 	}
 	c.unlink(false)
+	c.log.Info("disconnected", "code", err.Code, "cause", err.Desc)
 	c.network(NetworkDisconnected, err.Code, err.Desc)
 }
 
@@ -514,7 +523,7 @@ func (c *Client) Logout(ctx context.Context) error {
 func (c *Client) LogoutFunc(done func(error)) { c.logout(false, forget(done)) }
 
 func (c *Client) logout(direct bool, done func(none, error)) {
-	do(c, direct, done, func(finish func(none, error)) {
+	do(c, "Logout", direct, done, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedOut:
 			finish(none{}, notLoggedIn)
@@ -532,6 +541,7 @@ func (c *Client) logout(direct bool, done func(none, error)) {
 		end := func() {
 			c.failParked(notLoggedIn)
 			c.hangUp(LoggedOut)
+			c.log.Info("logged out")
 			c.failCalls(notLoggedIn)
 			finish(none{}, nil)
 			c.releaseAfterCallbacks()

@@ -37,7 +37,7 @@ func (c *Client) PinConversationFunc(conv Conv, pinned bool, done func(error)) {
 }
 
 func (c *Client) pin(direct bool, key Conv, pinned bool, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "PinConversation", direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -74,7 +74,7 @@ func (c *Client) ClearHistoryFunc(conv Conv, done func(error)) {
 }
 
 func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "ClearHistory", direct, done, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -151,7 +151,7 @@ func (c *Client) SetRecvOptFunc(convs []Conv, opt int32, done func(error)) {
 }
 
 func (c *Client) setRecvOpt(direct bool, keys []Conv, opt int32, done func(none, error)) {
-	doSynced(c, direct, done, func(finish func(none, error)) {
+	doSynced(c, "SetRecvOpt", direct, done, func(finish func(none, error)) {
 		switch {
 		case len(keys) == 0 || len(keys) > mostRecvOpts:
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "identifier_array names %d users; 1 to %d can be", len(keys), mostRecvOpts))
@@ -190,7 +190,7 @@ func (c *Client) RecvOptsFunc(users []string, done func([]*im.C2CRecvOptResult, 
 }
 
 func (c *Client) recvOpts(direct bool, users []string, done func([]*im.C2CRecvOptResult, error)) {
-	doSynced(c, direct, done, func(finish func([]*im.C2CRecvOptResult, error)) {
+	doSynced(c, "RecvOpts", direct, done, func(finish func([]*im.C2CRecvOptResult, error)) {
 		if err := c.readable(); err != nil {
 			finish(nil, err)
 			return
@@ -221,7 +221,7 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 		}
 	}
 	_, err := wait(context.Background(), func(direct bool, done func(none, error)) {
-		do(c, direct, done, func(finish func(none, error)) {
+		do(c, "SetDraft", direct, done, func(finish func(none, error)) {
 			switch {
 			case c.Status() != LoggedIn && c.db == nil:
 				finish(none{}, notLoggedIn)

@@ -46,17 +46,13 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 	}
 	switch {
 	case len(p.KeywordArray) > mostKeywords:
-		c.answerNow(direct, func() {
-			done(nil, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
-		})
+		refuse(c, "Search", direct, done, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
 		return
 	case len(words) == 0 && len(p.SendIdentifierArray) == 0 && len(p.MessageTypeArray) == 0:
-		c.answerNow(direct, func() {
-			done(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"})
-		})
+		refuse(c, "Search", direct, done, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
 		return
 	}
-	doSynced(c, direct, done, func(finish func(*im.SearchResult, error)) {
+	doSynced(c, "Search", direct, done, func(finish func(*im.SearchResult, error)) {
 		if err := c.readable(); err != nil {
 			finish(&im.SearchResult{}, err)
 			return

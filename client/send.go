@@ -34,7 +34,7 @@ func (c *Client) SendMessageFunc(conv Conv, m *im.Message, done func(*im.Message
 func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) (string, error) {
 	own, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		c.answerNow(direct, func() { done(nil, err) })
+		refuse(c, "SendMessage", direct, done, err)
 		return "", err
 	}
 	// Drawn anew for each message, whatever the application's JSON says (rule 5).
@@ -44,7 +44,7 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 	c.mu.Unlock()
 	own.Platform = messagePlatform(c.cfg.Platform)
 	id := messageID(tiny, clientTime, random)
-	do(c, direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
+	do(c, "SendMessage", direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
 	return id, nil
 }
 

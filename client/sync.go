@@ -2,6 +2,8 @@ package client
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -24,19 +26,22 @@ const (
 // syncState is the sync of rule 8: changed heads, page by page, then what each conversation lacks. Pulls of a gap seen between syncs use
 // the same queue.
 type syncState struct {
-	active bool // heads are being asked for, or what they showed is being pulled
-	again  bool // another one was asked for meanwhile
-	failed bool // a pull came to nothing
-	done   bool // one has come to its end since the connection was made
-	login  bool // framed by start and finish
-	pages  bool // all pages of heads are here
-	fresh  bool // this device has never completed a sync
-	cursor int64
-	heads  []*conv // of a fresh device: conversations whose start is decided when all heads are known
-	queue  []*conv
-	pulls  int
-	paused bool // the application does not take its events
-	whole  bool // one sync of this connection has ended
+	active  bool // heads are being asked for, or what they showed is being pulled
+	again   bool // another one was asked for meanwhile
+	failed  bool // a pull came to nothing
+	done    bool // one has come to its end since the connection was made
+	login   bool // framed by start and finish
+	pages   bool // all pages of heads are here
+	fresh   bool // this device has never completed a sync
+	cursor  int64
+	heads   []*conv // of a fresh device: conversations whose start is decided when all heads are known
+	queue   []*conv
+	pulls   int
+	paused  bool // the application does not take its events
+	whole   bool // one sync of this connection has ended
+	began   time.Time
+	found   int // changed conversations
+	brought int // messages and changes that were pulled
 }
 
 func (s *syncState) running() bool { return s.active || s.pulls > 0 || len(s.queue) > 0 }
@@ -58,7 +63,17 @@ func (c *Client) startSync() {
 	delete(c.deadlines, deadlineSync)
 	delete(c.deadlines, deadlineList)
 	s.active, s.again, s.failed, s.pages, s.fresh, s.cursor, s.heads = true, false, false, false, cursor == 0, 0, nil
+	s.began, s.found, s.brought = time.Now(), 0, 0
+	c.log.Log(context.Background(), s.level(), "sync started", "fresh", s.fresh, "login", s.login)
 	c.askHeads(cursor, 0)
+}
+
+// level is that of the lines about a sync: the first one on a connection is worth more than those that look whether anything was missed.
+func (s *syncState) level() slog.Level {
+	if s.whole {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func (c *Client) askHeads(cursor int64, after uint64) {
@@ -79,6 +94,7 @@ func (c *Client) askHeads(cursor int64, after uint64) {
 		if after == 0 {
 			s.cursor = reply.Cursor
 		}
+		s.found += len(reply.Heads)
 		for _, h := range reply.Heads {
 			c.applyHead(h)
 		}
@@ -128,6 +144,7 @@ func (c *Client) syncDone() {
 	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 {
 		return
 	}
+	c.log.Log(context.Background(), s.level(), "sync finished", "conversations", s.found, "messages", s.brought, "complete", !s.failed, "took", time.Since(s.began).Round(time.Millisecond))
 	s.active, s.whole = false, true
 	c.goOnParked()
 	if !s.failed {
@@ -437,6 +454,7 @@ func (c *Client) applyPull(cv *conv, from uint64, reply *im.PullReply) bool {
 	}
 	for _, e := range reply.Entries {
 		if e.Seq > cv.syncedTo && e.Seq <= reply.To {
+			c.sync.brought++
 			c.applyEntry(cv, e)
 		}
 	}

@@ -1,6 +1,10 @@
 package im
 
-import "fmt"
+import (
+	"fmt"
+	"log/slog"
+	"regexp"
+)
 
 // Error is what every caller of Tidings sees when something was refused or failed: a TIM code and a text for people.
 // The same pair crosses the wire, the C boundary, REST and webhooks unchanged.
@@ -10,6 +14,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Desc, e.Code) }
+
+// LogValue is the error for a log: without what it quotes, which may be anything that somebody put in the place of an id.
+func (e *Error) LogValue() slog.Value { return slog.StringValue(HideQuoted(e.Error())) }
+
+var quoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
+
+// HideQuoted puts dots in the place of everything that a text has in quotes.
+func HideQuoted(s string) string { return quoted.ReplaceAllString(s, `"…"`) }
 
 // Is makes errors.Is compare codes, so that a sentinel matches whatever its text.
 func (e *Error) Is(target error) bool {

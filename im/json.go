@@ -18,7 +18,8 @@ const MaxJSONDepth = 1000
 
 // JSONError says why JSON was refused.
 type JSONError struct {
-	// Path is the JSON pointer (RFC 6901) to the culprit, such as /message_elem_array/0/elem_type; empty for the whole.
+	// Path is the JSON pointer (RFC 6901) to the culprit, such as /message_elem_array/0/elem_type; empty for the whole and for what is no JSON. It has
+	// keys of TIM only, nothing of the input.
 	Path string
 	Msg  string
 }

@@ -52,14 +52,13 @@ func (r *JSONReader) end() error {
 	return r.broke(err)
 }
 
-// broke turns an error of the decoder into ours.
+// broke turns an error of the decoder into ours. It says at which byte and not in which key: any text may stand there, and errors are logged.
 func (r *JSONReader) broke(err error) error {
 	r.broken = true
-	e := &JSONError{Path: string(r.dec.StackPointer()), Msg: err.Error()}
+	e := &JSONError{Msg: err.Error()}
 	var syntax *jsontext.SyntacticError
 	switch {
 	case errors.As(err, &syntax):
-		e.Path = string(syntax.JSONPointer)
 		e.Msg = fmt.Sprintf("%v at byte %d", syntax.Err, syntax.ByteOffset)
 	case err == io.EOF:
 		e.Msg = "empty"
@@ -101,7 +100,7 @@ func (r *JSONReader) open() error {
 	}
 	if r.dec.StackDepth() > MaxJSONDepth {
 		r.broken = true
-		return r.fail("nested deeper than %d", MaxJSONDepth)
+		return &JSONError{Msg: fmt.Sprintf("nested deeper than %d", MaxJSONDepth)}
 	}
 	return nil
 }

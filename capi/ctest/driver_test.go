@@ -48,14 +48,42 @@ func (l line) num(i int) int {
 }
 
 type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu   sync.Mutex
+	b    bytes.Buffer
+	more chan struct{} // closed at the next write, if somebody waits
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.more != nil {
+		close(b.more)
+		b.more = nil
+	}
 	return b.b.Write(p)
+}
+
+// until waits for a text.
+func (b *lockedBuffer) until(t testing.TB, text string) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		b.mu.Lock()
+		if strings.Contains(b.b.String(), text) {
+			b.mu.Unlock()
+			return
+		}
+		if b.more == nil {
+			b.more = make(chan struct{})
+		}
+		more := b.more
+		b.mu.Unlock()
+		select {
+		case <-more:
+		case <-timeout:
+			t.Fatalf("waited in vain for %q in\n%s", text, b)
+		}
+	}
 }
 
 func (b *lockedBuffer) String() string {

@@ -83,7 +83,7 @@ func TestLogoutDuringLogin(t *testing.T) {
 }
 
 // TIMUninit from elsewhere waits 5 seconds for a callback that blocks, and returns; nothing is called after it, the thread is left behind, and the next TIMInit
-// starts a new one. The callback is logged by its name, on the console alone.
+// starts a new one. The callback is logged by its name; the log callback, which has the same thread, does not hear of it.
 func TestUninitDuringBlockedCallback(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")

@@ -186,6 +186,7 @@ func TestModified(t *testing.T) {
 // A function that refuses at once says why in the log.
 func TestRefusalIsLogged(t *testing.T) {
 	d := start(t)
+	d.must("TIMSetConfig", `{"set_config_callback_log_level":3}`, on)
 	d.call("TIMSetLogCallback", on)
 	if r, _ := d.call("TIMMsgSendMessage", "bob", 1, `{"message_elem_array":[{"elem_type":"text"}]}`, on, on); r != -3 {
 		t.Errorf("returned %d", r)

@@ -57,6 +57,15 @@ the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debu
 ` + "[TIMLogCallback](callbacks.md#timlogcallback)" + ` if it is at or above ` + "`set_config_callback_log_level`" + `. All begin at 4, info. The file is ` + "`imsdk.log`" + ` in the folder
 ` + "`sdk_config_log_file_path`" + ` of TIMInit; without a folder, or with ` + "`/`" + `, there is none. At 5 MiB it is put aside as ` + "`imsdk.log.1`" + `, the one before as ` + "`imsdk.log.2`" + `, up to 4.
 
+| level | what it says |
+|---|---|
+| 3, debug | each call with its result, one line a call; what the link tells the application |
+| 4, info | TIMInit with version and folders, the server's address, connecting, connected, the login with device and time, start and end of the first sync of a connection with its counts, the end of a connection with its cause, the pause before the next try, a kick, a ticket that ran out, a callback that took over a second, the logout |
+| 5, warn | what is not as it was asked for, and the library goes on: no log file, a folder that cannot be written, a callback that has been running for over 5 seconds |
+| 6, error | what failed inside |
+
+No line has a ticket or anything of a message, and texts that errors quote are left out.
+
 ## What a program must know
 
 - The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
