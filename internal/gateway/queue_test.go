@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +159,60 @@ func TestAnswersAreBounded(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// TestAnswersAreBoundedToTheEnd: what a client had called before its session was fenced or kicked, and what it sends then, is answered as it takes the answers.
+// Of one that goes on, less waits than there may be of events.
+func TestAnswersAreBoundedToTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*node, *session){
+		"live":   func(n *node, _ *session) { n.login(device{user: "bob"}) },
+		"fenced": func(_ *node, s *session) { s.fence() },
+		"kicked": func(n *node, _ *session) { n.login(device{user: "greedy", device: "another"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options{}
+			if name != "live" {
+				o.gateway.QueueBytes = 256 << 10
+			}
+			n := start(t, o)
+			greedy, s := n.deaf("greedy")
+			alice := n.login(device{user: "alice"})
+			var epoch uint64
+			for range 40 {
+				epoch = alice.send("greedy", strings.Repeat("x", 12<<10)).Epoch
+			}
+			var calls, more []byte
+			for id := range uint64(n.cfg.OpenCalls - 100) {
+				calls = im.AppendMessage(calls, &im.Frame{Id: id + 10, Method: im.Method_PULL}, &im.PullRequest{Conv: key("alice"), Epoch: epoch, From: 1, To: 40})
+			}
+			for id := range uint64(100_000) {
+				more = im.AppendFrame(more, &im.Frame{Id: id + 10_000, Method: im.Method_PULL})
+			}
+			greedy.write(calls)
+			most := min(n.cfg.QueueBytes, answersWait)
+			full := func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.waiting() > most
+			}
+			until(t, "as much waits as may", full)
+			end(n, s)
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer s.finish(closeGoingAway, "the test is over")
+			wg.Go(func() { greedy.ws.Write(t.Context(), websocket.MessageBinary, more) })
+			// As long as it takes to answer somebody else as many times.
+			for range 300 {
+				alice.call(im.Method_PULL, &im.PullRequest{Conv: key("greedy"), Epoch: epoch, From: 1, To: 40}, 0, nil)
+			}
+			s.mu.Lock()
+			waits := s.waiting()
+			s.mu.Unlock()
+			if most += 1 << 20; waits > most {
+				t.Errorf("%d bytes wait, more than %d", waits, most)
+			}
+		})
+	}
 }
 
 // Rule 9: silence closes; anything heard does not.

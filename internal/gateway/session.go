@@ -220,10 +220,10 @@ func (s *session) apart(f func()) {
 func (s *session) begin(m im.Method) (state, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.state <= live && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes || s.held > s.g.cfg.QueueBytes) {
+	for s.takes() && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes || s.held > s.g.cfg.QueueBytes) {
 		s.room.Wait()
 	}
-	if s.state == fenced || s.state > kicked {
+	if !s.takes() {
 		return s.state, false
 	}
 	s.open++
@@ -232,6 +232,9 @@ func (s *session) begin(m im.Method) (state, bool) {
 	}
 	return s.state, true
 }
+
+// takes says that frames are still taken. A kicked session's are refused, but each refusal is an answer that waits to be written.
+func (s *session) takes() bool { return s.state <= kicked && s.state != fenced }
 
 // reply answers a call, from any goroutine. An answer is never dropped while the connection is there.
 func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
@@ -290,7 +293,8 @@ func (s *session) later(f *im.Frame) {
 func (s *session) makeCalls() {
 	for {
 		s.mu.Lock()
-		for s.state == live && s.waiting() > s.g.cfg.QueueBytes {
+		// Also of one that was fenced or kicked meanwhile: what it had called is answered as it takes the answers.
+		for s.state < ended && s.waiting() > min(s.g.cfg.QueueBytes, answersWait) {
 			s.room.Wait()
 		}
 		if len(s.work) == 0 || s.state >= ended {
@@ -306,6 +310,10 @@ func (s *session) makeCalls() {
 		s.makeCall(c)
 	}
 }
+
+// answersWait is how many bytes may wait to be written when a call is made whose answer may be as large: the client fetches at its own pace, and nothing is
+// won by having more ready.
+const answersWait = 512 << 10
 
 // smallCall is how many bytes a request may take in memory without being counted among what is being decoded.
 const smallCall = 16 << 10
