@@ -15,8 +15,8 @@ const (
 	leanLeast = 4 << 20
 )
 
-// leanRule decides when memory is given back: when there may be as much garbage as a quarter of what is alive, and so little is allocated that no collection
-// will come by itself soon. A server that is busy is left alone, and a quiet one spends as much time on this as on each eighth of its usual collections.
+// leanRule decides when memory is given back: when there may be as much garbage as an eighth of what is alive, and so little is allocated that no collection
+// will come by itself soon. A server that is busy is left alone, and in a quiet one a collection every ten seconds at most is no work.
 type leanRule struct {
 	seen, done uint64 // bytes allocated at the last look, and when memory was given back last
 }
@@ -25,7 +25,7 @@ type leanRule struct {
 func (r *leanRule) due(allocated, live uint64) bool {
 	lately, since := allocated-r.seen, allocated-r.done
 	r.seen = allocated
-	if lately > max(live/4, leanLeast) || since < max(live/4, leanLeast) {
+	if lately > max(live/4, leanLeast) || since < max(live/8, leanLeast) {
 		return false
 	}
 	r.done = allocated

@@ -2,12 +2,11 @@
 //
 // A session is one connection. Its frames are handled in order by the goroutine that reads them; it does not wait for a commit. What goes
 // out waits in the session's buffer, and a goroutine that lives only while there is something to write sends all that has
-// gathered in one WebSocket message. So an idle session costs one goroutine that reads, and nobody waits for a slow client.
+// gathered in one WebSocket message. So an idle session costs one goroutine that waits for input, and nobody waits for a slow client.
 package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lxzan/gws"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
@@ -124,17 +122,13 @@ const (
 	closeTooLarge  = 1009
 )
 
-// readBuffer is what each connection keeps to read into. A message that is larger is read into its own memory, so a larger buffer would save hardly a system call.
-const readBuffer = 512
-
 // Gateway is an http.Handler for the WebSocket path, and holds all sessions.
 type Gateway struct {
-	cfg      Config
-	chat     *chat.Chat
-	log      *slog.Logger
-	upgrader *gws.Upgrader
-	metrics  metrics
-	limits   limits
+	cfg     Config
+	chat    *chat.Chat
+	log     *slog.Logger
+	metrics metrics
+	limits  limits
 	// decoding is the budget of what is being decoded.
 	decoding *semaphore.Weighted
 
@@ -168,12 +162,6 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	for i := range g.online {
 		g.online[i].init()
 	}
-	g.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
-		ReadMaxPayloadSize: im.MaxMessage,
-		ReadBufferSize:     readBuffer,
-		SubProtocols:       []string{im.Subprotocol},
-		NewSession:         func() gws.SessionStorage { return newSession(g) },
-	})
 	c.Subscribe(g.publish)
 	c.SubscribeKicks(g.kickBefore)
 	go g.sweepLoop()
@@ -187,8 +175,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.StatusBadRequest)
 		return
 	}
-	// gws looks at the first header line only.
-	r.Header.Set("Sec-Websocket-Protocol", im.Subprotocol)
 	if !g.allows(r.Header.Values("Origin")) {
 		http.Error(w, "scripts of this origin may not connect", http.StatusForbidden)
 		return
@@ -222,15 +208,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.wg.Done()
 		}
 	}()
-	conn, err := g.upgrader.Upgrade(hijacker{w}, r)
+	conn, err := upgradeConn(w, r)
 	if err != nil {
 		g.log.Debug("no websocket", "remote", r.RemoteAddr, "err", err)
 		return
 	}
 	taken = true
-	s := conn.Session().(*session)
-	s.ws, s.addr = conn, addr
-	conn.NetConn().(*guard).s = s
+	s := newSession(g)
+	s.conn, s.addr, conn.s = conn, addr, s
 	g.mu.Lock()
 	g.all[s] = struct{}{}
 	closing = g.closing
@@ -239,11 +224,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(closeGoingAway, "the server is going away")
 	}
 	// Not inside this handler: what http.Server holds for a request would stay as long as the connection.
-	go func() {
-		defer g.wg.Done()
-		s.contain(conn.ReadLoop)
-		s.over(errors.New("the reader failed"))
-	}()
+	go s.read()
 }
 
 // contain runs what touches a client's input or makes bytes for it. A panic in it is logged, and ends that client's connection and nothing else.
@@ -259,7 +240,7 @@ func (s *session) contain(f func()) {
 // broken ends the connection after a panic. The goroutine that panicked holds no lock of the session: those that are held while a body is encoded are released by defer.
 func (s *session) broken(r any) {
 	s.g.metrics.failures.Inc()
-	s.g.log.Error("a connection failed inside the server", "user", s.user(), "remote", s.ws.RemoteAddr(), "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+	s.g.log.Error("a connection failed inside the server", "user", s.user(), "remote", s.conn.RemoteAddr(), "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
 	s.mu.Lock()
 	if s.state < ended {
 		s.state = ended

@@ -338,7 +338,7 @@ func TestAbuseIsBounded(t *testing.T) {
 	}
 	for _, s := range n.snapshot() {
 		if s.user() == "mallory" { // so that the system takes little and the test is short
-			s.ws.NetConn().(*guard).Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+			s.conn.Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
 		}
 	}
 	var calls []byte

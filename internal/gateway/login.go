@@ -24,7 +24,7 @@ func (s *session) login(f *im.Frame, st state) {
 	}
 	if err := chat.CheckLogin(&req); err != nil {
 		g.metrics.refused.Inc()
-		g.log.Info("login refused", "remote", s.ws.RemoteAddr(), "err", err)
+		g.log.Info("login refused", "remote", s.conn.RemoteAddr(), "err", err)
 		s.reply(f.Id, f.Method, nil, err)
 		return
 	}
@@ -34,7 +34,7 @@ func (s *session) login(f *im.Frame, st state) {
 		if chat.Known(err) != "" {
 			level = slog.LevelDebug
 		}
-		g.log.Log(g.ctx, level, "login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.ws.RemoteAddr(), "err", err)
+		g.log.Log(g.ctx, level, "login refused", "user", req.UserId, "device", req.DeviceId, "remote", s.conn.RemoteAddr(), "err", err)
 		s.reply(f.Id, f.Method, nil, err)
 		if errors.Is(err, &im.Error{Code: im.CodeFailedLogins}) {
 			s.finish(closeFailures, "too many failed logins")
@@ -69,7 +69,7 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		return err
 	}
 	res.Caller.Reply = s.reply
-	if host, _, err := net.SplitHostPort(s.ws.RemoteAddr().String()); err == nil {
+	if host, _, err := net.SplitHostPort(s.conn.RemoteAddr().String()); err == nil {
 		res.Caller.Addr = host
 	}
 	s.mu.Lock()
@@ -162,7 +162,7 @@ func (s *session) enter(id uint64, res chat.Login) bool {
 	if !s.goLive(id, res) {
 		return false
 	}
-	s.ws.NetConn().(*guard).open.Store(true)
+	s.conn.open.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state == live

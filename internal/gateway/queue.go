@@ -159,7 +159,7 @@ func (s *session) writeOut(out []byte) error {
 		// What stands before the frames has been written, and makes room for the header.
 		start := putHeader(out[:first], end-first)
 		s.since.Store(s.g.now.Load())
-		_, err := s.ws.NetConn().Write(out[start:end])
+		_, err := s.conn.Write(out[start:end])
 		s.since.Store(0)
 		if err != nil {
 			return err
@@ -218,10 +218,10 @@ func (s *session) hangUp(e *ending) {
 	binary.BigEndian.PutUint16(frame[2:], e.code)
 	frame = append(frame, e.reason...)
 	s.since.Store(s.g.now.Load())
-	_, err := s.ws.NetConn().Write(frame)
+	_, err := s.conn.Write(frame)
 	s.since.Store(0)
-	if half, ok := s.ws.NetConn().(interface{ CloseWrite() error }); ok && err == nil {
-		err = half.CloseWrite()
+	if err == nil {
+		err = s.conn.CloseWrite()
 	}
 	if err != nil {
 		s.cut()
@@ -229,4 +229,4 @@ func (s *session) hangUp(e *ending) {
 }
 
 // cut closes the connection at once.
-func (s *session) cut() { s.ws.NetConn().Close() }
+func (s *session) cut() { s.conn.Close() }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lxzan/gws"
-
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -30,7 +28,7 @@ const (
 // session is a connection.
 type session struct {
 	g    *Gateway
-	ws   *gws.Conn
+	conn *guard
 	addr netip.Prefix // what limits count it under
 	// How many calls and messages the client may still send now; the reader's.
 	calls, sent bucket
@@ -40,6 +38,9 @@ type session struct {
 	// heard is when the client last said something; since is when a write began that is not done. Both by Gateway.now; since is 0
 	// while nothing is written.
 	heard, since atomic.Int64
+	// busy says that the reader stays though nothing comes; woken is when something came while the session rested, by Gateway.now: the reader's.
+	busy  atomic.Bool
+	woken int64
 	// stalled is the sweep's: the since that it saw last time, if it was too long ago.
 	stalled int64
 
@@ -87,39 +88,6 @@ func newSession(g *Gateway) *session {
 	return s
 }
 
-// The methods of gws.SessionStorage: gws keeps the session with its connection, and nothing else.
-func (s *session) Len() int                     { return 0 }
-func (s *session) Load(string) (any, bool)      { return nil, false }
-func (s *session) Delete(string)                {}
-func (s *session) Store(string, any)            {}
-func (s *session) Range(func(string, any) bool) {}
-func sessionOf(c *gws.Conn) *session            { return c.Session().(*session) }
-
-// handler is what gws calls, always from the goroutine that reads the connection.
-type handler struct{}
-
-func (handler) OnOpen(*gws.Conn) {}
-
-func (handler) OnPing(c *gws.Conn, payload []byte) {
-	s := sessionOf(c)
-	s.heard.Store(s.g.now.Load())
-	s.mu.Lock()
-	over := s.state >= ended // a pong behind the close frame would fail, and reset the connection
-	s.mu.Unlock()
-	if !over && s.tooFast(im.Method_HEARTBEAT) == nil {
-		c.WritePong(payload)
-	}
-}
-
-func (handler) OnPong(c *gws.Conn, _ []byte) {
-	s := sessionOf(c)
-	s.heard.Store(s.g.now.Load())
-}
-
-func (handler) OnClose(c *gws.Conn, err error) {
-	sessionOf(c).over(err)
-}
-
 // over follows the end of the connection, once.
 func (s *session) over(err error) {
 	s.mu.Lock()
@@ -139,20 +107,6 @@ func (s *session) over(err error) {
 	delete(s.g.all, s)
 	s.g.mu.Unlock()
 	s.g.log.Debug("connection closed", "user", s.user(), "err", err)
-}
-
-func (handler) OnMessage(c *gws.Conn, msg *gws.Message) {
-	s := sessionOf(c)
-	defer msg.Close()
-	s.heard.Store(s.g.now.Load())
-	if msg.Opcode != gws.OpcodeBinary {
-		s.finish(closeNotBinary, "a message is binary")
-		return
-	}
-	err := im.ReadFrames(msg.Bytes(), s.handle)
-	if errors.Is(err, im.ErrFrame) {
-		s.finish(closeProtocol, "a message cannot be taken apart into frames")
-	}
 }
 
 func (s *session) user() string {

@@ -36,7 +36,7 @@ func (s *session) check(now int64) {
 	// Seen twice, so that a write just done is not taken for one that hangs when the clock has leapt.
 	if stalled && s.stalled == since {
 		s.g.metrics.limited.WithLabelValues(limitStall).Inc()
-		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.ws.RemoteAddr())
+		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.conn.RemoteAddr())
 		s.cut()
 		return
 	}
@@ -60,6 +60,8 @@ func (s *session) check(now int64) {
 		s.cut()
 	case st == live && silent:
 		s.leave(closeSilent, "nothing was heard for too long")
+	case st == live && s.busy.Load() && now-s.heard.Load() > restAfter:
+		s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader takes it back
 	}
 }
 

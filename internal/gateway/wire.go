@@ -1,13 +1,14 @@
 package gateway
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -30,8 +31,9 @@ type fault struct {
 // passed on; the client is told the close code, and what it still sends is read and thrown away until it closes, or the sweep does.
 type guard struct {
 	net.Conn
-	s    *session    // set before anything is read
-	open atomic.Bool // the login has been answered
+	s    *session        // set before anything is read
+	open atomic.Bool     // the login has been answered
+	raw  syscall.RawConn // waits for input without taking any; nil where that is not possible
 
 	// The reader's: bytes before the login, the header that is being read, what is left of the frame behind it, and what came of the message that it is a part of.
 	total   int
@@ -48,7 +50,7 @@ func (c *guard) Read(p []byte) (int, error) {
 	if c.fault != nil {
 		return c.drain(p)
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if n <= 0 {
 		return n, err
 	}
@@ -69,6 +71,15 @@ func (c *guard) Read(p []byte) (int, error) {
 	return good, nil // what came before it is handled first
 }
 
+// read reads what is there. The sweep interrupts it with a deadline in the past, which is lifted here.
+func (c *guard) read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.Conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
 // drain ends the session and reads on until the connection is closed, so that the system does not reset it before the client has read the close code.
 func (c *guard) drain(p []byte) (int, error) {
 	if !c.open.Load() && c.fault.code == closeTooLarge {
@@ -77,7 +88,7 @@ func (c *guard) drain(p []byte) (int, error) {
 	c.s.g.log.Debug("what a client sent is no message", "user", c.s.user(), "remote", c.RemoteAddr(), "why", c.fault.reason)
 	c.s.finish(c.fault.code, c.fault.reason)
 	for {
-		if _, err := c.Conn.Read(p); err != nil {
+		if _, err := c.read(p); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
 	}
@@ -186,29 +197,25 @@ func (c *guard) Close() error {
 	return c.Conn.Close()
 }
 
-// hijacker puts a guard under the connection that a WebSocket is made on.
-type hijacker struct {
-	http.ResponseWriter
-}
-
 var errEarly = errors.New("gateway: the client went on before its upgrade was answered")
 
-func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	hj, ok := h.ResponseWriter.(http.Hijacker)
+// hijack takes the connection of a request over.
+func hijack(w http.ResponseWriter) (net.Conn, error) {
+	hj, ok := w.(http.Hijacker)
 	if !ok {
-		return nil, nil, errors.New("gateway: the connection cannot be taken over")
+		return nil, errors.New("gateway: the connection cannot be taken over")
 	}
 	conn, rw, err := hj.Hijack()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// Answers to earlier requests may stand unread before this one's. A good upgrade lifts it.
 	conn.SetWriteDeadline(time.Now().Add(upgradeWithin))
 	if rw.Reader.Buffered() > 0 {
-		// The library would lose these bytes and take what follows for the beginning of a frame.
+		// These bytes would be lost, and what follows taken for the beginning of a frame.
 		io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		conn.Close()
-		return nil, nil, errEarly
+		return nil, errEarly
 	}
-	return &guard{Conn: conn}, rw, nil
+	return conn, nil
 }

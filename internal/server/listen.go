@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -151,6 +152,9 @@ func (c *counted) Close() error {
 	})
 	return c.Conn.Close()
 }
+
+// SyscallConn lets the gateway wait for input without taking it.
+func (c *counted) SyscallConn() (syscall.RawConn, error) { return c.Conn.(syscall.Conn).SyscallConn() }
 
 func (c *counted) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
