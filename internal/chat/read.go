@@ -15,9 +15,12 @@ type position struct {
 }
 
 // Read moves the caller's read positions, never back, and answers with the heads as they then are. Who is concerned hears of it after the
-// caller's reply. Many positions are done in steps, so that one call does not hold the store up; the call may be repeated.
+// caller's reply. Many positions are done in steps, so that one call does not hold the store up; a conversation that is named several times is read once, up to the
+// largest number, and answered as often as it is named. The call may be repeated.
 func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadRequest) error {
-	all := make([]position, len(req.Positions))
+	var all []position
+	known := make(map[ConvID]int, len(req.Positions)) // places in all
+	named := make([]int, len(req.Positions))
 	for i, p := range req.Positions {
 		cv, peer, err := c.find(ctx, s, p.Conv)
 		if err != nil {
@@ -26,20 +29,31 @@ func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadReque
 		if err := checkEpoch(cv, p.Epoch, p.Seq, cv.Seq); err != nil {
 			return err
 		}
-		all[i] = position{cv.ID, peer, p.Epoch, p.Seq}
+		at, ok := known[cv.ID]
+		if !ok {
+			at = len(all)
+			known[cv.ID] = at
+			all = append(all, position{cv.ID, peer, p.Epoch, p.Seq})
+		}
+		all[at].seq = max(all[at].seq, p.Seq)
+		named[i] = at
 	}
-	reply := &im.ReadReply{}
+	reply := &im.ReadReply{Heads: make([]*im.Head, len(named))}
 	if len(all) == 0 {
 		s.Reply(id, im.Method_READ, reply, nil)
 		return nil
 	}
+	var heads []*im.Head
 	var early []Event // what the calling connection hears of the steps before the last: after its reply
 	for len(all) > 0 {
 		n := min(len(all), readStep)
 		step, last := all[:n], n == len(all)
-		err := c.read(ctx, s, step, func(heads []*im.Head, events []Event) {
-			reply.Heads = append(reply.Heads, heads...)
+		err := c.read(ctx, s, step, func(done []*im.Head, events []Event) {
+			heads = append(heads, done...)
 			if last {
+				for i, at := range named {
+					reply.Heads[i] = heads[at]
+				}
 				s.Reply(id, im.Method_READ, reply, nil)
 				for _, e := range early {
 					c.publish(e)

@@ -416,6 +416,37 @@ func TestReadIsHeard(t *testing.T) {
 	phone.quiet()
 }
 
+// TestReadOfOneConversation: a call that names a conversation many times costs the store, and those who hear of it, no more than one that names it once.
+func TestReadOfOneConversation(t *testing.T) {
+	const total = 250
+	n := start(t, options{})
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	req := &im.ReadRequest{}
+	for i := range uint64(total) {
+		seq := (i+1)*7%total + 1 // each once, in no order
+		req.Positions = append(req.Positions, &im.ReadPosition{Conv: key("alice"), Epoch: alice.send("bob", "x").Epoch, Seq: seq})
+		bob.push(im.Method_ENTRY, nil)
+	}
+	var r im.ReadReply
+	bob.call(im.Method_READ, req, 0, &r)
+	if len(r.Heads) != total {
+		t.Fatalf("%d heads", len(r.Heads))
+	}
+	var h im.Head
+	bob.push(im.Method_HEAD, &h)
+	for _, answered := range r.Heads {
+		if h.ReadSeq != total || h.Unread != 0 || !proto.Equal(&h, answered) {
+			t.Fatalf("told %v, answered %v", &h, answered)
+		}
+	}
+	alice.push(im.Method_HEAD, &h)
+	if h.PeerReadSeq != total {
+		t.Errorf("the peer is told %v", &h)
+	}
+	alice.quiet()
+	bob.quiet()
+}
+
 // Mark-all goes in steps, and is heard after its answer all the same.
 func TestReadMany(t *testing.T) {
 	const total = 250
