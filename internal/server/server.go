@@ -114,10 +114,12 @@ func (c *Config) unbuilt() error {
 
 // Server is a running server.
 type Server struct {
-	cfg   Config
-	log   *slog.Logger
-	key   string
-	fresh bool
+	cfg Config
+	log *slog.Logger
+	// leftOut counts lines that the log did not take.
+	leftOut *atomic.Uint64
+	key     string
+	fresh   bool
 
 	store    chat.Store
 	full     func() bool // messages are refused because the disk is full
@@ -145,7 +147,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.unbuilt(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, served: make(chan error, 2)}
+	log := newLines(cfg.Log.Handler())
+	cfg.Log = slog.New(log)
+	s := &Server{cfg: cfg, log: cfg.Log, leftOut: &log.count.leftOut, served: make(chan error, 2)}
 	s.watch, s.unwatch = context.WithCancel(context.Background())
 	if err := s.openStore(ctx); err != nil {
 		s.unwatch()
@@ -222,6 +226,8 @@ func (s *Server) open() (err error) {
 	limits.TrustedProxies, limits.Connections, limits.Accepted = s.cfg.TrustedProxies, max(s.bounded.in, 0), s.bounded.accepted
 	limits.Log, limits.Metrics, limits.Now = s.log, reg, s.cfg.Clock
 	s.gateway = gateway.New(s.chat, limits)
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "tidings_log_lines_left_out_total",
+		Help: "Lines that the log did not take because there were too many with the same text."}, func() float64 { return float64(s.leftOut.Load()) }))
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Open connections of clients."},
 			func() float64 { return float64(s.gateway.Sessions()) }),
