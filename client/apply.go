@@ -260,7 +260,7 @@ func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
 	}
 	seconds := uint64(ch.SentTime / 1000)
 	c.tellRevoked(&im.MsgLocator{ConvId: cv.key.ID, ConvType: cv.key.Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
-		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason})
+		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)})
 }
 
 func uniqueID(seconds uint64, random uint32) uint64 { return seconds<<32 + uint64(random) }

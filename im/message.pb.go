@@ -1050,11 +1050,14 @@ func (x *LocationElem) GetLatitude() float64 {
 }
 
 type OfflinePushConfig struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Title         string                 `protobuf:"bytes,1,opt,name=title,json=offline_push_config_title,proto3" json:"title,omitempty"`
-	Desc          string                 `protobuf:"bytes,2,opt,name=desc,json=offline_push_config_desc,proto3" json:"desc,omitempty"`
-	Ext           string                 `protobuf:"bytes,3,opt,name=ext,json=offline_push_config_ext,proto3" json:"ext,omitempty"`
-	Flag          int32                  `protobuf:"varint,4,opt,name=flag,json=offline_push_config_flag,proto3" json:"flag,omitempty"`
+	state         protoimpl.MessageState    `protogen:"open.v1"`
+	Title         string                    `protobuf:"bytes,1,opt,name=title,json=offline_push_config_title,proto3" json:"title,omitempty"`
+	Desc          string                    `protobuf:"bytes,2,opt,name=desc,json=offline_push_config_desc,proto3" json:"desc,omitempty"`
+	Ext           string                    `protobuf:"bytes,3,opt,name=ext,json=offline_push_config_ext,proto3" json:"ext,omitempty"`
+	Flag          int32                     `protobuf:"varint,4,opt,name=flag,json=offline_push_config_flag,proto3" json:"flag,omitempty"`
+	IosConfig     *IOSOfflinePushConfig     `protobuf:"bytes,5,opt,name=ios_config,json=offline_push_config_ios_config,proto3" json:"ios_config,omitempty"`
+	AndroidConfig *AndroidOfflinePushConfig `protobuf:"bytes,6,opt,name=android_config,json=offline_push_config_android_config,proto3" json:"android_config,omitempty"`
+	HarmonyConfig *HarmonyOfflinePushConfig `protobuf:"bytes,7,opt,name=harmony_config,json=offline_push_config_harmony_config,proto3" json:"harmony_config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1117,6 +1120,351 @@ func (x *OfflinePushConfig) GetFlag() int32 {
 	return 0
 }
 
+func (x *OfflinePushConfig) GetIosConfig() *IOSOfflinePushConfig {
+	if x != nil {
+		return x.IosConfig
+	}
+	return nil
+}
+
+func (x *OfflinePushConfig) GetAndroidConfig() *AndroidOfflinePushConfig {
+	if x != nil {
+		return x.AndroidConfig
+	}
+	return nil
+}
+
+func (x *OfflinePushConfig) GetHarmonyConfig() *HarmonyOfflinePushConfig {
+	if x != nil {
+		return x.HarmonyConfig
+	}
+	return nil
+}
+
+type IOSOfflinePushConfig struct {
+	state                        protoimpl.MessageState `protogen:"open.v1"`
+	Title                        string                 `protobuf:"bytes,1,opt,name=title,json=ios_offline_push_config_title,proto3" json:"title,omitempty"`
+	Sound                        string                 `protobuf:"bytes,2,opt,name=sound,json=ios_offline_push_config_sound,proto3" json:"sound,omitempty"`
+	IgnoreBadge                  bool                   `protobuf:"varint,3,opt,name=ignore_badge,json=ios_offline_push_config_ignore_badge,proto3" json:"ignore_badge,omitempty"`
+	PushType                     int32                  `protobuf:"varint,4,opt,name=push_type,json=ios_offline_push_config_push_type,proto3" json:"push_type,omitempty"`
+	Image                        string                 `protobuf:"bytes,5,opt,name=image,json=ios_offline_push_config_image,proto3" json:"image,omitempty"`
+	InterruptionLevel            string                 `protobuf:"bytes,6,opt,name=interruption_level,json=ios_offline_push_config_interruption_level,proto3" json:"interruption_level,omitempty"`
+	EnableBackgroundNotification bool                   `protobuf:"varint,7,opt,name=enable_background_notification,json=ios_offline_push_config_enable_background_notification,proto3" json:"enable_background_notification,omitempty"`
+	unknownFields                protoimpl.UnknownFields
+	sizeCache                    protoimpl.SizeCache
+}
+
+func (x *IOSOfflinePushConfig) Reset() {
+	*x = IOSOfflinePushConfig{}
+	mi := &file_api_message_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IOSOfflinePushConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IOSOfflinePushConfig) ProtoMessage() {}
+
+func (x *IOSOfflinePushConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IOSOfflinePushConfig.ProtoReflect.Descriptor instead.
+func (*IOSOfflinePushConfig) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *IOSOfflinePushConfig) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *IOSOfflinePushConfig) GetSound() string {
+	if x != nil {
+		return x.Sound
+	}
+	return ""
+}
+
+func (x *IOSOfflinePushConfig) GetIgnoreBadge() bool {
+	if x != nil {
+		return x.IgnoreBadge
+	}
+	return false
+}
+
+func (x *IOSOfflinePushConfig) GetPushType() int32 {
+	if x != nil {
+		return x.PushType
+	}
+	return 0
+}
+
+func (x *IOSOfflinePushConfig) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *IOSOfflinePushConfig) GetInterruptionLevel() string {
+	if x != nil {
+		return x.InterruptionLevel
+	}
+	return ""
+}
+
+func (x *IOSOfflinePushConfig) GetEnableBackgroundNotification() bool {
+	if x != nil {
+		return x.EnableBackgroundNotification
+	}
+	return false
+}
+
+type AndroidOfflinePushConfig struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Title              string                 `protobuf:"bytes,1,opt,name=title,json=android_offline_push_config_title,proto3" json:"title,omitempty"`
+	Sound              string                 `protobuf:"bytes,2,opt,name=sound,json=android_offline_push_config_sound,proto3" json:"sound,omitempty"`
+	NotifyMode         int32                  `protobuf:"varint,3,opt,name=notify_mode,json=android_offline_push_config_notify_mode,proto3" json:"notify_mode,omitempty"`
+	VivoCategory       string                 `protobuf:"bytes,4,opt,name=vivo_category,json=android_offline_push_config_vivo_category,proto3" json:"vivo_category,omitempty"`
+	OppoChannelId      string                 `protobuf:"bytes,5,opt,name=oppo_channel_id,json=android_offline_push_config_oppo_channel_id,proto3" json:"oppo_channel_id,omitempty"`
+	XiaomiChannelId    string                 `protobuf:"bytes,6,opt,name=xiaomi_channel_id,json=android_offline_push_config_xiaomi_channel_id,proto3" json:"xiaomi_channel_id,omitempty"`
+	FcmChannelId       string                 `protobuf:"bytes,7,opt,name=fcm_channel_id,json=android_offline_push_config_fcm_channel_id,proto3" json:"fcm_channel_id,omitempty"`
+	HuaweiCategory     string                 `protobuf:"bytes,8,opt,name=huawei_category,json=android_offline_push_config_huawei_category,proto3" json:"huawei_category,omitempty"`
+	OppoCategory       string                 `protobuf:"bytes,9,opt,name=oppo_category,json=android_offline_push_config_oppo_category,proto3" json:"oppo_category,omitempty"`
+	OppoNotifyLevel    int32                  `protobuf:"varint,10,opt,name=oppo_notify_level,json=android_offline_push_config_oppo_notify_level,proto3" json:"oppo_notify_level,omitempty"`
+	HonorImportance    string                 `protobuf:"bytes,11,opt,name=honor_importance,json=android_offline_push_config_honor_importance,proto3" json:"honor_importance,omitempty"`
+	MeizuNotifyType    int32                  `protobuf:"varint,12,opt,name=meizu_notify_type,json=android_offline_push_config_meizu_notify_type,proto3" json:"meizu_notify_type,omitempty"`
+	HuaweiImage        string                 `protobuf:"bytes,13,opt,name=huawei_image,json=android_offline_push_config_huawei_image,proto3" json:"huawei_image,omitempty"`
+	HonorImage         string                 `protobuf:"bytes,14,opt,name=honor_image,json=android_offline_push_config_honor_image,proto3" json:"honor_image,omitempty"`
+	FcmImage           string                 `protobuf:"bytes,15,opt,name=fcm_image,json=android_offline_push_config_fcm_image,proto3" json:"fcm_image,omitempty"`
+	VivoClassification *uint32                `protobuf:"varint,16,opt,name=vivo_classification,json=android_offline_push_config_vivo_classification,proto3,oneof" json:"vivo_classification,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *AndroidOfflinePushConfig) Reset() {
+	*x = AndroidOfflinePushConfig{}
+	mi := &file_api_message_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AndroidOfflinePushConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AndroidOfflinePushConfig) ProtoMessage() {}
+
+func (x *AndroidOfflinePushConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AndroidOfflinePushConfig.ProtoReflect.Descriptor instead.
+func (*AndroidOfflinePushConfig) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AndroidOfflinePushConfig) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetSound() string {
+	if x != nil {
+		return x.Sound
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetNotifyMode() int32 {
+	if x != nil {
+		return x.NotifyMode
+	}
+	return 0
+}
+
+func (x *AndroidOfflinePushConfig) GetVivoCategory() string {
+	if x != nil {
+		return x.VivoCategory
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetOppoChannelId() string {
+	if x != nil {
+		return x.OppoChannelId
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetXiaomiChannelId() string {
+	if x != nil {
+		return x.XiaomiChannelId
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetFcmChannelId() string {
+	if x != nil {
+		return x.FcmChannelId
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetHuaweiCategory() string {
+	if x != nil {
+		return x.HuaweiCategory
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetOppoCategory() string {
+	if x != nil {
+		return x.OppoCategory
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetOppoNotifyLevel() int32 {
+	if x != nil {
+		return x.OppoNotifyLevel
+	}
+	return 0
+}
+
+func (x *AndroidOfflinePushConfig) GetHonorImportance() string {
+	if x != nil {
+		return x.HonorImportance
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetMeizuNotifyType() int32 {
+	if x != nil {
+		return x.MeizuNotifyType
+	}
+	return 0
+}
+
+func (x *AndroidOfflinePushConfig) GetHuaweiImage() string {
+	if x != nil {
+		return x.HuaweiImage
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetHonorImage() string {
+	if x != nil {
+		return x.HonorImage
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetFcmImage() string {
+	if x != nil {
+		return x.FcmImage
+	}
+	return ""
+}
+
+func (x *AndroidOfflinePushConfig) GetVivoClassification() uint32 {
+	if x != nil && x.VivoClassification != nil {
+		return *x.VivoClassification
+	}
+	return 0
+}
+
+type HarmonyOfflinePushConfig struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Title         string                 `protobuf:"bytes,1,opt,name=title,json=harmony_offline_push_config_title,proto3" json:"title,omitempty"`
+	Image         string                 `protobuf:"bytes,2,opt,name=image,json=harmony_offline_push_config_image,proto3" json:"image,omitempty"`
+	Category      string                 `protobuf:"bytes,3,opt,name=category,json=harmony_offline_push_config_category,proto3" json:"category,omitempty"`
+	IgnoreBadge   uint32                 `protobuf:"varint,4,opt,name=ignore_badge,json=harmony_offline_push_config_ignore_badge,proto3" json:"ignore_badge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HarmonyOfflinePushConfig) Reset() {
+	*x = HarmonyOfflinePushConfig{}
+	mi := &file_api_message_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HarmonyOfflinePushConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HarmonyOfflinePushConfig) ProtoMessage() {}
+
+func (x *HarmonyOfflinePushConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HarmonyOfflinePushConfig.ProtoReflect.Descriptor instead.
+func (*HarmonyOfflinePushConfig) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HarmonyOfflinePushConfig) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *HarmonyOfflinePushConfig) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *HarmonyOfflinePushConfig) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *HarmonyOfflinePushConfig) GetIgnoreBadge() uint32 {
+	if x != nil {
+		return x.IgnoreBadge
+	}
+	return 0
+}
+
 // The profile that a message carries of its sender.
 type UserProfile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1130,7 +1478,7 @@ type UserProfile struct {
 
 func (x *UserProfile) Reset() {
 	*x = UserProfile{}
-	mi := &file_api_message_proto_msgTypes[7]
+	mi := &file_api_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1490,7 @@ func (x *UserProfile) String() string {
 func (*UserProfile) ProtoMessage() {}
 
 func (x *UserProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[7]
+	mi := &file_api_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1503,7 @@ func (x *UserProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserProfile.ProtoReflect.Descriptor instead.
 func (*UserProfile) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{7}
+	return file_api_message_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UserProfile) GetIdentifier() string {
@@ -1201,13 +1549,14 @@ type MsgLocator struct {
 	RevokerNickName string                 `protobuf:"bytes,10,opt,name=revoker_nick_name,json=message_revoker_nick_name,proto3" json:"revoker_nick_name,omitempty"`
 	RevokerFaceUrl  string                 `protobuf:"bytes,11,opt,name=revoker_face_url,json=message_revoker_face_url,proto3" json:"revoker_face_url,omitempty"`
 	RevokeReason    string                 `protobuf:"bytes,12,opt,name=revoke_reason,json=message_revoke_reason,proto3" json:"revoke_reason,omitempty"`
+	MsgId           string                 `protobuf:"bytes,13,opt,name=msg_id,json=message_msg_id,proto3" json:"msg_id,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *MsgLocator) Reset() {
 	*x = MsgLocator{}
-	mi := &file_api_message_proto_msgTypes[8]
+	mi := &file_api_message_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1568,7 @@ func (x *MsgLocator) String() string {
 func (*MsgLocator) ProtoMessage() {}
 
 func (x *MsgLocator) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[8]
+	mi := &file_api_message_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1581,7 @@ func (x *MsgLocator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLocator.ProtoReflect.Descriptor instead.
 func (*MsgLocator) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{8}
+	return file_api_message_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MsgLocator) GetConvId() string {
@@ -1319,6 +1668,13 @@ func (x *MsgLocator) GetRevokeReason() string {
 	return ""
 }
 
+func (x *MsgLocator) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
 // Tells the sender that the peer has read. An empty msg_id means: everything up to the time.
 type MessageReceipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1333,7 +1689,7 @@ type MessageReceipt struct {
 
 func (x *MessageReceipt) Reset() {
 	*x = MessageReceipt{}
-	mi := &file_api_message_proto_msgTypes[9]
+	mi := &file_api_message_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1701,7 @@ func (x *MessageReceipt) String() string {
 func (*MessageReceipt) ProtoMessage() {}
 
 func (x *MessageReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[9]
+	mi := &file_api_message_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1714,7 @@ func (x *MessageReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageReceipt.ProtoReflect.Descriptor instead.
 func (*MessageReceipt) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{9}
+	return file_api_message_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MessageReceipt) GetConvId() string {
@@ -1415,7 +1771,7 @@ type MergerElem struct {
 
 func (x *MergerElem) Reset() {
 	*x = MergerElem{}
-	mi := &file_api_message_proto_msgTypes[10]
+	mi := &file_api_message_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1783,7 @@ func (x *MergerElem) String() string {
 func (*MergerElem) ProtoMessage() {}
 
 func (x *MergerElem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[10]
+	mi := &file_api_message_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1796,7 @@ func (x *MergerElem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergerElem.ProtoReflect.Descriptor instead.
 func (*MergerElem) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{10}
+	return file_api_message_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MergerElem) GetTitle() string {
@@ -1509,7 +1865,7 @@ type BatchSendParam struct {
 
 func (x *BatchSendParam) Reset() {
 	*x = BatchSendParam{}
-	mi := &file_api_message_proto_msgTypes[11]
+	mi := &file_api_message_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1877,7 @@ func (x *BatchSendParam) String() string {
 func (*BatchSendParam) ProtoMessage() {}
 
 func (x *BatchSendParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[11]
+	mi := &file_api_message_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1890,7 @@ func (x *BatchSendParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSendParam.ProtoReflect.Descriptor instead.
 func (*BatchSendParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{11}
+	return file_api_message_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BatchSendParam) GetIdentifierArray() []string {
@@ -1563,7 +1919,7 @@ type BatchSendResult struct {
 
 func (x *BatchSendResult) Reset() {
 	*x = BatchSendResult{}
-	mi := &file_api_message_proto_msgTypes[12]
+	mi := &file_api_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1931,7 @@ func (x *BatchSendResult) String() string {
 func (*BatchSendResult) ProtoMessage() {}
 
 func (x *BatchSendResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[12]
+	mi := &file_api_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1944,7 @@ func (x *BatchSendResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSendResult.ProtoReflect.Descriptor instead.
 func (*BatchSendResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{12}
+	return file_api_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BatchSendResult) GetIdentifier() string {
@@ -1630,7 +1986,7 @@ type MsgDeleteParam struct {
 
 func (x *MsgDeleteParam) Reset() {
 	*x = MsgDeleteParam{}
-	mi := &file_api_message_proto_msgTypes[13]
+	mi := &file_api_message_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1998,7 @@ func (x *MsgDeleteParam) String() string {
 func (*MsgDeleteParam) ProtoMessage() {}
 
 func (x *MsgDeleteParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[13]
+	mi := &file_api_message_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +2011,7 @@ func (x *MsgDeleteParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgDeleteParam.ProtoReflect.Descriptor instead.
 func (*MsgDeleteParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{13}
+	return file_api_message_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MsgDeleteParam) GetMsg() *Message {
@@ -1682,7 +2038,7 @@ type C2CRecvOptResult struct {
 
 func (x *C2CRecvOptResult) Reset() {
 	*x = C2CRecvOptResult{}
-	mi := &file_api_message_proto_msgTypes[14]
+	mi := &file_api_message_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2050,7 @@ func (x *C2CRecvOptResult) String() string {
 func (*C2CRecvOptResult) ProtoMessage() {}
 
 func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[14]
+	mi := &file_api_message_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2063,7 @@ func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use C2CRecvOptResult.ProtoReflect.Descriptor instead.
 func (*C2CRecvOptResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{14}
+	return file_api_message_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *C2CRecvOptResult) GetIdentifier() string {
@@ -1747,7 +2103,7 @@ type SearchParam struct {
 
 func (x *SearchParam) Reset() {
 	*x = SearchParam{}
-	mi := &file_api_message_proto_msgTypes[15]
+	mi := &file_api_message_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +2115,7 @@ func (x *SearchParam) String() string {
 func (*SearchParam) ProtoMessage() {}
 
 func (x *SearchParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[15]
+	mi := &file_api_message_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +2128,7 @@ func (x *SearchParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchParam.ProtoReflect.Descriptor instead.
 func (*SearchParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{15}
+	return file_api_message_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SearchParam) GetKeywordArray() []string {
@@ -1857,7 +2213,7 @@ type SearchResultItem struct {
 
 func (x *SearchResultItem) Reset() {
 	*x = SearchResultItem{}
-	mi := &file_api_message_proto_msgTypes[16]
+	mi := &file_api_message_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2225,7 @@ func (x *SearchResultItem) String() string {
 func (*SearchResultItem) ProtoMessage() {}
 
 func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[16]
+	mi := &file_api_message_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2238,7 @@ func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResultItem.ProtoReflect.Descriptor instead.
 func (*SearchResultItem) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{16}
+	return file_api_message_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SearchResultItem) GetConvId() string {
@@ -1925,7 +2281,7 @@ type SearchResult struct {
 
 func (x *SearchResult) Reset() {
 	*x = SearchResult{}
-	mi := &file_api_message_proto_msgTypes[17]
+	mi := &file_api_message_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2293,7 @@ func (x *SearchResult) String() string {
 func (*SearchResult) ProtoMessage() {}
 
 func (x *SearchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[17]
+	mi := &file_api_message_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2306,7 @@ func (x *SearchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResult.ProtoReflect.Descriptor instead.
 func (*SearchResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{17}
+	return file_api_message_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SearchResult) GetTotalCount() uint32 {
@@ -2060,18 +2416,54 @@ const file_api_message_proto_rawDesc = "" +
 	"\fLocationElem\x12 \n" +
 	"\x04desc\x18\x01 \x01(\tR\x12location_elem_desc\x12*\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\x17location_elem_longitude\x12(\n" +
-	"\blatitude\x18\x03 \x01(\x01R\x16location_elem_latitude:\x04\xe8\xf9\x18\x01\"\xbf\x01\n" +
+	"\blatitude\x18\x03 \x01(\x01R\x16location_elem_latitude:\x04\xe8\xf9\x18\x01\"\xe2\x03\n" +
 	"\x11OfflinePushConfig\x12.\n" +
 	"\x05title\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x19offline_push_config_title\x12&\n" +
 	"\x04desc\x18\x02 \x01(\tR\x18offline_push_config_desc\x12$\n" +
 	"\x03ext\x18\x03 \x01(\tR\x17offline_push_config_ext\x12&\n" +
-	"\x04flag\x18\x04 \x01(\x05R\x18offline_push_config_flag:\x04\xe8\xf9\x18\x01\"\xc7\x01\n" +
+	"\x04flag\x18\x04 \x01(\x05R\x18offline_push_config_flag\x12W\n" +
+	"\n" +
+	"ios_config\x18\x05 \x01(\v2\x1d.tidings.IOSOfflinePushConfigB\x04\xd0\xf3\x18\x01R\x1eoffline_push_config_ios_config\x12c\n" +
+	"\x0eandroid_config\x18\x06 \x01(\v2!.tidings.AndroidOfflinePushConfigB\x04\xd0\xf3\x18\x01R\"offline_push_config_android_config\x12c\n" +
+	"\x0eharmony_config\x18\a \x01(\v2!.tidings.HarmonyOfflinePushConfigB\x04\xd0\xf3\x18\x01R\"offline_push_config_harmony_config:\x04\xe8\xf9\x18\x01\"\xd8\x03\n" +
+	"\x14IOSOfflinePushConfig\x12,\n" +
+	"\x05title\x18\x01 \x01(\tR\x1dios_offline_push_config_title\x12,\n" +
+	"\x05sound\x18\x02 \x01(\tR\x1dios_offline_push_config_sound\x12:\n" +
+	"\fignore_badge\x18\x03 \x01(\bR$ios_offline_push_config_ignore_badge\x12:\n" +
+	"\tpush_type\x18\x04 \x01(\x05B\x04\xd0\xf3\x18\x01R!ios_offline_push_config_push_type\x122\n" +
+	"\x05image\x18\x05 \x01(\tB\x04\xd0\xf3\x18\x01R\x1dios_offline_push_config_image\x12L\n" +
+	"\x12interruption_level\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R*ios_offline_push_config_interruption_level\x12d\n" +
+	"\x1eenable_background_notification\x18\a \x01(\bB\x04\xd0\xf3\x18\x01R6ios_offline_push_config_enable_background_notification:\x04\xe8\xf9\x18\x01\"\xa1\t\n" +
+	"\x18AndroidOfflinePushConfig\x120\n" +
+	"\x05title\x18\x01 \x01(\tR!android_offline_push_config_title\x120\n" +
+	"\x05sound\x18\x02 \x01(\tR!android_offline_push_config_sound\x12<\n" +
+	"\vnotify_mode\x18\x03 \x01(\x05R'android_offline_push_config_notify_mode\x12F\n" +
+	"\rvivo_category\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x01R)android_offline_push_config_vivo_category\x12D\n" +
+	"\x0foppo_channel_id\x18\x05 \x01(\tR+android_offline_push_config_oppo_channel_id\x12N\n" +
+	"\x11xiaomi_channel_id\x18\x06 \x01(\tB\x04\xd0\xf3\x18\x01R-android_offline_push_config_xiaomi_channel_id\x12H\n" +
+	"\x0efcm_channel_id\x18\a \x01(\tB\x04\xd0\xf3\x18\x01R*android_offline_push_config_fcm_channel_id\x12J\n" +
+	"\x0fhuawei_category\x18\b \x01(\tB\x04\xd0\xf3\x18\x01R+android_offline_push_config_huawei_category\x12F\n" +
+	"\roppo_category\x18\t \x01(\tB\x04\xd0\xf3\x18\x01R)android_offline_push_config_oppo_category\x12N\n" +
+	"\x11oppo_notify_level\x18\n" +
+	" \x01(\x05B\x04\xd0\xf3\x18\x01R-android_offline_push_config_oppo_notify_level\x12L\n" +
+	"\x10honor_importance\x18\v \x01(\tB\x04\xd0\xf3\x18\x01R,android_offline_push_config_honor_importance\x12N\n" +
+	"\x11meizu_notify_type\x18\f \x01(\x05B\x04\xd0\xf3\x18\x01R-android_offline_push_config_meizu_notify_type\x12D\n" +
+	"\fhuawei_image\x18\r \x01(\tB\x04\xd0\xf3\x18\x01R(android_offline_push_config_huawei_image\x12B\n" +
+	"\vhonor_image\x18\x0e \x01(\tB\x04\xd0\xf3\x18\x01R'android_offline_push_config_honor_image\x12>\n" +
+	"\tfcm_image\x18\x0f \x01(\tB\x04\xd0\xf3\x18\x01R%android_offline_push_config_fcm_image\x12Q\n" +
+	"\x13vivo_classification\x18\x10 \x01(\rH\x00R/android_offline_push_config_vivo_classification\x88\x01\x01:\x04\xe8\xf9\x18\x01B\x16\n" +
+	"\x14_vivo_classification\"\x94\x02\n" +
+	"\x18HarmonyOfflinePushConfig\x126\n" +
+	"\x05title\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R!harmony_offline_push_config_title\x126\n" +
+	"\x05image\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R!harmony_offline_push_config_image\x12<\n" +
+	"\bcategory\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R$harmony_offline_push_config_category\x12D\n" +
+	"\fignore_badge\x18\x04 \x01(\rB\x04\xd0\xf3\x18\x01R(harmony_offline_push_config_ignore_badge:\x04\xe8\xf9\x18\x01\"\xc7\x01\n" +
 	"\vUserProfile\x12+\n" +
 	"\n" +
 	"identifier\x18\x01 \x01(\tR\x17user_profile_identifier\x12)\n" +
 	"\tnick_name\x18\x02 \x01(\tR\x16user_profile_nick_name\x12'\n" +
 	"\bface_url\x18\x03 \x01(\tR\x15user_profile_face_url\x121\n" +
-	"\rfriend_remark\x18\x04 \x01(\tR\x1auser_profile_friend_remark:\x04\xe8\xf9\x18\x01\"\xd1\x04\n" +
+	"\rfriend_remark\x18\x04 \x01(\tR\x1auser_profile_friend_remark:\x04\xe8\xf9\x18\x01\"\xd9\x04\n" +
 	"\n" +
 	"MsgLocator\x12(\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x17message_locator_conv_id\x12?\n" +
@@ -2082,12 +2474,13 @@ const file_api_message_proto_rawDesc = "" +
 	"\x03seq\x18\x05 \x01(\x04R\x13message_locator_seq\x12\"\n" +
 	"\x04rand\x18\x06 \x01(\x04R\x14message_locator_rand\x12(\n" +
 	"\ais_self\x18\a \x01(\bR\x17message_locator_is_self\x12,\n" +
-	"\tunique_id\x18\b \x01(\x04R\x19message_locator_unique_id\x126\n" +
-	"\x0frevoker_user_id\x18\t \x01(\tB\x04\xd0\xf3\x18\x01R\x17message_revoker_user_id\x12:\n" +
+	"\tunique_id\x18\b \x01(\x04R\x19message_locator_unique_id\x120\n" +
+	"\x0frevoker_user_id\x18\t \x01(\tR\x17message_revoker_user_id\x124\n" +
 	"\x11revoker_nick_name\x18\n" +
-	" \x01(\tB\x04\xd0\xf3\x18\x01R\x19message_revoker_nick_name\x128\n" +
-	"\x10revoker_face_url\x18\v \x01(\tB\x04\xd0\xf3\x18\x01R\x18message_revoker_face_url\x122\n" +
-	"\rrevoke_reason\x18\f \x01(\tB\x04\xd0\xf3\x18\x01R\x15message_revoke_reason:\x04\xe8\xf9\x18\x01\"\xff\x01\n" +
+	" \x01(\tR\x19message_revoker_nick_name\x122\n" +
+	"\x10revoker_face_url\x18\v \x01(\tR\x18message_revoker_face_url\x12,\n" +
+	"\rrevoke_reason\x18\f \x01(\tR\x15message_revoke_reason\x12\x1e\n" +
+	"\x06msg_id\x18\r \x01(\tR\x0emessage_msg_id:\x04\xe8\xf9\x18\x01\"\xff\x01\n" +
 	"\x0eMessageReceipt\x12$\n" +
 	"\aconv_id\x18\x01 \x01(\tR\x13msg_receipt_conv_id\x12;\n" +
 	"\tconv_type\x18\x02 \x01(\x0e2\x11.tidings.ConvTypeR\x15msg_receipt_conv_type\x12\"\n" +
@@ -2189,57 +2582,63 @@ func file_api_message_proto_rawDescGZIP() []byte {
 }
 
 var file_api_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_api_message_proto_goTypes = []any{
-	(ConvType)(0),             // 0: tidings.ConvType
-	(ElemType)(0),             // 1: tidings.ElemType
-	(MessageStatus)(0),        // 2: tidings.MessageStatus
-	(*Message)(nil),           // 3: tidings.Message
-	(*Elem)(nil),              // 4: tidings.Elem
-	(*TextElem)(nil),          // 5: tidings.TextElem
-	(*CustomElem)(nil),        // 6: tidings.CustomElem
-	(*FaceElem)(nil),          // 7: tidings.FaceElem
-	(*LocationElem)(nil),      // 8: tidings.LocationElem
-	(*OfflinePushConfig)(nil), // 9: tidings.OfflinePushConfig
-	(*UserProfile)(nil),       // 10: tidings.UserProfile
-	(*MsgLocator)(nil),        // 11: tidings.MsgLocator
-	(*MessageReceipt)(nil),    // 12: tidings.MessageReceipt
-	(*MergerElem)(nil),        // 13: tidings.MergerElem
-	(*BatchSendParam)(nil),    // 14: tidings.BatchSendParam
-	(*BatchSendResult)(nil),   // 15: tidings.BatchSendResult
-	(*MsgDeleteParam)(nil),    // 16: tidings.MsgDeleteParam
-	(*C2CRecvOptResult)(nil),  // 17: tidings.C2CRecvOptResult
-	(*SearchParam)(nil),       // 18: tidings.SearchParam
-	(*SearchResultItem)(nil),  // 19: tidings.SearchResultItem
-	(*SearchResult)(nil),      // 20: tidings.SearchResult
+	(ConvType)(0),                    // 0: tidings.ConvType
+	(ElemType)(0),                    // 1: tidings.ElemType
+	(MessageStatus)(0),               // 2: tidings.MessageStatus
+	(*Message)(nil),                  // 3: tidings.Message
+	(*Elem)(nil),                     // 4: tidings.Elem
+	(*TextElem)(nil),                 // 5: tidings.TextElem
+	(*CustomElem)(nil),               // 6: tidings.CustomElem
+	(*FaceElem)(nil),                 // 7: tidings.FaceElem
+	(*LocationElem)(nil),             // 8: tidings.LocationElem
+	(*OfflinePushConfig)(nil),        // 9: tidings.OfflinePushConfig
+	(*IOSOfflinePushConfig)(nil),     // 10: tidings.IOSOfflinePushConfig
+	(*AndroidOfflinePushConfig)(nil), // 11: tidings.AndroidOfflinePushConfig
+	(*HarmonyOfflinePushConfig)(nil), // 12: tidings.HarmonyOfflinePushConfig
+	(*UserProfile)(nil),              // 13: tidings.UserProfile
+	(*MsgLocator)(nil),               // 14: tidings.MsgLocator
+	(*MessageReceipt)(nil),           // 15: tidings.MessageReceipt
+	(*MergerElem)(nil),               // 16: tidings.MergerElem
+	(*BatchSendParam)(nil),           // 17: tidings.BatchSendParam
+	(*BatchSendResult)(nil),          // 18: tidings.BatchSendResult
+	(*MsgDeleteParam)(nil),           // 19: tidings.MsgDeleteParam
+	(*C2CRecvOptResult)(nil),         // 20: tidings.C2CRecvOptResult
+	(*SearchParam)(nil),              // 21: tidings.SearchParam
+	(*SearchResultItem)(nil),         // 22: tidings.SearchResultItem
+	(*SearchResult)(nil),             // 23: tidings.SearchResult
 }
 var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
 	0,  // 1: tidings.Message.conv_type:type_name -> tidings.ConvType
 	2,  // 2: tidings.Message.status:type_name -> tidings.MessageStatus
-	10, // 3: tidings.Message.sender_profile:type_name -> tidings.UserProfile
+	13, // 3: tidings.Message.sender_profile:type_name -> tidings.UserProfile
 	9,  // 4: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
 	1,  // 5: tidings.Elem.elem_type:type_name -> tidings.ElemType
 	5,  // 6: tidings.Elem.text:type_name -> tidings.TextElem
 	6,  // 7: tidings.Elem.custom:type_name -> tidings.CustomElem
 	7,  // 8: tidings.Elem.face:type_name -> tidings.FaceElem
 	8,  // 9: tidings.Elem.location:type_name -> tidings.LocationElem
-	13, // 10: tidings.Elem.merger:type_name -> tidings.MergerElem
-	0,  // 11: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
-	0,  // 12: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
-	3,  // 13: tidings.MergerElem.message_array:type_name -> tidings.Message
-	3,  // 14: tidings.BatchSendParam.msg:type_name -> tidings.Message
-	3,  // 15: tidings.BatchSendResult.msg:type_name -> tidings.Message
-	3,  // 16: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
-	0,  // 17: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
-	0,  // 18: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
-	3,  // 19: tidings.SearchResultItem.message_array:type_name -> tidings.Message
-	19, // 20: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	16, // 10: tidings.Elem.merger:type_name -> tidings.MergerElem
+	10, // 11: tidings.OfflinePushConfig.ios_config:type_name -> tidings.IOSOfflinePushConfig
+	11, // 12: tidings.OfflinePushConfig.android_config:type_name -> tidings.AndroidOfflinePushConfig
+	12, // 13: tidings.OfflinePushConfig.harmony_config:type_name -> tidings.HarmonyOfflinePushConfig
+	0,  // 14: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
+	0,  // 15: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
+	3,  // 16: tidings.MergerElem.message_array:type_name -> tidings.Message
+	3,  // 17: tidings.BatchSendParam.msg:type_name -> tidings.Message
+	3,  // 18: tidings.BatchSendResult.msg:type_name -> tidings.Message
+	3,  // 19: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
+	0,  // 20: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
+	0,  // 21: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
+	3,  // 22: tidings.SearchResultItem.message_array:type_name -> tidings.Message
+	22, // 23: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_api_message_proto_init() }
@@ -2256,13 +2655,14 @@ func file_api_message_proto_init() {
 		(*Elem_Location)(nil),
 		(*Elem_Merger)(nil),
 	}
+	file_api_message_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_message_proto_rawDesc), len(file_api_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,9 @@ const (
 	shapeFaceElem
 	shapeLocationElem
 	shapeOfflinePushConfig
+	shapeIOSOfflinePushConfig
+	shapeAndroidOfflinePushConfig
+	shapeHarmonyOfflinePushConfig
 	shapeUserProfile
 	shapeMsgLocator
 	shapeMessageReceipt
@@ -159,6 +162,42 @@ var shapes = [...]shape{
 		2: {kind: wireText, name: "offline_push_config_desc"},
 		3: {kind: wireText, name: "offline_push_config_ext"},
 		4: {kind: wireVarint, name: "offline_push_config_flag"},
+		5: {kind: wireMessage, name: "offline_push_config_ios_config", of: shapeIOSOfflinePushConfig, most: 1, counter: 1},
+		6: {kind: wireMessage, name: "offline_push_config_android_config", of: shapeAndroidOfflinePushConfig, most: 1, counter: 2},
+		7: {kind: wireMessage, name: "offline_push_config_harmony_config", of: shapeHarmonyOfflinePushConfig, most: 1, counter: 3},
+	}},
+	shapeIOSOfflinePushConfig: {name: "IOSOfflinePushConfig", size: sizeOf[IOSOfflinePushConfig](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "ios_offline_push_config_title"},
+		2: {kind: wireText, name: "ios_offline_push_config_sound"},
+		3: {kind: wireVarint, name: "ios_offline_push_config_ignore_badge"},
+		4: {kind: wireVarint, name: "ios_offline_push_config_push_type"},
+		5: {kind: wireText, name: "ios_offline_push_config_image"},
+		6: {kind: wireText, name: "ios_offline_push_config_interruption_level"},
+		7: {kind: wireVarint, name: "ios_offline_push_config_enable_background_notification"},
+	}},
+	shapeAndroidOfflinePushConfig: {name: "AndroidOfflinePushConfig", size: sizeOf[AndroidOfflinePushConfig](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "android_offline_push_config_title"},
+		2:  {kind: wireText, name: "android_offline_push_config_sound"},
+		3:  {kind: wireVarint, name: "android_offline_push_config_notify_mode"},
+		4:  {kind: wireText, name: "android_offline_push_config_vivo_category"},
+		5:  {kind: wireText, name: "android_offline_push_config_oppo_channel_id"},
+		6:  {kind: wireText, name: "android_offline_push_config_xiaomi_channel_id"},
+		7:  {kind: wireText, name: "android_offline_push_config_fcm_channel_id"},
+		8:  {kind: wireText, name: "android_offline_push_config_huawei_category"},
+		9:  {kind: wireText, name: "android_offline_push_config_oppo_category"},
+		10: {kind: wireVarint, name: "android_offline_push_config_oppo_notify_level"},
+		11: {kind: wireText, name: "android_offline_push_config_honor_importance"},
+		12: {kind: wireVarint, name: "android_offline_push_config_meizu_notify_type"},
+		13: {kind: wireText, name: "android_offline_push_config_huawei_image"},
+		14: {kind: wireText, name: "android_offline_push_config_honor_image"},
+		15: {kind: wireText, name: "android_offline_push_config_fcm_image"},
+		16: {kind: wireVarint, name: "android_offline_push_config_vivo_classification"},
+	}},
+	shapeHarmonyOfflinePushConfig: {name: "HarmonyOfflinePushConfig", size: sizeOf[HarmonyOfflinePushConfig](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "harmony_offline_push_config_title"},
+		2: {kind: wireText, name: "harmony_offline_push_config_image"},
+		3: {kind: wireText, name: "harmony_offline_push_config_category"},
+		4: {kind: wireVarint, name: "harmony_offline_push_config_ignore_badge"},
 	}},
 	shapeUserProfile: {name: "UserProfile", size: sizeOf[UserProfile](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "user_profile_identifier"},
@@ -179,6 +218,7 @@ var shapes = [...]shape{
 		10: {kind: wireText, name: "message_revoker_nick_name"},
 		11: {kind: wireText, name: "message_revoker_face_url"},
 		12: {kind: wireText, name: "message_revoke_reason"},
+		13: {kind: wireText, name: "message_msg_id"},
 	}},
 	shapeMessageReceipt: {name: "MessageReceipt", size: sizeOf[MessageReceipt](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "msg_receipt_conv_id"},

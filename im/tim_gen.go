@@ -493,12 +493,24 @@ func (m *LocationElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
 
 func (m *OfflinePushConfig) AppendTIM(b []byte) []byte {
 	start := len(b)
+	if v := m.GetAndroidConfig(); v != nil {
+		b = append(b, `,"offline_push_config_android_config":`...)
+		b = v.AppendTIM(b)
+	}
 	b = append(b, `,"offline_push_config_desc":`...)
 	b = appendString(b, m.GetDesc())
 	b = append(b, `,"offline_push_config_ext":`...)
 	b = appendString(b, m.GetExt())
 	b = append(b, `,"offline_push_config_flag":`...)
 	b = appendInt(b, m.GetFlag())
+	if v := m.GetHarmonyConfig(); v != nil {
+		b = append(b, `,"offline_push_config_harmony_config":`...)
+		b = v.AppendTIM(b)
+	}
+	if v := m.GetIosConfig(); v != nil {
+		b = append(b, `,"offline_push_config_ios_config":`...)
+		b = v.AppendTIM(b)
+	}
 	if v := m.GetTitle(); v != "" {
 		b = append(b, `,"offline_push_config_title":`...)
 		b = appendString(b, v)
@@ -520,6 +532,211 @@ func (m *OfflinePushConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.Ext, err = readString(r)
 	case "offline_push_config_flag":
 		m.Flag, err = readInt[int32](r)
+	case "offline_push_config_ios_config":
+		m.IosConfig, err = readMessage[IOSOfflinePushConfig](r)
+	case "offline_push_config_android_config":
+		m.AndroidConfig, err = readMessage[AndroidOfflinePushConfig](r)
+	case "offline_push_config_harmony_config":
+		m.HarmonyConfig, err = readMessage[HarmonyOfflinePushConfig](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *IOSOfflinePushConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m.GetEnableBackgroundNotification(); v {
+		b = append(b, `,"ios_offline_push_config_enable_background_notification":`...)
+		b = appendBool(b, v)
+	}
+	b = append(b, `,"ios_offline_push_config_ignore_badge":`...)
+	b = appendBool(b, m.GetIgnoreBadge())
+	if v := m.GetImage(); v != "" {
+		b = append(b, `,"ios_offline_push_config_image":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetInterruptionLevel(); v != "" {
+		b = append(b, `,"ios_offline_push_config_interruption_level":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetPushType(); v != 0 {
+		b = append(b, `,"ios_offline_push_config_push_type":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"ios_offline_push_config_sound":`...)
+	b = appendString(b, m.GetSound())
+	b = append(b, `,"ios_offline_push_config_title":`...)
+	b = appendString(b, m.GetTitle())
+	return closeObject(b, start)
+}
+
+func (m *IOSOfflinePushConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *IOSOfflinePushConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "ios_offline_push_config_title":
+		m.Title, err = readString(r)
+	case "ios_offline_push_config_sound":
+		m.Sound, err = readString(r)
+	case "ios_offline_push_config_ignore_badge":
+		m.IgnoreBadge, err = readBool(r)
+	case "ios_offline_push_config_push_type":
+		m.PushType, err = readInt[int32](r)
+	case "ios_offline_push_config_image":
+		m.Image, err = readString(r)
+	case "ios_offline_push_config_interruption_level":
+		m.InterruptionLevel, err = readString(r)
+	case "ios_offline_push_config_enable_background_notification":
+		m.EnableBackgroundNotification, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *AndroidOfflinePushConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m.GetFcmChannelId(); v != "" {
+		b = append(b, `,"android_offline_push_config_fcm_channel_id":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetFcmImage(); v != "" {
+		b = append(b, `,"android_offline_push_config_fcm_image":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetHonorImage(); v != "" {
+		b = append(b, `,"android_offline_push_config_honor_image":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetHonorImportance(); v != "" {
+		b = append(b, `,"android_offline_push_config_honor_importance":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetHuaweiCategory(); v != "" {
+		b = append(b, `,"android_offline_push_config_huawei_category":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetHuaweiImage(); v != "" {
+		b = append(b, `,"android_offline_push_config_huawei_image":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetMeizuNotifyType(); v != 0 {
+		b = append(b, `,"android_offline_push_config_meizu_notify_type":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"android_offline_push_config_notify_mode":`...)
+	b = appendInt(b, m.GetNotifyMode())
+	if v := m.GetOppoCategory(); v != "" {
+		b = append(b, `,"android_offline_push_config_oppo_category":`...)
+		b = appendString(b, v)
+	}
+	b = append(b, `,"android_offline_push_config_oppo_channel_id":`...)
+	b = appendString(b, m.GetOppoChannelId())
+	if v := m.GetOppoNotifyLevel(); v != 0 {
+		b = append(b, `,"android_offline_push_config_oppo_notify_level":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"android_offline_push_config_sound":`...)
+	b = appendString(b, m.GetSound())
+	b = append(b, `,"android_offline_push_config_title":`...)
+	b = appendString(b, m.GetTitle())
+	if v := m.GetVivoCategory(); v != "" {
+		b = append(b, `,"android_offline_push_config_vivo_category":`...)
+		b = appendString(b, v)
+	}
+	if v := m; v != nil && v.VivoClassification != nil {
+		b = append(b, `,"android_offline_push_config_vivo_classification":`...)
+		b = appendUint(b, *v.VivoClassification)
+	}
+	if v := m.GetXiaomiChannelId(); v != "" {
+		b = append(b, `,"android_offline_push_config_xiaomi_channel_id":`...)
+		b = appendString(b, v)
+	}
+	return closeObject(b, start)
+}
+
+func (m *AndroidOfflinePushConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *AndroidOfflinePushConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "android_offline_push_config_title":
+		m.Title, err = readString(r)
+	case "android_offline_push_config_sound":
+		m.Sound, err = readString(r)
+	case "android_offline_push_config_notify_mode":
+		m.NotifyMode, err = readInt[int32](r)
+	case "android_offline_push_config_vivo_category":
+		m.VivoCategory, err = readString(r)
+	case "android_offline_push_config_oppo_channel_id":
+		m.OppoChannelId, err = readString(r)
+	case "android_offline_push_config_xiaomi_channel_id":
+		m.XiaomiChannelId, err = readString(r)
+	case "android_offline_push_config_fcm_channel_id":
+		m.FcmChannelId, err = readString(r)
+	case "android_offline_push_config_huawei_category":
+		m.HuaweiCategory, err = readString(r)
+	case "android_offline_push_config_oppo_category":
+		m.OppoCategory, err = readString(r)
+	case "android_offline_push_config_oppo_notify_level":
+		m.OppoNotifyLevel, err = readInt[int32](r)
+	case "android_offline_push_config_honor_importance":
+		m.HonorImportance, err = readString(r)
+	case "android_offline_push_config_meizu_notify_type":
+		m.MeizuNotifyType, err = readInt[int32](r)
+	case "android_offline_push_config_huawei_image":
+		m.HuaweiImage, err = readString(r)
+	case "android_offline_push_config_honor_image":
+		m.HonorImage, err = readString(r)
+	case "android_offline_push_config_fcm_image":
+		m.FcmImage, err = readString(r)
+	case "android_offline_push_config_vivo_classification":
+		m.VivoClassification, err = readOptional(r, readInt[uint32])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *HarmonyOfflinePushConfig) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m.GetCategory(); v != "" {
+		b = append(b, `,"harmony_offline_push_config_category":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetIgnoreBadge(); v != 0 {
+		b = append(b, `,"harmony_offline_push_config_ignore_badge":`...)
+		b = appendUint(b, v)
+	}
+	if v := m.GetImage(); v != "" {
+		b = append(b, `,"harmony_offline_push_config_image":`...)
+		b = appendString(b, v)
+	}
+	if v := m.GetTitle(); v != "" {
+		b = append(b, `,"harmony_offline_push_config_title":`...)
+		b = appendString(b, v)
+	}
+	return closeObject(b, start)
+}
+
+func (m *HarmonyOfflinePushConfig) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *HarmonyOfflinePushConfig) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "harmony_offline_push_config_title":
+		m.Title, err = readString(r)
+	case "harmony_offline_push_config_image":
+		m.Image, err = readString(r)
+	case "harmony_offline_push_config_category":
+		m.Category, err = readString(r)
+	case "harmony_offline_push_config_ignore_badge":
+		m.IgnoreBadge, err = readInt[uint32](r)
 	default:
 		err = r.skip()
 	}
@@ -577,22 +794,16 @@ func (m *MsgLocator) AppendTIM(b []byte) []byte {
 	b = appendUint(b, m.GetTime())
 	b = append(b, `,"message_locator_unique_id":`...)
 	b = appendUint(b, m.GetUniqueId())
-	if v := m.GetRevokeReason(); v != "" {
-		b = append(b, `,"message_revoke_reason":`...)
-		b = appendString(b, v)
-	}
-	if v := m.GetRevokerFaceUrl(); v != "" {
-		b = append(b, `,"message_revoker_face_url":`...)
-		b = appendString(b, v)
-	}
-	if v := m.GetRevokerNickName(); v != "" {
-		b = append(b, `,"message_revoker_nick_name":`...)
-		b = appendString(b, v)
-	}
-	if v := m.GetRevokerUserId(); v != "" {
-		b = append(b, `,"message_revoker_user_id":`...)
-		b = appendString(b, v)
-	}
+	b = append(b, `,"message_msg_id":`...)
+	b = appendString(b, m.GetMsgId())
+	b = append(b, `,"message_revoke_reason":`...)
+	b = appendString(b, m.GetRevokeReason())
+	b = append(b, `,"message_revoker_face_url":`...)
+	b = appendString(b, m.GetRevokerFaceUrl())
+	b = append(b, `,"message_revoker_nick_name":`...)
+	b = appendString(b, m.GetRevokerNickName())
+	b = append(b, `,"message_revoker_user_id":`...)
+	b = appendString(b, m.GetRevokerUserId())
 	return closeObject(b, start)
 }
 
@@ -626,6 +837,8 @@ func (m *MsgLocator) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.RevokerFaceUrl, err = readString(r)
 	case "message_revoke_reason":
 		m.RevokeReason, err = readString(r)
+	case "message_msg_id":
+		m.MsgId, err = readString(r)
 	default:
 		err = r.skip()
 	}

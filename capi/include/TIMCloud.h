@@ -480,6 +480,12 @@ enum TIMKeywordListMatchType {
 };
 typedef enum TIMKeywordListMatchType TIMKeywordListMatchType;
 
+enum TIMIOSOfflinePushType {
+  TIMIOSOfflinePushType_APNS = 0, /* APNs */
+  TIMIOSOfflinePushType_VOIP = 1, /* VoIP */
+};
+typedef enum TIMIOSOfflinePushType TIMIOSOfflinePushType;
+
 enum TIMAndroidOfflinePushNotifyMode {
   kTIMAndroidOfflinePushNotifyMode_Normal = 0, /* tap starts the app */
   kTIMAndroidOfflinePushNotifyMode_Custom = 1, /* tap calls back into the app */
@@ -1683,12 +1689,34 @@ TIM_KEY kTIMGroupReportElemGroupName = "group_report_elem_group_name"; /* string
 TIM_KEY kTIMIOSOfflinePushConfigTitle = "ios_offline_push_config_title"; /* string: Title */
 TIM_KEY kTIMIOSOfflinePushConfigSound = "ios_offline_push_config_sound"; /* string: Sound: file name or one of the two fixed values */
 TIM_KEY kTIMIOSOfflinePushConfigIgnoreBadge = "ios_offline_push_config_ignore_badge"; /* bool: Do not raise the badge */
+TIM_KEY kTIMIOSOfflinePushConfigPushType = "ios_offline_push_config_push_type"; /* enum TIMIOSOfflinePushType: APNs or VoIP */
+TIM_KEY kTIMIOSOfflinePushConfigImage = "ios_offline_push_config_image"; /* string: Picture URL, https */
+TIM_KEY kTIMIOSOfflinePushConfigInterruptionLevel = "ios_offline_push_config_interruption_level"; /* string: passive, active (default), time-sensitive or critical */
+TIM_KEY kTIMIOSOfflinePushConfigEnableBackgroundNotification = "ios_offline_push_config_enable_background_notification"; /* bool: Wake the app in the background */
 
 /* AndroidOfflinePushConfig */
 TIM_KEY kTIMAndroidOfflinePushConfigTitle = "android_offline_push_config_title"; /* string: Title */
 TIM_KEY kTIMAndroidOfflinePushConfigSound = "android_offline_push_config_sound"; /* string: Sound file in raw, no extension */
 TIM_KEY kTIMAndroidOfflinePushConfigNotifyMode = "android_offline_push_config_notify_mode"; /* enum TIMAndroidOfflinePushNotifyMode: Tap behaviour */
 TIM_KEY kTIMAndroidOfflinePushConfigOPPOChannelID = "android_offline_push_config_oppo_channel_id"; /* string: OPPO channel */
+TIM_KEY kTIMAndroidOfflinePushConfigVIVOCategory = "android_offline_push_config_vivo_category"; /* string: vivo category */
+TIM_KEY kTIMAndroidOfflinePushConfigXiaoMiChannelID = "android_offline_push_config_xiaomi_channel_id"; /* string: Xiaomi channel */
+TIM_KEY kTIMAndroidOfflinePushConfigFCMChannelID = "android_offline_push_config_fcm_channel_id"; /* string: FCM channel */
+TIM_KEY kTIMAndroidOfflinePushConfigHuaWeiCategory = "android_offline_push_config_huawei_category"; /* string: Huawei category */
+TIM_KEY kTIMAndroidOfflinePushConfigOPPOCategory = "android_offline_push_config_oppo_category"; /* string: OPPO category */
+TIM_KEY kTIMAndroidOfflinePushConfigOPPONotifyLevel = "android_offline_push_config_oppo_notify_level"; /* enum TIMAndroidOfflinePushConfigOPPONotifyLevel: OPPO level: 1, 2 or 16 */
+TIM_KEY kTIMAndroidOfflinePushConfigHonorImportance = "android_offline_push_config_honor_importance"; /* string: Honor: NORMAL or LOW */
+TIM_KEY kTIMAndroidOfflinePushConfigMeizuNotifyType = "android_offline_push_config_meizu_notify_type"; /* enum TIMAndroidOfflinePushConfigMeizuNotitfyType: Meizu: 0 public, 1 private */
+TIM_KEY kTIMAndroidOfflinePushConfigHuaWeiImage = "android_offline_push_config_huawei_image"; /* string: Huawei picture URL */
+TIM_KEY kTIMAndroidOfflinePushConfigHonorImage = "android_offline_push_config_honor_image"; /* string: Honor picture URL */
+TIM_KEY kTIMAndroidOfflinePushConfigFCMImage = "android_offline_push_config_fcm_image"; /* string: FCM picture URL */
+TIM_KEY kTIMAndroidOfflinePushConfigVIVOClassification = "android_offline_push_config_vivo_classification"; /* uint32: Deprecated: vivo class, 0 marketing, 1 system (default) */
+
+/* HarmonyOfflinePushConfig */
+TIM_KEY kTIMHarmonyOfflinePushConfigTitle = "harmony_offline_push_config_title"; /* string: Title */
+TIM_KEY kTIMHarmonyOfflinePushConfigImage = "harmony_offline_push_config_image"; /* string: Picture URL */
+TIM_KEY kTIMHarmonyOfflinePushConfigCategory = "harmony_offline_push_config_category"; /* string: Category */
+TIM_KEY kTIMHarmonyOfflinePushConfigIgnoreBadge = "harmony_offline_push_config_ignore_badge"; /* uint32: Do not raise the badge */
 
 /* OfflinePushConfig */
 TIM_KEY kTIMOfflinePushConfigTitle = "offline_push_config_title"; /* string: Title */
@@ -1697,6 +1725,7 @@ TIM_KEY kTIMOfflinePushConfigExt = "offline_push_config_ext"; /* string: Extra d
 TIM_KEY kTIMOfflinePushConfigFlag = "offline_push_config_flag"; /* enum TIMOfflinePushFlag: Push or not, default push */
 TIM_KEY kTIMOfflinePushConfigIOSConfig = "offline_push_config_ios_config"; /* object IOSOfflinePushConfig: iOS settings */
 TIM_KEY kTIMOfflinePushConfigAndroidConfig = "offline_push_config_android_config"; /* object AndroidOfflinePushConfig: Android settings */
+TIM_KEY kTIMOfflinePushConfigHarmonyConfig = "offline_push_config_harmony_config"; /* object HarmonyOfflinePushConfig: Harmony settings */
 
 /* UserConfig */
 TIM_KEY kTIMUserConfigIsIngoreGroupTipsUnRead = "user_config_is_ingore_grouptips_unread"; /* bool: Older name of kTIMUserConfigIsIgnoreGroupTipsUnRead, string differs: user_config_is_ignore_grouptips_unread */

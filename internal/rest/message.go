@@ -111,12 +111,9 @@ func (c *call) message() (from string, key *sentKey, req *im.SendRequest, quiet 
 	c.read(&names, codeBadField, "SendMsgControl")
 	m.IsExcludedFromUnreadCount = slices.Contains(names, "NoUnread")
 	m.ExcludedFromLastMessage = slices.Contains(names, "NoLastMsg")
-	var push struct {
-		PushFlag         int32
-		Title, Desc, Ext string
-	}
+	var push pushInfo
 	if c.read(&push, codeBadPush, "OfflinePushInfo") {
-		m.OfflinePushConfig = &im.OfflinePushConfig{Title: push.Title, Desc: push.Desc, Ext: push.Ext, Flag: push.PushFlag}
+		m.OfflinePushConfig = push.config()
 	}
 	if c.err != nil {
 		return "", nil, nil, false, c.err
@@ -129,6 +126,32 @@ func (c *call) message() (from string, key *sentKey, req *im.SendRequest, quiet 
 	}
 	req = &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: to}, Random: random, Message: m}
 	return from, key, req, sync == 2, nil
+}
+
+// pushInfo is OfflinePushInfo as far as a message has a place for it.
+type pushInfo struct {
+	PushFlag         int32
+	Title, Desc, Ext string
+	AndroidInfo      *struct {
+		Sound, XiaoMiChannelID, OPPOChannelID, GoogleChannelID, HuaWeiCategory string
+		VIVOClassification                                                     *uint32
+	}
+	ApnsInfo *struct {
+		Title, Sound, Image string
+		BadgeMode           int
+	}
+}
+
+func (p *pushInfo) config() *im.OfflinePushConfig {
+	out := &im.OfflinePushConfig{Title: p.Title, Desc: p.Desc, Ext: p.Ext, Flag: p.PushFlag}
+	if a := p.AndroidInfo; a != nil {
+		out.AndroidConfig = &im.AndroidOfflinePushConfig{Sound: a.Sound, XiaomiChannelId: a.XiaoMiChannelID, OppoChannelId: a.OPPOChannelID,
+			FcmChannelId: a.GoogleChannelID, HuaweiCategory: a.HuaWeiCategory, VivoClassification: a.VIVOClassification}
+	}
+	if a := p.ApnsInfo; a != nil {
+		out.IosConfig = &im.IOSOfflinePushConfig{Title: a.Title, Sound: a.Sound, Image: a.Image, IgnoreBadge: a.BadgeMode == 1}
+	}
+	return out
 }
 
 // named reads the fields that name a message. noFrom is the command's code for a sender that is missing or unknown.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -32,7 +34,9 @@ func TestSendMsg(t *testing.T) {
 	a := n.ok(sendmsg, `{"SyncOtherMachine":1,"From_Account":"alice","To_Account":"bob","MsgSeq":93847636,"MsgRandom":1287657,"MsgTimeStamp":1557387418,
 		"MsgLifeTime":60,"CloudCustomData":"cloud","ForbidCallbackControl":["ForbidBeforeSendMsgCallback","ForbidAfterSendMsgCallback"],
 		"SendMsgControl":["NoUnread","NoLastMsg"],"IsNeedReadReceipt":1,"SupportMessageExtension":1,
-		"OfflinePushInfo":{"PushFlag":1,"Title":"t","Desc":"d","Ext":"e","AndroidInfo":{"Sound":"a.mp3"}},
+		"OfflinePushInfo":{"PushFlag":1,"Title":"t","Desc":"d","Ext":"e",
+			"AndroidInfo":{"Sound":"a.mp3","HuaWeiChannelID":"c1","XiaoMiChannelID":"c2","OPPOChannelID":"c3","GoogleChannelID":"c4","VIVOClassification":0,"HuaWeiCategory":"IM"},
+			"ApnsInfo":{"Sound":"b.mp3","BadgeMode":1,"Title":"at","SubTitle":"s","Image":"https://im.example/i.png"}},
 		"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"hi <b>&"}},{"MsgType":"TIMFaceElem","MsgContent":{"Index":6,"Data":"f"}},
 			{"MsgType":"TIMLocationElem","MsgContent":{"Desc":"pier 7","Latitude":54.32,"Longitude":10.13}},
 			{"MsgType":"TIMCustomElem","MsgContent":{"Data":"{}","Desc":"x","Ext":"y","Sound":"z"}}]}`)
@@ -46,6 +50,12 @@ func TestSendMsg(t *testing.T) {
 		!m.NeedReadReceipt || !m.SupportMessageExtension || !m.IsExcludedFromUnreadCount || !m.ExcludedFromLastMessage ||
 		m.OfflinePushConfig.GetTitle() != "t" || m.OfflinePushConfig.Flag != 1 || m.Rand != 1287657 || m.Seq != 1 || m.MsgId != a.MsgId {
 		t.Errorf("bob got %v", m)
+	}
+	push := &im.OfflinePushConfig{Title: "t", Desc: "d", Ext: "e", Flag: 1,
+		AndroidConfig: &im.AndroidOfflinePushConfig{Sound: "a.mp3", XiaomiChannelId: "c2", OppoChannelId: "c3", FcmChannelId: "c4", HuaweiCategory: "IM", VivoClassification: proto.Uint32(0)},
+		IosConfig:     &im.IOSOfflinePushConfig{Title: "at", Sound: "b.mp3", Image: "https://im.example/i.png", IgnoreBadge: true}}
+	if !proto.Equal(m.OfflinePushConfig, push) {
+		t.Errorf("bob got the settings %v", m.OfflinePushConfig)
 	}
 	if own := next(t, "message", alice.messages); own.MsgId != a.MsgId || !own.IsFromSelf {
 		t.Errorf("the sender's device got %v", own)
