@@ -189,6 +189,7 @@ func (c *Client) cancelSend(direct bool, key Conv, msgID string, done func(*im.M
 			k := sendKey{cv.id, clientTime, random}
 			if o := c.sends[k]; o != nil {
 				delete(c.sends, k)
+				delete(c.calls, o.call) // the next connection does not send it either
 				c.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
 				finish(o.m, nil)
 				return

@@ -409,7 +409,7 @@ func TestMerger(t *testing.T) {
 // A send can be cancelled while no connection carries it.
 func TestCancelSend(t *testing.T) {
 	s := imtest.Start(t)
-	dial(t, config(t, s, "bob"))
+	bob := dial(t, config(t, s, "bob"))
 	p, url := newProxy(t, s.URL)
 	cfg := config(t, s, "alice")
 	cfg.Server = url
@@ -434,6 +434,13 @@ func TestCancelSend(t *testing.T) {
 	}
 	if e := alice.count(t, "done", 1)[0]; e.n != int(im.MessageStatus_MESSAGE_STATUS_CANCELLED) {
 		t.Fatalf("%v", e)
+	}
+	// It is not sent by the next connection either.
+	p.Refuse(false)
+	alice.until(t, "the next connection", func(es []event) bool { e, _ := last(es, "net"); return e.n == int(client.NetworkConnected) })
+	alice.say("bob", "next")
+	if es := bob.count(t, "new", 2); es[1].text != "next" {
+		t.Fatalf("%v", list(es))
 	}
 }
 

@@ -16,6 +16,8 @@ type outgoing struct {
 	cv  *conv
 	row *message
 	m   *im.Message
+	// call is the id of its request.
+	call uint64
 	// finish is the completion of the application's call; nil for one left by an earlier run.
 	finish func(*im.Message, error)
 }
@@ -137,7 +139,7 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 		return
 	}
 	k := sendKey{cv.id, clientTime, random}
-	c.sends[k] = o
+	c.sends[k], o.call = o, c.nextID
 	stored.CustomInt, stored.CustomStr = 0, ""
 	c.request(im.Method_SEND, &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}, true, c.cfg.Limits.Send, func(body []byte, err *im.Error) {
 		if c.sends[k] != o {
