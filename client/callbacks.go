@@ -14,6 +14,7 @@ type output struct {
 	run    func()
 	owed   int64         // event with a row in owed
 	answer bool          // the result of a call: runs even when the client is closing
+	undone func()        // makes a success a failure, as the batch was undone; nil if the answer holds all the same
 	direct bool          // a blocking call waits for it: run on the engine
 	event  *messageEvent // what is told of messages; becomes owed and run before the commit
 	size   int           // of the event, in bytes of JSON
@@ -100,8 +101,9 @@ func (c *Client) noteFired(owed int64) {
 // live queues an event that is never repeated (rule 18).
 func (c *Client) live(run func()) { c.out = append(c.out, output{run: run}) }
 
-// answered makes the completion of an API call: done runs once, after the batch's commit.
-func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error) {
+// answered makes the completion of an API call: done runs once, after the batch's commit. If that fails, the success of
+// a call that keeps something here is none.
+func answered[T any](c *Client, direct, keeps bool, done func(T, error)) func(T, error) {
 	c.openings.Add(1)
 	over := false
 	return func(v T, err error) {
@@ -117,10 +119,17 @@ func answered[T any](c *Client, direct bool, done func(T, error)) func(T, error)
 				err = &im.Error{Code: im.CodeInvalidParameters, Desc: e.Desc}
 			}
 		}
-		c.out = append(c.out, output{answer: true, direct: direct, run: func() {
+		o := output{answer: true, direct: direct, run: func() {
 			c.openings.Add(-1) // open until the application has its answer
 			done(v, err)
-		}})
+		}}
+		if err == nil && keeps {
+			o.undone = func() {
+				var none T
+				v, err = none, databaseFailed
+			}
+		}
+		c.out = append(c.out, o)
 	}
 }
 
@@ -155,13 +164,22 @@ func (c *Client) timed(run func()) {
 
 // do runs an API call on the engine, by its name in the log. start gets the completion and must see to it that it is called exactly once.
 func do[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
+	post(c, name, direct, false, done, start)
+}
+
+// doHere is do for a call that changes what is on this device.
+func doHere[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
+	post(c, name, direct, true, done, start)
+}
+
+func post[T any](c *Client, name string, direct, keeps bool, done func(T, error), start func(finish func(T, error))) {
 	var zero T
 	done = logged(c, name, done)
 	if c.openings.Load() >= mostCalls {
 		c.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
 		return
 	}
-	finish := answered(c, direct, done)
+	finish := answered(c, direct, keeps, done)
 	if !c.post(func() { c.answering(finishWith(finish), func() { start(finish) }) }) {
 		c.openings.Add(-1)
 		c.answerNow(direct, func() { done(zero, interrupted) })
@@ -202,7 +220,12 @@ type parked struct {
 // sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for. A call does not
 // overtake those that waited.
 func doSynced[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
-	do(c, name, direct, done, func(finish func(T, error)) {
+	do(c, name, direct, done, synced(c, start))
+}
+
+// synced is the beginning of a call that waits for the sync.
+func synced[T any](c *Client, start func(finish func(T, error))) func(finish func(T, error)) {
+	return func(finish func(T, error)) {
 		if !c.goingOn && (c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn) {
 			start(finish)
 			return
@@ -215,7 +238,7 @@ func doSynced[T any](c *Client, name string, direct bool, done func(T, error), s
 			}
 			c.answering(fail, func() { start(finish) })
 		}})
-	})
+	}
 }
 
 // goOnParked lets the parked calls run after the commit, in their order.

@@ -260,7 +260,7 @@ func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error
 }
 
 func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInfo, error)) {
-	doSynced(c, "CreateConversation", direct, done, func(finish func(*im.ConvInfo, error)) {
+	doHere(c, "CreateConversation", direct, done, synced(c, func(finish func(*im.ConvInfo, error)) {
 		switch {
 		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
@@ -275,7 +275,7 @@ func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInf
 			c.changed[cv] = true
 		}
 		finish(c.info(cv), nil)
-	})
+	}))
 }
 
 // TotalUnread is the sum of the unread numbers of conversations that are not muted.

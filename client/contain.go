@@ -36,7 +36,7 @@ func (c *Client) panicked(r any) {
 	c.post(func() {}) // the undoing comes with the next commit
 }
 
-// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (answers become 6019), memory is read
+// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (calls that would have kept something here fail with 6019), memory is read
 // from the database again, and the connection is made anew so that the sync brings everything once more.
 func (c *Client) undo() {
 	err := c.dbErr
@@ -52,6 +52,9 @@ func (c *Client) undo() {
 	c.out, c.toSend = nil, nil
 	for _, o := range out {
 		if o.answer {
+			if o.undone != nil {
+				o.undone()
+			}
 			c.out = append(c.out, o)
 		}
 	}

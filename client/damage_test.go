@@ -78,3 +78,44 @@ func setUserVersion(t *testing.T, file string, v int) {
 		t.Fatal(err)
 	}
 }
+
+// A call whose effect was undone with its batch does not succeed.
+func TestUndoneCallsFail(t *testing.T) {
+	d := dial(t, fakeConfig(t, newFake(t)))
+	key := client.C2C("ben")
+	kept, err := d.SaveMessage(within(t), key, textMessage("kept"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.CustomInt = 7
+	d.settled()
+	for _, call := range []struct {
+		what string
+		make func() error
+	}{
+		{"clear", func() error { return d.ClearHistory(within(t), key) }}, // the first: it needs a connection
+		{"save", func() error { _, err := d.SaveMessage(within(t), key, textMessage("lost")); return err }},
+		{"import", func() error { return d.ImportMessages(within(t), key, []*im.Message{textMessage("lost")}) }},
+		{"create", func() error { _, err := d.CreateConversation(within(t), client.C2C("lost")); return err }},
+		{"draft", func() error { return d.SetDraft(key, &im.Draft{Msg: textMessage("lost")}) }},
+		{"delete", func() error { return d.DeleteLocalMessages(within(t), key, []*im.Message{kept}) }},
+		{"data", func() error { return d.SetLocalCustomData(within(t), kept) }},
+	} {
+		if err := d.FailCommits(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := call.make(); codeOf(err) != im.CodeDatabase {
+			t.Errorf("%s: %v, want 6019", call.what, err)
+		}
+		if err := d.FailCommits(0); err != nil {
+			t.Fatal(err)
+		}
+		ms, err := d.Messages(within(t), key, nil)
+		if err != nil || len(ms) != 1 || ms[0].CustomInt != 0 {
+			t.Errorf("%s: %v %v", call.what, ms, err)
+		}
+		if list, err := d.Conversations(within(t)); err != nil || len(list) != 1 || list[0].IsHasDraft {
+			t.Errorf("%s: %v %v", call.what, list, err)
+		}
+	}
+}

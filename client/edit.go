@@ -33,7 +33,7 @@ func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(
 }
 
 func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud bool, done func(none, error)) {
-	doSynced(c, "DeleteMessages", direct, done, func(finish func(none, error)) {
+	doHere(c, "DeleteMessages", direct, done, synced(c, func(finish func(none, error)) {
 		if c.Status() != LoggedIn {
 			finish(none{}, notLoggedIn)
 			return
@@ -94,7 +94,7 @@ func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud b
 			}
 			finish(none{}, err)
 		})
-	})
+	}))
 }
 
 // ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
@@ -307,7 +307,7 @@ func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
 }
 
 func (c *Client) setLocalCustomData(direct bool, m *im.Message, done func(none, error)) {
-	do(c, "SetLocalCustomData", direct, done, func(finish func(none, error)) {
+	doHere(c, "SetLocalCustomData", direct, done, func(finish func(none, error)) {
 		if err := c.readable(); err != nil {
 			finish(none{}, err)
 			return

@@ -107,3 +107,18 @@ func (c *Client) InsideLater(f func(), done func(error)) {
 		})
 	})
 }
+
+// FailCommits lets the next n commits of the local database fail.
+func (c *Client) FailCommits(n int) error {
+	failed := make(chan error, 1)
+	c.post(func() {
+		failed <- c.db.conn.Raw(func(conn any) error {
+			conn.(*sqlite3.SQLiteConn).RegisterCommitHook(func() int {
+				n--
+				return min(max(n+1, 0), 1)
+			})
+			return nil
+		})
+	})
+	return <-failed
+}

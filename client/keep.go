@@ -58,7 +58,7 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
 		owned = append(owned, own)
 	}
-	do(c, "SaveMessage", direct, done, func(finish func([]*im.Message, error)) {
+	doHere(c, "SaveMessage", direct, done, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil || c.Status() != LoggedIn {
 			finish(nil, notLoggedIn)
 			return

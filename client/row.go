@@ -74,7 +74,7 @@ func (c *Client) ClearHistoryFunc(conv Conv, done func(error)) {
 }
 
 func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, error)) {
-	doSynced(c, "ClearHistory", direct, done, func(finish func(none, error)) {
+	doHere(c, "ClearHistory", direct, done, synced(c, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -106,7 +106,7 @@ func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, err
 				here()
 			}
 		})
-	})
+	}))
 }
 
 // clearTo deletes what is at or below the number up to which the owner has cleared, on whatever device.
@@ -221,7 +221,7 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 		}
 	}
 	_, err := wait(context.Background(), func(direct bool, done func(none, error)) {
-		do(c, "SetDraft", direct, done, func(finish func(none, error)) {
+		doHere(c, "SetDraft", direct, done, func(finish func(none, error)) {
 			switch {
 			case c.Status() != LoggedIn && c.db == nil:
 				finish(none{}, notLoggedIn)
