@@ -207,6 +207,7 @@ func TestSearchFolds(t *testing.T) {
 		{"\uff76\uff9e", "\u30ac"},          // half width, with a mark of its own
 		{"\u1e9e", "ss"},                    // capital sharp s
 		{"\ufb01n", "fin"},                  // a ligature
+		{"\u13a0\u13a1\u13f5", "\uab70\uab71\u13fd"}, // Cherokee
 		{"\u0130stanbul", "i\u0307stanbul"}, // I with a dot
 	} {
 		for _, way := range [][2]string{pair, {pair[1], pair[0]}} {

@@ -84,7 +84,18 @@ func fold(s string) string {
 	if ascii {
 		return strings.ToLower(s)
 	}
-	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+	return norm.NFKC.String(strings.Map(cherokee, cases.Fold().String(norm.NFKC.String(s))))
+}
+
+// cherokee makes capitals of small letters: Unicode folds that script so, and cases.Fold exchanges them.
+func cherokee(r rune) rune {
+	switch {
+	case 0xab70 <= r && r <= 0xabbf:
+		return r - 0xab70 + 0x13a0
+	case 0x13f8 <= r && r <= 0x13fd:
+		return r - 8
+	}
+	return r
 }
 
 // texts is what of a message can be searched.
@@ -105,11 +116,11 @@ func texts(m *im.Message) []string {
 	return out
 }
 
-// pairs are the index words of a text: each two neighbouring characters that are no white space.
+// pairs are the index words of a folded text: each two neighbouring characters that are no white space.
 func pairs(s string) []string {
 	var out []string
 	last := rune(-1)
-	for _, r := range fold(s) {
+	for _, r := range s {
 		if unicode.IsSpace(r) {
 			last = -1
 			continue
@@ -165,7 +176,7 @@ func (c *Client) index(r *message) error {
 	}
 	var words []string
 	for _, t := range texts(m) {
-		words = append(words, pairs(t)...)
+		words = append(words, pairs(fold(t))...)
 	}
 	if len(words) == 0 {
 		return nil
