@@ -193,10 +193,10 @@ func (w *historyWalk) named() {
 	next(0)
 }
 
-// take keeps what the server brought.
+// take keeps what the server brought, but what was cleared while it was on its way.
 func (w *historyWalk) take(reply *im.PullReply) {
 	for _, e := range reply.Entries {
-		if e.Message != nil && !w.c.acknowledged(w.cv, e) {
+		if e.Message != nil && e.Seq > w.cv.cleared && !w.c.acknowledged(w.cv, e) {
 			w.c.store(w.cv, e)
 		}
 	}

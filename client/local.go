@@ -155,11 +155,50 @@ func (l *local) migrate() error {
 			l.rollback()
 			return err
 		}
+		if version == asideVersion {
+			if err := l.markAside(); err != nil {
+				l.rollback()
+				return err
+			}
+		}
 		if _, err := l.conn.ExecContext(bg, fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
 			l.rollback()
 			return err
 		}
 		if err := l.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asideVersion is the last version whose messages do not say beside their content that they stand aside.
+const asideVersion = 2
+
+// markAside brings the column up to date with the contents.
+func (l *local) markAside() error {
+	rows, err := l.query("SELECT id, body FROM message")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		var body sql.RawBytes
+		if err := rows.Scan(&id, &body); err != nil {
+			return err
+		}
+		if im.Aside(body) {
+			ids = append(ids, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close() // the connection is needed
+	for _, id := range ids {
+		if _, err := l.exec("UPDATE message SET aside = 1 WHERE id = ?", id); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -415,5 +416,74 @@ func TestExcludedFromLastMessage(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].IsHasLastmsg {
 			t.Errorf("with %s: %v %v", name, list, err)
 		}
+	}
+}
+
+// Messages that an older version has kept stand aside as well.
+func TestExcludedInAnOldDatabase(t *testing.T) {
+	s := imtest.Start(t)
+	alice, bob := dial(t, config(t, s, "alice")), dial(t, config(t, s, "bob"))
+	alice.say("bob", "first")
+	m := textMessage("quiet")
+	m.ExcludedFromLastMessage = true
+	for range 2 {
+		if _, err := alice.SendMessage(within(t), client.C2C("bob"), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob.count(t, "new", 3)
+	bob.Close()
+	db, err := sql.Open("sqlite3", databases(t, bob.cfg.Dir)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("ALTER TABLE message DROP COLUMN aside; PRAGMA user_version = 2"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	list, err := open(t, bob.cfg).Conversations(within(t))
+	if err != nil || len(list) != 1 || text(list[0].LastMsg) != "first" {
+		t.Fatalf("%v %v", list, err)
+	}
+}
+
+// What the history brings is gone if it was cleared, on another device, while it was on its way.
+func TestClearingDuringHistory(t *testing.T) {
+	for name, p := range map[string]*im.GetMsgListParam{"a page": {}, "numbers": {SeqArray: []uint64{1, 2}}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
+				h := benHead(3)
+				h.ReadSeq, h.ReadOthers = 3, 3
+				l.reply(fr, &im.HeadsReply{Cursor: 1, Heads: []*im.Head{h}})
+			})
+			cleared := false
+			f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+				req := &im.PullRequest{}
+				req.UnmarshalVT(fr.Body)
+				if req.From <= 2 && !cleared {
+					cleared = true
+					h := benHead(3)
+					h.Row, h.ClearedSeq, h.ReadSeq, h.ReadOthers = 2, 3, 3, 3
+					l.push(pushed{im.Method_HEAD, h})
+				}
+				reply := &im.PullReply{Epoch: 5, From: req.From, To: req.To}
+				for seq := req.From; seq <= req.To; seq++ {
+					reply.Entries = append(reply.Entries, fromBen(seq, "x"))
+				}
+				l.reply(fr, reply)
+			})
+			d := dial(t, fakeConfig(t, f))
+			d.count(t, "new", 1)
+			ms, err := d.Messages(within(t), client.C2C("ben"), p)
+			if err != nil || len(ms) != 0 {
+				t.Errorf("%v %v", ms, err)
+			}
+			list, err := d.Conversations(within(t))
+			if err != nil || len(list) != 1 || list[0].IsHasLastmsg {
+				t.Errorf("%v %v", list, err)
+			}
+		})
 	}
 }
