@@ -105,17 +105,23 @@ func change[T any](to **T, from *T) {
 	}
 }
 
-// proxy is the SOCKS5 proxy for the connection, or "".
+// proxy is the proxy for the connection, or "": the SOCKS5 one if there are two.
 func (g *config) proxy() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := g.set.Socks5ProxyInfo
-	if p.GetIp() == "" || p.Port == 0 {
-		return ""
+	if p := g.set.Socks5ProxyInfo; p.GetIp() != "" && p.Port != 0 {
+		return proxyURL("socks5", p.Ip, int(p.Port), p.UserName, p.Password)
 	}
-	u := url.URL{Scheme: "socks5", Host: net.JoinHostPort(p.Ip, strconv.Itoa(int(p.Port)))}
-	if p.UserName != "" {
-		u.User = url.UserPassword(p.UserName, p.Password)
+	if p := g.set.HttpProxyInfo; p.GetIp() != "" && p.Port != 0 {
+		return proxyURL("http", p.Ip, int(p.Port), p.UserName, p.Password)
+	}
+	return ""
+}
+
+func proxyURL(scheme, host string, port int, user, password string) string {
+	u := url.URL{Scheme: scheme, Host: net.JoinHostPort(host, strconv.Itoa(port))}
+	if user != "" {
+		u.User = url.UserPassword(user, password)
 	}
 	return u.String()
 }

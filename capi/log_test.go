@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // The newest lines are kept for a callback that is slow, and those that were dropped are counted.
@@ -125,6 +127,28 @@ func TestLogFileIsPrivate(t *testing.T) {
 	for _, name := range names {
 		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, fi.Mode(), err)
+		}
+	}
+}
+
+// The proxies of TIMSetConfig, with user and password; SOCKS5 wins.
+func TestProxySettings(t *testing.T) {
+	l := newLibrary()
+	for _, c := range []struct{ json, want string }{
+		{`{}`, ""},
+		{`{"set_config_http_proxy_info":{"http_proxy_info_ip":"10.0.0.1","http_proxy_info_port":3128,"http_proxy_info_username":"u","http_proxy_info_password":"p"}}`, "http://u:p@10.0.0.1:3128"},
+		{`{"set_config_socks5_proxy_info":{"socks5_proxy_info_ip":"::1","socks5_proxy_info_port":1080,"socks5_proxy_info_username":"v","socks5_proxy_info_password":"q"}}`, "socks5://v:q@[::1]:1080"},
+		{`{"set_config_socks5_proxy_info":{"socks5_proxy_info_ip":""}}`, "http://u:p@10.0.0.1:3128"},
+	} {
+		in := &im.SetConfig{}
+		if err := im.FromJSON(c.json, in); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.config.change(in); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.config.proxy(); got != c.want {
+			t.Errorf("after %s the proxy is %q, want %q", c.json, got, c.want)
 		}
 	}
 }

@@ -175,6 +175,24 @@ func TestSearch(t *testing.T) {
 	if got := hits(search(p)); got != "[good as well]" {
 		t.Fatalf("by sender: %s", got)
 	}
+	p = in("good")
+	p.MessageTypeArray = []int32{int32(im.ElemType_ELEM_TYPE_CUSTOM)}
+	if got := hits(search(p)); got != "[]" {
+		t.Fatalf("of another type: %s", got)
+	}
+	p.MessageTypeArray = append(p.MessageTypeArray, int32(im.ElemType_ELEM_TYPE_TEXT))
+	if r := search(p); r.TotalCount != 4 {
+		t.Fatalf("of two types: %v", r)
+	}
+	p = in("good")
+	p.SearchTimePosition = 1_000_000_000 // before all
+	if got := hits(search(p)); got != "[]" {
+		t.Fatalf("before 2001: %s", got)
+	}
+	p.SearchTimePosition, p.SearchTimePeriod = 0, 24*3600 // back from now
+	if r := search(p); r.TotalCount != 4 {
+		t.Fatalf("of a day: %v", r)
+	}
 	r := search(&im.SearchParam{KeywordArray: []string{"good"}})
 	if r.TotalCount != 2 || hits(r) != "[good to see you]" {
 		t.Fatalf("everywhere: %v", r)

@@ -3,7 +3,12 @@ package ctest
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -125,4 +130,96 @@ func TestRevokeCallback(t *testing.T) {
 	}
 	ann.quit()
 	bob.quit()
+}
+
+// held are the keys that no travelling message has, by the test that holds them.
+var held = map[string]string{
+	"TestObservedMessages (capi/ctest)":      "message_conv_id message_conv_type message_sender message_client_time message_server_time message_is_from_self message_platform message_is_read message_is_peer_read message_unique_id message_rand message_seq message_msg_id message_status message_custom_int message_custom_str message_sender_profile",
+	"TestOnlineOnly (client)":                "message_is_online_msg",
+	"TestRevokeCallback (capi/ctest)":        "message_revoker_user_id message_revoke_reason",
+	"TestMerger (client)":                    "merge_elem_title merge_elem_abstract_array merge_elem_compatible_text merge_elem_message_array",
+	"TestDraft (client)":                     "draft_msg draft_user_define draft_edit_time conv_is_has_draft conv_draft",
+	"TestHistorySelects (client)":            "msg_getmsglist_param_last_msg msg_getmsglist_param_count msg_getmsglist_param_is_forward msg_getmsglist_param_time_begin msg_getmsglist_param_time_period msg_getmsglist_param_message_seq_array",
+	"TestHistoryOfAType (client)":            "msg_getmsglist_param_message_type_array",
+	"TestSearch (client)":                    "msg_search_param_keyword_array msg_search_param_message_type_array msg_search_param_conv_id msg_search_param_conv_type msg_search_param_search_time_position msg_search_param_search_time_period msg_search_param_page_index msg_search_param_page_size msg_search_param_keyword_list_match_type msg_search_param_send_identifier_array",
+	"TestDeleteFunctions (capi/ctest)":       "msg_delete_param_msg msg_delete_param_is_ramble",
+	"TestSendFunctions (capi/ctest)":         "msg_batch_send_param_identifier_array msg_batch_send_param_msg",
+	"TestKeepFunctions (capi/ctest)":         "message_locator_conv_id message_locator_time message_locator_seq message_locator_is_self message_locator_rand",
+	"TestConversationFunctions (capi/ctest)": "get_conversation_list_param_conv_id get_conversation_list_param_conv_type conv_id conv_type conv_unread_num conv_last_msg conv_recv_opt conv_is_pinned",
+	"TestServerAddress (capi/ctest)":         "longconnection_address_array server_address_ip server_address_port server_address_is_ipv6",
+	"TestConfigAndLog (capi/ctest)":          "set_config_log_level set_config_callback_log_level set_config_is_log_output_console set_config_user_define_data set_config_http_proxy_info set_config_socks5_proxy_info",
+	"TestProxySettings (capi)":               "http_proxy_info_ip http_proxy_info_port http_proxy_info_username http_proxy_info_password socks5_proxy_info_ip socks5_proxy_info_port socks5_proxy_info_username socks5_proxy_info_password",
+	"TestReadAndReceipt (client)":            "msg_receipt_conv_id msg_receipt_conv_type msg_receipt_time_stamp msg_receipt_is_peer_read",
+	"TestHistoryAcrossIslands (client)":      "msg_getmsglist_param_last_msg_seq",
+	"TestArrivalWhileClearing (client)":      "msg_getmsglist_param_is_ramble",
+	"TestExcludedFromLastMessage (client)":   "conv_active_time",
+	"TestScenarios (client)":                 "conv_is_has_lastmsg conv_show_name conv_c2c_read_timestamp message_locator_conv_type message_locator_is_revoked message_locator_unique_id",
+}
+
+// walked are the objects whose keys must each be held by a test or be said to be not built.
+var walked = strings.Fields("Message TextElem CustomElem FaceElem LocationElem MergerElem OfflinePushConfig IOSOfflinePushConfig AndroidOfflinePushConfig HarmonyOfflinePushConfig " +
+	"Draft MsgLocator MsgGetMsgListParam MessageSearchParam MsgDeleteParam MsgBatchSendParam GetConversationListParam ConvInfo MessageReceipt SetConfig UserConfig HttpProxyInfo " +
+	"Socks5ProxyInfo CustomServerInfo ServerAddress")
+
+// No key of a message, an element or a parameter of what is built is forgotten: each is set in TestMessageKeysTravel, held by the test that is named here, or
+// marked in the reference as not built.
+func TestEveryKey(t *testing.T) {
+	known := map[string]bool{}
+	for _, r := range table(t, "capi/facts/lacks.tsv") {
+		known[r["key"]] = true
+		if r["reason"] == "" {
+			t.Errorf("%s has no reason", r["key"])
+		}
+	}
+	for named, keys := range held {
+		name, dir, _ := strings.Cut(named, " ")
+		files, err := filepath.Glob(filepath.Join(root, strings.Trim(dir, "()"), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || strings.Contains(string(b), "\nfunc "+name+"(t *testing.T)")
+		}
+		if !found {
+			t.Errorf("there is no test %s", named)
+		}
+		for key := range strings.FieldsSeq(keys) {
+			known[key] = true
+		}
+	}
+	sent := ""
+	for key, v := range travels {
+		sent += fmt.Sprintf("%q %s", key, v)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs/reference/json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, r := range table(t, "capi/facts/keys.tsv") {
+		if !slices.Contains(walked, r["struct"]) {
+			continue
+		}
+		n++
+		if key := r["key"]; !known[key] && !strings.Contains(sent, strconv.Quote(key)) {
+			t.Errorf("%s of %s is held by no test, and not marked as not built", key, r["struct"])
+		}
+	}
+	if n < 150 {
+		t.Errorf("only %d keys", n)
+	}
+	for _, r := range table(t, "capi/facts/lacks.tsv") {
+		marked := false
+		for line := range strings.Lines(string(page)) {
+			marked = marked || strings.HasPrefix(line, "| `"+r["key"]+"` ") && strings.Contains(line, "**Not built:** "+r["reason"])
+		}
+		if !marked {
+			t.Errorf("the reference does not say that %s is not built", r["key"])
+		}
+	}
 }

@@ -337,16 +337,64 @@ func callbackPage(t *tables) []byte {
 	return b.Bytes()
 }
 
+// reached are the JSON objects that functions and callbacks which are built take or give, and the elements that are built.
+func (t *tables) reached() map[string]bool {
+	out := map[string]bool{}
+	var visit func(text string)
+	known := map[string]bool{}
+	for _, r := range t.keys {
+		known[r["struct"]] = true
+	}
+	visit = func(text string) {
+		for _, w := range word.FindAllString(text, -1) {
+			if !known[w] || out[w] {
+				continue
+			}
+			out[w] = true
+			for _, r := range t.keys {
+				if r["struct"] == w {
+					visit(r["type"])
+				}
+			}
+		}
+	}
+	for _, list := range [][]*function{t.funcs, t.callbacks} {
+		for _, f := range list {
+			if f.built {
+				visit(f.row["takes"] + " " + f.row["gives"])
+			}
+		}
+	}
+	visit("Elem TextElem CustomElem FaceElem LocationElem MergerElem")
+	for _, unreached := range []string{"SSODataParam", "SSODataRes", "SM4GCMCallbackParam", "CosSaveRegionForConversationParam", "UserInfo"} {
+		delete(out, unreached) // of operations that are not built
+	}
+	return out
+}
+
 func jsonPage(t *tables) []byte {
 	var b bytes.Buffer
-	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one.\n")
+	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one. " +
+		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured.\n")
+	reached, lacks := t.reached(), map[string]string{}
+	for _, r := range t.lacks {
+		lacks[r["key"]] = r["reason"]
+	}
 	for _, name := range groupNames(t.keys, "struct") {
-		fmt.Fprintf(&b, "\n## %s\n\n| key | constant | type | direction | meaning |\n|---|---|---|---|---|\n", name)
+		fmt.Fprintf(&b, "\n## %s\n\n", name)
+		if !reached[name] {
+			b.WriteString("Not built.\n\n")
+		}
+		b.WriteString("| key | constant | type | direction | meaning |\n|---|---|---|---|---|\n")
 		for _, r := range t.keys {
 			if r["struct"] != name {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r["key"], r["constant"], strings.ReplaceAll(link(t, r["type"]), "|", "\\|"), r["direction"], cell(r["meaning"]))
+			meaning := cell(r["meaning"])
+			if reason := lacks[r["key"]]; reason != "" {
+				meaning += ". **Not built:** " + cell(reason)
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r["key"], r["constant"], strings.ReplaceAll(link(t, r["type"]), "|", "\\|"), r["direction"], meaning)
 		}
 	}
 	return b.Bytes()

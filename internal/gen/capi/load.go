@@ -19,7 +19,9 @@ type tables struct {
 	codes     []row
 	// operations are those of callExperimentalAPI.
 	operations []row
-	version    string
+	// lacks are the keys of what is built that are not, or only in part, with the reason.
+	lacks   []row
+	version string
 }
 
 // row is a line of a table by column.
@@ -97,7 +99,7 @@ func load(root string) (*tables, error) {
 			return nil, fmt.Errorf("%s: unknown kind %q", f.name, r["kind"])
 		}
 	}
-	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes, "operations": &t.operations} {
+	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes, "operations": &t.operations, "lacks": &t.lacks} {
 		if *to, err = readTable(filepath.Join(root, "capi", "facts", name+".tsv")); err != nil {
 			return nil, err
 		}

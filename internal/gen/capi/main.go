@@ -1,5 +1,5 @@
 // Command capi writes what the C library is made of from its tables: api/capi.tsv, the functions and callback types, and
-// capi/facts/*.tsv, the JSON keys, enums, codes and operations. Run it from the root of the repository:
+// capi/facts/*.tsv, the JSON keys, enums, codes, operations and the keys that are not built. Run it from the root of the repository:
 //
 //	go run ./internal/gen/capi
 //
