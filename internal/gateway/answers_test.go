@@ -251,7 +251,7 @@ func TestAnswerBeyondAll(t *testing.T) {
 	alice := n.login(device{user: "alice"})
 	s := n.sessionsOf(chat.UID(alice.reply.TinyId))[0]
 	for size, code := range map[int]int32{im.MaxReply + 1: im.CodeServerInternal, im.MaxReply - 100: 0} {
-		if _, ok := s.begin(im.Method_PULL); !ok {
+		if _, ok := s.begin(im.Method_PULL, 0); !ok {
 			t.Fatal("no call can be made")
 		}
 		s.reply(uint64(size), im.Method_PULL, &im.PullReply{Entries: []*im.Entry{{RevokeReason: strings.Repeat("x", size)}}}, nil)

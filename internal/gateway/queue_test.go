@@ -9,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
 )
 
 // deaf logs in a client that does not read.
@@ -159,6 +160,78 @@ func TestAnswersAreBounded(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// slowDisk is a store that takes no message until it is let go.
+type slowDisk struct {
+	chat.Store
+	mu    sync.Mutex
+	open  bool
+	bytes int
+	wait  []func()
+}
+
+func (d *slowDisk) Append(e chat.Entry, done func(chat.Stored, bool, error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open {
+		d.Store.Append(e, done)
+		return
+	}
+	d.bytes += len(e.Body)
+	d.wait = append(d.wait, func() { d.Store.Append(e, done) })
+}
+
+func (d *slowDisk) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open = true
+	for _, f := range d.wait {
+		f()
+	}
+}
+
+// TestSendsAreBounded: of a client's large messages no more are taken than a few megabytes until the store has them, and none of them is lost.
+func TestSendsAreBounded(t *testing.T) {
+	const total = 40
+	disk := &slowDisk{}
+	o := options{wrap: func(st chat.Store) chat.Store {
+		disk.Store = st
+		return disk
+	}}
+	o.gateway.QueueBytes = 2 << 20
+	n := start(t, o)
+	alice := n.login(device{user: "alice"})
+	s := n.sessionsOf(chat.UID(alice.reply.TinyId))[0]
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range uint64(total) {
+			b := im.AppendMessage(nil, &im.Frame{Id: i + 10, Method: im.Method_SEND},
+				&im.SendRequest{Conv: key("alice"), ClientTime: 1700000000, Random: uint32(i), Message: large()})
+			if err := alice.ws.Write(t.Context(), websocket.MessageBinary, b); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	until(t, "the reader waits", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.crowded()
+	})
+	n.leap(n.cfg.Silence + time.Second) // it cannot be heard, and is not taken for silent
+	disk.mu.Lock()
+	if most := n.cfg.QueueBytes + im.MaxMessage; disk.bytes > most {
+		t.Errorf("the store was given %d bytes", disk.bytes)
+	}
+	disk.mu.Unlock()
+	disk.release()
+	for i := range uint64(total) {
+		if f := alice.await(i + 10); f.Code != 0 {
+			t.Fatalf("message %d is answered %d: %s", i, f.Code, f.Desc)
+		}
+	}
+	wg.Wait()
+	alice.quiet()
 }
 
 // TestAnswersAreBoundedToTheEnd: what a client had called before its session was fenced or kicked, and what it sends then, is answered as it takes the answers.

@@ -67,8 +67,8 @@ type session struct {
 	// work waits for the goroutine that makes the calls that read, or wait for a commit.
 	work    []call
 	working bool
-	// held is how many bytes wait in work.
-	held int
+	// held is how many bytes wait in work; large is how many bytes large messages have that are on their way to the store, counted until none is.
+	held, large int
 }
 
 // call is a frame that waits.
@@ -123,7 +123,7 @@ var errStop = errors.New("nothing more is taken")
 // handle takes a frame of the client; its body is not kept.
 func (s *session) handle(f *im.Frame) error {
 	info, known := f.Method.Info()
-	st, ok := s.begin(f.Method)
+	st, ok := s.begin(f.Method, len(f.Body))
 	if !ok {
 		return errStop
 	}
@@ -171,10 +171,10 @@ func (s *session) apart(f func()) {
 }
 
 // begin opens a call, when there is room for its answer. It says in which state the session is, or that nothing is taken any more.
-func (s *session) begin(m im.Method) (state, bool) {
+func (s *session) begin(m im.Method, size int) (state, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.takes() && (s.open >= s.g.cfg.OpenCalls || s.waiting() > s.g.cfg.QueueBytes || s.held > s.g.cfg.QueueBytes) {
+	for s.takes() && s.crowded() {
 		s.room.Wait()
 	}
 	if !s.takes() {
@@ -183,8 +183,20 @@ func (s *session) begin(m im.Method) (state, bool) {
 	s.open++
 	if m == im.Method_SEND {
 		s.sends++
+		if size > largeSend {
+			s.large += size
+		}
 	}
 	return s.state, true
+}
+
+// largeSend is how many bytes a message may have without being counted among the large ones.
+const largeSend = 4 << 10
+
+// crowded says that there is no room for another call.
+func (s *session) crowded() bool {
+	most := s.g.cfg.QueueBytes
+	return s.open >= s.g.cfg.OpenCalls || s.waiting() > most || s.held > most || s.large > most
 }
 
 // takes says that frames are still taken. A kicked session's are refused, but each refusal is an answer that waits to be written.
@@ -208,6 +220,7 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 		s.open--
 		if m == im.Method_SEND {
 			if s.sends--; s.sends == 0 {
+				s.large = 0
 				s.g.sent(s)
 			}
 		}

@@ -46,7 +46,7 @@ func (s *session) check(now int64) {
 	s.mu.Lock()
 	st, late := s.state, now >= s.due
 	// A reader that waits for room is not listening; then the limit of writing decides.
-	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && s.waiting() <= s.g.cfg.QueueBytes && s.held <= s.g.cfg.QueueBytes && s.open < s.g.cfg.OpenCalls
+	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && !s.crowded()
 	s.mu.Unlock()
 	switch {
 	case st == live && late:
