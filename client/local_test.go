@@ -221,12 +221,12 @@ func TestSearchFolds(t *testing.T) {
 		{"\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"}, // capitals and a final sigma
 		{"Stra\u00dfe", "STRASSE"},
 		{"cafe\u0301", "caf\u00e9"},
-		{"\uff21\uff22\uff23", "abc"},       // full width
-		{"\uff76\uff9e", "\u30ac"},          // half width, with a mark of its own
-		{"\u1e9e", "ss"},                    // capital sharp s
-		{"\ufb01n", "fin"},                  // a ligature
+		{"\uff21\uff22\uff23", "abc"},                // full width
+		{"\uff76\uff9e", "\u30ac"},                   // half width, with a mark of its own
+		{"\u1e9e", "ss"},                             // capital sharp s
+		{"\ufb01n", "fin"},                           // a ligature
 		{"\u13a0\u13a1\u13f5", "\uab70\uab71\u13fd"}, // Cherokee
-		{"\u0130stanbul", "i\u0307stanbul"}, // I with a dot
+		{"\u0130stanbul", "i\u0307stanbul"},          // I with a dot
 	} {
 		for _, way := range [][2]string{pair, {pair[1], pair[0]}} {
 			d.say("ann", "x"+way[0]+"y")
