@@ -290,11 +290,15 @@ func (c *Client) answerNow(direct bool, run func()) {
 	}
 }
 
-// wait is the blocking form of a call.
+// wait is the blocking form of a call. A context that has ended before sends nothing.
 func wait[T any](ctx context.Context, start func(direct bool, done func(T, error))) (T, error) {
 	type result struct {
 		v   T
 		err error
+	}
+	if err := ctx.Err(); err != nil {
+		var zero T
+		return zero, err
 	}
 	ch := make(chan result, 1)
 	start(true, func(v T, err error) { ch <- result{v, err} })

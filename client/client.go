@@ -11,6 +11,13 @@
 // with the suffix Func returns at once and calls done exactly once, on the callback goroutine, in order with the events: a result comes
 // before the events that it caused. The C library is made of these.
 //
+// A call whose context has ended before does nothing and answers ctx.Err(). One whose context ends while it runs answers ctx.Err() at once, and goes on: a
+// message may still be sent, a login may still succeed, and the events say so. To take back a message that waits for a connection there is CancelSend.
+//
+// # Errors
+//
+// What the server or the client refuses is an *im.Error with a code of TIM. Package im has sentinels for the common ones: errors.Is(err, im.ErrNotLoggedIn).
+//
 // # Callbacks
 //
 // All Events and done functions of a Client run one at a time on its Dispatcher. They may call any method, Close included.

@@ -499,9 +499,12 @@ func (c *Client) heartbeat(now time.Time) {
 }
 
 // Close ends the client: open calls are answered with 7009, the connection is closed, everything that was told is cleared, and all goroutines
-// end. It does not wait for a callback that runs; no event starts after it. A logged-in session is not logged out: the device
+// end. On the zero Client it does nothing. It does not wait for a callback that runs; no event starts after it. A logged-in session is not logged out: the device
 // counts as away. Close may be called more than once.
 func (c *Client) Close() {
+	if c.quit == nil { // never opened
+		return
+	}
 	c.mu.Lock()
 	if c.closing.CompareAndSwap(false, true) {
 		close(c.quit)

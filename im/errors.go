@@ -34,6 +34,26 @@ func Errorf(code int32, format string, args ...any) *Error {
 	return &Error{Code: code, Desc: fmt.Sprintf(format, args...)}
 }
 
+// Sentinels of what programs ask for most: errors.Is compares codes, so they match whatever the text.
+var (
+	ErrNotLoggedIn       = &Error{CodeNotLoggedIn, "not logged in"}
+	ErrInvalidParameters = &Error{CodeInvalidParameters, "a parameter is wrong"}
+	ErrInterrupted       = &Error{CodeInterrupted, "the client was closed"}
+	ErrKickedWhileAway   = &Error{CodeKickedWhileAway, "another login ended this device's session while it was away"}
+	ErrTooManyRequests   = &Error{CodeTooManyRequests, "too many calls are open"}
+	ErrDisconnected      = &Error{CodeDisconnected, "not connected"}
+	ErrConnectRefused    = &Error{CodeConnectRefused, "no server at the address"}
+	ErrTimeout           = &Error{CodeWaitAckTimeout, "no answer in time"}
+	ErrSendCancelled     = &Error{CodeSendCancelled, "the message was taken back before it was sent"}
+	ErrUnknownReceiver   = &Error{CodeUnknownReceiver, "there is no such user"}
+	ErrRefusedByWebhook  = &Error{CodeRefusedByWebhook, "the webhook refused the message"}
+	ErrRevokeWindow      = &Error{CodeRevokeWindow, "too late to recall the message"}
+	ErrTicketExpired     = &Error{CodeTicketExpired, "the ticket has run out"}
+	ErrTicketMalformed   = &Error{CodeTicketMalformed, "the ticket is malformed"}
+	ErrTicketOtherUser   = &Error{CodeTicketOtherUser, "the ticket is another user's"}
+	ErrMessageSize       = &Error{CodeMessageSize, "the message is too long"}
+)
+
 // Codes of TIM that Tidings answers. Their numbers are facts of the API.
 const (
 	CodeConnectionLimit      = -302
