@@ -17,6 +17,7 @@ build: $(PRODUCTS)
 FORCE:
 
 bin/tidings: FORCE
+	@[ -e $@ ] || echo "Building $@. If SQLite was not compiled here before, that takes about a minute."
 	$(GO) build -o $@ ./cmd/tidings
 
 # The C library, with what programs need to build against it. The folder may be copied to anywhere.
@@ -24,9 +25,11 @@ LIB ?= lib
 STRIP ?= -s -w
 LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/engine.go)
 
+# SQLite is compiled once more, with other flags: with those of the server the library is half a megabyte larger, and with those of the library the server is slower.
 # For size: SQLite is a third of the code, and the client needs no JSON in it. -g costs nothing, STRIP takes it out.
 library: export CGO_CFLAGS = -g -Os -DSQLITE_OMIT_JSON -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections
 library:
+	@[ -e $(LIB)/libImSDK.so ] || echo "Building $(LIB)/libImSDK.so, with a SQLite that is compiled for size: another minute the first time."
 	@mkdir -p $(LIB)/include $(LIB)/pkgconfig $(LIB)/cmake/ImSDK
 	$(GO) build -buildmode=c-shared -trimpath -o $(LIB)/libImSDK.so \
 		-ldflags "$(STRIP) -extldflags '-Wl,-soname,libImSDK.so -Wl,--version-script=$(CURDIR)/capi/libImSDK.map -Wl,--gc-sections'" ./capi

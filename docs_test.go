@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -38,6 +39,10 @@ import (
 // `git clone` is a text block. The block right after the line <!-- test --> in README.md is not run here, because it is
 // the command that runs this test; the script .ci/run takes it from README.md and runs it.
 //
+// A text block behind a line that ends in "prints:" is promised output of the sh block before it: each of its lines stands, in this order, in what that block
+// prints, where ... is anything. What a command in the background prints may come later. A go or c block behind a line that ends in "Save this as `PATH`:" is that file
+// for the sh blocks behind it.
+//
 // go: a block must pass `go vet` in a module of its own that requires this one, as a reader's program would; so it
 // cannot import internal packages. It is one of
 //   - a whole file, with its package clause; it is taken as a test file when it declares a Test, Benchmark, Fuzz or Example;
@@ -56,7 +61,7 @@ var untested = []string{
 }
 
 // shTimeout is for all sh blocks of one file together.
-const shTimeout = 3 * time.Minute
+const shTimeout = 8 * time.Minute
 
 var knownImports = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "slog": "log/slog", "strings": "strings",
@@ -71,6 +76,21 @@ type block struct {
 	info string
 	code string
 	ci   bool // stands right after <!-- test -->
+	// before is the last line before it that is not blank.
+	before string
+}
+
+var savedAs = regexp.MustCompile("Save this as `([^`]+)`:$")
+
+// promise says that a block is what the sh block before it prints.
+func (b block) promise() bool { return b.info == "text" && strings.HasSuffix(b.before, "prints:") }
+
+// savedAs is the path that a block is saved as, or nothing.
+func (b block) savedAs() string {
+	if m := savedAs.FindStringSubmatch(b.before); m != nil && (b.info == "go" || b.info == "c") {
+		return m[1]
+	}
+	return ""
 }
 
 func (b block) String() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
@@ -82,7 +102,7 @@ func blocksOf(file, text string) ([]block, error) {
 	var blocks []block
 	var open string // the fence of the block we are in
 	var indent int
-	var marked bool // the last line that was not blank is <!-- test -->
+	var before string // the last line that was not blank
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
 		m := fence.FindStringSubmatch(line)
@@ -90,10 +110,10 @@ func blocksOf(file, text string) ([]block, error) {
 			if m != nil {
 				open = m[1]
 				indent = len(line) - len(strings.TrimLeft(line, " \t"))
-				blocks = append(blocks, block{file: file, line: i + 2, info: m[2], ci: marked})
+				blocks = append(blocks, block{file: file, line: i + 2, info: m[2], ci: before == "<!-- test -->", before: before})
 			}
 			if trimmed := strings.TrimSpace(line); trimmed != "" {
-				marked = trimmed == "<!-- test -->"
+				before = trimmed
 			}
 			continue
 		}
@@ -147,20 +167,24 @@ func testDocs(t *testing.T, files []string) {
 		}
 		var session []block
 		for _, b := range blocks {
-			switch {
-			case b.info != "sh":
+			if b.info == "go" || b.info == "c" {
 				kinds[b.info] = append(kinds[b.info], b)
-			case file != "README.md" || !b.ci:
+			}
+			if b.info == "sh" && (file != "README.md" || !b.ci) || b.promise() || b.savedAs() != "" {
 				session = append(session, b)
 			}
 		}
-		if len(session) > 0 {
+		if slices.ContainsFunc(session, func(b block) bool { return b.info == "sh" }) {
 			shells = append(shells, session)
 		}
 	}
 	for _, session := range shells {
 		t.Run("sh/"+session[0].file, func(t *testing.T) {
-			if out, err := runShell(t, session); err != nil {
+			out, err := runShell(t, session)
+			if err == nil {
+				err = kept(session, string(out))
+			}
+			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -226,11 +250,46 @@ func copyRepo(to string) error {
 	})
 }
 
+// saved is where the code of a session's block stands until the session saves it.
+func saved(home string, i int) string { return filepath.Join(home, fmt.Sprintf("block%d", i)) }
+
+// kept says which promised output of a session is not in what it printed.
+func kept(session []block, out string) error {
+	part := ""
+	for _, b := range session {
+		if b.info == "sh" {
+			_, part, _ = strings.Cut(out, fmt.Sprintf("--- %v\n", b))
+			if here, _, more := strings.Cut(part, "\n--- "); more && !strings.Contains(b.code, "&\n") {
+				part = here
+			}
+		}
+		if !b.promise() {
+			continue
+		}
+		left := part
+		for line := range strings.Lines(b.code) {
+			pattern := "(?m)^[ \t]*" + strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(line)), `\.\.\.`, ".*") + "[ \t]*$"
+			at := regexp.MustCompile(pattern).FindStringIndex(left)
+			if at == nil {
+				return fmt.Errorf("%v: the command does not print, here: %s", b, line)
+			}
+			left = left[at[1]:]
+		}
+	}
+	return nil
+}
+
 // shellScript joins the blocks of a session. Each block is announced, so that the output shows where a failure stands.
-func shellScript(session []block, port int) string {
+func shellScript(home string, session []block, port int) string {
 	var script strings.Builder
 	script.WriteString("set -e\n")
-	for _, b := range session {
+	for i, b := range session {
+		if path := b.savedAs(); path != "" {
+			fmt.Fprintf(&script, "cp '%s' '%s'\n", saved(home, i), path)
+		}
+		if b.info != "sh" {
+			continue
+		}
 		fmt.Fprintf(&script, "echo '--- %v'\n%s", b, b.code)
 		if strings.Contains(b.code, "tidings serve") {
 			// Ends when the port answers, fails when the server has ended, and the session's timeout bounds it.
@@ -262,8 +321,15 @@ func runShell(t *testing.T, session []block) ([]byte, error) {
 		return nil, err
 	}
 	script := filepath.Join(home, "session.sh")
-	if err := os.WriteFile(script, []byte(shellScript(session, port)), 0o644); err != nil {
+	if err := os.WriteFile(script, []byte(shellScript(home, session, port)), 0o644); err != nil {
 		return nil, err
+	}
+	for i, b := range session {
+		if b.savedAs() != "" {
+			if err := os.WriteFile(saved(home, i), []byte(b.code), 0o644); err != nil {
+				return nil, err
+			}
+		}
 	}
 
 	// Both pipes end when the last process of the session is gone, even one whose output goes to a file:
@@ -283,7 +349,7 @@ func runShell(t *testing.T, session []block) ([]byte, error) {
 	cmd.Dir = repo
 	cmd.Env = append(cleanEnv(),
 		"HOME="+home, // and Go's caches stay where they are
-		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"), "GOPROXY=off",
+		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"), "GOPROXY=off", "GOSUMDB=off",
 		"PATH="+filepath.Join(repo, "bin")+":"+os.Getenv("PATH"),
 		fmt.Sprintf("TIDINGS_LISTEN=127.0.0.1:%d", port),
 		fmt.Sprintf("TIDINGS_SERVER=ws://127.0.0.1:%d", port),
@@ -326,13 +392,16 @@ func goEnv(name string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// freePort is below the ports that systems give out by themselves, one of which a command of the session could get before its server does.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for range 100 {
+		port := 10000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("no free port")
 }
 
 var testDecl = regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz|Example)`)
@@ -458,11 +527,11 @@ func TestDocsBlocks(t *testing.T) {
 		"1. list\n   ~~~~go\n   x := 1\n     y := 2\n   ~~~\n   ~~~~\n" +
 		"```text\n<!-- test -->\n```\n```json\n{}\n```\n"
 	want := []block{
-		{"f", 3, "sh", "one\n\ntwo\n", false},
-		{"f", 10, "sh", "make test\n", true},
-		{"f", 14, "go", "x := 1\n  y := 2\n~~~\n", false},
-		{"f", 19, "text", "<!-- test -->\n", false},
-		{"f", 22, "json", "{}\n", false},
+		{"f", 3, "sh", "one\n\ntwo\n", false, "a"},
+		{"f", 10, "sh", "make test\n", true, "<!-- test -->"},
+		{"f", 14, "go", "x := 1\n  y := 2\n~~~\n", false, "1. list"},
+		{"f", 19, "text", "<!-- test -->\n", false, "~~~~go"},
+		{"f", 22, "json", "{}\n", false, "```text"},
 	}
 	got, err := blocksOf("f", text)
 	if err != nil || !slices.Equal(got, want) {
@@ -473,6 +542,31 @@ func TestDocsBlocks(t *testing.T) {
 	} {
 		if got, err := blocksOf("f", bad); err == nil {
 			t.Errorf("%q passed as %v", bad, got)
+		}
+	}
+}
+
+// A promise that is not kept is found, and each is looked for behind its own command.
+func TestDocsPromises(t *testing.T) {
+	sh := func(line int, code string) block { return block{file: "f", line: line, info: "sh", code: code} }
+	text := func(code string) block {
+		return block{file: "f", line: 9, info: "text", code: code, before: "It prints:"}
+	}
+	out := "--- f:1\n  one 1.5 s\n--- f:2\ntwo\nlate\n--- f:3\nthree\n"
+	session := func(n int, promised string) []block {
+		s := []block{sh(1, "a\n"), sh(2, "b &\n"), sh(3, "c\n")}
+		return slices.Insert(s, n, text(promised))
+	}
+	for _, c := range []struct {
+		n        int
+		promised string
+		kept     bool
+	}{
+		{1, "one ... s\n", true}, {1, "one\n", false}, {1, "one 1x5 s\n", false}, {1, "two\n", false},
+		{2, "two\nlate\n", true}, {2, "late\ntwo\n", false}, {2, "three\n", true}, {3, "three\n", true}, {3, "two\n", false},
+	} {
+		if err := kept(session(c.n, c.promised), out); (err == nil) != c.kept {
+			t.Errorf("%q behind block %d: %v", c.promised, c.n, err)
 		}
 	}
 }
