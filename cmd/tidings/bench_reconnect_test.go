@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // TestBenchReconnect: after a kill -9 and a restart of the server all clients are in again. The figure for many is for `tidings bench reconnect`.
@@ -32,30 +33,39 @@ func TestBenchIdle(t *testing.T) {
 	}
 }
 
-// TestLean: memory is given back once after a burst, when hardly anything is allocated any more, and not while the server is busy.
+// TestLean: memory is given back after a burst, when hardly anything is allocated any more, and not while the server is busy; again when a little has come, because
+// what was alive amid the burst may be garbage; and never so often that it takes more than a hundredth of the time.
 func TestLean(t *testing.T) {
 	const mb = 1 << 20
 	var rule leanRule
 	total := uint64(0)
 	for i, look := range []struct {
 		allocated, live uint64
+		took            time.Duration // if it is due
 		want            bool
 	}{
-		{10 * mb, 5 * mb, false},    // it starts
-		{200 * mb, 50 * mb, false},  // a burst
-		{200 * mb, 100 * mb, false}, // goes on
-		{3 * mb, 100 * mb, true},    // and is over
-		{3 * mb, 60 * mb, false},    // nothing to speak of has come since
-		{3 * mb, 60 * mb, false},
-		{10 * mb, 60 * mb, true},    // little by little there is enough
-		{500 * mb, 60 * mb, false},  // busy
-		{500 * mb, 400 * mb, false}, // busy with much
-		{90 * mb, 400 * mb, true},   // a lot, and little beside what is alive
-		{0, 5 * mb, false},
+		{10 * mb, 5 * mb, 0, false},    // it starts
+		{200 * mb, 50 * mb, 0, false},  // a burst
+		{200 * mb, 100 * mb, 0, false}, // goes on
+		{20 * mb, 100 * mb, 0, true},   // and is nearly over
+		{3 * mb, 90 * mb, 0, true},     // what it held is garbage only here
+		{mb / 2, 40 * mb, 0, false},    // nothing to speak of has come since
+		{mb / 2, 20 * mb, 0, true},     // little by little it is enough
+		{500 * mb, 60 * mb, 0, false},  // busy
+		{500 * mb, 400 * mb, 0, false}, // busy with much
+		{90 * mb, 400 * mb, 300 * time.Millisecond, true},
+		{20 * mb, 400 * mb, 0, false}, // it took long
+		{20 * mb, 400 * mb, 0, false},
+		{20 * mb, 400 * mb, 0, true},
+		{0, 5 * mb, 0, false},
 	} {
 		total += look.allocated
-		if got := rule.due(total, look.live); got != look.want {
+		got := rule.due(total, look.live, 10*time.Second)
+		if got != look.want {
 			t.Errorf("look %d: %v, want %v", i, got, look.want)
+		}
+		if got {
+			rule.gave(look.took)
 		}
 	}
 }

@@ -12,25 +12,28 @@ import (
 const (
 	leanEvery = 10 * time.Second
 	// leanLeast is how much must have been allocated since the last time: less is not worth looking for.
-	leanLeast = 4 << 20
+	leanLeast = 1 << 20
+	// leanShare is what part of the time may be spent on it: one hundredth.
+	leanShare = 100
 )
 
-// leanRule decides when memory is given back: when there may be as much garbage as an eighth of what is alive, and so little is allocated that no collection
-// will come by itself soon. A server that is busy is left alone, and in a quiet one a collection every ten seconds at most is no work.
+// leanRule decides when memory is given back: when a little was allocated since the last time, and so little lately that no collection will come by itself soon. A
+// little is enough because a collection amid a burst finds alive what is garbage right after it. A server that is busy is left alone.
 type leanRule struct {
-	seen, done uint64 // bytes allocated at the last look, and when memory was given back last
+	seen, done uint64        // bytes allocated at the last look, and when memory was given back last
+	pause      time.Duration // until it may be given back again
 }
 
-// due takes the bytes that were ever allocated and those that the last collection found alive.
-func (r *leanRule) due(allocated, live uint64) bool {
+// due takes the bytes that were ever allocated, those that the last collection found alive, and the time since the last look.
+func (r *leanRule) due(allocated, live uint64, passed time.Duration) bool {
 	lately, since := allocated-r.seen, allocated-r.done
 	r.seen = allocated
-	if lately > max(live/4, leanLeast) || since < max(live/8, leanLeast) {
-		return false
-	}
-	r.done = allocated
-	return true
+	r.pause = max(r.pause-passed, 0)
+	return lately <= max(live/4, 4*leanLeast) && since >= max(live/32, leanLeast) && r.pause == 0
 }
+
+// gave says that memory was given back, and how long that took.
+func (r *leanRule) gave(took time.Duration) { r.done, r.pause = r.seen, leanShare*took }
 
 // stayLean gives memory back to the system when a burst is over, until ctx ends.
 func stayLean(ctx context.Context) {
@@ -45,8 +48,10 @@ func stayLean(ctx context.Context) {
 		case <-tick.C:
 		}
 		metrics.Read(figures)
-		if rule.due(figures[0].Value.Uint64(), figures[1].Value.Uint64()) {
+		if rule.due(figures[0].Value.Uint64(), figures[1].Value.Uint64(), leanEvery) {
+			begin := time.Now()
 			debug.FreeOSMemory()
+			rule.gave(time.Since(begin))
 		}
 	}
 }
