@@ -3,7 +3,7 @@ package im
 import (
 	"fmt"
 	"log/slog"
-	"regexp"
+	"strings"
 )
 
 // Error is what every caller of Tidings sees when something was refused or failed: a TIM code and a text for people.
@@ -18,10 +18,25 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Desc, e.Code) }
 // LogValue is the error for a log: without what it quotes, which may be anything that somebody put in the place of an id.
 func (e *Error) LogValue() slog.Value { return slog.StringValue(HideQuoted(e.Error())) }
 
-var quoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
-
 // HideQuoted puts dots in the place of everything that a text has in quotes.
-func HideQuoted(s string) string { return quoted.ReplaceAllString(s, `"…"`) }
+func HideQuoted(s string) string {
+	var out strings.Builder
+	inside := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			inside = !inside
+			if inside {
+				out.WriteString(`"…"`)
+			}
+		case !inside:
+			out.WriteByte(s[i])
+		case s[i] == '\\':
+			i++
+		}
+	}
+	return out.String()
+}
 
 // Is makes errors.Is compare codes, so that a sentinel matches whatever its text.
 func (e *Error) Is(target error) bool {

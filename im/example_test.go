@@ -36,3 +36,9 @@ func ExampleError() {
 	// true false
 	// true 20003
 }
+
+// A log has no texts that an error quotes.
+func ExampleHideQuoted() {
+	fmt.Println(im.HideQuoted(`there is no user "bob \"the\" builder\\" in "x`))
+	// Output: there is no user "…" in "…"
+}
