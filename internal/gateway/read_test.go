@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/needs"
 )
 
 // torn gives bytes in pieces, and fails now and then in the way that the sweep makes a read fail.
@@ -43,7 +44,7 @@ func FuzzReading(f *testing.F) {
 		data = data[:good]
 		want, panicked := library(t, data)
 		if panicked != nil {
-			t.Skip() // FuzzGuard is about that
+			return // FuzzGuard is about that
 		}
 		in := &input{buf: make([]byte, readBuffer), r: &torn{bytes.NewReader(data), rand.New(rand.NewPCG(seed, 1))}}
 		var got []string
@@ -77,7 +78,7 @@ func TestRest(t *testing.T) {
 	alice := n.login(device{user: "alice"})
 	s := n.sessionsOf(chat.UID(alice.reply.TinyId))[0]
 	if s.conn.raw == nil {
-		t.Skip("sessions do not rest on this system")
+		needs.Missing(t, "sessions do not rest on this system")
 	}
 	for range 3 {
 		// The clock of the sweep stands still: to have been woken twice is to be busy.
