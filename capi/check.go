@@ -1,11 +1,6 @@
 package main
 
-import (
-	"encoding/json"
-	"strings"
-
-	"github.com/tidings-im/tidings/im"
-)
+import "github.com/tidings-im/tidings/im"
 
 // function is what the table says of one function.
 type function struct {
@@ -68,25 +63,24 @@ func (c *call) unreadable(err error) int {
 }
 
 func (c *call) readable(s string) bool {
-	first := strings.TrimLeft(s, " \t\r\n")
 	switch c.json {
 	case jsonObject:
-		var m map[string]json.RawMessage
-		if !strings.HasPrefix(first, "{") || json.Unmarshal([]byte(s), &m) != nil || c.nonEmpty && len(m) == 0 {
+		have, err := im.KeysFromJSON(s)
+		if err != nil || c.nonEmpty && len(have) == 0 {
 			return false
 		}
 		for _, k := range c.keys {
-			if v, ok := m[k]; !ok || string(v) == "null" {
+			if !have[k] {
 				return false
 			}
 		}
 		return true
 	case jsonArray:
-		var list []json.RawMessage
-		return strings.HasPrefix(first, "[") && json.Unmarshal([]byte(s), &list) == nil && (len(list) > 0 || !c.nonEmpty)
+		n, err := im.CountFromJSON(s)
+		return err == nil && (n > 0 || !c.nonEmpty)
 	case jsonStrings:
-		var list []string
-		return strings.HasPrefix(first, "[") && json.Unmarshal([]byte(s), &list) == nil && (len(list) > 0 || !c.nonEmpty)
+		list, err := im.StringsFromJSON(s)
+		return err == nil && (len(list) > 0 || !c.nonEmpty)
 	}
 	return true
 }

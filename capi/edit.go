@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 )
@@ -104,8 +102,8 @@ func mergedMessages(c *call) int {
 
 // names reads the JSON parameter as a list of texts, none of which is empty.
 func (c *call) names() ([]string, *im.Error) {
-	var list []string
-	if err := json.Unmarshal([]byte(c.text[c.jsonAt]), &list); err != nil {
+	list, err := im.StringsFromJSON(c.text[c.jsonAt])
+	if err != nil {
 		return nil, &im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}
 	}
 	for _, s := range list {
@@ -245,8 +243,8 @@ func saveMessage(c *call) int {
 
 func findMessages(c *call) int {
 	return c.with(func(cl *client.Client) {
-		var ids []string
-		if err := json.Unmarshal([]byte(c.text[0]), &ids); err != nil {
+		ids, err := im.StringsFromJSON(c.text[0])
+		if err != nil {
 			c.answer(&im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}, "")
 			return
 		}

@@ -92,3 +92,58 @@ func readAll(s string, read func(*JSONReader) error) error {
 	}
 	return r.end()
 }
+
+// StringsFromJSON reads a JSON array of texts; a null in it is an empty one.
+func StringsFromJSON(s string) (list []string, err error) {
+	err = itemsOf(s, func(r *JSONReader) error {
+		item, err := readString(r)
+		list = append(list, item)
+		return err
+	})
+	return list, err
+}
+
+// CountFromJSON reads a JSON array of whatever, and says how many items it has.
+func CountFromJSON(s string) (n int, err error) {
+	err = itemsOf(s, func(r *JSONReader) error {
+		n++
+		return r.skip()
+	})
+	return n, err
+}
+
+func itemsOf(s string, item func(*JSONReader) error) error {
+	return readAll(s, func(r *JSONReader) error {
+		if r.dec.PeekKind() != '[' {
+			return r.wrongKind("an array")
+		}
+		if err := r.open(); err != nil {
+			return err
+		}
+		for {
+			switch r.dec.PeekKind() {
+			case ']', 0: // 0: an error, which the read below gives
+				if _, err := r.dec.ReadToken(); err != nil {
+					return r.broke(err)
+				}
+				return nil
+			}
+			if err := item(r); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// KeysFromJSON reads a JSON object of whatever, and answers its keys, each with whether its value is anything but null.
+func KeysFromJSON(s string) (map[string]bool, error) {
+	keys := keysOf{}
+	return keys, readAll(s, func(r *JSONReader) error { return readObject(r, keys) })
+}
+
+type keysOf map[string]bool
+
+func (k keysOf) parseTIMKey(r *JSONReader, key []byte) error {
+	k[string(key)] = !r.null()
+	return r.skip()
+}

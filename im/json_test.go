@@ -350,3 +350,35 @@ func TestMethods(t *testing.T) {
 		t.Error("LOGIN does not carry a LoginRequest")
 	}
 }
+
+// Lists and objects of whatever are read as far as a caller asks.
+func TestReadLoosely(t *testing.T) {
+	for in, want := range map[string]string{`["a","b"]`: `[a b]`, ` [] `: `[]`, `[null]`: `[]`, `[1]`: "error", `{}`: "error", `null`: "error", `["a"`: "error", `["a"]x`: "error", ``: "error"} {
+		list, err := StringsFromJSON(in)
+		got := fmt.Sprint(list)
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", in, got, want)
+		}
+	}
+	for in, want := range map[string]int{`[]`: 0, `[{"a":[1,2]},null,"x",[[]]]`: 4, `{}`: -1, `[1,]`: -1, `[`: -1} {
+		n, err := CountFromJSON(in)
+		if err != nil {
+			n = -1
+		}
+		if n != want {
+			t.Errorf("%s has %d items, want %d", in, n, want)
+		}
+	}
+	keys, err := KeysFromJSON(`{"a":1,"b":null,"c":{"d":[]}}`)
+	if fmt.Sprint(keys) != "map[a:true b:false c:true]" || err != nil {
+		t.Errorf("the keys are %v, %v", keys, err)
+	}
+	for _, in := range []string{`[]`, `null`, `{"a"}`, `{"a":1`} {
+		if keys, err := KeysFromJSON(in); err == nil {
+			t.Errorf("%s has the keys %v", in, keys)
+		}
+	}
+}
