@@ -36,13 +36,22 @@ type config struct {
 	set *im.SetConfig
 	// By callExperimentalAPI.
 	server string
-	// console is the console's own level, by the environment when TIMInit was called.
+	// console is the console's own level, by the environment when the library was loaded, and again when TIMInit was called.
 	console *int
 }
 
 func (g *config) init() {
 	g.set = &im.SetConfig{LogLevel: proto.Int32(levelInfo), CallbackLogLevel: proto.Int32(levelInfo), IsLogOutputConsole: proto.Bool(true),
 		UserDefineData: proto.String(""), IsOnlyLocalDnsSource: proto.Bool(false)}
+	g.console = consoleLevel()
+}
+
+// consoleLevel is the level that the environment sets for the console; nil if it sets none.
+func consoleLevel() *int {
+	if level, ok := consoleLevels[getenv("TIDINGS_CONSOLE_LOG")]; ok {
+		return &level
+	}
+	return nil
 }
 
 // consoleLevels are the values of TIDINGS_CONSOLE_LOG.

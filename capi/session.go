@@ -41,10 +41,7 @@ func initialize(c *call) int {
 		l.session = &session{dir: deviceFolder(cfg.ConfigFilePath)}
 		l.threads.current(l)
 		l.config.mu.Lock()
-		l.config.console = nil
-		if level, ok := consoleLevels[getenv("TIDINGS_CONSOLE_LOG")]; ok {
-			l.config.console = &level
-		}
+		l.config.console = consoleLevel()
 		l.config.mu.Unlock()
 		if err := l.log.file.open(deviceFolder(cfg.LogFilePath)); err != nil {
 			l.log.Warn("there is no log file", "sdk_config_log_file_path", cfg.LogFilePath, "error", err)

@@ -190,22 +190,23 @@ func TestDecodeLeavesOutOneMessage(t *testing.T) {
 	good := wireOf(t, Text("x"))
 	entries := append(append(field(4, entry(1, good)...), field(4, entry(2, bad)...)...), field(4, entry(3, good)...)...)
 	for _, c := range []struct {
-		body      []byte
-		got, want Msg
+		body []byte
+		into func([]byte) (proto.Message, error)
+		want proto.Message
 	}{
-		{append([]byte{8, 7, 16, 1, 24, 3}, entries...), &PullReply{}, &PullReply{Epoch: 7, From: 1, To: 3, Entries: []*Entry{
+		{append([]byte{8, 7, 16, 1, 24, 3}, entries...), into[PullReply], &PullReply{Epoch: 7, From: 1, To: 3, Entries: []*Entry{
 			{Seq: 1, Message: Text("x")}, {Seq: 2}, {Seq: 3, Message: Text("x")}}}},
-		{field(4, entry(2, bad)...), &ChangesReply{}, &ChangesReply{Changes: []*Change{{Rev: 2}}}},
-		{append(field(1, field(19, entry(2, bad)...)...), 16, 5), &HeadsReply{}, &HeadsReply{Heads: []*Head{{Last: &Entry{Seq: 2}}}, Next: 5}},
-		{field(3, entry(2, bad)...), &EntryPush{}, &EntryPush{Entry: &Entry{Seq: 2}}},
-		{field(3, entry(2, bad)...), &ChangePush{}, &ChangePush{Change: &Change{Rev: 2}}},
-		{append([]byte{8, 7}, field(2, entry(2, bad)...)...), &SendReply{}, &SendReply{Epoch: 7, Entry: &Entry{Seq: 2}}},
-		{field(2, entry(2, bad)...), &ModifyReply{}, &ModifyReply{Current: &Entry{Seq: 2}}},
-		{append(field(1, field(2, entry(2, bad)...)...), field(1, field(2, entry(3, good)...)...)...), &LookupReply{}, &LookupReply{
+		{field(4, entry(2, bad)...), into[ChangesReply], &ChangesReply{Changes: []*Change{{Rev: 2}}}},
+		{append(field(1, field(19, entry(2, bad)...)...), 16, 5), into[HeadsReply], &HeadsReply{Heads: []*Head{{Last: &Entry{Seq: 2}}}, Next: 5}},
+		{field(3, entry(2, bad)...), into[EntryPush], &EntryPush{Entry: &Entry{Seq: 2}}},
+		{field(3, entry(2, bad)...), into[ChangePush], &ChangePush{Change: &Change{Rev: 2}}},
+		{append([]byte{8, 7}, field(2, entry(2, bad)...)...), into[SendReply], &SendReply{Epoch: 7, Entry: &Entry{Seq: 2}}},
+		{field(2, entry(2, bad)...), into[ModifyReply], &ModifyReply{Current: &Entry{Seq: 2}}},
+		{append(field(1, field(2, entry(2, bad)...)...), field(1, field(2, entry(3, good)...)...)...), into[LookupReply], &LookupReply{
 			Found: []*SendReply{{Entry: &Entry{Seq: 2}}, {Entry: &Entry{Seq: 3, Message: Text("x")}}}}},
 	} {
-		if err := Decode(c.body, c.got); err != nil || !proto.Equal(c.got.(proto.Message), c.want.(proto.Message)) {
-			t.Errorf("%v, %v, want %v", c.got, err, c.want)
+		if got, err := c.into(c.body); err != nil || !proto.Equal(got, c.want) {
+			t.Errorf("%v, %v, want %v", got, err, c.want)
 		}
 	}
 	for _, broken := range [][]byte{{0xff}, field(4, 0xff), entries[:len(entries)-1]} {
@@ -238,4 +239,15 @@ func TestLayersInJSON(t *testing.T) {
 	if err := FromJSON(ToJSON(layered(MaxJSONDepth, Text("x"))), &Message{}); !errors.As(err, &tooDeep) {
 		t.Errorf("JSON without end is read: %v", err)
 	}
+}
+
+// into decodes into a new message of a type.
+func into[M any, P interface {
+	*M
+	Msg
+	proto.Message
+}](b []byte) (proto.Message, error) {
+	m := P(new(M))
+	err := Decode(b, m)
+	return m, err
 }

@@ -5,11 +5,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/imtest"
 )
+
+// sanitizerReport is how a sanitizer begins what it has found.
+var sanitizerReport = regexp.MustCompile(`(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:`)
 
 // life is what the programs under sanitizers do: a whole session with messages, nasty parameters and an end.
 func life(t *testing.T, program string, env ...string) {
@@ -38,7 +42,7 @@ func life(t *testing.T, program string, env ...string) {
 	for _, d := range []*device{ann, bob} {
 		d.call("TIMUninit")
 		d.quit()
-		if report := d.stderr.String(); strings.Contains(report, "Sanitizer") {
+		if report := d.stderr.String(); sanitizerReport.MatchString(report) {
 			t.Errorf("%.6000s", report)
 		}
 	}

@@ -191,12 +191,12 @@ func main() {
 	s.scene("Log lines, at or above the level that a program asks for")
 	carol.do("wants warnings only", "loglevel", "5")
 	carol.fails("calls with bad JSON", -3, "revoke", "alice", "{")
-	carol.do("wants all from info on", "loglevel", "4")
+	carol.do("wants all from debug on", "loglevel", "3")
 	carol.fails("calls with bad JSON again", -3, "revoke", "alice", "{")
 	carol.expect("log line", "TIMMsgRevoke refused")
 	carol.away()
 	s.check(carol.count("log line", "TIMMsgRevoke refused") == 1, "carol was told of one call that was refused")
-	s.check(carol.logFile("TIMMsgRevoke refused") == 2, "the log file has both")
+	s.check(carol.logFile("TIMMsgRevoke refused") == 0 && carol.logFile("logged in") > 0, "the log file has what stands at info and above")
 
 	s.scene("Was each message announced once on each device, and not on the one that sent it?")
 	s.check(bob.told() == "Hello, Bob!|The password is swordfish|See you at tne|[removed]|What the operator does not like|Are you there?|I have news.|Call me!|Where were we?",
