@@ -57,17 +57,20 @@ func (c *Chat) hold(ctx context.Context, name string, lease int64, begun time.Ti
 	defer end.Stop()
 	renew := time.NewTicker(leaseFor * 3 / 10)
 	defer renew.Stop()
+	var away error // why the last renewal failed
 	for {
 		select {
 		case <-done:
 			back, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer stop()
-			if _, err := c.store.Lease(back, name, lease, 0); err != nil {
+			if _, err := c.store.Lease(back, name, lease, 0); err != nil && Known(err) == "" {
 				c.log.Warn("the lease is not given back; it ends by itself", "lease", name, "err", err)
 			}
 			return
 		case <-end.C:
-			c.log.Warn("the lease could not be renewed in time", "lease", name)
+			if Known(away) == "" { // else it is logged where it is known
+				c.log.Warn("the lease could not be renewed in time", "lease", name, "err", away)
+			}
 			cancel()
 			<-done
 			return
@@ -76,6 +79,7 @@ func (c *Chat) hold(ctx context.Context, name string, lease int64, begun time.Ti
 			within, stop := context.WithDeadline(run, begun.Add(sure))
 			got, err := c.store.Lease(within, name, lease, leaseFor)
 			stop()
+			away = err
 			switch {
 			case err == nil && got == 0:
 				c.log.Warn("another server has the lease", "lease", name)
