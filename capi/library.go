@@ -65,6 +65,7 @@ type library struct {
 
 // session lasts from TIMInit to TIMUninit.
 type session struct {
+	app uint64
 	dir string
 	// client is that of the last login; nil before the first. It is kept after a failed login or a logout: what is local can be read.
 	client *client.Client

@@ -38,7 +38,7 @@ func initialize(c *call) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.session == nil {
-		l.session = &session{dir: deviceFolder(cfg.ConfigFilePath)}
+		l.session = &session{app: uint64(c.num(0)), dir: deviceFolder(cfg.ConfigFilePath)}
 		l.threads.current(l)
 		l.config.mu.Lock()
 		l.config.console = consoleLevel()
@@ -157,7 +157,7 @@ func login(c *call) int {
 		return resultOK
 	}
 	t := l.threads.current(l)
-	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
+	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, AppID: s.app, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
 	same := s.cfg
 	same.UserSig = ticket
 	if s.client != nil && same == cfg { // only the ticket is new, if anything: the last one may have run out

@@ -210,7 +210,7 @@ func (c *Client) soon(fail func(error), f func()) {
 	c.later = append(c.later, func() { c.answering(fail, f) })
 }
 
-// parked is a call that waits for the first sync of a connection. run goes on with it, or answers err.
+// parked is a call that waits for the first sync of a connection, or for the end of a login. run goes on with it, or answers err.
 type parked struct {
 	deadline time.Time
 	run      func(err *im.Error)
@@ -226,19 +226,28 @@ func doSynced[T any](c *Client, name string, direct bool, done func(T, error), s
 // synced is the beginning of a call that waits for the sync.
 func synced[T any](c *Client, start func(finish func(T, error))) func(finish func(T, error)) {
 	return func(finish func(T, error)) {
-		if !c.goingOn && (c.link == nil || c.sync.whole || c.sync.paused || c.Status() != LoggedIn) {
-			start(finish)
+		if c.syncing() {
+			c.park(finishWith(finish), func() { start(finish) })
 			return
 		}
-		fail := finishWith(finish)
-		c.parked = append(c.parked, parked{time.Now().Add(c.cfg.Limits.Call), func(err *im.Error) {
-			if err != nil {
-				fail(err)
-				return
-			}
-			c.answering(fail, func() { start(finish) })
-		}})
+		start(finish)
 	}
+}
+
+// syncing says that calls about what the sync brings have to wait.
+func (c *Client) syncing() bool {
+	return c.goingOn || c.link != nil && !c.sync.whole && !c.sync.paused && c.Status() == LoggedIn
+}
+
+// park lets a call wait.
+func (c *Client) park(fail func(error), start func()) {
+	c.parked = append(c.parked, parked{time.Now().Add(c.cfg.Limits.Call), func(err *im.Error) {
+		if err != nil {
+			fail(err)
+			return
+		}
+		c.answering(fail, start)
+	}})
 }
 
 // goOnParked lets the parked calls run after the commit, in their order.

@@ -31,14 +31,6 @@ func (c *Client) online() *im.Error {
 	return nil
 }
 
-// readable answers an error where nothing local can be read.
-func (c *Client) readable() *im.Error {
-	if c.db == nil {
-		return notLoggedIn
-	}
-	return nil
-}
-
 // MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
 // all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
 func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
@@ -201,11 +193,7 @@ func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
 func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) { c.conversations(false, done) }
 
 func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
-	doSynced(c, "Conversations", direct, done, func(finish func([]*im.ConvInfo, error)) {
-		if err := c.readable(); err != nil {
-			finish(nil, err)
-			return
-		}
+	doReading(c, "Conversations", direct, done, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		last := map[*im.ConvInfo]int64{}
 		for _, cv := range c.convs {
@@ -232,11 +220,7 @@ func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, e
 }
 
 func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.ConvInfo, error)) {
-	doSynced(c, "ConversationsByKey", direct, done, func(finish func([]*im.ConvInfo, error)) {
-		if err := c.readable(); err != nil {
-			finish(nil, err)
-			return
-		}
+	doReading(c, "ConversationsByKey", direct, done, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		for _, k := range keys {
 			if cv := c.convs[k]; cv != nil {
@@ -287,11 +271,7 @@ func (c *Client) TotalUnread(ctx context.Context) (int, error) {
 func (c *Client) TotalUnreadFunc(done func(int, error)) { c.totalUnread(false, done) }
 
 func (c *Client) totalUnread(direct bool, done func(int, error)) {
-	doSynced(c, "TotalUnread", direct, done, func(finish func(int, error)) {
-		if err := c.readable(); err != nil {
-			finish(0, err)
-			return
-		}
+	doReading(c, "TotalUnread", direct, done, func(finish func(int, error)) {
 		sum := 0
 		for _, cv := range c.convs {
 			if cv.counts() {

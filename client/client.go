@@ -94,6 +94,10 @@ type Config struct {
 	Server  string
 	UserID  string
 	UserSig string
+	// AppID is the app's number (SDKAppID). A server of another app refuses the login with 70014, and in Dir the app has a folder of its own: apps share nothing
+	// there, not even the device's id. What lies in Dir itself, from a client without a number, goes to the app that is opened there first. 0: the server's
+	// app is not checked, and the client's files lie in Dir itself.
+	AppID uint64
 	// Dir is the device's folder: its id and a database for each user. Two folders are two devices. Default: "tidings" under the user's
 	// data home. Where it cannot be written the client keeps everything in memory, and says so in the log.
 	Dir      string

@@ -53,7 +53,7 @@ func TestNewerDatabase(t *testing.T) {
 	file := databases(t, d.cfg.Dir)[0]
 	setUserVersion(t, file, 99)
 	before, _ := os.ReadFile(file)
-	_, err := client.Open(d.cfg, client.Events{})
+	err := open(t, d.cfg).Login(within(t))
 	wantCode(t, err, im.CodeDatabase)
 	if !strings.Contains(err.Error(), "newer version") {
 		t.Fatalf("unclear: %v", err)

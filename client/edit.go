@@ -272,11 +272,7 @@ func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, do
 
 // lookUp is a local read that answers messages; nil rows are left out.
 func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func([]*im.Message, error)) {
-	doSynced(c, "FindMessages", direct, done, func(finish func([]*im.Message, error)) {
-		if err := c.readable(); err != nil {
-			finish(nil, err)
-			return
-		}
+	doReading(c, "FindMessages", direct, done, func(finish func([]*im.Message, error)) {
 		rows, err := read()
 		if !c.check(err) {
 			finish(nil, databaseFailed)

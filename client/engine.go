@@ -55,10 +55,14 @@ type Client struct {
 
 	// Below: engine.
 	db       *local
-	convs    map[Conv]*conv
-	byID     map[int64]*conv
-	storeID  string
-	lastConv int64
+	localErr error     // why there is none
+	offline  time.Time // without a login it can be read until then
+	// distrusted is the hash of the ticket that a server has refused last.
+	distrusted string
+	convs      map[Conv]*conv
+	byID       map[int64]*conv
+	storeID    string
+	lastConv   int64
 
 	link        *link
 	stopLink    context.CancelFunc
@@ -151,6 +155,8 @@ func (c *Client) post(f func()) bool { return c.in.put(f) }
 func (c *Client) run() {
 	defer c.engine.Done()
 	defer close(c.stopped)
+	c.contain(c.openLocal)
+	c.contain(c.commit)
 	for {
 		select {
 		case <-c.quit:

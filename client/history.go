@@ -57,11 +57,7 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 	if p == nil {
 		p = &im.GetMsgListParam{}
 	}
-	doSynced(c, "Messages", direct, done, func(finish func([]*im.Message, error)) {
-		if err := c.readable(); err != nil {
-			finish(nil, err)
-			return
-		}
+	doReading(c, "Messages", direct, done, func(finish func([]*im.Message, error)) {
 		cv := c.convs[key]
 		if cv == nil {
 			finish(nil, nil)
@@ -94,7 +90,7 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 		c.request(im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			reply := &im.SeqAtReply{}
 			switch {
-			case c.db == nil:
+			case c.readable() != nil:
 				w.finish(nil, notLoggedIn)
 			case err != nil || im.Decode(body, reply) != nil || reply.From > reply.To:
 				w.list() // what is here can be read all the same
@@ -170,7 +166,7 @@ func (w *historyWalk) named() {
 		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: to}
 		c.request(im.Method_PULL, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 			reply := &im.PullReply{}
-			if c.db == nil {
+			if c.readable() != nil {
 				w.finish(nil, notLoggedIn)
 				return
 			}
@@ -261,7 +257,7 @@ func (w *historyWalk) step() {
 	era := cv.era
 	c.request(im.Method_PULL, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
 		reply := &im.PullReply{}
-		if c.db == nil {
+		if c.readable() != nil {
 			w.finish(nil, notLoggedIn)
 			return
 		}
@@ -309,7 +305,7 @@ func (w *historyWalk) rows(most int) ([]*message, error) {
 
 // list answers with what is here. With types it looks through all that is local, some rows between two commits.
 func (w *historyWalk) list() {
-	if w.c.db == nil {
+	if w.c.readable() != nil {
 		w.finish(nil, notLoggedIn)
 		return
 	}

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -31,7 +33,8 @@ const firstID = 2
 
 // link is one connection after its login was answered. The engine writes to it and learns from the reader what comes in.
 type link struct {
-	ws *websocket.Conn
+	ws     *websocket.Conn
+	ticket string // that the server took
 
 	mu     sync.Mutex
 	out    [][]byte      // WebSocket messages of whole frames
@@ -158,7 +161,12 @@ func (c *Client) tryConnection(login context.Context, resume bool, made **link) 
 		code := netError(err)
 		var refused *refusedError
 		if errors.As(err, &refused) {
-			c.postFrom(login, func() { c.refused(refused, resume) })
+			c.post(func() {
+				c.distrust(refused.ticket, refused.err.Code) // also if the login is over
+				if login.Err() == nil {
+					c.refused(refused, resume)
+				}
+			})
 			return refused.retry, nil
 		}
 		c.postFrom(login, func() { c.connectFailed(code) })
@@ -208,8 +216,9 @@ func (c *Client) read(ctx context.Context, l *link) error {
 
 // refusedError is an answer of the server to the login. retry says that another try may succeed.
 type refusedError struct {
-	err   *im.Error
-	retry bool
+	err    *im.Error
+	retry  bool
+	ticket string // that was shown, if the login got that far
 }
 
 func (e *refusedError) Error() string { return e.err.Error() }
@@ -224,32 +233,63 @@ func (c *Client) open(ctx context.Context, resume bool) (*link, *im.LoginReply, 
 	}
 	ws, resp, err := websocket.Dial(ctx, u, &websocket.DialOptions{Subprotocols: []string{subprotocol}, HTTPClient: c.http})
 	if err != nil {
-		if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
-			code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
-			if e != nil || code == 0 {
-				code = im.CodeConnectionLimit
-			}
-			return nil, nil, &refusedError{err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), retry: true}
-		}
-		if resp != nil && resp.StatusCode == http.StatusBadRequest {
-			return nil, nil, &refusedError{err: im.Errorf(im.CodeConnectRefused, "the server does not speak %s", subprotocol)}
-		}
-		return nil, nil, err
+		return nil, nil, dialError(shownServer(c.cfg.Server), resp, err)
+	}
+	if ws.Subprotocol() != subprotocol {
+		ws.CloseNow()
+		return nil, nil, im.Errorf(im.CodeConnectRefused, "what answers at %s does not speak %s", shownServer(c.cfg.Server), subprotocol)
 	}
 	c.post(func() { c.log.Info("connected", "server", shownServer(c.cfg.Server)) })
 	ws.SetReadLimit(im.MaxAnswer)
-	reply, err := c.exchangeLogin(ctx, ws, resume)
+	c.mu.Lock()
+	ticket := c.cfg.UserSig
+	c.mu.Unlock()
+	reply, err := c.exchangeLogin(ctx, ws, ticket, resume)
 	if err != nil {
 		ws.CloseNow()
 		return nil, nil, err
 	}
-	return &link{ws: ws, wake: make(chan struct{}, 1)}, reply, nil
+	return &link{ws: ws, ticket: ticket, wake: make(chan struct{}, 1)}, reply, nil
 }
 
-func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, resume bool) (*im.LoginReply, error) {
+// dialError says why a request did not become a WebSocket. Only an answer that names a code is one of a server of Tidings: any other may come from what lies
+// between, and passes.
+func dialError(u string, resp *http.Response, err error) error {
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks no TLS: is the address ws://?", u)
+	case resp == nil && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // an alert of TLS
+		return errSpeaksTLS(u)
+	case resp == nil:
+		return err
+	}
+	code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
+	ours := e == nil && code != 0
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		if !ours {
+			code = im.CodeConnectionLimit
+		}
+		return &refusedError{err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), retry: true}
+	case resp.StatusCode == http.StatusBadRequest && ours:
+		return &refusedError{err: im.Errorf(im.CodeConnectRefused, "the server at %s does not speak %s", u, subprotocol)}
+	case resp.StatusCode == http.StatusBadRequest:
+		if text, _ := io.ReadAll(io.LimitReader(resp.Body, maxHeaders)); strings.Contains(string(text), "HTTPS") { // what servers of Go, nginx and Apache say
+			return errSpeaksTLS(u)
+		}
+	}
+	return im.Errorf(im.CodeConnectRefused, "what answers at %s opens no connection: %s", u, resp.Status)
+}
+
+func errSpeaksTLS(u string) error {
+	return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks TLS: is the address wss://?", u)
+}
+
+func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, ticket string, resume bool) (*im.LoginReply, error) {
 	c.mu.Lock()
-	req := &im.LoginRequest{UserId: c.cfg.UserID, UserSig: c.cfg.UserSig, DeviceId: c.device, Platform: c.cfg.Platform, SdkVersion: Version,
-		Resume: resume, Generation: c.generation, KickedGeneration: c.kickedGeneration}
+	req := &im.LoginRequest{UserId: c.cfg.UserID, UserSig: ticket, DeviceId: c.device, Platform: c.cfg.Platform, SdkVersion: Version,
+		AppId: c.cfg.AppID, Resume: resume, Generation: c.generation, KickedGeneration: c.kickedGeneration}
 	c.mu.Unlock()
 	body, err := req.MarshalVT()
 	if err != nil {
@@ -277,7 +317,8 @@ func (c *Client) exchangeLogin(ctx context.Context, ws *websocket.Conn, resume b
 		return nil, errors.New("client: the server did not answer the login first")
 	}
 	if first.Code != 0 {
-		return nil, &refusedError{err: &im.Error{Code: first.Code, Desc: first.Desc}, retry: retryLogin(first.Code) || resume && first.Code == im.CodeFailedLogins}
+		return nil, &refusedError{err: &im.Error{Code: first.Code, Desc: first.Desc}, ticket: ticket,
+			retry: retryLogin(first.Code) || resume && first.Code == im.CodeFailedLogins}
 	}
 	reply := &im.LoginReply{}
 	return reply, reply.UnmarshalVT(first.Body)

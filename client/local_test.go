@@ -33,6 +33,7 @@ func TestOldDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, cfg)
+	d.Trust()
 	ms, err := d.Messages(within(t), client.C2C("alice"), nil)
 	if err != nil || len(ms) != 6 || text(ms[0]) != "mine" || text(ms[5]) != "old 0" {
 		t.Fatalf("%v %v", ms, err)

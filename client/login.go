@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,8 +21,9 @@ import (
 // DefaultServer is where a server listens that was started without flags.
 const DefaultServer = "ws://127.0.0.1:7070"
 
-// Open opens the device's folder and the user's local data in it; nothing is sent. What is local can be read at once, unless another
-// process has the data: then from the login on, which ends the other one's session.
+// Open makes a client of the device's folder; nothing is sent, and it waits for nobody. What is local of the user can be read at once with a ticket that a server has
+// taken before on this device, as long as it has not run out and no server has refused it since; otherwise from the login on. That is so too while another process
+// has the data: the login ends the other one's session.
 func Open(cfg Config, ev Events) (*Client, error) {
 	if err := checkUserID(cfg.UserID); err != nil {
 		return nil, err
@@ -44,21 +46,8 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
-	c.dir, c.device = openDevice(cfg.Dir, c.log)
+	c.dir, c.device = openDevice(cfg.Dir, cfg.AppID, c.log)
 	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
-	db, err := openUsable(c.dir, cfg.UserID, c.log)
-	switch {
-	case errors.Is(err, errLocked):
-		c.log.Info("the user's local data is in use by another process; the login waits for it")
-	case err != nil:
-		return nil, im.Errorf(im.CodeDatabase, "%v", err)
-	default:
-		c.db = db
-		if err := c.load(); err != nil {
-			db.close()
-			return nil, im.Errorf(im.CodeDatabase, "%v", err)
-		}
-	}
 	if c.disp == nil {
 		c.disp, c.dispEnded = NewDispatcher(), make(chan struct{})
 		go func() {
@@ -80,9 +69,12 @@ func checkUserID(id string) error {
 }
 
 // openDevice finds the folder and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
-func openDevice(dir string, log *slog.Logger) (string, string) {
+func openDevice(dir string, app uint64, log *slog.Logger) (string, string) {
 	if dir == "" {
 		dir = DefaultDir()
+	}
+	if app != 0 {
+		dir = appFolder(dir, app, log)
 	}
 	name := filepath.Join(dir, "device")
 	err := os.MkdirAll(dir, 0o700)
@@ -106,6 +98,23 @@ func openDevice(dir string, log *slog.Logger) (string, string) {
 	}
 	log.Warn("the folder cannot be written; this device keeps everything in memory", "folder", dir, "error", err)
 	return "", id
+}
+
+// appFolder is the folder of an app in the device's folder. The app that comes first gets what lies there without one.
+func appFolder(dir string, app uint64, log *slog.Logger) string {
+	own := filepath.Join(dir, fmt.Sprintf("app-%d", app))
+	if os.MkdirAll(dir, 0o700) != nil || os.Mkdir(own, 0o700) != nil { // it is there, or openDevice says why it is not
+		return own
+	}
+	for _, part := range []string{"users", "device"} {
+		err := os.Rename(filepath.Join(dir, part), filepath.Join(own, part))
+		if err == nil {
+			log.Info("local data is taken over by the app", "file", filepath.Join(dir, part), "app", app)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			log.Warn("local data cannot be taken over by the app", "file", filepath.Join(dir, part), "app", app, "error", err)
+		}
+	}
+	return own
 }
 
 // writeOnce makes a file with a content, whole or not at all, unless it is there.
@@ -204,7 +213,7 @@ func (c *Client) serverNow() time.Time {
 }
 
 // Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
-// within the time limit; the sync goes on behind it. After a failure what is local can still be read.
+// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
 func (c *Client) Login(ctx context.Context) error {
 	_, err := wait(ctx, c.login)
 	return err
@@ -231,6 +240,10 @@ func (c *Client) login(direct bool, done func(none, error)) {
 			return
 		case LoggingOut:
 			finish(none{}, &im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"})
+			return
+		}
+		if c.openLocal(); c.localErr != nil {
+			finish(none{}, c.localErr)
 			return
 		}
 		c.setStatus(LoggingIn)
@@ -260,6 +273,7 @@ func (c *Client) endLogin(err *im.Error) {
 	}
 	c.hangUp(LoggedOut)
 	done(err)
+	c.goOnParked()
 }
 
 // hangUp ends the connection and every try to make one.
@@ -284,7 +298,11 @@ func (c *Client) network(s NetworkStatus, code int32, desc string) {
 	})
 }
 
+// connectFailed tells of a try that came to nothing, with the address: it may be that which is wrong.
 func (c *Client) connectFailed(err *im.Error) {
+	if at := shownServer(c.cfg.Server); !strings.Contains(err.Desc, at) {
+		err = im.Errorf(err.Code, "%s: server %s", err.Desc, at)
+	}
 	c.lastFailure = err
 	c.log.Info("connecting failed", "server", shownServer(c.cfg.Server), "code", err.Code, "cause", err.Desc)
 	c.network(NetworkConnectFailed, err.Code, err.Desc)
@@ -336,6 +354,7 @@ func (c *Client) connected(ctx context.Context, l *link, reply *im.LoginReply, d
 	c.mu.Unlock()
 	c.check(c.db.setMeta("tiny", reply.TinyId))
 	c.check(c.db.setMeta("generation", reply.Generation))
+	c.trust(l.ticket, reply)
 	if c.storeID != reply.StoreId {
 		if c.storeID != "" {
 			c.log.Warn("the server has another store; conversations start anew", "store", reply.StoreId)
@@ -449,6 +468,7 @@ func (c *Client) kicked(desc string) {
 		c.unlink(true) // kept open for the acknowledgement
 	}
 	clear(c.deadlines)
+	c.offline = time.Time{}
 	c.setStatus(LoggedOut)
 	c.failCalls(notLoggedIn)
 	login := c.logins
@@ -484,6 +504,7 @@ func (c *Client) ticketExpired() {
 		return
 	}
 	c.log.Info("ticket expired")
+	c.offline = time.Time{}
 	c.hangUp(LoggedOut)
 	c.failCalls(notLoggedIn)
 	c.live(func() {
@@ -532,6 +553,7 @@ func (c *Client) logout(direct bool, done func(none, error)) {
 			finish(none{}, &im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"})
 			return
 		case LoggingIn:
+			c.offline = time.Time{}
 			c.endLogin(interrupted)
 			finish(none{}, nil)
 			return
@@ -540,6 +562,7 @@ func (c *Client) logout(direct bool, done func(none, error)) {
 		c.logins++
 		end := func() {
 			c.failParked(notLoggedIn)
+			c.offline = time.Time{}
 			c.hangUp(LoggedOut)
 			c.log.Info("logged out")
 			c.failCalls(notLoggedIn)

@@ -190,11 +190,7 @@ func (c *Client) RecvOptsFunc(users []string, done func([]*im.C2CRecvOptResult, 
 }
 
 func (c *Client) recvOpts(direct bool, users []string, done func([]*im.C2CRecvOptResult, error)) {
-	doSynced(c, "RecvOpts", direct, done, func(finish func([]*im.C2CRecvOptResult, error)) {
-		if err := c.readable(); err != nil {
-			finish(nil, err)
-			return
-		}
+	doReading(c, "RecvOpts", direct, done, func(finish func([]*im.C2CRecvOptResult, error)) {
 		var out []*im.C2CRecvOptResult
 		for _, u := range users {
 			r := &im.C2CRecvOptResult{Identifier: u}
@@ -223,7 +219,7 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 	_, err := wait(context.Background(), func(direct bool, done func(none, error)) {
 		doHere(c, "SetDraft", direct, done, func(finish func(none, error)) {
 			switch {
-			case c.Status() != LoggedIn && c.db == nil:
+			case c.readable() != nil, c.Status() == LoggingIn && !time.Now().Before(c.offline):
 				finish(none{}, notLoggedIn)
 				return
 			case conv.ID == "" || conv.Type != im.ConvType_CONV_TYPE_C2C && conv.Type != im.ConvType_CONV_TYPE_GROUP:

@@ -52,11 +52,7 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 		refuse(c, "Search", direct, done, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
 		return
 	}
-	doSynced(c, "Search", direct, done, func(finish func(*im.SearchResult, error)) {
-		if err := c.readable(); err != nil {
-			finish(&im.SearchResult{}, err)
-			return
-		}
+	doReading(c, "Search", direct, done, func(finish func(*im.SearchResult, error)) {
 		c.indexThen(func(err error) {
 			var r *im.SearchResult
 			if err == nil {
@@ -135,7 +131,7 @@ func pairs(s string) []string {
 
 // indexThen brings the index up to date, some messages at a time so that the engine stays free for others, and calls then.
 func (c *Client) indexThen(then func(error)) {
-	if c.db == nil {
+	if c.readable() != nil {
 		then(notLoggedIn)
 		return
 	}

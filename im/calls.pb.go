@@ -447,8 +447,10 @@ type LoginRequest struct {
 	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The generation of this device's session for which its kicked callback has returned: no 6208 for it.
 	KickedGeneration uint64 `protobuf:"varint,8,opt,name=kicked_generation,json=kickedGeneration,proto3" json:"kicked_generation,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The app that the client is of: the server's, or the login is refused with 70014. 0: the client does not say.
+	AppId         uint64 `protobuf:"varint,9,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoginRequest) Reset() {
@@ -533,6 +535,13 @@ func (x *LoginRequest) GetGeneration() uint64 {
 func (x *LoginRequest) GetKickedGeneration() uint64 {
 	if x != nil {
 		return x.KickedGeneration
+	}
+	return 0
+}
+
+func (x *LoginRequest) GetAppId() uint64 {
+	if x != nil {
+		return x.AppId
 	}
 	return 0
 }
@@ -2809,7 +2818,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05Empty\"G\n" +
 	"\aConvKey\x12%\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x11.tidings.ConvTypeR\x04type\x12\x15\n" +
-	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xc5\x02\n" +
+	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xdc\x02\n" +
 	"\fLoginRequest\x12\x1d\n" +
 	"\auser_id\x18\x01 \x01(\tB\x04\xf0\xf3\x18 R\x06userId\x12 \n" +
 	"\buser_sig\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80@R\auserSig\x12!\n" +
@@ -2823,7 +2832,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\n" +
 	"generation\x127\n" +
 	"\x11kicked_generation\x18\b \x01(\x04B\n" +
-	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\"\xe9\x01\n" +
+	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\x12\x15\n" +
+	"\x06app_id\x18\t \x01(\x04R\x05appId\"\xe9\x01\n" +
 	"\n" +
 	"LoginReply\x12\x17\n" +
 	"\atiny_id\x18\x01 \x01(\x04R\x06tinyId\x12\x1e\n" +

@@ -198,6 +198,11 @@ func (m *LoginRequest) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.AppId != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.AppId))
+		i--
+		dAtA[i] = 0x48
+	}
 	if m.KickedGeneration != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.KickedGeneration))
 		i--
@@ -2312,6 +2317,9 @@ func (m *LoginRequest) SizeVT() (n int) {
 	if m.KickedGeneration != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.KickedGeneration))
 	}
+	if m.AppId != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.AppId))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -3673,6 +3681,25 @@ func (m *LoginRequest) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.KickedGeneration |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AppId", wireType)
+			}
+			m.AppId = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.AppId |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -24,6 +24,9 @@ func (m *LoginRequest) check() *Error {
 	if err := checkNumber("kicked_generation", uint64(m.GetKickedGeneration()), 281474976710656); err != nil {
 		return err
 	}
+	if err := checkNumber("app_id", uint64(m.GetAppId()), 9223372036854775807); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -292,6 +292,7 @@ var shapes = [...]shape{
 		6: {kind: wireVarint, name: "resume"},
 		7: {kind: wireVarint, name: "generation"},
 		8: {kind: wireVarint, name: "kicked_generation"},
+		9: {kind: wireVarint, name: "app_id"},
 	}},
 	shapeLoginReply: {name: "LoginReply", size: sizeOf[LoginReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "tiny_id"},

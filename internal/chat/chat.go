@@ -25,6 +25,8 @@ type Config struct {
 	Heartbeat int32
 	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
 	Classes map[im.Platform]int32
+	// AppID is the app that clients must be of which say one; 0: any.
+	AppID uint64
 	// Verify checks a ticket; its error is an *im.Error.
 	Verify func(user, ticket string) (Ticket, error)
 	// Before is asked about every message before it is stored, and about every modification, but for those that a program sent with the flag that leaves

@@ -34,8 +34,11 @@ func CheckLogin(req *im.LoginRequest) error {
 	return req.Check()
 }
 
-// Authenticate checks a login's ticket, which needs no store.
+// Authenticate checks a login's app and its ticket, which needs no store.
 func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
+	if c.cfg.AppID != 0 && req.AppId != 0 && req.AppId != c.cfg.AppID {
+		return Ticket{}, im.Errorf(im.CodeTicketOtherApp, "the client is of app %d, and this server of another one", req.AppId)
+	}
 	return c.cfg.Verify(req.UserId, req.UserSig)
 }
 

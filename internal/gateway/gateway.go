@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,6 +172,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 // ServeHTTP makes a WebSocket of a request and returns; the connection lives on.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !offers(r.Header.Values("Sec-Websocket-Protocol"), im.Subprotocol) {
+		w.Header().Set(im.CodeHeader, strconv.Itoa(im.CodeConnectRefused)) // by it a client knows the answer for a server's
 		http.Error(w, "this server speaks the WebSocket subprotocol "+im.Subprotocol+", and the client offered none that it knows",
 			http.StatusBadRequest)
 		return

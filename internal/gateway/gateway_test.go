@@ -378,6 +378,9 @@ func TestHandshakeNamesTheVersion(t *testing.T) {
 		if err == nil || resp.StatusCode != http.StatusBadRequest {
 			t.Fatalf("offering %q: %v", offered, err)
 		}
+		if code := resp.Header.Get(im.CodeHeader); code != strconv.Itoa(im.CodeConnectRefused) {
+			t.Errorf("offering %q: the header has the code %q", offered, code)
+		}
 		var b [256]byte
 		k, _ := resp.Body.Read(b[:])
 		if !strings.Contains(string(b[:k]), im.Subprotocol) {

@@ -275,6 +275,7 @@ func flag(name, help string, on func() bool) prometheus.Collector {
 func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	cfg := s.cfg.Chat
 	cfg.Log, cfg.Verify, cfg.Clock = s.log, s.verify, s.cfg.Clock
+	cfg.AppID = s.cfg.AppID
 	if s.cfg.Webhook.URL == "" {
 		return chat.New(s.store, cfg), nil
 	}

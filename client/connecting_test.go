@@ -1,0 +1,216 @@
+package client_test
+
+import (
+	"bytes"
+	"database/sql"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+// front is an HTTP proxy before a fake that answers with an error while it is told to.
+type front struct {
+	URL     string
+	status  atomic.Int32
+	header  atomic.Value // of the error: a code, or ""
+	refused chan struct{}
+}
+
+func newFront(t *testing.T, f *fake) *front {
+	u, err := url.Parse("http" + strings.TrimPrefix(f.URL, "ws"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &front{refused: make(chan struct{}, 1000)}
+	p.header.Store("")
+	through := httputil.NewSingleHostReverseProxy(u)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := int(p.status.Load())
+		if status == 0 {
+			through.ServeHTTP(w, r)
+			return
+		}
+		if code := p.header.Load().(string); code != "" {
+			w.Header().Set(im.CodeHeader, code)
+		}
+		http.Error(w, "no", status)
+		p.refused <- struct{}{}
+	}))
+	t.Cleanup(srv.Close)
+	p.URL = "ws" + strings.TrimPrefix(srv.URL, "http")
+	return p
+}
+
+// What is not recognisably an answer of a server of Tidings ends nothing, at a login and at a reconnect: it is tried again.
+func TestStrangeAnswersAreRetried(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 410, 426, 200, 500, 502, 503} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			p := newFront(t, f)
+			cfg := fakeConfig(t, f)
+			cfg.Server = p.URL
+			d := open(t, cfg)
+			p.status.Store(int32(status))
+			done := make(chan error, 1)
+			d.LoginFunc(func(err error) { done <- err })
+			<-p.refused
+			<-p.refused
+			p.status.Store(0)
+			if err := <-done; err != nil {
+				t.Fatalf("login: %v", err)
+			}
+			link := <-f.links
+			p.status.Store(int32(status))
+			for len(p.refused) > 0 {
+				<-p.refused
+			}
+			link.ws.CloseNow()
+			<-p.refused
+			<-p.refused
+			p.status.Store(0)
+			<-f.links
+			d.until(t, "connection", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 })
+			if d.Status() != client.LoggedIn || len(d.of("kicked", "expired")) != 0 {
+				t.Fatalf("status %v, %v", d.Status(), d.of("kicked", "expired"))
+			}
+		})
+	}
+}
+
+// A server that says by its header that it speaks another version is believed.
+func TestOtherVersionIsFinal(t *testing.T) {
+	f := newFake(t)
+	p := newFront(t, f)
+	p.header.Store(strconv.Itoa(im.CodeConnectRefused))
+	p.status.Store(http.StatusBadRequest)
+	cfg := fakeConfig(t, f)
+	cfg.Server = p.URL
+	err := open(t, cfg).Login(within(t))
+	wantCode(t, err, im.CodeConnectRefused)
+	if len(p.refused) != 1 || !strings.Contains(err.Error(), im.Subprotocol) {
+		t.Fatalf("%d tries: %v", len(p.refused), err)
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) at(level string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, "level="+level) {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "")
+}
+
+// A try that fails says at once where it went and what may be wrong with the address, to the network callback, in the log at level info, and in the error of the
+// login.
+func TestFailedConnectionNamesTheAddress(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	// One that answers as OpenSSL does: with an alert.
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	go func() {
+		for {
+			conn, err := raw.Accept()
+			if err != nil {
+				return
+			}
+			conn.Read(make([]byte, 4096))
+			conn.Write([]byte("\x15\x03\x01\x00\x02\x02\x46"))
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	}()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	for name, c := range map[string]struct{ server, says string }{
+		"TLS in clear":        {"ws://" + secure.Listener.Addr().String(), "speaks TLS: is the address wss://?"},
+		"raw TLS in clear":    {"ws://" + raw.Addr().String(), "speaks TLS: is the address wss://?"},
+		"clear by TLS":        {"wss://" + plain.Listener.Addr().String(), "speaks no TLS: is the address ws://?"},
+		"nobody":              {"ws://" + nobody.Addr().String(), "ERR_CONNECTION_REFUSED"},
+		"another HTTP server": {"ws://" + plain.Listener.Addr().String(), "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := &lines{}
+			failed := make(chan string, 100)
+			d := openWith(t, client.Config{Server: c.server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Log: newLogger(out), Limits: hasty}, func(ev *client.Events) {
+				ev.Network = func(s client.NetworkStatus, _ int32, desc string) {
+					if s == client.NetworkConnectFailed {
+						failed <- desc
+					}
+				}
+			})
+			done := make(chan error, 1)
+			d.LoginFunc(func(err error) { done <- err })
+			for what, text := range map[string]string{"event": <-failed, "log": out.at("INFO"), "error": (<-done).Error()} {
+				if !strings.Contains(text, c.server) || !strings.Contains(text, c.says) {
+					t.Errorf("the %s says: %s", what, text)
+				}
+			}
+		})
+	}
+}
+
+// Open returns while somebody else has the local database in any way; the login waits for it.
+func TestOpenWaitsForNobody(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	d := dial(t, cfg)
+	d.Close()
+	db, err := sql.Open("sqlite3", databases(t, cfg.Dir)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err == nil {
+		_, err = tx.Exec("DELETE FROM owed")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, cfg) // with the lock held: who waited for it would fail
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	d.login()
+}

@@ -1,0 +1,159 @@
+package client
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// What is local can be read by the user who is logged in. Without a login it can be read with a ticket that a server has taken before on this device, as long as that has
+// not run out and no server has refused it since: a ticket can be checked by servers alone, and the name in it proves nothing. The hashes of those tickets are
+// kept in the user's local database.
+
+// mostTickets is how many tickets a device remembers, the latest ones.
+const mostTickets = 16
+
+// takenTicket is a ticket that a server has taken: its SHA-256, and its end by this device's clock, in milliseconds since 1970.
+type takenTicket struct {
+	hash string
+	end  int64
+}
+
+func ticketHash(sig string) string {
+	sum := sha256.Sum256([]byte(sig))
+	return hex.EncodeToString(sum[:])
+}
+
+// takenTickets reads the tickets that a server has taken, the latest last. What is unreadable is none.
+func (l *local) takenTickets() ([]takenTicket, error) {
+	v, err := l.meta("tickets")
+	var out []takenTicket
+	for one := range strings.FieldsSeq(v) {
+		hash, end, _ := strings.Cut(one, ":")
+		if ms, err := strconv.ParseInt(end, 10, 64); err == nil {
+			out = append(out, takenTicket{hash, ms})
+		}
+	}
+	return out, err
+}
+
+// keepTicket remembers a ticket that a server has taken, or with end 0 forgets it.
+func (l *local) keepTicket(hash string, end int64) error {
+	all, err := l.takenTickets()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UnixMilli()
+	all = slices.DeleteFunc(all, func(t takenTicket) bool { return t.hash == hash || t.end <= now })
+	if end > now {
+		all = append(all, takenTicket{hash, end})
+	}
+	var b strings.Builder
+	for _, t := range all[max(0, len(all)-mostTickets):] {
+		fmt.Fprintf(&b, "%s:%d ", t.hash, t.end)
+	}
+	return l.setMeta("tickets", b.String())
+}
+
+// openLocal opens the user's local data and sees whether the ticket lets read it. Another process may have it: then the login waits for it.
+func (c *Client) openLocal() {
+	c.localErr, c.offline = nil, time.Time{}
+	if c.db == nil {
+		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
+		if err == nil {
+			c.db = db
+			if err = c.load(); err != nil {
+				db.close()
+				c.db = nil
+			}
+		}
+		if errors.Is(err, errLocked) {
+			c.log.Info("the user's local data is in use by another process; the login waits for it")
+			return
+		}
+		if err != nil {
+			c.log.Error("the user's local data cannot be opened", "error", err)
+			c.localErr = im.Errorf(im.CodeDatabase, "%v", err)
+			return
+		}
+	}
+	if c.distrusted != "" {
+		c.check(c.db.keepTicket(c.distrusted, 0))
+	}
+	c.mu.Lock()
+	hash := ticketHash(c.cfg.UserSig)
+	c.mu.Unlock()
+	all, err := c.db.takenTickets()
+	c.check(err)
+	if i := slices.IndexFunc(all, func(t takenTicket) bool { return t.hash == hash }); i >= 0 {
+		c.offline = time.UnixMilli(all[i].end)
+	}
+}
+
+// trust follows a login that the server took.
+func (c *Client) trust(sig string, reply *im.LoginReply) {
+	hash := ticketHash(sig)
+	if hash == c.distrusted {
+		c.distrusted = ""
+	}
+	c.check(c.db.keepTicket(hash, time.Now().UnixMilli()+reply.TicketExpires-reply.ServerTime))
+}
+
+// distrust follows a login that the server refused for its ticket, whatever has become of the login meanwhile.
+func (c *Client) distrust(sig string, code int32) {
+	switch code {
+	case im.CodeTicketExpired, im.CodeTicketEmpty, im.CodeTicketMalformed, im.CodeTicketMismatch, im.CodeTicketOtherUser, im.CodeTicketOtherApp, im.CodeTicketVoid:
+	default:
+		return
+	}
+	if sig == "" {
+		return
+	}
+	c.distrusted = ticketHash(sig)
+	c.mu.Lock()
+	current := sig == c.cfg.UserSig
+	c.mu.Unlock()
+	if current {
+		c.offline = time.Time{}
+	}
+	if c.db != nil {
+		c.check(c.db.keepTicket(c.distrusted, 0))
+	}
+}
+
+// readable answers an error where nothing local may be read.
+func (c *Client) readable() *im.Error {
+	switch s := c.Status(); {
+	case c.db == nil:
+	case s == LoggedIn, s == LoggingOut, time.Now().Before(c.offline), s == LoggingIn && len(c.convs) == 0:
+		return nil
+	}
+	return notLoggedIn
+}
+
+// doReading is doSynced for a call that reads what is local. While a login is under way that brings another ticket than those that are known, the login
+// decides.
+func doReading[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
+	do(c, name, direct, done, func(finish func(T, error)) {
+		fail := finishWith(finish)
+		read := func() {
+			if err := c.readable(); err != nil {
+				fail(err)
+				return
+			}
+			start(finish)
+		}
+		if c.syncing() || c.Status() == LoggingIn && c.readable() != nil {
+			c.park(fail, read)
+			return
+		}
+		read()
+	})
+}
