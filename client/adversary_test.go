@@ -107,7 +107,7 @@ func TestRefusalOfAnEarlierLogin(t *testing.T) {
 	d.LogoutFunc(func(err error) { out <- err })
 	d.LoginFunc(func(err error) { second <- err })
 	close(refuse)
-	eventually(t, "the refusal", func() bool { return d.Waiting() == 3 })
+	eventually(t, "the refusal", func() bool { return d.Waiting() == 4 }) // after the connection, the logout and the second login
 	close(g.hold)
 	wantCode(t, <-first, im.CodeInterrupted)
 	if err := <-out; err != nil {
@@ -533,7 +533,7 @@ func TestKeysOfOneProcess(t *testing.T) {
 type tries chan string
 
 func (w tries) Write(p []byte) (int, error) {
-	if _, rest, ok := strings.Cut(string(p), `msg="connecting anew"`); ok {
+	if _, rest, ok := strings.Cut(string(p), `msg="waiting before the next try to connect"`); ok {
 		_, rest, _ = strings.Cut(rest, "try=")
 		try, _, _ := strings.Cut(rest, " ")
 		w <- try
