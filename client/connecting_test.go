@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -152,7 +153,6 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 			}
 			conn.Read(make([]byte, 4096))
 			conn.Write([]byte("\x15\x03\x01\x00\x02\x02\x46"))
-			io.Copy(io.Discard, conn)
 			conn.Close()
 		}
 	}()
@@ -171,7 +171,8 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := &lines{}
 			failed := make(chan string, 100)
-			d := openWith(t, client.Config{Server: c.server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Log: newLogger(out), Limits: hasty}, func(ev *client.Events) {
+			d := openWith(t, client.Config{Server: c.server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Log: newLogger(out),
+				Limits: client.Limits{Login: time.Second, Reconnect: 50 * time.Millisecond}}, func(ev *client.Events) {
 				ev.Network = func(s client.NetworkStatus, _ int32, desc string) {
 					if s == client.NetworkConnectFailed {
 						failed <- desc
@@ -180,7 +181,13 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 			})
 			done := make(chan error, 1)
 			d.LoginFunc(func(err error) { done <- err })
-			for what, text := range map[string]string{"event": <-failed, "log": out.at("INFO"), "error": (<-done).Error()} {
+			var event string
+			select {
+			case event = <-failed:
+			case <-time.After(patience):
+				t.Fatal("no failed connection was told")
+			}
+			for what, text := range map[string]string{"event": event, "log": out.at("INFO"), "error": (<-done).Error()} {
 				if !strings.Contains(text, c.server) || !strings.Contains(text, c.says) {
 					t.Errorf("the %s says: %s", what, text)
 				}
