@@ -405,7 +405,7 @@ func (c *Client) tick() {
 	for len(c.parked) > 0 && !now.Before(c.parked[0].deadline) {
 		late := c.parked[0]
 		c.parked = c.parked[1:]
-		late.run(&im.Error{Code: im.CodeWaitAckTimeout, Desc: "the sync after the login did not end in time"})
+		late.run(&im.Error{Code: im.CodeWaitAckTimeout, Desc: "the login or the sync after it did not end in time"})
 	}
 	for name, at := range c.deadlines {
 		if now.Before(at) {

@@ -114,17 +114,18 @@ func TestServerRestart(t *testing.T) {
 	bob.quit()
 }
 
-// Without a server a login fails in time, and what is local can still be read.
+// Without a server a login fails in time, and what is local can still be read with the ticket that a server has taken.
 func TestLocalWithoutServer(t *testing.T) {
 	s := imtest.Start(t)
 	ann := newDevice(t, s, "ann", "")
-	ann.login()
+	ticket := s.Sig("ann")
+	ann.must("TIMLogin", "ann", ticket, on)
 	ann.say("ann", "note")
 	ann.call("TIMUninit")
 	ann.quit()
 	s.Stop()
 	again := newDevice(t, s, "ann", ann.dir)
-	_, _, login := again.callID("TIMLogin", "ann", "ticket", on)
+	_, _, login := again.callID("TIMLogin", "ann", ticket, on)
 	if h := again.history("ann"); len(h) != 1 || h[0].text() != "note" {
 		t.Errorf("history while logging in: %+v", h)
 	}
