@@ -134,3 +134,6 @@ func (c *Client) FailCommits(n int) error {
 	})
 	return <-failed
 }
+
+// Fold is what the search makes of a text to compare it.
+func Fold(s string) string { return fold(s) }

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -235,6 +239,16 @@ func TestSearchFolds(t *testing.T) {
 			if err != nil || len(r.ItemArray) != 1 || text(r.ItemArray[0].MessageArray[0]) != "x"+way[0]+"y" {
 				t.Errorf("%q does not find %q: %v %v", way[1], way[0], r, err)
 			}
+		}
+	}
+}
+
+// What Unicode's full case folding makes alike is alike for the search, whatever else is.
+func TestFoldIsFull(t *testing.T) {
+	full := cases.Fold()
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if s := string(r); client.Fold(s) != client.Fold(full.String(s)) && utf8.ValidRune(r) {
+			t.Errorf("%U %q is %q, and as Unicode folds it %q", r, s, client.Fold(s), client.Fold(full.String(s)))
 		}
 	}
 }

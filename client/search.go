@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/tidings-im/tidings/im"
@@ -80,18 +79,19 @@ func fold(s string) string {
 	if ascii {
 		return strings.ToLower(s)
 	}
-	return norm.NFKC.String(strings.Map(cherokee, cases.Fold().String(norm.NFKC.String(s))))
+	// Taken apart, what folds to several letters is one letter and its marks, but for the sharp s.
+	return norm.NFC.String(sharp.Replace(strings.Map(foldRune, norm.NFKD.String(s))))
 }
 
-// cherokee makes capitals of small letters: Unicode folds that script so, and cases.Fold exchanges them.
-func cherokee(r rune) rune {
-	switch {
-	case 0xab70 <= r && r <= 0xabbf:
-		return r - 0xab70 + 0x13a0
-	case 0x13f8 <= r && r <= 0x13fd:
-		return r - 8
+var sharp = strings.NewReplacer("\u00df", "ss")
+
+// foldRune is the same for all letters that differ in case alone.
+func foldRune(r rune) rune {
+	least := r
+	for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+		least = min(least, o)
 	}
-	return r
+	return unicode.ToLower(least)
 }
 
 // texts is what of a message can be searched.
