@@ -67,8 +67,16 @@ func TestStrangeAnswersAreRetried(t *testing.T) {
 			p.status.Store(int32(status))
 			done := make(chan error, 1)
 			d.LoginFunc(func(err error) { done <- err })
-			<-p.refused
-			<-p.refused
+			refused := func() {
+				t.Helper()
+				select {
+				case <-p.refused:
+				case <-time.After(patience):
+					t.Fatalf("it is not tried again; kicked: %v", d.of("kicked"))
+				}
+			}
+			refused()
+			refused()
 			p.status.Store(0)
 			if err := <-done; err != nil {
 				t.Fatalf("login: %v", err)
@@ -79,8 +87,8 @@ func TestStrangeAnswersAreRetried(t *testing.T) {
 				<-p.refused
 			}
 			link.ws.CloseNow()
-			<-p.refused
-			<-p.refused
+			refused()
+			refused()
 			p.status.Store(0)
 			<-f.links
 			d.until(t, "connection", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 })
@@ -202,7 +210,7 @@ func TestOpenWaitsForNobody(t *testing.T) {
 	cfg := fakeConfig(t, f)
 	d := dial(t, cfg)
 	d.Close()
-	db, err := sql.Open("sqlite3", databases(t, cfg.Dir)[0])
+	db, err := sql.Open("sqlite3", "file:"+databases(t, cfg.Dir)[0]+"?_locking_mode=EXCLUSIVE&_txlock=exclusive")
 	if err != nil {
 		t.Fatal(err)
 	}
