@@ -116,7 +116,7 @@ func (s *stage) run(script string) string {
 		for _, name := range s.order {
 			a := s.devices[name]
 			a.mu.Lock()
-			for _, h := range a.heard {
+			for _, h := range scenario.Join(a.heard) {
 				fmt.Fprintf(&out, "%s %s\n", name, h)
 			}
 			a.heard = nil

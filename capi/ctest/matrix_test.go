@@ -30,6 +30,7 @@ const scenarios = "client/testdata/scenarios/*.txtar"
 //   - A conversation is not looked at while its last message is being sent: whether that state is seen depends on how fast the server answers.
 //   - Of the tries to connect again only the one that succeeds is looked at.
 //   - What belongs to the user "probe" is left out.
+//   - Updates of different conversations that follow each other are one line, with the last total.
 //
 // And for one reason of its own: receipts are told at most once a second (package client's scenarios set no such limit), so that one may come after the event of its
 // conversation. It is put before it.
@@ -121,7 +122,7 @@ func (s *stage) run(want string) string {
 		for _, name := range s.order {
 			a := s.devices[name]
 			a.mu.Lock()
-			for _, h := range a.heard {
+			for _, h := range scenario.Join(a.heard) {
 				fmt.Fprintf(&out, "%s %s\n", name, h)
 			}
 			a.heard = nil

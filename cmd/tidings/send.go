@@ -107,7 +107,7 @@ func (l *login) dial(ctx context.Context, ev client.Events) (*client.Client, err
 		return nil, err
 	}
 	c, err := client.Open(client.Config{
-		Server: l.server, UserID: l.user, UserSig: sig, Dir: l.device(), Platform: im.Platform(platform),
+		Server: l.server, AppID: l.appID, UserID: l.user, UserSig: sig, Dir: l.device(), Platform: im.Platform(platform),
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Limits: client.Limits{Login: l.timeout, Send: l.timeout, Call: l.timeout},
 	}, ev)

@@ -90,3 +90,56 @@ func prune(key string, v any) any {
 	}
 	return v
 }
+
+// Join puts states into one line that a device may hear at once or one after the other, as the server's pushes arrive together or apart: updates of different
+// conversations, with the last total behind them (rule 17: states are told as they are when they are told).
+func Join(heard []string) []string {
+	var out []string
+	for _, h := range heard {
+		n := len(out)
+		if n > 0 && strings.HasPrefix(out[n-1], total) {
+			n--
+		}
+		if n > 0 && strings.HasPrefix(h, update) && strings.HasPrefix(out[n-1], update) {
+			if joined, ok := join(out[n-1], h); ok {
+				out[n-1] = joined
+				continue
+			}
+		}
+		if n < len(out) && n > 0 && strings.HasPrefix(h, total) && strings.HasPrefix(out[n-1], update) {
+			out = out[:n] // the total before it is not the last
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+const update, total = "conv_update ", "total "
+
+// join joins two updates if no conversation is in both.
+func join(a, b string) (string, bool) {
+	seen := map[string]bool{}
+	var all []json.RawMessage
+	for _, line := range []string{a, b} {
+		var list []json.RawMessage
+		if json.Unmarshal([]byte(strings.TrimPrefix(line, update)), &list) != nil {
+			return "", false
+		}
+		for _, raw := range list {
+			var conv struct {
+				ID   string `json:"conv_id"`
+				Type int    `json:"conv_type"`
+			}
+			if json.Unmarshal(raw, &conv) != nil || seen[conv.ID+strconv.Itoa(conv.Type)] {
+				return "", false
+			}
+			seen[conv.ID+strconv.Itoa(conv.Type)] = true
+		}
+		all = append(all, list...)
+	}
+	parts := make([]string, len(all))
+	for i, raw := range all {
+		parts[i] = string(raw)
+	}
+	return update + "[" + strings.Join(parts, ",") + "]", true
+}
