@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 )
@@ -68,9 +69,11 @@ func (c *Chat) hold(ctx context.Context, name string, lease int64, begun time.Ti
 			}
 			return
 		case <-end.C:
-			if Known(away) == "" { // else it is logged where it is known
-				c.log.Warn("the lease could not be renewed in time", "lease", name, "err", away)
+			level := slog.LevelWarn
+			if Known(away) != "" { // it is complained of where it is known
+				level = slog.LevelInfo
 			}
+			c.log.Log(ctx, level, "the lease could not be renewed in time", "lease", name, "err", away)
 			cancel()
 			<-done
 			return
