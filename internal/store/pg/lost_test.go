@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/pg"
 	"github.com/tidings-im/tidings/internal/store/pgtest"
@@ -461,5 +463,37 @@ func TestClosedInDoubt(t *testing.T) {
 	p.ok(s.Close())
 	if err := <-answered; err != nil && errors.Is(err, chat.ErrNotFound) {
 		t.Fatal(err)
+	}
+}
+
+// Connections that died all at once while nobody used them cost no read.
+func TestReadAfterAllConnectionsDied(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	s := open(t, pg.Config{DSN: dsn})
+	defer s.Close()
+	p := newPlace(t, s)
+	ctx := context.Background()
+	other, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(ctx)
+	for range 5 {
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if _, err := s.Conv(ctx, p.convs[0].ID); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if _, err := other.Exec(ctx, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'tidings' AND datname = current_database()"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Conv(ctx, p.convs[0].ID); err != nil {
+			t.Error(err)
+		}
 	}
 }

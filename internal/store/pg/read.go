@@ -13,7 +13,7 @@ import (
 )
 
 // read lends a connection to f. ctx bounds the waiting for one only: to give up a running query costs the connection, and reads are short.
-// A connection that turns out to be dead is replaced once.
+// A connection that turns out to be dead is replaced, as often as there may be others of its age.
 func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	if s.closed.Load() {
 		return chat.ErrClosed
@@ -21,7 +21,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 	if s.moved.Load() {
 		return failure(ErrMoved)
 	}
-	for again := true; ; again = false {
+	for tries := int32(0); ; tries++ {
 		wait, cancel := context.WithTimeout(ctx, s.cfg.Within)
 		c, err := s.pool.Acquire(wait)
 		cancel()
@@ -43,7 +43,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 			return err
 		case errors.Is(err, pgx.ErrNoRows):
 			return chat.ErrNotFound
-		case !lost || !again || limit.Err() == context.DeadlineExceeded:
+		case !lost || tries > s.pool.Stat().MaxConns() || limit.Err() == context.DeadlineExceeded:
 			return failure(err)
 		}
 	}
