@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -209,7 +210,11 @@ func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) (
 			h.metrics.WithLabelValues(afterSend, "given up").Inc()
 			return true
 		}
-		h.cfg.Log.Warn("the webhook cannot be told of a message yet", "key", b.MsgKey, "again in", wait, "err", err)
+		level := slog.LevelWarn
+		if chat.Known(err) != "" { // it is complained of where it is known
+			level = slog.LevelInfo
+		}
+		h.cfg.Log.Log(ctx, level, "the webhook cannot be told of a message yet", "key", b.MsgKey, "again in", wait, "err", err)
 		h.metrics.WithLabelValues(afterSend, "failed").Inc()
 		pause(ctx, wait)
 		wait = min(2*wait, h.cfg.RetryMost)
