@@ -23,7 +23,7 @@ bin/tidings: FORCE
 # The C library, with what programs need to build against it. The folder may be copied to anywhere.
 LIB ?= lib
 STRIP ?= -s -w
-LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/engine.go)
+LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/version.go)
 
 # SQLite is compiled once more, with other flags: with those of the server the library is half a megabyte larger, and with those of the library the server is slower.
 # For size: SQLite is a third of the code, and the client needs no JSON in it. -g costs nothing, STRIP takes it out.
@@ -42,12 +42,11 @@ library:
 		echo "include(\"\$${CMAKE_CURRENT_LIST_DIR}/ImSDK/$$file.cmake\")" >$(LIB)/cmake/$$file.cmake; \
 	done
 
-# Rewrites the generated code from api/. The result is committed.
+# Rewrites the generated code and pages. The result is committed.
 gen:
 	$(GO) run ./internal/gen
 	$(GO) run ./cmd/tidings reference > docs/reference/configuration.md.new
 	mv docs/reference/configuration.md.new docs/reference/configuration.md
-	$(GO) run ./internal/gen/capi
 
 # Installs nothing. Without CI=true, tests that lack a program are skipped.
 test:
@@ -79,7 +78,7 @@ torture-kills:
 
 # Random histories against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills that came to and what was wrong.
 torture-histories:
-	$(GO) test ./internal/histcheck -count=1 -run 'TestHistory$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 2 -histcheck.seed $(SEED)
+	$(GO) test ./internal/testing/histcheck -count=1 -run 'TestHistory$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 2 -histcheck.seed $(SEED)
 
 clean:
 	rm -rf bin lib

@@ -43,15 +43,17 @@ var arrows = func() map[string][]string {
 		"internal/gen":     {"im"},
 		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
 		// For tests.
-		"internal/faultproxy": {},
-		"internal/needs":      {},
-		"internal/histcheck":  {"im", "client", "internal/faultproxy"},
-		"internal/scenario":   {"imtest"},
+		"internal/testing/faultproxy": {},
+		"internal/testing/needs":      {},
+		"internal/testing/pgtest":     {"internal/testing/needs"},
+		"internal/testing/storetest":  {"im", "internal/chat", "internal/store"},
+		"internal/testing/histcheck":  {"im", "client", "internal/testing/faultproxy"},
+		"internal/testing/scenario":   {"imtest"},
 	}
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
-	m["internal/store"] = append(m["internal/store"], "internal/private", "internal/needs")
+	m["internal/store"] = append(m["internal/store"], "internal/private")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
 	for _, part := range []string{"internal/rest", "internal/webhook"} {
@@ -67,7 +69,7 @@ var walls = []struct {
 	paths   []string
 	folders []string
 }{
-	{"a SQL driver", drivers, []string{"internal/store", "client", "internal/tools"}},
+	{"a SQL driver", drivers, []string{"internal/store", "client", "internal/testing/pgtest", "internal/tools"}},
 	{"NATS", []string{"github.com/nats-io"}, []string{"internal/bus"}},
 	{"cgo", []string{"C"}, []string{"capi"}},
 }
@@ -247,8 +249,8 @@ func TestArrowsRule(t *testing.T) {
 		{"internal/webhook", "internal/bus", false},
 		{"internal/media", "internal/store", false},
 		{"internal/console", "internal/rest", false},
-		{"internal/store", "internal/store/storetest", true},
-		{"internal/store/storetest", "internal/chat", true},
+		{"internal/store", "internal/testing/storetest", false},
+		{"internal/testing/storetest", "internal/chat", true},
 		{"internal/store", "internal/bus", false},
 		{"internal/store", "github.com/jackc/pgx/v5/pgxpool", true},
 		{"internal/gateway", "github.com/jackc/pgx/v5/pgxpool", false},

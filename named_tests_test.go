@@ -13,7 +13,7 @@ import (
 //
 //	`TestA`, `TestB/Part` (package); `TestC` (other package)
 //
-// A package is given by its path, or by what follows internal/.
+// A package is given by its path, or by what follows internal/ or internal/testing/.
 
 var (
 	namedTests = regexp.MustCompile("((?:`(?:Test|Fuzz)[^`]*`(?:,\\s*| and )?)+)\\s*\\(([^)]+)\\)")
@@ -26,8 +26,11 @@ func namedIn(text string) (byFolder map[string][]string, all int) {
 	for _, m := range namedTests.FindAllStringSubmatch(text, -1) {
 		for pkg := range strings.SplitSeq(strings.ReplaceAll(m[2], " and ", ","), ",") {
 			pkg = strings.TrimSpace(pkg)
-			if _, err := os.Stat(filepath.Join("internal", pkg)); err == nil {
-				pkg = "internal/" + pkg
+			for _, room := range []string{"internal", "internal/testing"} {
+				if _, err := os.Stat(filepath.Join(room, pkg)); err == nil {
+					pkg = room + "/" + pkg
+					break
+				}
 			}
 			for _, n := range testName.FindAllStringSubmatch(m[1], -1) {
 				byFolder[pkg] = append(byFolder[pkg], strings.TrimSuffix(n[1]+"/"+n[2], "/"))
@@ -54,7 +57,7 @@ func testsOf(t *testing.T, folder string) []string {
 			names = append(names, m[1])
 		}
 	}
-	if suite, err := os.ReadFile(filepath.Join(folder, filepath.Base(folder)+"test", filepath.Base(folder)+"test.go")); err == nil {
+	if suite, err := os.ReadFile(filepath.Join("internal/testing", filepath.Base(folder)+"test", filepath.Base(folder)+"test.go")); err == nil {
 		for _, m := range regexp.MustCompile(`(?m)^\t\t\{"(\w+)", \w+\},`).FindAllStringSubmatch(string(suite), -1) {
 			names = append(names, "TestContract/"+m[1])
 		}

@@ -72,7 +72,7 @@ func skips(fset *token.FileSet, file *ast.File) []string {
 func TestSkips(t *testing.T) {
 	fset := token.NewFileSet()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, ".pb.go") || strings.HasPrefix(path, "internal/needs/") {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, ".pb.go") || strings.HasPrefix(path, "internal/testing/needs/") {
 			return err
 		}
 		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)

@@ -100,9 +100,6 @@ type Client struct {
 	cursorAt     int64     // cursor learnt from heartbeats, not stored yet
 }
 
-// Version is the SDK's version, told at login and by TIMGetSDKVersion.
-const Version = "8.6.7021"
-
 // arrived is a WebSocket message of frames.
 type arrived struct {
 	link *link

@@ -13,7 +13,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// What random histories (internal/histcheck) have found, each boiled down to what it takes.
+// What random histories (internal/testing/histcheck) have found, each boiled down to what it takes.
 
 // A message that arrives while a clearing is on its way is not cleared (rule 6).
 func TestArrivalWhileClearing(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
 // newProxy relays to the server at url (ws://host:port) and answers the url of the relay.

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
 var platforms = map[string]im.Platform{"linux": im.Platform_PLATFORM_LINUX, "android": im.Platform_PLATFORM_ANDROID, "ios": im.Platform_PLATFORM_IOS,

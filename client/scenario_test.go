@@ -18,8 +18,8 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/faultproxy"
-	"github.com/tidings-im/tidings/internal/scenario"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/scenario"
 )
 
 var update = flag.Bool("update", false, "write what the scenarios show into their files")

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/client"
-	"github.com/tidings-im/tidings/internal/faultproxy"
-	"github.com/tidings-im/tidings/internal/scenario"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/scenario"
 )
 
 // actor is a device, with what it heard in this step.

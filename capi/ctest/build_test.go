@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 var root = func() string {

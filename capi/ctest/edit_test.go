@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
 // raw are the messages of a list, as their JSON.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 // example is a running example program.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 // The library exports the functions of the table and nothing else, under its own name, and is not larger than 12 MB.

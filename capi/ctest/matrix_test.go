@@ -16,8 +16,8 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/faultproxy"
-	"github.com/tidings-im/tidings/internal/scenario"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/scenario"
 )
 
 // scenarios are those that package client runs through the Go SDK: the rows of docs/events.md.

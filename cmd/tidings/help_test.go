@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // TestHelp: help shows nothing that is not built, and every flag with its own name; a part that is not built says so when it is asked for.

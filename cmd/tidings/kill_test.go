@@ -16,7 +16,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/server"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 	"github.com/tidings-im/tidings/usersig"
 )
 

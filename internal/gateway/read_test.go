@@ -13,7 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 // torn gives bytes in pieces, and fails now and then in the way that the sweep makes a read fail.

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write what is generated from testdata/g
 
 const root = "../.."
 
-// TestCommitted holds that the generated files of im/ are those that the contract gives today.
+// TestCommitted holds that the generated files are those that the contract and the facts give today.
 func TestCommitted(t *testing.T) {
 	files, err := generate(root)
 	if err != nil {
@@ -24,7 +24,7 @@ func TestCommitted(t *testing.T) {
 	for name, want := range files {
 		got, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not what api/ gives; run go run ./internal/gen (%v)", name, err)
+			t.Errorf("%s is not what api/ and capi/facts give; run go run ./internal/gen (%v)", name, err)
 		}
 	}
 	stale, err := staleFiles(root, files)
@@ -41,7 +41,7 @@ func TestCommitted(t *testing.T) {
 func TestRun(t *testing.T) {
 	// A copy of what the generator reads; go.mod names the tools.
 	dir := t.TempDir()
-	for _, pattern := range []string{"api/*.proto", "go.mod", "go.sum"} {
+	for _, pattern := range []string{"api/*", "capi/facts/*", "client/version.go", "go.mod", "go.sum"} {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)

@@ -1,9 +1,9 @@
-// Command gen writes the generated code of Tidings from the contract in api/. Run it from the root of the repository:
+// Command gen writes the generated code of Tidings from the contract in api/ and the facts in capi/facts. Run it from the root of the repository:
 //
 //	go run ./internal/gen
 //
 // It needs no protoc: the contract is compiled in this process, and Google's and vtprotobuf's plugins are tools of this
-// module. What it writes depends on api/ and the versions in go.mod alone.
+// module. What it writes depends on those files and the versions in go.mod alone.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/tidings-im/tidings/internal/gen/capi"
 )
 
 func main() {
@@ -33,6 +35,9 @@ func run(root string) error {
 		path := filepath.Join(root, name)
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, files[name]) {
 			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
 		}
 		// Renamed into place, so that a build running at the same time never sees half a file.
 		if err := os.WriteFile(path+".tmp", files[name], 0o644); err != nil {
@@ -103,5 +108,7 @@ func generate(root string) (map[string][]byte, error) {
 		}
 		files[name] = text
 	}
-	return files, nil
+	library, err := capi.Files(root)
+	maps.Copy(files, library)
+	return files, err
 }

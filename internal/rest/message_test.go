@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/restjson"
 	"github.com/tidings-im/tidings/internal/store/pg"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 const (

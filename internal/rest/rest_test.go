@@ -21,7 +21,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/gateway"
 	"github.com/tidings-im/tidings/internal/store"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 	"github.com/tidings-im/tidings/usersig"
 )
 

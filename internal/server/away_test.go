@@ -9,7 +9,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // TestPostgresAway: while PostgreSQL is away the server says so where it is asked, in a metric, to callers, and with one line of its log; and with one more that it is

@@ -15,7 +15,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // journal keeps what is logged.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // TestLostKey: a server whose secret key is lost does not make another one unasked; asked, it does so once.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // run stops what tests have started for all of them, before goroutines are counted.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 // fullDisk is a store whose disk can be filled and freed.

@@ -22,7 +22,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store"
-	"github.com/tidings-im/tidings/internal/store/storetest"
+	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
 func TestMain(m *testing.M) {

@@ -1,4 +1,4 @@
-package main
+package capi
 
 import (
 	"bufio"
@@ -105,13 +105,13 @@ func load(root string) (*tables, error) {
 		}
 	}
 	// The version is the SDK's; the library answers it without entering Go.
-	source, err := os.ReadFile(filepath.Join(root, "client", "engine.go"))
+	source, err := os.ReadFile(filepath.Join(root, "client", "version.go"))
 	if err != nil {
 		return nil, err
 	}
 	m := regexp.MustCompile(`const Version = "([^"]+)"`).FindSubmatch(source)
 	if m == nil {
-		return nil, fmt.Errorf("client/engine.go has no Version")
+		return nil, fmt.Errorf("client/version.go has no Version")
 	}
 	t.version = string(m[1])
 	return t, nil

@@ -11,7 +11,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/pg"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // BenchmarkAppend is the server's main load, as in the benchmark of that name on SQLite: senders in 100 conversations, each waits for its commit, here

@@ -13,8 +13,8 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/pg"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
-	"github.com/tidings-im/tidings/internal/store/storetest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
 func TestMain(m *testing.M) {

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidings-im/tidings/internal/store/pg"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // TestReadOnlyDatabase: a database that takes no writes is refused when it is opened, whether it is new or was used before, and it is said what it is.

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/server"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // Two servers on one PostgreSQL keep the numbers of a conversation dense and lose nothing while clients of both send. A bus that tells one server's clients

@@ -13,7 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/pg"
-	"github.com/tidings-im/tidings/internal/store/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // long is how long a fact is waited for.

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/imtest"
-	"github.com/tidings-im/tidings/internal/histcheck"
+	"github.com/tidings-im/tidings/internal/testing/histcheck"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -130,7 +130,7 @@ func history(t *testing.T, seed uint64) {
 		t.Error(b)
 	}
 	if len(bad) > 0 {
-		t.Logf("again with: go test ./internal/histcheck -run TestHistory -histcheck.seed=%d -histcheck.ops=%d -histcheck.bounces=%d", seed, *opsFlag, *bouncesFlag)
+		t.Logf("again with: go test ./internal/testing/histcheck -run TestHistory -histcheck.seed=%d -histcheck.ops=%d -histcheck.bounces=%d", seed, *opsFlag, *bouncesFlag)
 		if *dumpFlag != "" {
 			for _, d := range append(h.Devices, h.Operator) {
 				f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("seed%d-%s.txt", seed, d.Name)))

@@ -12,7 +12,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
 // Server is what a history runs against.

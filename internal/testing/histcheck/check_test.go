@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/histcheck"
+	"github.com/tidings-im/tidings/internal/testing/histcheck"
 )
 
 // good is a small history with nothing wrong: ann sends three messages to ben on one device each, ben reads one, and ann recalls the last.

@@ -24,7 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tidings-im/tidings/internal/needs"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
 var (

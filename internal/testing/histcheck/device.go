@@ -10,7 +10,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
 // device is a Device while the history is made. What is below queue belongs to the goroutine that works it off, and after the

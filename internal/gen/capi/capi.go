@@ -1,0 +1,27 @@
+// Package capi makes what the C library consists of from its tables: api/capi.tsv, the functions and callback types, and
+// capi/facts/*.tsv, the JSON keys, enums, codes, operations and the keys that are not built. That is the header, the C functions, the
+// table that the Go side works by, the list of symbols to export, and the reference pages with the coverage table.
+package capi
+
+import "maps"
+
+// Files are the generated files below root, by their paths from there.
+func Files(root string) (map[string][]byte, error) {
+	t, err := load(root)
+	if err != nil {
+		return nil, err
+	}
+	table, err := goTable(t)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{
+		"capi/include/TIMCloud.h": header(t),
+		"capi/shims_gen.c":        shims(t),
+		"capi/table_gen.go":       table,
+		"capi/libImSDK.map":       versionScript(t),
+		"docs/c-states.md":        statePage(t),
+	}
+	maps.Copy(files, pages(t))
+	return files, nil
+}
