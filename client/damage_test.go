@@ -104,7 +104,7 @@ func TestUndoneCallsFail(t *testing.T) {
 		if err := d.FailCommits(1); err != nil {
 			t.Fatal(err)
 		}
-		if err := call.make(); codeOf(err) != im.CodeDatabase {
+		if err := call.make(); im.CodeOf(err) != im.CodeDatabase {
 			t.Errorf("%s: %v, want 6019", call.what, err)
 		}
 		if err := d.FailCommits(0); err != nil {

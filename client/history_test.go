@@ -114,7 +114,7 @@ func TestHistorySelects(t *testing.T) {
 	d.until(t, "the end of the link", func(es []event) bool { e, ok := last(es, "net"); return ok && e.n != int(client.NetworkConnected) })
 	times("without it")
 
-	if _, err := d.Messages(within(t), key, &im.GetMsgListParam{SeqArray: make([]uint64, 1001)}); codeOf(err) != im.CodeInvalidParameters {
+	if _, err := d.Messages(within(t), key, &im.GetMsgListParam{SeqArray: make([]uint64, 1001)}); im.CodeOf(err) != im.CodeInvalidParameters {
 		t.Errorf("1001 numbers: %v", err)
 	}
 }

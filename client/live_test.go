@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -227,8 +226,7 @@ func TestReceiptsAreGathered(t *testing.T) {
 
 func wantCode(t *testing.T, err error, code int32) {
 	t.Helper()
-	var e *im.Error
-	if !errors.As(err, &e) || e.Code != code {
+	if im.CodeOf(err) != code {
 		t.Fatalf("error %v, want code %d", err, code)
 	}
 }

@@ -193,11 +193,7 @@ func TestOpenCalls(t *testing.T) {
 		return func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
-			code := int32(0)
-			if e, ok := err.(*im.Error); ok {
-				code = e.Code
-			}
-			answers[call] = append(answers[call], code)
+			answers[call] = append(answers[call], im.CodeOf(err))
 			d.add(event{kind: "done"})
 		}
 	}

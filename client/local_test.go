@@ -317,7 +317,7 @@ func TestHugeParameters(t *testing.T) {
 			return d.ImportMessages(within(t), self, []*im.Message{m})
 		},
 	} {
-		if err := call(); codeOf(err) == im.CodeDatabase || codeOf(err) == im.CodeDisconnected {
+		if err := call(); im.CodeOf(err) == im.CodeDatabase || im.CodeOf(err) == im.CodeDisconnected {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,15 +15,6 @@ import (
 
 // hasty are limits for logins that fail.
 var hasty = client.Limits{Login: 300 * time.Millisecond, Reconnect: 50 * time.Millisecond}
-
-// code is that of an error, 0 without one.
-func code(err error) int32 {
-	var e *im.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return 0
-}
 
 // readsNothing checks that every call that reads or changes what is local answers 6014.
 func (d *device) readsNothing(when string) {
@@ -43,7 +33,7 @@ func (d *device) readsNothing(when string) {
 	for name, err := range map[string]error{"Conversations": convs, "ConversationsByKey": keys, "Messages": messages, "Messages by seq": named, "FindMessages": found,
 		"FindByLocators": located, "Search": search, "TotalUnread": unread, "RecvOpts": options, "SetLocalCustomData": d.SetLocalCustomData(ctx, &im.Message{MsgId: "1-2-3"}),
 		"SetDraft": d.SetDraft(conv, &im.Draft{Msg: textMessage("x")})} {
-		if code(err) != im.CodeNotLoggedIn {
+		if im.CodeOf(err) != im.CodeNotLoggedIn {
 			d.t.Errorf("%s: %s answers %v", when, name, err)
 		}
 	}
@@ -114,7 +104,7 @@ func TestLocalDataNeedsATicket(t *testing.T) {
 
 			alice = failsToLogIn(t, cfg, cfg.UserSig)
 			alice.readsSecret("without a server, with the ticket")
-			if err := alice.Logout(within(t)); code(err) != im.CodeNotLoggedIn {
+			if err := alice.Logout(within(t)); im.CodeOf(err) != im.CodeNotLoggedIn {
 				t.Fatal(err)
 			}
 			alice.SetUserSig(late)
@@ -229,9 +219,9 @@ func TestReadDuringLogin(t *testing.T) {
 		cfg.UserSig = fmt.Sprint("ticket ", answer)
 		d = open(t, cfg)
 		order := make(chan string, 2)
-		d.LoginFunc(func(err error) { order <- fmt.Sprint("login ", code(err)) })
+		d.LoginFunc(func(err error) { order <- fmt.Sprint("login ", im.CodeOf(err)) })
 		goOn := <-asked
-		d.ConversationsFunc(func(convs []*im.ConvInfo, err error) { order <- fmt.Sprint("list ", len(convs), " ", code(err)) })
+		d.ConversationsFunc(func(convs []*im.ConvInfo, err error) { order <- fmt.Sprint("list ", len(convs), " ", im.CodeOf(err)) })
 		if d.Status() != client.LoggingIn || len(order) != 0 {
 			t.Fatal("answered before the login")
 		}
@@ -311,7 +301,7 @@ func TestAppIsTheServers(t *testing.T) {
 	}{{0, 0}, {s.AppID, 0}, {s.AppID + 1, im.CodeTicketOtherApp}, {1 << 63, im.CodeInvalidParameters}} {
 		cfg := config(t, s, "ann")
 		cfg.AppID = c.app
-		if err := open(t, cfg).Login(within(t)); code(err) != c.code {
+		if err := open(t, cfg).Login(within(t)); im.CodeOf(err) != c.code {
 			t.Errorf("app %d: %v", c.app, err)
 		}
 	}

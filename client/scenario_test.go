@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -261,12 +260,11 @@ func compact(s string) string {
 
 // outcome is how a call's result stands in the transcript.
 func outcome(err error) string {
-	var e *im.Error
-	switch {
+	switch code := im.CodeOf(err); {
 	case err == nil:
 		return "ok"
-	case errors.As(err, &e):
-		return fmt.Sprint("code ", e.Code)
+	case code != 0:
+		return fmt.Sprint("code ", code)
 	}
 	return err.Error()
 }

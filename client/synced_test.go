@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"errors"
 	"runtime"
 	"sync"
 	"testing"
@@ -170,7 +169,7 @@ func TestCallsWithoutASync(t *testing.T) {
 		_, _, answer := start(t, 300*time.Millisecond)
 		select {
 		case err := <-answer: // the sync's own call ends at the same time, and the connection with it
-			if code := codeOf(err); code != im.CodeWaitAckTimeout && code != im.CodeDisconnected {
+			if code := im.CodeOf(err); code != im.CodeWaitAckTimeout && code != im.CodeDisconnected {
 				t.Errorf("%v", err)
 			}
 		case <-time.After(patience):
@@ -237,7 +236,7 @@ func TestReadUpTo(t *testing.T) {
 		"another conversation's message": {MsgId: other.MsgId},
 		"another conversation's number":  {Seq: 1, ConvId: "carol", ConvType: im.ConvType_CONV_TYPE_C2C},
 	} {
-		if err := bob.MarkRead(within(t), client.C2C("alice"), m); codeOf(err) != im.CodeInvalidParameters {
+		if err := bob.MarkRead(within(t), client.C2C("alice"), m); im.CodeOf(err) != im.CodeInvalidParameters {
 			t.Errorf("%s: %v, want 6017", what, err)
 		}
 	}
@@ -248,14 +247,6 @@ func TestReadUpTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	bob.until(t, "total 3", func(es []event) bool { e, _ := last(es, "total"); return e.n == 3 })
-}
-
-func codeOf(err error) int32 {
-	var e *im.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return 0
 }
 
 // Calls that waited for the sync are made before one that comes in the moment in which it ends.

@@ -1,6 +1,7 @@
 package im
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -42,6 +43,15 @@ func HideQuoted(s string) string {
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
+}
+
+// CodeOf returns the code of the [Error] in err's chain, and 0 if err is nil or no Error is in its chain.
+func CodeOf(err error) int32 {
+	var e *Error
+	if errors.As(err, &e) && e != nil {
+		return e.Code
+	}
+	return 0
 }
 
 // Errorf makes an Error with a formatted text.

@@ -30,11 +30,14 @@ func ExampleFromJSON() {
 func ExampleError() {
 	var err error = im.Errorf(im.CodeUnknownReceiver, "there is no user %q", "bob")
 	fmt.Println(errors.Is(err, im.ErrUnknownReceiver), errors.Is(err, im.ErrNotLoggedIn))
-	var e *im.Error
-	fmt.Println(errors.As(err, &e), e.Code)
-	// Output:
-	// true false
-	// true 20003
+	// Output: true false
+}
+
+// The code of an error, however deep it is wrapped.
+func ExampleCodeOf() {
+	err := fmt.Errorf("greeting bob: %w", im.ErrUnknownReceiver)
+	fmt.Println(im.CodeOf(err), im.CodeOf(nil), im.CodeOf(errors.New("no code")))
+	// Output: 20003 0 0
 }
 
 // A log has no texts that an error quotes.

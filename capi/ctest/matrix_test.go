@@ -169,8 +169,7 @@ func (s *stage) settle() {
 			if err == nil {
 				break
 			}
-			var e *im.Error
-			if e, _ = err.(*im.Error); e == nil || e.Code != im.CodeDisconnected {
+			if im.CodeOf(err) != im.CodeDisconnected {
 				s.t.Fatalf("probe: %v", err)
 			}
 			<-s.linked // the server has just been started again

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -255,8 +254,7 @@ func kill9(t *testing.T, s *served, total int) {
 			}
 			wg.Wait()
 			for i, err := range errs {
-				var refused *im.Error
-				if last == 1 && err != nil || errors.As(err, &refused) {
+				if last == 1 && err != nil || im.CodeOf(err) != 0 {
 					t.Fatalf("%s: %v", users[i].name, err)
 				}
 				links[i].Close()

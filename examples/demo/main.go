@@ -89,7 +89,7 @@ func main() {
 	desktop.does("logs in")
 	err := desktop.Login(d.ctx)
 	desktop.heard("login refused", "%v", err)
-	if e, ok := err.(*im.Error); !ok || e.Code != im.CodeKickedWhileAway {
+	if im.CodeOf(err) != im.CodeKickedWhileAway {
 		d.fail("the code of the refusal should be %d", im.CodeKickedWhileAway)
 	}
 	desktop.login().synced()

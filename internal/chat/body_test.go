@@ -90,9 +90,8 @@ func FuzzCheckMessage(f *testing.F) {
 	f.Add([]byte{0x0a, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out, err := checkMessage(b, im.Platform_PLATFORM_IOS)
-		var e *im.Error
 		if err != nil {
-			if !errors.As(err, &e) {
+			if im.CodeOf(err) == 0 {
 				t.Fatalf("%v has no code", err)
 			}
 			return
@@ -202,8 +201,7 @@ func FuzzAccepted(f *testing.F) {
 		}
 		out, err := checkMessage(mutate(b, script), im.Platform_PLATFORM_IOS)
 		if err != nil {
-			var e *im.Error
-			if !errors.As(err, &e) {
+			if im.CodeOf(err) == 0 {
 				t.Fatalf("%v has no code", err)
 			}
 			return

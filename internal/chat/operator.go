@@ -221,8 +221,7 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 		}
 	}
 	reply, err := c.sendAs(ctx, p, via, req, again)
-	var refused *im.Error
-	if via.Key != nil && errors.As(err, &refused) {
+	if via.Key != nil && im.CodeOf(err) != 0 {
 		if err := c.release(ctx, p.uid, req.Random, via.Key.Seq); err != nil {
 			c.log.Warn("the key of a refused call is not given back", "err", err)
 		}

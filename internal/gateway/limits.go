@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -193,12 +192,9 @@ func (s *session) authenticate(req *im.LoginRequest) (ticket chat.Ticket, err er
 	pair, address := g.limits.blocked(s.addr, req.UserId, now)
 	if !pair {
 		ticket, err = g.chat.Authenticate(req)
-		var e *im.Error
-		if err == nil || !errors.As(err, &e) {
+		switch im.CodeOf(err) {
+		case 0, im.CodeTicketExpired: // an expired one was good once: nobody guesses
 			return ticket, err
-		}
-		if e.Code == im.CodeTicketExpired {
-			return ticket, err // it was good once: nobody guesses
 		}
 	}
 	if pair || address {

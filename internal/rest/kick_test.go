@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -30,9 +29,8 @@ func TestKickRace(t *testing.T) {
 			for { // again and again, until it is kicked or refused
 				kicked := make(chan bool, 1)
 				c, err := client.Dial(ctx, cfg, client.Events{KickedOffline: func() { kicked <- true }})
-				var e *im.Error
 				switch {
-				case errors.As(err, &e) && (e.Code == im.CodeTicketVoid || e.Code == im.CodeKickedWhileAway):
+				case im.CodeOf(err) == im.CodeTicketVoid, im.CodeOf(err) == im.CodeKickedWhileAway:
 					return
 				case err != nil:
 					t.Errorf("device %d: %v", i, err)

@@ -396,9 +396,7 @@ func TestWithdrawRace(t *testing.T) {
 		for i := range codes {
 			wg.Go(func() {
 				if i == 0 {
-					if e, ok := alice.Revoke(context.Background(), client.C2C("bob"), m, "").(*im.Error); ok && e != nil {
-						codes[i] = e.Code
-					}
+					codes[i] = im.CodeOf(alice.Revoke(context.Background(), client.C2C("bob"), m, ""))
 					return
 				}
 				codes[i] = n.post(withdraw, "%s", body).ErrorCode
@@ -477,7 +475,7 @@ func TestModify(t *testing.T) {
 	}
 	got.ElemArray = im.Text("bob's").ElemArray // he had it before both
 	now, err := bob.ModifyMessage(t.Context(), client.C2C("alice"), got)
-	if e, ok := err.(*im.Error); !ok || e.Code != im.CodeModifyConflict || im.TextOf(now) != "second" {
+	if im.CodeOf(err) != im.CodeModifyConflict || im.TextOf(now) != "second" {
 		t.Errorf("the client's modification: %v, %v", now, err)
 	}
 	for _, c := range []struct {

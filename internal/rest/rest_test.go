@@ -361,14 +361,13 @@ func TestKick(t *testing.T) {
 	next(t, "kick", alice.kicked)
 	next(t, "kick", other.kicked)
 
-	var e *im.Error
 	for _, at := range []time.Duration{0, -time.Minute} {
 		old := n.config("alice")
 		old.UserSig = cfg.UserSig
 		if at != 0 {
 			old.UserSig = sig(t, "alice", time.Now().Add(at))
 		}
-		if _, err := client.Dial(t.Context(), old, client.Events{}); !errors.As(err, &e) || e.Code != im.CodeTicketVoid {
+		if _, err := client.Dial(t.Context(), old, client.Events{}); im.CodeOf(err) != im.CodeTicketVoid {
 			t.Errorf("a ticket from before: %v, want %d", err, im.CodeTicketVoid)
 		}
 	}
@@ -396,8 +395,7 @@ func TestKickedWhileAway(t *testing.T) {
 	d.Close()
 	n.ok("im_open_login_svc/kick", `{"UserID":"alice"}`)
 	away.UserSig = sig(t, "alice", time.Now())
-	var e *im.Error
-	if _, err := client.Dial(t.Context(), away, client.Events{}); !errors.As(err, &e) || e.Code != im.CodeKickedWhileAway {
+	if _, err := client.Dial(t.Context(), away, client.Events{}); im.CodeOf(err) != im.CodeKickedWhileAway {
 		t.Fatalf("the first login: %v, want %d", err, im.CodeKickedWhileAway)
 	}
 	n.dialWith(away)

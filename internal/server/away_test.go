@@ -58,7 +58,7 @@ func TestPostgresAway(t *testing.T) {
 			t.Error("the metric does not say that the database is away")
 		}
 		for range 2 {
-			if err := send(); !isCode(err, im.CodeServerInternal) || !strings.Contains(err.Error(), "does not answer") {
+			if err := send(); im.CodeOf(err) != im.CodeServerInternal || !strings.Contains(err.Error(), "does not answer") {
 				t.Error("a message:", err)
 			}
 			if _, err := alice.Messages(t.Context(), client.C2C("alice"), &im.GetMsgListParam{Count: 100}); err != nil {

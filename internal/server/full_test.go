@@ -35,7 +35,7 @@ func TestFullDiskIsSaid(t *testing.T) {
 	for err = send(long); err == nil && stored < 10_000; err = send(long) {
 		stored++
 	}
-	if !isCode(err, im.CodeServerInternal) || !strings.Contains(err.Error(), "disk is full") {
+	if im.CodeOf(err) != im.CodeServerInternal || !strings.Contains(err.Error(), "disk is full") {
 		t.Fatal("a full disk:", err)
 	}
 	if code, body := get(t, s, "/metrics"); code != http.StatusOK || !strings.Contains(body, "tidings_store_full 1") {

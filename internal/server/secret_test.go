@@ -68,7 +68,7 @@ func TestLostKey(t *testing.T) {
 			if s.Fresh() || journal.count("a new secret key was made") != 1 {
 				t.Error("the log does not say that another key was made")
 			}
-			if _, err := s.verify("alice", old); !isCode(err, im.CodeTicketMismatch) {
+			if _, err := s.verify("alice", old); im.CodeOf(err) != im.CodeTicketMismatch {
 				t.Error("a ticket of the lost key:", err)
 			}
 			stop(t, s)

@@ -116,14 +116,9 @@ func TestSecret(t *testing.T) {
 	if _, err := s.verify("alice", sig); err != nil {
 		t.Errorf("a ticket of the first start: %v", err)
 	}
-	if _, err := s.verify("bob", sig); !isCode(err, im.CodeTicketOtherUser) {
+	if _, err := s.verify("bob", sig); im.CodeOf(err) != im.CodeTicketOtherUser {
 		t.Errorf("a ticket of another user: %v", err)
 	}
-}
-
-func isCode(err error, code int32) bool {
-	e, ok := err.(*im.Error)
-	return ok && e.Code == code
 }
 
 func TestClasses(t *testing.T) {

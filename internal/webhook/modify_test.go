@@ -111,8 +111,7 @@ func TestModifications(t *testing.T) {
 	// Not asked: a conflict, one with the mark, and one of the admin API.
 	n := r.count(beforeSend)
 	old := &im.Message{MsgId: got.MsgId, Seq: got.Seq, Version: 1}
-	var conflict *im.Error
-	if _, err := alice.modify("bob", old, "late"); !errors.As(err, &conflict) || conflict.Code != im.CodeModifyConflict {
+	if _, err := alice.modify("bob", old, "late"); im.CodeOf(err) != im.CodeModifyConflict {
 		t.Errorf("%v", err)
 	}
 	got.DisableCloudMessagePreHook = true
@@ -164,8 +163,7 @@ func TestModificationUnanswered(t *testing.T) {
 		for _, text := range []string{"slow", "status"} {
 			now, err := alice.modify("bob", m, text)
 			if refuse {
-				var e *im.Error
-				if !errors.As(err, &e) || e.Code != im.CodeWebhookFailed {
+				if im.CodeOf(err) != im.CodeWebhookFailed {
 					t.Errorf("%s: %v, want %d", text, err, im.CodeWebhookFailed)
 				}
 				continue

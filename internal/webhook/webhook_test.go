@@ -315,8 +315,7 @@ func TestVerdicts(t *testing.T) {
 		desc string
 	}{{"refuse", im.CodeRefusedByWebhook, ""}, {"first", 120001, "rude"}, {"last", 130000, "ruder"}, {"outside", im.CodeRefusedByWebhook, "not mine"}} {
 		_, err := alice.send("bob", c.text)
-		var e *im.Error
-		if !errors.As(err, &e) || e.Code != c.code || c.desc != "" && e.Desc != c.desc {
+		if want := im.Errorf(c.code, "%s", c.desc); im.CodeOf(err) != c.code || c.desc != "" && err.Error() != want.Error() {
 			t.Errorf("%s: %v, want %d %s", c.text, err, c.code, c.desc)
 		}
 	}
@@ -364,8 +363,7 @@ func TestUnanswered(t *testing.T) {
 		for _, text := range []string{"slow", "status", "text", "no code", "bad code", "bad body"} {
 			m, err := alice.send("bob", text)
 			if refuse {
-				var e *im.Error
-				if !errors.As(err, &e) || e.Code != im.CodeWebhookFailed {
+				if im.CodeOf(err) != im.CodeWebhookFailed {
 					t.Errorf("%s: %v, want %d", text, err, im.CodeWebhookFailed)
 				}
 				continue

@@ -105,12 +105,9 @@ func decodeAll(bs [][]byte) []*im.Message {
 }
 
 func codeOf(err error) int32 {
-	var e *im.Error
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e):
-		return e.Code
+	switch code := im.CodeOf(err); {
+	case err == nil, code != 0:
+		return code
 	case errors.Is(err, context.DeadlineExceeded):
 		return codePatience
 	}
