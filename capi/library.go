@@ -19,6 +19,7 @@ package main
 import "C"
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -272,9 +273,7 @@ func (c *call) fire(cb, ud uintptr, err error, json string) {
 	code, desc := int32(0), ""
 	if err != nil {
 		code, desc = codeOf(err)
-		if json == "" {
-			json = c.fail
-		}
+		json = cmp.Or(json, c.fail)
 	}
 	callComm(cb, code, desc, json, ud)
 }

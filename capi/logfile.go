@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,9 +47,7 @@ func (lf *logFile) open(dir string) error {
 			return err
 		}
 	}
-	if lf.most == 0 {
-		lf.most = logSize
-	}
+	lf.most = cmp.Or(lf.most, logSize)
 	return lf.begin()
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -292,9 +293,7 @@ func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime u
 	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.readSeq
 	m.IsPeerRead = m.IsFromSelf && cv.key.Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.peerSeq
 	m.MsgId = messageID(tiny, clientTime, random)
-	if seconds == 0 {
-		seconds = clientTime
-	}
+	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)
 	if m.SenderProfile == nil {
 		m.SenderProfile = &im.UserProfile{Identifier: sender}

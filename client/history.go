@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -111,9 +112,7 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 func (w *historyWalk) setTime() {
 	const most = 1 << 40 // seconds; no clock comes near
 	begin, period := int64(min(w.p.TimeBegin, most)), int64(min(w.p.TimePeriod, most))
-	if begin == 0 {
-		begin = w.c.serverNow().Unix()
-	}
+	begin = cmp.Or(begin, w.c.serverNow().Unix())
 	if w.forward {
 		w.fromTime = begin * 1000
 		if period > 0 {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -91,9 +92,7 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 	}
 	if imported {
 		row.status = im.MessageStatus_MESSAGE_STATUS_IMPORTED
-		if m.ServerTime == 0 {
-			m.ServerTime = m.ClientTime
-		}
+		m.ServerTime = cmp.Or(m.ServerTime, m.ClientTime)
 		if m.ServerTime != 0 {
 			row.time, row.sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
 			var err error

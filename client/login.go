@@ -28,9 +28,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	if err := checkUserID(cfg.UserID); err != nil {
 		return nil, err
 	}
-	if cfg.Server == "" {
-		cfg.Server = DefaultServer
-	}
+	cfg.Server = cmp.Or(cfg.Server, DefaultServer)
 	if _, err := wsURL(cfg.Server); err != nil {
 		return nil, err
 	}
@@ -38,9 +36,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.Limits.fill()
 	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -208,9 +209,7 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 	var body []byte
 	if d != nil {
 		kept := &im.Draft{Msg: d.Msg, UserDefine: d.UserDefine, EditTime: d.EditTime}
-		if kept.EditTime == 0 {
-			kept.EditTime = uint64(time.Now().Unix())
-		}
+		kept.EditTime = cmp.Or(kept.EditTime, uint64(time.Now().Unix()))
 		var err error
 		if body, err = kept.MarshalVT(); err != nil {
 			return im.Errorf(im.CodeInvalidParameters, "the draft cannot be encoded: %v", err)

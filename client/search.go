@@ -210,9 +210,7 @@ func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult,
 		where, args = append(where, "time < ?"), append(args, int64(until+1)*1000)
 	}
 	if p.SearchTimePeriod != 0 {
-		if until == 0 {
-			until = uint64(c.serverNow().Unix())
-		}
+		until = cmp.Or(until, uint64(c.serverNow().Unix()))
 		where, args = append(where, "time >= ?"), append(args, int64(until-min(until, p.SearchTimePeriod))*1000)
 	}
 	if match := matchOf(words, p.KeywordListMatchType == 1); match != "" {

@@ -85,7 +85,7 @@ type stateChange struct {
 type stage int8
 
 const (
-	stageNone stage = iota
+	_ stage = iota
 	stageReceipts
 	stageAdded
 	stageUpdated

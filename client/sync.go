@@ -18,7 +18,6 @@ const (
 	freshBack    = 1000
 	tooFar       = 20000
 	pullsAtOnce  = 4
-	pageHeads    = 0
 	readsAtOnce  = 200
 	lookupAtOnce = 100
 )

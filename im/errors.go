@@ -110,7 +110,6 @@ const (
 	CodeConnectionReset      = 9514
 	CodeResolve              = 9516
 	CodeWaitAckTimeout       = 9520
-	CodePacketSize           = 9522
 	CodePacket               = 9502
 	CodeNoNetworkTimeout     = 9524
 	CodeUnknownReceiver      = 20003

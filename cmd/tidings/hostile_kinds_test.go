@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -395,9 +396,7 @@ func (v *villain) login(req *im.LoginRequest) (*rawLink, error) {
 			req.UserSig = "none"
 		}
 	}
-	if req.DeviceId == "" {
-		req.DeviceId = "device"
-	}
+	req.DeviceId = cmp.Or(req.DeviceId, "device")
 	if _, err := l.loginAs(req); err != nil {
 		l.Close()
 		return nil, err

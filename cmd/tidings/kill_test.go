@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -58,9 +59,7 @@ type served struct {
 
 func (s *served) start() {
 	s.t.Helper()
-	if s.listen == "" {
-		s.listen = "127.0.0.1:0"
-	}
+	s.listen = cmp.Or(s.listen, "127.0.0.1:0")
 	s.cmd = program(append([]string{"serve", "--listen", s.listen, "--data", s.dir, "--secret-key", killKey, "--postgres", s.postgres}, s.more...)...)
 	if s.bin != "" {
 		s.cmd.Path, s.cmd.Args[0] = s.bin, s.bin

@@ -3,6 +3,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -149,31 +150,19 @@ type c2c struct {
 
 // New makes the rules over a store.
 func New(store Store, cfg Config) *Chat {
-	if cfg.RevokeWindow == 0 {
-		cfg.RevokeWindow = 2 * time.Minute
-	}
-	if cfg.Modifications == 0 {
-		cfg.Modifications = DefaultModifications
-	}
-	if cfg.Heartbeat == 0 {
-		cfg.Heartbeat = 30
-	}
+	cfg.RevokeWindow = cmp.Or(cfg.RevokeWindow, 2*time.Minute)
+	cfg.Modifications = cmp.Or(cfg.Modifications, DefaultModifications)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 30)
 	if cfg.Classes == nil {
 		cfg.Classes = DefaultClasses
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}, kick: func(UID, uint64, string) {}, committed: make(chan struct{}, 1)}
-	if cfg.BeforeAtOnce == 0 {
-		cfg.BeforeAtOnce = defaultAtOnce
-	}
-	if cfg.BeforeWait == 0 {
-		cfg.BeforeWait = defaultSlotFor
-	}
+	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
+	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)
 	c.slots.init(cfg.BeforeAtOnce, cfg.BeforeWait)
 	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.

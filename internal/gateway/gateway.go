@@ -6,6 +6,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -69,18 +70,10 @@ type Config struct {
 const DefaultPerAddress = 10_000
 
 func (c *Config) setDefaults() {
-	if c.QueueBytes == 0 {
-		c.QueueBytes = 4 << 20
-	}
-	if c.QueueFrames == 0 {
-		c.QueueFrames = 4096
-	}
-	if c.Decoding == 0 {
-		c.Decoding = 64 << 20
-	}
-	if c.OpenCalls == 0 {
-		c.OpenCalls = 1024
-	}
+	c.QueueBytes = cmp.Or(c.QueueBytes, 4<<20)
+	c.QueueFrames = cmp.Or(c.QueueFrames, 4096)
+	c.Decoding = cmp.Or(c.Decoding, 64<<20)
+	c.OpenCalls = cmp.Or(c.OpenCalls, 1024)
 	for _, n := range []struct {
 		v   *int
 		def int
@@ -103,9 +96,7 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Log = cmp.Or(c.Log, slog.Default())
 }
 
 // Close codes of the WebSocket that are Tidings' own.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -310,15 +311,9 @@ func (d device) request() *im.LoginRequest {
 		UserId: d.user, UserSig: d.ticket, DeviceId: d.device, Platform: d.platform, Resume: d.resume,
 		Generation: d.generation, KickedGeneration: d.kicked,
 	}
-	if r.UserSig == "" {
-		r.UserSig = "ok"
-	}
-	if r.DeviceId == "" {
-		r.DeviceId = "device of " + d.user
-	}
-	if r.Platform == 0 {
-		r.Platform = im.Platform_PLATFORM_LINUX
-	}
+	r.UserSig = cmp.Or(r.UserSig, "ok")
+	r.DeviceId = cmp.Or(r.DeviceId, "device of "+d.user)
+	r.Platform = cmp.Or(r.Platform, im.Platform_PLATFORM_LINUX)
 	return r
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -36,9 +37,7 @@ func (a *API) sendMsg(c *call) (reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from == "" {
-		from = c.admin
-	}
+	from = cmp.Or(from, c.admin)
 	if slices.Contains(a.cfg.Admins, from) { // need not have logged in
 		if err := a.chat.Import(c.Context(), from); err != nil {
 			return nil, err

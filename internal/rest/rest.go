@@ -2,6 +2,7 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,9 +59,7 @@ func New(c *chat.Chat, cfg Config) *API {
 	if len(cfg.Admins) == 0 {
 		cfg.Admins = []string{DefaultAdmin}
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	return &API{cfg: cfg, chat: c}
 }
 

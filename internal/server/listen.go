@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -170,9 +171,7 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 		Help: "Connections that could not be accepted, mostly for want of file descriptors."})
 	reg.MustRegister(cut, failed)
 	most := s.cfg.Gateway.PerAddress
-	if most == 0 {
-		most = gateway.DefaultPerAddress
-	}
+	most = cmp.Or(most, gateway.DefaultPerAddress)
 	s.bounded = &bounded{Listener: l, most: most, in: s.connections(), trusted: s.cfg.TrustedProxies, log: s.log, cut: cut, failed: failed, n: make(map[netip.Prefix]int)}
 	s.bounded.stop, s.bounded.stopped = context.WithCancel(context.Background())
 	s.listener = s.bounded
@@ -228,12 +227,8 @@ func origins(text string) ([]string, error) {
 // serveHTTP makes the server of the port. What asks for something must have done so, and must have taken the answer, in bounded time.
 func (s *Server) serveHTTP(h http.Handler) {
 	within, stall := s.cfg.Gateway.LoginWithin, s.cfg.Gateway.Stall
-	if within == 0 {
-		within = 10 * time.Second
-	}
-	if stall == 0 {
-		stall = 30 * time.Second
-	}
+	within = cmp.Or(within, 10*time.Second)
+	stall = cmp.Or(stall, 30*time.Second)
 	s.http = http.Server{
 		Handler:           s.contain(h),
 		ReadHeaderTimeout: within,

@@ -2,6 +2,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,21 +81,11 @@ const (
 )
 
 func (c *Config) setDefaults() {
-	if c.Listen == "" {
-		c.Listen = DefaultListen
-	}
-	if c.Data == "" {
-		c.Data = DefaultData
-	}
-	if c.AppID == 0 {
-		c.AppID = DefaultAppID
-	}
-	if c.Drain == 0 {
-		c.Drain = 5 * time.Second
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Listen = cmp.Or(c.Listen, DefaultListen)
+	c.Data = cmp.Or(c.Data, DefaultData)
+	c.AppID = cmp.Or(c.AppID, DefaultAppID)
+	c.Drain = cmp.Or(c.Drain, 5*time.Second)
+	c.Log = cmp.Or(c.Log, slog.Default())
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}

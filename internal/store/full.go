@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -158,9 +159,7 @@ func (s *Store) rollback() error {
 
 // SetMaxPages bounds the size of the database; 0 is no bound. Tests take it for a full disk.
 func (s *Store) SetMaxPages(n int) error {
-	if n == 0 {
-		n = 1<<32 - 2
-	}
+	n = cmp.Or(n, 1<<32-2)
 	done := make(chan error, 1)
 	err := s.update(background, func(*tx) error {
 		_, err := s.w.ExecContext(background, fmt.Sprintf("PRAGMA max_page_count=%d", n))

@@ -9,6 +9,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -103,15 +104,11 @@ var _ chat.Store = (*Store)(nil)
 
 // Open opens the store in a folder, making it if there is none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	if cfg.LockWait == 0 {
-		cfg.LockWait = lockWait
-	}
+	cfg.LockWait = cmp.Or(cfg.LockWait, lockWait)
 	if cfg.Fatal == nil {
 		cfg.Fatal = func(err error) {
 			cfg.Log.Error("the store failed, stopping", "dir", cfg.Dir, "err", err)

@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -57,12 +58,8 @@ func (c *Config) setDefaults() {
 			*d.v = d.def
 		}
 	}
-	if c.Parallel == 0 {
-		c.Parallel = 16
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Parallel = cmp.Or(c.Parallel, 16)
+	c.Log = cmp.Or(c.Log, slog.Default())
 }
 
 // Hook posts to the program.

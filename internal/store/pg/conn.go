@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,9 +49,7 @@ func (s *Store) hooks(c *pgx.ConnConfig) {
 		}
 	}
 	c.RuntimeParams["client_min_messages"] = "warning" // a COMMIT that did not wait for its standby says so by a warning
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = connectWithin
-	}
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, connectWithin)
 	dial := s.cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext

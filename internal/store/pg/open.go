@@ -9,6 +9,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -113,15 +114,9 @@ var errUnknown = errors.New("store: nobody knows yet whether this was committed"
 
 // Open opens the store in a database, making its tables if there are none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	if cfg.Patience == 0 {
-		cfg.Patience = 10 * time.Second
-	}
-	if cfg.Within == 0 {
-		cfg.Within = within
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
+	cfg.Within = cmp.Or(cfg.Within, within)
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("store: postgres: the address cannot be read: %s", unquoted(err))

@@ -1,6 +1,7 @@
 package pg_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -60,9 +61,7 @@ func opener() storetest.Open {
 
 func open(t testing.TB, cfg pg.Config) *pg.Store {
 	t.Helper()
-	if cfg.Log == nil {
-		cfg.Log = quiet
-	}
+	cfg.Log = cmp.Or(cfg.Log, quiet)
 	s, err := pg.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

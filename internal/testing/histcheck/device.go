@@ -1,6 +1,7 @@
 package histcheck
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -178,9 +179,7 @@ func (d *device) blocking(rec Record, cmd *command) *reply {
 		return nil
 	}
 	d.call++
-	if cmd.Op == "" {
-		cmd.Op = rec.Op
-	}
+	cmd.Op = cmp.Or(cmd.Op, rec.Op)
 	rec.Run, rec.Kind, rec.Call = d.run, Calling, d.call
 	d.add(d.r.h, rec)
 	r := d.tell(cmd)

@@ -2,6 +2,7 @@ package histcheck
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/gob"
 	"io"
 	"log/slog"
@@ -63,9 +64,7 @@ func startProcess(logFile string, tell func(told), died func()) (*process, error
 	if err != nil {
 		return nil, err
 	}
-	if logFile == "" {
-		logFile = "-"
-	}
+	logFile = cmp.Or(logFile, "-")
 	p := &process{cmd: exec.Command(exe), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), childEnv+"="+logFile)
 	p.cmd.Stderr = os.Stderr

@@ -1,6 +1,7 @@
 package histcheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -64,9 +65,7 @@ type runner struct {
 func Run(t testing.TB, cfg Config) *History {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	if cfg.Bounces == 0 {
-		cfg.Bounces = 10
-	}
+	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
 	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 7070)), h: &History{Seed: cfg.Seed, Hooked: cfg.Hook != nil},
 		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
 	r.operator = r.newOperator()
