@@ -121,7 +121,8 @@ type Entry struct {
 	// within the second into the upper bits of Random.
 	ClientTime uint64
 	Random     uint32
-	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it.
+	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
+	// given to Append: the store and the caller share it.
 	Body []byte
 	Hash uint64
 	// Countable says that it counts as unread for the others.
@@ -132,7 +133,8 @@ type Entry struct {
 	Unseen bool
 }
 
-// Stored is an entry of a log.
+// Stored is an entry of a log. The Body of one that a read returned belongs to the caller: the store keeps no reference to it. The one that the done
+// function of Append gets is shared, as Entry says.
 type Stored struct {
 	Entry
 	Seq  uint64
@@ -274,7 +276,7 @@ type Store interface {
 	// Head answers one; ErrNotFound if the user has no row in it.
 	Head(ctx context.Context, uid UID, id ConvID) (HeadRow, error)
 	// Entries answers the entries of the closed range, ascending; at most limit and maxBytes of bodies and reasons (one entry always fits).
-	// newest takes them from the upper end. It does not know who may see what.
+	// newest takes them from the upper end. It does not know who may see what. The slice and its bodies belong to the caller.
 	Entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]Stored, error)
 	// Changes answers the rev line's closed range from its start, ascending, at most limit, and no more than maxBytes of bodies and reasons; but
 	// at least one, if there is one.

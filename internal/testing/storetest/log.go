@@ -119,6 +119,29 @@ func changes(e *env) {
 	e.equal("the last", len(must(e, got, err)), 1)
 }
 
+// owned: who reads entries may write to them, and neither the log nor the entry beside it changes.
+func owned(e *env) {
+	a, b := e.user("a"), e.user("b")
+	id := e.c2c(a, b).ID
+	want := []string{string(e.send(id, a).Body), string(e.send(id, b).Body)}
+	for range 2 {
+		list, err := e.s.Entries(e.ctx, id, 1, 2, false, 10, 1<<20)
+		e.ok(err)
+		e.equal("entries", len(list), 2)
+		for i, st := range list {
+			e.equal("body", string(st.Body), want[i])
+			for j := range st.Body {
+				st.Body[j] = 'x'
+			}
+			_ = append(st.Body, bytes.Repeat([]byte("y"), 100)...)
+		}
+		st, err := e.s.Lookup(e.ctx, chat.SendKey{Conv: id, Sender: a, ClientTime: list[0].ClientTime, Random: list[0].Random})
+		e.ok(err)
+		e.equal("looked up", string(st.Body), want[0])
+		clear(st.Body)
+	}
+}
+
 // contents: a content is answered with the modification that made it and with no other, and no more bytes are answered than asked for.
 func contents(e *env) {
 	a, b := e.user("a"), e.user("b")

@@ -58,6 +58,7 @@ func Run(t *testing.T, open Open) {
 		{"Deleted", deleted},
 		{"Unseen", unseen},
 		{"Pinned", pinned},
+		{"Owned", owned},
 		{"Log", wholeLog},
 		{"Cursors", cursors},
 		{"Sent", sent},
