@@ -12,133 +12,41 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/tidings-im/tidings/examples/internal/stage"
 )
 
-// patience is how long anything that must happen may take.
-const patience = 30 * time.Second
-
-// stage is a server with its operator, devices, and the screen.
-type stage struct {
-	dir     string
-	log     *os.File // what the server and the devices write to their console
-	tidings string   // the server's program
-	program string   // device.c, compiled
-	server  *exec.Cmd
-	address string // of the server: ws://host:port
-	hook    *httptest.Server
-	devices []*device
+// tour is a server with its operator and its devices.
+type tour struct {
+	*stage.Stage
+	program string // device.c, compiled
 
 	mu      sync.Mutex
 	wording string // what the webhook makes of messages; empty: it lets them pass
 }
 
-// newStage takes the server's program and the compiled device.c from the environment.
-func newStage() *stage {
-	s := &stage{tidings: os.Getenv("BIN"), program: os.Getenv("DEVICE")}
-	var err error
-	s.dir, err = os.MkdirTemp("", "tidings-tour-")
-	s.must(err)
-	s.log, err = os.Create(filepath.Join(s.dir, "log"))
-	s.must(err)
-	s.hook = httptest.NewServer(http.HandlerFunc(s.webhook))
-	return s
+// newTour takes the server's program and the compiled device.c from the environment.
+func newTour() *tour {
+	t := &tour{program: os.Getenv("DEVICE")}
+	hook := httptest.NewServer(http.HandlerFunc(t.webhook))
+	t.Stage = stage.New("tour", os.Getenv("BIN"), "--webhook-url", hook.URL)
+	t.AtEnd(hook.Close)
+	return t
 }
 
-func (s *stage) must(err error) {
-	if err != nil {
-		s.fail("%v", err)
-	}
-}
-
-// fail ends the tour, with the end of the log.
-func (s *stage) fail(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "\ntour: "+format+"\n", args...)
-	if s.log != nil {
-		text, _ := os.ReadFile(s.log.Name())
-		lines := strings.Split(string(text), "\n")
-		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
-	}
-	s.end()
-	os.Exit(1)
-}
-
-// end leaves nothing behind.
-func (s *stage) end() {
-	for _, d := range s.devices {
-		if d.cmd != nil {
-			d.cmd.Process.Kill()
-			d.cmd.Wait()
-		}
-	}
-	if s.server != nil {
-		s.server.Process.Kill()
-		s.server.Wait()
-	}
-	if s.hook != nil {
-		s.hook.Close()
-	}
-	os.RemoveAll(s.dir)
-}
-
-func (s *stage) check(ok bool, what string) {
+func (s *tour) check(ok bool, what string) {
 	if !ok {
-		s.fail("it is not so that %s", what)
+		s.Fail("it is not so that %s", what)
 	}
-	s.print("  %s", what)
-}
-
-// run is a run of the server's program, without the settings of whoever runs the tour.
-func (s *stage) run(args ...string) *exec.Cmd {
-	cmd := exec.Command(s.tidings, append(args, "--data", filepath.Join(s.dir, "server"))...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "TIDINGS_") })
-	cmd.Stderr = s.log
-	return cmd
-}
-
-// start starts the server: the first time on a free port, then on the same one.
-func (s *stage) start() {
-	s.action("server", "starts")
-	if s.address != "" {
-		s.server = s.run("serve", "--listen", strings.TrimPrefix(s.address, "ws://"), "--webhook-url", s.hook.URL)
-		s.must(s.server.Start())
-		return
-	}
-	s.server = s.run("serve", "--listen", "127.0.0.1:0", "--webhook-url", s.hook.URL)
-	out, err := s.server.StdoutPipe()
-	s.must(err)
-	s.must(s.server.Start())
-	// The first start says where it listens, when it does.
-	for lines := bufio.NewScanner(out); s.address == ""; {
-		if !lines.Scan() {
-			s.fail("the server does not start")
-		}
-		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "server" {
-			s.address = words[1]
-		}
-	}
-}
-
-func (s *stage) stop() {
-	s.action("server", "stops")
-	s.must(s.server.Process.Signal(syscall.SIGTERM))
-	s.must(s.server.Wait())
-	s.server = nil
-}
-
-func (s *stage) ticket(user string, life time.Duration) string {
-	out, err := s.run("usersig", "--user", user, "--expire", life.String()).Output()
-	s.must(err)
-	return string(bytes.TrimSpace(out))
+	s.Print("  %s", what)
 }
 
 // webhook is the operator's program that the server asks about each message.
-func (s *stage) webhook(w http.ResponseWriter, r *http.Request) {
+func (s *tour) webhook(w http.ResponseWriter, r *http.Request) {
 	var req struct{ CallbackCommand string }
 	json.NewDecoder(r.Body).Decode(&req)
 	answer := map[string]any{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""}
@@ -152,57 +60,51 @@ func (s *stage) webhook(w http.ResponseWriter, r *http.Request) {
 }
 
 // rewrite sets what the webhook makes of messages from now on.
-func (s *stage) rewrite(wording string) {
+func (s *tour) rewrite(wording string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wording = wording
 }
 
 // admin is a call of the operator's, which must succeed.
-func (s *stage) admin(command string, body map[string]any) {
-	q := url.Values{"sdkappid": {"1400000000"}, "identifier": {"administrator"}, "usersig": {s.ticket("administrator", time.Hour)}, "random": {"1"}, "contenttype": {"json"}}
+func (s *tour) admin(command string, body map[string]any) {
+	q := url.Values{"sdkappid": {"1400000000"}, "identifier": {"administrator"}, "usersig": {s.Ticket("administrator", time.Hour)}, "random": {"1"}, "contenttype": {"json"}}
 	b, err := json.Marshal(body)
-	s.must(err)
-	resp, err := http.Post(strings.Replace(s.address, "ws", "http", 1)+"/v4/"+command+"?"+q.Encode(), "application/json", bytes.NewReader(b))
-	s.must(err)
+	s.Must(err)
+	resp, err := http.Post(strings.Replace(s.Address, "ws", "http", 1)+"/v4/"+command+"?"+q.Encode(), "application/json", bytes.NewReader(b))
+	s.Must(err)
 	defer resp.Body.Close()
 	var r struct {
 		ErrorCode int
 		ErrorInfo string
 	}
-	s.must(json.NewDecoder(resp.Body).Decode(&r))
+	s.Must(json.NewDecoder(resp.Body).Decode(&r))
 	if r.ErrorCode != 0 {
-		s.fail("%s: %d %s", command, r.ErrorCode, r.ErrorInfo)
+		s.Fail("%s: %d %s", command, r.ErrorCode, r.ErrorInfo)
 	}
 }
 
-func (s *stage) withdraw(from, to string, m message) {
-	s.action("operator", "recalls it")
+func (s *tour) withdraw(from, to string, m message) {
+	s.Action("operator", "recalls it")
 	s.admin("openim/admin_msgwithdraw", map[string]any{"From_Account": from, "To_Account": to, "MsgKey": m.key()})
 }
 
-func (s *stage) kick(user string) {
-	s.action("operator", "kicks "+user)
+func (s *tour) kick(user string) {
+	s.Action("operator", "kicks "+user)
 	s.admin("im_open_login_svc/kick", map[string]any{"UserID": user})
 }
 
-// device is a folder, and while it is not away the process of device.c in it. What it says is kept: expect goes through it and never back.
+// device is a folder, and while it is not away the process of device.c in it.
 type device struct {
-	s          *stage
-	user, name string
-	dir        string
-	platform   string
-	cmd        *exec.Cmd
-	in         io.WriteCloser
-
-	mu      sync.Mutex
-	events  []event
-	seen    int
-	results chan result
-	wake    chan struct{}
+	*stage.Device
+	s        *tour
+	user     string
+	dir      string
+	platform string
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	results  chan result
 }
-
-type event struct{ kind, text string }
 
 // result is what became of a command.
 type result struct {
@@ -242,9 +144,14 @@ func (m message) says() string {
 	return fmt.Sprint(elem["text_elem_content"])
 }
 
-func (s *stage) device(user, name, platform string) *device {
-	d := &device{s: s, user: user, name: user + "/" + name, dir: filepath.Join(s.dir, user+"-"+name), platform: platform, results: make(chan result, 10), wake: make(chan struct{}, 1)}
-	s.devices = append(s.devices, d)
+func (s *tour) device(user, name, platform string) *device {
+	d := &device{Device: s.Device(user+"/"+name, strings.Contains), s: s, user: user, dir: filepath.Join(s.Dir, user+"-"+name), platform: platform, results: make(chan result, 10)}
+	s.AtEnd(func() {
+		if d.cmd != nil {
+			d.cmd.Process.Kill()
+			d.cmd.Wait()
+		}
+	})
 	return d
 }
 
@@ -254,14 +161,14 @@ func (d *device) begin() {
 		return
 	}
 	d.cmd = exec.Command(d.s.program, d.user, d.dir)
-	d.cmd.Env = append(os.Environ(), "TIDINGS_SERVER="+d.s.address, "TIDINGS_PLATFORM="+d.platform)
-	d.cmd.Stderr = d.s.log
+	d.cmd.Env = append(os.Environ(), "TIDINGS_SERVER="+d.s.Address, "TIDINGS_PLATFORM="+d.platform)
+	d.cmd.Stderr = d.s.Log
 	var err error
 	d.in, err = d.cmd.StdinPipe()
-	d.s.must(err)
+	d.s.Must(err)
 	out, err := d.cmd.StdoutPipe()
-	d.s.must(err)
-	d.s.must(d.cmd.Start())
+	d.s.Must(err)
+	d.s.Must(d.cmd.Start())
 	go func() {
 		for r := bufio.NewReader(out); ; {
 			l, err := r.ReadBytes('\n')
@@ -275,9 +182,9 @@ func (d *device) begin() {
 
 // away is what a program does that its user closes: the device stays logged in at the server.
 func (d *device) away() {
-	d.does("ends its program")
+	d.Does("ends its program")
 	d.in.Close()
-	d.s.must(d.cmd.Wait())
+	d.s.Must(d.cmd.Wait())
 	d.cmd = nil
 }
 
@@ -285,42 +192,42 @@ func (d *device) away() {
 func (d *device) ask(command string, args ...string) result {
 	d.begin()
 	_, err := fmt.Fprintln(d.in, command, strings.Join(args, " "))
-	d.s.must(err)
+	d.s.Must(err)
 	select {
 	case r := <-d.results:
 		return r
-	case <-time.After(patience):
-		d.s.fail("%s: no result of %s", d.name, command)
+	case <-time.After(stage.Patience):
+		d.s.Fail("%s: no result of %s", d.Name, command)
 	}
 	return result{}
 }
 
 // do gives the program a command that must succeed.
 func (d *device) do(what, command string, args ...string) {
-	d.does(what)
+	d.Does(what)
 	if r := d.ask(command, args...); r.Code != 0 {
-		d.s.fail("%s: %s: code %d", d.name, command, r.Code)
+		d.s.Fail("%s: %s: code %d", d.Name, command, r.Code)
 	}
 }
 
 // doTo is do with a message.
 func (d *device) doTo(what, command, peer string, m message) {
 	b, err := json.Marshal(m)
-	d.s.must(err)
+	d.s.Must(err)
 	d.do(what, command, peer, string(b))
 }
 
 // fails gives the program a command that must fail with a code.
 func (d *device) fails(what string, code int, command string, args ...string) {
-	d.does(what)
+	d.Does(what)
 	if r := d.ask(command, args...); r.Code != code {
-		d.s.fail("%s: %s: code %d, and should be %d", d.name, command, r.Code, code)
+		d.s.Fail("%s: %s: code %d, and should be %d", d.Name, command, r.Code, code)
 	}
-	d.s.action(d.name, fmt.Sprintf("is refused: %d", code))
+	d.s.Action(d.Name, fmt.Sprintf("is refused: %d", code))
 }
 
 // login logs in with a new ticket. One of the second in which the operator kicked the user is void with those before it.
-func (d *device) login() { d.do("logs in", "login", d.s.ticket(d.user, time.Hour)) }
+func (d *device) login() { d.do("logs in", "login", d.s.Ticket(d.user, time.Hour)) }
 
 func (d *device) send(to, text string) {
 	d.do(fmt.Sprintf("sends %q to %s", text, to), "send", to, text)
@@ -333,7 +240,7 @@ func (d *device) last(peer string) message {
 	dec := json.NewDecoder(bytes.NewReader(r.JSON))
 	dec.UseNumber()
 	if err := dec.Decode(&list); err != nil || len(list) != 1 {
-		d.s.fail("%s: the last message with %s: %v, code %d", d.name, peer, err, r.Code)
+		d.s.Fail("%s: the last message with %s: %v, code %d", d.Name, peer, err, r.Code)
 	}
 	return list[0]
 }
@@ -352,7 +259,7 @@ func (d *device) hear(line []byte) {
 		JSON   json.RawMessage
 	}
 	if json.Unmarshal(line, &e) != nil {
-		d.heard("unreadable", string(line))
+		d.Heard("unreadable", string(line))
 		return
 	}
 	if e.Event == "" {
@@ -367,13 +274,13 @@ func (d *device) hear(line []byte) {
 	dec.Decode(&list) // not a list: there is none
 	switch e.Event {
 	case "network":
-		d.heard("network", networkNames[e.Number])
+		d.Heard("network", networkNames[e.Number])
 	case "conv":
 		if list == nil {
-			d.heard(convNames[e.Number], "")
+			d.Heard(convNames[e.Number], "")
 		}
 		for _, c := range list {
-			d.heard(convNames[e.Number], describe(c))
+			d.Heard(convNames[e.Number], describe(c))
 		}
 	case "new":
 		for _, m := range list {
@@ -381,30 +288,30 @@ func (d *device) hear(line []byte) {
 			if from == d.user {
 				from = "me"
 			}
-			d.heard("new message", "from "+from+": "+m.says())
+			d.Heard("new message", "from "+from+": "+m.says())
 		}
 	case "update":
 		for _, m := range list {
-			d.heard("update", "now: "+m.says())
+			d.Heard("update", "now: "+m.says())
 		}
 	case "revoke":
 		for _, m := range list {
-			d.heard("recall", "message "+m.word("message_locator_seq")+", by "+m.word("message_revoker_user_id"))
+			d.Heard("recall", "message "+m.word("message_locator_seq")+", by "+m.word("message_revoker_user_id"))
 		}
 	case "receipt":
 		for _, m := range list {
-			d.heard("receipt", m.word("msg_receipt_conv_id")+" has read")
+			d.Heard("receipt", m.word("msg_receipt_conv_id")+" has read")
 		}
 	case "total":
-		d.heard("total unread", strconv.Itoa(e.Number))
+		d.Heard("total unread", strconv.Itoa(e.Number))
 	case "kicked":
-		d.heard("kicked offline", "")
+		d.Heard("kicked offline", "")
 	case "ticket expired":
-		d.heard("ticket expired", "")
+		d.Heard("ticket expired", "")
 	case "log":
 		var text string
 		json.Unmarshal(e.JSON, &text)
-		d.heard("log line", text)
+		d.log(text)
 	}
 }
 
@@ -433,104 +340,39 @@ func describe(c message) string {
 	return out
 }
 
-// heard shows an event and keeps it. Of the log lines only those of calls that were refused are shown: there are many.
-func (d *device) heard(kind, text string) {
-	if kind != "log line" || strings.Contains(text, "refused") {
-		d.s.print("  %-14s   ◂ %s %s", d.name, paint(blue, fmt.Sprintf("%-20s", kind)), text)
+// log takes a line of the log. Only those of calls that were refused are shown: there are many.
+func (d *device) log(line string) {
+	if strings.Contains(line, "refused") {
+		d.Heard("log line", line)
+	} else {
+		d.Keep("log line", line)
 	}
-	d.mu.Lock()
-	d.events = append(d.events, event{kind, text})
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
-
-// expect waits for an event of the kind whose text has text in it, after those that were expected before.
-func (d *device) expect(kind, text string) {
-	late := time.After(patience)
-	for !d.next(kind, text) {
-		select {
-		case <-d.wake:
-		case <-late:
-			d.s.fail("%s did not hear in time: %s %s", d.name, kind, text)
-		}
-	}
-}
-
-func (d *device) next(kind, text string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.seen < len(d.events) {
-		e := d.events[d.seen]
-		d.seen++
-		if strings.HasPrefix(e.kind, kind) && strings.Contains(e.text, text) {
-			return true
-		}
-	}
-	return false
 }
 
 // total is the last total of unread messages that the device was told.
 func (d *device) total() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := 0
-	for _, e := range d.events {
-		if e.kind == "total unread" {
-			n, _ = strconv.Atoi(e.text)
-		}
+	totals := d.Events("total unread")
+	if len(totals) == 0 {
+		return 0
 	}
+	n, err := strconv.Atoi(totals[len(totals)-1])
+	d.s.Must(err)
 	return n
 }
 
+// count counts the events of a kind that have a text in them.
 func (d *device) count(kind, text string) (n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, e := range d.events {
-		if e.kind == kind && strings.Contains(e.text, text) {
+	for _, e := range d.Events(kind) {
+		if strings.Contains(e, text) {
 			n++
 		}
 	}
 	return n
 }
 
-// told are the texts of all new messages.
-func (d *device) told() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []string
-	for _, e := range d.events {
-		if _, text, ok := strings.Cut(e.text, ": "); ok && e.kind == "new message" {
-			out = append(out, text)
-		}
-	}
-	return strings.Join(out, "|")
-}
-
 // logFile counts the lines with a text in the device's log file.
 func (d *device) logFile(text string) int {
 	b, err := os.ReadFile(filepath.Join(d.dir, "log", "imsdk.log"))
-	d.s.must(err)
+	d.s.Must(err)
 	return strings.Count(string(b), text)
-}
-
-func (s *stage) scene(title string) { s.print("\n%s", paint(bold, title)) }
-
-func (s *stage) action(who, what string) { s.print("  %-14s ▸ %s", who, what) }
-
-func (d *device) does(what string) { d.s.action(d.name, what) }
-
-func (s *stage) print(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-
-const bold, green, blue = "1", "32", "36"
-
-// paint colours text on a terminal.
-func paint(colour, s string) string {
-	info, err := os.Stdout.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("NO_COLOR") != "" {
-		return s
-	}
-	return "\x1b[" + colour + "m" + s + "\x1b[0m"
 }
