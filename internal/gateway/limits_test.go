@@ -308,10 +308,8 @@ func TestAbuseIsBounded(t *testing.T) {
 
 	var wg sync.WaitGroup
 	// Silent ones, and ones that announce what they do not send.
-	var all []net.Conn
 	for i := range 2 * each {
 		c := n.raw()
-		all = append(all, c)
 		if i%2 == 0 {
 			if _, err := c.Write(header(beforeLogin)); err != nil {
 				t.Fatal(err)
@@ -338,7 +336,6 @@ func TestAbuseIsBounded(t *testing.T) {
 		}
 		deaf[i] = c
 	}
-	all = append(all, deaf...)
 	for _, s := range n.snapshot() {
 		if s.user() == "mallory" { // so that the system takes little and the test is short
 			s.conn.Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
@@ -390,9 +387,6 @@ func TestAbuseIsBounded(t *testing.T) {
 	until(t, "only those who behave are left", func() bool { return n.Sessions() == 2 })
 	if n.limited(limitNoLogin) != 2*each {
 		t.Errorf("%d were cut for want of a login, want %d", n.limited(limitNoLogin), 2*each)
-	}
-	for _, c := range all {
-		c.Close()
 	}
 	wg.Wait()
 	alice.quiet()

@@ -37,7 +37,7 @@ func (s *session) check(now int64) {
 	if stalled && s.stalled == since {
 		s.g.metrics.limited.WithLabelValues(limitStall).Inc()
 		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.conn.RemoteAddr())
-		s.cut()
+		s.conn.reset()
 		return
 	}
 	if s.stalled = 0; stalled {
@@ -56,6 +56,8 @@ func (s *session) check(now int64) {
 		s.finish(closeNoLogin, "no login in time")
 	case st == kicked && late:
 		s.finish(closeKicked, "the session is over")
+	case st == ended && late && since != 0:
+		s.conn.reset()
 	case st == ended && late:
 		s.cut()
 	case st == live && silent:

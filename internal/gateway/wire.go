@@ -197,6 +197,19 @@ func (c *guard) Close() error {
 	return c.Conn.Close()
 }
 
+// reset closes the connection and drops what the system still has to send on it. Without this, the system would hold those bytes for minutes for a client that takes
+// none, and the client, if it only writes, might not learn for as long that nobody is there.
+func (c *guard) reset() {
+	conn := c.Conn
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn()
+	}
+	if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(0)
+	}
+	conn.Close()
+}
+
 var errEarly = errors.New("gateway: the client went on before its upgrade was answered")
 
 // hijack takes the connection of a request over.

@@ -159,6 +159,16 @@ func (c *counted) SyscallConn() (syscall.RawConn, error) { return c.Conn.(syscal
 
 func (c *counted) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
+// SetLinger lets the gateway drop what a client does not take.
+func (c *counted) SetLinger(sec int) error { return c.Conn.(*net.TCPConn).SetLinger(sec) }
+
+// What the gateway asks a connection for.
+var _ interface {
+	syscall.Conn
+	CloseWrite() error
+	SetLinger(sec int) error
+} = (*counted)(nil)
+
 // listen opens the port.
 func (s *Server) listen(reg prometheus.Registerer) error {
 	l, err := net.Listen("tcp", s.cfg.Listen)
