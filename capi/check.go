@@ -7,6 +7,7 @@ type function struct {
 	name    string
 	class   class
 	built   bool
+	sets    int // of a setter: the callback type
 	strings int // how many texts it takes
 	// Bits of the texts that may be NULL, of those that may be empty, and of those for which NULL and "" are JSON that is not as it should be. Else
 	// both are wrong parameters.

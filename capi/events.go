@@ -1,83 +1,93 @@
 package main
 
+/*
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
 import (
-	"github.com/tidings-im/tidings/client"
+	"unsafe"
+
 	"github.com/tidings-im/tidings/im"
 )
 
-// setters are the functions that set the callback of an event.
-var setters = []int{
-	fnTIMSetConvEventCallback, fnTIMSetConvTotalUnreadMessageCountChangedCallback, fnTIMSetNetworkStatusListenerCallback, fnTIMSetKickedOfflineCallback,
-	fnTIMSetUserSigExpiredCallback, fnTIMSetLogCallback, fnTIMSetMsgReadedReceiptCallback, fnTIMSetMsgRevokeCallback, fnTIMSetMsgUpdateCallback,
-}
-
 func init() {
-	for _, fn := range setters {
-		handlers[fn] = func(c *call) int {
-			c.lib.slots.set(fn, c.cb(), c.ud())
-			return resultOK
-		}
-	}
 	handlers[fnTIMAddRecvNewMsgCallback] = func(c *call) int {
-		c.lib.slots.add(c.cb(), c.ud())
+		c.lib.slots.add(c.sets, c.cb(), c.ud())
 		return resultOK
 	}
 	handlers[fnTIMRemoveRecvNewMsgCallback] = func(c *call) int {
-		c.lib.slots.remove(c.cb())
+		c.lib.slots.remove(c.sets, c.cb())
 		return resultOK
 	}
 }
 
-// events are the client's events as callbacks of the application, on the thread t.
-func (l *library) events(t *thread) client.Events {
-	// on calls the callback of a setter, if there is one.
-	on := func(setter int, name string, f func(s slot)) {
-		if s := l.slots.get(setter); s.cb != 0 {
-			t.fire(name, func() { f(s) })
+// set is what all other setters do.
+func (c *call) set() int {
+	c.lib.slots.set(c.sets, c.cb(), c.ud())
+	return resultOK
+}
+
+// callbackType is a callback type: its name, and the shape of its parameters.
+type callbackType struct {
+	name  string
+	shape int
+}
+
+// brought is what a callback brings: its texts and its numbers, each in the order of its parameters.
+type brought struct {
+	texts   []string
+	numbers []int64
+}
+
+// tell calls the callbacks of a type with what make gives; without any it is not made. It runs on the thread t.
+func (l *library) tell(t *thread, typ int, make func() brought) {
+	listeners := l.slots.listeners(typ)
+	if len(listeners) == 0 {
+		return
+	}
+	what := make()
+	for _, s := range listeners {
+		if s, ok := l.slots.has(typ, s.cb); ok { // one before may have removed it
+			t.fire(callbackTypes[typ].name, func() { callBack(typ, s.cb, s.ud, what) })
 		}
 	}
-	return client.Events{
-		NewMessages: func(ms []*im.Message) {
-			listeners := l.slots.listeners()
-			if len(listeners) == 0 {
-				return
-			}
-			json := im.ListToJSON(ms)
-			for _, s := range listeners {
-				if s, ok := l.slots.has(s.cb); ok { // one before may have removed it
-					t.fire("TIMRecvNewMsgCallback", func() { callText(s.cb, json, s.ud) })
-				}
-			}
-		},
-		Receipts: func(rs []*im.MessageReceipt) {
-			on(fnTIMSetMsgReadedReceiptCallback, "TIMMsgReadedReceiptCallback", func(s slot) { callText(s.cb, im.ListToJSON(rs), s.ud) })
-		},
-		Updated: func(ms []*im.Message) {
-			on(fnTIMSetMsgUpdateCallback, "TIMMsgUpdateCallback", func(s slot) { callText(s.cb, im.ListToJSON(ms), s.ud) })
-		},
-		Revoked: func(ms []*im.MsgLocator) {
-			on(fnTIMSetMsgRevokeCallback, "TIMMsgRevokeCallback", func(s slot) { callText(s.cb, im.ListToJSON(ms), s.ud) })
-		},
-		Conversations: func(event client.ConvEvent, list []*im.ConvInfo) {
-			on(fnTIMSetConvEventCallback, "TIMConvEventCallback", func(s slot) {
-				json := ""
-				if event != client.ConvSyncStart && event != client.ConvSyncFinish {
-					json = im.ListToJSON(list)
-				}
-				callConv(s.cb, int32(event), json, s.ud)
-			})
-		},
-		TotalUnread: func(n int) {
-			on(fnTIMSetConvTotalUnreadMessageCountChangedCallback, "TIMConvTotalUnreadMessageCountChangedCallback", func(s slot) { callTotal(s.cb, n, s.ud) })
-		},
-		Network: func(status client.NetworkStatus, code int32, desc string) {
-			on(fnTIMSetNetworkStatusListenerCallback, "TIMNetworkStatusListenerCallback", func(s slot) { callNetwork(s.cb, int32(status), code, desc, s.ud) })
-		},
-		KickedOffline: func() {
-			on(fnTIMSetKickedOfflineCallback, "TIMKickedOfflineCallback", func(s slot) { callPlain(s.cb, s.ud) })
-		},
-		UserSigExpired: func() {
-			on(fnTIMSetUserSigExpiredCallback, "TIMUserSigExpiredCallback", func(s slot) { callPlain(s.cb, s.ud) })
-		},
+}
+
+// callBack calls a callback of the application. The texts are copied into one block of C's memory, which C frees when the callback has returned. They are not
+// lent out of Go's memory, so that sanitizers see a program that reads beyond a text or after its callback, and do not see Go's own dealings with its memory.
+func callBack(typ int, cb, ud uintptr, what brought) {
+	e := C.tidings_event{ud: C.uintptr_t(ud)}
+	size := 0
+	for _, s := range what.texts {
+		size += len(s) + 1
 	}
+	if size > 0 {
+		p := C.malloc(C.size_t(size))
+		to, at := unsafe.Slice((*byte)(p), size), 0
+		for i, s := range what.texts {
+			e.s[i] = (*C.char)(unsafe.Add(p, at))
+			at += copy(to[at:], s)
+			to[at] = 0
+			at++
+		}
+	}
+	for i, n := range what.numbers {
+		e.n[i] = C.int64_t(n)
+	}
+	C.tidings_fire(C.int(callbackTypes[typ].shape), C.uintptr_t(cb), e)
+}
+
+// callComm calls the callback of a result.
+func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {
+	callBack(cbTIMCommCallback, cb, ud, brought{[]string{desc, json}, []int64{int64(code)}})
+}
+
+// listOrNone is a list in JSON, or no text for none.
+func listOrNone[M im.TIM](list []M) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return im.ListToJSON(list)
 }

@@ -159,7 +159,11 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		return int64(code)
 	}
 	h := handlers[fn]
-	if h == nil {
+	switch {
+	case h != nil:
+	case f.class == classSetter:
+		h = (*call).set
+	default:
 		h = (*call).unbuilt
 	}
 	result := h(c)
@@ -207,11 +211,7 @@ var handlers [fnCount]func(*call) int
 
 // unbuilt answers for a function whose rule is not built.
 func (c *call) unbuilt() int {
-	switch c.class {
-	case classSetter:
-		c.lib.slots.set(c.fn, c.cb(), c.ud())
-		return resultOK
-	case classSync:
+	if c.class == classSync {
 		c.lib.mu.RLock()
 		defer c.lib.mu.RUnlock()
 		if c.lib.status() != client.LoggedIn {

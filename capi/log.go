@@ -78,7 +78,7 @@ func (lg *logger) line(level int, text string) {
 	if file != levelOff && level >= file {
 		lg.file.write(formatLine(level, text))
 	}
-	if callback == levelOff || level < callback || lg.lib.slots.get(fnTIMSetLogCallback).cb == 0 {
+	if callback == levelOff || level < callback || !lg.lib.slots.any(cbTIMLogCallback) {
 		return
 	}
 	lg.mu.Lock()
@@ -118,9 +118,7 @@ func (lg *logger) deliver(t *thread) {
 		lines = append([]logLine{{levelWarn, fmt.Sprintf("%d log lines were dropped", dropped)}}, lines...)
 	}
 	for _, line := range lines {
-		if s := lg.lib.slots.get(fnTIMSetLogCallback); s.cb != 0 {
-			t.fire("TIMLogCallback", func() { callLog(s.cb, line.level, line.text, s.ud) })
-		}
+		lg.lib.tell(t, cbTIMLogCallback, func() brought { return brought{[]string{line.text}, []int64{int64(line.level)}} })
 	}
 }
 
@@ -159,7 +157,7 @@ func slogLevel(level int) slog.Level {
 func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {
 	console, file, callback := h.lib.config.levels()
 	level := levelOf(l)
-	return console != levelOff && level >= console || file != levelOff && level >= file && h.file.on() || callback != levelOff && level >= callback && h.lib.slots.get(fnTIMSetLogCallback).cb != 0
+	return console != levelOff && level >= console || file != levelOff && level >= file && h.file.on() || callback != levelOff && level >= callback && h.lib.slots.any(cbTIMLogCallback)
 }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {

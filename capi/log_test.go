@@ -13,7 +13,7 @@ import (
 // The newest lines are kept for a callback that is slow, and those that were dropped are counted.
 func TestLogWaits(t *testing.T) {
 	l := newLibrary()
-	l.slots.set(fnTIMSetLogCallback, 1, 0)
+	l.slots.set(cbTIMLogCallback, 1, 0)
 	*l.config.set.IsLogOutputConsole = false
 	l.log.posted = true // nobody delivers
 	for i := range logWaiting + 7 {

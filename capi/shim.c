@@ -62,49 +62,9 @@ int tidings_start_thread(uintptr_t handle) {
 
 const char* tidings_getenv(const char* name) { return getenv(name); }
 
-void tidings_cb_comm(uintptr_t cb, int32_t code, char* desc, char* json, uintptr_t ud) {
+void tidings_fire(int shape, uintptr_t cb, tidings_event event) {
   hand_over();
-  ((TIMCommCallback)cb)(code, desc, json, (const void*)ud);
+  tidings_call_back(shape, cb, &event);
   hand_over();
-  free(desc);
-}
-
-void tidings_cb_text(uintptr_t cb, char* json, uintptr_t ud) {
-  hand_over();
-  ((TIMRecvNewMsgCallback)cb)(json, (const void*)ud);
-  hand_over();
-  free(json);
-}
-
-void tidings_cb_conv(uintptr_t cb, int event, char* json, uintptr_t ud) {
-  hand_over();
-  ((TIMConvEventCallback)cb)((enum TIMConvEvent)event, json, (const void*)ud);
-  hand_over();
-  free(json);
-}
-
-void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud) {
-  hand_over();
-  ((TIMConvTotalUnreadMessageCountChangedCallback)cb)(total, (const void*)ud);
-  hand_over();
-}
-
-void tidings_cb_network(uintptr_t cb, int status, int32_t code, char* desc, uintptr_t ud) {
-  hand_over();
-  ((TIMNetworkStatusListenerCallback)cb)((enum TIMNetworkStatus)status, code, desc, (const void*)ud);
-  hand_over();
-  free(desc);
-}
-
-void tidings_cb_log(uintptr_t cb, int level, char* line, uintptr_t ud) {
-  hand_over();
-  ((TIMLogCallback)cb)((enum TIMLogLevel)level, line, (const void*)ud);
-  hand_over();
-  free(line);
-}
-
-void tidings_cb_plain(uintptr_t cb, uintptr_t ud) {
-  hand_over();
-  ((TIMKickedOfflineCallback)cb)((const void*)ud);
-  hand_over();
+  free(event.s[0]);
 }

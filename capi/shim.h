@@ -35,13 +35,17 @@ int tidings_start_thread(uintptr_t handle);
 /* The value of an environment variable now, or NULL: Go's own copy was made when the library was loaded. */
 const char* tidings_getenv(const char* name);
 
-/* One for each form of callback. The first text is the start of a block that is freed afterwards. */
-void tidings_cb_comm(uintptr_t cb, int32_t code, char* desc, char* json, uintptr_t ud);
-void tidings_cb_text(uintptr_t cb, char* json, uintptr_t ud);
-void tidings_cb_conv(uintptr_t cb, int event, char* json, uintptr_t ud);
-void tidings_cb_total(uintptr_t cb, int total, uintptr_t ud);
-void tidings_cb_network(uintptr_t cb, int status, int32_t code, char* desc, uintptr_t ud);
-void tidings_cb_log(uintptr_t cb, int level, char* line, uintptr_t ud);
-void tidings_cb_plain(uintptr_t cb, uintptr_t ud);
+/* What a callback brings, in the order of its parameters. The first text is the start of a block that has them all. */
+typedef struct {
+  char* s[5];
+  int64_t n[3];
+  uintptr_t ud;
+} tidings_event;
+
+/* Calls a callback whose type has a shape, and frees the texts. */
+void tidings_fire(int shape, uintptr_t cb, tidings_event event);
+
+/* The call itself; generated. */
+void tidings_call_back(int shape, uintptr_t cb, const tidings_event* event);
 
 #endif

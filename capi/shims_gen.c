@@ -525,3 +525,26 @@ int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* 
   tidings_args args = {.s = {json_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(104, &args, -1);
 }
+
+void tidings_call_back(int shape, uintptr_t cb, const tidings_event* e) {
+  const void* ud = (const void*)e->ud;
+  switch (shape) {
+    case 0: ((TIMCommCallback)cb)((int32_t)e->n[0], e->s[0], e->s[1], ud); break;
+    case 1: ((TIMRecvNewMsgCallback)cb)(e->s[0], ud); break;
+    case 2: ((TIMMsgElemUploadProgressCallback)cb)(e->s[0], (uint32_t)e->n[0], (uint32_t)e->n[1], (uint32_t)e->n[2], ud); break;
+    case 3: ((TIMMsgGroupMessageReadMemberListCallback)cb)(e->s[0], (uint64_t)e->n[0], (bool)e->n[1], ud); break;
+    case 4: ((TIMMsgExtensionsChangedCallback)cb)(e->s[0], e->s[1], ud); break;
+    case 5: ((TIMMsgGroupPinnedMessageChangedCallback)cb)(e->s[0], e->s[1], (bool)e->n[0], e->s[2], ud); break;
+    case 6: ((TIMGroupCounterChangedCallback)cb)(e->s[0], e->s[1], (int64_t)e->n[0], ud); break;
+    case 7: ((TIMConvEventCallback)cb)((enum TIMConvEvent)e->n[0], e->s[0], ud); break;
+    case 8: ((TIMConvTotalUnreadMessageCountChangedCallback)cb)((int)e->n[0], ud); break;
+    case 9: ((TIMConvTotalUnreadMessageCountChangedByFilterCallback)cb)(e->s[0], (int)e->n[0], ud); break;
+    case 10: ((TIMConvConversationsDeletedFromGroupCallback)cb)(e->s[0], e->s[1], (uint32_t)e->n[0], ud); break;
+    case 11: ((TIMNetworkStatusListenerCallback)cb)((enum TIMNetworkStatus)e->n[0], (int32_t)e->n[1], e->s[0], ud); break;
+    case 12: ((TIMKickedOfflineCallback)cb)(ud); break;
+    case 13: ((TIMLogCallback)cb)((enum TIMLogLevel)e->n[0], e->s[0], ud); break;
+    case 14: ((TIMMyFollowingListChangedCallback)cb)(e->s[0], (bool)e->n[0], ud); break;
+    case 15: ((TIMSignalingReceiveNewInvitationCallback)cb)(e->s[0], e->s[1], e->s[2], e->s[3], e->s[4], ud); break;
+    case 16: ((TIMSignalingInvitationCancelledCallback)cb)(e->s[0], e->s[1], e->s[2], ud); break;
+  }
+}

@@ -1,15 +1,8 @@
 package main
 
-/*
-#include <stdlib.h>
-#include "shim.h"
-*/
-import "C"
-
 import (
 	"slices"
 	"sync"
-	"unsafe"
 )
 
 // slot is a callback that the application has set.
@@ -17,108 +10,71 @@ type slot struct{ cb, ud uintptr }
 
 // slots keeps the callbacks of events.
 type slots struct {
-	mu  sync.Mutex
-	one [fnCount]slot // by setter
-	// messages are the callbacks for new messages, the only event with several, in the order in which they were added.
-	messages []slot
+	mu sync.Mutex
+	// all has them by type: one, or none, but of new messages as many as were added, in that order.
+	all [cbCount][]slot
 }
 
-// set replaces the callback of a setter; 0 removes it.
-func (s *slots) set(fn int, cb, ud uintptr) {
+// set replaces the callback of a type; 0 removes it.
+func (s *slots) set(typ int, cb, ud uintptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.one[fn] = slot{cb, ud}
-}
-
-func (s *slots) get(fn int) slot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.one[fn]
+	s.all[typ] = nil
+	if cb != 0 {
+		s.all[typ] = []slot{{cb, ud}}
+	}
 }
 
 func (s *slots) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.one, s.messages = [fnCount]slot{}, nil
+	s.all = [cbCount][]slot{}
 }
 
-// add adds a callback for new messages; one that is there gets the new user data.
-func (s *slots) add(cb, ud uintptr) {
+// add adds a callback; one that is there gets the new user data.
+func (s *slots) add(typ int, cb, ud uintptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if cb == 0 {
 		return
 	}
-	if i := slices.IndexFunc(s.messages, func(x slot) bool { return x.cb == cb }); i >= 0 {
-		s.messages[i].ud = ud
+	if i := index(s.all[typ], cb); i >= 0 {
+		s.all[typ][i].ud = ud
 		return
 	}
-	s.messages = append(s.messages, slot{cb, ud})
+	s.all[typ] = append(s.all[typ], slot{cb, ud})
 }
 
-func (s *slots) remove(cb uintptr) {
+func (s *slots) remove(typ int, cb uintptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A copy: listeners ranges over the old one.
-	s.messages = slices.DeleteFunc(slices.Clone(s.messages), func(x slot) bool { return x.cb == cb })
+	s.all[typ] = slices.DeleteFunc(s.all[typ], func(x slot) bool { return x.cb == cb })
 }
 
-// listeners are the callbacks for new messages as they are now.
-func (s *slots) listeners() []slot {
+// listeners are the callbacks of a type as they are now.
+func (s *slots) listeners(typ int) []slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.messages)
+	return slices.Clone(s.all[typ])
+}
+
+// any says whether there is a callback of a type.
+func (s *slots) any(typ int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all[typ]) > 0
 }
 
 // has answers the callback as it is set now, if it still is.
-func (s *slots) has(cb uintptr) (slot, bool) {
+func (s *slots) has(typ int, cb uintptr) (slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.messages, func(x slot) bool { return x.cb == cb }); i >= 0 {
-		return s.messages[i], true
+	if i := index(s.all[typ], cb); i >= 0 {
+		return s.all[typ][i], true
 	}
 	return slot{}, false
 }
 
-// block copies two texts into memory of C, which the shim frees when the callback has returned. They are not lent out of Go's memory, so that
-// sanitizers see a program that reads beyond a text or after its callback, and do not see Go's own dealings with its memory.
-func block(a, b string) (first, second *C.char) {
-	p := C.malloc(C.size_t(len(a) + len(b) + 2))
-	to := unsafe.Slice((*byte)(p), len(a)+len(b)+2)
-	copy(to, a)
-	to[len(a)] = 0
-	copy(to[len(a)+1:], b)
-	to[len(a)+len(b)+1] = 0
-	return (*C.char)(p), (*C.char)(unsafe.Add(p, len(a)+1))
+func index(list []slot, cb uintptr) int {
+	return slices.IndexFunc(list, func(x slot) bool { return x.cb == cb })
 }
-
-func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {
-	d, j := block(desc, json)
-	C.tidings_cb_comm(C.uintptr_t(cb), C.int32_t(code), d, j, C.uintptr_t(ud))
-}
-
-func callText(cb uintptr, json string, ud uintptr) {
-	j, _ := block(json, "")
-	C.tidings_cb_text(C.uintptr_t(cb), j, C.uintptr_t(ud))
-}
-
-func callConv(cb uintptr, event int32, json string, ud uintptr) {
-	j, _ := block(json, "")
-	C.tidings_cb_conv(C.uintptr_t(cb), C.int(event), j, C.uintptr_t(ud))
-}
-
-func callTotal(cb uintptr, total int, ud uintptr) {
-	C.tidings_cb_total(C.uintptr_t(cb), C.int(total), C.uintptr_t(ud))
-}
-
-func callNetwork(cb uintptr, status, code int32, desc string, ud uintptr) {
-	d, _ := block(desc, "")
-	C.tidings_cb_network(C.uintptr_t(cb), C.int(status), C.int32_t(code), d, C.uintptr_t(ud))
-}
-
-func callLog(cb uintptr, level int, line string, ud uintptr) {
-	t, _ := block(line, "")
-	C.tidings_cb_log(C.uintptr_t(cb), C.int(level), t, C.uintptr_t(ud))
-}
-
-func callPlain(cb, ud uintptr) { C.tidings_cb_plain(C.uintptr_t(cb), C.uintptr_t(ud)) }

@@ -122,28 +122,28 @@ var functions = [fnCount]function{
 	fnTIMLogout:               {name: "TIMLogout", class: classOnline, built: true},
 	fnTIMGetLoginUserID:       {name: "TIMGetLoginUserID", class: classSync, built: true},
 	fnTIMGetLoginStatus:       {name: "TIMGetLoginStatus", class: classSync, built: true},
-	fnTIMSetConvEventCallback: {name: "TIMSetConvEventCallback", class: classSetter, built: true},
-	fnTIMSetConvTotalUnreadMessageCountChangedCallback: {name: "TIMSetConvTotalUnreadMessageCountChangedCallback", class: classSetter, built: true},
-	fnTIMSetOnAddFriendCallback:                        {name: "TIMSetOnAddFriendCallback", class: classSetter, built: false},
-	fnTIMSetOnDeleteFriendCallback:                     {name: "TIMSetOnDeleteFriendCallback", class: classSetter, built: false},
-	fnTIMSetUpdateFriendProfileCallback:                {name: "TIMSetUpdateFriendProfileCallback", class: classSetter, built: false},
-	fnTIMSetFriendAddRequestCallback:                   {name: "TIMSetFriendAddRequestCallback", class: classSetter, built: false},
-	fnTIMSetFriendApplicationListDeletedCallback:       {name: "TIMSetFriendApplicationListDeletedCallback", class: classSetter, built: false},
-	fnTIMSetFriendApplicationListReadCallback:          {name: "TIMSetFriendApplicationListReadCallback", class: classSetter, built: false},
-	fnTIMSetFriendBlackListAddedCallback:               {name: "TIMSetFriendBlackListAddedCallback", class: classSetter, built: false},
-	fnTIMSetFriendBlackListDeletedCallback:             {name: "TIMSetFriendBlackListDeletedCallback", class: classSetter, built: false},
-	fnTIMSetGroupTipsEventCallback:                     {name: "TIMSetGroupTipsEventCallback", class: classSetter, built: false},
-	fnTIMSetGroupAttributeChangedCallback:              {name: "TIMSetGroupAttributeChangedCallback", class: classSetter, built: false},
-	fnTIMSetNetworkStatusListenerCallback:              {name: "TIMSetNetworkStatusListenerCallback", class: classSetter, built: true},
-	fnTIMSetKickedOfflineCallback:                      {name: "TIMSetKickedOfflineCallback", class: classSetter, built: true},
-	fnTIMSetUserSigExpiredCallback:                     {name: "TIMSetUserSigExpiredCallback", class: classSetter, built: true},
-	fnTIMSetLogCallback:                                {name: "TIMSetLogCallback", class: classSetter, built: true},
-	fnTIMAddRecvNewMsgCallback:                         {name: "TIMAddRecvNewMsgCallback", class: classSetter, built: true},
-	fnTIMRemoveRecvNewMsgCallback:                      {name: "TIMRemoveRecvNewMsgCallback", class: classSetter, built: true},
-	fnTIMSetMsgElemUploadProgressCallback:              {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: false},
-	fnTIMSetMsgReadedReceiptCallback:                   {name: "TIMSetMsgReadedReceiptCallback", class: classSetter, built: true},
-	fnTIMSetMsgRevokeCallback:                          {name: "TIMSetMsgRevokeCallback", class: classSetter, built: true},
-	fnTIMSetMsgUpdateCallback:                          {name: "TIMSetMsgUpdateCallback", class: classSetter, built: true},
+	fnTIMSetConvEventCallback: {name: "TIMSetConvEventCallback", class: classSetter, built: true, sets: cbTIMConvEventCallback},
+	fnTIMSetConvTotalUnreadMessageCountChangedCallback: {name: "TIMSetConvTotalUnreadMessageCountChangedCallback", class: classSetter, built: true, sets: cbTIMConvTotalUnreadMessageCountChangedCallback},
+	fnTIMSetOnAddFriendCallback:                        {name: "TIMSetOnAddFriendCallback", class: classSetter, built: false, sets: cbTIMOnAddFriendCallback},
+	fnTIMSetOnDeleteFriendCallback:                     {name: "TIMSetOnDeleteFriendCallback", class: classSetter, built: false, sets: cbTIMOnDeleteFriendCallback},
+	fnTIMSetUpdateFriendProfileCallback:                {name: "TIMSetUpdateFriendProfileCallback", class: classSetter, built: false, sets: cbTIMUpdateFriendProfileCallback},
+	fnTIMSetFriendAddRequestCallback:                   {name: "TIMSetFriendAddRequestCallback", class: classSetter, built: false, sets: cbTIMFriendAddRequestCallback},
+	fnTIMSetFriendApplicationListDeletedCallback:       {name: "TIMSetFriendApplicationListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListDeletedCallback},
+	fnTIMSetFriendApplicationListReadCallback:          {name: "TIMSetFriendApplicationListReadCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListReadCallback},
+	fnTIMSetFriendBlackListAddedCallback:               {name: "TIMSetFriendBlackListAddedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListAddedCallback},
+	fnTIMSetFriendBlackListDeletedCallback:             {name: "TIMSetFriendBlackListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListDeletedCallback},
+	fnTIMSetGroupTipsEventCallback:                     {name: "TIMSetGroupTipsEventCallback", class: classSetter, built: false, sets: cbTIMGroupTipsEventCallback},
+	fnTIMSetGroupAttributeChangedCallback:              {name: "TIMSetGroupAttributeChangedCallback", class: classSetter, built: false, sets: cbTIMGroupAttributeChangedCallback},
+	fnTIMSetNetworkStatusListenerCallback:              {name: "TIMSetNetworkStatusListenerCallback", class: classSetter, built: true, sets: cbTIMNetworkStatusListenerCallback},
+	fnTIMSetKickedOfflineCallback:                      {name: "TIMSetKickedOfflineCallback", class: classSetter, built: true, sets: cbTIMKickedOfflineCallback},
+	fnTIMSetUserSigExpiredCallback:                     {name: "TIMSetUserSigExpiredCallback", class: classSetter, built: true, sets: cbTIMUserSigExpiredCallback},
+	fnTIMSetLogCallback:                                {name: "TIMSetLogCallback", class: classSetter, built: true, sets: cbTIMLogCallback},
+	fnTIMAddRecvNewMsgCallback:                         {name: "TIMAddRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
+	fnTIMRemoveRecvNewMsgCallback:                      {name: "TIMRemoveRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
+	fnTIMSetMsgElemUploadProgressCallback:              {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: false, sets: cbTIMMsgElemUploadProgressCallback},
+	fnTIMSetMsgReadedReceiptCallback:                   {name: "TIMSetMsgReadedReceiptCallback", class: classSetter, built: true, sets: cbTIMMsgReadedReceiptCallback},
+	fnTIMSetMsgRevokeCallback:                          {name: "TIMSetMsgRevokeCallback", class: classSetter, built: true, sets: cbTIMMsgRevokeCallback},
+	fnTIMSetMsgUpdateCallback:                          {name: "TIMSetMsgUpdateCallback", class: classSetter, built: true, sets: cbTIMMsgUpdateCallback},
 	fnTIMConvGetConvList:                               {name: "TIMConvGetConvList", class: classLocal, built: true, fail: "[]"},
 	fnTIMConvGetConvInfo:                               {name: "TIMConvGetConvInfo", class: classLocal, built: true, strings: 1, json: jsonArray, jsonAt: 0, jsonCode: 0, fail: "[]"},
 	fnTIMConvDelete:                                    {name: "TIMConvDelete", class: classOnline, built: true, strings: 1},
@@ -218,6 +218,164 @@ var functions = [fnCount]function{
 	fnTIMFriendshipDeleteFriendGroup:                   {name: "TIMFriendshipDeleteFriendGroup", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -4, nonEmpty: true},
 	fnTIMFriendshipModifyFriendGroup:                   {name: "TIMFriendshipModifyFriendGroup", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
 	fncallExperimentalAPI:                              {name: "callExperimentalAPI", class: classAny, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"request_internal_operation"}},
+}
+
+// The callback types, by number.
+const (
+	cbTIMCommCallback = iota
+	cbTIMRecvNewMsgCallback
+	cbTIMMsgReadedReceiptCallback
+	cbTIMMsgRevokeCallback
+	cbTIMMsgElemUploadProgressCallback
+	cbTIMMsgUpdateCallback
+	cbTIMMsgMessageModifiedCallback
+	cbTIMMsgGroupMessageReadMemberListCallback
+	cbTIMMsgGroupReadMembersCallback
+	cbTIMMsgGroupReadReceiptCallback
+	cbTIMMsgExtensionsChangedCallback
+	cbTIMMsgExtensionsDeletedCallback
+	cbTIMMsgReactionsChangedCallback
+	cbTIMMsgAllMessageReceiveOptionCallback
+	cbTIMMsgGroupPinnedMessageChangedCallback
+	cbTIMGroupTipsEventCallback
+	cbTIMGroupAttributeChangedCallback
+	cbTIMGroupCounterChangedCallback
+	cbTIMGroupTopicCreatedCallback
+	cbTIMGroupTopicDeletedCallback
+	cbTIMGroupTopicChangedCallback
+	cbTIMConvEventCallback
+	cbTIMConvTotalUnreadMessageCountChangedCallback
+	cbTIMConvTotalUnreadMessageCountChangedByFilterCallback
+	cbTIMConvConversationGroupCreatedCallback
+	cbTIMConvConversationGroupDeletedCallback
+	cbTIMConvConversationGroupNameChangedCallback
+	cbTIMConvConversationsAddedToGroupCallback
+	cbTIMConvConversationsDeletedFromGroupCallback
+	cbTIMNetworkStatusListenerCallback
+	cbTIMKickedOfflineCallback
+	cbTIMUserSigExpiredCallback
+	cbTIMSelfInfoUpdatedCallback
+	cbTIMUserStatusChangedCallback
+	cbTIMUserInfoChangedCallback
+	cbTIMLogCallback
+	cbTIMOnAddFriendCallback
+	cbTIMOnDeleteFriendCallback
+	cbTIMUpdateFriendProfileCallback
+	cbTIMFriendAddRequestCallback
+	cbTIMFriendApplicationListDeletedCallback
+	cbTIMFriendApplicationListReadCallback
+	cbTIMFriendBlackListAddedCallback
+	cbTIMFriendBlackListDeletedCallback
+	cbTIMFriendGroupCreatedCallback
+	cbTIMFriendGroupDeletedCallback
+	cbTIMFriendGroupNameChangedCallback
+	cbTIMFriendsAddedToGroupCallback
+	cbTIMFriendsDeletedFromGroupCallback
+	cbTIMOfficialAccountSubscribedCallback
+	cbTIMOfficialAccountUnsubscribedCallback
+	cbTIMOfficialAccountDeletedCallback
+	cbTIMOfficialAccountInfoChangedCallback
+	cbTIMMyFollowingListChangedCallback
+	cbTIMMyFollowersListChangedCallback
+	cbTIMMutualFollowersListChangedCallback
+	cbTIMSignalingReceiveNewInvitationCallback
+	cbTIMSignalingInvitationCancelledCallback
+	cbTIMSignalingInviteeAcceptedCallback
+	cbTIMSignalingInviteeRejectedCallback
+	cbTIMSignalingInvitationTimeoutCallback
+	cbTIMSignalingInvitationModifiedCallback
+	cbTIMExperimentalNotifyCallback
+	cbTIMCommunityCreateTopicCallback
+	cbTIMCommunityDeleteTopicCallback
+	cbTIMCommunityChangeTopicInfoCallback
+	cbTIMCommunityReceiveTopicRESTCustomDataCallback
+	cbTIMCommunityCreatePermissionGroupCallback
+	cbTIMCommunityDeletePermissionGroupCallback
+	cbTIMCommunityChangePermissionGroupInfoCallback
+	cbTIMCommunityAddMembersToPermissionGroupCallback
+	cbTIMCommunityRemoveMembersFromPermissionGroupCallback
+	cbTIMCommunityAddTopicPermissionCallback
+	cbTIMCommunityDeleteTopicPermissionCallback
+	cbTIMCommunityModifyTopicPermissionCallback
+	cbCount
+)
+
+var callbackTypes = [cbCount]callbackType{
+	{"TIMCommCallback", 0},
+	{"TIMRecvNewMsgCallback", 1},
+	{"TIMMsgReadedReceiptCallback", 1},
+	{"TIMMsgRevokeCallback", 1},
+	{"TIMMsgElemUploadProgressCallback", 2},
+	{"TIMMsgUpdateCallback", 1},
+	{"TIMMsgMessageModifiedCallback", 1},
+	{"TIMMsgGroupMessageReadMemberListCallback", 3},
+	{"TIMMsgGroupReadMembersCallback", 3},
+	{"TIMMsgGroupReadReceiptCallback", 1},
+	{"TIMMsgExtensionsChangedCallback", 4},
+	{"TIMMsgExtensionsDeletedCallback", 4},
+	{"TIMMsgReactionsChangedCallback", 1},
+	{"TIMMsgAllMessageReceiveOptionCallback", 1},
+	{"TIMMsgGroupPinnedMessageChangedCallback", 5},
+	{"TIMGroupTipsEventCallback", 1},
+	{"TIMGroupAttributeChangedCallback", 4},
+	{"TIMGroupCounterChangedCallback", 6},
+	{"TIMGroupTopicCreatedCallback", 4},
+	{"TIMGroupTopicDeletedCallback", 4},
+	{"TIMGroupTopicChangedCallback", 4},
+	{"TIMConvEventCallback", 7},
+	{"TIMConvTotalUnreadMessageCountChangedCallback", 8},
+	{"TIMConvTotalUnreadMessageCountChangedByFilterCallback", 9},
+	{"TIMConvConversationGroupCreatedCallback", 4},
+	{"TIMConvConversationGroupDeletedCallback", 1},
+	{"TIMConvConversationGroupNameChangedCallback", 4},
+	{"TIMConvConversationsAddedToGroupCallback", 4},
+	{"TIMConvConversationsDeletedFromGroupCallback", 10},
+	{"TIMNetworkStatusListenerCallback", 11},
+	{"TIMKickedOfflineCallback", 12},
+	{"TIMUserSigExpiredCallback", 12},
+	{"TIMSelfInfoUpdatedCallback", 1},
+	{"TIMUserStatusChangedCallback", 1},
+	{"TIMUserInfoChangedCallback", 1},
+	{"TIMLogCallback", 13},
+	{"TIMOnAddFriendCallback", 1},
+	{"TIMOnDeleteFriendCallback", 1},
+	{"TIMUpdateFriendProfileCallback", 1},
+	{"TIMFriendAddRequestCallback", 1},
+	{"TIMFriendApplicationListDeletedCallback", 1},
+	{"TIMFriendApplicationListReadCallback", 12},
+	{"TIMFriendBlackListAddedCallback", 1},
+	{"TIMFriendBlackListDeletedCallback", 1},
+	{"TIMFriendGroupCreatedCallback", 4},
+	{"TIMFriendGroupDeletedCallback", 1},
+	{"TIMFriendGroupNameChangedCallback", 4},
+	{"TIMFriendsAddedToGroupCallback", 4},
+	{"TIMFriendsDeletedFromGroupCallback", 4},
+	{"TIMOfficialAccountSubscribedCallback", 1},
+	{"TIMOfficialAccountUnsubscribedCallback", 1},
+	{"TIMOfficialAccountDeletedCallback", 1},
+	{"TIMOfficialAccountInfoChangedCallback", 1},
+	{"TIMMyFollowingListChangedCallback", 14},
+	{"TIMMyFollowersListChangedCallback", 14},
+	{"TIMMutualFollowersListChangedCallback", 14},
+	{"TIMSignalingReceiveNewInvitationCallback", 15},
+	{"TIMSignalingInvitationCancelledCallback", 16},
+	{"TIMSignalingInviteeAcceptedCallback", 16},
+	{"TIMSignalingInviteeRejectedCallback", 16},
+	{"TIMSignalingInvitationTimeoutCallback", 4},
+	{"TIMSignalingInvitationModifiedCallback", 4},
+	{"TIMExperimentalNotifyCallback", 4},
+	{"TIMCommunityCreateTopicCallback", 4},
+	{"TIMCommunityDeleteTopicCallback", 4},
+	{"TIMCommunityChangeTopicInfoCallback", 4},
+	{"TIMCommunityReceiveTopicRESTCustomDataCallback", 4},
+	{"TIMCommunityCreatePermissionGroupCallback", 4},
+	{"TIMCommunityDeletePermissionGroupCallback", 4},
+	{"TIMCommunityChangePermissionGroupInfoCallback", 4},
+	{"TIMCommunityAddMembersToPermissionGroupCallback", 4},
+	{"TIMCommunityRemoveMembersFromPermissionGroupCallback", 4},
+	{"TIMCommunityAddTopicPermissionCallback", 4},
+	{"TIMCommunityDeleteTopicPermissionCallback", 4},
+	{"TIMCommunityModifyTopicPermissionCallback", 4},
 }
 
 // operations are those of callExperimentalAPI, with what is answered.

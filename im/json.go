@@ -46,6 +46,11 @@ func ListToJSON[M TIM](list []M) string {
 	return buildString(func(b []byte) []byte { return appendMessages(b, list) })
 }
 
+// StringsToJSON writes a JSON array of texts.
+func StringsToJSON(list []string) string {
+	return buildString(func(b []byte) []byte { return appendArray(b, list, appendString) })
+}
+
 func buildString(write func([]byte) []byte) string {
 	buf := buffers.Get().(*[]byte)
 	*buf = write((*buf)[:0])

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,12 +122,12 @@ func run(t testing.TB, program string, env []string, args ...string) string {
 	return string(out)
 }
 
-// prototype is a line of api/capi.tsv.
+// prototype is a line of api/capi.tsv, or of api/events.tsv: a callback type.
 type prototype struct {
-	kind, name, group, ret, class string
-	built                         bool
-	params                        []parameter
-	json, sample, fail            string
+	name, group, ret, class string
+	built                   bool
+	params                  []parameter
+	json, sample, fail      string
 }
 
 type parameter struct{ typ, name string }
@@ -157,22 +158,38 @@ func table(t testing.TB, path string) []map[string]string {
 // prototypes are the functions and callback types.
 func prototypes(t testing.TB) (funcs, callbacks []prototype) {
 	t.Helper()
+	callback := map[string]bool{} // by name, whether something fires it
+	for _, r := range table(t, "api/events.tsv") {
+		p := prototype{name: r["callback"], ret: "void", built: r["kind"] != "", params: parameters(r["params"])}
+		callback[p.name] = p.built
+		callbacks = append(callbacks, p)
+	}
 	for _, r := range table(t, "api/capi.tsv") {
-		p := prototype{kind: r["kind"], name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes",
+		p := prototype{name: r["name"], group: r["group"], ret: r["return"], class: r["class"], built: r["built"] == "yes", params: parameters(r["params"]),
 			json: r["json"], sample: r["sample"], fail: r["fail"]}
-		if r["params"] != "void" {
-			for part := range strings.SplitSeq(r["params"], ", ") {
-				i := strings.LastIndexByte(part, ' ')
-				p.params = append(p.params, parameter{part[:i], part[i+1:]})
+		for _, a := range p.params {
+			if p.class == "setter" && a.callback() {
+				p.built = callback[a.typ]
 			}
 		}
-		if p.kind == "function" {
-			funcs = append(funcs, p)
-		} else {
-			callbacks = append(callbacks, p)
-		}
+		funcs = append(funcs, p)
 	}
 	return funcs, callbacks
+}
+
+func parameters(s string) (out []parameter) {
+	if s == "void" {
+		return nil
+	}
+	for part := range strings.SplitSeq(s, ", ") {
+		i := strings.LastIndexByte(part, ' ')
+		out = append(out, parameter{part[:i], part[i+1:]})
+	}
+	return out
+}
+
+func (p prototype) takes(typ string) bool {
+	return slices.ContainsFunc(p.params, func(a parameter) bool { return a.typ == typ })
 }
 
 // params0 are all parameters as one text.

@@ -39,7 +39,7 @@ func TestExports(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("exported: %v\nwant: %v", got, want)
 	}
-	if len(want) != 104+1 || len(callbacks) != 22 {
+	if len(want) != 104+1 || len(callbacks) != 75 {
 		t.Errorf("%d functions and %d callback types", len(want), len(callbacks))
 	}
 	if names, err := f.DynString(elf.DT_SONAME); err != nil || !slices.Equal(names, []string{"libImSDK.so"}) {

@@ -3,6 +3,7 @@ package ctest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,9 @@ func driverSource(t testing.TB) string {
 	b.Write(top)
 	funcs, callbacks := prototypes(t)
 	for _, c := range callbacks {
+		if !slices.ContainsFunc(funcs, func(f prototype) bool { return f.takes(c.name) }) {
+			continue
+		}
 		fmt.Fprintf(&b, "static void on_%s(", c.name)
 		body := ""
 		for i, p := range c.params {

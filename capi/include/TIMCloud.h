@@ -1836,23 +1836,80 @@ typedef void (*TIMMsgReadedReceiptCallback)(const char* json_msg_read_receipt_ar
 /* A message was recalled by its sender, an owner or an admin. Revoker and reason since 7.4. JSON: array of MsgLocator keys merged with Message revoker keys. */
 typedef void (*TIMMsgRevokeCallback)(const char* json_msg_revoke_info_array, const void* user_data);
 
-/* Repeatedly during upload. index is the position in message_elem_array, then bytes done and bytes in total (uint32). JSON: Message. */
+/* Repeatedly during upload. index is the position in message_elem_array, then bytes done and bytes in total (uint32). JSON: Message. Never fires yet. */
 typedef void (*TIMMsgElemUploadProgressCallback)(const char* json_msg, uint32_t index, uint32_t cur_size, uint32_t total_size, const void* user_data);
 
 /* The server or another user changed messages that this device has. JSON: array<Message>. */
 typedef void (*TIMMsgUpdateCallback)(const char* json_msg_array, const void* user_data);
 
-/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: GroupTipsElem (one object; the 2019-2021 typedef named it an array). */
+/* 6.2 to 7.4 headers only, no setter took it; same role as TIMMsgUpdateCallback. JSON: array<Message>. Since 6.2. Never fires yet. */
+typedef void (*TIMMsgMessageModifiedCallback)(const char* json_msg, const void* user_data);
+
+/* One page of TIMMsgGetGroupMessageReadMemberList. JSON: array<GroupMemberInfo>. Since 6.1. Never fires yet. */
+typedef void (*TIMMsgGroupMessageReadMemberListCallback)(const char* json_group_member_array, uint64_t next_seq, bool is_finished, const void* user_data);
+
+/* 6.1.2117 only: page of TIMMsgGetGroupMessageReadMembers. JSON: array of members. Since 6.1. Never fires yet. */
+typedef void (*TIMMsgGroupReadMembersCallback)(const char* json_group_member_array, uint64_t next_seq, bool is_finished, const void* user_data);
+
+/* 6.1.2117 only: group read receipts. JSON: array of msg_group_message_receipt_* objects. Since 6.1. Never fires yet. */
+typedef void (*TIMMsgGroupReadReceiptCallback)(const char* json_msg_readed_receipt_array, const void* user_data);
+
+/* Extensions of message_id added or changed. JSON: array<MessageExtension>. Since 6.8. Never fires yet. */
+typedef void (*TIMMsgExtensionsChangedCallback)(const char* message_id, const char* message_extension_array, const void* user_data);
+
+/* Extensions of message_id removed. JSON: array of objects holding message_extension_key. Since 6.8. Never fires yet. */
+typedef void (*TIMMsgExtensionsDeletedCallback)(const char* message_id, const char* message_extension_key_array, const void* user_data);
+
+/* Reactions changed; a reaction whose user count is 0 is gone. JSON: array<MessageReactionChangeInfo>. Since 7.4. Never fires yet. */
+typedef void (*TIMMsgReactionsChangedCallback)(const char* message_reaction_change_info_array, const void* user_data);
+
+/* Global do-not-disturb changed. JSON: TIMReceiveMessageOptInfo. Since 7.4. Never fires yet. */
+typedef void (*TIMMsgAllMessageReceiveOptionCallback)(const char* json_receive_message_option_info, const void* user_data);
+
+/* Pin state changed. On unpin the message holds only its key fields. JSON: Message; op_user as UserProfile/GroupMemberInfo JSON string. Since 7.9. Never fires yet. */
+typedef void (*TIMMsgGroupPinnedMessageChangedCallback)(const char* group_id, const char* json_msg, bool is_pinned, const char* op_user, const void* user_data);
+
+/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: GroupTipsElem (one object; the 2019-2021 typedef named it an array). Never fires yet. */
 typedef void (*TIMGroupTipsEventCallback)(const char* json_group_tip, const void* user_data);
 
-/* All attributes of the group after a change. JSON: array<GroupAttributes>. */
+/* All attributes of the group after a change. JSON: array<GroupAttributes>. Never fires yet. */
 typedef void (*TIMGroupAttributeChangedCallback)(const char* group_id, const char* json_group_attribute_array, const void* user_data);
+
+/* A counter changed. JSON: group_id, counter key, int64 value. Since 7.0. Never fires yet. */
+typedef void (*TIMGroupCounterChangedCallback)(const char* group_id, const char* group_counter_key, int64_t group_counter_new_value, const void* user_data);
+
+/* Topic created. JSON: group_id, topic_id strings. Since 6.3. Never fires yet. */
+typedef void (*TIMGroupTopicCreatedCallback)(const char* group_id, const char* topic_id, const void* user_data);
+
+/* Topics deleted. JSON: array<string> topic ids. Since 6.3. Never fires yet. */
+typedef void (*TIMGroupTopicDeletedCallback)(const char* group_id, const char* topic_id_array, const void* user_data);
+
+/* Topic profile changed. JSON: TIMGroupTopicInfo. Since 6.3. Never fires yet. */
+typedef void (*TIMGroupTopicChangedCallback)(const char* group_id, const char* topic_info, const void* user_data);
 
 /* Conversation added, deleted, updated, or cloud sync started or finished. JSON: array<ConvInfo>, empty string for Start and Finish. */
 typedef void (*TIMConvEventCallback)(enum TIMConvEvent conv_event, const char* json_conv_array, const void* user_data);
 
 /* The total of unread messages changed. JSON: int total. */
 typedef void (*TIMConvTotalUnreadMessageCountChangedCallback)(int total_unread_count, const void* user_data);
+
+/* Unread total of a subscribed filter changed. JSON: TIMConversationListFilter, int total. Since 7.0. Never fires yet. */
+typedef void (*TIMConvTotalUnreadMessageCountChangedByFilterCallback)(const char* filter, int total_unread_count, const void* user_data);
+
+/* Conversation group created. JSON: group name, array<ConvInfo>. Since 6.6. Never fires yet. */
+typedef void (*TIMConvConversationGroupCreatedCallback)(const char* group_name, const char* conversation_array, const void* user_data);
+
+/* Conversation group deleted. JSON: group name. Since 6.6. Never fires yet. */
+typedef void (*TIMConvConversationGroupDeletedCallback)(const char* group_name, const void* user_data);
+
+/* Conversation group renamed. JSON: old name, new name. Since 6.6. Never fires yet. */
+typedef void (*TIMConvConversationGroupNameChangedCallback)(const char* old_name, const char* new_name, const void* user_data);
+
+/* Conversations added to a group. JSON: group name, array<ConvInfo>. Since 6.6. Never fires yet. */
+typedef void (*TIMConvConversationsAddedToGroupCallback)(const char* group_name, const char* conversation_array, const void* user_data);
+
+/* Conversations removed; reason 0 by the user, 1 evicted above 1000. JSON: group name, array<ConvInfo>, uint32 reason since 8.0. Since 6.6. Never fires yet. */
+typedef void (*TIMConvConversationsDeletedFromGroupCallback)(const char* group_name, const char* conversation_array, uint32_t reason, const void* user_data);
 
 /* Connection state to the server changed. JSON: enum TIMNetworkStatus, code, desc. */
 typedef void (*TIMNetworkStatusListenerCallback)(enum TIMNetworkStatus status, int32_t code, const char* desc, const void* user_data);
@@ -1863,32 +1920,134 @@ typedef void (*TIMKickedOfflineCallback)(const void* user_data);
 /* The ticket expired while online. */
 typedef void (*TIMUserSigExpiredCallback)(const void* user_data);
 
+/* Own profile changed. JSON: UserProfile. Since 6.3. Never fires yet. */
+typedef void (*TIMSelfInfoUpdatedCallback)(const char* json_user_profile, const void* user_data);
+
+/* Status of subscribed users, friends (console switch) or self changed. JSON: array<TIMUserStatus>. Since 6.3. Never fires yet. */
+typedef void (*TIMUserStatusChangedCallback)(const char* json_user_status_array, const void* user_data);
+
+/* Profile of a subscribed stranger changed. JSON: array<UserProfile>. Since 7.4. Never fires yet. */
+typedef void (*TIMUserInfoChangedCallback)(const char* json_user_info_array, const void* user_data);
+
 /* One SDK log line at an enabled level. JSON: log text. */
 typedef void (*TIMLogCallback)(enum TIMLogLevel level, const char* log, const void* user_data);
 
-/* Friends added. JSON: array<string> user ids. */
+/* Friends added. JSON: array<string> user ids. Never fires yet. */
 typedef void (*TIMOnAddFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friends removed, by self or by a both-way removal of the other side. JSON: array<string> user ids. */
+/* Friends removed, by self or by a both-way removal of the other side. JSON: array<string> user ids. Never fires yet. */
 typedef void (*TIMOnDeleteFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend remark, groups or custom fields changed. JSON: array<FriendProfileUpdate>. */
+/* Friend remark, groups or custom fields changed. JSON: array<FriendProfileUpdate>. Never fires yet. */
 typedef void (*TIMUpdateFriendProfileCallback)(const char* json_friend_profile_update_array, const void* user_data);
 
-/* Somebody asks to become a friend. JSON: array<FriendAddPendency>. */
+/* Somebody asks to become a friend. JSON: array<FriendAddPendency>. Never fires yet. */
 typedef void (*TIMFriendAddRequestCallback)(const char* json_friend_add_request_pendency_array, const void* user_data);
 
-/* Friend requests disappeared. JSON: array<string> user ids. */
+/* Friend requests disappeared. JSON: array<string> user ids. Never fires yet. */
 typedef void (*TIMFriendApplicationListDeletedCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend requests were marked read. */
+/* Friend requests were marked read. Never fires yet. */
 typedef void (*TIMFriendApplicationListReadCallback)(const void* user_data);
 
-/* Users were blocked. JSON: array<FriendProfile>. */
+/* Users were blocked. JSON: array<FriendProfile>. Never fires yet. */
 typedef void (*TIMFriendBlackListAddedCallback)(const char* json_friend_black_added_array, const void* user_data);
 
-/* Users were unblocked. JSON: array<string> user ids. */
+/* Users were unblocked. JSON: array<string> user ids. Never fires yet. */
 typedef void (*TIMFriendBlackListDeletedCallback)(const char* json_identifier_array, const void* user_data);
+
+/* Friend group created. JSON: group name, array<FriendProfile>. Since 8.0. Never fires yet. */
+typedef void (*TIMFriendGroupCreatedCallback)(const char* group_name, const char* json_friend_info_array, const void* user_data);
+
+/* Friend groups deleted. JSON: array<string> group names. Since 8.0. Never fires yet. */
+typedef void (*TIMFriendGroupDeletedCallback)(const char* json_group_name_array, const void* user_data);
+
+/* Friend group renamed. JSON: old name, new name. Since 8.0. Never fires yet. */
+typedef void (*TIMFriendGroupNameChangedCallback)(const char* old_group_name, const char* new_group_name, const void* user_data);
+
+/* Friends added to a friend group. JSON: group name, array<FriendProfile>. Since 8.0. Never fires yet. */
+typedef void (*TIMFriendsAddedToGroupCallback)(const char* group_name, const char* json_friend_info_array, const void* user_data);
+
+/* Friends removed from a friend group. JSON: group name, array<string> ids. Since 8.0. Never fires yet. */
+typedef void (*TIMFriendsDeletedFromGroupCallback)(const char* group_name, const char* json_friend_id_array, const void* user_data);
+
+/* Official account subscribed. JSON: OfficialAccountInfo. Since 7.9. Never fires yet. */
+typedef void (*TIMOfficialAccountSubscribedCallback)(const char* json_official_account_info, const void* user_data);
+
+/* Official account unsubscribed. JSON: official account id. Since 7.9. Never fires yet. */
+typedef void (*TIMOfficialAccountUnsubscribedCallback)(const char* official_account_id, const void* user_data);
+
+/* Subscribed official account deleted. JSON: official account id. Since 7.9. Never fires yet. */
+typedef void (*TIMOfficialAccountDeletedCallback)(const char* official_account_id, const void* user_data);
+
+/* Subscribed official account changed. JSON: OfficialAccountInfo. Since 7.9. Never fires yet. */
+typedef void (*TIMOfficialAccountInfoChangedCallback)(const char* json_official_account_info, const void* user_data);
+
+/* Own following list changed. JSON: array<UserProfile>, bool is_add. Since 7.9. Never fires yet. */
+typedef void (*TIMMyFollowingListChangedCallback)(const char* json_user_info_list, bool is_add, const void* user_data);
+
+/* Own follower list changed. JSON: array<UserProfile>, bool is_add. Since 7.9. Never fires yet. */
+typedef void (*TIMMyFollowersListChangedCallback)(const char* json_user_info_list, bool is_add, const void* user_data);
+
+/* Mutual follower list changed. JSON: array<UserProfile>, bool is_add. Since 7.9. Never fires yet. */
+typedef void (*TIMMutualFollowersListChangedCallback)(const char* json_user_info_list, bool is_add, const void* user_data);
+
+/* Invitation received; group_id empty for one-to-one. JSON: ids, array<string> invitees, data. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingReceiveNewInvitationCallback)(const char* invite_id, const char* inviter, const char* group_id, const char* json_invitee_list, const char* data, const void* user_data);
+
+/* Inviter cancelled. JSON: ids, data. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingInvitationCancelledCallback)(const char* invite_id, const char* inviter, const char* data, const void* user_data);
+
+/* Invitee accepted. JSON: ids, data. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingInviteeAcceptedCallback)(const char* invite_id, const char* invitee, const char* data, const void* user_data);
+
+/* Invitee rejected. JSON: ids, data. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingInviteeRejectedCallback)(const char* invite_id, const char* invitee, const char* data, const void* user_data);
+
+/* The listed invitees did not answer in time. JSON: invite id, array<string> invitees. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingInvitationTimeoutCallback)(const char* invite_id, const char* json_invitee_list, const void* user_data);
+
+/* Invitation data changed. JSON: invite id, data. Since 7.4. Never fires yet. */
+typedef void (*TIMSignalingInvitationModifiedCallback)(const char* invite_id, const char* data, const void* user_data);
+
+/* Experimental notification. JSON: key, data strings. Since 7.4. Never fires yet. */
+typedef void (*TIMExperimentalNotifyCallback)(const char* key, const char* data, const void* user_data);
+
+/* Topic created. JSON: group_id, topic_id. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityCreateTopicCallback)(const char* group_id, const char* topic_id, const void* user_data);
+
+/* Topics deleted. JSON: array<string> topic ids. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityDeleteTopicCallback)(const char* group_id, const char* topic_id_array, const void* user_data);
+
+/* Topic changed. JSON: TopicInfo. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityChangeTopicInfoCallback)(const char* group_id, const char* topic_info, const void* user_data);
+
+/* REST notice for a topic. JSON: topic_id, custom data. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityReceiveTopicRESTCustomDataCallback)(const char* topic_id, const char* custom_data, const void* user_data);
+
+/* Permission group created. JSON: PermissionGroupInfo. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityCreatePermissionGroupCallback)(const char* group_id, const char* permission_group_info, const void* user_data);
+
+/* Permission groups deleted. JSON: array<string> ids. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityDeletePermissionGroupCallback)(const char* group_id, const char* permission_group_id_array, const void* user_data);
+
+/* Permission group changed. JSON: PermissionGroupInfo. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityChangePermissionGroupInfoCallback)(const char* group_id, const char* permission_group_info, const void* user_data);
+
+/* Members added to a permission group. JSON: PermissionGroupCallback. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityAddMembersToPermissionGroupCallback)(const char* group_id, const char* json_result, const void* user_data);
+
+/* Members removed from a permission group. JSON: PermissionGroupCallback. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityRemoveMembersFromPermissionGroupCallback)(const char* group_id, const char* json_result, const void* user_data);
+
+/* Topic permissions added. JSON: PermissionGroupCallback. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityAddTopicPermissionCallback)(const char* group_id, const char* json_result, const void* user_data);
+
+/* Topic permissions removed. JSON: PermissionGroupCallback. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityDeleteTopicPermissionCallback)(const char* group_id, const char* json_result, const void* user_data);
+
+/* Topic permissions changed. JSON: PermissionGroupCallback / TopicPermission. Since 7.9. Never fires yet. */
+typedef void (*TIMCommunityModifyTopicPermissionCallback)(const char* group_id, const char* json_result, const void* user_data);
 
 /* Functions: init+login */
 

@@ -1,4 +1,4 @@
-// Package capi makes what the C library consists of from its tables: api/capi.tsv, the functions and callback types, and
+// Package capi makes what the C library consists of from its tables: api/capi.tsv, the functions, api/events.tsv, the callback types, and
 // capi/facts/*.tsv, the JSON keys, enums, codes, operations and the keys that are not built. That is the header, the C functions, the
 // table that the Go side works by, the list of symbols to export, and the reference pages with the coverage table.
 package capi
@@ -15,10 +15,15 @@ func Files(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	events, err := goEvents(t)
+	if err != nil {
+		return nil, err
+	}
 	files := map[string][]byte{
 		"capi/include/TIMCloud.h": header(t),
 		"capi/shims_gen.c":        shims(t),
 		"capi/table_gen.go":       table,
+		"capi/events_gen.go":      events,
 		"capi/libImSDK.map":       versionScript(t),
 		"docs/c-states.md":        statePage(t),
 	}

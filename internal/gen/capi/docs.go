@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tidings-im/tidings/internal/gen/events"
 )
 
 const generatedPage = "<!-- " + generated + " -->\n\n"
@@ -325,16 +327,26 @@ func callbackPage(t *tables) []byte {
 		if !f.built {
 			b.WriteString(" Never fires yet.")
 		}
-		b.WriteString("\n")
-		if v := f.row["takes"]; v != "" && v != "-" {
+		b.WriteString(added(&f.function) + "\n")
+		if f.Name != "" {
+			fmt.Fprintf(&b, "\nIn Go it is `client.Events.%s`, in `tidings listen` `%s`. %s\n", f.Name, f.Word, repeats[f.Kind])
+		}
+		if v := f.row["setter"]; v != "" {
 			fmt.Fprintf(&b, "\nSet by: %s.\n", link(t, strings.Join(strings.Fields(v), ", ")))
 		}
 		if v := f.row["gives"]; v != "" && v != "-" {
 			fmt.Fprintf(&b, "\nBrings: %s.\n", link(t, v))
 		}
-		b.WriteString(enumsOf(t, f))
+		b.WriteString(enumsOf(t, &f.function))
 	}
 	return b.Bytes()
+}
+
+// repeats says what of an event is told again, as rule 17 has it.
+var repeats = map[events.Kind]string{
+	events.Live:  "It is never told twice, nor later.",
+	events.State: "It is the difference to what was told last: what was not told for certain is told again, as it is by then.",
+	events.Owed:  "It is kept until it was told: after a crash it may be told a second time.",
 }
 
 // reached are the JSON objects that functions and callbacks which are built take or give, and the elements that are built.
@@ -358,11 +370,14 @@ func (t *tables) reached() map[string]bool {
 			}
 		}
 	}
-	for _, list := range [][]*function{t.funcs, t.callbacks} {
-		for _, f := range list {
-			if f.built {
-				visit(f.row["takes"] + " " + f.row["gives"])
-			}
+	for _, f := range t.funcs {
+		if f.built {
+			visit(f.row["takes"] + " " + f.row["gives"])
+		}
+	}
+	for _, f := range t.callbacks {
+		if f.built {
+			visit(f.row["gives"])
 		}
 	}
 	visit("Elem TextElem CustomElem FaceElem LocationElem MergerElem")

@@ -83,7 +83,7 @@ func header(t *tables) []byte {
 
 	section("Callback types")
 	for _, f := range t.callbacks {
-		fmt.Fprintf(&b, "\n/* %s%s */\ntypedef void (*%s)(%s);\n", comment(f.row["summary"]), jsonNote("", f.row["gives"]), f.name, f.prototype())
+		fmt.Fprintf(&b, "\n/* %s%s%s */\ntypedef void (*%s)(%s);\n", comment(f.row["summary"]), jsonNote("", f.row["gives"]), added(&f.function)+never(f), f.name, f.prototype())
 	}
 
 	last = ""
@@ -107,6 +107,13 @@ func notBuilt(f *function) string {
 		return " Never fires yet."
 	}
 	return " Not implemented yet."
+}
+
+func never(f *callback) string {
+	if f.built {
+		return ""
+	}
+	return " Never fires yet."
 }
 
 func jsonNote(word, s string) string {

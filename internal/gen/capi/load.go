@@ -1,19 +1,20 @@
 package capi
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tidings-im/tidings/internal/gen/tsv"
 )
 
 // tables is all that the generator knows.
 type tables struct {
 	funcs     []*function
-	callbacks []*function
+	callbacks []*callback
 	keys      []row
 	enums     []row
 	codes     []row
@@ -24,10 +25,9 @@ type tables struct {
 	version string
 }
 
-// row is a line of a table by column.
-type row map[string]string
+type row = tsv.Row
 
-// function is a function or a callback type.
+// function is a function, or what a callback type has of one.
 type function struct {
 	row
 	name, group, ret string
@@ -78,7 +78,7 @@ func (f *function) shape() string {
 
 func load(root string) (*tables, error) {
 	t := &tables{}
-	rows, err := readTable(filepath.Join(root, "api", "capi.tsv"))
+	rows, err := tsv.Read(filepath.Join(root, "api", "capi.tsv"))
 	if err != nil {
 		return nil, err
 	}
@@ -87,20 +87,16 @@ func load(root string) (*tables, error) {
 		if f.params, err = parseParams(r["params"]); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
-		switch r["kind"] {
-		case "function":
-			if !slices.Contains([]string{"any", "local", "online", "sync", "setter"}, f.class) {
-				return nil, fmt.Errorf("%s: unknown class %q", f.name, f.class)
-			}
-			t.funcs = append(t.funcs, f)
-		case "callback":
-			t.callbacks = append(t.callbacks, f)
-		default:
-			return nil, fmt.Errorf("%s: unknown kind %q", f.name, r["kind"])
+		if !slices.Contains([]string{"any", "local", "online", "sync", "setter"}, f.class) {
+			return nil, fmt.Errorf("%s: unknown class %q", f.name, f.class)
 		}
+		t.funcs = append(t.funcs, f)
+	}
+	if err := t.loadCallbacks(root); err != nil {
+		return nil, err
 	}
 	for name, to := range map[string]*[]row{"keys": &t.keys, "enums": &t.enums, "codes": &t.codes, "operations": &t.operations, "lacks": &t.lacks} {
-		if *to, err = readTable(filepath.Join(root, "capi", "facts", name+".tsv")); err != nil {
+		if *to, err = tsv.Read(filepath.Join(root, "capi", "facts", name+".tsv")); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +133,7 @@ func parseParams(s string) ([]param, error) {
 			p.kind = 'p'
 		case strings.HasSuffix(p.typ, "Callback"):
 			p.kind = 'c'
-		case strings.HasPrefix(p.typ, "enum "), slices.Contains([]string{"uint64_t", "uint32_t", "int32_t", "int", "bool"}, p.typ):
+		case strings.HasPrefix(p.typ, "enum "), slices.Contains([]string{"uint64_t", "int64_t", "uint32_t", "int32_t", "int", "bool"}, p.typ):
 			p.kind = 'n'
 		default:
 			return nil, fmt.Errorf("unknown type %q", p.typ)
@@ -145,35 +141,6 @@ func parseParams(s string) ([]param, error) {
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-// readTable reads tab-separated values; the first line names the columns.
-func readTable(path string) ([]row, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var names []string
-	var rows []row
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		cells := strings.Split(s.Text(), "\t")
-		if names == nil {
-			names = cells
-			continue
-		}
-		if len(cells) != len(names) {
-			return nil, fmt.Errorf("%s: %d columns, want %d: %q", path, len(cells), len(names), s.Text())
-		}
-		r := row{}
-		for i, n := range names {
-			r[n] = cells[i]
-		}
-		rows = append(rows, r)
-	}
-	return rows, s.Err()
 }
 
 // missing says what NULL and "" do as a text parameter.

@@ -57,7 +57,9 @@ func shims(t *tables) []byte {
 			fmt.Fprintf(&b, "  return (%s)%s;\n}\n\n", f.ret, call)
 		}
 	}
-	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
+	b.Truncate(b.Len() - 1)
+	callShapes(&b, t)
+	return b.Bytes()
 }
 
 // versionScript lists what the library exports, and hides the rest.
@@ -89,6 +91,9 @@ func goTable(t *tables) ([]byte, error) {
 			return nil, err
 		}
 		fmt.Fprintf(&b, "fn%s: {name: %q, class: class%s, built: %v", f.name, f.name, strings.ToUpper(f.class[:1])+f.class[1:], f.built)
+		if f.class == "setter" {
+			fmt.Fprintf(&b, ", sets: cb%s", t.set(f).name)
+		}
 		if n := len(f.of('s')); n > 0 {
 			fmt.Fprintf(&b, ", strings: %d", n)
 		}
@@ -132,7 +137,9 @@ func goTable(t *tables) ([]byte, error) {
 		}
 		b.WriteString("},\n")
 	}
-	b.WriteString("}\n\n// operations are those of callExperimentalAPI, with what is answered.\nvar operations = map[string]operation{\n")
+	b.WriteString("}\n")
+	callbackTable(&b, t)
+	b.WriteString("\n// operations are those of callExperimentalAPI, with what is answered.\nvar operations = map[string]operation{\n")
 	for _, r := range t.operations {
 		answer, ok := map[string]string{"acts": "operationActs", "accepted": "operationAccepted", "not built": "operationUnbuilt"}[r["answer"]]
 		if !ok {
