@@ -37,7 +37,7 @@ var arrows = func() map[string][]string {
 		"imtest":           {"im", "usersig", "client", "internal/server"},
 		"cmd":              append([]string{"internal/server", "internal/private"}, public...),
 		"examples":         public,
-		"internal/chat":    {"im", "usersig"},
+		"internal/chat":    {"im", "usersig", "internal/hook", "internal/restjson"},
 		"internal/server":  append([]string{"im", "usersig", "internal/chat", "internal/private"}, parts...),
 		"internal/private": {},
 		"internal/gen":     {"im"},
@@ -56,6 +56,9 @@ var arrows = func() map[string][]string {
 	m["internal/store"] = append(m["internal/store"], "internal/private")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
+	// What webhooks are asked and told.
+	m["internal/hook"] = []string{"im", "internal/restjson"}
+	m["internal/webhook"] = append(m["internal/webhook"], "internal/hook")
 	for _, part := range []string{"internal/rest", "internal/webhook"} {
 		m[part] = append(m[part], "internal/restjson")
 	}
@@ -246,6 +249,10 @@ func TestArrowsRule(t *testing.T) {
 		{"internal/webhook", "internal/restjson", true},
 		{"internal/gateway", "internal/restjson", false},
 		{"internal/restjson", "internal/chat", false},
+		{"internal/chat", "internal/hook", true},
+		{"internal/hook", "internal/restjson", true},
+		{"internal/hook", "internal/chat", false},
+		{"internal/rest", "internal/hook", false},
 		{"internal/webhook", "internal/bus", false},
 		{"internal/media", "internal/store", false},
 		{"internal/console", "internal/rest", false},

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
 )
 
 // Config says what an operator may choose. Zero values are the defaults.
@@ -30,14 +31,14 @@ type Config struct {
 	AppID uint64
 	// Verify checks a ticket; its error is an *im.Error.
 	Verify func(user, ticket string) (Ticket, error)
-	// Before is asked about every message before it is stored, and about every modification, but for those that a program sent with the flag that leaves
-	// it out. It may take its time: it holds up only later messages of the same session to the same conversation, and later modifications in it. Nil:
-	// nobody is asked.
-	Before func(context.Context, *Draft) Verdict
+	// Hooks are asked before something is done. C2CBeforeSendMsg is asked about every message before it is stored, and about every modification, but for
+	// those that a program sent with the flag that leaves it out. A hook may take its time: it holds up only later messages of the same session to the same
+	// conversation, and later modifications in it.
+	Hooks hook.Set
 	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
 	Clock func() time.Time
-	// BeforeAtOnce is how many messages Before may be asked about at once: 64. One user has a quarter of it at most. BeforeWait is how long a message
-	// may wait until Before can be asked; one that has waited longer is refused, whatever Before would do without an answer: 30 s.
+	// BeforeAtOnce is how many messages the hook may be asked about at once: 64. One user has a quarter of it at most. BeforeWait is how long a message
+	// may wait until the hook can be asked; one that has waited longer is refused, whatever the hook would do without an answer: 30 s.
 	BeforeAtOnce int
 	BeforeWait   time.Duration
 	Log          *slog.Logger

@@ -9,39 +9,17 @@ import (
 	"runtime/debug"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
+	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// Draft is a message on its way into a log, or a new content of one that is there, as a before-hook sees it.
-type Draft struct {
-	// From is who sends or modifies it, To the other person of the conversation.
-	From, To   string
-	ClientTime uint64
-	Random     uint32
-	// Time is the server's, in milliseconds.
-	Time int64
-	// Seq is the number of the message that is modified, and Sender who had sent it. A message that is being sent has no number yet.
-	Seq     uint64
-	Sender  string
-	Online  bool
-	Message *im.Message
-	// Where it came from.
-	Addr     string
-	Platform im.Platform
-	Operator bool
-}
-
-// Verdict is what a before-hook says. The zero value lets the message through as it is.
-type Verdict struct {
-	// Err refuses it.
-	Err error
-	// Drop makes the sender believe that it was sent (rule 20).
-	Drop bool
-	// Edit rewrites it.
-	Edit Edit
+// source is where a call came from, as hooks see it.
+func (s *Caller) source() hook.Source {
+	return hook.Source{Addr: s.Addr, Platform: s.Platform, Operator: s.Operator}
 }
 
 // hooked says that a message is to be shown to the before-hook.
-func (m *send) hooked() bool { return m.c.cfg.Before != nil && !m.noHook }
+func (m *send) hooked() bool { return m.c.cfg.Hooks.C2CBeforeSendMsg != nil && !m.noHook }
 
 // pass takes a message past the before-hook, if there is one, and on. It runs in the goroutine of a parked conversation.
 func (c *Chat) pass(ctx context.Context, m *send) {
@@ -65,22 +43,24 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		m.s.Reply(m.id, im.Method_SEND, nil, err)
 		return
 	}
-	v := c.ask(ctx, &m.content, &Draft{
-		From: m.s.Name, To: m.peer.name, ClientTime: m.clientTime, Random: m.random, Time: c.store.Now(), Online: m.online,
-		Addr: m.s.Addr, Platform: m.s.Platform, Operator: m.s.Operator,
-	})
+	now := c.store.Now() / 1000
+	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
+	v := c.ask(ctx, &m.content, &hook.C2CBeforeSendMsg{
+		From_Account: m.s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now,
+		MsgKey: restjson.Key(m.clientTime, m.random, now), OnlineOnlyFlag: restjson.Flag(m.online),
+	}, m.s.source())
 	done()
 	if v.Err != nil {
 		m.s.Reply(m.id, im.Method_SEND, nil, v.Err)
 		return
 	}
-	if v.Edit.Elems != nil || v.Edit.Cloud != nil {
+	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
 		elems, cloud, rest := split(m.body)
-		newElems, newCloud := v.Edit.wire()
-		if v.Edit.Elems != nil {
+		newElems, newCloud := edit.wire()
+		if edit.Elems != nil {
 			elems = newElems
 		}
-		if v.Edit.Cloud != nil {
+		if edit.Cloud != nil {
 			cloud = newCloud
 		}
 		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
@@ -104,27 +84,33 @@ const maxTold = 64 << 20
 
 // ask asks the before-hook. The hook itself follows the setting when its program cannot be asked or does not answer; a panic around it refuses the
 // message, because nobody has said that it may pass.
-func (c *Chat) ask(ctx context.Context, m *content, d *Draft) (v Verdict) {
+func (c *Chat) ask(ctx context.Context, m *content, b *hook.C2CBeforeSendMsg, from hook.Source) (v hook.C2CBeforeSendMsgVerdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a before-hook", "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
-			v = Verdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
+			v = hook.C2CBeforeSendMsgVerdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
 		}
 	}()
 	told := min(m.told, maxTold)
 	if c.told.Acquire(ctx, told) != nil {
-		return Verdict{Err: errGoing}
+		return hook.C2CBeforeSendMsgVerdict{Err: errGoing}
 	}
 	defer c.told.Release(told)
-	d.Message = &im.Message{}
-	if err := d.Message.UnmarshalVT(m.body); err != nil {
-		return Verdict{Err: err} // it was checked
+	var msg im.Message
+	if err := msg.UnmarshalVT(m.body); err != nil {
+		return hook.C2CBeforeSendMsgVerdict{Err: err} // it was checked
 	}
-	v = c.cfg.Before(ctx, d)
+	b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
+	v = c.cfg.Hooks.C2CBeforeSendMsg(ctx, b, from)
 	if ctx.Err() != nil { // whatever it says, it may not have been asked to the end
-		return Verdict{Err: errGoing}
+		return hook.C2CBeforeSendMsgVerdict{Err: errGoing}
 	}
 	return v
+}
+
+// editOf is how a before-hook rewrites a message.
+func editOf(v hook.C2CBeforeSendMsgVerdict) Edit {
+	return Edit{Elems: v.Answer.MsgBody, Cloud: v.Answer.CloudCustomData}
 }
 
 // asSent says that an entry holds what its sender sent: no hook has rewritten it, and nobody has modified it.

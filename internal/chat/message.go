@@ -88,7 +88,7 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 
 // count counts a message that is parked where a before-hook can make it wait long. What waits for lookups alone is bounded by the open calls.
 func (c *Chat) count(m *send) error {
-	if c.cfg.Before == nil {
+	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
 		return nil
 	}
 	m.counted = len(m.body) + slotCost

@@ -48,8 +48,8 @@ func (c *Chat) Modify(ctx context.Context, s *Caller, id uint64, req *im.ModifyR
 	me := person{s.UID, s.Name}
 	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: resent, id: id, s: s, a: me, b: peer, by: me}
 	m.elems, m.cloud = contentOf(req.Message)
-	m.hooked = c.cfg.Before != nil && !req.Message.GetDisableCloudMessagePreHook()
-	if c.cfg.Before == nil {
+	m.hooked = c.cfg.Hooks.C2CBeforeSendMsg != nil && !req.Message.GetDisableCloudMessagePreHook()
+	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
 		return c.modify(ctx, m, m.reply)
 	}
 	return c.modifyInTurn(ctx, m)

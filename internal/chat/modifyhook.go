@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
+	"github.com/tidings-im/tidings/internal/restjson"
 )
 
 // modifyInTurn takes a modification past the before-hook and on. Those of a caller in one conversation are made in the order of the calls; the caller's other
@@ -76,7 +78,7 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 		return c.modify(ctx, m, m.reply)
 	}
 	st := &found[0]
-	new, err := m.apply(st.Body)
+	next, err := m.apply(st.Body)
 	if err != nil || st.Version != *m.version || st.Version >= c.cfg.Modifications || st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
 		return c.modify(ctx, m, m.reply)
 	}
@@ -85,10 +87,10 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 	if err != nil {
 		return err
 	}
-	v := c.ask(ctx, &new, &Draft{
-		From: m.by.name, To: m.b.name, ClientTime: st.ClientTime, Random: st.Random, Time: st.Time, Seq: st.Seq, Sender: sender,
-		Addr: m.s.Addr, Platform: m.s.Platform,
-	})
+	v := c.ask(ctx, &next, &hook.C2CBeforeSendMsg{
+		From_Account: m.by.name, To_Account: m.b.name, MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000,
+		MsgKey: restjson.Key(st.Seq, st.Random, st.Time/1000), ModifyFlag: new(restjson.Flag(true)), MsgFrom_Account: &sender,
+	}, m.s.source())
 	done()
 	switch {
 	case v.Err != nil:
@@ -96,19 +98,19 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 	case v.Drop: // a change without a number, which no device applies
 		ch := changeOf(&Change{Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: c.store.Now(), Operator: m.by.uid, Target: st}, m.by.name, sender)
 		ch.Message = &im.Message{}
-		if err := ch.Message.UnmarshalVT(new.body); err != nil {
+		if err := ch.Message.UnmarshalVT(next.body); err != nil {
 			return err
 		}
 		m.reply(&im.ModifyReply{Change: ch})
 		return nil
 	}
-	if v.Edit.Elems != nil || v.Edit.Cloud != nil {
+	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
 		edited := *m
-		elems, cloud := v.Edit.wire()
-		if v.Edit.Elems != nil {
+		elems, cloud := edit.wire()
+		if edit.Elems != nil {
 			edited.elems = elems
 		}
-		if v.Edit.Cloud != nil {
+		if edit.Cloud != nil {
 			edited.cloud = cloud
 		}
 		if _, err := edited.apply(st.Body); err != nil {

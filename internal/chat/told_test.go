@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
 )
 
 // TestAskedIsBounded: the before-hook is asked about as many messages at a time as fit into its memory, decoded and in JSON. Small ones are asked about at
@@ -34,14 +35,14 @@ func TestAskedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		let := make(chan struct{})
-		c := &Chat{log: slog.New(slog.DiscardHandler), told: semaphore.NewWeighted(maxTold), cfg: Config{Before: func(context.Context, *Draft) Verdict {
+		c := &Chat{log: slog.New(slog.DiscardHandler), told: semaphore.NewWeighted(maxTold), cfg: Config{Hooks: hook.Set{C2CBeforeSendMsg: func(context.Context, *hook.C2CBeforeSendMsg, hook.Source) hook.C2CBeforeSendMsgVerdict {
 			asked.Add(1)
 			<-let
-			return Verdict{}
-		}}}
+			return hook.C2CBeforeSendMsgVerdict{}
+		}}}}
 		ask := func(m *content) {
 			go func() {
-				if v := c.ask(context.Background(), m, &Draft{}); v.Err != nil {
+				if v := c.ask(context.Background(), m, &hook.C2CBeforeSendMsg{}, hook.Source{}); v.Err != nil {
 					t.Error(v.Err)
 				}
 			}()

@@ -11,7 +11,21 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 )
+
+// draft is what a before-hook is asked about, verdict what it says.
+type (
+	draft   struct{ *hook.C2CBeforeSendMsg }
+	verdict = hook.C2CBeforeSendMsgVerdict
+)
+
+func (d *draft) text() string { return textOf(&im.Message{ElemArray: d.MsgBody}) }
+
+// asking makes f the before-hook of messages.
+func asking(f func(context.Context, *draft) verdict) hook.Set {
+	return hook.Set{C2CBeforeSendMsg: func(ctx context.Context, b *hook.C2CBeforeSendMsg, _ hook.Source) verdict { return f(ctx, &draft{b}) }}
+}
 
 // asked is a before-hook that rewrites, and counts.
 type asked struct {
@@ -19,19 +33,19 @@ type asked struct {
 	n  int
 }
 
-func (a *asked) ask(_ context.Context, d *chat.Draft) chat.Verdict {
+func (a *asked) ask(_ context.Context, d *draft) verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.n++
-	switch s := textOf(d.Message); s {
+	switch s := d.text(); s {
 	case "rewrite":
-		return chat.Verdict{Edit: chat.Edit{Elems: im.Text("rewritten").ElemArray}}
+		return verdict{Answer: hook.C2CBeforeSendMsgAnswer{MsgBody: im.Text("rewritten").ElemArray}}
 	case "drop":
-		return chat.Verdict{Drop: true}
+		return verdict{Drop: true}
 	case "panic":
 		panic("a hook's own mistake")
 	}
-	return chat.Verdict{}
+	return verdict{}
 }
 
 func (a *asked) count() int {
@@ -58,7 +72,7 @@ func (c *conn) again(req *im.SendRequest) *im.SendReply {
 // content that the hook put there, and so is that to a LOOKUP.
 func TestHookOnce(t *testing.T) {
 	a := &asked{}
-	n := start(t, options{chat: chat.Config{Before: a.ask}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(a.ask)}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	req := func(random uint32, s string) *im.SendRequest {
 		return &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: random, Message: text(s)}
@@ -130,10 +144,10 @@ func TestHookOnce(t *testing.T) {
 // TestManyParkedAtTheHook: a hook that hangs holds up the messages it was asked about, to however many people, and not the connection.
 func TestManyParkedAtTheHook(t *testing.T) {
 	hold := make(chan struct{})
-	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+	n := start(t, options{chat: chat.Config{Hooks: asking(func(ctx context.Context, d *draft) verdict {
 		<-hold
-		return chat.Verdict{}
-	}}})
+		return verdict{}
+	})}})
 	alice := n.login(device{user: "alice"})
 	var ids []uint64
 	for i := range 200 {
@@ -160,11 +174,11 @@ func TestManyParkedAtTheHook(t *testing.T) {
 // TestDrainAwaitsTheHook: the server that stops stores what the hook lets through.
 func TestDrainAwaitsTheHook(t *testing.T) {
 	in, hold := make(chan struct{}), make(chan struct{})
-	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+	n := start(t, options{chat: chat.Config{Hooks: asking(func(ctx context.Context, d *draft) verdict {
 		close(in)
 		<-hold
-		return chat.Verdict{}
-	}}})
+		return verdict{}
+	})}})
 	if _, err := n.rules.Account(t.Context(), "bob"); err != nil {
 		t.Fatal(err)
 	}
@@ -193,13 +207,13 @@ func TestDrainAwaitsTheHook(t *testing.T) {
 // the message through as it is.
 func TestDrainWithoutItsConnection(t *testing.T) {
 	in, hold := make(chan struct{}), make(chan struct{})
-	verdict := make(chan error, 1)
-	n := start(t, options{chat: chat.Config{Before: func(ctx context.Context, d *chat.Draft) chat.Verdict {
+	cutOff := make(chan error, 1)
+	n := start(t, options{chat: chat.Config{Hooks: asking(func(ctx context.Context, d *draft) verdict {
 		close(in)
 		<-hold
-		verdict <- ctx.Err()
-		return chat.Verdict{Drop: true}
-	}}})
+		cutOff <- ctx.Err()
+		return verdict{Drop: true}
+	})}})
 	if _, err := n.rules.Account(t.Context(), "bob"); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +232,7 @@ func TestDrainWithoutItsConnection(t *testing.T) {
 	case <-time.After(20 * time.Millisecond): // nothing tells that it will not be cut off
 	}
 	close(hold)
-	if err := <-verdict; err != nil {
+	if err := <-cutOff; err != nil {
 		t.Errorf("the hook was cut off: %v", err)
 	}
 	<-done
@@ -227,10 +241,10 @@ func TestDrainWithoutItsConnection(t *testing.T) {
 // TestHookCutOff: what a hook that was cut off says does not count.
 func TestHookCutOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	n := start(t, options{chat: chat.Config{Before: func(context.Context, *chat.Draft) chat.Verdict {
+	n := start(t, options{chat: chat.Config{Hooks: asking(func(context.Context, *draft) verdict {
 		cancel()
-		return chat.Verdict{}
-	}}})
+		return verdict{}
+	})}})
 	for _, user := range []string{"alice", "bob"} {
 		if _, err := n.rules.Account(t.Context(), user); err != nil {
 			t.Fatal(err)
@@ -250,7 +264,7 @@ func TestHookCutOff(t *testing.T) {
 
 // TestOperatorWhileClosing: operators' calls end after the gateway, which does not wait for what they look up.
 func TestOperatorWhileClosing(t *testing.T) {
-	n := start(t, options{chat: chat.Config{Before: func(context.Context, *chat.Draft) chat.Verdict { return chat.Verdict{} }}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(func(context.Context, *draft) verdict { return verdict{} })}})
 	for _, user := range []string{"alice", "bob"} {
 		if _, err := n.rules.Account(t.Context(), user); err != nil {
 			t.Fatal(err)
@@ -281,15 +295,15 @@ func TestOperatorWhileClosing(t *testing.T) {
 // TestBystanderAtTheHook: a user with any number of messages at a hook that hangs keeps nobody else's from being asked about.
 func TestBystanderAtTheHook(t *testing.T) {
 	hold := make(chan struct{})
-	n := start(t, options{chat: chat.Config{BeforeAtOnce: 8, Before: func(_ context.Context, d *chat.Draft) chat.Verdict {
-		if d.From == "mallory" {
+	n := start(t, options{chat: chat.Config{BeforeAtOnce: 8, Hooks: asking(func(_ context.Context, d *draft) verdict {
+		if d.From_Account == "mallory" {
 			<-hold
 		}
-		if textOf(d.Message) == "forbidden" {
-			return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "no")}
+		if d.text() == "forbidden" {
+			return verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "no")}
 		}
-		return chat.Verdict{}
-	}}})
+		return verdict{}
+	})}})
 	defer close(hold)
 	for i := range 100 {
 		if _, err := n.rules.Account(t.Context(), user(i)); err != nil {

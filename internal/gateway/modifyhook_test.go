@@ -16,15 +16,15 @@ type slowHook struct {
 	mu    sync.Mutex
 	asked []string
 	in    chan string // brings each text that begins with "hold"
-	free  chan chat.Verdict
+	free  chan verdict
 }
 
 func newSlowHook() *slowHook {
-	return &slowHook{in: make(chan string, 100), free: make(chan chat.Verdict)}
+	return &slowHook{in: make(chan string, 100), free: make(chan verdict)}
 }
 
-func (h *slowHook) ask(ctx context.Context, d *chat.Draft) chat.Verdict {
-	s := textOf(d.Message)
+func (h *slowHook) ask(ctx context.Context, d *draft) verdict {
+	s := d.text()
 	h.mu.Lock()
 	h.asked = append(h.asked, s)
 	h.mu.Unlock()
@@ -32,14 +32,14 @@ func (h *slowHook) ask(ctx context.Context, d *chat.Draft) chat.Verdict {
 		panic("a hook's own mistake")
 	}
 	if !strings.HasPrefix(s, "hold") {
-		return chat.Verdict{}
+		return verdict{}
 	}
 	h.in <- s
 	select {
 	case v := <-h.free:
 		return v
 	case <-ctx.Done():
-		return chat.Verdict{}
+		return verdict{}
 	}
 }
 
@@ -77,7 +77,7 @@ func (c *conn) modified(id uint64) *im.ModifyReply {
 // on: other calls of the session, and other people's logins.
 func TestModifyAtTheHook(t *testing.T) {
 	h := newSlowHook()
-	n := start(t, options{chat: chat.Config{Before: h.ask}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
 	alice, bob, carol := n.login(device{user: "alice"}), n.login(device{user: "bob"}), n.login(device{user: "carol"})
 	epoch := alice.send("bob", "one").Epoch
 	other := alice.send("carol", "two").Epoch
@@ -95,7 +95,7 @@ func TestModifyAtTheHook(t *testing.T) {
 	bob.quiet()
 	n.login(device{user: "alice", device: "phone", platform: im.Platform_PLATFORM_IOS})
 	n.login(device{user: "dave"})
-	h.free <- chat.Verdict{}
+	h.free <- verdict{}
 	if r := alice.modified(first); r.Change.GetRev() != 1 || textOf(r.Change.Message) != "hold1" {
 		t.Errorf("the first is answered %v", r)
 	}
@@ -116,7 +116,7 @@ func TestModifyAtTheHook(t *testing.T) {
 // TestModifyIsAskedOnce: a frame that comes again after it was made is not asked about, nor is one that cannot be made; one that was not made is.
 func TestModifyIsAskedOnce(t *testing.T) {
 	h := newSlowHook()
-	n := start(t, options{chat: chat.Config{Before: h.ask}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	epoch := alice.send("bob", "one").Epoch
 	bob.push(im.Method_ENTRY, nil)
@@ -149,7 +149,7 @@ func TestModifyIsAskedOnce(t *testing.T) {
 // was not asked about because it named another version than there was is not made either when that version comes. A message that is recalled meanwhile stays so.
 func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	h := newSlowHook()
-	n := start(t, options{chat: chat.Config{Before: h.ask}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	epoch := alice.send("bob", "one").Epoch
 	alice.send("bob", "two")
@@ -158,7 +158,7 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	if r := bob.modify("alice", epoch, 1, 0, im.Text("bob's")); r.Change.GetVersion() != 1 {
 		t.Fatalf("answered %v", r)
 	}
-	h.free <- chat.Verdict{}
+	h.free <- verdict{}
 	if r := alice.modified(late); r.Change != nil || textOf(r.Current.GetMessage()) != "bob's" {
 		t.Errorf("who is late is answered %v", r)
 	}
@@ -169,7 +169,7 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	recalled := bob.beginModify("alice", epoch, 2, 0, "hold2")
 	h.holds(t)
 	alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: 2}, 0, nil)
-	h.free <- chat.Verdict{}
+	h.free <- verdict{}
 	if f := bob.await(recalled); f.Code != im.CodeNoSuchMessage {
 		t.Errorf("of a message that was recalled meanwhile it is answered %d", f.Code)
 	}
@@ -181,7 +181,7 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 // TestModifyOfAStoppedSession: modifications that wait for the hook are dropped when the device connects anew, and are made once when it sends them again.
 func TestModifyOfAStoppedSession(t *testing.T) {
 	h := newSlowHook()
-	n := start(t, options{chat: chat.Config{Before: h.ask, BeforeAtOnce: 1}})
+	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask), BeforeAtOnce: 1}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	epoch := alice.send("bob", "one").Epoch
 	bob.push(im.Method_ENTRY, nil)
@@ -189,7 +189,7 @@ func TestModifyOfAStoppedSession(t *testing.T) {
 	h.holds(t)
 	alice.beginModify("bob", epoch, 1, 0, "waits")
 	again := n.login(device{user: "alice", resume: true, generation: alice.reply.Generation})
-	h.free <- chat.Verdict{}
+	h.free <- verdict{}
 	again.id++
 	again.write(im.AppendMessage(nil, &im.Frame{Id: again.id, Method: im.Method_MODIFY, Resent: true},
 		&im.ModifyRequest{Conv: key("bob"), Epoch: epoch, Seq: 1, Message: im.Text("waits")}))
@@ -220,7 +220,7 @@ func TestModifyUnaskedOfANewVersion(t *testing.T) {
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	epoch := alice.send("bob", "one").Epoch
 	h := newSlowHook()
-	rules := chat.New(&between{n.store, func() { bob.modify("alice", epoch, 1, 0, im.Text("bob's")) }}, chat.Config{Before: h.ask})
+	rules := chat.New(&between{n.store, func() { bob.modify("alice", epoch, 1, 0, im.Text("bob's")) }}, chat.Config{Hooks: asking(h.ask)})
 	replied := make(chan *im.ModifyReply, 1)
 	caller := &chat.Caller{UID: chat.UID(alice.reply.TinyId), Name: "alice", Reply: func(_ uint64, _ im.Method, body im.Body, err error) {
 		r, _ := body.(*im.ModifyReply)

@@ -170,10 +170,10 @@ func sessionsAtRandom(t *testing.T, seed uint64) {
 	n := start(t, options{
 		gateway: Config{AckWithin: 20 * time.Millisecond},
 		wrap:    func(s chat.Store) chat.Store { st.Store = s; return st },
-		chat: chat.Config{Clock: early, BeforeAtOnce: 4, Before: func(context.Context, *chat.Draft) chat.Verdict {
+		chat: chat.Config{Clock: early, BeforeAtOnce: 4, Hooks: asking(func(context.Context, *draft) verdict {
 			st.moment(10)
-			return chat.Verdict{}
-		}},
+			return verdict{}
+		})},
 	})
 	for _, user := range []string{"alice", "bob"} {
 		if _, err := n.rules.Account(t.Context(), user); err != nil {

@@ -193,15 +193,15 @@ type heldHook struct {
 
 func newHeldHook() *heldHook { return &heldHook{hold: make(chan struct{}), asked: map[string]int{}} }
 
-func (h *heldHook) ask(ctx context.Context, d *chat.Draft) chat.Verdict {
+func (h *heldHook) ask(ctx context.Context, d *draft) verdict {
 	h.mu.Lock()
-	h.asked[textOf(d.Message)]++
+	h.asked[d.text()]++
 	h.mu.Unlock()
 	select {
 	case <-h.hold:
 	case <-ctx.Done(): // the test has failed
 	}
-	return chat.Verdict{}
+	return verdict{}
 }
 
 func (h *heldHook) count() (n int) {
@@ -229,7 +229,7 @@ func (c *conn) sendMany(h *heldHook, most int) (reqs []*im.SendRequest) {
 }
 
 func hookNode(t *testing.T, h *heldHook) *node {
-	n := start(t, options{gateway: Config{AckWithin: 50 * time.Millisecond}, chat: chat.Config{Before: h.ask, BeforeAtOnce: 8, Clock: early}})
+	n := start(t, options{gateway: Config{AckWithin: 50 * time.Millisecond}, chat: chat.Config{Hooks: asking(h.ask), BeforeAtOnce: 8, Clock: early}})
 	for i := range 30 {
 		if _, err := n.rules.Account(t.Context(), user(i)); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/tidings-im/tidings/internal/gen/capi"
+	"github.com/tidings-im/tidings/internal/gen/operator"
 )
 
 func main() {
@@ -108,7 +109,12 @@ func generate(root string) (map[string][]byte, error) {
 		}
 		files[name] = text
 	}
-	library, err := capi.Files(root)
-	maps.Copy(files, library)
-	return files, err
+	for _, make := range []func(string) (map[string][]byte, error){capi.Files, operator.Files} {
+		made, err := make(root)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(files, made)
+	}
+	return files, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 	"github.com/tidings-im/tidings/internal/restjson"
 	"github.com/tidings-im/tidings/internal/store/pg"
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
@@ -292,20 +293,20 @@ func TestSameMessageElsewhere(t *testing.T) {
 // answered with what is stored; a key that nobody has stored may name another message.
 func TestSameMessageRefusedOnce(t *testing.T) {
 	dsn := pgtest.DSN(t)
-	another := func(before func(context.Context, *chat.Draft) chat.Verdict) *node {
+	another := func(before func(context.Context, *hook.C2CBeforeSendMsg, hook.Source) hook.C2CBeforeSendMsgVerdict) *node {
 		st, err := pg.Open(t.Context(), pg.Config{DSN: dsn, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := &node{t: t}
-		n.serve(st, chat.Config{Before: before})
+		n.serve(st, chat.Config{Hooks: hook.Set{C2CBeforeSendMsg: before}})
 		return n
 	}
 	asked, say := make(chan struct{}, 2), make(chan struct{})
-	refusing := another(func(context.Context, *chat.Draft) chat.Verdict {
+	refusing := another(func(context.Context, *hook.C2CBeforeSendMsg, hook.Source) hook.C2CBeforeSendMsgVerdict {
 		asked <- struct{}{}
 		<-say
-		return chat.Verdict{Err: im.Errorf(120001, "no")}
+		return hook.C2CBeforeSendMsgVerdict{Err: im.Errorf(120001, "no")}
 	})
 	allowing := another(nil)
 	alice := allowing.dial("alice")

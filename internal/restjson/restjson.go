@@ -59,9 +59,11 @@ type (
 )
 
 // Body makes the MsgBody of a message. Elements that the JSON has no shape for are left out.
-func Body(m *im.Message) []Elem {
+func Body(m *im.Message) []Elem { return body(m.GetElemArray()) }
+
+func body(elems []*im.Elem) []Elem {
 	out := []Elem{}
-	for _, e := range m.GetElemArray() {
+	for _, e := range elems {
 		switch b := e.Body.(type) {
 		case *im.Elem_Text:
 			out = append(out, Elem{"TIMTextElem", text{b.Text.Content}})

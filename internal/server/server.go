@@ -276,7 +276,7 @@ func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	if s.hook, err = webhook.New(hook); err != nil {
 		return nil, err
 	}
-	cfg.Before = s.hook.Before
+	cfg.Hooks = s.hook.Set()
 	rules := chat.New(s.store, cfg)
 	s.after, err = s.hook.StartAfter(context.Background(), rules)
 	return rules, err

@@ -12,33 +12,53 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
 const (
-	// cursorName is the reader of the log.
-	cursorName = "webhook"
-	// batch is how much of the log is read at once: at most so much is told again after a crash.
+	// batch is how much of a source is read at once: at most so much is told again after a crash.
 	batch = 256
 	// EventHeader names what is told: the same event told again has the same value.
 	EventHeader = "Tidings-Event-Id"
-	// lookEvery is how often the log is looked at for what other servers have stored.
+	// lookEvery is how often a source is looked at for what other servers have stored.
 	lookEvery = 200 * time.Millisecond
 	// closing is how long a stop waits for the answers that are due, and for the cursor.
 	closing = 3 * time.Second
 )
 
-type after struct {
-	message
-	SendMsgResult   int
-	ErrorInfo       string
-	UnreadMsgNum    int64
-	MsgBody         []restjson.Elem
-	CloudCustomData string
+// source is where stands what is to be told, in its order. Whatever its shape, it is read behind a position, one server at a time.
+type source struct {
+	// name is that of its lease.
+	name string
+	// begin makes a source that is new begin with what is stored next.
+	begin func(ctx context.Context) error
+	// from answers the position up to which all was told.
+	from func(ctx context.Context) (int64, error)
+	// read answers what stands behind a position, and the position up to which it answers.
+	read func(ctx context.Context, after int64, limit int) (list []event, upTo int64, err error)
+	// told keeps the position; chat.ErrLease if another server has the lease by now.
+	told func(ctx context.Context, upTo, lease int64) error
 }
 
-// After tells of messages that were stored. It reads the log behind a cursor that is kept in the store, so a crash loses none and a message that
-// is sent costs nothing more. Of several servers on one store one tells.
+// event is something that is to be told.
+type event struct {
+	pos int64
+	// id is that of the event, for those who are told of it twice.
+	id string
+	// lane is what keeps its order: the events of a lane are told one after the other.
+	lane int64
+	// command and about name it in the log.
+	command string
+	about   []any
+	// make makes the body; nil if the event is not to be told. It fails for one that has no form in JSON.
+	make func() (hook.Body, im.Platform, error)
+	// update brings a body up to date before each attempt to tell it; again says that it is not the first one.
+	update func(ctx context.Context, b hook.Body, again bool) error
+}
+
+// After tells of what was done. It reads sources behind positions that are kept in the store, so a crash loses nothing. Of several servers on one store one
+// tells.
 type After struct {
 	hook *Hook
 	chat *chat.Chat
@@ -46,16 +66,24 @@ type After struct {
 	done chan struct{}
 }
 
-// StartAfter begins where the last run ended, or, the first time, with the next message. It is called before messages can be sent.
+// StartAfter begins where the last run ended, or, the first time, with what is stored next. It is called before messages can be sent.
 func (h *Hook) StartAfter(ctx context.Context, c *chat.Chat) (*After, error) {
-	if err := c.StartCursor(ctx, cursorName); err != nil {
-		return nil, err
-	}
 	run, stop := context.WithCancel(context.Background())
 	a := &After{hook: h, chat: c, stop: stop, done: make(chan struct{})}
+	sources := []*source{messages(c)}
+	for _, src := range sources {
+		if err := src.begin(ctx); err != nil {
+			stop()
+			return nil, err
+		}
+	}
+	var running sync.WaitGroup
+	for _, src := range sources {
+		running.Go(func() { c.Alone(run, src.name, func(ctx context.Context, lease int64) { a.run(ctx, src, lease) }) })
+	}
 	go func() {
 		defer close(a.done)
-		c.Alone(run, cursorName, a.run)
+		running.Wait()
 	}()
 	return a, nil
 }
@@ -70,24 +98,24 @@ func (a *After) Close() {
 	}
 }
 
-// run tells batch after batch, while this server has the lease.
-func (a *After) run(ctx context.Context, lease int64) {
-	pos, err := a.chat.Cursor(ctx, cursorName)
+// run tells batch after batch of a source, while this server has its lease.
+func (a *After) run(ctx context.Context, src *source, lease int64) {
+	pos, err := src.from(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.hook.cfg.Log.Error("the webhook cannot read its cursor", "err", err)
+			a.hook.cfg.Log.Error("the webhook cannot read its cursor", "source", src.name, "err", err)
 		}
 		return
 	}
 	wait := a.hook.cfg.RetryFirst
 	for ctx.Err() == nil {
-		list, upTo, err := a.chat.Log(ctx, pos, batch)
+		list, upTo, err := src.read(ctx, pos, batch)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			if chat.Known(err) == "" {
-				a.hook.cfg.Log.Error("the webhook cannot read the log", "err", err)
+				a.hook.cfg.Log.Error("the webhook cannot read what it is to tell", "source", src.name, "err", err)
 			}
 			pause(ctx, wait)
 			wait = min(2*wait, a.hook.cfg.RetryMost)
@@ -99,14 +127,14 @@ func (a *After) run(ctx context.Context, lease int64) {
 		wait = a.hook.cfg.RetryFirst
 		if told := a.tell(ctx, pos, upTo, list); told > pos {
 			pos = told
-			if !a.keep(pos, lease) {
+			if !a.keep(src, pos, lease) {
 				return
 			}
 		}
 	}
 }
 
-// more waits until there may be something new in the log.
+// more waits until there may be something new.
 func (a *After) more(ctx context.Context) {
 	var others <-chan time.Time
 	if a.chat.Shared() {
@@ -121,38 +149,37 @@ func (a *After) more(ctx context.Context) {
 	}
 }
 
-// keep stores the cursor, and answers false if another server tells by now. If it fails, what lies between is told again one day.
-func (a *After) keep(pos, lease int64) bool {
+// keep stores the position, and answers false if another server tells by now. If it fails, what lies between is told again one day.
+func (a *After) keep(src *source, pos, lease int64) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), closing/2)
 	defer cancel()
-	err := a.chat.SetCursor(ctx, cursorName, pos, lease)
+	err := src.told(ctx, pos, lease)
 	if err != nil && chat.Known(err) == "" {
-		a.hook.cfg.Log.Error("the webhook's cursor cannot be kept", "err", err)
+		a.hook.cfg.Log.Error("the webhook's cursor cannot be kept", "source", src.name, "err", err)
 	}
 	return !errors.Is(err, chat.ErrLease)
 }
 
-// tell tells of the messages in list, those of a conversation in their order, and answers the position up to which all were told.
-func (a *After) tell(ctx context.Context, pos, upTo int64, list []chat.LogMessage) int64 {
-	convs := make(map[chat.ConvID][]int)
-	var order []chat.ConvID
+// tell tells the events in list, those of a lane in their order, and answers the position up to which all were told.
+func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
+	lanes := make(map[int64][]int)
+	var order []int64
 	for i := range list {
-		id := list[i].Stored.Conv
-		if convs[id] == nil {
-			order = append(order, id)
+		lane := list[i].lane
+		if lanes[lane] == nil {
+			order = append(order, lane)
 		}
-		convs[id] = append(convs[id], i)
+		lanes[lane] = append(lanes[lane], i)
 	}
 	told := make([]bool, len(list))
-	var unread sync.Map // of a receiver: asked once a batch, because it is a sum over all his conversations
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, a.hook.cfg.Parallel)
-	for _, id := range order {
+	for _, lane := range order {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			for _, i := range convs[id] {
-				if !a.one(ctx, &list[i], &unread) {
+			for _, i := range lanes[lane] {
+				if !a.one(ctx, &list[i]) {
 					return
 				}
 				told[i] = true
@@ -164,18 +191,19 @@ func (a *After) tell(ctx context.Context, pos, upTo int64, list []chat.LogMessag
 		if !told[i] {
 			return pos
 		}
-		pos = list[i].Pos
+		pos = list[i].pos
 	}
 	return upTo
 }
 
-// one tells of a message, trying for hours. It answers false only when it is to stop. A message that cannot be told at all is left out, so that it
-// holds up none of those after it.
-func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) (done bool) {
+// one tells an event, trying for hours. It answers false only when it is to stop. One that cannot be told at all is left out, so that it holds up none of
+// those after it.
+func (a *After) one(ctx context.Context, e *event) (done bool) {
 	h := a.hook
+	about := append([]any{"hook", e.command}, e.about...)
 	leaveOut := func(err error) bool {
-		h.cfg.Log.Error("a message that cannot be told is left out", "from", m.From, "to", m.To, "key", keyOf(m), "err", err)
-		h.metrics.WithLabelValues(afterSend, "left out").Inc()
+		h.cfg.Log.Error("an event that cannot be told is left out", append(about, "err", err)...)
+		h.metrics.WithLabelValues(e.command, "left out").Inc()
 		return ctx.Err() == nil
 	}
 	defer func() {
@@ -183,76 +211,42 @@ func (a *After) one(ctx context.Context, m *chat.LogMessage, unread *sync.Map) (
 			done = leaveOut(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
-	msg, b, err := bodyOf(m)
+	b, platform, err := e.make()
 	if err != nil {
 		return leaveOut(err)
 	}
-	if msg.DisableCloudMessagePostHook {
+	if b == nil {
 		return ctx.Err() == nil
 	}
-	header := http.Header{EventHeader: {fmt.Sprintf("%s-%d", a.chat.StoreID(), m.Pos)}}
+	header := http.Header{EventHeader: {e.id}}
 	begun, wait := time.Now(), h.cfg.RetryFirst
-	for ctx.Err() == nil {
-		n, err := a.unread(ctx, m.To, unread)
+	for tries := 0; ctx.Err() == nil; tries++ {
+		err := e.update(ctx, b, tries > 0)
 		if err == nil {
-			b.UnreadMsgNum = n
-			err = h.post(ctx, afterSend, "", restjson.Platform(im.Platform(msg.Platform)), header, &b, nil)
+			_, err = h.post(ctx, b.Command(), "", restjson.Platform(platform), header, b)
 		}
 		if err == nil {
-			h.metrics.WithLabelValues(afterSend, "told").Inc()
+			h.metrics.WithLabelValues(e.command, "told").Inc()
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		if time.Since(begun) > h.cfg.GiveUp {
-			h.cfg.Log.Error("the webhook is not told of a message", "from", m.From, "to", m.To, "key", b.MsgKey, "err", err)
-			h.metrics.WithLabelValues(afterSend, "given up").Inc()
+			h.cfg.Log.Error("the webhook is not told of an event", append(about, "err", err)...)
+			h.metrics.WithLabelValues(e.command, "given up").Inc()
 			return true
 		}
 		level := slog.LevelWarn
 		if chat.Known(err) != "" { // it is complained of where it is known
 			level = slog.LevelInfo
 		}
-		h.cfg.Log.Log(ctx, level, "the webhook cannot be told of a message yet", "key", b.MsgKey, "again in", wait, "err", err)
-		h.metrics.WithLabelValues(afterSend, "failed").Inc()
+		h.cfg.Log.Log(ctx, level, "the webhook cannot be told of an event yet", append(about, "again in", wait, "err", err)...)
+		h.metrics.WithLabelValues(e.command, "failed").Inc()
 		pause(ctx, wait)
 		wait = min(2*wait, h.cfg.RetryMost)
-		unread.Delete(m.To)
 	}
 	return false
-}
-
-func keyOf(m *chat.LogMessage) string {
-	return restjson.Key(m.Stored.Seq, m.Stored.Random, m.Stored.Time/1000)
-}
-
-// bodyOf makes what the webhook is told of a message. It fails for one that cannot be decoded or has no form in JSON.
-func bodyOf(m *chat.LogMessage) (msg *im.Message, b after, err error) {
-	msg = &im.Message{}
-	if err := msg.UnmarshalVT(m.Stored.Body); err != nil {
-		return msg, b, err
-	}
-	b = after{
-		message: message{
-			CallbackCommand: afterSend, From_Account: m.From, To_Account: m.To, MsgSeq: m.Stored.Seq, MsgRandom: m.Stored.Random,
-			MsgTime: m.Stored.Time / 1000, MsgKey: keyOf(m),
-		},
-		ErrorInfo: "send msg succeed", MsgBody: restjson.Body(msg), CloudCustomData: msg.CloudCustomStr,
-	}
-	_, err = restjson.Marshal(&b)
-	return msg, b, err
-}
-
-func (a *After) unread(ctx context.Context, user string, known *sync.Map) (int64, error) {
-	if n, ok := known.Load(user); ok {
-		return n.(int64), nil
-	}
-	n, err := a.chat.Unread(ctx, user)
-	if err == nil {
-		known.Store(user, int64(n))
-	}
-	return int64(n), err
 }
 
 func pause(ctx context.Context, d time.Duration) {

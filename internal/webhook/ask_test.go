@@ -12,7 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 )
 
 // TestCannotBeAsked: a message about which the program cannot be asked is one that it did not answer. What then happens is what the setting says.
@@ -25,17 +25,17 @@ func TestCannotBeAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, m := range map[string]*im.Message{"has no form in JSON": im.Location("nowhere", math.NaN(), 0), "panics": nil} {
-			v := h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", Message: m})
+		for name, m := range map[string][]*im.Elem{"has no form in JSON": im.Location("nowhere", math.NaN(), 0).ElemArray, "panics": {{Body: &im.Elem_Text{}}}} {
+			v := h.Set().C2CBeforeSendMsg(t.Context(), &hook.C2CBeforeSendMsg{From_Account: "alice", To_Account: "bob", MsgBody: m}, hook.Source{})
 			switch {
-			case !refuse && (v.Err != nil || v.Drop || v.Edit.Elems != nil):
+			case !refuse && (v.Err != nil || v.Drop || v.Answer.MsgBody != nil):
 				t.Errorf("one that %s: %v", name, v)
 			case refuse && !errors.Is(v.Err, &im.Error{Code: im.CodeWebhookFailed}):
 				t.Errorf("one that %s is not refused: %v", name, v)
 			}
 		}
 		var m dto.Metric
-		if h.metrics.WithLabelValues(beforeSend, "failed").Write(&m); m.GetCounter().GetValue() != 2 {
+		if h.metrics.WithLabelValues("C2C.CallbackBeforeSendMsg", "failed").Write(&m); m.GetCounter().GetValue() != 2 {
 			t.Errorf("%v are counted as failed", m.GetCounter().GetValue())
 		}
 		h.Close()

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 	"github.com/tidings-im/tidings/internal/webhook"
 )
 
@@ -45,13 +45,18 @@ func program(t testing.TB, answer, endless string) string {
 	return "http://" + l.Addr().String()
 }
 
-func askOnce(t testing.TB, url string) chat.Verdict {
+func ask(t testing.TB, h *webhook.Hook) hook.C2CBeforeSendMsgVerdict {
+	return h.Set().C2CBeforeSendMsg(t.Context(), &hook.C2CBeforeSendMsg{From_Account: "alice", To_Account: "bob", MsgSeq: 1700000000, MsgRandom: 1, MsgTime: 1700000000,
+		MsgBody: im.Text("hi").ElemArray}, hook.Source{})
+}
+
+func askOnce(t testing.TB, url string) hook.C2CBeforeSendMsgVerdict {
 	h, err := webhook.New(webhook.Config{URL: url, Refuse: true, Deadline: 2 * time.Second, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	return h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", ClientTime: 1700000000, Random: 1, Time: 1700000000000, Message: im.Text("hi")})
+	return ask(t, h)
 }
 
 // TestHostileAnswers: what no program should answer counts as unanswered, in bounded time and memory.
@@ -105,7 +110,7 @@ func FuzzAnswer(f *testing.F) {
 		r.mu.Lock()
 		r.answer = func(*event) string { return string(body) }
 		r.mu.Unlock()
-		v := h.Before(t.Context(), &chat.Draft{From: "alice", To: "bob", ClientTime: 1700000000, Random: 1, Time: 1700000000000, Message: im.Text("hi")})
+		v := ask(t, h)
 		<-r.heard
 		if v.Err != nil && (im.CodeOf(v.Err) == 0 || v.Drop) {
 			t.Errorf("%+v", v)

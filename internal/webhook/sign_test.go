@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 )
 
 func TestSign(t *testing.T) {
@@ -43,9 +43,12 @@ func TestAddressAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &chat.Draft{From: "a", To: "b", Message: im.Text("x")}
-	if v := h.Before(t.Context(), d); v.Err != nil {
-		t.Fatal(v.Err)
+	ask := func() error {
+		b := &hook.C2CBeforeSendMsg{From_Account: "a", To_Account: "b", MsgBody: im.Text("x").ElemArray}
+		return h.Set().C2CBeforeSendMsg(t.Context(), b, hook.Source{}).Err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
 	}
 	r := <-asked
 	user, password, _ := r.BasicAuth()
@@ -54,7 +57,7 @@ func TestAddressAsWritten(t *testing.T) {
 	}
 	h.Close()
 	s.Close()
-	h.Before(t.Context(), d)
+	ask()
 	if !strings.Contains(log.String(), "did not answer") || strings.Contains(log.String(), "hunter2") || strings.Contains(log.String(), "Sign=") {
 		t.Errorf("the log of a hook that is away: %s", log.String())
 	}

@@ -1,5 +1,5 @@
-// Package webhook tells a program of the app's owner about messages, by HTTP: before one is stored, when that program may refuse or rewrite
-// it, and after.
+// Package webhook asks and tells a program of the app's owner, by HTTP: it asks before something is done, when that program may refuse or rewrite it, and
+// tells after.
 package webhook
 
 import (
@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
@@ -85,11 +86,13 @@ func New(cfg Config) (*Hook, error) {
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
 	// From 0 on, so that the first one is seen to rise.
-	for command, outcomes := range map[string][]string{
-		beforeSend: {"allowed", "rewritten", "refused", "dropped", "failed"}, afterSend: {"told", "failed", "given up", "left out"},
+	for _, of := range []struct{ commands, outcomes []string }{
+		{hook.Before, []string{"allowed", "rewritten", "refused", "dropped", "failed"}}, {hook.After, []string{"told", "failed", "given up", "left out"}},
 	} {
-		for _, outcome := range outcomes {
-			h.metrics.WithLabelValues(command, outcome)
+		for _, command := range of.commands {
+			for _, outcome := range of.outcomes {
+				h.metrics.WithLabelValues(command, outcome)
+			}
 		}
 	}
 	if cfg.Metrics != nil {
@@ -130,29 +133,8 @@ var ownQuery = []string{"SdkAppid", "CallbackCommand", "contenttype", "ClientIP"
 // Close lets go of idle connections.
 func (h *Hook) Close() { h.client.CloseIdleConnections() }
 
-// message is the body of both commands, as far as they share it.
-type message struct {
-	CallbackCommand string
-	From_Account    string
-	To_Account      string
-	MsgSeq          uint64
-	MsgRandom       uint32
-	MsgTime         int64
-	MsgKey          string
-	OnlineOnlyFlag  int
-}
-
-// answer is what the program says.
-type answer struct {
-	ActionStatus    string
-	ErrorCode       *int32
-	ErrorInfo       string
-	MsgBody         json.RawMessage
-	CloudCustomData *string
-}
-
-// post sends body and reads the answer into out, unless that is nil.
-func (h *Hook) post(ctx context.Context, command, addr, platform string, header http.Header, body any, out any) (err error) {
+// post sends body and reads the answer.
+func (h *Hook) post(ctx context.Context, command, addr, platform string, header http.Header, body any) (said []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
 	defer cancel()
 	q := url.Values{}
@@ -173,11 +155,11 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	u.RawQuery += q.Encode()
 	text, err := restjson.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(text))
 	if err != nil {
-		return bare(err)
+		return nil, bare(err)
 	}
 	for k, v := range header {
 		req.Header[k] = v
@@ -185,20 +167,17 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := h.client.Do(req)
 	if err != nil {
-		return bare(err)
+		return nil, bare(err)
 	}
 	defer resp.Body.Close()
 	const most = 1 << 20
-	b, err := io.ReadAll(io.LimitReader(resp.Body, most))
-	switch {
-	case err != nil:
-		return err
-	case resp.StatusCode/100 != 2:
-		return fmt.Errorf("the answer has HTTP status %s", resp.Status)
-	case out == nil:
-		return nil
+	if said, err = io.ReadAll(io.LimitReader(resp.Body, most)); err != nil {
+		return nil, err
 	}
-	return json.Unmarshal(b, out)
+	if resp.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("the answer has HTTP status %s", resp.Status)
+	}
+	return said, nil
 }
 
 // bare takes the address out of an error, which has it with its query: that may have a secret in it, and has the signature.
@@ -217,99 +196,76 @@ func sign(token, time string) string {
 }
 
 const (
-	beforeSend = "C2C.CallbackBeforeSendMsg"
-	afterSend  = "C2C.CallbackAfterSendMsg"
-
-	// What a before-hook may answer.
-	allow, drop       = 0, 2
-	ownFirst, ownLast = 120001, 130000
+	// What the program may answer to any question; what else it may answer stands in the gate of that one.
+	allow, drop = 0, 2
 )
 
-type before struct {
-	message
-	MsgBody         []restjson.Elem
-	CloudCustomData string
-	*modified
+// gate is which answers there are to a question, besides that it may pass.
+type gate struct {
+	// refused is the code of a refusal for which the program has no code of its own; 0: there is none, and any other code is no answer.
+	refused int32
+	// ownFirst to ownLast are the program's own codes.
+	ownFirst, ownLast int32
+	// drop says that it may be dropped.
+	drop bool
+	// what is asked about, for the text of a refusal that has none.
+	what string
 }
 
-// modified is what tells a modification from a message that is sent. TIM's webhooks know no modifications.
-type modified struct {
-	ModifyFlag      int
-	MsgFrom_Account string
-}
-
-// Before is the before-hook: chat.Config.Before.
-func (h *Hook) Before(ctx context.Context, d *chat.Draft) chat.Verdict {
-	v, outcome, err := h.before(ctx, d)
+// ask asks the program, and answers by the setting if it does not answer properly.
+func ask[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g gate) hook.Verdict[A] {
+	v, outcome, err := askOnce[A](ctx, h, b, from, g)
 	if err != nil {
-		h.cfg.Log.Warn("the before-hook did not answer properly", "from", d.From, "to", d.To, "refused", h.cfg.Refuse, "err", err)
+		h.cfg.Log.Warn("the before-hook did not answer properly", append(b.About(), "hook", b.Command(), "refused", h.cfg.Refuse, "err", err)...)
 		outcome = "failed"
-		v = chat.Verdict{}
+		v = hook.Verdict[A]{}
 		if h.cfg.Refuse {
 			v.Err = im.Errorf(im.CodeWebhookFailed, "the app's webhook did not answer")
 		}
 	}
-	h.metrics.WithLabelValues(beforeSend, outcome).Inc()
+	h.metrics.WithLabelValues(b.Command(), outcome).Inc()
 	return v
 }
 
-func (h *Hook) before(ctx context.Context, d *chat.Draft) (v chat.Verdict, outcome string, err error) {
+func askOnce[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g gate) (v hook.Verdict[A], outcome string, err error) {
 	defer func() { // a program that cannot be asked has not answered
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
-	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
-	b := before{message{
-		CallbackCommand: beforeSend, From_Account: d.From, To_Account: d.To, MsgSeq: d.ClientTime, MsgRandom: d.Random, MsgTime: d.Time / 1000,
-		MsgKey: restjson.Key(d.ClientTime, d.Random, d.Time/1000), OnlineOnlyFlag: bit(d.Online),
-	}, restjson.Body(d.Message), d.Message.CloudCustomStr, nil}
-	if d.Seq != 0 {
-		b.MsgSeq, b.MsgKey = d.Seq, restjson.Key(d.Seq, d.Random, d.Time/1000)
-		b.modified = &modified{ModifyFlag: 1, MsgFrom_Account: d.Sender}
-	}
-	platform := restjson.Platform(d.Platform)
-	if d.Operator {
+	platform := restjson.Platform(from.Platform)
+	if from.Operator {
 		platform = "RESTAPI"
 	}
-	var a answer
-	if err := h.post(ctx, beforeSend, d.Addr, platform, nil, &b, &a); err != nil {
+	said, err := h.post(ctx, b.Command(), from.Addr, platform, nil, b)
+	if err != nil {
+		return v, "", err
+	}
+	var a struct {
+		ErrorCode *int32
+		ErrorInfo string
+	}
+	if err := json.Unmarshal(said, &a); err != nil {
 		return v, "", err
 	}
 	switch {
 	case a.ErrorCode == nil:
 		return v, "", errors.New("the answer has no ErrorCode")
-	case *a.ErrorCode == drop:
-		return chat.Verdict{Drop: true}, "dropped", nil
-	case *a.ErrorCode >= ownFirst && *a.ErrorCode <= ownLast:
-		return chat.Verdict{Err: im.Errorf(*a.ErrorCode, "%s", im.Shorten(a.ErrorInfo, im.MaxDesc))}, "refused", nil
-	case *a.ErrorCode != allow:
-		return chat.Verdict{Err: im.Errorf(im.CodeRefusedByWebhook, "%s", cmpOr(im.Shorten(a.ErrorInfo, im.MaxDesc), "the app's webhook refused the message"))}, "refused", nil
+	case *a.ErrorCode == allow:
+	case *a.ErrorCode == drop && g.drop:
+		return hook.Verdict[A]{Drop: true}, "dropped", nil
+	case *a.ErrorCode >= g.ownFirst && *a.ErrorCode <= g.ownLast:
+		return hook.Verdict[A]{Err: im.Errorf(*a.ErrorCode, "%s", im.Shorten(a.ErrorInfo, im.MaxDesc))}, "refused", nil
+	case g.refused == 0:
+		return v, "", fmt.Errorf("the answer has ErrorCode %d", *a.ErrorCode)
+	default:
+		return hook.Verdict[A]{Err: im.Errorf(g.refused, "%s", cmp.Or(im.Shorten(a.ErrorInfo, im.MaxDesc), "the app's webhook refused "+g.what))}, "refused", nil
 	}
-	outcome = "allowed"
-	if len(a.MsgBody) > 0 && string(a.MsgBody) != "null" {
-		if v.Edit.Elems, err = restjson.ReadBody(a.MsgBody); err != nil {
-			return v, "", err
-		}
-		outcome = "rewritten"
+	if err := json.Unmarshal(said, &v.Answer); err != nil {
+		return v, "", err
 	}
-	if a.CloudCustomData != nil {
-		v.Edit.Cloud = a.CloudCustomData
-		outcome = "rewritten"
+	if reflect.ValueOf(v.Answer).IsZero() {
+		return v, "allowed", nil
 	}
-	return v, outcome, nil
-}
-
-func cmpOr(s, or string) string {
-	if s == "" {
-		return or
-	}
-	return s
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return v, "rewritten", nil
 }

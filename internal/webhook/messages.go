@@ -1,0 +1,80 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
+	"github.com/tidings-im/tidings/internal/restjson"
+)
+
+// messages is the log as a source: a message that is sent costs nothing more for it.
+func messages(c *chat.Chat) *source {
+	const cursor = "webhook"
+	return &source{
+		name:  cursor,
+		begin: func(ctx context.Context) error { return c.StartCursor(ctx, cursor) },
+		from:  func(ctx context.Context) (int64, error) { return c.Cursor(ctx, cursor) },
+		told:  func(ctx context.Context, upTo, lease int64) error { return c.SetCursor(ctx, cursor, upTo, lease) },
+		read: func(ctx context.Context, after int64, limit int) ([]event, int64, error) {
+			log, upTo, err := c.Log(ctx, after, limit)
+			if err != nil {
+				return nil, after, err
+			}
+			counts := &unread{chat: c}
+			list := make([]event, len(log))
+			for i := range log {
+				list[i] = messageEvent(c.StoreID(), &log[i], counts)
+			}
+			return list, upTo, nil
+		},
+	}
+}
+
+func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
+	st := &m.Stored
+	key := restjson.Key(st.Seq, st.Random, st.Time/1000)
+	b := &hook.C2CAfterSendMsg{
+		From_Account: m.From, To_Account: m.To, MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000, MsgKey: key, ErrorInfo: "send msg succeed",
+	}
+	return event{
+		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Command(), about: []any{"from", m.From, "to", m.To, "key", key},
+		make: func() (hook.Body, im.Platform, error) {
+			var msg im.Message
+			if err := msg.UnmarshalVT(st.Body); err != nil {
+				return nil, 0, err
+			}
+			if msg.DisableCloudMessagePostHook {
+				return nil, 0, nil
+			}
+			b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
+			_, err := restjson.Marshal(b)
+			return b, im.Platform(msg.Platform), err
+		},
+		update: func(ctx context.Context, _ hook.Body, again bool) (err error) {
+			b.UnreadMsgNum, err = counts.of(ctx, m.To, again)
+			return err
+		},
+	}
+}
+
+// unread are the unread messages of receivers. Each is asked for once a batch, because it is a sum over all of a receiver's conversations, and anew when a
+// message is told of again.
+type unread struct {
+	chat  *chat.Chat
+	known sync.Map
+}
+
+func (u *unread) of(ctx context.Context, user string, again bool) (int64, error) {
+	if n, ok := u.known.Load(user); ok && !again {
+		return n.(int64), nil
+	}
+	n, err := u.chat.Unread(ctx, user)
+	if err == nil {
+		u.known.Store(user, int64(n))
+	}
+	return int64(n), err
+}
