@@ -26,7 +26,8 @@ func init() {
 	handlers[fnTIMConvCancelDraft] = func(c *call) int { return c.draft(nil) }
 }
 
-// draft keeps a draft, or takes it away, and waits until that is done: the one function that waits for the client.
+// draft keeps a draft, or takes it away, and waits until that is done: its result is all that the program gets. It is the one function that waits for the
+// client, which waits for its own disk at most: the local database is its own while it is open.
 func (c *call) draft(d *im.Draft) int {
 	key := c.conv()
 	if key.ID == "" && d == nil {

@@ -204,28 +204,88 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 	}
 }
 
-// Open returns while somebody else has the local database in any way; the login waits for it.
+// A login that ends before the first try to connect has come to anything names the address, too.
+func TestSlowConnectionNamesTheAddress(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	server := "wss://" + silent.Addr().String()
+	d := open(t, client.Config{Server: server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Limits: client.Limits{Login: 50 * time.Millisecond}})
+	if err := d.Login(within(t)); err == nil || !strings.Contains(err.Error(), server) {
+		t.Errorf("the error says: %v", err)
+	}
+}
+
+// Opening a client, logging in and closing it wait for nobody who has the local database in any way; the login's answer comes when he lets go. From then on
+// nobody else can lock it.
 func TestOpenWaitsForNobody(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
-	d := dial(t, cfg)
-	d.Close()
-	db, err := sql.Open("sqlite3", "file:"+databases(t, cfg.Dir)[0]+"?_locking_mode=EXCLUSIVE&_txlock=exclusive")
+	dial(t, cfg).Close()
+	file := databases(t, cfg.Dir)[0]
+	for name, take := range map[string]string{
+		"looks":      "SELECT count(*) FROM meta",
+		"reads":      "BEGIN; SELECT count(*) FROM meta",
+		"writes":     "BEGIN IMMEDIATE",
+		"exclusive":  "BEGIN EXCLUSIVE",
+		"for itself": "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT",
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := lock(t, file, take)
+			out := &lines{}
+			cfg.Log = newLogger(out)
+			d := open(t, cfg)
+			answer := make(chan int32, 1)
+			d.LoginFunc(func(err error) { answer <- code(err) })
+			if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("x")}); code(err) != im.CodeNotLoggedIn {
+				t.Errorf("a draft during the login: %v", err)
+			}
+			d.Close()
+			if got := <-answer; got != im.CodeInterrupted && got != im.CodeDatabase { // 6019 if this machine took 5 s for it
+				t.Errorf("the login answers %d", got)
+			}
+			if log := out.at("INFO"); !strings.Contains(log, "in use by another process") || strings.Contains(out.at("ERROR"), "cannot be opened") {
+				t.Errorf("the log says: %s", log)
+			}
+
+			d = open(t, cfg)
+			d.LoginFunc(func(err error) { answer <- code(err) })
+			if err := other.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-answer; got != 0 && got != im.CodeDatabase {
+				t.Errorf("the login answers %d", got)
+			} else if got != 0 {
+				d.login()
+			}
+			if db, err := sql.Open("sqlite3", "file:"+file+"?_busy_timeout=0"); err != nil {
+				t.Fatal(err)
+			} else if _, err := db.Exec(take); err == nil {
+				t.Error("the other one has it again while it is in use")
+			} else {
+				db.Close()
+			}
+			if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage(name)}); err != nil {
+				t.Error(err)
+			}
+			d.Close()
+		})
+	}
+}
+
+// lock makes another connection to a local database, and takes hold of it.
+func lock(t *testing.T, file, take string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+file+"?_busy_timeout=60000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	tx, err := db.Begin()
-	if err == nil {
-		_, err = tx.Exec("DELETE FROM owed")
-	}
-	if err != nil {
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(take); err != nil {
 		t.Fatal(err)
 	}
-	d = open(t, cfg) // with the lock held: who waited for it would fail
-	if err := tx.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	db.Close()
-	d.login()
+	return db
 }

@@ -121,6 +121,12 @@ func isRefused(err error) bool {
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrError || e.Code == sqlite3.ErrTooBig)
 }
 
+// isBusy says that another connection has the database locked.
+func isBusy(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
+}
+
 // isDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
 func isDamaged(err error) bool {
 	var e sqlite3.Error

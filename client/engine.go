@@ -411,7 +411,7 @@ func (c *Client) tick() {
 		delete(c.deadlines, name)
 		switch name {
 		case deadlineLogin:
-			c.endLogin(&im.Error{Code: im.CodeConnectTimeout, Desc: "the server could not be reached in time"})
+			c.endLogin(im.Errorf(im.CodeConnectTimeout, "the server could not be reached in time: server %s", shownServer(c.cfg.Server)))
 		case deadlineHeartbeat:
 			if c.link != nil {
 				c.log.Info("heartbeat unanswered")

@@ -54,7 +54,8 @@ type local struct {
 // errLocked says that another process has the user's database open.
 var errLocked = errors.New("client: the user's database is in use by another process")
 
-// openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go: errLocked.
+// openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go, whichever it is: errLocked.
+// What is open is locked until it is closed, so that no statement waits for another process either.
 func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 	l := &local{stmts: map[string]*sql.Stmt{}}
 	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
@@ -78,15 +79,23 @@ func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 		if err := errors.Join(private.File(base+".db"), private.Narrow(base+".db-wal", base+".db-shm")); err != nil {
 			log.Warn("others may be able to read the user's local data", "file", base+".db", "error", err)
 		}
-		dsn = "file:" + (&fileURL{base + ".db"}).String() + "?_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=5000&_locking_mode=EXCLUSIVE"
+		dsn = "file:" + (&fileURL{base + ".db"}).String() + "?_synchronous=NORMAL&_busy_timeout=0&_locking_mode=EXCLUSIVE"
 	}
 	var err error
 	if l.db, err = sql.Open("sqlite3", dsn); err == nil {
 		l.db.SetMaxOpenConns(1)
 		l.conn, err = l.db.Conn(context.Background())
 	}
+	if err == nil && dir != "" {
+		// Not in the DSN, whose order is the driver's: only what enters WAL mode in the exclusive mode has the file to itself from here to its end.
+		_, err = l.conn.ExecContext(bg, "PRAGMA journal_mode = WAL")
+	}
 	if err == nil {
 		err = l.migrate()
+	}
+	if isBusy(err) {
+		l.close()
+		return nil, errLocked
 	}
 	if err != nil {
 		l.close()
