@@ -212,7 +212,7 @@ func TestSlowConnectionNamesTheAddress(t *testing.T) {
 	}
 	defer silent.Close()
 	server := "wss://" + silent.Addr().String()
-	d := open(t, client.Config{Server: server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Limits: client.Limits{Login: 50 * time.Millisecond}})
+	d := open(t, client.Config{Server: server, UserID: "ann", UserSig: "x", Dir: t.TempDir(), Log: quiet(t), Limits: client.Limits{Login: 50 * time.Millisecond}})
 	if err := d.Login(within(t)); err == nil || !strings.Contains(err.Error(), server) {
 		t.Errorf("the error says: %v", err)
 	}
@@ -238,8 +238,8 @@ func TestOpenWaitsForNobody(t *testing.T) {
 			cfg.Log = newLogger(out)
 			d := open(t, cfg)
 			answer := make(chan int32, 1)
-			d.LoginFunc(func(err error) { answer <- code(err) })
-			if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("x")}); code(err) != im.CodeNotLoggedIn {
+			d.LoginFunc(func(err error) { answer <- im.CodeOf(err) })
+			if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("x")}); im.CodeOf(err) != im.CodeNotLoggedIn {
 				t.Errorf("a draft during the login: %v", err)
 			}
 			d.Close()
@@ -251,7 +251,7 @@ func TestOpenWaitsForNobody(t *testing.T) {
 			}
 
 			d = open(t, cfg)
-			d.LoginFunc(func(err error) { answer <- code(err) })
+			d.LoginFunc(func(err error) { answer <- im.CodeOf(err) })
 			if err := other.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"io"
 	"log/slog"
+	"sync"
 	"testing"
 
 	"github.com/tidings-im/tidings/internal/testing/faultproxy"
@@ -13,7 +15,24 @@ func newProxy(t testing.TB, url string) (*faultproxy.Proxy, string) {
 	return p, p.URL
 }
 
-// quiet is a logger that writes to the test's log.
+// quiet is a log that is shown with a test that fails. A client that is closed may still answer on its dispatcher: what is logged after the test goes nowhere.
 func quiet(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w := &testLog{to: t.Output()}
+	t.Cleanup(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.to = io.Discard
+	})
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+type testLog struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *testLog) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
 }
