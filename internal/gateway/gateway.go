@@ -31,6 +31,8 @@ import (
 type Config struct {
 	// QueueBytes and QueueFrames bound what may wait for a session; pushes over them are dropped: 4 MiB, 4096.
 	QueueBytes, QueueFrames int
+	// QueueMemory bounds what may wait for all sessions together, and in them to be called; above it a session has fairShare instead of QueueBytes: 512 MiB.
+	QueueMemory int64
 	// OpenCalls is how many calls of a session may wait for their answers before its frames are left unread: 1024.
 	OpenCalls int
 	// Decoding is how many bytes the requests may take in memory that are being answered at a time; others wait: 64 MiB. Small ones are not counted, and
@@ -72,6 +74,7 @@ const DefaultPerAddress = 10_000
 func (c *Config) setDefaults() {
 	c.QueueBytes = cmp.Or(c.QueueBytes, 4<<20)
 	c.QueueFrames = cmp.Or(c.QueueFrames, 4096)
+	c.QueueMemory = cmp.Or(c.QueueMemory, 512<<20)
 	c.Decoding = cmp.Or(c.Decoding, 64<<20)
 	c.OpenCalls = cmp.Or(c.OpenCalls, 1024)
 	for _, n := range []struct {
@@ -132,6 +135,8 @@ type Gateway struct {
 	// now is the clock at the last sweep, in nanoseconds since base: what sessions measure silence by.
 	base time.Time
 	now  atomic.Int64
+	// backlog is how many bytes wait in sessions that have more than fairShare.
+	backlog atomic.Int64
 
 	mu      sync.Mutex
 	closing bool
@@ -238,7 +243,7 @@ func (s *session) broken(r any) {
 	if s.state < ended {
 		s.state = ended
 	}
-	s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+	s.drop()
 	s.room.Broadcast()
 	s.mu.Unlock()
 	s.cut()

@@ -33,6 +33,7 @@ func (s *session) add(f *im.Frame, body im.Body) {
 	} else {
 		s.out = im.AppendMessage(s.out, f, body)
 	}
+	s.tally()
 	s.wake()
 }
 
@@ -40,6 +41,7 @@ func (s *session) add(f *im.Frame, body im.Body) {
 func (s *session) addRaw(frame []byte) {
 	s.room1()
 	s.out = append(s.out, frame...)
+	s.tally()
 	s.wake()
 }
 
@@ -62,6 +64,35 @@ func (s *session) wake() {
 // waiting is how many bytes wait to be written.
 func (s *session) waiting() int { return len(s.out) }
 
+// fairShare is how many bytes may wait in a session whatever waits in others.
+const fairShare = 64 << 10
+
+// tally keeps Gateway.backlog. It is called after each change of what waits; the caller holds s.mu.
+func (s *session) tally() {
+	n := len(s.out) + s.written + s.held
+	if n <= fairShare {
+		n = 0
+	}
+	if n != s.tallied {
+		s.g.backlog.Add(int64(n - s.tallied))
+		s.tallied = n
+	}
+}
+
+// most is how many bytes may wait in one session now.
+func (s *session) most() int {
+	if s.g.backlog.Load() > s.g.cfg.QueueMemory {
+		return min(fairShare, s.g.cfg.QueueBytes)
+	}
+	return s.g.cfg.QueueBytes
+}
+
+// drop throws away what waits. The caller holds s.mu.
+func (s *session) drop() {
+	s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+	s.tally()
+}
+
 // admit counts a push, and says whether there is room for it. What comes after a dropped push is dropped too, until all has been written:
 // the client will ask for everything in any case. The caller holds s.mu.
 func (s *session) admit(size int) bool {
@@ -69,7 +100,7 @@ func (s *session) admit(size int) bool {
 		return false
 	}
 	s.queued++
-	if s.behind || s.frames >= s.g.cfg.QueueFrames || s.waiting()+size > s.g.cfg.QueueBytes {
+	if s.behind || s.frames >= s.g.cfg.QueueFrames || s.waiting()+size > s.most() {
 		if !s.behind {
 			s.behind = true
 			s.g.log.Debug("session is behind", "user", s.caller.Name, "bytes", s.waiting(), "frames", s.frames)
@@ -105,6 +136,10 @@ func (s *session) pushRaw(frame []byte) {
 func (s *session) write() {
 	for {
 		s.mu.Lock()
+		if s.written > 0 {
+			s.written = 0
+			s.tally()
+		}
 		if len(s.out) == 0 && s.behind && s.state == live {
 			s.behind = false
 			s.queued++
@@ -121,7 +156,7 @@ func (s *session) write() {
 			}
 			return
 		}
-		s.out, s.frames = nil, 0
+		s.out, s.frames, s.written = nil, 0, len(out)
 		s.room.Broadcast()
 		s.mu.Unlock()
 
@@ -136,7 +171,8 @@ func (s *session) write() {
 			if s.state < ended {
 				s.state = ended
 			}
-			s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+			s.written = 0
+			s.drop()
 			s.room.Broadcast()
 			s.mu.Unlock()
 			s.cut()

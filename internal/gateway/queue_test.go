@@ -99,6 +99,41 @@ func TestBehind(t *testing.T) {
 	slow.quiet()
 }
 
+// What waits in all sessions together is bounded: above that a session has its fair share, however much it may have alone. Who takes what waits finds everything.
+func TestQueuesShareMemory(t *testing.T) {
+	const users, memory, big = 4, 1 << 20, 12<<10 + 1000
+	o := options{}
+	o.gateway.QueueMemory, o.gateway.QueueFrames = memory, 100_000
+	n := start(t, o)
+	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+	var last *conn
+	sent := 0
+	for i := range users {
+		var s *session
+		last, s = n.deaf(user(i))
+		sent = flood(alice, s, user(i))
+	}
+	alice.send("bob", "published after what was sent before")
+	bob.push(im.Method_ENTRY, nil)
+	if q := n.queuedBytes(); q > memory+users*(fairShare+big) || q < memory/2 {
+		t.Errorf("%d bytes wait, more than %d and a share each", q, memory)
+	}
+	last.listen()
+	for last.take().Method != im.Method_BEHIND { // perhaps not the only one: a share is less than the system takes
+	}
+	if h := last.head("alice"); h.Seq != uint64(sent) {
+		t.Errorf("head %v, want %d", h, sent)
+	}
+	until(t, "only those who listen are left", func() bool {
+		alice.quiet()
+		bob.quiet()
+		last.head("alice")
+		n.leap(16 * time.Second)
+		return n.Sessions() == 3
+	})
+	until(t, "nothing is counted as waiting", func() bool { return n.backlog.Load() == 0 })
+}
+
 // A socket that takes nothing is closed, and only then.
 func TestStalledSocket(t *testing.T) {
 	o := options{}

@@ -69,6 +69,8 @@ type session struct {
 	working bool
 	// held is how many bytes wait in work; large is how many bytes large messages have that are on their way to the store, counted until none is.
 	held, large int
+	// written is how many bytes are being written; tallied is what Gateway.backlog has of this session.
+	written, tallied int
 }
 
 // call is a frame that waits.
@@ -96,7 +98,7 @@ func (s *session) over(err error) {
 		return
 	}
 	s.state = gone
-	s.out, s.frames, s.work = nil, 0, nil
+	s.drop()
 	s.room.Broadcast()
 	s.mu.Unlock()
 	if s.caller != nil {
@@ -195,7 +197,7 @@ const largeSend = 4 << 10
 
 // crowded says that there is no room for another call.
 func (s *session) crowded() bool {
-	most := s.g.cfg.QueueBytes
+	most := s.most()
 	return s.open >= s.g.cfg.OpenCalls || s.waiting() > most || s.held > most || s.large > most
 }
 
@@ -250,6 +252,7 @@ func (s *session) later(f *im.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held += len(f.Body)
+	s.tally()
 	s.work = append(s.work, call{f.Id, f.Method, slices.Clone(f.Body), f.Resent})
 	if !s.working && s.state != gone {
 		s.working = true
@@ -261,7 +264,7 @@ func (s *session) makeCalls() {
 	for {
 		s.mu.Lock()
 		// Also of one that was fenced or kicked meanwhile: what it had called is answered as it takes the answers.
-		for s.state < ended && s.waiting() > min(s.g.cfg.QueueBytes, answersWait) {
+		for s.state < ended && s.waiting() > min(s.most(), answersWait) {
 			s.room.Wait()
 		}
 		if len(s.work) == 0 || s.state >= ended {
@@ -272,6 +275,7 @@ func (s *session) makeCalls() {
 		c := s.work[0]
 		s.work = s.work[1:]
 		s.held -= len(c.body)
+		s.tally()
 		s.room.Broadcast()
 		s.mu.Unlock()
 		s.makeCall(c)

@@ -53,6 +53,7 @@ type Settings struct {
 	SendsPerSecond        int           `key:"max-sends-per-second" default:"0" help:"messages that one connection may send in a second, with as many again at once; 0: no limit"`
 	CallsPerSecond        int           `key:"max-calls-per-second" default:"10000" help:"other calls that one connection may make in a second, with as many again at once; 0: no limit"`
 	QueueBytes            int           `key:"queue-bytes" default:"4194304" help:"bytes of events that may wait for a connection before further ones are dropped and pulled later"`
+	QueueMemory           int           `key:"queue-memory" default:"536870912" help:"bytes that may wait for all connections together; above it 64 KiB may wait for each"`
 	QueueFrames           int           `key:"queue-frames" default:"4096" help:"events that may wait for a connection"`
 
 	Admins            string        `key:"admins" list:"true" group:"Operators" default:"administrator" help:"users whose tickets may call the admin API (/v4/), separated by commas"`
@@ -350,8 +351,8 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.LockWait%time.Millisecond != 0 || s.LockWait > time.Minute {
 		return cfg, fmt.Errorf("lock-wait: %v is not a number of whole milliseconds up to a minute", s.LockWait)
 	}
-	if s.QueueBytes == 0 || s.QueueFrames == 0 {
-		return cfg, errors.New("queue-bytes and queue-frames must be above 0")
+	if s.QueueBytes == 0 || s.QueueMemory == 0 || s.QueueFrames == 0 {
+		return cfg, errors.New("queue-bytes, queue-memory and queue-frames must be above 0")
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return cfg, errors.New("tls-cert and tls-key must be set both, or none")
@@ -383,6 +384,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	g.FailuresPerUser, g.FailuresPerAddress = none(s.FailuresPerUser), none(s.FailuresPerAddress)
 	g.SendRate, g.CallRate = none(s.SendsPerSecond), none(s.CallsPerSecond)
 	g.LoginWithin, g.Silence, g.QueueBytes, g.QueueFrames = s.LoginWithin, s.Silence, s.QueueBytes, s.QueueFrames
+	g.QueueMemory = int64(s.QueueMemory)
 	return cfg, nil
 }
 
