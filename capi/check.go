@@ -1,24 +1,34 @@
 package main
 
-import "github.com/tidings-im/tidings/im"
+import (
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
 
 // function is what the table says of one function.
 type function struct {
-	name    string
-	class   class
-	built   bool
-	sets    int // of a setter: the callback type
-	strings int // how many texts it takes
-	// Bits of the texts that may be NULL, of those that may be empty, and of those for which NULL and "" are JSON that is not as it should be. Else
-	// both are wrong parameters.
-	nullable, emptiable, unread uint
-	json                        jsonKind
-	jsonAt                      int // which text is JSON
-	jsonCode                    int // the result for JSON that is not as it should be; 0: that is found out later
-	nonEmpty                    bool
-	keys                        []string // that an object must have
-	fail                        string   // JSON of the callback when the call failed
+	name     string
+	class    class
+	built    bool
+	sets     int // of a setter: the callback type
+	pages    int // the callback type, if that gets a page of a list and no code
+	texts    []text
+	json     jsonKind
+	jsonAt   int // which text is JSON
+	jsonCode int // the result for JSON that is not as it should be; 0: that is found out later
+	nonEmpty bool
+	keys     []string // that an object must have
+	fail     string   // JSON of the callback when the call failed
 }
+
+// text says what NULL and "" do as a text parameter.
+type text struct {
+	null, empty bool // they are taken
+	code        int8 // the result where they are not
+}
+
+var textOptional = text{null: true, empty: true}
 
 // class says what state a function needs.
 type class int
@@ -38,6 +48,7 @@ const (
 	jsonObject
 	jsonArray
 	jsonStrings
+	jsonConv // no JSON: the id of a conversation with its kind, or a kind alone
 )
 
 // checkJSON looks at the JSON parameter as far as the function says no at once.
@@ -82,6 +93,10 @@ func (c *call) readable(s string) bool {
 	case jsonStrings:
 		list, err := im.StringsFromJSON(s)
 		return err == nil && (len(list) > 0 || !c.nonEmpty)
+	}
+	if c.json == jsonConv {
+		kind, id, one := strings.Cut(s, "_")
+		return (kind == "c2c" || kind == "group") && (!one || id != "")
 	}
 	return true
 }

@@ -67,6 +67,9 @@ func callBack(typ int, cb, ud uintptr, what brought) {
 		p := C.malloc(C.size_t(size))
 		to, at := unsafe.Slice((*byte)(p), size), 0
 		for i, s := range what.texts {
+			if s == jsonNull {
+				continue
+			}
 			e.s[i] = (*C.char)(unsafe.Add(p, at))
 			at += copy(to[at:], s)
 			to[at] = 0
@@ -78,6 +81,9 @@ func callBack(typ int, cb, ud uintptr, what brought) {
 	}
 	C.tidings_fire(C.int(callbackTypes[typ].shape), C.uintptr_t(cb), e)
 }
+
+// jsonNull stands for JSON that is NULL; no text is this. The first text is never it: the block begins there.
+const jsonNull = "\x00"
 
 // callComm calls the callback of a result.
 func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {

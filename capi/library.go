@@ -138,16 +138,16 @@ func tidingsgo_call(fn C.int, args *C.tidings_args) (result C.int64_t) {
 func (l *library) call(fn int, args *C.tidings_args) int64 {
 	f := &functions[fn]
 	c := &call{lib: l, fn: fn, function: f, args: args, began: time.Now()}
-	for i := range f.strings {
+	for i, t := range f.texts {
 		s := args.s[i]
 		if s == nil {
-			if f.nullable&(1<<i) == 0 {
+			if !t.null {
 				return int64(c.missing(i, "NULL"))
 			}
 			continue
 		}
 		n := C.tidings_length(s)
-		if n == 0 && f.emptiable&(1<<i) == 0 {
+		if n == 0 && !t.empty {
 			return int64(c.missing(i, "empty"))
 		}
 		if n > C.TIDINGS_TEXT_MAX {
@@ -193,11 +193,7 @@ func (c *call) answered(err error) {
 
 // missing refuses text i, which is NULL or empty and must not be.
 func (c *call) missing(i int, what string) int {
-	result := resultParam
-	if c.unread&(1<<i) != 0 {
-		result = resultJSON
-	}
-	return c.refuse(result, fmt.Sprintf("text %d of its parameters is %s", i+1, what))
+	return c.refuse(int(c.texts[i].code), fmt.Sprintf("text %d of its parameters is %s", i+1, what))
 }
 
 // refuse answers result, which is below zero, and logs why: the application gets no text with it.
@@ -222,7 +218,10 @@ func (c *call) unbuilt() int {
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
-	err := c.needs(true)
+	var err *im.Error
+	if c.class != classAny {
+		err = c.needs(true)
+	}
 	if err == nil {
 		err = &im.Error{Code: codeInterfaceNotSupported, Desc: notImplemented}
 	}
@@ -265,7 +264,13 @@ func (c *call) answer(err error, json string) {
 	if cb == 0 {
 		return
 	}
-	c.lib.threads.current(c.lib).post(c.name, func() { c.fire(cb, ud, err, json) })
+	c.lib.threads.current(c.lib).post(c.name, func() {
+		if c.pages != 0 {
+			callBack(c.pages, cb, ud, brought{[]string{"[]"}, []int64{0, 1}})
+			return
+		}
+		c.fire(cb, ud, err, json)
+	})
 }
 
 // fire calls the result callback; it runs on the callback thread.

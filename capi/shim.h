@@ -10,7 +10,7 @@
 /* The parameters of a call, by kind and in their order. Addresses that belong to the application are numbers to Go. */
 typedef struct {
   const char* s[3];
-  int64_t n[2];
+  int64_t n[5];
   char* out;
   uintptr_t cb[2];
   uintptr_t ud;

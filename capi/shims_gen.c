@@ -46,484 +46,1199 @@ enum TIMLoginStatus TIMGetLoginStatus(void) {
   return (enum TIMLoginStatus)tidings_call(8, &args, kTIMLoginStatus_UnLogined);
 }
 
-void TIMSetConvEventCallback(TIMConvEventCallback cb, const void* user_data) {
+void TIMSetCommunityCreateTopicCallback(TIMCommunityCreateTopicCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(9, &args, 0);
 }
 
-void TIMSetConvTotalUnreadMessageCountChangedCallback(TIMConvTotalUnreadMessageCountChangedCallback cb, const void* user_data) {
+void TIMSetCommunityDeleteTopicCallback(TIMCommunityDeleteTopicCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(10, &args, 0);
 }
 
-void TIMSetOnAddFriendCallback(TIMOnAddFriendCallback cb, const void* user_data) {
+void TIMSetCommunityChangeTopicInfoCallback(TIMCommunityChangeTopicInfoCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(11, &args, 0);
 }
 
-void TIMSetOnDeleteFriendCallback(TIMOnDeleteFriendCallback cb, const void* user_data) {
+void TIMSetCommunityReceiveTopicRESTCustomDataCallback(TIMCommunityReceiveTopicRESTCustomDataCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(12, &args, 0);
 }
 
-void TIMSetUpdateFriendProfileCallback(TIMUpdateFriendProfileCallback cb, const void* user_data) {
+void TIMSetCommunityCreatePermissionGroupCallback(TIMCommunityCreatePermissionGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(13, &args, 0);
 }
 
-void TIMSetFriendAddRequestCallback(TIMFriendAddRequestCallback cb, const void* user_data) {
+void TIMSetCommunityDeletePermissionGroupCallback(TIMCommunityDeletePermissionGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(14, &args, 0);
 }
 
-void TIMSetFriendApplicationListDeletedCallback(TIMFriendApplicationListDeletedCallback cb, const void* user_data) {
+void TIMSetCommunityChangePermissionGroupInfoCallback(TIMCommunityChangePermissionGroupInfoCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(15, &args, 0);
 }
 
-void TIMSetFriendApplicationListReadCallback(TIMFriendApplicationListReadCallback cb, const void* user_data) {
+void TIMSetCommunityAddMembersToPermissionGroupCallback(TIMCommunityAddMembersToPermissionGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(16, &args, 0);
 }
 
-void TIMSetFriendBlackListAddedCallback(TIMFriendBlackListAddedCallback cb, const void* user_data) {
+void TIMSetCommunityRemoveMembersFromPermissionGroupCallback(TIMCommunityRemoveMembersFromPermissionGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(17, &args, 0);
 }
 
-void TIMSetFriendBlackListDeletedCallback(TIMFriendBlackListDeletedCallback cb, const void* user_data) {
+void TIMSetCommunityAddTopicPermissionCallback(TIMCommunityAddTopicPermissionCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(18, &args, 0);
 }
 
-void TIMSetGroupTipsEventCallback(TIMGroupTipsEventCallback cb, const void* user_data) {
+void TIMSetCommunityDeleteTopicPermissionCallback(TIMCommunityDeleteTopicPermissionCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(19, &args, 0);
 }
 
-void TIMSetGroupAttributeChangedCallback(TIMGroupAttributeChangedCallback cb, const void* user_data) {
+void TIMSetCommunityModifyTopicPermissionCallback(TIMCommunityModifyTopicPermissionCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(20, &args, 0);
 }
 
-void TIMSetNetworkStatusListenerCallback(TIMNetworkStatusListenerCallback cb, const void* user_data) {
+void TIMSetConvEventCallback(TIMConvEventCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(21, &args, 0);
 }
 
-void TIMSetKickedOfflineCallback(TIMKickedOfflineCallback cb, const void* user_data) {
+void TIMSetConvTotalUnreadMessageCountChangedCallback(TIMConvTotalUnreadMessageCountChangedCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(22, &args, 0);
 }
 
-void TIMSetUserSigExpiredCallback(TIMUserSigExpiredCallback cb, const void* user_data) {
+void TIMSetConvUnreadMessageCountChangedByFilterCallback(TIMConvTotalUnreadMessageCountChangedByFilterCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(23, &args, 0);
 }
 
-void TIMSetLogCallback(TIMLogCallback cb, const void* user_data) {
+void TIMSetConvConversationGroupCreatedCallback(TIMConvConversationGroupCreatedCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(24, &args, 0);
 }
 
-void TIMAddRecvNewMsgCallback(TIMRecvNewMsgCallback cb, const void* user_data) {
+void TIMSetConvConversationGroupDeletedCallback(TIMConvConversationGroupDeletedCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(25, &args, 0);
 }
 
-void TIMRemoveRecvNewMsgCallback(TIMRecvNewMsgCallback cb) {
-  tidings_args args = {.cb = {(uintptr_t)cb}};
+void TIMSetConvConversationGroupNameChangedCallback(TIMConvConversationGroupNameChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(26, &args, 0);
 }
 
-void TIMSetMsgElemUploadProgressCallback(TIMMsgElemUploadProgressCallback cb, const void* user_data) {
+void TIMSetConvConversationsAddedToGroupCallback(TIMConvConversationsAddedToGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(27, &args, 0);
 }
 
-void TIMSetMsgReadedReceiptCallback(TIMMsgReadedReceiptCallback cb, const void* user_data) {
+void TIMSetConvConversationsDeletedFromGroupCallback(TIMConvConversationsDeletedFromGroupCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(28, &args, 0);
 }
 
-void TIMSetMsgRevokeCallback(TIMMsgRevokeCallback cb, const void* user_data) {
+void TIMSetExperimentalNotifyCallback(TIMExperimentalNotifyCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(29, &args, 0);
 }
 
-void TIMSetMsgUpdateCallback(TIMMsgUpdateCallback cb, const void* user_data) {
+void TIMSetOnAddFriendCallback(TIMOnAddFriendCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   tidings_call(30, &args, 0);
 }
 
+void TIMSetOnDeleteFriendCallback(TIMOnDeleteFriendCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(31, &args, 0);
+}
+
+void TIMSetUpdateFriendProfileCallback(TIMUpdateFriendProfileCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(32, &args, 0);
+}
+
+void TIMSetFriendAddRequestCallback(TIMFriendAddRequestCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(33, &args, 0);
+}
+
+void TIMSetFriendApplicationListDeletedCallback(TIMFriendApplicationListDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(34, &args, 0);
+}
+
+void TIMSetFriendApplicationListReadCallback(TIMFriendApplicationListReadCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(35, &args, 0);
+}
+
+void TIMSetFriendBlackListAddedCallback(TIMFriendBlackListAddedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(36, &args, 0);
+}
+
+void TIMSetFriendBlackListDeletedCallback(TIMFriendBlackListDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(37, &args, 0);
+}
+
+void TIMSetFriendGroupCreatedCallback(TIMFriendGroupCreatedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(38, &args, 0);
+}
+
+void TIMSetFriendGroupDeletedCallback(TIMFriendGroupDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(39, &args, 0);
+}
+
+void TIMSetFriendGroupNameChangedCallback(TIMFriendGroupNameChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(40, &args, 0);
+}
+
+void TIMSetFriendsAddedToGroupCallback(TIMFriendsAddedToGroupCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(41, &args, 0);
+}
+
+void TIMSetFriendsDeletedFromGroupCallback(TIMFriendsDeletedFromGroupCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(42, &args, 0);
+}
+
+void TIMSetOfficialAccountSubscribedCallback(TIMOfficialAccountSubscribedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(43, &args, 0);
+}
+
+void TIMSetOfficialAccountUnsubscribedCallback(TIMOfficialAccountUnsubscribedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(44, &args, 0);
+}
+
+void TIMSetOfficialAccountDeletedCallback(TIMOfficialAccountDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(45, &args, 0);
+}
+
+void TIMSetOfficialAccountInfoChangedCallback(TIMOfficialAccountInfoChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(46, &args, 0);
+}
+
+void TIMSetMyFollowingListChangedCallback(TIMMyFollowingListChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(47, &args, 0);
+}
+
+void TIMSetMyFollowersListChangedCallback(TIMMyFollowersListChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(48, &args, 0);
+}
+
+void TIMSetMutualFollowersListChangedCallback(TIMMutualFollowersListChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(49, &args, 0);
+}
+
+void TIMSetGroupTipsEventCallback(TIMGroupTipsEventCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(50, &args, 0);
+}
+
+void TIMSetGroupAttributeChangedCallback(TIMGroupAttributeChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(51, &args, 0);
+}
+
+void TIMSetGroupCounterChangedCallback(TIMGroupCounterChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(52, &args, 0);
+}
+
+void TIMSetGroupTopicCreatedCallback(TIMGroupTopicCreatedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(53, &args, 0);
+}
+
+void TIMSetGroupTopicDeletedCallback(TIMGroupTopicDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(54, &args, 0);
+}
+
+void TIMSetGroupTopicChangedCallback(TIMGroupTopicChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(55, &args, 0);
+}
+
+void TIMSetNetworkStatusListenerCallback(TIMNetworkStatusListenerCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(56, &args, 0);
+}
+
+void TIMSetKickedOfflineCallback(TIMKickedOfflineCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(57, &args, 0);
+}
+
+void TIMSetUserSigExpiredCallback(TIMUserSigExpiredCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(58, &args, 0);
+}
+
+void TIMSetSelfInfoUpdatedCallback(TIMSelfInfoUpdatedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(59, &args, 0);
+}
+
+void TIMSetUserStatusChangedCallback(TIMUserStatusChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(60, &args, 0);
+}
+
+void TIMSetUserInfoChangedCallback(TIMUserInfoChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(61, &args, 0);
+}
+
+void TIMSetLogCallback(TIMLogCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(62, &args, 0);
+}
+
+void TIMAddRecvNewMsgCallback(TIMRecvNewMsgCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(63, &args, 0);
+}
+
+void TIMRemoveRecvNewMsgCallback(TIMRecvNewMsgCallback cb) {
+  tidings_args args = {.cb = {(uintptr_t)cb}};
+  tidings_call(64, &args, 0);
+}
+
+void TIMSetMsgElemUploadProgressCallback(TIMMsgElemUploadProgressCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(65, &args, 0);
+}
+
+void TIMSetMsgReadedReceiptCallback(TIMMsgReadedReceiptCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(66, &args, 0);
+}
+
+void TIMSetMsgRevokeCallback(TIMMsgRevokeCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(67, &args, 0);
+}
+
+void TIMSetMsgUpdateCallback(TIMMsgUpdateCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(68, &args, 0);
+}
+
+void TIMSetMsgExtensionsChangedCallback(TIMMsgExtensionsChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(69, &args, 0);
+}
+
+void TIMSetMsgExtensionsDeletedCallback(TIMMsgExtensionsDeletedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(70, &args, 0);
+}
+
+void TIMSetMsgReactionsChangedCallback(TIMMsgReactionsChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(71, &args, 0);
+}
+
+void TIMSetMsgAllMessageReceiveOptionCallback(TIMMsgAllMessageReceiveOptionCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(72, &args, 0);
+}
+
+void TIMSetMsgGroupPinnedMessageChangedCallback(TIMMsgGroupPinnedMessageChangedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(73, &args, 0);
+}
+
+void TIMSetSignalingReceiveNewInvitationCallback(TIMSignalingReceiveNewInvitationCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(74, &args, 0);
+}
+
+void TIMSetSignalingInvitationCancelledCallback(TIMSignalingInvitationCancelledCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(75, &args, 0);
+}
+
+void TIMSetSignalingInviteeAcceptedCallback(TIMSignalingInviteeAcceptedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(76, &args, 0);
+}
+
+void TIMSetSignalingInviteeRejectedCallback(TIMSignalingInviteeRejectedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(77, &args, 0);
+}
+
+void TIMSetSignalingInvitationTimeoutCallback(TIMSignalingInvitationTimeoutCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(78, &args, 0);
+}
+
+void TIMSetSignalingInvitationModifiedCallback(TIMSignalingInvitationModifiedCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(79, &args, 0);
+}
+
+void TIMSetMsgGroupMessageReceiptCallback(TIMMsgGroupReadReceiptCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  tidings_call(80, &args, 0);
+}
+
 int TIMConvGetConvList(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(31, &args, -1);
+  return (int)tidings_call(81, &args, -1);
 }
 
 int TIMConvGetConvInfo(const char* json_get_conv_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_get_conv_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(32, &args, -1);
+  return (int)tidings_call(82, &args, -1);
+}
+
+int TIMConvGetConversationListByFilter(const char* filter, uint64_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {filter}, .n = {(int64_t)next_seq, (int64_t)count}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(83, &args, -1);
 }
 
 int TIMConvDelete(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(33, &args, -1);
+  return (int)tidings_call(84, &args, -1);
+}
+
+int TIMConvDeleteConversationList(const char* conversation_id_array, bool clear_message, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conversation_id_array}, .n = {(int64_t)clear_message}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(85, &args, -1);
 }
 
 int TIMConvSetDraft(const char* conv_id, enum TIMConvType conv_type, const char* json_draft_param) {
   tidings_args args = {.s = {conv_id, json_draft_param}, .n = {(int64_t)conv_type}};
-  return (int)tidings_call(34, &args, -1);
+  return (int)tidings_call(86, &args, -1);
 }
 
 int TIMConvCancelDraft(const char* conv_id, enum TIMConvType conv_type) {
   tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}};
-  return (int)tidings_call(35, &args, -1);
+  return (int)tidings_call(87, &args, -1);
+}
+
+int TIMConvSetConversationCustomData(const char* conversation_id_array, const char* custom_data, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conversation_id_array, custom_data}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(88, &args, -1);
 }
 
 int TIMConvPinConversation(const char* conv_id, enum TIMConvType conv_type, bool is_pinned, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type, (int64_t)is_pinned}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(36, &args, -1);
+  return (int)tidings_call(89, &args, -1);
+}
+
+int TIMConvMarkConversation(const char* conversation_id_array, uint64_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conversation_id_array}, .n = {(int64_t)mark_type, (int64_t)enable_mark}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(90, &args, -1);
 }
 
 int TIMConvGetTotalUnreadMessageCount(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(37, &args, -1);
-}
-
-int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(38, &args, -1);
-}
-
-int TIMMsgSendMessage(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, char* message_id_buffer, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data, .out = message_id_buffer};
-  return (int)tidings_call(39, &args, -1);
-}
-
-int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, const char* message_id, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, message_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(40, &args, -1);
-}
-
-int TIMMsgBatchSend(const char* json_batch_send_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_batch_send_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(41, &args, -1);
-}
-
-int TIMMsgDownloadElemToPath(const char* json_download_elem_param, const char* path, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_download_elem_param, path}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(42, &args, -1);
-}
-
-int TIMMsgDownloadMergerMessage(const char* json_single_msg, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_single_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(43, &args, -1);
-}
-
-int TIMMsgSetLocalCustomData(const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_msg_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(44, &args, -1);
-}
-
-int TIMMsgSetC2CReceiveMessageOpt(const char* json_identifier_array, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_identifier_array}, .n = {(int64_t)opt}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(45, &args, -1);
-}
-
-int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_identifier_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(46, &args, -1);
-}
-
-int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id}, .n = {(int64_t)opt}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(47, &args, -1);
-}
-
-int TIMMsgGetMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_get_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_get_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(48, &args, -1);
-}
-
-int TIMMsgRevoke(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(49, &args, -1);
-}
-
-int TIMMsgModifyMessage(const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_msg_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(50, &args, -1);
-}
-
-int TIMMsgDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msgdel_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msgdel_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(51, &args, -1);
-}
-
-int TIMMsgListDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(52, &args, -1);
-}
-
-int TIMMsgClearHistoryMessage(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(53, &args, -1);
-}
-
-int TIMMsgSaveMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(54, &args, -1);
-}
-
-int TIMMsgImportMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(55, &args, -1);
-}
-
-int TIMMsgFindMessages(const char* json_message_id_array, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_message_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(56, &args, -1);
-}
-
-int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_Locator_array, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_Locator_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(57, &args, -1);
-}
-
-int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_search_message_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(58, &args, -1);
-}
-
-int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(59, &args, -1);
-}
-
-int TIMMsgSendNewMsgEx(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback msgid_cb, TIMCommCallback res_cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)msgid_cb, (uintptr_t)res_cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(60, &args, -1);
-}
-
-int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(61, &args, -1);
-}
-
-int TIMMsgMarkAllMessageAsRead(TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(62, &args, -1);
-}
-
-int TIMGroupCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_create_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(63, &args, -1);
-}
-
-int TIMGroupDelete(const char* group_id, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(64, &args, -1);
-}
-
-int TIMGroupJoin(const char* group_id, const char* hello_msg, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id, hello_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(65, &args, -1);
-}
-
-int TIMGroupQuit(const char* group_id, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(66, &args, -1);
-}
-
-int TIMGroupGetJoinedGroupList(TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(67, &args, -1);
-}
-
-int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_getinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(68, &args, -1);
-}
-
-int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_search_groups_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(69, &args, -1);
-}
-
-int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_modifyinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(70, &args, -1);
-}
-
-int TIMGroupInitGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(71, &args, -1);
-}
-
-int TIMGroupSetGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(72, &args, -1);
-}
-
-int TIMGroupDeleteGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(73, &args, -1);
-}
-
-int TIMGroupGetGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(74, &args, -1);
-}
-
-int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(75, &args, -1);
-}
-
-int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_getmeminfos_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(76, &args, -1);
-}
-
-int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_search_group_members_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(77, &args, -1);
-}
-
-int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_modifymeminfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(78, &args, -1);
-}
-
-int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_invite_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(79, &args, -1);
-}
-
-int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_delete_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(80, &args, -1);
-}
-
-int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_getpendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(81, &args, -1);
-}
-
-int TIMGroupHandlePendency(const char* json_group_handle_pendency_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_group_handle_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(82, &args, -1);
-}
-
-int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(83, &args, -1);
-}
-
-int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_get_user_profile_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(84, &args, -1);
-}
-
-int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_modify_self_user_profile_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(85, &args, -1);
-}
-
-int TIMFriendshipGetFriendProfileList(TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(86, &args, -1);
-}
-
-int TIMFriendshipGetFriendsInfo(const char* friend_id_list, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {friend_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(87, &args, -1);
-}
-
-int TIMFriendshipModifyFriendProfile(const char* json_modify_friend_info_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_modify_friend_info_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(88, &args, -1);
-}
-
-int TIMFriendshipSearchFriends(const char* json_search_friends_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_search_friends_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(89, &args, -1);
-}
-
-int TIMFriendshipAddFriend(const char* json_add_friend_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_add_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(90, &args, -1);
-}
-
-int TIMFriendshipDeleteFriend(const char* json_delete_friend_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_delete_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(91, &args, -1);
 }
 
-int TIMFriendshipCheckFriendType(const char* json_check_friend_list_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_check_friend_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+int TIMConvGetUnreadMessageCountByFilter(const char* filter, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {filter}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(92, &args, -1);
 }
 
-int TIMFriendshipGetPendencyList(const char* json_get_pendency_list_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_get_pendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+int TIMConvSubscribeUnreadMessageCountByFilter(const char* filter) {
+  tidings_args args = {.s = {filter}};
   return (int)tidings_call(93, &args, -1);
 }
 
-int TIMFriendshipHandleFriendAddRequest(const char* json_handle_friend_add_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_handle_friend_add_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+int TIMConvUnsubscribeUnreadMessageCountByFilter(const char* filter) {
+  tidings_args args = {.s = {filter}};
   return (int)tidings_call(94, &args, -1);
 }
 
-int TIMFriendshipReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+int TIMConvCleanConversationUnreadMessageCount(const char* conversation_id, uint64_t clean_timestamp, uint64_t clean_sequence, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conversation_id}, .n = {(int64_t)clean_timestamp, (int64_t)clean_sequence}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(95, &args, -1);
 }
 
-int TIMFriendshipDeletePendency(const char* json_delete_pendency_param, TIMCommCallback cb, const void* user_data) {
-  tidings_args args = {.s = {json_delete_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+int TIMConvCreateConversationGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_name, conversation_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(96, &args, -1);
 }
 
-int TIMFriendshipGetBlackList(TIMCommCallback cb, const void* user_data) {
+int TIMConvGetConversationGroupList(TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
   return (int)tidings_call(97, &args, -1);
 }
 
+int TIMConvDeleteConversationGroup(const char* group_name, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_name}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(98, &args, -1);
+}
+
+int TIMConvRenameConversationGroup(const char* old_name, const char* new_name, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {old_name, new_name}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(99, &args, -1);
+}
+
+int TIMConvAddConversationsToGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_name, conversation_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(100, &args, -1);
+}
+
+int TIMConvDeleteConversationsFromGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_name, conversation_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(101, &args, -1);
+}
+
+int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(102, &args, -1);
+}
+
+int TIMMsgSendMessage(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, char* message_id_buffer, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data, .out = message_id_buffer};
+  return (int)tidings_call(103, &args, -1);
+}
+
+int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, const char* message_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, message_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(104, &args, -1);
+}
+
+int TIMMsgBatchSend(const char* json_batch_send_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_batch_send_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(105, &args, -1);
+}
+
+int TIMMsgDownloadElemToPath(const char* json_download_elem_param, const char* path, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_download_elem_param, path}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(106, &args, -1);
+}
+
+int TIMMsgDownloadMergerMessage(const char* json_single_msg, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_single_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(107, &args, -1);
+}
+
+int TIMMsgSetLocalCustomData(const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(108, &args, -1);
+}
+
+int TIMMsgSetC2CReceiveMessageOpt(const char* json_identifier_array, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_identifier_array}, .n = {(int64_t)opt}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(109, &args, -1);
+}
+
+int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_identifier_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(110, &args, -1);
+}
+
+int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .n = {(int64_t)opt}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(111, &args, -1);
+}
+
+int TIMMsgSetAllReceiveMessageOpt(enum TIMReceiveMessageOpt opt, int32_t start_hour, int32_t start_minute, int32_t start_second, uint32_t duration, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.n = {(int64_t)opt, (int64_t)start_hour, (int64_t)start_minute, (int64_t)start_second, (int64_t)duration}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(112, &args, -1);
+}
+
+int TIMMsgSetAllReceiveMessageOpt2(enum TIMReceiveMessageOpt opt, uint32_t start_time_stamp, uint32_t duration, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.n = {(int64_t)opt, (int64_t)start_time_stamp, (int64_t)duration}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(113, &args, -1);
+}
+
+int TIMMsgGetAllReceiveMessageOpt(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(114, &args, -1);
+}
+
+int TIMMsgGetMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_get_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_get_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(115, &args, -1);
+}
+
+int TIMMsgRevoke(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(116, &args, -1);
+}
+
+int TIMMsgModifyMessage(const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(117, &args, -1);
+}
+
+int TIMMsgDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msgdel_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msgdel_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(118, &args, -1);
+}
+
+int TIMMsgListDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(119, &args, -1);
+}
+
+int TIMMsgClearHistoryMessage(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(120, &args, -1);
+}
+
+int TIMMsgSaveMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(121, &args, -1);
+}
+
+int TIMMsgImportMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(122, &args, -1);
+}
+
+int TIMMsgFindMessages(const char* json_message_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_message_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(123, &args, -1);
+}
+
+int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_Locator_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_Locator_array}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(124, &args, -1);
+}
+
+int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_search_message_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(125, &args, -1);
+}
+
+int TIMMsgSearchCloudMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_search_message_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(126, &args, -1);
+}
+
+int TIMMsgSendMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(127, &args, -1);
+}
+
+int TIMMsgGetMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(128, &args, -1);
+}
+
+int TIMMsgGetGroupMessageReadMemberList(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupMessageReadMemberListCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg}, .n = {(int64_t)filter, (int64_t)next_seq, (int64_t)count}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(129, &args, -1);
+}
+
+int TIMMsgSetMessageExtensions(const char* json_msg, const char* json_extension_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg, json_extension_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(130, &args, -1);
+}
+
+int TIMMsgGetMessageExtensions(const char* json_msg, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(131, &args, -1);
+}
+
+int TIMMsgDeleteMessageExtensions(const char* json_msg, const char* json_extension_key_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg, json_extension_key_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(132, &args, -1);
+}
+
+int TIMMsgAddMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg, reaction_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(133, &args, -1);
+}
+
+int TIMMsgRemoveMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg, reaction_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(134, &args, -1);
+}
+
+int TIMMsgGetMessageReactions(const char* json_msg_array, uint32_t max_user_count_per_reaction, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_array}, .n = {(int64_t)max_user_count_per_reaction}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(135, &args, -1);
+}
+
+int TIMMsgGetAllUserListOfMessageReaction(const char* json_msg, const char* reaction_id, uint32_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg, reaction_id}, .n = {(int64_t)next_seq, (int64_t)count}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(136, &args, -1);
+}
+
+int TIMMsgTranslateText(const char* json_source_text_array, const char* source_language, const char* target_language, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_source_text_array, source_language, target_language}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(137, &args, -1);
+}
+
+int TIMMsgConvertVoiceToText(const char* url, const char* language, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {url, language}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(138, &args, -1);
+}
+
+int TIMPinGroupMessage(const char* group_id, const char* json_msg, bool is_pinned, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_msg}, .n = {(int64_t)is_pinned}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(139, &args, -1);
+}
+
+int TIMGetPinnedGroupMessageList(const char* group_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(140, &args, -1);
+}
+
+int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(141, &args, -1);
+}
+
+int TIMMsgSendNewMsgEx(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback msgid_cb, TIMCommCallback res_cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)msgid_cb, (uintptr_t)res_cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(142, &args, -1);
+}
+
+int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {conv_id, json_msg_param}, .n = {(int64_t)conv_type}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(143, &args, -1);
+}
+
+int TIMMsgMarkAllMessageAsRead(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(144, &args, -1);
+}
+
+int TIMMsgSendGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(145, &args, -1);
+}
+
+int TIMMsgGetGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(146, &args, -1);
+}
+
+int TIMMsgGetGroupMessageReadMembers(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupReadMembersCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg}, .n = {(int64_t)filter, (int64_t)next_seq, (int64_t)count}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(147, &args, -1);
+}
+
+int TIMGroupCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_create_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(148, &args, -1);
+}
+
+int TIMGroupDelete(const char* group_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(149, &args, -1);
+}
+
+int TIMGroupJoin(const char* group_id, const char* hello_msg, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, hello_msg}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(150, &args, -1);
+}
+
+int TIMGroupQuit(const char* group_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(151, &args, -1);
+}
+
+int TIMGroupGetJoinedGroupList(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(152, &args, -1);
+}
+
+int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_getinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(153, &args, -1);
+}
+
+int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_search_groups_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(154, &args, -1);
+}
+
+int TIMGroupSearchCloudGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_search_groups_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(155, &args, -1);
+}
+
+int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_modifyinfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(156, &args, -1);
+}
+
+int TIMGroupInitGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(157, &args, -1);
+}
+
+int TIMGroupSetGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_group_attributes}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(158, &args, -1);
+}
+
+int TIMGroupDeleteGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(159, &args, -1);
+}
+
+int TIMGroupGetGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_keys}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(160, &args, -1);
+}
+
+int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(161, &args, -1);
+}
+
+int TIMGroupSetGroupCounters(const char* group_id, const char* json_group_counter_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_group_counter_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(162, &args, -1);
+}
+
+int TIMGroupGetGroupCounters(const char* group_id, const char* json_group_counter_key_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_group_counter_key_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(163, &args, -1);
+}
+
+int TIMGroupIncreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, group_counter_key}, .n = {(int64_t)group_counter_value}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(164, &args, -1);
+}
+
+int TIMGroupDecreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, group_counter_key}, .n = {(int64_t)group_counter_value}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(165, &args, -1);
+}
+
+int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_getmeminfos_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(166, &args, -1);
+}
+
+int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_search_group_members_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(167, &args, -1);
+}
+
+int TIMGroupSearchCloudGroupMembers(const char* json_group_search_cloud_group_members_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_search_cloud_group_members_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(168, &args, -1);
+}
+
+int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_modifymeminfo_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(169, &args, -1);
+}
+
+int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_invite_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(170, &args, -1);
+}
+
+int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_delete_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(171, &args, -1);
+}
+
+int TIMGroupMarkGroupMemberList(const char* group_id, const char* member_array, uint32_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, member_array}, .n = {(int64_t)mark_type, (int64_t)enable_mark}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(172, &args, -1);
+}
+
+int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_getpendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(173, &args, -1);
+}
+
+int TIMGroupHandlePendency(const char* json_group_handle_pendency_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_handle_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(174, &args, -1);
+}
+
+int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(175, &args, -1);
+}
+
+int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_get_user_profile_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(176, &args, -1);
+}
+
+int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_modify_self_user_profile_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(177, &args, -1);
+}
+
+int TIMSubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(178, &args, -1);
+}
+
+int TIMUnsubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(179, &args, -1);
+}
+
+int TIMSearchUsers(const char* json_user_search_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_search_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(180, &args, -1);
+}
+
+int TIMGetUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_identifier_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(181, &args, -1);
+}
+
+int TIMSetSelfStatus(const char* json_current_user_status, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_current_user_status}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(182, &args, -1);
+}
+
+int TIMSubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_identifier_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(183, &args, -1);
+}
+
+int TIMUnsubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_identifier_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(184, &args, -1);
+}
+
+int TIMFriendshipGetFriendProfileList(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(185, &args, -1);
+}
+
+int TIMFriendshipGetFriendsInfo(const char* friend_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {friend_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(186, &args, -1);
+}
+
+int TIMFriendshipModifyFriendProfile(const char* json_modify_friend_info_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_modify_friend_info_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(187, &args, -1);
+}
+
+int TIMFriendshipSearchFriends(const char* json_search_friends_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_search_friends_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(188, &args, -1);
+}
+
+int TIMFriendshipAddFriend(const char* json_add_friend_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_add_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(189, &args, -1);
+}
+
+int TIMFriendshipDeleteFriend(const char* json_delete_friend_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_delete_friend_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(190, &args, -1);
+}
+
+int TIMFriendshipCheckFriendType(const char* json_check_friend_list_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_check_friend_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(191, &args, -1);
+}
+
+int TIMFriendshipGetPendencyList(const char* json_get_pendency_list_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_get_pendency_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(192, &args, -1);
+}
+
+int TIMFriendshipHandleFriendAddRequest(const char* json_handle_friend_add_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_handle_friend_add_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(193, &args, -1);
+}
+
+int TIMFriendshipReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.n = {(int64_t)time_stamp}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(194, &args, -1);
+}
+
+int TIMFriendshipDeletePendency(const char* json_delete_pendency_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_delete_pendency_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(195, &args, -1);
+}
+
+int TIMFriendshipGetBlackList(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(196, &args, -1);
+}
+
 int TIMFriendshipAddToBlackList(const char* json_add_to_blacklist_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_add_to_blacklist_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(98, &args, -1);
+  return (int)tidings_call(197, &args, -1);
 }
 
 int TIMFriendshipDeleteFromBlackList(const char* json_delete_from_blacklist_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_from_blacklist_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(99, &args, -1);
+  return (int)tidings_call(198, &args, -1);
 }
 
 int TIMFriendshipCreateFriendGroup(const char* json_create_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_create_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(100, &args, -1);
+  return (int)tidings_call(199, &args, -1);
 }
 
 int TIMFriendshipGetFriendGroupList(const char* json_get_friend_group_list_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_get_friend_group_list_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(101, &args, -1);
+  return (int)tidings_call(200, &args, -1);
 }
 
 int TIMFriendshipDeleteFriendGroup(const char* json_delete_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_delete_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(102, &args, -1);
+  return (int)tidings_call(201, &args, -1);
 }
 
 int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_modify_friend_group_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(103, &args, -1);
+  return (int)tidings_call(202, &args, -1);
+}
+
+int TIMFollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(203, &args, -1);
+}
+
+int TIMUnfollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(204, &args, -1);
+}
+
+int TIMGetMyFollowingList(const char* next_cursor, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {next_cursor}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(205, &args, -1);
+}
+
+int TIMGetMyFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {next_cursor}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(206, &args, -1);
+}
+
+int TIMGetMutualFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {next_cursor}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(207, &args, -1);
+}
+
+int TIMGetUserFollowInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(208, &args, -1);
+}
+
+int TIMCheckFollowType(const char* json_user_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_user_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(209, &args, -1);
+}
+
+int TIMSignalingInvite(const char* invitee, const char* data, bool online_user_only, const char* json_offline_push_info, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {invitee, data, json_offline_push_info}, .n = {(int64_t)online_user_only, (int64_t)timeout}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data, .out = invite_id_buffer};
+  return (int)tidings_call(210, &args, -1);
+}
+
+int TIMSignalingInviteInGroup(const char* group_id, const char* json_invitee_array, const char* data, bool online_user_only, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_invitee_array, data}, .n = {(int64_t)online_user_only, (int64_t)timeout}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data, .out = invite_id_buffer};
+  return (int)tidings_call(211, &args, -1);
+}
+
+int TIMSignalingCancel(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {invite_id, data}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(212, &args, -1);
+}
+
+int TIMSignalingAccept(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {invite_id, data}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(213, &args, -1);
+}
+
+int TIMSignalingReject(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {invite_id, data}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(214, &args, -1);
+}
+
+int TIMGetSignalingInfo(const char* json_msg, TIMCommCallback json_signaling_info_cb, const void* user_data) {
+  tidings_args args = {.s = {json_msg}, .cb = {(uintptr_t)json_signaling_info_cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(215, &args, -1);
+}
+
+int TIMSignalingModifyInvitation(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {invite_id, data}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(216, &args, -1);
+}
+
+int TIMMsgSetOfflinePushToken(const char* json_token, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_token}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(217, &args, -1);
+}
+
+int TIMMsgDoBackground(uint32_t unread_count, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.n = {(int64_t)unread_count}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(218, &args, -1);
+}
+
+int TIMMsgDoForeground(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(219, &args, -1);
+}
+
+int TIMCommunityCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_group_create_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(220, &args, -1);
+}
+
+int TIMCommunityGetJoinedCommunityList(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(221, &args, -1);
+}
+
+int TIMCommunityCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(222, &args, -1);
+}
+
+int TIMCommunityDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(223, &args, -1);
+}
+
+int TIMCommunitySetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_topic_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(224, &args, -1);
+}
+
+int TIMCommunityGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(225, &args, -1);
+}
+
+int TIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity(const char* topic_id, bool isInherit, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {topic_id}, .n = {(int64_t)isInherit}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(226, &args, -1);
+}
+
+int TIMCommunityCreatePermissionGroupInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_permission_group_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(227, &args, -1);
+}
+
+int TIMCommunityDeletePermissionGroupFromCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_permission_group_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(228, &args, -1);
+}
+
+int TIMCommunityModifyPermissionGroupInfoInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_permission_group_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(229, &args, -1);
+}
+
+int TIMCommunityGetJoinedPermissionGroupListInCommunity(const char* group_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(230, &args, -1);
+}
+
+int TIMCommunityGetPermissionGroupListInCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_permission_group_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(231, &args, -1);
+}
+
+int TIMCommunityAddCommunityMembersToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_member_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(232, &args, -1);
+}
+
+int TIMCommunityRemoveCommunityMembersFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_member_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(233, &args, -1);
+}
+
+int TIMCommunityGetCommunityMemberListInPermissionGroup(const char* group_id, const char* permission_group_id, const char* next_cursor, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, next_cursor}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(234, &args, -1);
+}
+
+int TIMCommunityAddTopicPermissionToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_topic_permission_map}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(235, &args, -1);
+}
+
+int TIMCommunityDeleteTopicPermissionFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(236, &args, -1);
+}
+
+int TIMCommunityModifyTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_topic_permission_map}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(237, &args, -1);
+}
+
+int TIMCommunityGetTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, permission_group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(238, &args, -1);
+}
+
+int TIMGroupGetJoinedCommunityList(TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(239, &args, -1);
+}
+
+int TIMGroupCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(240, &args, -1);
+}
+
+int TIMGroupDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(241, &args, -1);
+}
+
+int TIMGroupSetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_topic_info}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(242, &args, -1);
+}
+
+int TIMGroupGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {group_id, json_topic_id_array}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(243, &args, -1);
 }
 
 int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* user_data) {
   tidings_args args = {.s = {json_param}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
-  return (int)tidings_call(104, &args, -1);
+  return (int)tidings_call(244, &args, -1);
+}
+
+int TIMSubscribeOfficialAccount(const char* official_account_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {official_account_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(245, &args, -1);
+}
+
+int TIMUnsubscribeOfficialAccount(const char* unsubscribe_official_account_id, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {unsubscribe_official_account_id}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(246, &args, -1);
+}
+
+int TIMGetOfficialAccountsInfo(const char* json_official_account_id_list, TIMCommCallback cb, const void* user_data) {
+  tidings_args args = {.s = {json_official_account_id_list}, .cb = {(uintptr_t)cb}, .ud = (uintptr_t)user_data};
+  return (int)tidings_call(247, &args, -1);
 }
 
 void tidings_call_back(int shape, uintptr_t cb, const tidings_event* e) {

@@ -13,8 +13,27 @@ const (
 	fnTIMLogout
 	fnTIMGetLoginUserID
 	fnTIMGetLoginStatus
+	fnTIMSetCommunityCreateTopicCallback
+	fnTIMSetCommunityDeleteTopicCallback
+	fnTIMSetCommunityChangeTopicInfoCallback
+	fnTIMSetCommunityReceiveTopicRESTCustomDataCallback
+	fnTIMSetCommunityCreatePermissionGroupCallback
+	fnTIMSetCommunityDeletePermissionGroupCallback
+	fnTIMSetCommunityChangePermissionGroupInfoCallback
+	fnTIMSetCommunityAddMembersToPermissionGroupCallback
+	fnTIMSetCommunityRemoveMembersFromPermissionGroupCallback
+	fnTIMSetCommunityAddTopicPermissionCallback
+	fnTIMSetCommunityDeleteTopicPermissionCallback
+	fnTIMSetCommunityModifyTopicPermissionCallback
 	fnTIMSetConvEventCallback
 	fnTIMSetConvTotalUnreadMessageCountChangedCallback
+	fnTIMSetConvUnreadMessageCountChangedByFilterCallback
+	fnTIMSetConvConversationGroupCreatedCallback
+	fnTIMSetConvConversationGroupDeletedCallback
+	fnTIMSetConvConversationGroupNameChangedCallback
+	fnTIMSetConvConversationsAddedToGroupCallback
+	fnTIMSetConvConversationsDeletedFromGroupCallback
+	fnTIMSetExperimentalNotifyCallback
 	fnTIMSetOnAddFriendCallback
 	fnTIMSetOnDeleteFriendCallback
 	fnTIMSetUpdateFriendProfileCallback
@@ -23,11 +42,30 @@ const (
 	fnTIMSetFriendApplicationListReadCallback
 	fnTIMSetFriendBlackListAddedCallback
 	fnTIMSetFriendBlackListDeletedCallback
+	fnTIMSetFriendGroupCreatedCallback
+	fnTIMSetFriendGroupDeletedCallback
+	fnTIMSetFriendGroupNameChangedCallback
+	fnTIMSetFriendsAddedToGroupCallback
+	fnTIMSetFriendsDeletedFromGroupCallback
+	fnTIMSetOfficialAccountSubscribedCallback
+	fnTIMSetOfficialAccountUnsubscribedCallback
+	fnTIMSetOfficialAccountDeletedCallback
+	fnTIMSetOfficialAccountInfoChangedCallback
+	fnTIMSetMyFollowingListChangedCallback
+	fnTIMSetMyFollowersListChangedCallback
+	fnTIMSetMutualFollowersListChangedCallback
 	fnTIMSetGroupTipsEventCallback
 	fnTIMSetGroupAttributeChangedCallback
+	fnTIMSetGroupCounterChangedCallback
+	fnTIMSetGroupTopicCreatedCallback
+	fnTIMSetGroupTopicDeletedCallback
+	fnTIMSetGroupTopicChangedCallback
 	fnTIMSetNetworkStatusListenerCallback
 	fnTIMSetKickedOfflineCallback
 	fnTIMSetUserSigExpiredCallback
+	fnTIMSetSelfInfoUpdatedCallback
+	fnTIMSetUserStatusChangedCallback
+	fnTIMSetUserInfoChangedCallback
 	fnTIMSetLogCallback
 	fnTIMAddRecvNewMsgCallback
 	fnTIMRemoveRecvNewMsgCallback
@@ -35,13 +73,39 @@ const (
 	fnTIMSetMsgReadedReceiptCallback
 	fnTIMSetMsgRevokeCallback
 	fnTIMSetMsgUpdateCallback
+	fnTIMSetMsgExtensionsChangedCallback
+	fnTIMSetMsgExtensionsDeletedCallback
+	fnTIMSetMsgReactionsChangedCallback
+	fnTIMSetMsgAllMessageReceiveOptionCallback
+	fnTIMSetMsgGroupPinnedMessageChangedCallback
+	fnTIMSetSignalingReceiveNewInvitationCallback
+	fnTIMSetSignalingInvitationCancelledCallback
+	fnTIMSetSignalingInviteeAcceptedCallback
+	fnTIMSetSignalingInviteeRejectedCallback
+	fnTIMSetSignalingInvitationTimeoutCallback
+	fnTIMSetSignalingInvitationModifiedCallback
+	fnTIMSetMsgGroupMessageReceiptCallback
 	fnTIMConvGetConvList
 	fnTIMConvGetConvInfo
+	fnTIMConvGetConversationListByFilter
 	fnTIMConvDelete
+	fnTIMConvDeleteConversationList
 	fnTIMConvSetDraft
 	fnTIMConvCancelDraft
+	fnTIMConvSetConversationCustomData
 	fnTIMConvPinConversation
+	fnTIMConvMarkConversation
 	fnTIMConvGetTotalUnreadMessageCount
+	fnTIMConvGetUnreadMessageCountByFilter
+	fnTIMConvSubscribeUnreadMessageCountByFilter
+	fnTIMConvUnsubscribeUnreadMessageCountByFilter
+	fnTIMConvCleanConversationUnreadMessageCount
+	fnTIMConvCreateConversationGroup
+	fnTIMConvGetConversationGroupList
+	fnTIMConvDeleteConversationGroup
+	fnTIMConvRenameConversationGroup
+	fnTIMConvAddConversationsToGroup
+	fnTIMConvDeleteConversationsFromGroup
 	fnTIMConvCreate
 	fnTIMMsgSendMessage
 	fnTIMMsgCancelSend
@@ -52,6 +116,9 @@ const (
 	fnTIMMsgSetC2CReceiveMessageOpt
 	fnTIMMsgGetC2CReceiveMessageOpt
 	fnTIMMsgSetGroupReceiveMessageOpt
+	fnTIMMsgSetAllReceiveMessageOpt
+	fnTIMMsgSetAllReceiveMessageOpt2
+	fnTIMMsgGetAllReceiveMessageOpt
 	fnTIMMsgGetMsgList
 	fnTIMMsgRevoke
 	fnTIMMsgModifyMessage
@@ -63,10 +130,28 @@ const (
 	fnTIMMsgFindMessages
 	fnTIMMsgFindByMsgLocatorList
 	fnTIMMsgSearchLocalMessages
+	fnTIMMsgSearchCloudMessages
+	fnTIMMsgSendMessageReadReceipts
+	fnTIMMsgGetMessageReadReceipts
+	fnTIMMsgGetGroupMessageReadMemberList
+	fnTIMMsgSetMessageExtensions
+	fnTIMMsgGetMessageExtensions
+	fnTIMMsgDeleteMessageExtensions
+	fnTIMMsgAddMessageReaction
+	fnTIMMsgRemoveMessageReaction
+	fnTIMMsgGetMessageReactions
+	fnTIMMsgGetAllUserListOfMessageReaction
+	fnTIMMsgTranslateText
+	fnTIMMsgConvertVoiceToText
+	fnTIMPinGroupMessage
+	fnTIMGetPinnedGroupMessageList
 	fnTIMMsgSendNewMsg
 	fnTIMMsgSendNewMsgEx
 	fnTIMMsgReportReaded
 	fnTIMMsgMarkAllMessageAsRead
+	fnTIMMsgSendGroupMessageReceipts
+	fnTIMMsgGetGroupMessageReceipts
+	fnTIMMsgGetGroupMessageReadMembers
 	fnTIMGroupCreate
 	fnTIMGroupDelete
 	fnTIMGroupJoin
@@ -74,22 +159,36 @@ const (
 	fnTIMGroupGetJoinedGroupList
 	fnTIMGroupGetGroupInfoList
 	fnTIMGroupSearchGroups
+	fnTIMGroupSearchCloudGroups
 	fnTIMGroupModifyGroupInfo
 	fnTIMGroupInitGroupAttributes
 	fnTIMGroupSetGroupAttributes
 	fnTIMGroupDeleteGroupAttributes
 	fnTIMGroupGetGroupAttributes
 	fnTIMGroupGetOnlineMemberCount
+	fnTIMGroupSetGroupCounters
+	fnTIMGroupGetGroupCounters
+	fnTIMGroupIncreaseGroupCounter
+	fnTIMGroupDecreaseGroupCounter
 	fnTIMGroupGetMemberInfoList
 	fnTIMGroupSearchGroupMembers
+	fnTIMGroupSearchCloudGroupMembers
 	fnTIMGroupModifyMemberInfo
 	fnTIMGroupInviteMember
 	fnTIMGroupDeleteMember
+	fnTIMGroupMarkGroupMemberList
 	fnTIMGroupGetPendencyList
 	fnTIMGroupHandlePendency
 	fnTIMGroupReportPendencyReaded
 	fnTIMProfileGetUserProfileList
 	fnTIMProfileModifySelfUserProfile
+	fnTIMSubscribeUserInfo
+	fnTIMUnsubscribeUserInfo
+	fnTIMSearchUsers
+	fnTIMGetUserStatus
+	fnTIMSetSelfStatus
+	fnTIMSubscribeUserStatus
+	fnTIMUnsubscribeUserStatus
 	fnTIMFriendshipGetFriendProfileList
 	fnTIMFriendshipGetFriendsInfo
 	fnTIMFriendshipModifyFriendProfile
@@ -108,116 +207,303 @@ const (
 	fnTIMFriendshipGetFriendGroupList
 	fnTIMFriendshipDeleteFriendGroup
 	fnTIMFriendshipModifyFriendGroup
+	fnTIMFollowUser
+	fnTIMUnfollowUser
+	fnTIMGetMyFollowingList
+	fnTIMGetMyFollowersList
+	fnTIMGetMutualFollowersList
+	fnTIMGetUserFollowInfo
+	fnTIMCheckFollowType
+	fnTIMSignalingInvite
+	fnTIMSignalingInviteInGroup
+	fnTIMSignalingCancel
+	fnTIMSignalingAccept
+	fnTIMSignalingReject
+	fnTIMGetSignalingInfo
+	fnTIMSignalingModifyInvitation
+	fnTIMMsgSetOfflinePushToken
+	fnTIMMsgDoBackground
+	fnTIMMsgDoForeground
+	fnTIMCommunityCreate
+	fnTIMCommunityGetJoinedCommunityList
+	fnTIMCommunityCreateTopicInCommunity
+	fnTIMCommunityDeleteTopicFromCommunity
+	fnTIMCommunitySetTopicInfo
+	fnTIMCommunityGetTopicInfoList
+	fnTIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity
+	fnTIMCommunityCreatePermissionGroupInCommunity
+	fnTIMCommunityDeletePermissionGroupFromCommunity
+	fnTIMCommunityModifyPermissionGroupInfoInCommunity
+	fnTIMCommunityGetJoinedPermissionGroupListInCommunity
+	fnTIMCommunityGetPermissionGroupListInCommunity
+	fnTIMCommunityAddCommunityMembersToPermissionGroup
+	fnTIMCommunityRemoveCommunityMembersFromPermissionGroup
+	fnTIMCommunityGetCommunityMemberListInPermissionGroup
+	fnTIMCommunityAddTopicPermissionToPermissionGroup
+	fnTIMCommunityDeleteTopicPermissionFromPermissionGroup
+	fnTIMCommunityModifyTopicPermissionInPermissionGroup
+	fnTIMCommunityGetTopicPermissionInPermissionGroup
+	fnTIMGroupGetJoinedCommunityList
+	fnTIMGroupCreateTopicInCommunity
+	fnTIMGroupDeleteTopicFromCommunity
+	fnTIMGroupSetTopicInfo
+	fnTIMGroupGetTopicInfoList
 	fncallExperimentalAPI
+	fnTIMSubscribeOfficialAccount
+	fnTIMUnsubscribeOfficialAccount
+	fnTIMGetOfficialAccountsInfo
 	fnCount
 )
 
 var functions = [fnCount]function{
-	fnTIMInit:                 {name: "TIMInit", class: classSync, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, nullable: 0b1, emptiable: 0b1},
-	fnTIMUninit:               {name: "TIMUninit", class: classSync, built: true},
-	fnTIMGetSDKVersion:        {name: "TIMGetSDKVersion", class: classSync, built: true},
-	fnTIMGetServerTime:        {name: "TIMGetServerTime", class: classSync, built: true},
-	fnTIMSetConfig:            {name: "TIMSetConfig", class: classAny, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3},
-	fnTIMLogin:                {name: "TIMLogin", class: classOnline, built: true, strings: 2},
-	fnTIMLogout:               {name: "TIMLogout", class: classOnline, built: true},
-	fnTIMGetLoginUserID:       {name: "TIMGetLoginUserID", class: classSync, built: true},
-	fnTIMGetLoginStatus:       {name: "TIMGetLoginStatus", class: classSync, built: true},
-	fnTIMSetConvEventCallback: {name: "TIMSetConvEventCallback", class: classSetter, built: true, sets: cbTIMConvEventCallback},
-	fnTIMSetConvTotalUnreadMessageCountChangedCallback: {name: "TIMSetConvTotalUnreadMessageCountChangedCallback", class: classSetter, built: true, sets: cbTIMConvTotalUnreadMessageCountChangedCallback},
-	fnTIMSetOnAddFriendCallback:                        {name: "TIMSetOnAddFriendCallback", class: classSetter, built: false, sets: cbTIMOnAddFriendCallback},
-	fnTIMSetOnDeleteFriendCallback:                     {name: "TIMSetOnDeleteFriendCallback", class: classSetter, built: false, sets: cbTIMOnDeleteFriendCallback},
-	fnTIMSetUpdateFriendProfileCallback:                {name: "TIMSetUpdateFriendProfileCallback", class: classSetter, built: false, sets: cbTIMUpdateFriendProfileCallback},
-	fnTIMSetFriendAddRequestCallback:                   {name: "TIMSetFriendAddRequestCallback", class: classSetter, built: false, sets: cbTIMFriendAddRequestCallback},
-	fnTIMSetFriendApplicationListDeletedCallback:       {name: "TIMSetFriendApplicationListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListDeletedCallback},
-	fnTIMSetFriendApplicationListReadCallback:          {name: "TIMSetFriendApplicationListReadCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListReadCallback},
-	fnTIMSetFriendBlackListAddedCallback:               {name: "TIMSetFriendBlackListAddedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListAddedCallback},
-	fnTIMSetFriendBlackListDeletedCallback:             {name: "TIMSetFriendBlackListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListDeletedCallback},
-	fnTIMSetGroupTipsEventCallback:                     {name: "TIMSetGroupTipsEventCallback", class: classSetter, built: false, sets: cbTIMGroupTipsEventCallback},
-	fnTIMSetGroupAttributeChangedCallback:              {name: "TIMSetGroupAttributeChangedCallback", class: classSetter, built: false, sets: cbTIMGroupAttributeChangedCallback},
-	fnTIMSetNetworkStatusListenerCallback:              {name: "TIMSetNetworkStatusListenerCallback", class: classSetter, built: true, sets: cbTIMNetworkStatusListenerCallback},
-	fnTIMSetKickedOfflineCallback:                      {name: "TIMSetKickedOfflineCallback", class: classSetter, built: true, sets: cbTIMKickedOfflineCallback},
-	fnTIMSetUserSigExpiredCallback:                     {name: "TIMSetUserSigExpiredCallback", class: classSetter, built: true, sets: cbTIMUserSigExpiredCallback},
-	fnTIMSetLogCallback:                                {name: "TIMSetLogCallback", class: classSetter, built: true, sets: cbTIMLogCallback},
-	fnTIMAddRecvNewMsgCallback:                         {name: "TIMAddRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
-	fnTIMRemoveRecvNewMsgCallback:                      {name: "TIMRemoveRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
-	fnTIMSetMsgElemUploadProgressCallback:              {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: false, sets: cbTIMMsgElemUploadProgressCallback},
-	fnTIMSetMsgReadedReceiptCallback:                   {name: "TIMSetMsgReadedReceiptCallback", class: classSetter, built: true, sets: cbTIMMsgReadedReceiptCallback},
-	fnTIMSetMsgRevokeCallback:                          {name: "TIMSetMsgRevokeCallback", class: classSetter, built: true, sets: cbTIMMsgRevokeCallback},
-	fnTIMSetMsgUpdateCallback:                          {name: "TIMSetMsgUpdateCallback", class: classSetter, built: true, sets: cbTIMMsgUpdateCallback},
-	fnTIMConvGetConvList:                               {name: "TIMConvGetConvList", class: classLocal, built: true, fail: "[]"},
-	fnTIMConvGetConvInfo:                               {name: "TIMConvGetConvInfo", class: classLocal, built: true, strings: 1, json: jsonArray, jsonAt: 0, jsonCode: 0, fail: "[]"},
-	fnTIMConvDelete:                                    {name: "TIMConvDelete", class: classOnline, built: true, strings: 1},
-	fnTIMConvSetDraft:                                  {name: "TIMConvSetDraft", class: classSync, built: true, strings: 2, unread: 1 << 1, json: jsonObject, jsonAt: 1, jsonCode: -3},
-	fnTIMConvCancelDraft:                               {name: "TIMConvCancelDraft", class: classSync, built: true, strings: 1, emptiable: 0b1},
-	fnTIMConvPinConversation:                           {name: "TIMConvPinConversation", class: classOnline, built: true, strings: 1},
-	fnTIMConvGetTotalUnreadMessageCount:                {name: "TIMConvGetTotalUnreadMessageCount", class: classLocal, built: true, fail: "{\"conv_get_total_unread_message_count_result_unread_count\":0}"},
-	fnTIMConvCreate:                                    {name: "TIMConvCreate", class: classAny, built: true, strings: 1, nullable: 0b1, emptiable: 0b1},
-	fnTIMMsgSendMessage:                                {name: "TIMMsgSendMessage", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}},
-	fnTIMMsgCancelSend:                                 {name: "TIMMsgCancelSend", class: classOnline, built: true, strings: 2, fail: "{}"},
-	fnTIMMsgBatchSend:                                  {name: "TIMMsgBatchSend", class: classOnline, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, fail: "[]"},
-	fnTIMMsgDownloadElemToPath:                         {name: "TIMMsgDownloadElemToPath", class: classOnline, built: false, strings: 2, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgDownloadMergerMessage:                      {name: "TIMMsgDownloadMergerMessage", class: classOnline, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, fail: "[]"},
-	fnTIMMsgSetLocalCustomData:                         {name: "TIMMsgSetLocalCustomData", class: classOnline, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgSetC2CReceiveMessageOpt:                    {name: "TIMMsgSetC2CReceiveMessageOpt", class: classOnline, built: true, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgGetC2CReceiveMessageOpt:                    {name: "TIMMsgGetC2CReceiveMessageOpt", class: classOnline, built: true, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, fail: "[]"},
-	fnTIMMsgSetGroupReceiveMessageOpt:                  {name: "TIMMsgSetGroupReceiveMessageOpt", class: classOnline, built: true, strings: 1},
-	fnTIMMsgGetMsgList:                                 {name: "TIMMsgGetMsgList", class: classLocal, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, fail: "[]"},
-	fnTIMMsgRevoke:                                     {name: "TIMMsgRevoke", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgModifyMessage:                              {name: "TIMMsgModifyMessage", class: classOnline, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgDelete:                                     {name: "TIMMsgDelete", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgListDelete:                                 {name: "TIMMsgListDelete", class: classOnline, built: true, strings: 2, json: jsonArray, jsonAt: 1, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgClearHistoryMessage:                        {name: "TIMMsgClearHistoryMessage", class: classOnline, built: true, strings: 1},
-	fnTIMMsgSaveMsg:                                    {name: "TIMMsgSaveMsg", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}},
-	fnTIMMsgImportMsgList:                              {name: "TIMMsgImportMsgList", class: classOnline, built: true, strings: 2, json: jsonArray, jsonAt: 1, jsonCode: -3, nonEmpty: true},
-	fnTIMMsgFindMessages:                               {name: "TIMMsgFindMessages", class: classLocal, built: true, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: 0, fail: "[]"},
-	fnTIMMsgFindByMsgLocatorList:                       {name: "TIMMsgFindByMsgLocatorList", class: classLocal, built: true, strings: 2, json: jsonArray, jsonAt: 1, jsonCode: -3, fail: "[]"},
-	fnTIMMsgSearchLocalMessages:                        {name: "TIMMsgSearchLocalMessages", class: classLocal, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, fail: "{\"msg_search_result_search_cursor\":\"\",\"msg_search_result_total_count\":0}"},
-	fnTIMMsgSendNewMsg:                                 {name: "TIMMsgSendNewMsg", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}},
-	fnTIMMsgSendNewMsgEx:                               {name: "TIMMsgSendNewMsgEx", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}},
-	fnTIMMsgReportReaded:                               {name: "TIMMsgReportReaded", class: classOnline, built: true, strings: 2, json: jsonObject, jsonAt: 1, jsonCode: 0, nullable: 0b11, emptiable: 0b11},
-	fnTIMMsgMarkAllMessageAsRead:                       {name: "TIMMsgMarkAllMessageAsRead", class: classOnline, built: true},
-	fnTIMGroupCreate:                                   {name: "TIMGroupCreate", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"create_group_param_group_name"}},
-	fnTIMGroupDelete:                                   {name: "TIMGroupDelete", class: classOnline, built: false, strings: 1},
-	fnTIMGroupJoin:                                     {name: "TIMGroupJoin", class: classOnline, built: false, strings: 2, nullable: 0b10, emptiable: 0b10},
-	fnTIMGroupQuit:                                     {name: "TIMGroupQuit", class: classOnline, built: false, strings: 1},
-	fnTIMGroupGetJoinedGroupList:                       {name: "TIMGroupGetJoinedGroupList", class: classLocal, built: false},
-	fnTIMGroupGetGroupInfoList:                         {name: "TIMGroupGetGroupInfoList", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true},
-	fnTIMGroupSearchGroups:                             {name: "TIMGroupSearchGroups", class: classLocal, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, fail: "[]"},
-	fnTIMGroupModifyGroupInfo:                          {name: "TIMGroupModifyGroupInfo", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_modify_info_param_group_id", "group_modify_info_param_modify_flag"}},
-	fnTIMGroupInitGroupAttributes:                      {name: "TIMGroupInitGroupAttributes", class: classOnline, built: false, strings: 2, json: jsonArray, jsonAt: 1, jsonCode: 0},
-	fnTIMGroupSetGroupAttributes:                       {name: "TIMGroupSetGroupAttributes", class: classOnline, built: false, strings: 2, json: jsonArray, jsonAt: 1, jsonCode: 0},
-	fnTIMGroupDeleteGroupAttributes:                    {name: "TIMGroupDeleteGroupAttributes", class: classOnline, built: false, strings: 2, json: jsonStrings, jsonAt: 1, jsonCode: 0, nullable: 0b10, emptiable: 0b10},
-	fnTIMGroupGetGroupAttributes:                       {name: "TIMGroupGetGroupAttributes", class: classOnline, built: false, strings: 2, json: jsonStrings, jsonAt: 1, jsonCode: 0, nullable: 0b10, emptiable: 0b10, fail: "[]"},
-	fnTIMGroupGetOnlineMemberCount:                     {name: "TIMGroupGetOnlineMemberCount", class: classOnline, built: false, strings: 1, fail: "{\"group_get_online_member_count_result\":0}"},
-	fnTIMGroupGetMemberInfoList:                        {name: "TIMGroupGetMemberInfoList", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_get_members_info_list_param_group_id"}},
-	fnTIMGroupSearchGroupMembers:                       {name: "TIMGroupSearchGroupMembers", class: classLocal, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, fail: "[]"},
-	fnTIMGroupModifyMemberInfo:                         {name: "TIMGroupModifyMemberInfo", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_modify_member_info_group_id", "group_modify_member_info_identifier"}},
-	fnTIMGroupInviteMember:                             {name: "TIMGroupInviteMember", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_invite_member_param_group_id", "group_invite_member_param_identifier_array"}},
-	fnTIMGroupDeleteMember:                             {name: "TIMGroupDeleteMember", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_delete_member_param_group_id", "group_delete_member_param_identifier_array"}},
-	fnTIMGroupGetPendencyList:                          {name: "TIMGroupGetPendencyList", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMGroupHandlePendency:                           {name: "TIMGroupHandlePendency", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_handle_pendency_param_pendency"}},
-	fnTIMGroupReportPendencyReaded:                     {name: "TIMGroupReportPendencyReaded", class: classOnline, built: false},
-	fnTIMProfileGetUserProfileList:                     {name: "TIMProfileGetUserProfileList", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"friendship_getprofilelist_param_identifier_array"}},
-	fnTIMProfileModifySelfUserProfile:                  {name: "TIMProfileModifySelfUserProfile", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -4},
-	fnTIMFriendshipGetFriendProfileList:                {name: "TIMFriendshipGetFriendProfileList", class: classLocal, built: false},
-	fnTIMFriendshipGetFriendsInfo:                      {name: "TIMFriendshipGetFriendsInfo", class: classLocal, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipModifyFriendProfile:                 {name: "TIMFriendshipModifyFriendProfile", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true},
-	fnTIMFriendshipSearchFriends:                       {name: "TIMFriendshipSearchFriends", class: classLocal, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipAddFriend:                           {name: "TIMFriendshipAddFriend", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipDeleteFriend:                        {name: "TIMFriendshipDeleteFriend", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipCheckFriendType:                     {name: "TIMFriendshipCheckFriendType", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipGetPendencyList:                     {name: "TIMFriendshipGetPendencyList", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipHandleFriendAddRequest:              {name: "TIMFriendshipHandleFriendAddRequest", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true},
-	fnTIMFriendshipReportPendencyReaded:                {name: "TIMFriendshipReportPendencyReaded", class: classOnline, built: false},
-	fnTIMFriendshipDeletePendency:                      {name: "TIMFriendshipDeletePendency", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fnTIMFriendshipGetBlackList:                        {name: "TIMFriendshipGetBlackList", class: classOnline, built: false},
-	fnTIMFriendshipAddToBlackList:                      {name: "TIMFriendshipAddToBlackList", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -4},
-	fnTIMFriendshipDeleteFromBlackList:                 {name: "TIMFriendshipDeleteFromBlackList", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -4},
-	fnTIMFriendshipCreateFriendGroup:                   {name: "TIMFriendshipCreateFriendGroup", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true},
-	fnTIMFriendshipGetFriendGroupList:                  {name: "TIMFriendshipGetFriendGroupList", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -4},
-	fnTIMFriendshipDeleteFriendGroup:                   {name: "TIMFriendshipDeleteFriendGroup", class: classOnline, built: false, strings: 1, json: jsonStrings, jsonAt: 0, jsonCode: -4, nonEmpty: true},
-	fnTIMFriendshipModifyFriendGroup:                   {name: "TIMFriendshipModifyFriendGroup", class: classOnline, built: false, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: 0},
-	fncallExperimentalAPI:                              {name: "callExperimentalAPI", class: classAny, built: true, strings: 1, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"request_internal_operation"}},
+	fnTIMInit:                                {name: "TIMInit", class: classSync, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{textOptional}},
+	fnTIMUninit:                              {name: "TIMUninit", class: classSync, built: true},
+	fnTIMGetSDKVersion:                       {name: "TIMGetSDKVersion", class: classSync, built: true},
+	fnTIMGetServerTime:                       {name: "TIMGetServerTime", class: classSync, built: true},
+	fnTIMSetConfig:                           {name: "TIMSetConfig", class: classAny, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}},
+	fnTIMLogin:                               {name: "TIMLogin", class: classOnline, built: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMLogout:                              {name: "TIMLogout", class: classOnline, built: true},
+	fnTIMGetLoginUserID:                      {name: "TIMGetLoginUserID", class: classSync, built: true},
+	fnTIMGetLoginStatus:                      {name: "TIMGetLoginStatus", class: classSync, built: true},
+	fnTIMSetCommunityCreateTopicCallback:     {name: "TIMSetCommunityCreateTopicCallback", class: classSetter, built: false, sets: cbTIMCommunityCreateTopicCallback},
+	fnTIMSetCommunityDeleteTopicCallback:     {name: "TIMSetCommunityDeleteTopicCallback", class: classSetter, built: false, sets: cbTIMCommunityDeleteTopicCallback},
+	fnTIMSetCommunityChangeTopicInfoCallback: {name: "TIMSetCommunityChangeTopicInfoCallback", class: classSetter, built: false, sets: cbTIMCommunityChangeTopicInfoCallback},
+	fnTIMSetCommunityReceiveTopicRESTCustomDataCallback:            {name: "TIMSetCommunityReceiveTopicRESTCustomDataCallback", class: classSetter, built: false, sets: cbTIMCommunityReceiveTopicRESTCustomDataCallback},
+	fnTIMSetCommunityCreatePermissionGroupCallback:                 {name: "TIMSetCommunityCreatePermissionGroupCallback", class: classSetter, built: false, sets: cbTIMCommunityCreatePermissionGroupCallback},
+	fnTIMSetCommunityDeletePermissionGroupCallback:                 {name: "TIMSetCommunityDeletePermissionGroupCallback", class: classSetter, built: false, sets: cbTIMCommunityDeletePermissionGroupCallback},
+	fnTIMSetCommunityChangePermissionGroupInfoCallback:             {name: "TIMSetCommunityChangePermissionGroupInfoCallback", class: classSetter, built: false, sets: cbTIMCommunityChangePermissionGroupInfoCallback},
+	fnTIMSetCommunityAddMembersToPermissionGroupCallback:           {name: "TIMSetCommunityAddMembersToPermissionGroupCallback", class: classSetter, built: false, sets: cbTIMCommunityAddMembersToPermissionGroupCallback},
+	fnTIMSetCommunityRemoveMembersFromPermissionGroupCallback:      {name: "TIMSetCommunityRemoveMembersFromPermissionGroupCallback", class: classSetter, built: false, sets: cbTIMCommunityRemoveMembersFromPermissionGroupCallback},
+	fnTIMSetCommunityAddTopicPermissionCallback:                    {name: "TIMSetCommunityAddTopicPermissionCallback", class: classSetter, built: false, sets: cbTIMCommunityAddTopicPermissionCallback},
+	fnTIMSetCommunityDeleteTopicPermissionCallback:                 {name: "TIMSetCommunityDeleteTopicPermissionCallback", class: classSetter, built: false, sets: cbTIMCommunityDeleteTopicPermissionCallback},
+	fnTIMSetCommunityModifyTopicPermissionCallback:                 {name: "TIMSetCommunityModifyTopicPermissionCallback", class: classSetter, built: false, sets: cbTIMCommunityModifyTopicPermissionCallback},
+	fnTIMSetConvEventCallback:                                      {name: "TIMSetConvEventCallback", class: classSetter, built: true, sets: cbTIMConvEventCallback},
+	fnTIMSetConvTotalUnreadMessageCountChangedCallback:             {name: "TIMSetConvTotalUnreadMessageCountChangedCallback", class: classSetter, built: true, sets: cbTIMConvTotalUnreadMessageCountChangedCallback},
+	fnTIMSetConvUnreadMessageCountChangedByFilterCallback:          {name: "TIMSetConvUnreadMessageCountChangedByFilterCallback", class: classSetter, built: false, sets: cbTIMConvTotalUnreadMessageCountChangedByFilterCallback},
+	fnTIMSetConvConversationGroupCreatedCallback:                   {name: "TIMSetConvConversationGroupCreatedCallback", class: classSetter, built: false, sets: cbTIMConvConversationGroupCreatedCallback},
+	fnTIMSetConvConversationGroupDeletedCallback:                   {name: "TIMSetConvConversationGroupDeletedCallback", class: classSetter, built: false, sets: cbTIMConvConversationGroupDeletedCallback},
+	fnTIMSetConvConversationGroupNameChangedCallback:               {name: "TIMSetConvConversationGroupNameChangedCallback", class: classSetter, built: false, sets: cbTIMConvConversationGroupNameChangedCallback},
+	fnTIMSetConvConversationsAddedToGroupCallback:                  {name: "TIMSetConvConversationsAddedToGroupCallback", class: classSetter, built: false, sets: cbTIMConvConversationsAddedToGroupCallback},
+	fnTIMSetConvConversationsDeletedFromGroupCallback:              {name: "TIMSetConvConversationsDeletedFromGroupCallback", class: classSetter, built: false, sets: cbTIMConvConversationsDeletedFromGroupCallback},
+	fnTIMSetExperimentalNotifyCallback:                             {name: "TIMSetExperimentalNotifyCallback", class: classSetter, built: false, sets: cbTIMExperimentalNotifyCallback},
+	fnTIMSetOnAddFriendCallback:                                    {name: "TIMSetOnAddFriendCallback", class: classSetter, built: false, sets: cbTIMOnAddFriendCallback},
+	fnTIMSetOnDeleteFriendCallback:                                 {name: "TIMSetOnDeleteFriendCallback", class: classSetter, built: false, sets: cbTIMOnDeleteFriendCallback},
+	fnTIMSetUpdateFriendProfileCallback:                            {name: "TIMSetUpdateFriendProfileCallback", class: classSetter, built: false, sets: cbTIMUpdateFriendProfileCallback},
+	fnTIMSetFriendAddRequestCallback:                               {name: "TIMSetFriendAddRequestCallback", class: classSetter, built: false, sets: cbTIMFriendAddRequestCallback},
+	fnTIMSetFriendApplicationListDeletedCallback:                   {name: "TIMSetFriendApplicationListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListDeletedCallback},
+	fnTIMSetFriendApplicationListReadCallback:                      {name: "TIMSetFriendApplicationListReadCallback", class: classSetter, built: false, sets: cbTIMFriendApplicationListReadCallback},
+	fnTIMSetFriendBlackListAddedCallback:                           {name: "TIMSetFriendBlackListAddedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListAddedCallback},
+	fnTIMSetFriendBlackListDeletedCallback:                         {name: "TIMSetFriendBlackListDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendBlackListDeletedCallback},
+	fnTIMSetFriendGroupCreatedCallback:                             {name: "TIMSetFriendGroupCreatedCallback", class: classSetter, built: false, sets: cbTIMFriendGroupCreatedCallback},
+	fnTIMSetFriendGroupDeletedCallback:                             {name: "TIMSetFriendGroupDeletedCallback", class: classSetter, built: false, sets: cbTIMFriendGroupDeletedCallback},
+	fnTIMSetFriendGroupNameChangedCallback:                         {name: "TIMSetFriendGroupNameChangedCallback", class: classSetter, built: false, sets: cbTIMFriendGroupNameChangedCallback},
+	fnTIMSetFriendsAddedToGroupCallback:                            {name: "TIMSetFriendsAddedToGroupCallback", class: classSetter, built: false, sets: cbTIMFriendsAddedToGroupCallback},
+	fnTIMSetFriendsDeletedFromGroupCallback:                        {name: "TIMSetFriendsDeletedFromGroupCallback", class: classSetter, built: false, sets: cbTIMFriendsDeletedFromGroupCallback},
+	fnTIMSetOfficialAccountSubscribedCallback:                      {name: "TIMSetOfficialAccountSubscribedCallback", class: classSetter, built: false, sets: cbTIMOfficialAccountSubscribedCallback},
+	fnTIMSetOfficialAccountUnsubscribedCallback:                    {name: "TIMSetOfficialAccountUnsubscribedCallback", class: classSetter, built: false, sets: cbTIMOfficialAccountUnsubscribedCallback},
+	fnTIMSetOfficialAccountDeletedCallback:                         {name: "TIMSetOfficialAccountDeletedCallback", class: classSetter, built: false, sets: cbTIMOfficialAccountDeletedCallback},
+	fnTIMSetOfficialAccountInfoChangedCallback:                     {name: "TIMSetOfficialAccountInfoChangedCallback", class: classSetter, built: false, sets: cbTIMOfficialAccountInfoChangedCallback},
+	fnTIMSetMyFollowingListChangedCallback:                         {name: "TIMSetMyFollowingListChangedCallback", class: classSetter, built: false, sets: cbTIMMyFollowingListChangedCallback},
+	fnTIMSetMyFollowersListChangedCallback:                         {name: "TIMSetMyFollowersListChangedCallback", class: classSetter, built: false, sets: cbTIMMyFollowersListChangedCallback},
+	fnTIMSetMutualFollowersListChangedCallback:                     {name: "TIMSetMutualFollowersListChangedCallback", class: classSetter, built: false, sets: cbTIMMutualFollowersListChangedCallback},
+	fnTIMSetGroupTipsEventCallback:                                 {name: "TIMSetGroupTipsEventCallback", class: classSetter, built: false, sets: cbTIMGroupTipsEventCallback},
+	fnTIMSetGroupAttributeChangedCallback:                          {name: "TIMSetGroupAttributeChangedCallback", class: classSetter, built: false, sets: cbTIMGroupAttributeChangedCallback},
+	fnTIMSetGroupCounterChangedCallback:                            {name: "TIMSetGroupCounterChangedCallback", class: classSetter, built: false, sets: cbTIMGroupCounterChangedCallback},
+	fnTIMSetGroupTopicCreatedCallback:                              {name: "TIMSetGroupTopicCreatedCallback", class: classSetter, built: false, sets: cbTIMGroupTopicCreatedCallback},
+	fnTIMSetGroupTopicDeletedCallback:                              {name: "TIMSetGroupTopicDeletedCallback", class: classSetter, built: false, sets: cbTIMGroupTopicDeletedCallback},
+	fnTIMSetGroupTopicChangedCallback:                              {name: "TIMSetGroupTopicChangedCallback", class: classSetter, built: false, sets: cbTIMGroupTopicChangedCallback},
+	fnTIMSetNetworkStatusListenerCallback:                          {name: "TIMSetNetworkStatusListenerCallback", class: classSetter, built: true, sets: cbTIMNetworkStatusListenerCallback},
+	fnTIMSetKickedOfflineCallback:                                  {name: "TIMSetKickedOfflineCallback", class: classSetter, built: true, sets: cbTIMKickedOfflineCallback},
+	fnTIMSetUserSigExpiredCallback:                                 {name: "TIMSetUserSigExpiredCallback", class: classSetter, built: true, sets: cbTIMUserSigExpiredCallback},
+	fnTIMSetSelfInfoUpdatedCallback:                                {name: "TIMSetSelfInfoUpdatedCallback", class: classSetter, built: false, sets: cbTIMSelfInfoUpdatedCallback},
+	fnTIMSetUserStatusChangedCallback:                              {name: "TIMSetUserStatusChangedCallback", class: classSetter, built: false, sets: cbTIMUserStatusChangedCallback},
+	fnTIMSetUserInfoChangedCallback:                                {name: "TIMSetUserInfoChangedCallback", class: classSetter, built: false, sets: cbTIMUserInfoChangedCallback},
+	fnTIMSetLogCallback:                                            {name: "TIMSetLogCallback", class: classSetter, built: true, sets: cbTIMLogCallback},
+	fnTIMAddRecvNewMsgCallback:                                     {name: "TIMAddRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
+	fnTIMRemoveRecvNewMsgCallback:                                  {name: "TIMRemoveRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
+	fnTIMSetMsgElemUploadProgressCallback:                          {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: false, sets: cbTIMMsgElemUploadProgressCallback},
+	fnTIMSetMsgReadedReceiptCallback:                               {name: "TIMSetMsgReadedReceiptCallback", class: classSetter, built: true, sets: cbTIMMsgReadedReceiptCallback},
+	fnTIMSetMsgRevokeCallback:                                      {name: "TIMSetMsgRevokeCallback", class: classSetter, built: true, sets: cbTIMMsgRevokeCallback},
+	fnTIMSetMsgUpdateCallback:                                      {name: "TIMSetMsgUpdateCallback", class: classSetter, built: true, sets: cbTIMMsgUpdateCallback},
+	fnTIMSetMsgExtensionsChangedCallback:                           {name: "TIMSetMsgExtensionsChangedCallback", class: classSetter, built: false, sets: cbTIMMsgExtensionsChangedCallback},
+	fnTIMSetMsgExtensionsDeletedCallback:                           {name: "TIMSetMsgExtensionsDeletedCallback", class: classSetter, built: false, sets: cbTIMMsgExtensionsDeletedCallback},
+	fnTIMSetMsgReactionsChangedCallback:                            {name: "TIMSetMsgReactionsChangedCallback", class: classSetter, built: false, sets: cbTIMMsgReactionsChangedCallback},
+	fnTIMSetMsgAllMessageReceiveOptionCallback:                     {name: "TIMSetMsgAllMessageReceiveOptionCallback", class: classSetter, built: false, sets: cbTIMMsgAllMessageReceiveOptionCallback},
+	fnTIMSetMsgGroupPinnedMessageChangedCallback:                   {name: "TIMSetMsgGroupPinnedMessageChangedCallback", class: classSetter, built: false, sets: cbTIMMsgGroupPinnedMessageChangedCallback},
+	fnTIMSetSignalingReceiveNewInvitationCallback:                  {name: "TIMSetSignalingReceiveNewInvitationCallback", class: classSetter, built: false, sets: cbTIMSignalingReceiveNewInvitationCallback},
+	fnTIMSetSignalingInvitationCancelledCallback:                   {name: "TIMSetSignalingInvitationCancelledCallback", class: classSetter, built: false, sets: cbTIMSignalingInvitationCancelledCallback},
+	fnTIMSetSignalingInviteeAcceptedCallback:                       {name: "TIMSetSignalingInviteeAcceptedCallback", class: classSetter, built: false, sets: cbTIMSignalingInviteeAcceptedCallback},
+	fnTIMSetSignalingInviteeRejectedCallback:                       {name: "TIMSetSignalingInviteeRejectedCallback", class: classSetter, built: false, sets: cbTIMSignalingInviteeRejectedCallback},
+	fnTIMSetSignalingInvitationTimeoutCallback:                     {name: "TIMSetSignalingInvitationTimeoutCallback", class: classSetter, built: false, sets: cbTIMSignalingInvitationTimeoutCallback},
+	fnTIMSetSignalingInvitationModifiedCallback:                    {name: "TIMSetSignalingInvitationModifiedCallback", class: classSetter, built: false, sets: cbTIMSignalingInvitationModifiedCallback},
+	fnTIMSetMsgGroupMessageReceiptCallback:                         {name: "TIMSetMsgGroupMessageReceiptCallback", class: classSetter, built: false, sets: cbTIMMsgGroupReadReceiptCallback},
+	fnTIMConvGetConvList:                                           {name: "TIMConvGetConvList", class: classLocal, built: true, fail: "[]"},
+	fnTIMConvGetConvInfo:                                           {name: "TIMConvGetConvInfo", class: classLocal, built: true, json: jsonArray, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMConvGetConversationListByFilter:                           {name: "TIMConvGetConversationListByFilter", class: classLocal, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvDelete:                                                {name: "TIMConvDelete", class: classOnline, built: true, texts: []text{{code: -4}}},
+	fnTIMConvDeleteConversationList:                                {name: "TIMConvDeleteConversationList", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvSetDraft:                                              {name: "TIMConvSetDraft", class: classSync, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, texts: []text{{code: -4}, {code: -3}}},
+	fnTIMConvCancelDraft:                                           {name: "TIMConvCancelDraft", class: classSync, built: true, texts: []text{{empty: true, code: -4}}},
+	fnTIMConvSetConversationCustomData:                             {name: "TIMConvSetConversationCustomData", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {empty: true, code: -4}}},
+	fnTIMConvPinConversation:                                       {name: "TIMConvPinConversation", class: classOnline, built: true, texts: []text{{code: -4}}},
+	fnTIMConvMarkConversation:                                      {name: "TIMConvMarkConversation", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvGetTotalUnreadMessageCount:                            {name: "TIMConvGetTotalUnreadMessageCount", class: classLocal, built: true, fail: "{\"conv_get_total_unread_message_count_result_unread_count\":0}"},
+	fnTIMConvGetUnreadMessageCountByFilter:                         {name: "TIMConvGetUnreadMessageCountByFilter", class: classLocal, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvSubscribeUnreadMessageCountByFilter:                   {name: "TIMConvSubscribeUnreadMessageCountByFilter", class: classSync, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvUnsubscribeUnreadMessageCountByFilter:                 {name: "TIMConvUnsubscribeUnreadMessageCountByFilter", class: classSync, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMConvCleanConversationUnreadMessageCount:                   {name: "TIMConvCleanConversationUnreadMessageCount", class: classOnline, built: false, json: jsonConv, jsonAt: 0, jsonCode: -5, texts: []text{{empty: true, code: -5}}},
+	fnTIMConvCreateConversationGroup:                               {name: "TIMConvCreateConversationGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMConvGetConversationGroupList:                              {name: "TIMConvGetConversationGroupList", class: classLocal, built: false, fail: "[]"},
+	fnTIMConvDeleteConversationGroup:                               {name: "TIMConvDeleteConversationGroup", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMConvRenameConversationGroup:                               {name: "TIMConvRenameConversationGroup", class: classOnline, built: false, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMConvAddConversationsToGroup:                               {name: "TIMConvAddConversationsToGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMConvDeleteConversationsFromGroup:                          {name: "TIMConvDeleteConversationsFromGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMConvCreate:                                                {name: "TIMConvCreate", class: classAny, built: true, texts: []text{textOptional}},
+	fnTIMMsgSendMessage:                                            {name: "TIMMsgSendMessage", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgCancelSend:                                             {name: "TIMMsgCancelSend", class: classOnline, built: true, texts: []text{{code: -4}, {code: -4}}, fail: "{}"},
+	fnTIMMsgBatchSend:                                              {name: "TIMMsgBatchSend", class: classOnline, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMMsgDownloadElemToPath:                                     {name: "TIMMsgDownloadElemToPath", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgDownloadMergerMessage:                                  {name: "TIMMsgDownloadMergerMessage", class: classOnline, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMMsgSetLocalCustomData:                                     {name: "TIMMsgSetLocalCustomData", class: classOnline, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgSetC2CReceiveMessageOpt:                                {name: "TIMMsgSetC2CReceiveMessageOpt", class: classOnline, built: true, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetC2CReceiveMessageOpt:                                {name: "TIMMsgGetC2CReceiveMessageOpt", class: classOnline, built: true, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMMsgSetGroupReceiveMessageOpt:                              {name: "TIMMsgSetGroupReceiveMessageOpt", class: classOnline, built: true, texts: []text{{code: -4}}},
+	fnTIMMsgSetAllReceiveMessageOpt:                                {name: "TIMMsgSetAllReceiveMessageOpt", class: classOnline, built: false},
+	fnTIMMsgSetAllReceiveMessageOpt2:                               {name: "TIMMsgSetAllReceiveMessageOpt2", class: classOnline, built: false},
+	fnTIMMsgGetAllReceiveMessageOpt:                                {name: "TIMMsgGetAllReceiveMessageOpt", class: classOnline, built: false},
+	fnTIMMsgGetMsgList:                                             {name: "TIMMsgGetMsgList", class: classLocal, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMMsgRevoke:                                                 {name: "TIMMsgRevoke", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgModifyMessage:                                          {name: "TIMMsgModifyMessage", class: classOnline, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgDelete:                                                 {name: "TIMMsgDelete", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgListDelete:                                             {name: "TIMMsgListDelete", class: classOnline, built: true, json: jsonArray, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgClearHistoryMessage:                                    {name: "TIMMsgClearHistoryMessage", class: classOnline, built: true, texts: []text{{code: -4}}},
+	fnTIMMsgSaveMsg:                                                {name: "TIMMsgSaveMsg", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgImportMsgList:                                          {name: "TIMMsgImportMsgList", class: classOnline, built: true, json: jsonArray, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgFindMessages:                                           {name: "TIMMsgFindMessages", class: classLocal, built: true, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMMsgFindByMsgLocatorList:                                   {name: "TIMMsgFindByMsgLocatorList", class: classLocal, built: true, json: jsonArray, jsonAt: 1, jsonCode: -3, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMMsgSearchLocalMessages:                                    {name: "TIMMsgSearchLocalMessages", class: classLocal, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}, fail: "{\"msg_search_result_search_cursor\":\"\",\"msg_search_result_total_count\":0}"},
+	fnTIMMsgSearchCloudMessages:                                    {name: "TIMMsgSearchCloudMessages", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}, fail: "{\"msg_search_result_search_cursor\":\"\",\"msg_search_result_total_count\":0}"},
+	fnTIMMsgSendMessageReadReceipts:                                {name: "TIMMsgSendMessageReadReceipts", class: classOnline, built: false, json: jsonArray, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetMessageReadReceipts:                                 {name: "TIMMsgGetMessageReadReceipts", class: classOnline, built: false, json: jsonArray, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetGroupMessageReadMemberList:                          {name: "TIMMsgGetGroupMessageReadMemberList", class: classOnline, built: false, pages: cbTIMMsgGroupMessageReadMemberListCallback, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgSetMessageExtensions:                                   {name: "TIMMsgSetMessageExtensions", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgGetMessageExtensions:                                   {name: "TIMMsgGetMessageExtensions", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgDeleteMessageExtensions:                                {name: "TIMMsgDeleteMessageExtensions", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, textOptional}},
+	fnTIMMsgAddMessageReaction:                                     {name: "TIMMsgAddMessageReaction", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgRemoveMessageReaction:                                  {name: "TIMMsgRemoveMessageReaction", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgGetMessageReactions:                                    {name: "TIMMsgGetMessageReactions", class: classOnline, built: false, json: jsonArray, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetAllUserListOfMessageReaction:                        {name: "TIMMsgGetAllUserListOfMessageReaction", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgTranslateText:                                          {name: "TIMMsgTranslateText", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}, {empty: true, code: -4}, {code: -4}}},
+	fnTIMMsgConvertVoiceToText:                                     {name: "TIMMsgConvertVoiceToText", class: classOnline, built: false, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMPinGroupMessage:                                           {name: "TIMPinGroupMessage", class: classOnline, built: false, json: jsonObject, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMGetPinnedGroupMessageList:                                 {name: "TIMGetPinnedGroupMessageList", class: classLocal, built: false, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMMsgSendNewMsg:                                             {name: "TIMMsgSendNewMsg", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgSendNewMsgEx:                                           {name: "TIMMsgSendNewMsgEx", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: -3, keys: []string{"message_elem_array"}, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMMsgReportReaded:                                           {name: "TIMMsgReportReaded", class: classOnline, built: true, json: jsonObject, jsonAt: 1, jsonCode: 0, texts: []text{textOptional, textOptional}},
+	fnTIMMsgMarkAllMessageAsRead:                                   {name: "TIMMsgMarkAllMessageAsRead", class: classOnline, built: true},
+	fnTIMMsgSendGroupMessageReceipts:                               {name: "TIMMsgSendGroupMessageReceipts", class: classOnline, built: false, json: jsonArray, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetGroupMessageReceipts:                                {name: "TIMMsgGetGroupMessageReceipts", class: classOnline, built: false, json: jsonArray, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMMsgGetGroupMessageReadMembers:                             {name: "TIMMsgGetGroupMessageReadMembers", class: classOnline, built: false, pages: cbTIMMsgGroupReadMembersCallback, json: jsonObject, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMGroupCreate:                                               {name: "TIMGroupCreate", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"create_group_param_group_name"}, texts: []text{{code: -4}}},
+	fnTIMGroupDelete:                                               {name: "TIMGroupDelete", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMGroupJoin:                                                 {name: "TIMGroupJoin", class: classOnline, built: false, texts: []text{{code: -4}, textOptional}},
+	fnTIMGroupQuit:                                                 {name: "TIMGroupQuit", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMGroupGetJoinedGroupList:                                   {name: "TIMGroupGetJoinedGroupList", class: classLocal, built: false},
+	fnTIMGroupGetGroupInfoList:                                     {name: "TIMGroupGetGroupInfoList", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMGroupSearchGroups:                                         {name: "TIMGroupSearchGroups", class: classLocal, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMGroupSearchCloudGroups:                                    {name: "TIMGroupSearchCloudGroups", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMGroupModifyGroupInfo:                                      {name: "TIMGroupModifyGroupInfo", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_modify_info_param_group_id", "group_modify_info_param_modify_flag"}, texts: []text{{code: -4}}},
+	fnTIMGroupInitGroupAttributes:                                  {name: "TIMGroupInitGroupAttributes", class: classOnline, built: false, json: jsonArray, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMGroupSetGroupAttributes:                                   {name: "TIMGroupSetGroupAttributes", class: classOnline, built: false, json: jsonArray, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMGroupDeleteGroupAttributes:                                {name: "TIMGroupDeleteGroupAttributes", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, textOptional}},
+	fnTIMGroupGetGroupAttributes:                                   {name: "TIMGroupGetGroupAttributes", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, textOptional}, fail: "[]"},
+	fnTIMGroupGetOnlineMemberCount:                                 {name: "TIMGroupGetOnlineMemberCount", class: classOnline, built: false, texts: []text{{code: -4}}, fail: "{\"group_get_online_member_count_result\":0}"},
+	fnTIMGroupSetGroupCounters:                                     {name: "TIMGroupSetGroupCounters", class: classOnline, built: false, json: jsonArray, jsonAt: 1, jsonCode: -3, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMGroupGetGroupCounters:                                     {name: "TIMGroupGetGroupCounters", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, textOptional}, fail: "[]"},
+	fnTIMGroupIncreaseGroupCounter:                                 {name: "TIMGroupIncreaseGroupCounter", class: classOnline, built: false, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMGroupDecreaseGroupCounter:                                 {name: "TIMGroupDecreaseGroupCounter", class: classOnline, built: false, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMGroupGetMemberInfoList:                                    {name: "TIMGroupGetMemberInfoList", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_get_members_info_list_param_group_id"}, texts: []text{{code: -4}}},
+	fnTIMGroupSearchGroupMembers:                                   {name: "TIMGroupSearchGroupMembers", class: classLocal, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMGroupSearchCloudGroupMembers:                              {name: "TIMGroupSearchCloudGroupMembers", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMGroupModifyMemberInfo:                                     {name: "TIMGroupModifyMemberInfo", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_modify_member_info_group_id", "group_modify_member_info_identifier"}, texts: []text{{code: -4}}},
+	fnTIMGroupInviteMember:                                         {name: "TIMGroupInviteMember", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_invite_member_param_group_id", "group_invite_member_param_identifier_array"}, texts: []text{{code: -4}}},
+	fnTIMGroupDeleteMember:                                         {name: "TIMGroupDeleteMember", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_delete_member_param_group_id", "group_delete_member_param_identifier_array"}, texts: []text{{code: -4}}},
+	fnTIMGroupMarkGroupMemberList:                                  {name: "TIMGroupMarkGroupMemberList", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: -3, nonEmpty: true, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMGroupGetPendencyList:                                      {name: "TIMGroupGetPendencyList", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMGroupHandlePendency:                                       {name: "TIMGroupHandlePendency", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"group_handle_pendency_param_pendency"}, texts: []text{{code: -4}}},
+	fnTIMGroupReportPendencyReaded:                                 {name: "TIMGroupReportPendencyReaded", class: classOnline, built: false},
+	fnTIMProfileGetUserProfileList:                                 {name: "TIMProfileGetUserProfileList", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"friendship_getprofilelist_param_identifier_array"}, texts: []text{{code: -4}}},
+	fnTIMProfileModifySelfUserProfile:                              {name: "TIMProfileModifySelfUserProfile", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -4, texts: []text{{code: -4}}},
+	fnTIMSubscribeUserInfo:                                         {name: "TIMSubscribeUserInfo", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMUnsubscribeUserInfo:                                       {name: "TIMUnsubscribeUserInfo", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{textOptional}},
+	fnTIMSearchUsers:                                               {name: "TIMSearchUsers", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMGetUserStatus:                                             {name: "TIMGetUserStatus", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMSetSelfStatus:                                             {name: "TIMSetSelfStatus", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMSubscribeUserStatus:                                       {name: "TIMSubscribeUserStatus", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMUnsubscribeUserStatus:                                     {name: "TIMUnsubscribeUserStatus", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{textOptional}},
+	fnTIMFriendshipGetFriendProfileList:                            {name: "TIMFriendshipGetFriendProfileList", class: classLocal, built: false},
+	fnTIMFriendshipGetFriendsInfo:                                  {name: "TIMFriendshipGetFriendsInfo", class: classLocal, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipModifyFriendProfile:                             {name: "TIMFriendshipModifyFriendProfile", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMFriendshipSearchFriends:                                   {name: "TIMFriendshipSearchFriends", class: classLocal, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipAddFriend:                                       {name: "TIMFriendshipAddFriend", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipDeleteFriend:                                    {name: "TIMFriendshipDeleteFriend", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipCheckFriendType:                                 {name: "TIMFriendshipCheckFriendType", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipGetPendencyList:                                 {name: "TIMFriendshipGetPendencyList", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipHandleFriendAddRequest:                          {name: "TIMFriendshipHandleFriendAddRequest", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMFriendshipReportPendencyReaded:                            {name: "TIMFriendshipReportPendencyReaded", class: classOnline, built: false},
+	fnTIMFriendshipDeletePendency:                                  {name: "TIMFriendshipDeletePendency", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFriendshipGetBlackList:                                    {name: "TIMFriendshipGetBlackList", class: classOnline, built: false},
+	fnTIMFriendshipAddToBlackList:                                  {name: "TIMFriendshipAddToBlackList", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, texts: []text{{code: -4}}},
+	fnTIMFriendshipDeleteFromBlackList:                             {name: "TIMFriendshipDeleteFromBlackList", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, texts: []text{{code: -4}}},
+	fnTIMFriendshipCreateFriendGroup:                               {name: "TIMFriendshipCreateFriendGroup", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMFriendshipGetFriendGroupList:                              {name: "TIMFriendshipGetFriendGroupList", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, texts: []text{{code: -4}}},
+	fnTIMFriendshipDeleteFriendGroup:                               {name: "TIMFriendshipDeleteFriendGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}}},
+	fnTIMFriendshipModifyFriendGroup:                               {name: "TIMFriendshipModifyFriendGroup", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMFollowUser:                                                {name: "TIMFollowUser", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMUnfollowUser:                                              {name: "TIMUnfollowUser", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMGetMyFollowingList:                                        {name: "TIMGetMyFollowingList", class: classOnline, built: false, texts: []text{textOptional}, fail: "{\"follow_list_result_next_cursor\":\"\",\"follow_list_result_user_info_list\":[]}"},
+	fnTIMGetMyFollowersList:                                        {name: "TIMGetMyFollowersList", class: classOnline, built: false, texts: []text{textOptional}, fail: "{\"follow_list_result_next_cursor\":\"\",\"follow_list_result_user_info_list\":[]}"},
+	fnTIMGetMutualFollowersList:                                    {name: "TIMGetMutualFollowersList", class: classOnline, built: false, texts: []text{textOptional}, fail: "{\"follow_list_result_next_cursor\":\"\",\"follow_list_result_user_info_list\":[]}"},
+	fnTIMGetUserFollowInfo:                                         {name: "TIMGetUserFollowInfo", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMCheckFollowType:                                           {name: "TIMCheckFollowType", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMSignalingInvite:                                           {name: "TIMSignalingInvite", class: classOnline, built: false, json: jsonObject, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {empty: true, code: -4}, textOptional}},
+	fnTIMSignalingInviteInGroup:                                    {name: "TIMSignalingInviteInGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: -4, nonEmpty: true, texts: []text{{code: -4}, {code: -4}, {empty: true, code: -4}}},
+	fnTIMSignalingCancel:                                           {name: "TIMSignalingCancel", class: classOnline, built: false, texts: []text{{code: -4}, {empty: true, code: -4}}},
+	fnTIMSignalingAccept:                                           {name: "TIMSignalingAccept", class: classOnline, built: false, texts: []text{{code: -4}, {empty: true, code: -4}}},
+	fnTIMSignalingReject:                                           {name: "TIMSignalingReject", class: classOnline, built: false, texts: []text{{code: -4}, {empty: true, code: -4}}},
+	fnTIMGetSignalingInfo:                                          {name: "TIMGetSignalingInfo", class: classAny, built: true, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMSignalingModifyInvitation:                                 {name: "TIMSignalingModifyInvitation", class: classOnline, built: false, texts: []text{{code: -4}, {empty: true, code: -4}}},
+	fnTIMMsgSetOfflinePushToken:                                    {name: "TIMMsgSetOfflinePushToken", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, texts: []text{textOptional}},
+	fnTIMMsgDoBackground:                                           {name: "TIMMsgDoBackground", class: classOnline, built: false},
+	fnTIMMsgDoForeground:                                           {name: "TIMMsgDoForeground", class: classOnline, built: false},
+	fnTIMCommunityCreate:                                           {name: "TIMCommunityCreate", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"create_group_param_group_name"}, texts: []text{{code: -4}}},
+	fnTIMCommunityGetJoinedCommunityList:                           {name: "TIMCommunityGetJoinedCommunityList", class: classLocal, built: false, fail: "[]"},
+	fnTIMCommunityCreateTopicInCommunity:                           {name: "TIMCommunityCreateTopicInCommunity", class: classOnline, built: false, json: jsonObject, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMCommunityDeleteTopicFromCommunity:                         {name: "TIMCommunityDeleteTopicFromCommunity", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunitySetTopicInfo:                                     {name: "TIMCommunitySetTopicInfo", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMCommunityGetTopicInfoList:                                 {name: "TIMCommunityGetTopicInfoList", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity: {name: "TIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMCommunityCreatePermissionGroupInCommunity:                 {name: "TIMCommunityCreatePermissionGroupInCommunity", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMCommunityDeletePermissionGroupFromCommunity:               {name: "TIMCommunityDeletePermissionGroupFromCommunity", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityModifyPermissionGroupInfoInCommunity:             {name: "TIMCommunityModifyPermissionGroupInfoInCommunity", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMCommunityGetJoinedPermissionGroupListInCommunity:          {name: "TIMCommunityGetJoinedPermissionGroupListInCommunity", class: classOnline, built: false, texts: []text{{code: -4}}, fail: "[]"},
+	fnTIMCommunityGetPermissionGroupListInCommunity:                {name: "TIMCommunityGetPermissionGroupListInCommunity", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityAddCommunityMembersToPermissionGroup:             {name: "TIMCommunityAddCommunityMembersToPermissionGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityRemoveCommunityMembersFromPermissionGroup:        {name: "TIMCommunityRemoveCommunityMembersFromPermissionGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityGetCommunityMemberListInPermissionGroup:          {name: "TIMCommunityGetCommunityMemberListInPermissionGroup", class: classOnline, built: false, texts: []text{{code: -4}, {code: -4}, textOptional}, fail: "{\"permission_group_member_info_result_array\":[],\"permission_group_member_info_result_next_cursor\":\"\"}"},
+	fnTIMCommunityAddTopicPermissionToPermissionGroup:              {name: "TIMCommunityAddTopicPermissionToPermissionGroup", class: classOnline, built: false, json: jsonArray, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityDeleteTopicPermissionFromPermissionGroup:         {name: "TIMCommunityDeleteTopicPermissionFromPermissionGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityModifyTopicPermissionInPermissionGroup:           {name: "TIMCommunityModifyTopicPermissionInPermissionGroup", class: classOnline, built: false, json: jsonArray, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMCommunityGetTopicPermissionInPermissionGroup:              {name: "TIMCommunityGetTopicPermissionInPermissionGroup", class: classOnline, built: false, json: jsonStrings, jsonAt: 2, jsonCode: 0, texts: []text{{code: -4}, {code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMGroupGetJoinedCommunityList:                               {name: "TIMGroupGetJoinedCommunityList", class: classLocal, built: false, fail: "[]"},
+	fnTIMGroupCreateTopicInCommunity:                               {name: "TIMGroupCreateTopicInCommunity", class: classOnline, built: false, json: jsonObject, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}},
+	fnTIMGroupDeleteTopicFromCommunity:                             {name: "TIMGroupDeleteTopicFromCommunity", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fnTIMGroupSetTopicInfo:                                         {name: "TIMGroupSetTopicInfo", class: classOnline, built: false, json: jsonObject, jsonAt: 0, jsonCode: 0, texts: []text{{code: -4}}},
+	fnTIMGroupGetTopicInfoList:                                     {name: "TIMGroupGetTopicInfoList", class: classOnline, built: false, json: jsonStrings, jsonAt: 1, jsonCode: 0, texts: []text{{code: -4}, {code: -4}}, fail: "[]"},
+	fncallExperimentalAPI:                                          {name: "callExperimentalAPI", class: classAny, built: true, json: jsonObject, jsonAt: 0, jsonCode: -3, keys: []string{"request_internal_operation"}, texts: []text{{code: -4}}},
+	fnTIMSubscribeOfficialAccount:                                  {name: "TIMSubscribeOfficialAccount", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMUnsubscribeOfficialAccount:                                {name: "TIMUnsubscribeOfficialAccount", class: classOnline, built: false, texts: []text{{code: -4}}},
+	fnTIMGetOfficialAccountsInfo:                                   {name: "TIMGetOfficialAccountsInfo", class: classOnline, built: false, json: jsonStrings, jsonAt: 0, jsonCode: -4, texts: []text{{code: -4}}},
 }
 
 // The callback types, by number.

@@ -710,6 +710,102 @@ func (x *SentMessageId) GetMsgId() string {
 	return ""
 }
 
+// What a message says of an invitation.
+type SignalingInfo struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	InviteId string                 `protobuf:"bytes,1,opt,name=invite_id,json=signaling_info_invite_id,proto3" json:"invite_id,omitempty"`
+	// Empty for an invitation of one user.
+	GroupId     string   `protobuf:"bytes,2,opt,name=group_id,json=signaling_info_group_id,proto3" json:"group_id,omitempty"`
+	Inviter     string   `protobuf:"bytes,3,opt,name=inviter,json=signaling_info_inviter,proto3" json:"inviter,omitempty"`
+	InviteeList []string `protobuf:"bytes,4,rep,name=invitee_list,json=signaling_info_invitee_list,proto3" json:"invitee_list,omitempty"`
+	Data        string   `protobuf:"bytes,5,opt,name=data,json=signaling_info_data,proto3" json:"data,omitempty"`
+	// 1 invite, 2 cancel, 3 accept, 4 reject, 5 timeout.
+	ActionType int32 `protobuf:"varint,6,opt,name=action_type,json=signaling_info_action_type,proto3" json:"action_type,omitempty"`
+	// In seconds; 0 for none.
+	Timeout       int32 `protobuf:"varint,7,opt,name=timeout,json=signaling_info_timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalingInfo) Reset() {
+	*x = SignalingInfo{}
+	mi := &file_api_params_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalingInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalingInfo) ProtoMessage() {}
+
+func (x *SignalingInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_api_params_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalingInfo.ProtoReflect.Descriptor instead.
+func (*SignalingInfo) Descriptor() ([]byte, []int) {
+	return file_api_params_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SignalingInfo) GetInviteId() string {
+	if x != nil {
+		return x.InviteId
+	}
+	return ""
+}
+
+func (x *SignalingInfo) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *SignalingInfo) GetInviter() string {
+	if x != nil {
+		return x.Inviter
+	}
+	return ""
+}
+
+func (x *SignalingInfo) GetInviteeList() []string {
+	if x != nil {
+		return x.InviteeList
+	}
+	return nil
+}
+
+func (x *SignalingInfo) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *SignalingInfo) GetActionType() int32 {
+	if x != nil {
+		return x.ActionType
+	}
+	return 0
+}
+
+func (x *SignalingInfo) GetTimeout() int32 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
 var File_api_params_proto protoreflect.FileDescriptor
 
 const file_api_params_proto_rawDesc = "" +
@@ -773,7 +869,15 @@ const file_api_params_proto_rawDesc = "" +
 	"\rSentMessageId\x12 \n" +
 	"\aconv_id\x18\x01 \x01(\tR\x0fmessage_conv_id\x127\n" +
 	"\tconv_type\x18\x02 \x01(\x0e2\x11.tidings.ConvTypeR\x11message_conv_type\x12\x1e\n" +
-	"\x06msg_id\x18\x03 \x01(\tR\x0emessage_msg_id:\x04\xe8\xf9\x18\x01B\"Z github.com/tidings-im/tidings/imb\x06proto3"
+	"\x06msg_id\x18\x03 \x01(\tR\x0emessage_msg_id:\x04\xe8\xf9\x18\x01\"\xc6\x02\n" +
+	"\rSignalingInfo\x12+\n" +
+	"\tinvite_id\x18\x01 \x01(\tR\x18signaling_info_invite_id\x12)\n" +
+	"\bgroup_id\x18\x02 \x01(\tR\x17signaling_info_group_id\x12'\n" +
+	"\ainviter\x18\x03 \x01(\tR\x16signaling_info_inviter\x121\n" +
+	"\finvitee_list\x18\x04 \x03(\tR\x1bsignaling_info_invitee_list\x12!\n" +
+	"\x04data\x18\x05 \x01(\tR\x13signaling_info_data\x12/\n" +
+	"\vaction_type\x18\x06 \x01(\x05R\x1asignaling_info_action_type\x12'\n" +
+	"\atimeout\x18\a \x01(\x05R\x16signaling_info_timeout:\x04\xe8\xf9\x18\x01B\"Z github.com/tidings-im/tidings/imb\x06proto3"
 
 var (
 	file_api_params_proto_rawDescOnce sync.Once
@@ -787,7 +891,7 @@ func file_api_params_proto_rawDescGZIP() []byte {
 	return file_api_params_proto_rawDescData
 }
 
-var file_api_params_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_params_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_api_params_proto_goTypes = []any{
 	(*SdkConfig)(nil),            // 0: tidings.SdkConfig
 	(*SetConfig)(nil),            // 1: tidings.SetConfig
@@ -799,7 +903,8 @@ var file_api_params_proto_goTypes = []any{
 	(*CustomServerInfo)(nil),     // 7: tidings.CustomServerInfo
 	(*ServerAddress)(nil),        // 8: tidings.ServerAddress
 	(*SentMessageId)(nil),        // 9: tidings.SentMessageId
-	(ConvType)(0),                // 10: tidings.ConvType
+	(*SignalingInfo)(nil),        // 10: tidings.SignalingInfo
+	(ConvType)(0),                // 11: tidings.ConvType
 }
 var file_api_params_proto_depIdxs = []int32{
 	2,  // 0: tidings.SetConfig.user_config:type_name -> tidings.UserConfig
@@ -807,7 +912,7 @@ var file_api_params_proto_depIdxs = []int32{
 	4,  // 2: tidings.SetConfig.socks5_proxy_info:type_name -> tidings.Socks5ProxyInfo
 	7,  // 3: tidings.ExperimentalRequest.custom_server_info:type_name -> tidings.CustomServerInfo
 	8,  // 4: tidings.CustomServerInfo.long_connections:type_name -> tidings.ServerAddress
-	10, // 5: tidings.SentMessageId.conv_type:type_name -> tidings.ConvType
+	11, // 5: tidings.SentMessageId.conv_type:type_name -> tidings.ConvType
 	6,  // [6:6] is the sub-list for method output_type
 	6,  // [6:6] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
@@ -830,7 +935,7 @@ func file_api_params_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_params_proto_rawDesc), len(file_api_params_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

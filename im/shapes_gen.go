@@ -74,6 +74,7 @@ const (
 	shapeCustomServerInfo
 	shapeServerAddress
 	shapeSentMessageId
+	shapeSignalingInfo
 )
 
 var shapes = [...]shape{
@@ -600,6 +601,15 @@ var shapes = [...]shape{
 		1: {kind: wireText, name: "message_conv_id"},
 		2: {kind: wireVarint, name: "message_conv_type"},
 		3: {kind: wireText, name: "message_msg_id"},
+	}},
+	shapeSignalingInfo: {name: "SignalingInfo", size: sizeOf[SignalingInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "signaling_info_invite_id"},
+		2: {kind: wireText, name: "signaling_info_group_id"},
+		3: {kind: wireText, name: "signaling_info_inviter"},
+		4: {kind: wireText, name: "signaling_info_invitee_list"},
+		5: {kind: wireText, name: "signaling_info_data"},
+		6: {kind: wireVarint, name: "signaling_info_action_type"},
+		7: {kind: wireVarint, name: "signaling_info_timeout"},
 	}},
 }
 

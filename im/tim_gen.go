@@ -1771,3 +1771,48 @@ func (m *SentMessageId) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	}
 	return err
 }
+
+func (m *SignalingInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"signaling_info_action_type":`...)
+	b = appendInt(b, m.GetActionType())
+	b = append(b, `,"signaling_info_data":`...)
+	b = appendString(b, m.GetData())
+	b = append(b, `,"signaling_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"signaling_info_invite_id":`...)
+	b = appendString(b, m.GetInviteId())
+	b = append(b, `,"signaling_info_invitee_list":`...)
+	b = appendArray(b, m.GetInviteeList(), appendString)
+	b = append(b, `,"signaling_info_inviter":`...)
+	b = appendString(b, m.GetInviter())
+	b = append(b, `,"signaling_info_timeout":`...)
+	b = appendInt(b, m.GetTimeout())
+	return closeObject(b, start)
+}
+
+func (m *SignalingInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SignalingInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "signaling_info_invite_id":
+		m.InviteId, err = readString(r)
+	case "signaling_info_group_id":
+		m.GroupId, err = readString(r)
+	case "signaling_info_inviter":
+		m.Inviter, err = readString(r)
+	case "signaling_info_invitee_list":
+		m.InviteeList, err = readArray(r, readString)
+	case "signaling_info_data":
+		m.Data, err = readString(r)
+	case "signaling_info_action_type":
+		m.ActionType, err = readInt[int32](r)
+	case "signaling_info_timeout":
+		m.Timeout, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}

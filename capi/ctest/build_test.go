@@ -192,6 +192,11 @@ func (p prototype) takes(typ string) bool {
 	return slices.ContainsFunc(p.params, func(a parameter) bool { return a.typ == typ })
 }
 
+// paged says that the function answers through a callback that has a page of a list and no code.
+func (p prototype) paged() bool {
+	return p.class != "setter" && slices.ContainsFunc(p.params, func(a parameter) bool { return a.callback() && a.typ != "TIMCommCallback" })
+}
+
 // params0 are all parameters as one text.
 func (p prototype) params0() string {
 	var s []string

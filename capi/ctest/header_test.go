@@ -2,6 +2,7 @@ package ctest
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func TestExports(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("exported: %v\nwant: %v", got, want)
 	}
-	if len(want) != 104+1 || len(callbacks) != 75 {
+	if len(want) != 248 || len(callbacks) != 75 {
 		t.Errorf("%d functions and %d callback types", len(want), len(callbacks))
 	}
 	if names, err := f.DynString(elf.DT_SONAME); err != nil || !slices.Equal(names, []string{"libImSDK.so"}) {
@@ -52,6 +53,21 @@ func TestExports(t *testing.T) {
 	t.Logf("%s: %.2f MB", filepath.Base(path), float64(info.Size())/1e6)
 	if info.Size() > 12<<20 {
 		t.Errorf("the library has %d bytes, more than 12 MB", info.Size())
+	}
+}
+
+// A binding that resolves every function when it starts, those that are not built included, starts.
+func TestBindingResolvesAll(t *testing.T) {
+	funcs, _ := prototypes(t)
+	var b strings.Builder
+	b.WriteString("#include <dlfcn.h>\n#include <stdio.h>\n#include <TIMCloud.h>\n\nint main(void) {\n")
+	fmt.Fprintf(&b, "  void* lib = dlopen(%q, RTLD_NOW | RTLD_LOCAL);\n  if (!lib) { puts(dlerror()); return 0; }\n", filepath.Join(library(t), "libImSDK.so"))
+	for _, f := range funcs {
+		fmt.Fprintf(&b, "  if (!dlsym(lib, %q)) puts(dlerror());\n", f.name)
+	}
+	b.WriteString("  int (*init)(uint64_t, const char*);\n  *(void**)&init = dlsym(lib, \"TIMInit\");\n  if (init(1400000000, NULL) != 0) puts(\"TIMInit\");\n  return 0;\n}\n")
+	if out := run(t, compile(t, "binding", write(t, "binding.c", b.String()), "-Wno-pedantic"), []string{"XDG_DATA_HOME=" + t.TempDir()}); out != "" {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -205,6 +205,7 @@ enum TIMGroupMemberRole {
   kTIMMemberRole_Normal = 200, /* ordinary member */
   kTIMMemberRole_Admin = 300, /* admin */
   kTIMMemberRole_Owner = 400, /* owner */
+  kTIMMemberRole_SuperAdmin = 2, /* 4.4 only */
 };
 typedef enum TIMGroupMemberRole TIMGroupMemberRole;
 
@@ -504,6 +505,110 @@ enum TIMGroupReceiveMessageOpt {
   kTIMRecvGroupMsgOpt_ReceiveNotNotify = 2, /* until 5.0, now kTIMRecvMsgOpt_Not_Notify */
 };
 typedef enum TIMGroupReceiveMessageOpt TIMGroupReceiveMessageOpt;
+
+enum TIMCommunityTopicModifyInfoFlag {
+  kTIMCommunityTopicModifyInfoFlag_None = 0, /* nothing */
+  kTIMCommunityTopicModifyInfoFlag_Name = 1, /* name */
+  kTIMCommunityTopicModifyInfoFlag_Notification = 2, /* notification */
+  kTIMCommunityTopicModifyInfoFlag_Introduction = 4, /* introduction */
+  kTIMCommunityTopicModifyInfoFlag_FaceUrl = 8, /* avatar URL */
+  kTIMCommunityTopicModifyInfoFlag_MuteALl = 256, /* mute-all switch */
+  kTIMCommunityTopicModifyInfoFlag_CustomString = 2048, /* custom string */
+  kTIMCommunityTopicModifyInfoFlag_Draft = 16384, /* draft */
+  kTIMCommunityTopicModifyInfoFlag_DefaultPermissions = 32768, /* default permissions (7.8) */
+  kTIMCommunityTopicModifyInfoFlag_TopicType = 16777216, /* topic type (8.5) */
+  kTIMCommunityTopicModifyInfoFlag_TopicAddOption = 33554432, /* join option of a private topic (8.4) */
+  kTIMCommunityTopicModifyInfoFlag_TopicApproveOption = 67108864, /* invite option of a private topic (8.4) */
+};
+typedef enum TIMCommunityTopicModifyInfoFlag TIMCommunityTopicModifyInfoFlag;
+
+enum TIMPermissionGroupModifyInfoFlag {
+  kTIMPermissionGroupModifyInfoFlag_None = 0, /* nothing */
+  kTIMPermissionGroupModifyInfoFlag_Name = 1, /* name */
+  kTIMPermissionGroupModifyInfoFlag_GroupPermission = 2, /* community permission bits */
+  kTIMPermissionGroupModifyInfoFlag_CustomData = 4, /* custom data */
+};
+typedef enum TIMPermissionGroupModifyInfoFlag TIMPermissionGroupModifyInfoFlag;
+
+enum V2TIMCommunityPermissionValue {
+  V2TIM_COMMUNITY_PERMISSION_MANAGE_GROUP_INFO = 1, /* edit community profile */
+  V2TIM_COMMUNITY_PERMISSION_MANAGE_GROUP_MEMBER = 2, /* manage members */
+  V2TIM_COMMUNITY_PERMISSION_MANAGE_PERMISSION_GROUP_INFO = 4, /* manage permission groups and their topic permissions */
+  V2TIM_COMMUNITY_PERMISSION_MANAGE_PERMISSION_GROUP_MEMBER = 8, /* manage permission group members */
+  V2TIM_COMMUNITY_PERMISSION_MANAGE_TOPIC_IN_COMMUNITY = 16, /* manage topics */
+  V2TIM_COMMUNITY_PERMISSION_MUTE_MEMBER = 32, /* mute a member in all topics */
+  V2TIM_COMMUNITY_PERMISSION_SEND_MESSAGE = 64, /* send messages in all topics */
+  V2TIM_COMMUNITY_PERMISSION_AT_ALL = 128, /* send @all in all topics */
+  V2TIM_COMMUNITY_PERMISSION_GET_HISTORY_MESSAGE = 256, /* read messages from before joining in all topics */
+  V2TIM_COMMUNITY_PERMISSION_REVOKE_OTHER_MEMBER_MESSAGE = 512, /* recall other members' messages */
+  V2TIM_COMMUNITY_PERMISSION_BAN_MEMBER = 1024, /* ban members */
+};
+typedef enum V2TIMCommunityPermissionValue V2TIMCommunityPermissionValue;
+
+enum V2TIMTopicPermissionValue {
+  V2TIM_TOPIC_PERMISSION_MANAGE_TOPIC = 1, /* edit or delete this topic */
+  V2TIM_TOPIC_PERMISSION_MANAGE_TOPIC_PERMISSION = 2, /* manage permissions of this topic */
+  V2TIM_TOPIC_PERMISSION_MUTE_MEMBER = 4, /* mute members here */
+  V2TIM_TOPIC_PERMISSION_SEND_MESSAGE = 8, /* send messages here */
+  V2TIM_TOPIC_PERMISSION_GET_HISTORY_MESSAGE = 16, /* read messages from before joining */
+  V2TIM_TOPIC_PERMISSION_REVOKE_OTHER_MEMBER_MESSAGE = 32, /* recall other members' messages */
+  V2TIM_TOPIC_PERMISSION_AT_ALL = 64, /* send @all here */
+};
+typedef enum V2TIMTopicPermissionValue V2TIMTopicPermissionValue;
+
+enum TIMConversationMarkType {
+  kTIMConversationMarkTypeStar = 1, /* starred */
+  kTIMConversationMarkTypeUnread = 2, /* marked unread */
+  kTIMConversationMarkTypeFold = 4, /* folded */
+  kTIMConversationMarkTypeHide = 8, /* hidden */
+};
+typedef enum TIMConversationMarkType TIMConversationMarkType;
+
+enum TIMFollowType {
+  kTIMFollowLTypeNone = 0, /* none */
+  kTIMFollowLTypeInMyFollowingList = 1, /* I follow the user */
+  kTIMFollowLTypeInMyFollowersList = 2, /* the user follows me */
+  kTIMFollowLTypeInBothFollowersList = 3, /* mutual */
+};
+typedef enum TIMFollowType TIMFollowType;
+
+enum TIMGroupJoinType {
+  kTIMGroupJoin_None = 0, /* unknown */
+  kTIMGroupJoin_Apply = 1, /* own request */
+  kTIMGroupJoin_Invite = 2, /* invited */
+};
+typedef enum TIMGroupJoinType TIMGroupJoinType;
+
+enum TIMUserStatusType {
+  kTIMUserStatusType_Unkown = 0, /* unknown */
+  kTIMUserStatusType_Online = 1, /* online */
+  kTIMUserStatusType_Offline = 2, /* offline, mobile push possible */
+  kTIMUserStatusType_UnLogined = 3, /* logged out or never logged in */
+};
+typedef enum TIMUserStatusType TIMUserStatusType;
+
+enum TIMGroupMessageReadMembersFilter {
+  TIM_GROUP_MESSAGE_READ_MEMBERS_FILTER_READ = 0, /* members that read */
+  TIM_GROUP_MESSAGE_READ_MEMBERS_FILTER_UNREAD = 1, /* members that did not read */
+};
+typedef enum TIMGroupMessageReadMembersFilter TIMGroupMessageReadMembersFilter;
+
+enum TIMOfflinePushTokenType {
+  TIMOfflinePushTokenType_Default = 0, /* vendor token (default) */
+  TIMOfflinePushTokenType_TPNS = 1, /* TPNS, deprecated */
+  TIMOfflinePushTokenType_VOIP = 2, /* VoIP push */
+};
+typedef enum TIMOfflinePushTokenType TIMOfflinePushTokenType;
+
+enum TIMSignalingActionType {
+  TIMSignalingActionType_Unknown = 0, /* undefined */
+  TIMSignalingActionType_Invite = 1, /* invite */
+  TIMSignalingActionType_CancelInvite = 2, /* cancel */
+  TIMSignalingActionType_AcceptInvite = 3, /* accept */
+  TIMSignalingActionType_RejectInvite = 4, /* reject */
+  TIMSignalingActionType_InviteTimeout = 5, /* timeout */
+};
+typedef enum TIMSignalingActionType TIMSignalingActionType;
 
 /* Codes of callbacks */
 
@@ -926,6 +1031,7 @@ TIM_KEY kTIMConvCustomData = "conv_custom_data"; /* string: Custom data, 6.5 */
 TIM_KEY kTIMConvConversationGroupArray = "conv_conversation_group_array"; /* array<string>: Names of the conversation groups it belongs to, 6.5 */
 TIM_KEY kTIMConvC2CReadTimestamp = "conv_c2c_read_timestamp"; /* uint64: C2C: time up to which the caller has read, 7.1 */
 TIM_KEY kTIMConvGroupReadSequence = "conv_group_read_sequence"; /* uint64: Group: sequence up to which the caller has read, 7.1 */
+TIM_KEY kTIMConvOwner = "conv_owner"; /* string: Deprecated: owner of the conversation */
 
 /* GetConversationListParam */
 TIM_KEY kTIMGetConversationListParamConvId = "get_conversation_list_param_conv_id"; /* string: Peer or group id */
@@ -933,9 +1039,6 @@ TIM_KEY kTIMGetConversationListParamConvType = "get_conversation_list_param_conv
 
 /* GetTotalUnreadNumberResult */
 TIM_KEY kTIMConvGetTotalUnreadMessageCountResultUnreadCount = "conv_get_total_unread_message_count_result_unread_count"; /* int: Unread total */
-
-/* ConvInfo */
-TIM_KEY kTIMConvOwner = "conv_owner"; /* string: Deprecated: owner of the conversation */
 
 /* TIMInternalOperation */
 TIM_KEY kTIMInternalOperationSSOData = "internal_operation_sso_data"; /* string value: Send raw SSO data */
@@ -949,6 +1052,32 @@ TIM_KEY kTIMInternalOperationInitLocalStorage = "internal_operation_init_local_s
 TIM_KEY kTIMInternalOperationSetCosSaveRegionForConversation = "internal_operation_set_cos_save_region_for_conversation"; /* string value: Set the storage region of a conversation */
 TIM_KEY kTIMInternalOperationSetUIPlatform = "internal_operation_set_ui_platform"; /* string value: Tell the UI platform */
 TIM_KEY kTIMInternalOperationWriteLog = "internal_operation_write_log"; /* string value: Write a line to the SDK log */
+TIM_KEY kTIMInternalOperationDisableCrashReport = "internal_operation_disable_crash_report"; /* string value: Switch crash reports off */
+TIM_KEY kTIMInternalOperationSetIPv6Prior = "internal_operation_set_ipv6_prior"; /* string value: Prefer IPv6 */
+TIM_KEY kTIMInternalOperationSetPacketRequestTimeout = "internal_operation_set_packet_request_timeout"; /* string value: Request timeout of login and send */
+TIM_KEY kTIMInternalOperationEnableQuicChannel = "internal_operation_enable_quic_channel"; /* string value: Switch QUIC on */
+TIM_KEY kTIMInternalOperationSetDatabaseEncryptInfo = "internal_operation_set_database_encrypt_info"; /* string value: Encrypt the local database */
+TIM_KEY kTIMInternalOperationIsCommercialAbilityEnabled = "internal_operation_is_commercial_ability_enabled"; /* string value: Ask whether a paid ability is on */
+TIM_KEY kTIMInternalOperationSetOfflinePushState = "internal_operation_set_offline_push_state"; /* string value: Set the push state */
+TIM_KEY kTIMInternalOperationGetOfflinePushState = "internal_operation_get_offline_push_state"; /* string value: Get the push state */
+TIM_KEY kTIMInternalOperationGetMessageRevoker = "internal_operation_get_message_revoker"; /* string value: Ask who recalled messages */
+TIM_KEY kTIMInternalOperationSetLogSetting = "internal_operation_set_log_setting"; /* string value: Log file settings */
+TIM_KEY kTIMInternalOperationClearLocalHistoryMessage = "internal_operation_clear_local_history_message"; /* string value: Delete local history of a conversation */
+TIM_KEY kTIMInternalOperationUpdateProxyInfo = "internal_operation_update_proxy_info"; /* string value: Update proxy data */
+TIM_KEY kTIMInternalOperationReportTUIComponentUsage = "internal_operation_report_tuicomponent_usage"; /* string value: Report UI component use */
+TIM_KEY kTIMInternalOperationSendTRTCCustomData = "internal_operation_send_trtc_custom_data"; /* string value: Send TRTC custom data */
+TIM_KEY kTIMInternalOperationSendRoomCustomData = "internal_operation_send_room_custom_data"; /* string value: Send Room custom data */
+TIM_KEY kTIMInternalOperationSetApplicationID = "internal_operation_set_application_id"; /* string value: Set an application id */
+TIM_KEY kTIMInternalOperationGetServerConfig = "internal_operation_get_server_config"; /* string value: Read server configuration */
+TIM_KEY kTIMInternalOperationSetIgnoreRepeatLogin = "internal_operation_set_ignore_repeat_login"; /* string value: Ignore repeated logins */
+TIM_KEY kTIMInternalOperationStartMessageLongPolling = "internal_operation_start_message_long_polling"; /* string value: Start long polling of an AVChatRoom */
+TIM_KEY kTIMInternalOperationStopMessageLongPolling = "internal_operation_stop_message_long_polling"; /* string value: Stop long polling of an AVChatRoom */
+TIM_KEY kTIMInternalOperationFindMergerMessages = "internal_operation_find_merger_messages"; /* string value: Find messages inside a merged message */
+TIM_KEY kTIMInternalOperationGetBriefGroupMemberList = "internal_operation_get_brief_group_member_list"; /* string value: Short member list of a group */
+TIM_KEY kTIMInternalOperationSetCustomLoginInfo = "internal_operation_set_custom_login_info"; /* string value: Custom login information */
+TIM_KEY kTIMInternalOperationDisableHttpRequest = "internal_operation_disable_http_request"; /* string value: Switch HTTP requests off */
+TIM_KEY kTIMInternalOperationSetNetworkInfo = "internal_operation_set_network_info"; /* string value: Pass in network information */
+TIM_KEY kTIMInternalOperationSetQuicChannelInfo = "internal_operation_set_quic_channel_info"; /* string value: Older QUIC operation */
 
 /* SSODataParam */
 TIM_KEY kTIMSSODataParamCmd = "sso_data_param_cmd"; /* string: Command word */
@@ -967,6 +1096,7 @@ TIM_KEY kTIMUserInfoTinyId = "user_info_tinyid"; /* uint64: Numeric id */
 TIM_KEY kTIMServerAddressIp = "server_address_ip"; /* string: IP address */
 TIM_KEY kTIMServerAddressPort = "server_address_port"; /* int: Port */
 TIM_KEY kTIMServerAddressIsIPv6 = "server_address_is_ipv6"; /* bool: Whether it is IPv6, default false */
+TIM_KEY kTIMServerAddressIsQuic = "server_address_is_quic"; /* bool: Whether it is QUIC, default false */
 
 /* CustomServerInfo */
 TIM_KEY kTIMCustomServerInfoLongConnectionAddressArray = "longconnection_address_array"; /* array<ServerAddress>: Long-connection servers */
@@ -998,6 +1128,47 @@ TIM_KEY kTIMRequestWriteLogLogContentParam = "request_write_log_log_content_para
 TIM_KEY kTIMRequestWriteLogFileNameParam = "request_write_log_file_name_param"; /* string: File name shown in the log */
 TIM_KEY kTIMRequestWriteLogFuncNameParam = "request_write_log_func_name_param"; /* string: Function name shown in the log */
 TIM_KEY kTIMRequestWriteLogLineNumberParam = "request_write_log_line_number_param"; /* int: Line number shown in the log */
+TIM_KEY kTIMRequestDisableCrashReportParam = "request_disable_crash_report_param"; /* bool: True switches crash reports off */
+TIM_KEY kTIMRequestSetIPv6PriorParam = "request_set_ipv6_prior_param"; /* bool: True prefers IPv6 */
+TIM_KEY kTIMRequestSetPacketRequestTimeoutParam = "request_set_packet_request_timeout_param"; /* int64: Timeout */
+TIM_KEY kTIMRequestEnableQuicChannelParam = "request_enable_quic_channel_param"; /* bool: QUIC switch */
+TIM_KEY kTIMRequestSetDatabaseEncryptInfoParam = "request_set_database_encrypt_info_param"; /* object DatabaseEncryptInfo: Database encryption data */
+TIM_KEY kTIMRequestIsCommercialAbilityEnabledParam = "request_is_commercial_ability_enabled_param"; /* uint64: Ability bits to ask for */
+TIM_KEY kTIMRequestSetOfflinePushStateParam = "request_set_offline_push_state_param"; /* uint32: 0 unset, 1 on, 2 off */
+TIM_KEY kTIMRequestMessageRevokerMessageIdArray = "request_message_revoker_message_id_array"; /* array<string>: Ids of recalled messages */
+TIM_KEY kTIMRequestSetLogSettingParam = "request_set_log_setting_param"; /* object LogSetting: Log settings */
+TIM_KEY kTIMRequestClearLocalHistoryMessageConversationIDParam = "request_clear_local_history_message_conversation_id_param"; /* string: c2c_x, group_x, "c2c" for all C2C or "group" for all groups */
+TIM_KEY kTIMRequestClearLocalHistoryMessageBeginTimestampParam = "request_clear_local_history_message_begin_timestamp_param"; /* uint64: Start of the deleted time range */
+TIM_KEY kTIMRequestClearLocalHistoryMessageEndTimestampParam = "request_clear_local_history_message_end_timestamp_param"; /* uint64: End of the deleted time range, 0 means open end */
+TIM_KEY kTIMRequestReportTUIComponentUsageUIComponentTypeParam = "report_tuicomponent_usage_uicomponent_type_param"; /* uint: Component type */
+TIM_KEY kTIMRequestReportTUIComponentUsageUIStyleTypeParam = "report_tuicomponent_usage_uistyle_type_param"; /* uint: Style type */
+TIM_KEY kTIMRequestSendTRTCCustomDataParam = "request_send_trtc_custom_data_param"; /* string: TRTC data */
+TIM_KEY kTIMRequestSendRoomCustomDataServiceCommandParam = "request_send_room_custom_data_service_command_param"; /* string: Room command word */
+TIM_KEY kTIMRequestSendRoomCustomDataRequestContentParam = "request_send_room_custom_data_request_content_param"; /* string: Room data */
+TIM_KEY kTIMRequestSendRoomCustomDataTimeoutParam = "request_send_room_custom_data_timeout_param"; /* int64: Timeout 5 to 120 s */
+TIM_KEY kTIMRequestSendRoomCustomDataMaxRetryCountParam = "request_send_room_custom_data_max_retry_count_param"; /* uint32: Retries 1 to 10 */
+TIM_KEY kTIMRequestSetApplicationIDParam = "request_set_application_id_param"; /* uint8: Application id */
+TIM_KEY kTIMRequestGetServerConfigKeyParam = "request_get_server_config_key_param"; /* string: Configuration key */
+TIM_KEY kTIMRequestGetServerConfigValueTypeParam = "request_get_server_config_value_type_param"; /* string: "1" numeric, "2" string */
+TIM_KEY kTIMRequestSetIgnoreRepeatLoginParam = "request_set_ignore_repeat_login_param"; /* bool: Whether repeated logins are ignored */
+TIM_KEY kTIMRequestStartMessageLongPollingIDParam = "request_start_message_long_polling_id_param"; /* string: AVChatRoom id */
+TIM_KEY kTIMRequestStartMessageLongPollingKeyParam = "request_start_message_long_polling_key_param"; /* string: Polling key */
+TIM_KEY kTIMRequestStartMessageLongPollingSequenceParam = "request_start_message_long_polling_sequence_param"; /* string: First sequence */
+TIM_KEY kTIMRequestStopMessageLongPollingIDParam = "request_stop_message_long_polling_id_param"; /* string: AVChatRoom id */
+TIM_KEY kTIMRequestFindMergerMessagesMessageIDParam = "request_find_merger_messages_message_id_param"; /* string: Message id */
+TIM_KEY kTIMRequestFindMergerMessagesMergerMessageIDListParam = "request_find_merger_messages_merger_message_id_list_param"; /* array<string>: Ids inside the merged message */
+TIM_KEY kTIMRequestGetBriefGroupMemberListGroupIDParam = "request_get_brief_group_member_list_group_id_param"; /* string: Group id */
+TIM_KEY kTIMRequestSetCustomLoginInfoUserIDParam = "request_set_custom_login_info_user_id_param"; /* string: User id for the custom login */
+TIM_KEY kTIMRequestSetCustomLoginInfoCustomInfoParam = "request_set_custom_login_info_custom_info_param"; /* string: Custom login data */
+TIM_KEY kTIMRequestDisableHttpRequestParam = "request_disable_http_request_param"; /* bool: Whether HTTP requests are off */
+TIM_KEY kTIMRequestSetNetworkInfoNetworkTypeParam = "request_set_network_info_network_type_param"; /* int32: Network type */
+TIM_KEY kTIMRequestSetNetworkInfoIPTypeParam = "request_set_network_info_ip_type_param"; /* int32: IP type */
+TIM_KEY kTIMRequestSetNetworkInfoNetworkIdParam = "request_set_network_info_network_id_param"; /* string: Network id */
+TIM_KEY kTIMRequestSetNetworkInfoWifiNetworkHandleParam = "request_set_network_info_wifi_network_handle_param"; /* uint64: WIFI handle */
+TIM_KEY kTIMRequestSetNetworkInfoXgNetworkHandleParam = "request_set_network_info_xg_network_handle_param"; /* uint64: Cellular handle */
+TIM_KEY kTIMRequestSetNetworkInfoNetworkConnectedParam = "request_set_network_info_network_connected_param"; /* bool: Whether the network is connected */
+TIM_KEY kTIMRequestSetNetworkInfoInitializeCostTimeParam = "request_set_network_info_initialize_cost_time_param"; /* int64: Time spent on collecting the data */
+TIM_KEY kTIMRequestSetQuicChannelInfoParam = "request_set_quic_channel_info_param"; /* bool: Older QUIC parameter */
 
 /* ResponseInfo */
 TIM_KEY kTIMResponseInternalOperation = "response_internal_operation"; /* enum TIMInternalOperation: Which operation answered */
@@ -1006,10 +1177,14 @@ TIM_KEY kTIMResponseUserId2TinyIdRes = "response_userid_tinyid_res"; /* array<Us
 TIM_KEY kTIMResponseTinyId2UserIdRes = "response_tinyid_userid_res"; /* array<UserInfo>: Converted ids */
 TIM_KEY kTIMResponseSetEvnRes = "response_set_env_res"; /* bool: Environment in force */
 TIM_KEY kTIMResponseMessageId = "response_message_id"; /* string: Id of the recalled message */
+TIM_KEY kTIMResponseGetOfflinePushStateRes = "response_get_offline_push_state_res"; /* uint32: 0 unset, 1 on, 2 off */
+TIM_KEY kTIMResponseMessageRevoker = "response_message_revoker"; /* string: Who recalled it */
 
 /* FriendProfileCustomStringInfo */
 TIM_KEY kTIMFriendProfileCustomStringInfoKey = "friend_profile_custom_string_info_key"; /* string: Custom friend field, Tag_SNS_Custom_ prefix optional */
 TIM_KEY kTIMFriendProfileCustomStringInfoValue = "friend_profile_custom_string_info_value"; /* string: Value */
+TIM_KEY kTIMFriendProfileCustemStringInfoKey = "friend_profile_custom_string_info_key"; /* string: Older name of kTIMFriendProfileCustomStringInfoKey */
+TIM_KEY kTIMFriendProfileCustemStringInfoValue = "friend_profile_custom_string_info_value"; /* string: Older name of kTIMFriendProfileCustomStringInfoValue */
 
 /* FriendProfile */
 TIM_KEY kTIMFriendProfileIdentifier = "friend_profile_identifier"; /* string: Friend user id */
@@ -1051,6 +1226,9 @@ TIM_KEY kTIMFriendAddPendencyIdentifier = "friend_add_pendency_identifier"; /* s
 TIM_KEY kTIMFriendAddPendencyNickName = "friend_add_pendency_nick_name"; /* string: Nickname of the other side */
 TIM_KEY kTIMFriendAddPendencyAddSource = "friend_add_pendency_add_source"; /* string: Source */
 TIM_KEY kTIMFriendAddPendencyAddWording = "friend_add_pendency_add_wording"; /* string: Request text */
+TIM_KEY kTIMFriendAddPendencyType = "friend_add_pendency_type"; /* enum TIMFriendPendencyType: Direction of the request */
+TIM_KEY kTIMFriendAddPendencyFaceUrl = "friend_add_pendency_face_url"; /* string: Avatar of the other side */
+TIM_KEY kTIMFriendAddPendencyAddTime = "friend_add_pendency_add_time"; /* uint64: Time of the request */
 
 /* FriendshipGetPendencyListParam */
 TIM_KEY kTIMFriendshipGetPendencyListParamType = "friendship_get_pendency_list_param_type"; /* enum TIMFriendPendencyType: Direction wanted */
@@ -1071,12 +1249,17 @@ TIM_KEY kTIMFriendAddPendencyInfoNickName = "friend_add_pendency_info_nick_name"
 TIM_KEY kTIMFriendAddPendencyInfoAddTime = "friend_add_pendency_info_add_time"; /* uint64: Time of the request */
 TIM_KEY kTIMFriendAddPendencyInfoAddSource = "friend_add_pendency_info_add_source"; /* string: Source */
 TIM_KEY kTIMFriendAddPendencyInfoAddWording = "friend_add_pendency_info_add_wording"; /* string: Request text */
+TIM_KEY kTIMFriendAddPendencyInfoFaceUrl = "friend_add_pendency_info_face_url"; /* string: Avatar of the other side */
 
 /* FriendResponse */
 TIM_KEY kTIMFriendResponseIdentifier = "friend_response_identifier"; /* string: User that asked */
 TIM_KEY kTIMFriendResponseAction = "friend_response_action"; /* enum TIMFriendResponseAction: Accept, accept and add, or reject */
 TIM_KEY kTIMFriendResponseRemark = "friend_response_remark"; /* string: Remark to set */
 TIM_KEY kTIMFriendResponseGroupName = "friend_response_group_name"; /* string: Friend group to use */
+TIM_KEY kTIMFriendResponeIdentifier = "friend_respone_identifier"; /* string: Older name of kTIMFriendResponseIdentifier, string differs: friend_response_identifier */
+TIM_KEY kTIMFriendResponeAction = "friend_respone_action"; /* enum TIMFriendResponseAction: Older name of kTIMFriendResponseAction, string differs: friend_response_action */
+TIM_KEY kTIMFriendResponeRemark = "friend_respone_remark"; /* string: Older name of kTIMFriendResponseRemark, string differs: friend_response_remark */
+TIM_KEY kTIMFriendResponeGroupName = "friend_respone_group_name"; /* string: Older name of kTIMFriendResponseGroupName, string differs: friend_response_group_name */
 
 /* FriendshipDeletePendencyParam */
 TIM_KEY kTIMFriendshipDeletePendencyParamType = "friendship_delete_pendency_param_type"; /* enum TIMFriendPendencyType: Direction of the requests */
@@ -1136,11 +1319,15 @@ TIM_KEY kTIMFriendChangeElemFriendProfileUpdateItemArray = "friend_change_elem_f
 TIM_KEY kTIMFriendChangeElemFriendGroupAddIdentifierArray = "friend_change_elem_friend_group_add_array"; /* array<string>: New friend groups */
 TIM_KEY kTIMFriendChangeElemFriendGroupDelIdentifierArray = "friend_change_elem_friend_group_del_array"; /* array<string>: Deleted friend groups */
 TIM_KEY kTIMFriendChangeElemFriendGroupModifyIdentifierArray = "friend_change_elem_friend_group_update_array"; /* array<string>: Changed friend groups */
+TIM_KEY kTIMFriendChangeElemFreindProfileUpdateItemArray = "friend_change_elem_friend_profile_update_item_array"; /* array<FriendProfileUpdate>: Older name of kTIMFriendChangeElemFriendProfileUpdateItemArray */
 
 /* GroupTipGroupChangeInfo */
 TIM_KEY kTIMGroupTipGroupChangeInfoFlag = "group_tips_group_change_info_flag"; /* enum TIMGroupTipGroupChangeFlag: Which property changed */
 TIM_KEY kTIMGroupTipGroupChangeInfoValue = "group_tips_group_change_info_value"; /* string: New value as text */
 TIM_KEY kTIMGroupTipGroupChangeInfoKey = "group_tips_group_change_info_key"; /* string: Custom field key, custom change only */
+TIM_KEY kTIMGroupTipGroupChangeInfoBoolValue = "group_tips_group_change_info_bool_value"; /* bool: Switch value, mute-all or permission group change */
+TIM_KEY kTIMGroupTipGroupChangeInfoIntValue = "group_tips_group_change_info_int_value"; /* int: Number value: receive, join or invite option, or member limit, depending on the flag */
+TIM_KEY kTIMGroupTipGroupChangeInfoUint64Value = "group_tips_group_change_info_uint64_value"; /* uint64: 64-bit value, default permissions change */
 
 /* GroupTipMemberChangeInfo */
 TIM_KEY kTIMGroupTipMemberChangeInfoIdentifier = "group_tips_member_change_info_identifier"; /* string: Member */
@@ -1159,6 +1346,11 @@ TIM_KEY kTIMGroupTipsElemChangedUserInfoArray = "group_tips_elem_changed_user_in
 TIM_KEY kTIMGroupTipsElemChangedGroupMemberInfoArray = "group_tips_elem_changed_group_memberinfo_array"; /* array<GroupMemberInfo>: Memberships of the affected users */
 TIM_KEY kTIMGroupTipsElemMemberNum = "group_tips_elem_member_num"; /* uint: Member count after the event, join, leave and kick events only */
 TIM_KEY kTIMGroupTipsElemPlatform = "group_tips_elem_platform"; /* string: Platform of the operator */
+TIM_KEY kTIMGroupTipsElemGroupName = "group_tips_elem_group_name"; /* string: Deprecated: group name */
+TIM_KEY kTIMGroupTipsElemTime = "group_tips_elem_time"; /* uint: Deprecated: event time */
+TIM_KEY kTIMGroupTipsElemJoinType = "group_tips_elem_join_type"; /* enum TIMGroupJoinType: How the member joined, join event only; 8.0 */
+TIM_KEY kTIMGroupTipsElemMemberMarkInfoArray = "group_tips_elem_member_mark_info_array"; /* array<GroupTipMemberMarkChangeInfo>: Mark changes, mark event only */
+TIM_KEY kTIMGroupTipsElemPinnedMessageList = "group_tips_elem_pinned_message_list"; /* array<Message>: Pinned or unpinned message */
 
 /* GroupMemberInfo */
 TIM_KEY kTIMGroupMemberInfoIdentifier = "group_member_info_identifier"; /* string: User id */
@@ -1174,6 +1366,8 @@ TIM_KEY kTIMGroupMemberInfoFriendRemark = "group_member_info_friend_remark"; /* 
 TIM_KEY kTIMGroupMemberInfoFaceUrl = "group_member_info_face_url"; /* string: Avatar URL */
 TIM_KEY kTIMGroupMemberInfoCustomInfo = "group_member_info_custom_info"; /* array<GroupMemberInfoCustomString>: Custom member fields */
 TIM_KEY kTIMGroupMemberInfoOnlineDevices = "group_member_info_online_devices"; /* array<string>: Devices online */
+TIM_KEY kTIMGroupMemberInfoRemark = "group_member_info_remark"; /* string: Older name of kTIMGroupMemberInfoFriendRemark, string differs: group_member_info_friend_remark */
+TIM_KEY kTIMGroupMemberInfoIsOnline = "group_member_info_is_online"; /* bool: Whether online */
 
 /* CreateGroupParam */
 TIM_KEY kTIMCreateGroupParamGroupName = "create_group_param_group_name"; /* string: Name, up to 100 bytes */
@@ -1186,6 +1380,10 @@ TIM_KEY kTIMCreateGroupParamFaceUrl = "create_group_param_face_url"; /* string: 
 TIM_KEY kTIMCreateGroupParamAddOption = "create_group_param_add_option"; /* enum TIMGroupAddOption: Join option */
 TIM_KEY kTIMCreateGroupParamMaxMemberCount = "create_group_param_max_member_num"; /* uint: Member limit */
 TIM_KEY kTIMCreateGroupParamCustomInfo = "create_group_param_custom_info"; /* array<GroupInfoCustomString>: Custom fields */
+TIM_KEY kTIMCreateGroupIsSupportTopic = "create_group_param_is_support_topic"; /* bool: Community with topics */
+TIM_KEY kTIMCreateGroupParamApproveOption = "create_group_param_approve_option"; /* enum TIMGroupAddOption: Invite option */
+TIM_KEY kTIMCreateGroupParamEnablePermissionGroup = "create_group_param_enable_permission_group"; /* bool: Permission groups on, Community only; 7.8 */
+TIM_KEY kTIMCreateGroupParamDefaultPermissions = "create_group_param_default_permissions"; /* uint64: Default permission bits; 7.8 */
 
 /* CreateGroupResult */
 TIM_KEY kTIMCreateGroupResultGroupId = "create_group_result_groupid"; /* string: Id of the new group; the key has groupid in one word */
@@ -1207,10 +1405,13 @@ TIM_KEY kTIMGroupBaseInfoReadedSeq = "group_base_info_readed_seq"; /* uint: Read
 TIM_KEY kTIMGroupBaseInfoMsgFlag = "group_base_info_msg_flag"; /* uint: Receive option */
 TIM_KEY kTIMGroupBaseInfoIsShutupAll = "group_base_info_is_shutup_all"; /* bool: Mute-all state */
 TIM_KEY kTIMGroupBaseInfoSelfInfo = "group_base_info_self_info"; /* object GroupSelfInfo: Data of the caller in the group */
+TIM_KEY kTIMGroupBaseInfoLastestSeq = "group_base_info_lastest_seq"; /* uint: Older name of kTIMGroupBaseInfoLatestSeq, string differs: group_base_info_latest_seq */
 
 /* GroupInfoCustomString */
 TIM_KEY kTIMGroupInfoCustomStringInfoKey = "group_info_custom_string_info_key"; /* string: Custom group field key */
 TIM_KEY kTIMGroupInfoCustomStringInfoValue = "group_info_custom_string_info_value"; /* string: Value */
+TIM_KEY kTIMGroupInfoCustemStringInfoKey = "group_info_custom_string_info_key"; /* string: Older name of kTIMGroupInfoCustomStringInfoKey */
+TIM_KEY kTIMGroupInfoCustemStringInfoValue = "group_info_custom_string_info_value"; /* string: Older name of kTIMGroupInfoCustomStringInfoValue */
 
 /* GroupDetailInfo */
 TIM_KEY kTIMGroupDetailInfoGroupId = "group_detail_info_group_id"; /* string: Group id */
@@ -1233,6 +1434,32 @@ TIM_KEY kTIMGroupDetailInfoSearchable = "group_detail_info_searchable"; /* uint:
 TIM_KEY kTIMGroupDetailInfoIsShutupAll = "group_detail_info_is_shutup_all"; /* bool: Mute-all state */
 TIM_KEY kTIMGroupDetailInfoOwnerIdentifier = "group_detail_info_owner_identifier"; /* string: Owner */
 TIM_KEY kTIMGroupDetailInfoCustomInfo = "group_detail_info_custom_info"; /* array<GroupInfoCustomString>: Custom fields */
+TIM_KEY kTIMGroupDetailInfoOnlineMemberNum = "group_detail_info_online_member_num"; /* uint: Deprecated: members online */
+TIM_KEY kTIMGroupDetialInfoGroupId = "group_detial_info_group_id"; /* string: Older name of kTIMGroupDetailInfoGroupId, string differs: group_detail_info_group_id */
+TIM_KEY kTIMGroupDetialInfoGroupType = "group_detial_info_group_type"; /* enum TIMGroupType: Older name of kTIMGroupDetailInfoGroupType, string differs: group_detail_info_group_type */
+TIM_KEY kTIMGroupDetialInfoGroupName = "group_detial_info_group_name"; /* string: Older name of kTIMGroupDetailInfoGroupName, string differs: group_detail_info_group_name */
+TIM_KEY kTIMGroupDetialInfoNotification = "group_detial_info_notification"; /* string: Older name of kTIMGroupDetailInfoNotification, string differs: group_detail_info_notification */
+TIM_KEY kTIMGroupDetialInfoIntroduction = "group_detial_info_introduction"; /* string: Older name of kTIMGroupDetailInfoIntroduction, string differs: group_detail_info_introduction */
+TIM_KEY kTIMGroupDetialInfoFaceUrl = "group_detial_info_face_url"; /* string: Older name of kTIMGroupDetailInfoFaceUrl, string differs: group_detail_info_face_url */
+TIM_KEY kTIMGroupDetialInfoCreateTime = "group_detial_info_create_time"; /* uint: Older name of kTIMGroupDetailInfoCreateTime, string differs: group_detail_info_create_time */
+TIM_KEY kTIMGroupDetialInfoInfoSeq = "group_detial_info_info_seq"; /* uint: Older name of kTIMGroupDetailInfoInfoSeq, string differs: group_detail_info_info_seq */
+TIM_KEY kTIMGroupDetialInfoLastInfoTime = "group_detial_info_last_info_time"; /* uint: Older name of kTIMGroupDetailInfoLastInfoTime, string differs: group_detail_info_last_info_time */
+TIM_KEY kTIMGroupDetialInfoNextMsgSeq = "group_detial_info_next_msg_seq"; /* uint: Older name of kTIMGroupDetailInfoNextMsgSeq, string differs: group_detail_info_next_msg_seq */
+TIM_KEY kTIMGroupDetialInfoLastMsgTime = "group_detial_info_last_msg_time"; /* uint: Older name of kTIMGroupDetailInfoLastMsgTime, string differs: group_detail_info_last_msg_time */
+TIM_KEY kTIMGroupDetialInfoMemberNum = "group_detial_info_member_num"; /* uint: Older name of kTIMGroupDetailInfoMemberNum, string differs: group_detail_info_member_num */
+TIM_KEY kTIMGroupDetialInfoMaxMemberNum = "group_detial_info_max_member_num"; /* uint: Older name of kTIMGroupDetailInfoMaxMemberNum, string differs: group_detail_info_max_member_num */
+TIM_KEY kTIMGroupDetialInfoAddOption = "group_detial_info_add_option"; /* enum TIMGroupAddOption: Older name of kTIMGroupDetailInfoAddOption, string differs: group_detail_info_add_option */
+TIM_KEY kTIMGroupDetialInfoOnlineMemberNum = "group_detial_info_online_member_num"; /* uint: Older name of kTIMGroupDetailInfoOnlineMemberNum, string differs: group_detail_info_online_member_num */
+TIM_KEY kTIMGroupDetialInfoVisible = "group_detial_info_visible"; /* uint: Older name of kTIMGroupDetailInfoVisible, string differs: group_detail_info_visible */
+TIM_KEY kTIMGroupDetialInfoSearchable = "group_detial_info_searchable"; /* uint: Older name of kTIMGroupDetailInfoSearchable, string differs: group_detail_info_searchable */
+TIM_KEY kTIMGroupDetialInfoIsShutupAll = "group_detial_info_is_shutup_all"; /* bool: Older name of kTIMGroupDetailInfoIsShutupAll, string differs: group_detail_info_is_shutup_all */
+TIM_KEY kTIMGroupDetialInfoOwnerIdentifier = "group_detial_info_owener_identifier"; /* string: Older name of kTIMGroupDetailInfoOwnerIdentifier, string differs: group_detail_info_owner_identifier */
+TIM_KEY kTIMGroupDetialInfoCustomInfo = "group_detial_info_custom_info"; /* array<GroupInfoCustemString>: Older name of kTIMGroupDetailInfoCustomInfo, string differs: group_detail_info_custom_info */
+TIM_KEY kTIMGroupDetailInfoApproveOption = "group_detail_info_approve_option"; /* enum TIMGroupAddOption: Invite option */
+TIM_KEY kTIMGroupDetailInfoEnablePermissionGroup = "group_detail_info_enable_permission_group"; /* bool: Permission groups on; 7.8 */
+TIM_KEY kTIMGroupDetailInfoDefaultPermissions = "group_detail_info_default_permissions"; /* uint: Default permission bits; 7.8 */
+TIM_KEY kTIMGroupDetialInfoIsSupportTopic = "group_detial_info_is_support_topic"; /* bool: Older name of kTIMGroupDetailInfoIsSupportTopic, string differs: group_detail_info_is_support_topic; macro alias since 7.5 */
+TIM_KEY kTIMGroupDetialInfoApproveOption = "group_detail_info_approve_option"; /* alias: Macro alias of kTIMGroupDetailInfoApproveOption */
 
 /* GetGroupInfoResult */
 TIM_KEY kTIMGetGroupInfoResultCode = "get_groups_info_result_code"; /* int: 0 or an error code for this group */
@@ -1242,6 +1469,11 @@ TIM_KEY kTIMGetGroupInfoResultInfo = "get_groups_info_result_info"; /* object Gr
 /* GroupSearchParam */
 TIM_KEY kTIMGroupSearchParamKeywordList = "group_search_params_keyword_list"; /* array<string>: Keywords, up to 5 */
 TIM_KEY kTIMGroupSearchParamFieldList = "group_search_params_field_list"; /* array<TIMGroupSearchFieldKey>: Fields to search, local search */
+TIM_KEY TIMGroupSearchParamKeywordList = "group_search_params_keyword_list"; /* array<string>: Older name of kTIMGroupSearchParamKeywordList */
+TIM_KEY TIMGroupSearchParamFieldList = "group_search_params_field_list"; /* array<TIMGroupSearchFieldKey>: Older name of kTIMGroupSearchParamFieldList */
+TIM_KEY kTIMGroupSearchParamKeywordListMatchType = "group_search_params_keyword_list_match_type"; /* enum TIMKeywordListMatchType: Any or all keywords, cloud search */
+TIM_KEY kTIMGroupSearchParamSearchCount = "group_search_params_search_count"; /* uint: Results per page, 1 to 100, default 20, cloud search */
+TIM_KEY kTIMGroupSearchParamSearchCursor = "group_search_params_search_cursor"; /* string: Cursor, "" first, cloud search */
 
 /* GroupModifyInfoParam */
 TIM_KEY kTIMGroupModifyInfoParamGroupId = "group_modify_info_param_group_id"; /* string: Group id */
@@ -1257,6 +1489,9 @@ TIM_KEY kTIMGroupModifyInfoParamSearchAble = "group_modify_info_param_searchable
 TIM_KEY kTIMGroupModifyInfoParamIsShutupAll = "group_modify_info_param_is_shutup_all"; /* bool: New mute-all state, needs its flag */
 TIM_KEY kTIMGroupModifyInfoParamOwner = "group_modify_info_param_owner"; /* string: New owner, flag must stand alone */
 TIM_KEY kTIMGroupModifyInfoParamCustomInfo = "group_modify_info_param_custom_info"; /* array<GroupInfoCustomString>: New custom fields, needs its flag */
+TIM_KEY kTIMGroupModifyInfoParamApproveOption = "group_modify_info_param_approve_option"; /* uint: New invite option, needs its flag */
+TIM_KEY kTIMGroupModifyInfoParamEnablePermissionGroup = "group_modify_info_param_enable_permission_group"; /* bool: Permission groups switch; 7.8 */
+TIM_KEY kTIMGroupModifyInfoParamDefaultPermissions = "group_modify_info_param_default_permissions"; /* uint: Default permission bits; 7.8 */
 
 /* GroupAttributes */
 TIM_KEY TIMGroupAttributeKey = "group_attribute_key"; /* string: Attribute key, 32 bytes at most (constant has no leading k) */
@@ -1264,9 +1499,12 @@ TIM_KEY TIMGroupAttributeValue = "group_attribute_value"; /* string: Attribute v
 
 /* GroupGetOnlineMemberCountResult */
 TIM_KEY TIMGroupGetOnlineMemberCountResult = "group_get_online_member_count_result"; /* int: Members online (constant has no leading k) */
+TIM_KEY TIMGroupGetOnlineMemberCountResulCount = "group_get_online_member_count_result"; /* int: Older name of TIMGroupGetOnlineMemberCountResult */
 
 /* GroupMemberGetInfoOption */
 TIM_KEY kTIMGroupMemberGetInfoOptionRoleFlag = "group_member_get_info_option_role_flag"; /* enum TIMGroupMemberRoleFlag: Role filter, default all; AVChatRoom: a mark number */
+TIM_KEY kTIMGroupMemberGetInfoOptionInfoFlag = "group_member_get_info_option_info_flag"; /* enum TIMGroupMemberInfoFlag: Deprecated: field filter, default all */
+TIM_KEY kTIMGroupMemberGetInfoOptionCustomArray = "group_member_get_info_option_custom_array"; /* array<string>: Deprecated: custom fields wanted */
 
 /* GroupGetMemberInfoListParam */
 TIM_KEY kTIMGroupGetMemberInfoListParamGroupId = "group_get_members_info_list_param_group_id"; /* string: Group id */
@@ -1282,14 +1520,21 @@ TIM_KEY kTIMGroupGetMemberInfoListResultInfoArray = "group_get_member_info_list_
 TIM_KEY TIMGroupMemberSearchParamKeywordList = "group_search_member_params_keyword_list"; /* array<string>: Keywords, up to 5 (constant has no leading k) */
 TIM_KEY TIMGroupMemberSearchParamGroupidList = "group_search_member_params_groupid_list"; /* array<string>: Groups to search, absent means all */
 TIM_KEY TIMGroupMemberSearchParamFieldList = "group_search_member_params_field_list"; /* array<TIMGroupMemberSearchFieldKey>: Fields to search, local search */
+TIM_KEY TIMGroupMemberSearchParamKeywordListMatchType = "group_member_search_params_keyword_list_match_type"; /* enum TIMKeywordListMatchType: Any or all keywords, cloud search */
+TIM_KEY TIMGroupMemberSearchParamSearchCount = "group_member_search_params_search_count"; /* uint: Results per page, 1 to 100, default 20 */
+TIM_KEY TIMGroupMemberSearchParamSearchCursor = "group_member_search_params_search_cursor"; /* string: Cursor, "" first */
 
 /* GroupSearchGroupMembersResult */
 TIM_KEY TIMGroupSearchGroupMembersResultGroupID = "group_search_member_result_groupid"; /* string: Group id, a single string in the sample */
 TIM_KEY TIMGroupSearchGroupMembersResultMemberInfoList = "group_search_member_result_member_info_list"; /* array<GroupMemberInfo>: Members found */
+TIM_KEY TIMGroupSearchGroupMembersdResultGroupID = "group_search_member_result_groupid"; /* array<string>: Older name of TIMGroupSearchGroupMembersResultGroupID */
+TIM_KEY TIMGroupSearchGroupMembersdResultMemberInfoList = "group_search_member_result_menber_info_list"; /* array<GroupMemberInfo>: Older name of TIMGroupSearchGroupMembersResultMemberInfoList, string differs: group_search_member_result_member_info_list */
 
 /* GroupMemberInfoCustomString */
 TIM_KEY kTIMGroupMemberInfoCustomStringInfoKey = "group_member_info_custom_string_info_key"; /* string: Custom member field key */
 TIM_KEY kTIMGroupMemberInfoCustomStringInfoValue = "group_member_info_custom_string_info_value"; /* string: Value */
+TIM_KEY kTIMGroupMemberInfoCustemStringInfoKey = "group_member_info_custom_string_info_key"; /* string: Older name of kTIMGroupMemberInfoCustomStringInfoKey */
+TIM_KEY kTIMGroupMemberInfoCustemStringInfoValue = "group_member_info_custom_string_info_value"; /* string: Older name of kTIMGroupMemberInfoCustomStringInfoValue */
 
 /* GroupModifyMemberInfoParam */
 TIM_KEY kTIMGroupModifyMemberInfoParamGroupId = "group_modify_member_info_group_id"; /* string: Group id */
@@ -1314,6 +1559,7 @@ TIM_KEY kTIMGroupInviteMemberResultResult = "group_invite_member_result_result";
 TIM_KEY kTIMGroupDeleteMemberParamGroupId = "group_delete_member_param_group_id"; /* string: Group id */
 TIM_KEY kTIMGroupDeleteMemberParamIdentifierArray = "group_delete_member_param_identifier_array"; /* array<string>: Members to remove */
 TIM_KEY kTIMGroupDeleteMemberParamUserData = "group_delete_member_param_user_data"; /* string: Reason text */
+TIM_KEY kTIMGroupDeleteMemberParamDuration = "group_delete_member_param_duration"; /* uint32: Seconds during which the member may not come back; 7.2 */
 
 /* GroupDeleteMemberResult */
 TIM_KEY kTIMGroupDeleteMemberResultIdentifier = "group_delete_member_result_identifier"; /* string: Member */
@@ -1338,6 +1584,8 @@ TIM_KEY kTIMGroupPendencyToUserDefinedData = "group_pendency_to_user_defined_dat
 TIM_KEY kTIMGroupPendencyKey = "group_pendency_key"; /* string: Opaque signature, hand back unchanged */
 TIM_KEY kTIMGroupPendencyAuthentication = "group_pendency_authentication"; /* string: Opaque signature, hand back unchanged */
 TIM_KEY kTIMGroupPendencySelfIdentifier = "group_pendency_self_identifier"; /* string: Own user id */
+TIM_KEY kTIMGroupPendencyFromNickName = "group_pendency_from_nick_name"; /* string: Nickname of the requester */
+TIM_KEY kTIMGroupPendencyFromFaceUrl = "group_pendency_from_face_url"; /* string: Avatar of the requester */
 
 /* GroupPendencyResult */
 TIM_KEY kTIMGroupPendencyResultNextStartTime = "group_pendency_result_next_start_time"; /* uint64: Cursor, 0 means finished */
@@ -1350,23 +1598,25 @@ TIM_KEY kTIMGroupHandlePendencyParamIsAccept = "group_handle_pendency_param_is_a
 TIM_KEY kTIMGroupHandlePendencyParamHandleMsg = "group_handle_pendency_param_handle_msg"; /* string: Decision text */
 TIM_KEY kTIMGroupHandlePendencyParamPendency = "group_handle_pendency_param_pendency"; /* object GroupPendency: The request as it was received */
 
-/* GroupTipsElem */
-TIM_KEY kTIMGroupTipsElemGroupName = "group_tips_elem_group_name"; /* string: Deprecated: group name */
-TIM_KEY kTIMGroupTipsElemTime = "group_tips_elem_time"; /* uint: Deprecated: event time */
-
-/* GroupDetailInfo */
-TIM_KEY kTIMGroupDetailInfoOnlineMemberNum = "group_detail_info_online_member_num"; /* uint: Deprecated: members online */
-
-/* GroupMemberGetInfoOption */
-TIM_KEY kTIMGroupMemberGetInfoOptionInfoFlag = "group_member_get_info_option_info_flag"; /* enum TIMGroupMemberInfoFlag: Deprecated: field filter, default all */
-TIM_KEY kTIMGroupMemberGetInfoOptionCustomArray = "group_member_get_info_option_custom_array"; /* array<string>: Deprecated: custom fields wanted */
-
 /* SdKConfig */
 TIM_KEY kTIMSdkConfigConfigFilePath = "sdk_config_config_file_path"; /* string: Folder of the device: its id and a database for each user. Default: `tidings` in `$XDG_DATA_HOME`, which is `~/.local/share` where it is not set */
 TIM_KEY kTIMSdkConfigLogFilePath = "sdk_config_log_file_path"; /* string: Folder of the log file. Default: no file; nor with "/" */
+TIM_KEY kTIMSdkConfigJavaVM = "sdk_config_java_vm"; /* uint64: Deprecated: Java VM pointer */
+TIM_KEY kTIMSdkConfigMainThreadID = "sdk_config_main_thread_id"; /* int64: Thread id that should run callbacks */
+TIM_KEY kTIMSdkConfigMainLooperPointer = "sdk_config_main_looper_pointer"; /* int64: Looper pointer for callbacks, Android */
+TIM_KEY kTIMSdkConfigDeviceType = "sdk_config_device_type"; /* string: Device type text */
+TIM_KEY kTIMSdkConfigBrandType = "sdk_config_brand_type"; /* int64: Brand number */
+TIM_KEY kTIMSdkConfigSystemVersion = "sdk_config_system_version"; /* string: System version text */
+TIM_KEY kTIMSdkConfigApiType = "sdk_config_api_type"; /* uint64: Internal: kind of API in use */
 
 /* UserConfig */
 TIM_KEY kTIMUserConfigIsDisableStorage = "user_config_is_is_disable_storage"; /* bool: Switch local storage off, default false; the key contains is twice */
+TIM_KEY kTIMUserConfigIsReadReceipt = "user_config_is_read_receipt"; /* bool: Deprecated: receive read receipts */
+TIM_KEY kTIMUserConfigIsIgnoreGroupTipsUnRead = "user_config_is_ignore_grouptips_unread"; /* bool: Deprecated: group tips do not count as unread */
+TIM_KEY kTIMUserConfigIsSyncReport = "user_config_is_sync_report"; /* bool: Deprecated: server drops read state */
+TIM_KEY kTIMUserConfigGroupGetInfoOption = "user_config_group_getinfo_option"; /* object GroupGetInfoOption: Deprecated: default group fields */
+TIM_KEY kTIMUserConfigGroupMemberGetInfoOption = "user_config_group_member_getinfo_option"; /* object GroupMemberGetInfoOption: Deprecated: default member fields */
+TIM_KEY kTIMUserConfigIsIngoreGroupTipsUnRead = "user_config_is_ingore_grouptips_unread"; /* bool: Older name of kTIMUserConfigIsIgnoreGroupTipsUnRead, string differs: user_config_is_ignore_grouptips_unread */
 
 /* HttpProxyInfo */
 TIM_KEY kTIMHttpProxyInfoIp = "http_proxy_info_ip"; /* string: Proxy host */
@@ -1389,9 +1639,12 @@ TIM_KEY kTIMSetConfigUserDefineData = "set_config_user_define_data"; /* string: 
 TIM_KEY kTIMSetConfigHttpProxyInfo = "set_config_http_proxy_info"; /* object HttpProxyInfo: HTTP proxy for file transfer; empty host and port 0 clear it */
 TIM_KEY kTIMSetConfigSocks5ProxyInfo = "set_config_socks5_proxy_info"; /* object Socks5ProxyInfo: SOCKS5 proxy for the protocol; set before TIMInit */
 TIM_KEY kTIMSetConfigIsOnlyLocalDNSSource = "set_config_is_only_local_dns_source"; /* bool: Use only the local DNS */
+TIM_KEY kTIMSetConfigCackBackLogLevel = "set_config_callback_log_level"; /* enum TIMLogLevel: Older name of kTIMSetConfigCallbackLogLevel */
+TIM_KEY kTIMSetConfigPACProxyInfo = "set_config_pac_proxy_info"; /* object PACProxyInfo: PAC proxy; set before TIMInit */
 
 /* FriendShipGetProfileListParam */
 TIM_KEY kTIMFriendShipGetProfileListParamIdentifierArray = "friendship_getprofilelist_param_identifier_array"; /* array<string>: Users wanted */
+TIM_KEY kTIMFriendShipGetProfileListParamForceUpdate = "friendship_getprofilelist_param_force_update"; /* bool: Deprecated: skip the cache, default false */
 
 /* UserProfile */
 TIM_KEY kTIMUserProfileIdentifier = "user_profile_identifier"; /* string: User id */
@@ -1407,6 +1660,7 @@ TIM_KEY kTIMUserProfileBirthDay = "user_profile_birthday"; /* uint: Birthday as 
 TIM_KEY kTIMUserProfileLevel = "user_profile_level"; /* uint: Level */
 TIM_KEY kTIMUserProfileRole = "user_profile_role"; /* uint: Role */
 TIM_KEY kTIMUserProfileCustomStringArray = "user_profile_custom_string_array"; /* array<UserProfileCustomStringInfo>: Custom fields */
+TIM_KEY kTIMUserProfileRemark = "user_profile_remark"; /* string: Remark, 4.4 only */
 
 /* UserProfileItem */
 TIM_KEY kTIMUserProfileItemNickName = "user_profile_item_nick_name"; /* string: New nickname */
@@ -1420,32 +1674,23 @@ TIM_KEY kTIMUserProfileItemBirthDay = "user_profile_item_birthday"; /* uint: New
 TIM_KEY kTIMUserProfileItemLevel = "user_profile_item_level"; /* uint: New level */
 TIM_KEY kTIMUserProfileItemRole = "user_profile_item_role"; /* uint: New role */
 TIM_KEY kTIMUserProfileItemCustomStringArray = "user_profile_item_custom_string_array"; /* array<UserProfileCustomStringInfo>: New custom fields */
+TIM_KEY kTIMUserProfileItemLoaction = "user_profile_item_location"; /* string: Older name of kTIMUserProfileItemLocation */
 
 /* UserProfileCustomStringInfo */
 TIM_KEY kTIMUserProfileCustomStringInfoKey = "user_profile_custom_string_info_key"; /* string: Field name, Tag_Profile_Custom_ prefix optional on input */
 TIM_KEY kTIMUserProfileCustomStringInfoValue = "user_profile_custom_string_info_value"; /* string: Value, up to 500 bytes */
+TIM_KEY kTIMUserProfileCustemStringInfoKey = "user_profile_custom_string_info_key"; /* string: Older name of kTIMUserProfileCustomStringInfoKey */
+TIM_KEY kTIMUserProfileCustemStringInfoValue = "user_profile_custom_string_info_value"; /* string: Older name of kTIMUserProfileCustomStringInfoValue */
 
 /* ProfileChangeElem */
 TIM_KEY kTIMProfileChangeElemChangeType = "profile_change_elem_change_type"; /* enum TIMProfileChangeType: Kind of change */
 TIM_KEY kTIMProfileChangeElemFromIdentifier = "profile_change_elem_from_identifier"; /* string: User that changed */
 TIM_KEY kTIMProfileChangeElemUserProfileItem = "profile_change_elem_user_profile_item"; /* object UserProfileItem: Changed fields */
+TIM_KEY kTIMProfileChangeElemFromIndentifier = "profile_change_elem_from_identifer"; /* string: Older name of kTIMProfileChangeElemFromIdentifier, string differs: profile_change_elem_from_identifier */
 
 /* GroupGetInfoOption */
 TIM_KEY kTIMGroupGetInfoOptionInfoFlag = "group_get_info_option_info_flag"; /* enum TIMGroupGetInfoFlag: Field filter, default all */
 TIM_KEY kTIMGroupGetInfoOptionCustomArray = "group_get_info_option_custom_array"; /* array<string>: Custom fields wanted */
-
-/* SdKConfig */
-TIM_KEY kTIMSdkConfigJavaVM = "sdk_config_java_vm"; /* uint64: Deprecated: Java VM pointer */
-
-/* UserConfig */
-TIM_KEY kTIMUserConfigIsReadReceipt = "user_config_is_read_receipt"; /* bool: Deprecated: receive read receipts */
-TIM_KEY kTIMUserConfigIsIgnoreGroupTipsUnRead = "user_config_is_ignore_grouptips_unread"; /* bool: Deprecated: group tips do not count as unread */
-TIM_KEY kTIMUserConfigIsSyncReport = "user_config_is_sync_report"; /* bool: Deprecated: server drops read state */
-TIM_KEY kTIMUserConfigGroupGetInfoOption = "user_config_group_getinfo_option"; /* object GroupGetInfoOption: Deprecated: default group fields */
-TIM_KEY kTIMUserConfigGroupMemberGetInfoOption = "user_config_group_member_getinfo_option"; /* object GroupMemberGetInfoOption: Deprecated: default member fields */
-
-/* FriendShipGetProfileListParam */
-TIM_KEY kTIMFriendShipGetProfileListParamForceUpdate = "friendship_getprofilelist_param_force_update"; /* bool: Deprecated: skip the cache, default false */
 
 /* ElemType */
 TIM_KEY kTIMElemType = "elem_type"; /* enum TIMElemType: Kind of element, first key of every element */
@@ -1478,6 +1723,7 @@ TIM_KEY kTIMImageElemLargePicSize = "image_elem_large_pic_size"; /* int: Large: 
 TIM_KEY kTIMImageElemOrigUrl = "image_elem_orig_url"; /* string: Original: download URL */
 TIM_KEY kTIMImageElemThumbUrl = "image_elem_thumb_url"; /* string: Thumbnail: download URL */
 TIM_KEY kTIMImageElemLargeUrl = "image_elem_large_url"; /* string: Large: download URL */
+TIM_KEY kTIMImageElemTaskId = "image_elem_task_id"; /* int: Deprecated: task id */
 
 /* SoundElem */
 TIM_KEY kTIMSoundElemFilePath = "sound_elem_file_path"; /* string: Local file path */
@@ -1486,6 +1732,8 @@ TIM_KEY kTIMSoundElemFileTime = "sound_elem_file_time"; /* int: Length in second
 TIM_KEY kTIMSoundElemFileId = "sound_elem_file_id"; /* string: File id */
 TIM_KEY kTIMSoundElemBusinessId = "sound_elem_business_id"; /* int: Business id for downloading */
 TIM_KEY kTIMSoundElemUrl = "sound_elem_url"; /* string: Download URL */
+TIM_KEY kTIMSoundElemTaskId = "sound_elem_task_id"; /* int: Deprecated: task id */
+TIM_KEY kTIMSoundElemDownloadFlag = "sound_elem_download_flag"; /* int: Download flag, gone since 7.4 */
 
 /* VideoElem */
 TIM_KEY kTIMVideoElemVideoType = "video_elem_video_type"; /* string: File type such as mp4 */
@@ -1502,6 +1750,9 @@ TIM_KEY kTIMVideoElemImageHeight = "video_elem_image_height"; /* uint: Snapshot 
 TIM_KEY kTIMVideoElemImagePath = "video_elem_image_path"; /* string: Local snapshot path */
 TIM_KEY kTIMVideoElemImageId = "video_elem_image_id"; /* string: Snapshot id */
 TIM_KEY kTIMVideoElemImageUrl = "video_elem_image_url"; /* string: Snapshot URL */
+TIM_KEY kTIMVideoElemTaskId = "video_elem_task_id"; /* uint: Deprecated: task id */
+TIM_KEY kTIMVideoElemVideoDownloadFlag = "video_elem_video_download_flag"; /* int: Download flag of the video, gone since 7.4 */
+TIM_KEY kTIMVideoElemImageDownloadFlag = "video_elem_image_download_flag"; /* int: Download flag of the snapshot, gone since 7.4 */
 
 /* FileElem */
 TIM_KEY kTIMFileElemFilePath = "file_elem_file_path"; /* string: Local path with the name */
@@ -1510,11 +1761,14 @@ TIM_KEY kTIMFileElemFileSize = "file_elem_file_size"; /* int: Bytes */
 TIM_KEY kTIMFileElemFileId = "file_elem_file_id"; /* string: File id */
 TIM_KEY kTIMFileElemBusinessId = "file_elem_business_id"; /* int: Business id for downloading */
 TIM_KEY kTIMFileElemUrl = "file_elem_url"; /* string: Download URL */
+TIM_KEY kTIMFileElemTaskId = "file_elem_task_id"; /* int: Deprecated: task id */
+TIM_KEY kTIMFileElemDownloadFlag = "file_elem_download_flag"; /* int: Download flag, gone since 7.4 */
 
 /* LocationElem */
 TIM_KEY kTIMLocationElemDesc = "location_elem_desc"; /* string: Description */
 TIM_KEY kTIMLocationElemLongitude = "location_elem_longitude"; /* double: Longitude */
 TIM_KEY kTIMLocationElemLatitude = "location_elem_latitude"; /* double: Latitude */
+TIM_KEY kTIMLocationElemlatitude = "location_elem_latitude"; /* double: Older name of kTIMLocationElemLatitude */
 
 /* FaceElem */
 TIM_KEY kTIMFaceElemIndex = "face_elem_index"; /* int: Index chosen by the application */
@@ -1539,6 +1793,9 @@ TIM_KEY kTIMGroupReportElemUserData = "group_report_elem_user_data"; /* string: 
 TIM_KEY kTIMGroupReportElemOpUserInfo = "group_report_elem_op_user_info"; /* object UserProfile: Profile of the operator */
 TIM_KEY kTIMGroupReportElemOpGroupMemberInfo = "group_report_elem_op_group_memberinfo"; /* object GroupMemberInfo: Membership of the operator */
 TIM_KEY kTIMGroupReportElemPlatform = "group_report_elem_platform"; /* string: Platform of the operator */
+TIM_KEY kTIMGroupReportElemGroupName = "group_report_elem_group_name"; /* string: Deprecated: group name */
+TIM_KEY kTIMGroupReportElemShutUpTime = "group_report_elem_shut_up_time"; /* uint: Mute time, muted report only */
+TIM_KEY kTIMGroupReportElemGroupMessageReceiveOption = "group_report_elem_group_message_receive_option"; /* enum TIMReceiveMessageOpt: New receive option, option report only */
 
 /* Message */
 TIM_KEY kTIMMsgElemArray = "message_elem_array"; /* array<Elem>: Elements, one in practice */
@@ -1605,6 +1862,7 @@ TIM_KEY kTIMMsgDownloadElemParamType = "msg_download_elem_param_type"; /* enum T
 TIM_KEY kTIMMsgDownloadElemParamId = "msg_download_elem_param_id"; /* string: File id */
 TIM_KEY kTIMMsgDownloadElemParamBusinessId = "msg_download_elem_param_business_id"; /* uint: Business id */
 TIM_KEY kTIMMsgDownloadElemParamUrl = "msg_download_elem_param_url"; /* string: URL */
+TIM_KEY kTIMMsgDownloadElemParamFlag = "msg_download_elem_param_flag"; /* uint: Download flag copied from the element, gone since 7.4 */
 
 /* MsgDownloadElemResult */
 TIM_KEY kTIMMsgDownloadElemResultCurrentSize = "msg_download_elem_result_current_size"; /* uint: Bytes so far */
@@ -1642,6 +1900,8 @@ TIM_KEY kTIMMsgSearchParamPageIndex = "msg_search_param_page_index"; /* uint: Pa
 TIM_KEY kTIMMsgSearchParamPageSize = "msg_search_param_page_size"; /* uint: Results per page, 0 means all */
 TIM_KEY kTIMMsgSearchParamKeywordListMatchType = "msg_search_param_keyword_list_match_type"; /* enum TIMKeywordListMatchType: Any or all keywords, default any */
 TIM_KEY kTIMMsgSearchParamSenderIdentifierArray = "msg_search_param_send_identifier_array"; /* array<string>: Only these senders; older headers spell indentifier */
+TIM_KEY kTIMMsgSearchParamSearchCount = "msg_search_param_search_count"; /* uint: Cloud: results per page */
+TIM_KEY kTIMMsgSearchParamSearchCursor = "msg_search_param_search_cursor"; /* string: Cloud: cursor, "" first */
 
 /* MessageSearchResultItem */
 TIM_KEY kTIMMsgSearchResultItemConvId = "msg_search_result_item_conv_id"; /* string: Peer or group id */
@@ -1652,6 +1912,7 @@ TIM_KEY kTIMMsgSearchResultItemMessageArray = "msg_search_result_item_message_ar
 /* MessageSearchResult */
 TIM_KEY kTIMMsgSearchResultTotalCount = "msg_search_result_total_count"; /* uint: Messages (one conversation) or conversations (everywhere) */
 TIM_KEY kTIMMsgSearchResultItemArray = "msg_search_result_item_array"; /* array<MessageSearchResultItem>: Results by conversation */
+TIM_KEY kTIMMsgSearchResultSearchCursor = "msg_search_result_search_cursor"; /* string: Cloud cursor */
 
 /* MsgDeleteParam */
 TIM_KEY kTIMMsgDeleteParamMsg = "msg_delete_param_msg"; /* object Message: Message to delete */
@@ -1669,21 +1930,10 @@ TIM_KEY kTIMMsgReceiptTimeStamp = "msg_receipt_time_stamp"; /* uint64: C2C: time
 TIM_KEY kTIMMsgReceiptIsPeerRead = "msg_receipt_is_peer_read"; /* bool: C2C: whether the peer read the message */
 TIM_KEY kTIMMsgReceiptReadCount = "msg_receipt_read_count"; /* uint64: Group: how many read */
 TIM_KEY kTIMMsgReceiptUnreadCount = "msg_receipt_unread_count"; /* uint64: Group: how many did not */
-
-/* ImageElem */
-TIM_KEY kTIMImageElemTaskId = "image_elem_task_id"; /* int: Deprecated: task id */
-
-/* SoundElem */
-TIM_KEY kTIMSoundElemTaskId = "sound_elem_task_id"; /* int: Deprecated: task id */
-
-/* VideoElem */
-TIM_KEY kTIMVideoElemTaskId = "video_elem_task_id"; /* uint: Deprecated: task id */
-
-/* FileElem */
-TIM_KEY kTIMFileElemTaskId = "file_elem_task_id"; /* int: Deprecated: task id */
-
-/* GroupReportElem */
-TIM_KEY kTIMGroupReportElemGroupName = "group_report_elem_group_name"; /* string: Deprecated: group name */
+TIM_KEY kTIMMsgGroupMessageReceiptGroupId = "msg_group_message_receipt_group_id"; /* string: 6.1.2117 group receipt field, replaced by msg_receipt_* keys */
+TIM_KEY kTIMMsgGroupMessageReceiptMsgId = "msg_group_message_receipt_msg_id"; /* string: 6.1.2117 group receipt field, replaced by msg_receipt_* keys */
+TIM_KEY kTIMMsgGroupMessageReceiptReadCount = "msg_group_message_receipt_read_count"; /* uint64: 6.1.2117 group receipt field, replaced by msg_receipt_* keys */
+TIM_KEY kTIMMsgGroupMessageReceiptUnreadCount = "msg_group_message_receipt_unread_count"; /* uint64: 6.1.2117 group receipt field, replaced by msg_receipt_* keys */
 
 /* IOSOfflinePushConfig */
 TIM_KEY kTIMIOSOfflinePushConfigTitle = "ios_offline_push_config_title"; /* string: Title */
@@ -1727,100 +1977,308 @@ TIM_KEY kTIMOfflinePushConfigIOSConfig = "offline_push_config_ios_config"; /* ob
 TIM_KEY kTIMOfflinePushConfigAndroidConfig = "offline_push_config_android_config"; /* object AndroidOfflinePushConfig: Android settings */
 TIM_KEY kTIMOfflinePushConfigHarmonyConfig = "offline_push_config_harmony_config"; /* object HarmonyOfflinePushConfig: Harmony settings */
 
-/* UserConfig */
-TIM_KEY kTIMUserConfigIsIngoreGroupTipsUnRead = "user_config_is_ingore_grouptips_unread"; /* bool: Older name of kTIMUserConfigIsIgnoreGroupTipsUnRead, string differs: user_config_is_ignore_grouptips_unread */
-
-/* SetConfig */
-TIM_KEY kTIMSetConfigCackBackLogLevel = "set_config_callback_log_level"; /* enum TIMLogLevel: Older name of kTIMSetConfigCallbackLogLevel */
-
-/* LocationElem */
-TIM_KEY kTIMLocationElemlatitude = "location_elem_latitude"; /* double: Older name of kTIMLocationElemLatitude */
-
-/* SoundElem */
-TIM_KEY kTIMSoundElemDownloadFlag = "sound_elem_download_flag"; /* int: Download flag, gone since 7.4 */
-
-/* FileElem */
-TIM_KEY kTIMFileElemDownloadFlag = "file_elem_download_flag"; /* int: Download flag, gone since 7.4 */
-
-/* VideoElem */
-TIM_KEY kTIMVideoElemVideoDownloadFlag = "video_elem_video_download_flag"; /* int: Download flag of the video, gone since 7.4 */
-TIM_KEY kTIMVideoElemImageDownloadFlag = "video_elem_image_download_flag"; /* int: Download flag of the snapshot, gone since 7.4 */
-
-/* DownloadElemParam */
-TIM_KEY kTIMMsgDownloadElemParamFlag = "msg_download_elem_param_flag"; /* uint: Download flag copied from the element, gone since 7.4 */
-
-/* GroupMemberInfoCustomString */
-TIM_KEY kTIMGroupMemberInfoCustemStringInfoKey = "group_member_info_custom_string_info_key"; /* string: Older name of kTIMGroupMemberInfoCustomStringInfoKey */
-TIM_KEY kTIMGroupMemberInfoCustemStringInfoValue = "group_member_info_custom_string_info_value"; /* string: Older name of kTIMGroupMemberInfoCustomStringInfoValue */
-
-/* GroupInfoCustomString */
-TIM_KEY kTIMGroupInfoCustemStringInfoKey = "group_info_custom_string_info_key"; /* string: Older name of kTIMGroupInfoCustomStringInfoKey */
-TIM_KEY kTIMGroupInfoCustemStringInfoValue = "group_info_custom_string_info_value"; /* string: Older name of kTIMGroupInfoCustomStringInfoValue */
-
-/* GroupBaseInfo */
-TIM_KEY kTIMGroupBaseInfoLastestSeq = "group_base_info_lastest_seq"; /* uint: Older name of kTIMGroupBaseInfoLatestSeq, string differs: group_base_info_latest_seq */
-
-/* GroupDetailInfo */
-TIM_KEY kTIMGroupDetialInfoGroupId = "group_detial_info_group_id"; /* string: Older name of kTIMGroupDetailInfoGroupId, string differs: group_detail_info_group_id */
-TIM_KEY kTIMGroupDetialInfoGroupType = "group_detial_info_group_type"; /* enum TIMGroupType: Older name of kTIMGroupDetailInfoGroupType, string differs: group_detail_info_group_type */
-TIM_KEY kTIMGroupDetialInfoGroupName = "group_detial_info_group_name"; /* string: Older name of kTIMGroupDetailInfoGroupName, string differs: group_detail_info_group_name */
-TIM_KEY kTIMGroupDetialInfoNotification = "group_detial_info_notification"; /* string: Older name of kTIMGroupDetailInfoNotification, string differs: group_detail_info_notification */
-TIM_KEY kTIMGroupDetialInfoIntroduction = "group_detial_info_introduction"; /* string: Older name of kTIMGroupDetailInfoIntroduction, string differs: group_detail_info_introduction */
-TIM_KEY kTIMGroupDetialInfoFaceUrl = "group_detial_info_face_url"; /* string: Older name of kTIMGroupDetailInfoFaceUrl, string differs: group_detail_info_face_url */
-TIM_KEY kTIMGroupDetialInfoCreateTime = "group_detial_info_create_time"; /* uint: Older name of kTIMGroupDetailInfoCreateTime, string differs: group_detail_info_create_time */
-TIM_KEY kTIMGroupDetialInfoInfoSeq = "group_detial_info_info_seq"; /* uint: Older name of kTIMGroupDetailInfoInfoSeq, string differs: group_detail_info_info_seq */
-TIM_KEY kTIMGroupDetialInfoLastInfoTime = "group_detial_info_last_info_time"; /* uint: Older name of kTIMGroupDetailInfoLastInfoTime, string differs: group_detail_info_last_info_time */
-TIM_KEY kTIMGroupDetialInfoNextMsgSeq = "group_detial_info_next_msg_seq"; /* uint: Older name of kTIMGroupDetailInfoNextMsgSeq, string differs: group_detail_info_next_msg_seq */
-TIM_KEY kTIMGroupDetialInfoLastMsgTime = "group_detial_info_last_msg_time"; /* uint: Older name of kTIMGroupDetailInfoLastMsgTime, string differs: group_detail_info_last_msg_time */
-TIM_KEY kTIMGroupDetialInfoMemberNum = "group_detial_info_member_num"; /* uint: Older name of kTIMGroupDetailInfoMemberNum, string differs: group_detail_info_member_num */
-TIM_KEY kTIMGroupDetialInfoMaxMemberNum = "group_detial_info_max_member_num"; /* uint: Older name of kTIMGroupDetailInfoMaxMemberNum, string differs: group_detail_info_max_member_num */
-TIM_KEY kTIMGroupDetialInfoAddOption = "group_detial_info_add_option"; /* enum TIMGroupAddOption: Older name of kTIMGroupDetailInfoAddOption, string differs: group_detail_info_add_option */
-TIM_KEY kTIMGroupDetialInfoOnlineMemberNum = "group_detial_info_online_member_num"; /* uint: Older name of kTIMGroupDetailInfoOnlineMemberNum, string differs: group_detail_info_online_member_num */
-TIM_KEY kTIMGroupDetialInfoVisible = "group_detial_info_visible"; /* uint: Older name of kTIMGroupDetailInfoVisible, string differs: group_detail_info_visible */
-TIM_KEY kTIMGroupDetialInfoSearchable = "group_detial_info_searchable"; /* uint: Older name of kTIMGroupDetailInfoSearchable, string differs: group_detail_info_searchable */
-TIM_KEY kTIMGroupDetialInfoIsShutupAll = "group_detial_info_is_shutup_all"; /* bool: Older name of kTIMGroupDetailInfoIsShutupAll, string differs: group_detail_info_is_shutup_all */
-TIM_KEY kTIMGroupDetialInfoOwnerIdentifier = "group_detial_info_owener_identifier"; /* string: Older name of kTIMGroupDetailInfoOwnerIdentifier, string differs: group_detail_info_owner_identifier */
-TIM_KEY kTIMGroupDetialInfoCustomInfo = "group_detial_info_custom_info"; /* array<GroupInfoCustemString>: Older name of kTIMGroupDetailInfoCustomInfo, string differs: group_detail_info_custom_info */
-
-/* ProfileChangeElem */
-TIM_KEY kTIMProfileChangeElemFromIndentifier = "profile_change_elem_from_identifer"; /* string: Older name of kTIMProfileChangeElemFromIdentifier, string differs: profile_change_elem_from_identifier */
-
-/* FriendChangeElem */
-TIM_KEY kTIMFriendChangeElemFreindProfileUpdateItemArray = "friend_change_elem_friend_profile_update_item_array"; /* array<FriendProfileUpdate>: Older name of kTIMFriendChangeElemFriendProfileUpdateItemArray */
-
-/* UserProfileCustomStringInfo */
-TIM_KEY kTIMUserProfileCustemStringInfoKey = "user_profile_custom_string_info_key"; /* string: Older name of kTIMUserProfileCustomStringInfoKey */
-TIM_KEY kTIMUserProfileCustemStringInfoValue = "user_profile_custom_string_info_value"; /* string: Older name of kTIMUserProfileCustomStringInfoValue */
-
-/* UserProfileItem */
-TIM_KEY kTIMUserProfileItemLoaction = "user_profile_item_location"; /* string: Older name of kTIMUserProfileItemLocation */
-
-/* FriendProfileCustomStringInfo */
-TIM_KEY kTIMFriendProfileCustemStringInfoKey = "friend_profile_custom_string_info_key"; /* string: Older name of kTIMFriendProfileCustomStringInfoKey */
-TIM_KEY kTIMFriendProfileCustemStringInfoValue = "friend_profile_custom_string_info_value"; /* string: Older name of kTIMFriendProfileCustomStringInfoValue */
-
-/* FriendResponse */
-TIM_KEY kTIMFriendResponeIdentifier = "friend_respone_identifier"; /* string: Older name of kTIMFriendResponseIdentifier, string differs: friend_response_identifier */
-TIM_KEY kTIMFriendResponeAction = "friend_respone_action"; /* enum TIMFriendResponseAction: Older name of kTIMFriendResponseAction, string differs: friend_response_action */
-TIM_KEY kTIMFriendResponeRemark = "friend_respone_remark"; /* string: Older name of kTIMFriendResponseRemark, string differs: friend_response_remark */
-TIM_KEY kTIMFriendResponeGroupName = "friend_respone_group_name"; /* string: Older name of kTIMFriendResponseGroupName, string differs: friend_response_group_name */
-
 /* GroupMessageAtALL */
 TIM_KEY kImSDK_MesssageAtALL = "__kImSDK_MesssageAtALL__"; /* string value: Value for @all until 7.0 (three s); newer: __kImSDK_MessageAtALL__ */
+TIM_KEY kImSDK_MessageAtALL = "__kImSDK_MessageAtALL__"; /* string value: Value to put into message_group_at_user_array for @all; older headers spell it __kImSDK_MesssageAtALL__ */
 
-/* GroupMemberInfo */
-TIM_KEY kTIMGroupMemberInfoRemark = "group_member_info_remark"; /* string: Older name of kTIMGroupMemberInfoFriendRemark, string differs: group_member_info_friend_remark */
+/* TopicInfo */
+TIM_KEY kTIMCommunityTopicInfoTopicID = "group_topic_info_topic_id"; /* string: Topic id, community id + @TOPIC#_ + suffix; give it only when creating or changing */
+TIM_KEY kTIMCommunityTopicInfoTopicType = "group_topic_info_topic_type"; /* string: "Public" (default) or "Private" with its own member list, up to 10000; 8.4 */
+TIM_KEY kTIMCommunityTopicInfoTopicName = "group_topic_info_topic_name"; /* string: Topic name */
+TIM_KEY kTIMCommunityTopicInfoIntroduction = "group_topic_info_introduction"; /* string: Topic introduction */
+TIM_KEY kTIMCommunityTopicInfoNotification = "group_topic_info_notification"; /* string: Topic notice */
+TIM_KEY kTIMCommunityTopicInfoFaceURL = "group_topic_info_topic_face_url"; /* string: Topic avatar URL */
+TIM_KEY kTIMCommunityTopicInfoIsAllMuted = "group_topic_info_is_all_muted"; /* bool: Mute-all switch of the topic */
+TIM_KEY kTIMCommunityTopicInfoSelfMuteTime = "group_topic_info_self_mute_time"; /* uint32: Seconds or time until which the caller is muted in the topic */
+TIM_KEY kTIMCommunityTopicInfoCustomString = "group_topic_info_custom_string"; /* string: Custom string of the topic */
+TIM_KEY kTIMCommunityTopicInfoRecvOpt = "group_topic_info_recv_opt"; /* enum TIMReceiveMessageOpt: Receive option of the caller, changed with TIMMsgSetGroupReceiveMessageOpt */
+TIM_KEY kTIMCommunityTopicInfoDraftText = "group_topic_info_draft_text"; /* string: Draft text of the topic */
+TIM_KEY kTIMCommunityTopicInfoUnreadCount = "group_topic_info_unread_count"; /* uint64: Unread messages in the topic */
+TIM_KEY kTIMCommunityTopicInfoLastMessage = "group_topic_info_last_message"; /* object Message: Newest message of the topic */
+TIM_KEY kTIMCommunityTopicInfoReadSequence = "topic_info_read_sequence"; /* uint64: Read position (sequence) of the caller, 7.8 */
+TIM_KEY kTIMCommunityTopicInfoGroupAtInfoArray = "group_topic_info_group_at_info_array"; /* array<GroupAtInfo>: @ mentions waiting in the topic */
+TIM_KEY kTIMCommunityTopicInfoModifyFlag = "group_modify_info_param_modify_flag"; /* enum TIMGroupModifyInfoFlag: Bit mask of the fields to change, mandatory for updates */
+TIM_KEY kTIMCommunityTopicCreateTime = "topic_create_time"; /* uint32: Creation time of the topic */
+TIM_KEY kTIMCommunityTopicInfoTopicAddOpt = "group_topic_info_topic_add_opt"; /* enum TIMGroupAddOption: Whether joining a private topic needs approval, default no; 8.4 */
+TIM_KEY kTIMCommunityTopicInfoTopicApproveOpt = "group_topic_info_topic_approve_opt"; /* enum TIMGroupAddOption: Whether inviting into a private topic needs approval, default no; 8.4 */
+TIM_KEY kTIMCommunityTopicInfoMemberlist = "group_topic_info_member_list"; /* array<GroupMemberInfo>: Initial members of a private topic, up to 100, creation only; 8.4 */
+TIM_KEY kTIMCommunityTopicInfoMemberMaxCount = "group_topic_info_member_max_count"; /* uint32: Member limit of a private topic, up to 10000, creation only; 8.4 */
+TIM_KEY kTIMCommunityTopicInfoDefaultPermissions = "default_permissions"; /* uint64: Default permission bits for members outside any permission group; 7.8 */
+TIM_KEY kTIMCommunityTopicInfoIsInheritMessageReceiveOptionFromCommunity = "group_topic_info_is_inherit_message_receive_option_from_community"; /* bool: True when the receive option follows the community; 8.1 */
 
-/* GroupGetOnlineMemberCountResult */
-TIM_KEY TIMGroupGetOnlineMemberCountResulCount = "group_get_online_member_count_result"; /* int: Older name of TIMGroupGetOnlineMemberCountResult */
+/* TopicInfoResult */
+TIM_KEY kTIMCommunityTopicInfoResultErrorCode = "group_topic_info_result_error_code"; /* int: 0 or an error code for this topic */
+TIM_KEY kTIMCommunityTopicInfoResultErrorMessage = "group_topic_info_result_error_message"; /* string: Error text */
+TIM_KEY kTIMCommunityTopicInfoResultTopicInfo = "group_topic_info_result_topic_info"; /* object TopicInfo: Topic data on success */
 
-/* GroupSearchParam */
-TIM_KEY TIMGroupSearchParamKeywordList = "group_search_params_keyword_list"; /* array<string>: Older name of kTIMGroupSearchParamKeywordList */
-TIM_KEY TIMGroupSearchParamFieldList = "group_search_params_field_list"; /* array<TIMGroupSearchFieldKey>: Older name of kTIMGroupSearchParamFieldList */
+/* TopicOperationResult */
+TIM_KEY kTIMCommunityTopicOperationResultErrorCode = "group_topic_operation_result_error_code"; /* int: 0 or an error code for this topic */
+TIM_KEY kTIMCommunityTopicOperationResultErrorMessage = "group_topic_operation_result_error_message"; /* string: Error text */
+TIM_KEY kTIMCommunityTopicOperationResultTopicID = "group_topic_operation_result_topic_id"; /* string: Topic id on success */
 
-/* GroupSearchGroupMembersResult */
-TIM_KEY TIMGroupSearchGroupMembersdResultGroupID = "group_search_member_result_groupid"; /* array<string>: Older name of TIMGroupSearchGroupMembersResultGroupID */
-TIM_KEY TIMGroupSearchGroupMembersdResultMemberInfoList = "group_search_member_result_menber_info_list"; /* array<GroupMemberInfo>: Older name of TIMGroupSearchGroupMembersResultMemberInfoList, string differs: group_search_member_result_member_info_list */
+/* PermissionGroupInfo */
+TIM_KEY kTIMCommunityGroupID = "community_group_id"; /* string: Community id */
+TIM_KEY kTIMPermissionGroupID = "permission_group_id"; /* string: Permission group id */
+TIM_KEY kTIMPermissionGroupName = "permission_group_name"; /* string: Permission group name */
+TIM_KEY kTIMPermissionCustomData = "permission_custom_data"; /* string: Custom data */
+TIM_KEY kTIMGroupPermission = "group_permission"; /* uint64: Community permission bits */
+TIM_KEY kTIMPermissionGroupMemberCount = "permission_group_member_count"; /* uint64: Number of members */
+TIM_KEY kTIMPermissionGroupModifyInfoFlag = "permission_group_modify_info_flag"; /* enum TIMPermissionGroupModifyInfoFlag: Bit mask of the fields to change, mandatory for updates */
+
+/* TopicPermission */
+TIM_KEY kTIMTopicPermissionKey = "topic_permission_key"; /* string: Topic id */
+TIM_KEY kTIMTopicPermissionValue = "topic_permission_value"; /* uint64: Topic permission bits */
+
+/* PermissionGroupInfoResult */
+TIM_KEY kTIMPermissionGroupInfoResultErrorCode = "permission_group_info_result_error_code"; /* int: 0 or an error code */
+TIM_KEY kTIMPermissionGroupInfoResultErrorMessage = "permission_group_info_result_error_message"; /* string: Error text */
+TIM_KEY kTIMPermissionGroupInfoResult = "permission_group_info_result"; /* object PermissionGroupInfo: Permission group data on success */
+
+/* PermissionGroupOperationResult */
+TIM_KEY kTIMPermissionGroupOperationResultErrorCode = "permission_group_operation_result_error_code"; /* int: 0 or an error code */
+TIM_KEY kTIMPermissionGroupOperationResultErrorMessage = "permission_group_operation_result_error_message"; /* string: Error text */
+TIM_KEY kTIMPermissionGroupOperationResultID = "permission_group_operation_result_id"; /* string: Permission group id on success */
+
+/* PermissionGroupMemberOperationResult */
+TIM_KEY kTIMPermissionGroupMemberOperationResultIdentifier = "permission_group_member_operation_result_identifier"; /* string: User id */
+TIM_KEY kTIMPermissionGroupMemberOperationResultErrorCode = "permission_group_member_operation_result_error_code"; /* int: 0 or an error code for this user */
+
+/* PermissionGroupMemberInfoResult */
+TIM_KEY kTIMPermissionGroupMemberInfoResultNextCursor = "permission_group_member_info_result_next_cursor"; /* string: Cursor for the next page, empty means finished */
+TIM_KEY kTIMPermissionGroupMemberInfoResultArray = "permission_group_member_info_result_array"; /* array<GroupMemberInfo>: Members of this page */
+
+/* TopicPermissionResult */
+TIM_KEY kTIMTopicPermissionResultErrorCode = "topic_permission_result_error_code"; /* int: 0 or an error code */
+TIM_KEY kTIMTopicPermissionResultErrorMessage = "topic_permission_result_error_message"; /* string: Error text */
+TIM_KEY kTIMTopicPermissionResultTopicID = "topic_permission_result_topic_id"; /* string: Topic id */
+TIM_KEY kTIMTopicPermissionResultTopicPermission = "topic_permission_result_topic_permission"; /* uint64: Topic permission bits */
+TIM_KEY kTIMTopicPermissionResultGroupID = "topic_permission_result_group_id"; /* string: Community id */
+TIM_KEY kTIMTopicPermissionResultPermissionGroupID = "topic_permission_result_permission_group_id"; /* string: Permission group id */
+
+/* PermissionGroupCallback */
+TIM_KEY kTIMPermissionGroupId = "permission_group_id"; /* string: Permission group id */
+TIM_KEY kTIMTopicPermissionMap = "topic_permission_map"; /* array<TopicPermission>: Topic permissions added or changed */
+TIM_KEY kTIMTopicIDList = "topic_id_list"; /* array<string>: Topic ids whose permission was removed */
+TIM_KEY kTIMMemberIDList = "member_id_list"; /* array<string>: Members added or removed */
+
+/* TIMConversationListFilter */
+TIM_KEY kTIMConversationListFilterConvType = "conversation_list_filter_conv_type"; /* enum TIMConvType: Only this conversation type */
+TIM_KEY kTIMConversationListFilterConversationGroup = "conversation_list_filter_conversation_group"; /* string: Only this conversation group; "" means in no group */
+TIM_KEY kTIMConversationListFilterMarkType = "conversation_list_filter_mark_type"; /* enum TIMConversationMarkType: Only conversations with this mark; 0 means without marks */
+TIM_KEY kTIMConversationListFilterHasUnreadCount = "conversation_list_filter_has_unread_count"; /* bool: Only with (true) or without (false) unread messages */
+TIM_KEY kTIMConversationListFilterHasGroupAtInfo = "conversation_list_filter_has_group_at_info"; /* bool: Only with (true) or without (false) @ mentions */
+TIM_KEY kTIMConversationListFilterNextSeq = "conversation_list_filter_next_seq"; /* uint64: Page cursor inside the filter, 6.5 to 6.8; later a C argument */
+TIM_KEY kTIMConversationListFilterCount = "conversation_list_filter_count"; /* uint32: Page size inside the filter, 6.5 to 6.8; later a C argument */
+TIM_KEY kTIMConversationListFilterGroupName = "conversation_list_filter_group_name"; /* string: 6.5 to 6.8 name of the conversation group filter */
+
+/* TIMConversationListResult */
+TIM_KEY TIMConversationListResultConvList = "conversation_list_result_conv_list"; /* array<ConvInfo>: Conversations of this page (constant has no leading k) */
+TIM_KEY TIMConversationListResultNextSeq = "conversation_list_result_next_seq"; /* uint64: Cursor for the next page (constant has no leading k) */
+TIM_KEY TIMConversationListResultIsFinished = "conversation_list_result_is_finished"; /* bool: Whether this was the last page (constant has no leading k) */
+
+/* TIMConversationOperationResult */
+TIM_KEY kTIMConversationOperationResultConversationID = "conversation_operation_result_conversation_id"; /* string: Conversation id with c2c_ or group_ prefix */
+TIM_KEY kTIMConversationOperationResultResultCode = "conversation_operation_result_result_code"; /* int: 0 or an error code for this conversation */
+TIM_KEY kTIMConversationOperationResultResultInfo = "conversation_operation_result_result_info"; /* string: Error text */
+
+/* QuicChannelInfo */
+TIM_KEY kTIMQuicChannelInfoEnableQuic = "quic_channel_info_enable_quic"; /* bool: QUIC on or off */
+TIM_KEY kTIMQuicChannelInfoForceUseQuicChannel = "quic_channel_info_force_use_quic_channel"; /* bool: Older QUIC switch */
+
+/* DatabaseEncryptInfo */
+TIM_KEY kTIMDatabaseEncryptInfoEncryptType = "database_encrypt_info_encrypt_type"; /* int: 0 none, 1 xor, 2 TEA, 3 SM4, 4 AES */
+TIM_KEY kTIMDatabaseEncryptInfoEncryptKey = "database_encrypt_info_encrypt_key"; /* string: Key, 32 hex characters except for xor; generated when absent */
+
+/* CommercialAbilityResult */
+TIM_KEY kTIMCommercialAbilityResultEnabled = "commercial_ability_result_enabled"; /* bool: Whether the ability is on */
+
+/* LogSetting */
+TIM_KEY kTIMLogSettingDisableAutoClean = "log_setting_disable_auto_clean"; /* bool: Whether automatic cleaning is off */
+TIM_KEY kTIMLogSettingMaxFileSize = "log_setting_max_file_size"; /* uint64: File size limit in bytes, default 100 MB, at least 150 KB */
+
+/* OfficialAccountInfo */
+TIM_KEY kTIMOfficialAccountID = "official_account_id"; /* string: Account id */
+TIM_KEY kTIMOfficialAccountName = "official_account_name"; /* string: Name */
+TIM_KEY kTIMOfficialAccountFaceUrl = "official_account_face_url"; /* string: Avatar URL */
+TIM_KEY kTIMOfficialAccountOwnerUserID = "official_account_owner_user_id"; /* string: Owner */
+TIM_KEY kTIMOfficialAccountIntroduction = "official_account_introduction"; /* string: Introduction */
+TIM_KEY kTIMOfficialAccountOrganization = "official_account_organization"; /* string: Organisation */
+TIM_KEY kTIMOfficialAccountCreateTime = "official_account_create_time"; /* uint64: Creation time, seconds */
+TIM_KEY kTIMOfficialAccountSubscriberCount = "official_account_subscriber_count"; /* uint64: Number of subscribers */
+TIM_KEY kTIMOfficialAccountSubscribeTime = "official_account_subscribe_time"; /* uint64: Time of subscription, seconds */
+TIM_KEY kTIMOfficialAccountCustomData = "official_account_custom_data"; /* string: Custom data */
+
+/* GetOfficialAccountInfoResult */
+TIM_KEY kTIMGetOfficialAccountInfoResultCode = "get_official_accounts_info_result_code"; /* int: 0 or an error code */
+TIM_KEY kTIMGetOfficialAccountInfoResultDesc = "get_official_accounts_info_result_desc"; /* string: Error text */
+TIM_KEY kTIMGetOfficialAccountInfo = "get_official_accounts_info"; /* object OfficialAccountInfo: Account data */
+
+/* FollowOperationResult */
+TIM_KEY kTIMFollowOperationResultUserID = "follow_operation_result_user_id"; /* string: User concerned */
+TIM_KEY kTIMFollowOperationResultCode = "follow_operation_result_code"; /* int: 0 or an error code */
+TIM_KEY kTIMFollowOperationResultInfo = "follow_operation_result_Info"; /* string: Error text; the key has a capital I */
+
+/* FollowListResult */
+TIM_KEY kTIMFollowListResultNextCursor = "follow_list_result_next_cursor"; /* string: Cursor, empty means finished */
+TIM_KEY kTIMFollowListResultUerInfoList = "follow_list_result_user_info_list"; /* array<UserProfile>: Users */
+TIM_KEY KTIMFollowListResultNextCursor = "follow_list_result_next_cursor"; /* string: Older name of kTIMFollowListResultNextCursor */
+TIM_KEY KTIMFollowListResultUerInfoList = "follow_list_result_user_info_list"; /* array<UserProfile>: Older name of kTIMFollowListResultUerInfoList */
+
+/* FollowInfo */
+TIM_KEY kTIMFollowInfoResultCode = "follow_info_result_code"; /* int: 0 or an error code */
+TIM_KEY kTIMFollowInfoResultInfo = "follow_info_result_info"; /* string: Error text */
+TIM_KEY kTIMFollowInfoUserID = "follow_info_user_id"; /* string: User concerned */
+TIM_KEY kTIMFollowInfoFollowingCount = "follow_info_following_count"; /* uint64: Number the user follows */
+TIM_KEY kTIMFollowInfoFollowersCount = "follow_info_followers_count"; /* uint64: Number of followers */
+TIM_KEY kTIMFollowInfoMutualFollowersCount = "follow_info_mutual_followers_count"; /* uint64: Number of mutual followers */
+
+/* FollowTypeCheckResult */
+TIM_KEY kTIMFollowTypeCheckResultUserID = "follow_type_check_result_user_id"; /* string: User concerned */
+TIM_KEY kTIMFollowTypeCheckResultCode = "follow_type_check_result_code"; /* int: 0 or an error code */
+TIM_KEY kTIMFollowTypeCheckResultInfo = "follow_type_check_result_info"; /* string: Error text */
+TIM_KEY kTIMFollowTypeCheckResultFollowType = "follow_type_check_result_follow_type"; /* enum TIMFollowType: Relation */
+
+/* GroupTipMemberMarkChangeInfo */
+TIM_KEY kTIMGroupTipMemberChangeInfoEnableMark = "group_tips_member_mark_change_info_enableMark"; /* bool: Set or cleared; camel case in the key */
+TIM_KEY kTIMGroupTipMemberMarkChangeInfoMarkType = "group_tips_member_mark_change_info_markType"; /* uint: Mark number; camel case in the key */
+TIM_KEY kTIMGroupTipMemberMarkChangeInfoUserIDList = "group_tips_member_mark_change_info_userIDList"; /* array<string>: Members; camel case in the key */
+
+/* GroupSearchResult */
+TIM_KEY kTIMGroupSearchResultIsFinished = "group_search_result_is_finished"; /* bool: No more results */
+TIM_KEY kTIMGroupSearchResultTotalCount = "group_search_result_total_count"; /* uint: Number of results */
+TIM_KEY kTIMGroupSearchResultNextCursor = "group_search_result_next_cursor"; /* string: Cursor */
+TIM_KEY kTIMGroupSearchResultGroupList = "group_search_result_group_list"; /* array<GroupBaseInfo>: Groups found */
+
+/* GroupCounter */
+TIM_KEY kTIMGroupCounterKey = "group_counter_key"; /* string: Counter key */
+TIM_KEY kTIMGroupCounterValue = "group_counter_value"; /* int64: Counter value */
+
+/* TIMGroupTopicInfo */
+TIM_KEY kTIMGroupTopicInfoTopicID = "group_topic_info_topic_id"; /* string: Topic id */
+TIM_KEY kTIMGroupTopicInfoTopicName = "group_topic_info_topic_name"; /* string: Topic name */
+TIM_KEY kTIMGroupTopicInfoIntroduction = "group_topic_info_introduction"; /* string: Introduction */
+TIM_KEY kTIMGroupTopicInfoNotification = "group_topic_info_notification"; /* string: Notice */
+TIM_KEY kTIMGroupTopicInfoTopicFaceURL = "group_topic_info_topic_face_url"; /* string: Avatar URL */
+TIM_KEY kTIMGroupTopicInfoIsAllMuted = "group_topic_info_is_all_muted"; /* bool: Mute-all state */
+TIM_KEY kTIMGroupTopicInfoSelfMuteTime = "group_topic_info_self_mute_time"; /* uint32: Mute time of the caller */
+TIM_KEY kTIMGroupTopicInfoCustomString = "group_topic_info_custom_string"; /* string: Custom string */
+TIM_KEY kTIMGroupTopicInfoRecvOpt = "group_topic_info_recv_opt"; /* enum TIMReceiveMessageOpt: Receive option */
+TIM_KEY kTIMGroupTopicInfoDraftText = "group_topic_info_draft_text"; /* string: Draft text */
+TIM_KEY kTIMGroupTopicInfoUnreadCount = "group_topic_info_unread_count"; /* uint64: Unread messages */
+TIM_KEY kTIMGroupTopicInfoLastMessage = "group_topic_info_last_message"; /* object Message: Newest message */
+TIM_KEY kTIMGroupTopicInfoGroupAtInfoArray = "group_topic_info_group_at_info_array"; /* array<GroupAtInfo>: @ mentions */
+TIM_KEY kTIMGroupTopicInfoModifyFlag = "group_modify_info_param_modify_flag"; /* enum TIMGroupModifyInfoFlag: Bit mask of the fields to change */
+
+/* TIMGroupTopicOperationResult */
+TIM_KEY kTIMGroupTopicOperationResultErrorCode = "group_topic_operation_result_error_code"; /* int: 0 or an error code */
+TIM_KEY kTIMGroupTopicOperationResultErrorMessage = "group_topic_operation_result_error_message"; /* string: Error text */
+TIM_KEY kTIMGroupTopicOperationResultTopicID = "group_topic_operation_result_topic_id"; /* string: Topic id on success */
+
+/* TIMGroupTopicInfoResult */
+TIM_KEY kTIMGroupTopicInfoResultErrorCode = "group_topic_info_result_error_code"; /* int: 0 or an error code */
+TIM_KEY kTIMGroupTopicInfoResultErrorMessage = "group_topic_info_result_error_message"; /* string: Error text */
+TIM_KEY kTIMGroupTopicInfoResultTopicInfo = "group_topic_info_result_topic_info"; /* object TIMGroupTopicInfo: Topic data */
+
+/* GroupMemberSearchResult */
+TIM_KEY TIMGroupMemberSearchResultIsFinished = "group_member_search_result_is_finished"; /* bool: No more results */
+TIM_KEY TIMGroupMemberSearchResultTotalCount = "group_member_search_result_total_count"; /* uint: Number of results */
+TIM_KEY TIMGroupMemberSearchResultNextCursor = "group_member_search_result_next_cursor"; /* string: Cursor */
+TIM_KEY TIMGroupMemberSearchResultMemberList = "group_member_search_result_member_list"; /* array<GroupSearchGroupMembersResult>: Members per group */
+
+/* PACProxyInfo */
+TIM_KEY kTIMPACProxyInfoUserName = "pac_proxy_info_username"; /* string: User name */
+TIM_KEY kTIMPACProxyInfoPassword = "pac_proxy_info_password"; /* string: Password */
+
+/* TIMUserStatus */
+TIM_KEY kTIMUserStatusIdentifier = "user_status_identifier"; /* string: User id */
+TIM_KEY kTIMUserStatusStatusType = "user_status_status_type"; /* enum TIMUserStatusType: State */
+TIM_KEY kTIMUserStatusCustomStatus = "user_status_custom_status"; /* string: Own text */
+TIM_KEY kTIMUserStatusOnlineDevices = "user_status_online_devices"; /* array<string>: Devices online */
+TIM_KEY KTIMUserStatusOnlineDevices = "user_status_online_devices"; /* array<string>: Older name of kTIMUserStatusOnlineDevices */
+
+/* UserSearchParam */
+TIM_KEY kTIMUserSearchParamKeywordList = "user_search_param_keyword_list"; /* array<string>: Keywords, up to 5 */
+TIM_KEY kTIMUserSearchParamKeywordListMatchType = "user_search_param_keyword_list_match_type"; /* enum TIMKeywordListMatchType: Any or all keywords */
+TIM_KEY kTIMUserSearchParamGender = "user_search_param_gender"; /* enum TIMGenderType: Gender wanted */
+TIM_KEY kTIMUserSearchParamMinBirthday = "user_search_param_min_birthday"; /* uint: Lowest birthday */
+TIM_KEY kTIMUserSearchParamMaxBirthday = "user_search_param_max_birthday"; /* uint: Highest birthday */
+TIM_KEY kTIMUserSearchParamSearchCount = "user_search_param_search_count"; /* uint: Results per page, 1 to 100, default 20 */
+TIM_KEY kTIMUserSearchParamSearchCursor = "user_search_param_search_cursor"; /* string: Cursor, "" first */
+
+/* UserSearchResult */
+TIM_KEY kTIMUserSearchResultIsFinished = "user_search_result_is_finished"; /* bool: No more results */
+TIM_KEY kTIMUserSearchResultTotalCount = "user_search_result_total_count"; /* uint: Number of results */
+TIM_KEY kTIMUserSearchResultNextCursor = "user_search_result_next_cursor"; /* string: Cursor */
+TIM_KEY kTIMUserSearchResultUserList = "user_search_result_user_list"; /* array<UserProfile>: Users found */
+
+/* TIMReceiveMessageOptInfo */
+TIM_KEY kTIMMsgAllRecvMsgOptStartHour = "msg_all_recv_msg_opt_start_hour"; /* uint: Start hour */
+TIM_KEY kTIMMsgAllRecvMsgOptStartMinute = "msg_all_recv_msg_opt_start_minute"; /* uint: Start minute */
+TIM_KEY kTIMMsgAllRecvMsgOptStartSecond = "msg_all_recv_msg_opt_start_second"; /* uint: Start second */
+TIM_KEY kTIMMsgAllRecvMsgOptStartTimeStamp = "msg_all_recv_msg_opt_start_time_stamp"; /* uint: Absolute start, seconds UTC; 0 means use the clock fields */
+TIM_KEY kTIMMsgAllRecvMsgDuration = "msg_all_recv_msg_duration"; /* uint: Length in seconds */
+TIM_KEY kTIMMsgAllRecvMsgOptLevel = "msg_all_recv_msg_opt_level"; /* enum TIMReceiveMessageOpt: Receive, no notify, or no notify except @ */
+
+/* MessageTranslateTextResult */
+TIM_KEY kTIMMsgTranslateTextSourceText = "msg_translate_text_source_text"; /* string: Text given */
+TIM_KEY kTIMMsgTranslateTextTargetText = "msg_translate_text_target_text"; /* string: Text translated */
+
+/* MessageExtension */
+TIM_KEY kTIMMsgExtensionKey = "message_extension_key"; /* string: Key, up to 100 bytes */
+TIM_KEY kTIMMsgExtensionValue = "message_extension_value"; /* string: Value, up to 1 KB */
+
+/* MessageExtensionResult */
+TIM_KEY kTIMMsgExtensionResultCode = "message_extension_result_code"; /* uint32: 0 or an error code */
+TIM_KEY kTIMMsgExtensionResultInfo = "message_extension_result_info"; /* string: Error text */
+TIM_KEY kTIMMsgExtensionItem = "message_extension_item"; /* object MessageExtension: The pair concerned */
+
+/* MessageReaction */
+TIM_KEY kTIMMsgReactionID = "message_reaction_id"; /* string: Reaction id */
+TIM_KEY kTIMMsgReactionTotalUserCount = "message_reaction_total_user_count"; /* uint32: How many users */
+TIM_KEY kTIMMsgReactionPartialUserInfoList = "message_reaction_partial_user_info_array"; /* array<UserInfo>: First users, as many as asked for */
+TIM_KEY kTIMMsgReactionReactedByMyself = "message_reaction_reacted_by_myself"; /* bool: Used by the login user */
+
+/* MessageReactionResult */
+TIM_KEY kTIMMsgReactionResultCode = "message_reaction_result_code"; /* uint32: 0 or an error code */
+TIM_KEY kTIMMsgReactionResultInfo = "message_reaction_result_info"; /* string: Error text */
+TIM_KEY kTIMMsgReactionResultMsgId = "message_reaction_result_msg_id"; /* string: Message id */
+TIM_KEY kTIMMsgReactionResultReactionList = "message_reaction_result_reaction_list"; /* array<MessageReaction>: Reactions */
+
+/* MessageReactionUserResult */
+TIM_KEY kTIMMsgReactionUserResultUserInfoArray = "message_reaction_user_result_user_info_array"; /* array<UserInfo>: Users */
+TIM_KEY kTIMMsgReactionUserResultNextSeq = "message_reaction_user_result_next_seq"; /* uint32: Cursor */
+TIM_KEY kTIMMsgReactionUserResultIsFinished = "message_reaction_user_result_is_finished"; /* bool: No more users */
+
+/* MessageReactionChangeInfo */
+TIM_KEY kTIMMsgReactionChangeInfoMsgId = "message_reaction_change_info_msg_id"; /* string: Message id */
+TIM_KEY kTIMMsgReactionChangeInfoReactionList = "message_reaction_change_info_reaction_list"; /* array<MessageReaction>: Reactions that changed */
+
+/* MessageInternalField */
+TIM_KEY kTIMMsgSenderTinyId = "message_sender_tiny_id"; /* uint64: Internal: numeric id of the sender */
+TIM_KEY kTIMMsgReceiverTinyId = "message_receiver_tiny_id"; /* uint64: Internal: numeric id of the receiver */
+TIM_KEY kTIMMsgGroupReceiptReadCount = "message_group_receipt_read_count"; /* int32: Internal: group receipts read */
+TIM_KEY kTIMMsgGroupReceiptUnreadCount = "message_group_receipt_unread_count"; /* int32: Internal: group receipts unread */
+TIM_KEY kTIMMsgVersion = "message_version"; /* uint64: Internal: message version */
+TIM_KEY kTIMMsgRiskTypeIdentified = "message_risk_type_identified"; /* uint32: Internal: risk type */
+
+/* OfflinePushToken */
+TIM_KEY kTIMOfflinePushTokenToken = "offline_push_token_token"; /* string: Device token as hex text */
+TIM_KEY kTIMOfflinePushTokenBusinessID = "offline_push_token_business_id"; /* uint32: Certificate id in the console */
+TIM_KEY kTIMOfflinePushTokenType = "offline_push_token_type"; /* enum TIMOfflinePushTokenType: Kind of token */
+TIM_KEY kTIMOfflinePushTokenIsTPNSToken = "offline_push_token_is_tpns_token"; /* bool: Whether a TPNS token; replaced by offline_push_token_type */
+
+/* IOSOfflinePushConfigSoundConfig */
+TIM_KEY kIOSOfflinePushNoSound = "push.no_sound"; /* string: Value for silence */
+TIM_KEY kIOSOfflinePushDefaultSound = "default"; /* string: Value for the system sound */
+
+/* SignalingInfo */
+TIM_KEY kTIMSignalingInfoInviteID = "signaling_info_invite_id"; /* string: Invitation id */
+TIM_KEY kTIMSignalingInfoGroupID = "signaling_info_group_id"; /* string: Group id, empty for one-to-one */
+TIM_KEY kTIMSignalingInfoInviter = "signaling_info_inviter"; /* string: Inviter */
+TIM_KEY kTIMSignalingInfoInviteeList = "signaling_info_invitee_list"; /* array<string>: Invitees */
+TIM_KEY kTIMSignalingInfoData = "signaling_info_data"; /* string: Data */
+TIM_KEY kTIMSignalingInfoActionType = "signaling_info_action_type"; /* enum TIMSignalingActionType: Last action */
+TIM_KEY kTIMSignalingInfoTimeout = "signaling_info_timeout"; /* int: Timeout in seconds */
 
 /* Callback types */
 
@@ -2080,11 +2538,68 @@ TIM_API enum TIMLoginStatus TIMGetLoginStatus(void);
 
 /* Functions: event callback */
 
+/* Single slot. Topic created. Takes: TIMCommunityCreateTopicCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityCreateTopicCallback(TIMCommunityCreateTopicCallback cb, const void* user_data);
+
+/* Single slot. Topics deleted. Takes: TIMCommunityDeleteTopicCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityDeleteTopicCallback(TIMCommunityDeleteTopicCallback cb, const void* user_data);
+
+/* Single slot. Topic profile changed. Takes: TIMCommunityChangeTopicInfoCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityChangeTopicInfoCallback(TIMCommunityChangeTopicInfoCallback cb, const void* user_data);
+
+/* Single slot. Custom system notice sent to a topic through the REST API. Takes: TIMCommunityReceiveTopicRESTCustomDataCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityReceiveTopicRESTCustomDataCallback(TIMCommunityReceiveTopicRESTCustomDataCallback cb, const void* user_data);
+
+/* Single slot. Permission group created. Takes: TIMCommunityCreatePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityCreatePermissionGroupCallback(TIMCommunityCreatePermissionGroupCallback cb, const void* user_data);
+
+/* Single slot. Permission groups deleted. Takes: TIMCommunityDeletePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityDeletePermissionGroupCallback(TIMCommunityDeletePermissionGroupCallback cb, const void* user_data);
+
+/* Single slot. Permission group changed. Takes: TIMCommunityChangePermissionGroupInfoCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityChangePermissionGroupInfoCallback(TIMCommunityChangePermissionGroupInfoCallback cb, const void* user_data);
+
+/* Single slot. Members joined a permission group. Takes: TIMCommunityAddMembersToPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityAddMembersToPermissionGroupCallback(TIMCommunityAddMembersToPermissionGroupCallback cb, const void* user_data);
+
+/* Single slot. Members left a permission group. Takes: TIMCommunityRemoveMembersFromPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityRemoveMembersFromPermissionGroupCallback(TIMCommunityRemoveMembersFromPermissionGroupCallback cb, const void* user_data);
+
+/* Single slot. Topic permissions added to a permission group. Takes: TIMCommunityAddTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityAddTopicPermissionCallback(TIMCommunityAddTopicPermissionCallback cb, const void* user_data);
+
+/* Single slot. Topic permissions removed. Takes: TIMCommunityDeleteTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityDeleteTopicPermissionCallback(TIMCommunityDeleteTopicPermissionCallback cb, const void* user_data);
+
+/* Single slot. Topic permissions changed. Takes: TIMCommunityModifyTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetCommunityModifyTopicPermissionCallback(TIMCommunityModifyTopicPermissionCallback cb, const void* user_data);
+
 /* Single slot. Add, delete, update, sync start and sync finish; Start and Finish carry an empty string. Takes: TIMConvEventCallback. */
 TIM_API void TIMSetConvEventCallback(TIMConvEventCallback cb, const void* user_data);
 
 /* Single slot. Fires whenever the total differs from the last one told. Takes: TIMConvTotalUnreadMessageCountChangedCallback. */
 TIM_API void TIMSetConvTotalUnreadMessageCountChangedCallback(TIMConvTotalUnreadMessageCountChangedCallback cb, const void* user_data);
+
+/* Single slot. Fires for filters registered with TIMConvSubscribeUnreadMessageCountByFilter. Takes: TIMConvTotalUnreadMessageCountChangedByFilterCallback. Since 7.0.3762. Never fires yet. */
+TIM_API void TIMSetConvUnreadMessageCountChangedByFilterCallback(TIMConvTotalUnreadMessageCountChangedByFilterCallback cb, const void* user_data);
+
+/* Single slot. A conversation group (folder) was created. Takes: TIMConvConversationGroupCreatedCallback. Since 6.6. Never fires yet. */
+TIM_API void TIMSetConvConversationGroupCreatedCallback(TIMConvConversationGroupCreatedCallback cb, const void* user_data);
+
+/* Single slot. A conversation group was deleted. Takes: TIMConvConversationGroupDeletedCallback. Since 6.6. Never fires yet. */
+TIM_API void TIMSetConvConversationGroupDeletedCallback(TIMConvConversationGroupDeletedCallback cb, const void* user_data);
+
+/* Single slot. A conversation group was renamed. Takes: TIMConvConversationGroupNameChangedCallback. Since 6.6. Never fires yet. */
+TIM_API void TIMSetConvConversationGroupNameChangedCallback(TIMConvConversationGroupNameChangedCallback cb, const void* user_data);
+
+/* Single slot. Conversations joined a conversation group. Takes: TIMConvConversationsAddedToGroupCallback. Since 6.6. Never fires yet. */
+TIM_API void TIMSetConvConversationsAddedToGroupCallback(TIMConvConversationsAddedToGroupCallback cb, const void* user_data);
+
+/* Single slot. The typedef gained a uint32_t reason argument in 8.0: an ABI change. Takes: TIMConvConversationsDeletedFromGroupCallback. Since 6.6. Never fires yet. */
+TIM_API void TIMSetConvConversationsDeletedFromGroupCallback(TIMConvConversationsDeletedFromGroupCallback cb, const void* user_data);
+
+/* Single slot. Key and data notifications of experimental features. Takes: TIMExperimentalNotifyCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetExperimentalNotifyCallback(TIMExperimentalNotifyCallback cb, const void* user_data);
 
 /* Single slot. Friend added, all devices of both sides concerned. Takes: TIMOnAddFriendCallback. Never fires yet. */
 TIM_API void TIMSetOnAddFriendCallback(TIMOnAddFriendCallback cb, const void* user_data);
@@ -2110,11 +2625,59 @@ TIM_API void TIMSetFriendBlackListAddedCallback(TIMFriendBlackListAddedCallback 
 /* Single slot. Blocklist shrank. Takes: TIMFriendBlackListDeletedCallback. Never fires yet. */
 TIM_API void TIMSetFriendBlackListDeletedCallback(TIMFriendBlackListDeletedCallback cb, const void* user_data);
 
+/* Single slot. Friend group created. Takes: TIMFriendGroupCreatedCallback. Since 8.0.5906. Never fires yet. */
+TIM_API void TIMSetFriendGroupCreatedCallback(TIMFriendGroupCreatedCallback cb, const void* user_data);
+
+/* Single slot. Friend groups deleted. Takes: TIMFriendGroupDeletedCallback. Since 8.0.5906. Never fires yet. */
+TIM_API void TIMSetFriendGroupDeletedCallback(TIMFriendGroupDeletedCallback cb, const void* user_data);
+
+/* Single slot. Friend group renamed. Takes: TIMFriendGroupNameChangedCallback. Since 8.0.5906. Never fires yet. */
+TIM_API void TIMSetFriendGroupNameChangedCallback(TIMFriendGroupNameChangedCallback cb, const void* user_data);
+
+/* Single slot. Friends put into a friend group. Takes: TIMFriendsAddedToGroupCallback. Since 8.0.5906. Never fires yet. */
+TIM_API void TIMSetFriendsAddedToGroupCallback(TIMFriendsAddedToGroupCallback cb, const void* user_data);
+
+/* Single slot. Friends taken out of a friend group. Takes: TIMFriendsDeletedFromGroupCallback. Since 8.0.5906. Never fires yet. */
+TIM_API void TIMSetFriendsDeletedFromGroupCallback(TIMFriendsDeletedFromGroupCallback cb, const void* user_data);
+
+/* Single slot. Official account subscribed. Takes: TIMOfficialAccountSubscribedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetOfficialAccountSubscribedCallback(TIMOfficialAccountSubscribedCallback cb, const void* user_data);
+
+/* Single slot. Official account unsubscribed. Takes: TIMOfficialAccountUnsubscribedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetOfficialAccountUnsubscribedCallback(TIMOfficialAccountUnsubscribedCallback cb, const void* user_data);
+
+/* Single slot. A subscribed official account was deleted. Takes: TIMOfficialAccountDeletedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetOfficialAccountDeletedCallback(TIMOfficialAccountDeletedCallback cb, const void* user_data);
+
+/* Single slot. A subscribed official account changed its profile. Takes: TIMOfficialAccountInfoChangedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetOfficialAccountInfoChangedCallback(TIMOfficialAccountInfoChangedCallback cb, const void* user_data);
+
+/* Single slot. Users that I follow changed. Takes: TIMMyFollowingListChangedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetMyFollowingListChangedCallback(TIMMyFollowingListChangedCallback cb, const void* user_data);
+
+/* Single slot. Users that follow me changed. Takes: TIMMyFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetMyFollowersListChangedCallback(TIMMyFollowersListChangedCallback cb, const void* user_data);
+
+/* Single slot. Mutual followers changed. Takes: TIMMutualFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetMutualFollowersListChangedCallback(TIMMutualFollowersListChangedCallback cb, const void* user_data);
+
 /* Single slot. Membership, admin and profile changes sent to all members. Takes: TIMGroupTipsEventCallback. Never fires yet. */
 TIM_API void TIMSetGroupTipsEventCallback(TIMGroupTipsEventCallback cb, const void* user_data);
 
 /* Single slot. Delivers all attributes of the group after a change, not only the changed ones. Takes: TIMGroupAttributeChangedCallback. Never fires yet. */
 TIM_API void TIMSetGroupAttributeChangedCallback(TIMGroupAttributeChangedCallback cb, const void* user_data);
+
+/* Single slot. One call per changed counter with its new value. Takes: TIMGroupCounterChangedCallback. Since 7.0.3762. Never fires yet. */
+TIM_API void TIMSetGroupCounterChangedCallback(TIMGroupCounterChangedCallback cb, const void* user_data);
+
+/* Single slot. Older twin of TIMSetCommunityCreateTopicCallback. Takes: TIMGroupTopicCreatedCallback. Since 6.3. Never fires yet. */
+TIM_API void TIMSetGroupTopicCreatedCallback(TIMGroupTopicCreatedCallback cb, const void* user_data);
+
+/* Single slot. Older twin of TIMSetCommunityDeleteTopicCallback. Takes: TIMGroupTopicDeletedCallback. Since 6.3. Never fires yet. */
+TIM_API void TIMSetGroupTopicDeletedCallback(TIMGroupTopicDeletedCallback cb, const void* user_data);
+
+/* Single slot. Older twin of TIMSetCommunityChangeTopicInfoCallback. Takes: TIMGroupTopicChangedCallback. Since 6.3. Never fires yet. */
+TIM_API void TIMSetGroupTopicChangedCallback(TIMGroupTopicChangedCallback cb, const void* user_data);
 
 /* Single slot. State of the link to the chat server, not of the local network. Informational: reconnect and message sync are automatic while logged in. Takes: TIMNetworkStatusListenerCallback. */
 TIM_API void TIMSetNetworkStatusListenerCallback(TIMNetworkStatusListenerCallback cb, const void* user_data);
@@ -2124,6 +2687,15 @@ TIM_API void TIMSetKickedOfflineCallback(TIMKickedOfflineCallback cb, const void
 
 /* Single slot. Ticket expired while online; get a new UserSig and log in again. Takes: TIMUserSigExpiredCallback. */
 TIM_API void TIMSetUserSigExpiredCallback(TIMUserSigExpiredCallback cb, const void* user_data);
+
+/* Single slot. Own profile changed, also from another device. Takes: TIMSelfInfoUpdatedCallback. Since 6.3. Never fires yet. */
+TIM_API void TIMSetSelfInfoUpdatedCallback(TIMSelfInfoUpdatedCallback cb, const void* user_data);
+
+/* Single slot. Subscribed users, friends when the console switch is on, and own custom status on all own devices. Takes: TIMUserStatusChangedCallback. Since 6.3. Never fires yet. */
+TIM_API void TIMSetUserStatusChangedCallback(TIMUserStatusChangedCallback cb, const void* user_data);
+
+/* Single slot. Only non-friend users subscribed through TIMSubscribeUserInfo. Takes: TIMUserInfoChangedCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetUserInfoChangedCallback(TIMUserInfoChangedCallback cb, const void* user_data);
 
 /* Single slot. Log lines of the library at or above set_config_callback_log_level. May be set before TIMInit. Takes: TIMLogCallback. */
 TIM_API void TIMSetLogCallback(TIMLogCallback cb, const void* user_data);
@@ -2146,6 +2718,42 @@ TIM_API void TIMSetMsgRevokeCallback(TIMMsgRevokeCallback cb, const void* user_d
 /* Single slot. A stored message changed on the server (server hook edit or TIMMsgModifyMessage); both sides get it. Takes: TIMMsgUpdateCallback. */
 TIM_API void TIMSetMsgUpdateCallback(TIMMsgUpdateCallback cb, const void* user_data);
 
+/* Single slot. Extension keys added or changed on one message. Takes: TIMMsgExtensionsChangedCallback. Since 6.8.3381. Never fires yet. */
+TIM_API void TIMSetMsgExtensionsChangedCallback(TIMMsgExtensionsChangedCallback cb, const void* user_data);
+
+/* Single slot. Extension keys removed from one message. Takes: TIMMsgExtensionsDeletedCallback. Since 6.8.3381. Never fires yet. */
+TIM_API void TIMSetMsgExtensionsDeletedCallback(TIMMsgExtensionsDeletedCallback cb, const void* user_data);
+
+/* Single slot. Incremental: only the reactions that changed. Takes: TIMMsgReactionsChangedCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetMsgReactionsChangedCallback(TIMMsgReactionsChangedCallback cb, const void* user_data);
+
+/* Single slot. Global do-not-disturb of the login user changed (multi-device). Takes: TIMMsgAllMessageReceiveOptionCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetMsgAllMessageReceiveOptionCallback(TIMMsgAllMessageReceiveOptionCallback cb, const void* user_data);
+
+/* Single slot. A group message was pinned or unpinned. Takes: TIMMsgGroupPinnedMessageChangedCallback. Since 7.9.5670. Never fires yet. */
+TIM_API void TIMSetMsgGroupPinnedMessageChangedCallback(TIMMsgGroupPinnedMessageChangedCallback cb, const void* user_data);
+
+/* Single slot. Invitation arrived. Takes: TIMSignalingReceiveNewInvitationCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingReceiveNewInvitationCallback(TIMSignalingReceiveNewInvitationCallback cb, const void* user_data);
+
+/* Single slot. Inviter cancelled. Takes: TIMSignalingInvitationCancelledCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingInvitationCancelledCallback(TIMSignalingInvitationCancelledCallback cb, const void* user_data);
+
+/* Single slot. An invitee accepted. Takes: TIMSignalingInviteeAcceptedCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingInviteeAcceptedCallback(TIMSignalingInviteeAcceptedCallback cb, const void* user_data);
+
+/* Single slot. An invitee rejected. Takes: TIMSignalingInviteeRejectedCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingInviteeRejectedCallback(TIMSignalingInviteeRejectedCallback cb, const void* user_data);
+
+/* Single slot. Invitation timed out; never fires when timeout was 0. Takes: TIMSignalingInvitationTimeoutCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingInvitationTimeoutCallback(TIMSignalingInvitationTimeoutCallback cb, const void* user_data);
+
+/* Single slot. Invitation data changed. Takes: TIMSignalingInvitationModifiedCallback. Since 7.4.4661. Never fires yet. */
+TIM_API void TIMSetSignalingInvitationModifiedCallback(TIMSignalingInvitationModifiedCallback cb, const void* user_data);
+
+/* Existed only in SDK 6.1.2117; replaced by TIMSetMsgReadedReceiptCallback carrying group receipts. Takes: TIMMsgGroupReadReceiptCallback. Since 6.1.2117. Never fires yet. */
+TIM_API void TIMSetMsgGroupMessageReceiptCallback(TIMMsgGroupReadReceiptCallback cb, const void* user_data);
+
 /* Functions: conversation */
 
 /* Local cache, no paging; already sorted, pinned and recently active first. May be called before the login callback. Gives: array<ConvInfo>. */
@@ -2154,8 +2762,14 @@ TIM_API int TIMConvGetConvList(TIMCommCallback cb, const void* user_data);
 /* Looks up the listed conversations only. Takes: array<GetConversationListParam>. Gives: array<ConvInfo>. */
 TIM_API int TIMConvGetConvInfo(const char* json_get_conv_list_param, TIMCommCallback cb, const void* user_data);
 
+/* Lists the conversations of this device that a filter names, a page at a time. The generation of 6.6 had the paging in the filter: programs built with its header need a rebuild. Takes: TIMConversationListFilter, next_seq, count. Gives: TIMConversationListResult. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvGetConversationListByFilter(const char* filter, uint64_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data);
+
 /* Takes a conversation off the list of all of the user's devices, with its messages, here and on the server; it cannot be undone. kTIMConvEvent_Del follows. The next message brings the conversation back. Takes: conv_id, TIMConvType. */
 TIM_API int TIMConvDelete(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
+
+/* Up to 100 per call; clear_message=false keeps the messages. Takes: array<string> conversation ids (c2c_x, group_x), bool. Gives: array<TIMConversationOperationResult>. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMConvDeleteConversationList(const char* conversation_id_array, bool clear_message, TIMCommCallback cb, const void* user_data);
 
 /* Keeps a draft on this device: a local write, without a callback, not synced. A draft moves the conversation up in the list. -4 when conv_id is empty or conv_type is neither C2C nor group. Before a login there is nothing to keep it in: 0, and a line in the log. Takes: conv_id, TIMConvType, Draft. */
 TIM_API int TIMConvSetDraft(const char* conv_id, enum TIMConvType conv_type, const char* json_draft_param);
@@ -2163,11 +2777,47 @@ TIM_API int TIMConvSetDraft(const char* conv_id, enum TIMConvType conv_type, con
 /* Takes the draft of a conversation away. Answers as TIMConvSetDraft does. Takes: conv_id, TIMConvType. */
 TIM_API int TIMConvCancelDraft(const char* conv_id, enum TIMConvType conv_type);
 
+/* custom_data up to 256 bytes; at most 100 conversations per call. Takes: array<string>, custom_data. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvSetConversationCustomData(const char* conversation_id_array, const char* custom_data, TIMCommCallback cb, const void* user_data);
+
 /* Puts a conversation before the others on all of the user's devices, or back among them; 51012 above 50 pinned conversations. Takes: conv_id, TIMConvType, bool. */
 TIM_API int TIMConvPinConversation(const char* conv_id, enum TIMConvType conv_type, bool is_pinned, TIMCommCallback cb, const void* user_data);
 
+/* Custom marks are 1<<n with 32<=n<64. 51006 above 100 per call, 51008 above 1000 in total. Takes: array<string>, uint64 mark, bool. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvMarkConversation(const char* conversation_id_array, uint64_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data);
+
 /* The sum of the unread numbers of all conversations whose messages are announced (receive options 0 and 4). Gives: GetTotalUnreadNumberResult. */
 TIM_API int TIMConvGetTotalUnreadMessageCount(TIMCommCallback cb, const void* user_data);
+
+/* The sum of the unread numbers of the conversations that a filter names; those that are not announced count 0. Takes: TIMConversationListFilter. Gives: GetTotalUnreadNumberResult. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMConvGetUnreadMessageCountByFilter(const char* filter, TIMCommCallback cb, const void* user_data);
+
+/* TIMConvTotalUnreadMessageCountChangedByFilterCallback is called when the sum of a filter changes. Without a callback of its own; several filters may be active at once. Takes: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMConvSubscribeUnreadMessageCountByFilter(const char* filter);
+
+/* Ends TIMConvSubscribeUnreadMessageCountByFilter for the same filter. Takes: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMConvUnsubscribeUnreadMessageCountByFilter(const char* filter);
+
+/* Clears unread numbers: of one conversation (c2c_x, group_x), of all of a kind ("c2c", "group"), or of all (""). The time bounds C2C, the sequence bounds groups, 0 clears all. Takes: conversation id, uint64 timestamp, uint64 seq. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMConvCleanConversationUnreadMessageCount(const char* conversation_id, uint64_t clean_timestamp, uint64_t clean_sequence, TIMCommCallback cb, const void* user_data);
+
+/* Name up to 32 bytes, at most 20 groups (51010, 51011). Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvCreateConversationGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
+
+/* Local cache; best after kTIMConvEvent_Finish. Gives: array<string>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvGetConversationGroupList(TIMCommCallback cb, const void* user_data);
+
+/* 51009 when it does not exist. Takes: group_name. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvDeleteConversationGroup(const char* group_name, TIMCommCallback cb, const void* user_data);
+
+/* Raises the renamed event. Takes: old_name, new_name. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvRenameConversationGroup(const char* old_name, const char* new_name, TIMCommCallback cb, const void* user_data);
+
+/* Above 1000 members the oldest is evicted (reason 1 in the removed event). Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvAddConversationsToGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
+
+/* Raises the removed event with reason 0. Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+TIM_API int TIMConvDeleteConversationsFromGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
 
 /* Fetches a conversation, or makes it before it has a message; a new one also raises kTIMConvEvent_Add. Without a login it answers 0 and an empty text. Takes: conv_id, TIMConvType. Gives: ConvInfo. */
 TIM_API int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
@@ -2200,6 +2850,15 @@ TIM_API int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIM
 
 /* Says how the messages of a group are received. Read the value back from ConvInfo. Groups are not built yet: the callback brings what the server says of a group that it does not know. Takes: group_id, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
+
+/* Daily window; a duration of a full day or more means permanent. Takes: TIMReceiveMessageOpt, hour, minute, second, duration. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgSetAllReceiveMessageOpt(enum TIMReceiveMessageOpt opt, int32_t start_hour, int32_t start_minute, int32_t start_second, uint32_t duration, TIMCommCallback cb, const void* user_data);
+
+/* Same with an absolute start time. Takes: TIMReceiveMessageOpt, UTC start, duration. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgSetAllReceiveMessageOpt2(enum TIMReceiveMessageOpt opt, uint32_t start_time_stamp, uint32_t duration, TIMCommCallback cb, const void* user_data);
+
+/* The option for all messages, as TIMMsgSetAllReceiveMessageOpt or TIMMsgSetAllReceiveMessageOpt2 left it. Gives: TIMReceiveMessageOptInfo. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgGetAllReceiveMessageOpt(TIMCommCallback cb, const void* user_data);
 
 /* Lists messages of a conversation. Going back, the list is newest first and its last item is the next cursor; with msg_getmsglist_param_is_forward it goes towards newer ones, in rising order. Without a connection: what is local. Takes: MsgGetMsgListParam. Gives: array<Message>. */
 TIM_API int TIMMsgGetMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_get_msg_param, TIMCommCallback cb, const void* user_data);
@@ -2234,6 +2893,51 @@ TIM_API int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType con
 /* Searches the messages on this device for up to 5 keywords, in any part of a word; case does not matter, and recalled and deleted messages are left out. In one conversation: a page of its messages, newest first. Over all: the conversations with the number of their hits, and the message where there is exactly one. Takes: MessageSearchParam. Gives: MessageSearchResult. */
 TIM_API int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data);
 
+/* 60020 when the paid feature is off. Takes: MessageSearchParam. Gives: MessageSearchResult. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgSearchCloudMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data);
+
+/* Same conversation; does not change unread counts; the senders get receipts. Takes: array<Message>. Since 6.1.2155. Not implemented yet. */
+TIM_API int TIMMsgSendMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
+
+/* Same conversation. Takes: array<Message>. Gives: array<MessageReceipt>. Since 6.1.2155. Not implemented yet. */
+TIM_API int TIMMsgGetMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
+
+/* A page of the members who have read a message, or have not. Its callback has no code. Takes: Message, filter, next_seq, count<=100. Gives: array<GroupMemberInfo> through its own callback type. Since 6.1.2155. Not implemented yet. */
+TIM_API int TIMMsgGetGroupMessageReadMemberList(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupMessageReadMemberListCallback cb, const void* user_data);
+
+/* Message needs message_support_message_extension=true. Key 100 B, value 1 KB, 20 per call, 300 per message; 23001 on conflict. Takes: Message, array<MessageExtension>. Gives: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
+TIM_API int TIMMsgSetMessageExtensions(const char* json_msg, const char* json_extension_array, TIMCommCallback cb, const void* user_data);
+
+/* All extensions of a message. Takes: Message. Gives: array<MessageExtension>. Since 6.8.3381. Not implemented yet. */
+TIM_API int TIMMsgGetMessageExtensions(const char* json_msg, TIMCommCallback cb, const void* user_data);
+
+/* Empty key list deletes all; 20 per call; 23001 conflict, 23004 missing. Takes: Message, array<string> keys. Gives: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
+TIM_API int TIMMsgDeleteMessageExtensions(const char* json_msg, const char* json_extension_key_array, TIMCommCallback cb, const void* user_data);
+
+/* 10 reactions per message, 100 users each; 23005, 23006, 23007. Takes: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgAddMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data);
+
+/* 23008 no such reaction, 23009 not reacted by this user. Takes: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgRemoveMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data);
+
+/* Up to 20 messages of one conversation. Takes: array<Message>, uint32 0..10. Gives: array<MessageReactionResult>. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgGetMessageReactions(const char* json_msg_array, uint32_t max_user_count_per_reaction, TIMCommCallback cb, const void* user_data);
+
+/* Paged by next_seq, start with 0. Takes: Message, reaction_id, next_seq, count<=100. Gives: MessageReactionUserResult. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgGetAllUserListOfMessageReaction(const char* json_msg, const char* reaction_id, uint32_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data);
+
+/* Empty source language means auto-detect. Takes: array<string>, source, target language. Gives: array<MessageTranslateTextResult>. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMMsgTranslateText(const char* json_source_text_array, const char* source_language, const char* target_language, TIMCommCallback cb, const void* user_data);
+
+/* Paid feature. Takes: url, language. Gives: plain string. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMMsgConvertVoiceToText(const char* url, const char* language, TIMCommCallback cb, const void* user_data);
+
+/* 10070 above 10 pinned, 10071 already pinned. Takes: group_id, Message, bool. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMPinGroupMessage(const char* group_id, const char* json_msg, bool is_pinned, TIMCommCallback cb, const void* user_data);
+
+/* Expired messages are left out; pinner fields are filled. Takes: group_id. Gives: array<Message>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetPinnedGroupMessageList(const char* group_id, TIMCommCallback cb, const void* user_data);
+
 /* TIMMsgSendMessage without the buffer for the id. Takes: Message. Gives: Message. */
 TIM_API int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
@@ -2245,6 +2949,15 @@ TIM_API int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, 
 
 /* Reads everything that has arrived in all conversations. */
 TIM_API int TIMMsgMarkAllMessageAsRead(TIMCommCallback cb, const void* user_data);
+
+/* 6.1.2117 only, renamed TIMMsgSendMessageReadReceipts. Takes: array<Message>. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgSendGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
+
+/* 6.1.2117 only, renamed TIMMsgGetMessageReadReceipts. Takes: array<Message>. Gives: array<receipt>. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgGetGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
+
+/* 6.1.2117 only, renamed TIMMsgGetGroupMessageReadMemberList. Takes: Message, filter, paging. Gives: members through its own callback. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgGetGroupMessageReadMembers(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupReadMembersCallback cb, const void* user_data);
 
 /* Functions: group */
 
@@ -2269,6 +2982,9 @@ TIM_API int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCo
 /* Local search, up to 5 keywords. Takes: GroupSearchParam. Gives: array<GroupDetailInfo>. Not implemented yet. */
 TIM_API int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
 
+/* Cloud search, paged by cursor, paid. Takes: GroupSearchParam. Gives: GroupSearchResult. Since 8.6.7021. Not implemented yet. */
+TIM_API int TIMGroupSearchCloudGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
+
 /* Only the fields named in modify_flag are read. Owner transfer uses flag 1<<31 alone; C callers write it as -2147483648, so accept signed and unsigned. Takes: GroupModifyInfoParam. Not implemented yet. */
 TIM_API int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data);
 
@@ -2287,11 +3003,26 @@ TIM_API int TIMGroupGetGroupAttributes(const char* group_id, const char* json_ke
 /* Before 7.3 AVChatRoom only; one call per 60 s (8512). Takes: group_id. Gives: GroupGetOnlineMemberCountResult. Not implemented yet. */
 TIM_API int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data);
 
+/* Returns the counters as stored. Not for Community and topics. 20 keys at most (10063). Takes: group_id, array<GroupCounter>. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMGroupSetGroupCounters(const char* group_id, const char* json_group_counter_array, TIMCommCallback cb, const void* user_data);
+
+/* Empty key list returns all. Takes: group_id, array<string>. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMGroupGetGroupCounters(const char* group_id, const char* json_group_counter_key_array, TIMCommCallback cb, const void* user_data);
+
+/* Missing key starts from 0. Takes: group_id, key, int64. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMGroupIncreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data);
+
+/* Missing key starts from 0. Takes: group_id, key, int64. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+TIM_API int TIMGroupDecreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data);
+
 /* Paged by next_seq until 0. AVChatRoom: recent members only; rejoin after restart or get 10007. Takes: GroupGetMemberInfoListParam. Gives: GroupGetMemberInfoListResult. Not implemented yet. */
 TIM_API int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data);
 
 /* Local search. Takes: GroupMemberSearchParam. Gives: array<GroupSearchGroupMembersResult>. Not implemented yet. */
 TIM_API int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data);
+
+/* Searches the members of own groups on the server, a page at a time. Takes: GroupMemberSearchParam. Gives: GroupMemberSearchResult. Since 8.6.7021. Not implemented yet. */
+TIM_API int TIMGroupSearchCloudGroupMembers(const char* json_group_search_cloud_group_members_param, TIMCommCallback cb, const void* user_data);
 
 /* Flags select role, mute time, name card, receive option, custom data. Roles are 200, 300, 400 since the 2021 header (1, 2, 3 before). Muting is a duration in seconds. Takes: GroupModifyMemberInfoParam. Not implemented yet. */
 TIM_API int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data);
@@ -2301,6 +3032,9 @@ TIM_API int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCal
 
 /* Work: owner only. Public, Meeting, Community: owner and admins. AVChatRoom since 6.6. Optional rejoin ban duration (7.2). Takes: GroupDeleteMemberParam. Gives: array<GroupDeleteMemberResult>. Not implemented yet. */
 TIM_API int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data);
+
+/* AVChatRoom only, owner only, mark >= 1000, 10 marks per room (8515 when not allowed). Takes: group_id, array<string>, uint32, bool. Since 6.6. Not implemented yet. */
+TIM_API int TIMGroupMarkGroupMemberList(const char* group_id, const char* member_array, uint32_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data);
 
 /* Only approvers see entries; handled ones stay listed with their outcome. Cursor is start_time, 0 means finished. Takes: GroupPendencyOption. Gives: GroupPendencyResult. Not implemented yet. */
 TIM_API int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data);
@@ -2318,6 +3052,27 @@ TIM_API int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_
 
 /* Only the keys present are changed. Custom keys work with and without the Tag_Profile_Custom_ prefix. Takes: UserProfileItem. Not implemented yet. */
 TIM_API int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data);
+
+/* 7.4+, strangers only, 200 users, oldest evicted; 72012 when off. Takes: array<string>. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* Empty or NULL drops all. Takes: array<string> or NULL. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMUnsubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* 8.4+, cloud search; 60020 when off. Takes: UserSearchParam. Gives: UserSearchResult. Since 8.6.7021. Not implemented yet. */
+TIM_API int TIMSearchUsers(const char* json_user_search_param, TIMCommCallback cb, const void* user_data);
+
+/* 6.3+, paid for other users, free for self; 72001 when off. Takes: array<string>. Gives: array<TIMUserStatus>. Since 6.3. Not implemented yet. */
+TIM_API int TIMGetUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
+
+/* 6.3+; free; up to 100 bytes, empty clears it, going offline clears it too; all own devices get the status event. Takes: TIMUserStatus (custom status only). Since 6.3. Not implemented yet. */
+TIM_API int TIMSetSelfStatus(const char* json_current_user_status, TIMCommCallback cb, const void* user_data);
+
+/* 6.3+; not for self; 200 users, oldest evicted. Takes: array<string>. Since 6.3. Not implemented yet. */
+TIM_API int TIMSubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
+
+/* Empty or NULL drops all. Takes: array<string> or NULL. Since 6.3. Not implemented yet. */
+TIM_API int TIMUnsubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
 /* Functions: friendship */
 
@@ -2375,10 +3130,148 @@ TIM_API int TIMFriendshipDeleteFriendGroup(const char* json_delete_friend_group_
 /* Rename, add and remove in one call. Takes: FriendshipModifyFriendGroupParam. Gives: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_param, TIMCommCallback cb, const void* user_data);
 
+/* 7.8+, 20 per call; 32100..32103 limits. Takes: array<string>. Gives: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMFollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+, 20 per call. Takes: array<string>. Gives: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMUnfollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+; empty cursor ends. Takes: string cursor, NULL or "" first. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetMyFollowingList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: string cursor. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetMyFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: string cursor. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetMutualFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: array<string>. Gives: array<FollowInfo>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetUserFollowInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: array<string>. Gives: array<FollowTypeCheckResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCheckFollowType(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
+
+/* Functions: signaling */
+
+/* Invite id is written before return. timeout 0 disables the timer. Unless online-only, each signaling step also creates a custom message in history. Takes: invitee, data, bool online only, OfflinePushConfig, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingInvite(const char* invitee, const char* data, bool online_user_only, const char* json_offline_push_info, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data);
+
+/* Invitees must be members. Takes: group_id, array<string>, data, bool, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingInviteInGroup(const char* group_id, const char* json_invitee_array, const char* data, bool online_user_only, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data);
+
+/* Inviter only (8011); 8010 once all invitees answered or timed out. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingCancel(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
+
+/* Only listed invitees (8010, 8011). Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingAccept(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
+
+/* Only listed invitees. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingReject(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
+
+/* Tells what a message says of an invitation. Needs neither TIMInit nor a login. 6017, with NULL in the place of JSON, when the message is no invitation, or cannot be read. Takes: Message. Gives: SignalingInfo. Since 7.4.4661. */
+TIM_API int TIMGetSignalingInfo(const char* json_msg, TIMCommCallback json_signaling_info_cb, const void* user_data);
+
+/* 6.7+; not for online-only invitations. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+TIM_API int TIMSignalingModifyInvitation(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
+
+/* Functions: offline push */
+
+/* The token of the system for offline push, on iOS and Android; NULL switches push off. Takes: OfflinePushToken or NULL. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgSetOfflinePushToken(const char* json_token, TIMCommCallback cb, const void* user_data);
+
+/* Tells that the application is in the background, with the number on its badge; on iOS and Android. Takes: uint32 unread. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgDoBackground(uint32_t unread_count, TIMCommCallback cb, const void* user_data);
+
+/* Tells that the application is in the foreground again; on iOS and Android. Since 6.1.2117. Not implemented yet. */
+TIM_API int TIMMsgDoForeground(TIMCommCallback cb, const void* user_data);
+
+/* Functions: community */
+
+/* Makes a community with topics. Takes: CreateGroupParam. Gives: CreateGroupResult. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data);
+
+/* Topic-enabled communities only. Gives: array<GroupBaseInfo>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetJoinedCommunityList(TIMCommCallback cb, const void* user_data);
+
+/* Topic id is community id + @TOPIC#_ + suffix. Takes: group_id, TopicInfo. Gives: plain string topic id. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data);
+
+/* Per-topic result. Takes: group_id, array<string>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
+/* Fields selected by the modify flag. Takes: TopicInfo. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunitySetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data);
+
+/* Empty list returns all topics. Takes: group_id, array<string>. Gives: array<TopicInfoResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 8.1+. Takes: topic_id, bool. Since 8.2.6325. Not implemented yet. */
+TIM_API int TIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity(const char* topic_id, bool isInherit, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+, paid. Takes: PermissionGroupInfo. Gives: plain string permission group id. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityCreatePermissionGroupInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, array<string>. Gives: array<PermissionGroupOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityDeletePermissionGroupFromCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+, flag selects fields. Takes: PermissionGroupInfo. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityModifyPermissionGroupInfoInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id. Gives: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetJoinedPermissionGroupListInCommunity(const char* group_id, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+; empty list returns all. Takes: group_id, array<string>. Gives: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetPermissionGroupListInCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityAddCommunityMembersToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityRemoveCommunityMembersFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+; string cursor, empty means finished. Takes: group_id, permission_group_id, next_cursor. Gives: PermissionGroupMemberInfoResult. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetCommunityMemberListInPermissionGroup(const char* group_id, const char* permission_group_id, const char* next_cursor, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<TopicPermission>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityAddTopicPermissionToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityDeleteTopicPermissionFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<TopicPermission>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityModifyTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data);
+
+/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<TopicPermissionResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMCommunityGetTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
+/* Topic-enabled communities only. Gives: array<GroupBaseInfo>. Since 6.3. Not implemented yet. */
+TIM_API int TIMGroupGetJoinedCommunityList(TIMCommCallback cb, const void* user_data);
+
+/* Older entry point, kept next to TIMCommunityCreateTopicInCommunity. Takes: group_id, TIMGroupTopicInfo. Gives: plain string topic id. Since 6.3. Not implemented yet. */
+TIM_API int TIMGroupCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data);
+
+/* Per-topic result. Takes: group_id, array<string>. Gives: array<TIMGroupTopicOperationResult>. Since 6.3. Not implemented yet. */
+TIM_API int TIMGroupDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
+/* Uses group_modify_info_param_modify_flag to select fields. Takes: TIMGroupTopicInfo. Since 6.3. Not implemented yet. */
+TIM_API int TIMGroupSetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data);
+
+/* Empty list returns all topics. Takes: group_id, array<string>. Gives: array<TIMGroupTopicInfoResult>. Since 6.3. Not implemented yet. */
+TIM_API int TIMGroupGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
+
 /* Functions: other */
 
 /* Runs the operation named in request_internal_operation. internal_operation_set_custom_server_info says where the server is. cb may be NULL. Takes: RequestParam. Gives: ResponseInfo. */
 TIM_API int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* user_data);
+
+/* 7.6+. Takes: official_account_id. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMSubscribeOfficialAccount(const char* official_account_id, TIMCommCallback cb, const void* user_data);
+
+/* 7.6+. Takes: official_account_id. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMUnsubscribeOfficialAccount(const char* unsubscribe_official_account_id, TIMCommCallback cb, const void* user_data);
+
+/* 7.6+; empty list returns all subscribed. Takes: array<string>. Gives: array<GetOfficialAccountInfoResult>. Since 7.9.5670. Not implemented yet. */
+TIM_API int TIMGetOfficialAccountsInfo(const char* json_official_account_id_list, TIMCommCallback cb, const void* user_data);
 
 #ifdef __cplusplus
 }

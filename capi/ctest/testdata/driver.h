@@ -45,6 +45,7 @@ static void put_number(long long n) { printf("\t%lld", n); }
 
 static void put_text(const char* s) {
   putchar('\t');
+  if (!s) fputs("(null)", stdout);
   for (; s && *s; s++) {
     if (*s == '\t') fputs("\\t", stdout);
     else if (*s == '\n') fputs("\\n", stdout);

@@ -116,14 +116,14 @@ func coverage(t *tables) []byte {
 	}
 	fmt.Fprintf(&b, "%d of the %d functions are built: %d are those of the generation of %s, %d came later. The others check their parameters and the state as they always will, and then answer 7013 with the text "+
 		"\"not implemented\" through their callback; setters keep their callback, and nothing calls it; a function without a callback answers -4 once a user is logged "+
-		"in. A test holds every line of this page against the library.\n\n", done, len(t.funcs), len(t.funcs)-later, firstGeneration, later)
+		"in; a callback without a code gets an empty page. A test holds every line of this page against the library.\n\n", done, len(t.funcs), len(t.funcs)-later, firstGeneration, later)
 	b.WriteString("| function | group | since | built |\n|---|---|---|---|\n")
 	for _, f := range t.funcs {
 		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s | %s |\n", f.name, groupPage(f.group), strings.ToLower(f.name), f.group, f.since, yes(f.built))
 	}
-	b.WriteString("\n| callback type | fires |\n|---|---|\n")
+	b.WriteString("\n| callback type | since | fires |\n|---|---|---|\n")
 	for _, f := range t.callbacks {
-		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s |\n", f.name, strings.ToLower(f.name), yes(f.built))
+		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s | %s |\n", f.name, strings.ToLower(f.name), f.since, yes(f.built))
 	}
 	b.WriteString("\nOf the message elements, text, custom, face, location and merged messages are built. A message with an image, a sound, a file or a video is not sent: its " +
 		"callback brings 7013 \"not implemented\" and the message with status 3. Which operations of `callExperimentalAPI` are built stands [there](other.md#callexperimentalapi).\n")
@@ -188,7 +188,7 @@ func resultCodes(t *tables, f *function) string {
 	}
 	bad := ""
 	if c.kind != "" && c.code != "0" {
-		want := map[string]string{"object": "a JSON object", "array": "a JSON array", "strings": "a JSON array of strings"}[c.kind]
+		want := map[string]string{"object": "a JSON object", "array": "a JSON array", "strings": "a JSON array of strings", "conv": "`c2c_` or `group_` with an id, or one of the words c2c and group"}[c.kind]
 		if c.nonEmpty {
 			want += " that is not empty"
 		}
@@ -215,6 +215,9 @@ func resultCodes(t *tables, f *function) string {
 			taken += ", " + p.name + " may be NULL or empty"
 		case m.empty:
 			taken += ", " + p.name + " may be empty"
+			if m.code != "-4" {
+				taken += ", " + m.code + " when it is NULL"
+			}
 		case m.code != "-4":
 			taken += ", " + m.code + " for " + p.name
 		}
@@ -234,8 +237,9 @@ func resultCodes(t *tables, f *function) string {
 	}
 	out += "; -1 in a forked child."
 	var codes []string
-	switch f.class {
-	case "online", "local":
+	switch {
+	case f.paged(): // its callback has no code
+	case f.class == "online", f.class == "local":
 		codes = append(codes, "6013 before TIMInit", "6014 without a login", "7009 when TIMUninit ends the call", "9507 with 1000 calls open")
 	}
 	if c.kind != "" && c.code == "0" {
@@ -248,7 +252,7 @@ func resultCodes(t *tables, f *function) string {
 			}
 		}
 	}
-	if !f.built && f.class != "sync" {
+	if !f.built && f.class != "sync" && !f.paged() {
 		codes = append(codes, "7013 not implemented")
 	}
 	if len(codes) > 0 {
@@ -353,13 +357,14 @@ var repeats = map[events.Kind]string{
 func (t *tables) reached() map[string]bool {
 	out := map[string]bool{}
 	var visit func(text string)
-	known := map[string]bool{}
+	known := map[string]string{} // TIM spells some in two ways
 	for _, r := range t.keys {
-		known[r["struct"]] = true
+		known[strings.ToLower(r["struct"])] = r["struct"]
 	}
 	visit = func(text string) {
 		for _, w := range word.FindAllString(text, -1) {
-			if !known[w] || out[w] {
+			w = known[strings.ToLower(w)]
+			if w == "" || out[w] {
 				continue
 			}
 			out[w] = true
@@ -381,8 +386,8 @@ func (t *tables) reached() map[string]bool {
 		}
 	}
 	visit("Elem TextElem CustomElem FaceElem LocationElem MergerElem")
-	for _, unreached := range []string{"SSODataParam", "SSODataRes", "SM4GCMCallbackParam", "CosSaveRegionForConversationParam", "UserInfo"} {
-		delete(out, unreached) // of operations that are not built
+	for _, unreached := range []string{"SSODataParam", "SSODataRes", "SM4GCMCallbackParam", "CosSaveRegionForConversationParam", "UserInfo", "DatabaseEncryptInfo", "LogSetting", "PACProxyInfo"} {
+		delete(out, unreached) // of operations and settings that are not built
 	}
 	return out
 }
@@ -390,7 +395,8 @@ func (t *tables) reached() map[string]bool {
 func jsonPage(t *tables) []byte {
 	var b bytes.Buffer
 	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one. " +
-		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured.\n")
+		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured. Parameters of callExperimentalAPI are honoured where " +
+		"[its operation](other.md#callexperimentalapi) acts.\n")
 	reached, lacks := t.reached(), map[string]string{}
 	for _, r := range t.lacks {
 		lacks[r["key"]] = r["reason"]

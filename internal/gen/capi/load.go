@@ -67,6 +67,11 @@ func (f *function) prototype() string {
 	return strings.Join(parts, ", ")
 }
 
+// paged says that a function answers a page of a list through a callback type of its own, which has no code.
+func (f *function) paged() bool {
+	return f.class != "setter" && slices.ContainsFunc(f.params, func(p param) bool { return p.kind == 'c' && p.typ != "TIMCommCallback" })
+}
+
 // shape names what a function looks like to the code that calls it.
 func (f *function) shape() string {
 	s := ""
@@ -149,8 +154,8 @@ type missing struct {
 	code        string // the result where they are not
 }
 
-// missing reads the column null: parameters apart by a blank, with nothing behind the name if both are taken, @"" if only "" is, and @-3 for the
-// result where neither is. For the parameters that it does not name the result is -4.
+// missing reads the column null: parameters apart by a blank, with nothing behind the name if both are taken, @"" if only "" is, @-3 for the
+// result where neither is, and @"",-5 for "" taken and the result of NULL. For the parameters that it does not name the result is -4.
 func (f *function) missing(text string) (missing, error) {
 	for item := range strings.FieldsSeq(f.row["null"]) {
 		name, what, _ := strings.Cut(item, "@")
@@ -165,6 +170,8 @@ func (f *function) missing(text string) (missing, error) {
 			return missing{null: true, empty: true}, nil
 		case `""`:
 			return missing{empty: true, code: "-4"}, nil
+		case `"",-5`:
+			return missing{empty: true, code: "-5"}, nil
 		case "-3":
 			return missing{code: what}, nil
 		}
@@ -176,7 +183,7 @@ func (f *function) missing(text string) (missing, error) {
 // check is how a JSON parameter is looked at before anything else.
 type check struct {
 	param    string
-	kind     string // object, array or strings
+	kind     string // object, array or strings; conv for the id of a conversation, which is no JSON
 	nonEmpty bool
 	keys     []string // an object must have them
 	code     string   // the result when it fails; "0": not looked at now
@@ -187,7 +194,7 @@ func (f *function) check() (check, error) {
 	if spec == "" {
 		return check{}, nil
 	}
-	m := regexp.MustCompile(`^(\w+)=(object|array|strings)(\+nonempty)?(?:!([\w,]+))?@(0|-3|-4)$`).FindStringSubmatch(spec)
+	m := regexp.MustCompile(`^(\w+)=(object|array|strings|conv)(\+nonempty)?(?:!([\w,]+))?@(0|-3|-4|-5)$`).FindStringSubmatch(spec)
 	if m == nil {
 		return check{}, fmt.Errorf("%s: cannot read the check %q", f.name, spec)
 	}

@@ -94,23 +94,23 @@ func goTable(t *tables) ([]byte, error) {
 		if f.class == "setter" {
 			fmt.Fprintf(&b, ", sets: cb%s", t.set(f).name)
 		}
-		if n := len(f.of('s')); n > 0 {
-			fmt.Fprintf(&b, ", strings: %d", n)
+		if f.paged() {
+			fmt.Fprintf(&b, ", pages: cb%s", f.of('c')[0].typ)
 		}
-		found, null, empty := false, 0, 0
+		found := false
+		var texts []string
 		for i, p := range f.of('s') {
 			m, err := f.missing(p.name)
 			if err != nil {
 				return nil, err
 			}
-			if m.null {
-				null |= 1 << i
-			}
-			if m.empty {
-				empty |= 1 << i
-			}
-			if m.code == "-3" {
-				fmt.Fprintf(&b, ", unread: 1<<%d", i)
+			switch {
+			case m.null:
+				texts = append(texts, "textOptional")
+			case m.empty:
+				texts = append(texts, "{empty: true, code: "+m.code+"}")
+			default:
+				texts = append(texts, "{code: "+m.code+"}")
 			}
 			if c.kind != "" && p.name == c.param {
 				found = true
@@ -123,11 +123,8 @@ func goTable(t *tables) ([]byte, error) {
 				}
 			}
 		}
-		if null > 0 {
-			fmt.Fprintf(&b, ", nullable: %#b", null)
-		}
-		if empty > 0 {
-			fmt.Fprintf(&b, ", emptiable: %#b", empty)
+		if len(texts) > 0 {
+			fmt.Fprintf(&b, ", texts: []text{%s}", strings.Join(texts, ", "))
 		}
 		if c.kind != "" && !found {
 			return nil, fmt.Errorf("%s: the check names no parameter: %q", f.name, c.param)

@@ -29,10 +29,16 @@ func answers(f *function) [5]string {
 	if !f.built {
 		in = "0, 7013"
 	}
+	if f.paged() && !f.built {
+		return [5]string{"0, []", "0, []", "0, []", "0, []", "0, []"}
+	}
 	switch f.class {
 	case "setter":
 		return [5]string{"-", "-", "-", "-", "-"}
 	case "sync":
+		if !f.built {
+			return [5]string{"0", "0", "0", "-4", "0"}
+		}
 		return [5]string{"0", "0", "0", "0", "0"}
 	case "any":
 		return [5]string{in, in, in, in, in}
@@ -54,6 +60,7 @@ func statePage(t *tables) []byte {
 		"- `TIMLogin` in state *in* is for the same user; for another one it answers 6017: log out first.\n" +
 		"- `TIMLogout` while logging in ends that login, which answers 7009.\n" +
 		"- `TIMMsgCancelSend` names a message that was sent, `TIMMsgSetGroupReceiveMessageOpt` a group that there is not.\n" +
+		"- `[]` in the place of a code is an empty page, for a callback that has no code.\n" +
 		"- After a kick or an expired ticket the state is *inited*.\n" +
 		"- `TIMUninit` leads to *uninit* from everywhere. Open calls are answered with 7009. Inside a callback it returns at once and they are answered when that " +
 		"callback has returned; elsewhere it waits for the running callback, 5 seconds at most: what could not be answered by then is never answered. Nothing starts after it returned.\n" +

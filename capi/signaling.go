@@ -1,0 +1,21 @@
+package main
+
+import "github.com/tidings-im/tidings/im"
+
+func init() { handlers[fnTIMGetSignalingInfo] = signalingInfo }
+
+func signalingInfo(c *call) int {
+	m := &im.Message{}
+	var info *im.SignalingInfo
+	if c.parse(m) == nil {
+		info = im.Signaling(m)
+	}
+	c.lib.mu.RLock()
+	defer c.lib.mu.RUnlock()
+	if info == nil {
+		c.answer(&im.Error{Code: im.CodeInvalidParameters, Desc: "json_msg is not signaling message"}, jsonNull)
+		return resultOK
+	}
+	c.answer(nil, im.ToJSON(info))
+	return resultOK
+}
