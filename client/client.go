@@ -1,26 +1,3 @@
-// Package client is the Go SDK of Tidings: it logs a device in to a server, keeps a local copy of its conversations, and
-// tells the application what happened, each committed change once and in order.
-//
-//	c, err := client.Dial(ctx, client.Config{Server: "ws://127.0.0.1:7070", UserID: "ann", UserSig: sig}, client.Events{
-//		NewMessages: func(ms []*im.Message) { ... },
-//	})
-//
-// # Two forms of a call
-//
-// A method that takes a context blocks until its result is known; it may be called from anywhere, inside a callback too. The form
-// with the suffix Func returns at once and calls done exactly once, on the callback goroutine, in order with the events: a result comes
-// before the events that it caused. The C library is made of these.
-//
-// A call whose context has ended before does nothing and answers ctx.Err(). One whose context ends while it runs answers ctx.Err() at once, and goes on: a
-// message may still be sent, a login may still succeed, and the events say so. To take back a message that waits for a connection there is CancelSend.
-//
-// # Errors
-//
-// What the server or the client refuses is an *im.Error with a code of TIM. Package im has sentinels for the common ones: errors.Is(err, im.ErrNotLoggedIn).
-//
-// # Callbacks
-//
-// All Events and done functions of a Client run one at a time on its Dispatcher. They may call any method, Close included.
 package client
 
 import (
