@@ -62,7 +62,7 @@ func (c *Client) undo() {
 	c.tellCleared()
 	c.tell()
 	if c.link != nil {
-		c.link.cancel()
+		c.link.Break()
 	}
 	if c.db == nil { // nothing is local
 		c.dbErr = nil
@@ -93,23 +93,6 @@ func (c *Client) forgetFired() {
 	c.mu.Lock()
 	c.fired = nil
 	c.mu.Unlock()
-}
-
-// connecting is contain for the link's goroutine, which makes one connection and l of it.
-func (c *Client) connecting(l **link, again *bool, f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.log.Error("the connection failed inside the client; connecting anew", "panic", r, "stack", string(debug.Stack()))
-			*again = true
-			err := &im.Error{Code: im.CodeDisconnected, Desc: errPanic.Error()}
-			if made := *l; made != nil {
-				c.post(func() { c.lost(made, err) })
-			} else {
-				c.post(func() { c.connectFailed(err) })
-			}
-		}
-	}()
-	f()
 }
 
 // errForeign says that a file is a database, and not one that this program has made.

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/link"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -28,7 +28,7 @@ type Client struct {
 	log    *slog.Logger
 	dir    string // "" keeps everything in memory
 	device string
-	http   *http.Client
+	way    *link.Link
 
 	in      *inbox
 	frames  chan arrived
@@ -64,7 +64,7 @@ type Client struct {
 	storeID    string
 	lastConv   int64
 
-	link        *link
+	link        *link.Conn
 	stopLink    context.CancelFunc
 	loginDone   func(error)
 	lastFailure *im.Error            // of the last try to connect
@@ -102,7 +102,7 @@ type Client struct {
 
 // arrived is a WebSocket message of frames.
 type arrived struct {
-	link *link
+	link *link.Conn
 	data []byte
 }
 
@@ -233,10 +233,10 @@ func (c *Client) commit() {
 	}
 	if c.link != nil {
 		if c.sync.done {
-			c.link.synced.Store(true)
+			c.link.Synced()
 		}
 		for _, f := range c.toSend {
-			c.link.send(f)
+			c.link.Send(f)
 		}
 	}
 	c.toSend = c.toSend[:0]
@@ -378,7 +378,7 @@ func (c *Client) arrive(a arrived) {
 	})
 	if err != nil {
 		c.log.Warn("what the server sent cannot be read; connecting anew", "error", err)
-		a.link.cancel()
+		a.link.Break()
 	}
 }
 
@@ -411,11 +411,11 @@ func (c *Client) tick() {
 		delete(c.deadlines, name)
 		switch name {
 		case deadlineLogin:
-			c.endLogin(im.Errorf(im.CodeConnectTimeout, "the server could not be reached in time: server %s", shownServer(c.cfg.Server)))
+			c.endLogin(im.Errorf(im.CodeConnectTimeout, "the server could not be reached in time: server %s", c.way.String()))
 		case deadlineHeartbeat:
 			if c.link != nil {
 				c.log.Info("heartbeat unanswered")
-				c.link.cancel()
+				c.link.Break()
 			}
 		case deadlineSync, deadlineList:
 			if c.link != nil && c.Status() == LoggedIn {
@@ -515,7 +515,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.engine.Wait()
 	c.wg.Wait()
-	c.http.CloseIdleConnections()
+	c.way.Close()
 }
 
 // shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too, and states are kept as told.

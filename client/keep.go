@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/link"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -154,7 +155,7 @@ func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func
 		c.send(true, C2C(u), m, func(sent *im.Message, err error) {
 			r := &im.BatchSendResult{Identifier: u, Msg: sent}
 			if err != nil {
-				e := netError(err)
+				e := link.ErrorOf(err)
 				r.Code, r.Desc = e.Code, e.Desc
 			}
 			mu.Lock()

@@ -10,10 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/link"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/private"
 )
@@ -29,18 +29,16 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		return nil, err
 	}
 	cfg.Server = cmp.Or(cfg.Server, DefaultServer)
-	if _, err := wsURL(cfg.Server); err != nil {
-		return nil, err
-	}
-	hc, err := httpClient(&cfg)
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	cfg.Limits.fill()
+	log := cfg.Log.With("user", cfg.UserID)
+	way, err := link.New(link.Config{Server: cfg.Server, Proxy: cfg.Proxy, TLS: cfg.TLS, Log: log, Try: cfg.Limits.connect(), Pause: cfg.Limits.Reconnect})
 	if err != nil {
 		return nil, err
 	}
-	cfg.Log = cmp.Or(cfg.Log, slog.Default())
-	cfg.Limits.fill()
-	c := &Client{cfg: cfg, ev: ev, http: hc, disp: cfg.Dispatcher, log: cfg.Log.With("user", cfg.UserID),
+	c := &Client{cfg: cfg, ev: ev, way: way, disp: cfg.Dispatcher, log: log,
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
-		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: firstID,
+		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: link.FirstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
 	c.dir, c.device = openDevice(cfg.Dir, cfg.AppID, c.log)
 	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
@@ -252,8 +250,7 @@ func (c *Client) login(direct bool, done func(none, error)) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		c.stopLink = cancel
-		c.wg.Add(1)
-		go c.connect(ctx, false)
+		c.wg.Go(func() { c.way.Run(ctx, c.host(ctx)) })
 	})
 }
 
@@ -282,252 +279,6 @@ func (c *Client) hangUp(s LoginStatus) {
 		c.unlink(false)
 	}
 	clear(c.deadlines)
-}
-
-// network tells the state of the link; only the latest state is of interest to a callback that comes late.
-func (c *Client) network(s NetworkStatus, code int32, desc string) {
-	c.log.Debug("network", "status", s, "code", code, "desc", desc)
-	c.live(func() {
-		if c.ev.Network != nil {
-			c.ev.Network(s, code, desc)
-		}
-	})
-}
-
-// connectFailed tells of a try that came to nothing, with the address: it may be that which is wrong.
-func (c *Client) connectFailed(err *im.Error) {
-	if at := shownServer(c.cfg.Server); !strings.Contains(err.Desc, at) {
-		err = im.Errorf(err.Code, "%s: server %s", err.Desc, at)
-	}
-	c.lastFailure = err
-	c.log.Info("connecting failed", "server", shownServer(c.cfg.Server), "code", err.Code, "cause", err.Desc)
-	c.network(NetworkConnectFailed, err.Code, err.Desc)
-}
-
-// localInTime opens the local database that another process held, on the link's goroutine: the login has just ended the other's session.
-func (c *Client) localInTime(ctx context.Context) (*local, error) {
-	if !c.needLocal.Load() {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	for {
-		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
-		if !errors.Is(err, errLocked) {
-			return db, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// connected takes over a connection whose login was answered.
-func (c *Client) connected(ctx context.Context, l *link, reply *im.LoginReply, db *local) {
-	if s := c.Status(); ctx.Err() != nil || s != LoggingIn && s != LoggedIn {
-		l.cancel()
-		if db != nil {
-			db.close()
-		}
-		return
-	}
-	if db != nil && c.db == nil {
-		c.db = db
-		if !c.check(c.load()) {
-			return
-		}
-		c.needLocal.Store(false)
-	}
-	c.link, c.received, c.lastFailure = l, 0, nil
-	now := time.Now()
-	first := c.loginDone != nil
-	c.mu.Lock()
-	c.status = LoggedIn
-	c.tiny, c.generation = reply.TinyId, reply.Generation
-	c.clockOffset = time.UnixMilli(reply.ServerTime).Sub(now)
-	c.mu.Unlock()
-	c.check(c.db.setMeta("tiny", reply.TinyId))
-	c.check(c.db.setMeta("generation", reply.Generation))
-	c.trust(l.ticket, reply)
-	if c.storeID != reply.StoreId {
-		if c.storeID != "" {
-			c.log.Warn("the server has another store; conversations start anew", "store", reply.StoreId)
-			for _, cv := range c.convs {
-				c.newEra(cv)
-			}
-		}
-		c.storeID = reply.StoreId
-		c.cursorAt = 0
-		c.check(c.db.setMeta("store", reply.StoreId))
-		c.check(c.db.setMeta("cursor", 0))
-	}
-	c.hbEvery = time.Duration(max(reply.HeartbeatSeconds, 1)) * time.Second
-	if c.cfg.Limits.HeartbeatEvery > 0 {
-		c.hbEvery = c.cfg.Limits.HeartbeatEvery
-	}
-	c.hbNext = now.Add(c.hbEvery)
-	delete(c.deadlines, deadlineLogin)
-	c.deadlines[deadlineTicket] = now.Add(time.UnixMilli(reply.TicketExpires).Sub(time.UnixMilli(reply.ServerTime)))
-	c.log.Info("logged in", "device", c.device, "resumed", !first, "server_time", time.UnixMilli(reply.ServerTime).UTC(),
-		"ticket_ends", time.UnixMilli(reply.TicketExpires).UTC())
-	c.network(NetworkConnected, 0, "connected")
-	if first {
-		done := c.loginDone
-		c.loginDone = nil
-		done(nil)
-		c.fireOwed()
-		c.sync.login, c.finish = true, false
-		c.live(func() { c.tellConvs(ConvSyncStart, nil) })
-	}
-	// What was open when the last connection broke is sent again, in its order, and answered before anything new (rule 31).
-	ids := make([]uint64, 0, len(c.calls))
-	for id := range c.calls {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		k := c.calls[id]
-		c.toSend = append(c.toSend, &im.Frame{Id: id, Method: k.method, Body: k.body, Resent: true})
-	}
-	if first {
-		c.settle()
-	}
-	c.startSync()
-}
-
-// lost follows the end of a connection.
-func (c *Client) lost(l *link, err *im.Error) {
-	if c.link != l {
-		return
-	}
-	c.unlink(false)
-	c.log.Info("disconnected", "code", err.Code, "cause", err.Desc)
-	c.network(NetworkDisconnected, err.Code, err.Desc)
-}
-
-// unlink forgets the connection and what cannot be asked again on another; keep leaves it open.
-func (c *Client) unlink(keep bool) {
-	if !keep {
-		c.link.cancel()
-	}
-	c.link = nil
-	c.toSend = c.toSend[:0]
-	delete(c.deadlines, deadlineHeartbeat)
-	delete(c.deadlines, deadlineSync)
-	delete(c.deadlines, deadlineList)
-	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
-	for _, cv := range c.sync.heads {
-		// Where to start was not decided: as if never met.
-		*cv = conv{id: cv.id, key: cv.key, era: cv.era, listed: cv.listed, draft: cv.draft, announced: cv.announced, toldUnread: cv.toldUnread, shown: cv.shown, dirty: true}
-	}
-	for _, cv := range c.sync.queue {
-		cv.queued = false
-	}
-	c.sync = syncState{login: c.sync.login}
-	c.goOnParked()
-}
-
-// refused follows a login that the server will not take.
-func (c *Client) refused(r *refusedError, resume bool) {
-	err := r.err
-	if r.retry {
-		c.connectFailed(err)
-		return
-	}
-	c.log.Info("login refused", "code", err.Code, "desc", err.Desc)
-	switch {
-	case resume && err.Code == im.CodeKicked:
-		c.kicked(err.Desc)
-	case resume && err.Code == im.CodeTicketExpired:
-		c.ticketExpired()
-	case c.loginDone != nil:
-		c.network(NetworkConnected, 0, "connected")
-		c.endLogin(err)
-	default:
-		// The session cannot be resumed, and the application must log in again: to it that is the end of the session.
-		c.failCalls(notLoggedIn)
-		c.kicked(err.Desc)
-	}
-}
-
-// kicked ends the session because of another login or an operator. The server is told when the application has been.
-func (c *Client) kicked(desc string) {
-	if c.Status() != LoggedIn {
-		return
-	}
-	c.log.Info("kicked offline", "desc", desc)
-	l := c.link
-	if l != nil {
-		l.final.Store(true)
-		c.unlink(true) // kept open for the acknowledgement
-	}
-	clear(c.deadlines)
-	c.offline = time.Time{}
-	c.setStatus(LoggedOut)
-	c.failCalls(notLoggedIn)
-	login := c.logins
-	c.mu.Lock()
-	generation := c.generation
-	c.mu.Unlock()
-	c.live(func() {
-		// From here on it counts as told to a login that the callback makes; on disk when the callback has returned.
-		c.mu.Lock()
-		c.kickedGeneration = generation
-		c.mu.Unlock()
-		if c.ev.KickedOffline != nil {
-			c.ev.KickedOffline()
-		}
-		c.post(func() { c.kickedTold(login, generation, l) })
-	})
-}
-
-func (c *Client) kickedTold(login int, generation uint64, l *link) {
-	if c.db != nil {
-		c.check(c.db.setMeta("kicked", generation))
-	}
-	if l != nil {
-		l.last(&im.Frame{Id: c.nextID, Method: im.Method_KICKED_ACK})
-		c.nextID++
-	}
-	c.releaseUnless(login)
-}
-
-// ticketExpired ends the session because its ticket has run out; once, whoever notices first.
-func (c *Client) ticketExpired() {
-	if c.Status() != LoggedIn {
-		return
-	}
-	c.log.Info("ticket expired")
-	c.offline = time.Time{}
-	c.hangUp(LoggedOut)
-	c.failCalls(notLoggedIn)
-	c.live(func() {
-		if c.ev.UserSigExpired != nil {
-			c.ev.UserSigExpired()
-		}
-	})
-	c.releaseAfterCallbacks()
-}
-
-// releaseAfterCallbacks closes the local database once everything that was posted has been told, unless another login came first.
-func (c *Client) releaseAfterCallbacks() {
-	login := c.logins
-	c.live(func() { c.post(func() { c.releaseUnless(login) }) })
-}
-
-// releaseUnless closes the local database, unless there was another login. States that are being told are kept as told first.
-func (c *Client) releaseUnless(login int) {
-	if c.logins != login || c.Status() != LoggedOut {
-		return
-	}
-	c.commit()
-	if c.stateOut {
-		c.releaseAfterCallbacks()
-		return
-	}
-	c.release()
 }
 
 // Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.

@@ -86,7 +86,7 @@ func (c *Client) askHeads(cursor int64, after uint64) {
 			s.active = false
 			if c.link != nil {
 				c.log.Warn("sync failed; connecting anew", "error", err)
-				c.link.cancel()
+				c.link.Break()
 			}
 			return
 		}
@@ -383,7 +383,7 @@ func (c *Client) pull(cv *conv) {
 		case err == nil && era == cv.era && !apply():
 			c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key.ID)
 			if c.link != nil {
-				c.link.cancel()
+				c.link.Break()
 			}
 			return
 		case err != nil && err.Code == im.CodeResync:

@@ -1,0 +1,34 @@
+package link
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// wsURL is the address of the server's WebSocket.
+func wsURL(server string) (string, error) {
+	u, err := url.Parse(server)
+	// What is no address is not repeated, and no password is.
+	if err != nil {
+		return "", im.Errorf(im.CodeInvalidParameters, "the server address is not ws://host:port or wss://host")
+	}
+	if u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q is not ws://host:port or wss://host", u.Redacted())
+	}
+	if strings.Contains(server, "#") {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has a part behind a #, which is not sent", u.Redacted())
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
+	return u.String(), nil
+}
+
+// shownServer is the server's address as it may be shown: a password or a token in it stays out.
+func shownServer(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "(not an address)"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

@@ -1,0 +1,105 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// messageSoft is about how large a message of several frames gets; the server reads up to im.MaxMessage.
+const messageSoft = 256 << 10
+
+// Conn is one connection whose login the server has taken. All methods may be called from any goroutine; none waits for the network.
+type Conn struct {
+	Ticket string         // that the server took
+	Reply  *im.LoginReply // its answer
+
+	ws     *websocket.Conn
+	cancel context.CancelFunc
+	wake   chan struct{} // 1: there is something in out
+
+	mu     sync.Mutex
+	out    [][]byte // WebSocket messages of whole frames
+	ending bool     // close when out is sent
+
+	final, synced atomic.Bool
+}
+
+// Send queues a frame. It does not bound what waits: who sends bounds its open calls.
+func (c *Conn) Send(f *im.Frame) {
+	c.mu.Lock()
+	if n := len(c.out); n > 0 && len(c.out[n-1])+len(f.Body) < messageSoft {
+		c.out[n-1] = im.AppendFrame(c.out[n-1], f)
+	} else {
+		c.out = append(c.out, im.AppendFrame(nil, f))
+	}
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Last queues the frame after which the connection is closed.
+func (c *Conn) Last(f *im.Frame) {
+	c.mu.Lock()
+	c.ending = true
+	c.mu.Unlock()
+	c.Send(f)
+}
+
+// Break ends the connection. Unless it is final, Run makes another one.
+func (c *Conn) Break() { c.cancel() }
+
+// Final says that no other connection follows this one.
+func (c *Conn) Final() { c.final.Store(true) }
+
+// Synced says that a sync on this connection has come to its end and is on the disk. Until then the connection counts as a try that came to nothing: what ends
+// it may wait behind the login each time.
+func (c *Conn) Synced() { c.synced.Store(true) }
+
+// write sends what is queued, everything that waits in one message, until the context ends or the connection breaks.
+func (c *Conn) write(ctx context.Context) {
+	defer c.cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		}
+		c.mu.Lock()
+		out := c.out
+		c.out = nil
+		ending := c.ending
+		c.mu.Unlock()
+		for _, b := range out {
+			if c.ws.Write(ctx, websocket.MessageBinary, b) != nil {
+				return
+			}
+		}
+		if ending {
+			return
+		}
+	}
+}
+
+// read hands each message on, in order, until the connection breaks.
+func (c *Conn) read(ctx context.Context, arrived func(ctx context.Context, c *Conn, data []byte) error) error {
+	for {
+		typ, data, err := c.ws.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if typ != websocket.MessageBinary {
+			return errors.New("client: the server sent text")
+		}
+		if err := arrived(ctx, c, data); err != nil {
+			return err
+		}
+	}
+}

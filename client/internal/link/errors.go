@@ -1,0 +1,74 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// dialError says why a request did not become a WebSocket. Only an answer that names a code is one of a server of Tidings: any other may come from what lies
+// between, and passes.
+func dialError(u string, resp *http.Response, err error) error {
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks no TLS: is the address ws://?", u)
+	case resp == nil && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // an alert of TLS
+		return errSpeaksTLS(u)
+	case resp == nil:
+		return err
+	}
+	code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
+	ours := e == nil && code != 0
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		if !ours {
+			code = im.CodeConnectionLimit
+		}
+		return &Refused{Err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), Retry: true}
+	case resp.StatusCode == http.StatusBadRequest && ours:
+		return &Refused{Err: im.Errorf(im.CodeConnectRefused, "the server at %s does not speak %s", u, subprotocol)}
+	case resp.StatusCode == http.StatusBadRequest:
+		if text, _ := io.ReadAll(io.LimitReader(resp.Body, maxHeaders)); strings.Contains(string(text), "HTTPS") { // what servers of Go, nginx and Apache say
+			return errSpeaksTLS(u)
+		}
+	}
+	return im.Errorf(im.CodeConnectRefused, "what answers at %s opens no connection: %s", u, resp.Status)
+}
+
+func errSpeaksTLS(u string) error {
+	return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks TLS: is the address wss://?", u)
+}
+
+// ErrorOf gives a network error its TIM code.
+func ErrorOf(err error) *im.Error {
+	var e *im.Error
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return &im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &dns):
+		return im.Errorf(im.CodeResolve, "cannot resolve %s", dns.Name)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &im.Error{Code: im.CodeConnectRefused, Desc: "ERR_CONNECTION_REFUSED"}
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return &im.Error{Code: im.CodeUnreachable, Desc: "ERR_ADDRESS_UNREACHABLE"}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &im.Error{Code: im.CodeConnectionReset, Desc: "ERR_CONNECTION_RESET"}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return &im.Error{Code: im.CodeConnectTimeout, Desc: "ERR_TIMED_OUT"}
+	}
+	return &im.Error{Code: im.CodeDisconnected, Desc: fmt.Sprintf("disconnected: %v", err)}
+}

@@ -1,0 +1,88 @@
+package link
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// subprotocol is the version handshake.
+const subprotocol = im.Subprotocol
+
+// FirstID is the first request id after the login's, which is 1 on every connection.
+const FirstID = 2
+
+// Refused is an answer of the server to the login, or to the request for a connection.
+type Refused struct {
+	Err    *im.Error
+	Retry  bool   // another try may succeed, and follows
+	Ticket string // that was shown, if the login got that far
+}
+
+func (e *Refused) Error() string { return e.Err.Error() }
+
+// dial connects and makes the login exchange.
+func (l *Link) dial(ctx context.Context, h *Host, resume bool) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Try)
+	defer cancel()
+	ws, resp, err := websocket.Dial(ctx, l.url, &websocket.DialOptions{Subprotocols: []string{subprotocol}, HTTPClient: l.http})
+	if err != nil {
+		return nil, dialError(l.shown, resp, err)
+	}
+	if ws.Subprotocol() != subprotocol {
+		ws.CloseNow()
+		return nil, im.Errorf(im.CodeConnectRefused, "what answers at %s does not speak %s", l.shown, subprotocol)
+	}
+	h.Open()
+	ws.SetReadLimit(im.MaxAnswer)
+	req := h.Login(resume)
+	reply, err := exchange(ctx, ws, req)
+	if err != nil {
+		ws.CloseNow()
+		return nil, err
+	}
+	return &Conn{Ticket: req.UserSig, Reply: reply, ws: ws, wake: make(chan struct{}, 1)}, nil
+}
+
+// exchange makes the login, which is the first frame either way.
+func exchange(ctx context.Context, ws *websocket.Conn, req *im.LoginRequest) (*im.LoginReply, error) {
+	body, err := req.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	if err := ws.Write(ctx, websocket.MessageBinary, im.AppendFrame(nil, &im.Frame{Id: FirstID - 1, Method: im.Method_LOGIN, Body: body})); err != nil {
+		return nil, err
+	}
+	_, data, err := ws.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var first im.Frame
+	seen := false
+	if err := im.ReadFrames(data, func(f *im.Frame) error {
+		if !seen {
+			seen = true
+			first.Id, first.Method, first.Body, first.Code, first.Desc = f.Id, f.Method, f.Body, f.Code, f.Desc
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if first.Method != im.Method_LOGIN || first.Id != FirstID-1 {
+		return nil, errors.New("client: the server did not answer the login first")
+	}
+	if first.Code != 0 {
+		return nil, &Refused{Err: &im.Error{Code: first.Code, Desc: first.Desc}, Ticket: req.UserSig,
+			Retry: mayPass(first.Code) || req.Resume && first.Code == im.CodeFailedLogins}
+	}
+	reply := &im.LoginReply{}
+	return reply, reply.UnmarshalVT(first.Body)
+}
+
+// mayPass says which refusals of a login may pass by waiting.
+func mayPass(code int32) bool {
+	return code == im.CodeConnectionLimit || code == im.CodeServerInternal
+}
