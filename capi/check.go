@@ -100,11 +100,3 @@ func (c *call) readable(s string) bool {
 	}
 	return true
 }
-
-// parse reads the JSON object of the call.
-func (c *call) parse(m im.TIM) error {
-	if err := im.FromJSON(c.text[c.jsonAt], m); err != nil {
-		return &im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}
-	}
-	return nil
-}

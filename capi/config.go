@@ -12,11 +12,6 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMSetConfig] = setConfig
-	handlers[fnTIMGetSDKVersion] = func(*call) int { return resultOK } // the shim answers it
-}
-
 // Log levels of TIM.
 const (
 	levelOff   = 0

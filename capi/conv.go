@@ -5,25 +5,12 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMConvCreate] = createConv
-	handlers[fnTIMConvGetConvList] = convList
-	handlers[fnTIMConvGetConvInfo] = convInfo
-	handlers[fnTIMConvGetTotalUnreadMessageCount] = totalUnread
-	handlers[fnTIMConvDelete] = func(c *call) int {
-		return c.with(func(cl *client.Client) { cl.DeleteConversationFunc(c.conv(), c.done()) })
+func setDraft(c *call) int {
+	d := &im.Draft{}
+	if err := c.parse(d); err != nil {
+		return c.unreadable(err)
 	}
-	handlers[fnTIMConvPinConversation] = func(c *call) int {
-		return c.with(func(cl *client.Client) { cl.PinConversationFunc(c.conv(), c.num(1) != 0, c.done()) })
-	}
-	handlers[fnTIMConvSetDraft] = func(c *call) int {
-		d := &im.Draft{}
-		if err := c.parse(d); err != nil {
-			return c.unreadable(err)
-		}
-		return c.draft(d)
-	}
-	handlers[fnTIMConvCancelDraft] = func(c *call) int { return c.draft(nil) }
+	return c.draft(d)
 }
 
 // draft keeps a draft, or takes it away, and waits until that is done: its result is all that the program gets. It is the one function that waits for the
@@ -69,69 +56,14 @@ func createConv(c *call) int {
 		c.answer(nil, "")
 		return resultOK
 	}
-	var info *im.ConvInfo
-	var err error
-	run := c.on(&err, func(cb, ud uintptr) {
-		json := ""
-		if err == nil {
-			json = im.ToJSON(info)
-		}
-		c.fire(cb, ud, err, json)
-	})
-	l.session.client.CreateConversationFunc(c.conv(), func(i *im.ConvInfo, e error) { info, err = i, e; run() })
+	l.session.client.CreateConversationFunc(c.conv(), doneOne[*im.ConvInfo](c))
 	return resultOK
 }
 
-func convList(c *call) int {
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(false); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	l.session.client.ConversationsFunc(doneList[*im.ConvInfo](c))
-	return resultOK
-}
-
-func convInfo(c *call) int {
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(false); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	params, err := im.ListFromJSON[im.GetConvParam](c.text[0])
-	if err != nil {
-		c.answer(&im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}, "")
-		return resultOK
-	}
+func convInfo(c *call, cl *client.Client, params []*im.GetConvParam) {
 	keys := make([]client.Conv, len(params))
 	for i, p := range params {
 		keys[i] = client.Conv{Type: p.Type, ID: p.Id}
 	}
-	l.session.client.ConversationsByKeyFunc(keys, doneList[*im.ConvInfo](c))
-	return resultOK
-}
-
-func totalUnread(c *call) int {
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(false); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	var n int
-	var err error
-	run := c.on(&err, func(cb, ud uintptr) {
-		json := ""
-		if err == nil {
-			json = im.ToJSON(&im.TotalUnread{Count: int32(n)})
-		}
-		c.fire(cb, ud, err, json)
-	})
-	l.session.client.TotalUnreadFunc(func(v int, e error) { n, err = v, e; run() })
-	return resultOK
+	cl.ConversationsByKeyFunc(keys, doneList[*im.ConvInfo](c))
 }

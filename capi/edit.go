@@ -5,53 +5,6 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMMsgCancelSend] = cancelSend
-	handlers[fnTIMMsgBatchSend] = batchSend
-	handlers[fnTIMMsgDownloadMergerMessage] = mergedMessages
-	handlers[fnTIMMsgSetLocalCustomData] = withMessage(func(c *call, cl *client.Client, m *im.Message) { cl.SetLocalCustomDataFunc(m, c.done()) })
-	handlers[fnTIMMsgSetC2CReceiveMessageOpt] = setRecvOpt
-	handlers[fnTIMMsgGetC2CReceiveMessageOpt] = recvOpts
-	handlers[fnTIMMsgSetGroupReceiveMessageOpt] = func(c *call) int {
-		return c.with(func(cl *client.Client) { c.recvOpt(cl, []client.Conv{client.Group(c.text[0])}) })
-	}
-	handlers[fnTIMMsgModifyMessage] = withMessage(func(c *call, cl *client.Client, m *im.Message) {
-		cl.ModifyMessageFunc(client.Conv{Type: m.ConvType, ID: m.ConvId}, m, c.sent())
-	})
-	handlers[fnTIMMsgDelete] = deleteMessage
-	handlers[fnTIMMsgListDelete] = withMessages(func(c *call, cl *client.Client, ms []*im.Message) { cl.DeleteMessagesFunc(c.conv(), ms, c.done()) })
-	handlers[fnTIMMsgClearHistoryMessage] = func(c *call) int {
-		return c.with(func(cl *client.Client) { cl.ClearHistoryFunc(c.conv(), c.done()) })
-	}
-	handlers[fnTIMMsgSaveMsg] = saveMessage
-	handlers[fnTIMMsgImportMsgList] = withMessages(func(c *call, cl *client.Client, ms []*im.Message) { cl.ImportMessagesFunc(c.conv(), ms, c.done()) })
-	handlers[fnTIMMsgFindMessages] = findMessages
-	handlers[fnTIMMsgFindByMsgLocatorList] = findByLocators
-	handlers[fnTIMMsgSearchLocalMessages] = search
-}
-
-// withMessage is the handler of a function whose JSON is a message.
-func withMessage(f func(*call, *client.Client, *im.Message)) func(*call) int {
-	return func(c *call) int {
-		m := &im.Message{}
-		if err := c.parse(m); err != nil {
-			return c.unreadable(err)
-		}
-		return c.with(func(cl *client.Client) { f(c, cl, m) })
-	}
-}
-
-// withMessages is the handler of a function whose JSON is a list of messages.
-func withMessages(f func(*call, *client.Client, []*im.Message)) func(*call) int {
-	return func(c *call) int {
-		ms, err := im.ListFromJSON[im.Message](c.text[c.jsonAt])
-		if err != nil {
-			return c.unreadable(err)
-		}
-		return c.with(func(cl *client.Client) { f(c, cl, ms) })
-	}
-}
-
 func cancelSend(c *call) int {
 	l := c.lib
 	l.mu.RLock()
@@ -71,98 +24,45 @@ func cancelSend(c *call) int {
 	return resultOK
 }
 
-func batchSend(c *call) int {
-	p := &im.BatchSendParam{}
-	if err := c.parse(p); err != nil {
-		return c.unreadable(err)
+func batchSend(c *call, cl *client.Client, p *im.BatchSendParam) {
+	if err := media(p.Msg); err != nil {
+		c.answer(err, "")
+		return
 	}
-	return c.with(func(cl *client.Client) {
-		if err := media(p.Msg); err != nil {
-			c.answer(err, "")
-			return
-		}
-		cl.BatchSendFunc(p.IdentifierArray, p.Msg, doneList[*im.BatchSendResult](c))
-	})
+	cl.BatchSendFunc(p.IdentifierArray, p.Msg, doneList[*im.BatchSendResult](c))
 }
 
-func mergedMessages(c *call) int {
-	m := &im.Message{}
-	if err := c.parse(m); err != nil {
-		return c.unreadable(err)
+func mergedMessages(c *call, cl *client.Client, m *im.Message) {
+	ms, err := cl.MergedMessages(m)
+	json := ""
+	if err == nil {
+		json = im.ListToJSON(ms)
 	}
-	return c.with(func(cl *client.Client) {
-		ms, err := cl.MergedMessages(m)
-		json := ""
-		if err == nil {
-			json = im.ListToJSON(ms)
-		}
-		c.answer(err, json)
-	})
+	c.answer(err, json)
 }
 
-// names reads the JSON parameter as a list of texts, none of which is empty.
-func (c *call) names() ([]string, *im.Error) {
-	list, err := im.StringsFromJSON(c.text[c.jsonAt])
-	if err != nil {
-		return nil, &im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}
+// c2c are the conversations with users.
+func c2c(users []string) []client.Conv {
+	keys := make([]client.Conv, len(users))
+	for i, u := range users {
+		keys[i] = client.C2C(u)
 	}
-	for _, s := range list {
-		if s == "" {
-			return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "an element of the list is empty"}
-		}
+	return keys
+}
+
+func deleteMessage(c *call, cl *client.Client, p *im.MsgDeleteParam) {
+	switch {
+	case p.Msg == nil && p.IsRamble:
+		cl.ClearHistoryFunc(c.conv(), c.done())
+	case p.Msg == nil:
+		d := &localClear{c: c, cl: cl, key: c.conv(), t: c.lib.threads.current(c.lib), cb: c.cb(), ud: c.ud()}
+		c.later = true
+		d.next(nil)
+	case p.IsRamble:
+		cl.DeleteMessagesFunc(c.conv(), []*im.Message{p.Msg}, c.done())
+	default:
+		cl.DeleteLocalMessagesFunc(c.conv(), []*im.Message{p.Msg}, c.done())
 	}
-	return list, nil
-}
-
-func setRecvOpt(c *call) int {
-	return c.with(func(cl *client.Client) {
-		users, err := c.names()
-		if err != nil {
-			c.answer(err, "")
-			return
-		}
-		keys := make([]client.Conv, len(users))
-		for i, u := range users {
-			keys[i] = client.C2C(u)
-		}
-		c.recvOpt(cl, keys)
-	})
-}
-
-func (c *call) recvOpt(cl *client.Client, keys []client.Conv) {
-	cl.SetRecvOptFunc(keys, int32(c.num(0)), c.done())
-}
-
-func recvOpts(c *call) int {
-	return c.with(func(cl *client.Client) {
-		users, err := c.names()
-		if err != nil {
-			c.answer(err, "")
-			return
-		}
-		cl.RecvOptsFunc(users, doneList[*im.C2CRecvOptResult](c))
-	})
-}
-
-func deleteMessage(c *call) int {
-	p := &im.MsgDeleteParam{}
-	if err := c.parse(p); err != nil {
-		return c.unreadable(err)
-	}
-	return c.with(func(cl *client.Client) {
-		switch {
-		case p.Msg == nil && p.IsRamble:
-			cl.ClearHistoryFunc(c.conv(), c.done())
-		case p.Msg == nil:
-			d := &localClear{c: c, cl: cl, key: c.conv(), t: c.lib.threads.current(c.lib), cb: c.cb(), ud: c.ud()}
-			c.later = true
-			d.next(nil)
-		case p.IsRamble:
-			cl.DeleteMessagesFunc(c.conv(), []*im.Message{p.Msg}, c.done())
-		default:
-			cl.DeleteLocalMessagesFunc(c.conv(), []*im.Message{p.Msg}, c.done())
-		}
-	})
 }
 
 // localClear deletes the messages of a conversation on this device alone, a page at a time: newest first.
@@ -225,56 +125,4 @@ func (d *localClear) end(err error) {
 	if d.cb != 0 {
 		d.t.fire(d.c.name, func() { d.c.fire(d.cb, d.ud, err, "") })
 	}
-}
-
-func saveMessage(c *call) int {
-	m := &im.Message{}
-	if err := c.parse(m); err != nil {
-		return c.unreadable(err)
-	}
-	if len(m.ElemArray) == 0 {
-		return c.refuse(resultJSON, "message_elem_array is missing or empty")
-	}
-	return c.with(func(cl *client.Client) {
-		done := c.done()
-		cl.SaveMessageFunc(c.conv(), m, func(_ *im.Message, err error) { done(err) })
-	})
-}
-
-func findMessages(c *call) int {
-	return c.with(func(cl *client.Client) {
-		ids, err := im.StringsFromJSON(c.text[0])
-		if err != nil {
-			c.answer(&im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}, "")
-			return
-		}
-		cl.FindMessagesFunc(ids, doneList[*im.Message](c))
-	})
-}
-
-func findByLocators(c *call) int {
-	locators, err := im.ListFromJSON[im.MsgLocator](c.text[1])
-	if err != nil {
-		return c.unreadable(err)
-	}
-	return c.with(func(cl *client.Client) { cl.FindByLocatorsFunc(c.conv(), locators, doneList[*im.Message](c)) })
-}
-
-func search(c *call) int {
-	p := &im.SearchParam{}
-	if err := c.parse(p); err != nil {
-		return c.unreadable(err)
-	}
-	return c.with(func(cl *client.Client) {
-		var found *im.SearchResult
-		var err error
-		run := c.on(&err, func(cb, ud uintptr) {
-			json := ""
-			if err == nil {
-				json = im.ToJSON(found)
-			}
-			c.fire(cb, ud, err, json)
-		})
-		cl.SearchFunc(p, func(r *im.SearchResult, e error) { found, err = r, e; run() })
-	})
 }

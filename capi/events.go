@@ -12,15 +12,14 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMAddRecvNewMsgCallback] = func(c *call) int {
-		c.lib.slots.add(c.sets, c.cb(), c.ud())
-		return resultOK
-	}
-	handlers[fnTIMRemoveRecvNewMsgCallback] = func(c *call) int {
-		c.lib.slots.remove(c.sets, c.cb())
-		return resultOK
-	}
+func addListener(c *call) int {
+	c.lib.slots.add(c.sets, c.cb(), c.ud())
+	return resultOK
+}
+
+func removeListener(c *call) int {
+	c.lib.slots.remove(c.sets, c.cb())
+	return resultOK
 }
 
 // set is what all other setters do.

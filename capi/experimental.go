@@ -12,8 +12,6 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() { handlers[fncallExperimentalAPI] = experimental }
-
 // operation says what is answered to an operation of callExperimentalAPI.
 type operation int
 

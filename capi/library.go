@@ -202,9 +202,6 @@ func (c *call) refuse(result int, why string) int {
 	return result
 }
 
-// handlers do what the functions that are built do. The others are nil.
-var handlers [fnCount]func(*call) int
-
 // unbuilt answers for a function whose rule is not built.
 func (c *call) unbuilt() int {
 	if c.class == classSync {
@@ -301,27 +298,6 @@ func (c *call) on(err *error, f func(cb, ud uintptr)) func() {
 			t.fire(c.name, func() { f(cb, ud) })
 		}
 	}
-}
-
-// done is the completion of a call without a result.
-func (c *call) done() func(error) {
-	var err error
-	run := c.on(&err, func(cb, ud uintptr) { c.fire(cb, ud, err, "") })
-	return func(e error) { err = e; run() }
-}
-
-// doneList is the completion of a call that gives a list.
-func doneList[M im.TIM](c *call) func([]M, error) {
-	var list []M
-	var err error
-	run := c.on(&err, func(cb, ud uintptr) {
-		json := ""
-		if err == nil {
-			json = im.ListToJSON(list)
-		}
-		c.fire(cb, ud, err, json)
-	})
-	return func(l []M, e error) { list, err = l, e; run() }
 }
 
 // fill puts a text into the application's buffer, if there is one.

@@ -3,30 +3,16 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMMsgSendMessage] = sendMessage
-	handlers[fnTIMMsgSendNewMsg] = sendMessage
-	handlers[fnTIMMsgSendNewMsgEx] = sendMessageEx
-	handlers[fnTIMMsgGetMsgList] = messageList
-	handlers[fnTIMMsgReportReaded] = reportRead
-	handlers[fnTIMMsgMarkAllMessageAsRead] = markAllRead
-	handlers[fnTIMMsgRevoke] = revoke
-}
-
 func sendMessage(c *call) int {
-	m := &im.Message{}
-	if err := c.parse(m); err != nil {
+	m, err := c.message()
+	if err != nil {
 		return c.unreadable(err)
-	}
-	if len(m.ElemArray) == 0 {
-		return c.refuse(resultJSON, "message_elem_array is missing or empty")
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
@@ -37,12 +23,9 @@ func sendMessage(c *call) int {
 
 // sendMessageEx has two callbacks: first the id, then the outcome.
 func sendMessageEx(c *call) int {
-	m := &im.Message{}
-	if err := c.parse(m); err != nil {
+	m, err := c.message()
+	if err != nil {
 		return c.unreadable(err)
-	}
-	if len(m.ElemArray) == 0 {
-		return c.refuse(resultJSON, "message_elem_array is missing or empty")
 	}
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
@@ -116,68 +99,4 @@ func blank(m *im.Message) {
 	m.IsFromSelf, m.IsRead = true, true
 	m.Sender, m.SenderProfile = "", nil
 	m.Seq, m.ServerTime, m.IsPeerRead, m.Version = 0, 0, false, 0
-}
-
-func messageList(c *call) int {
-	p := &im.GetMsgListParam{}
-	if err := c.parse(p); err != nil {
-		return c.unreadable(err)
-	}
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(false); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	l.session.client.MessagesFunc(c.conv(), p, doneList[*im.Message](c))
-	return resultOK
-}
-
-func reportRead(c *call) int {
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(true); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	var upTo *im.Message
-	if s := strings.TrimSpace(c.text[1]); s != "" && s != "null" {
-		upTo = &im.Message{}
-		if err := c.parse(upTo); err != nil {
-			c.answer(err, "")
-			return resultOK
-		}
-	}
-	l.session.client.MarkReadFunc(c.conv(), upTo, c.done())
-	return resultOK
-}
-
-func markAllRead(c *call) int {
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(true); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	l.session.client.MarkAllReadFunc(c.done())
-	return resultOK
-}
-
-func revoke(c *call) int {
-	m := &im.Message{}
-	if err := c.parse(m); err != nil {
-		return c.unreadable(err)
-	}
-	l := c.lib
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := c.needs(true); err != nil {
-		c.answer(err, "")
-		return resultOK
-	}
-	l.session.client.RevokeFunc(c.conv(), m, m.RevokeReason, c.done())
-	return resultOK
 }

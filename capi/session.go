@@ -14,16 +14,6 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-func init() {
-	handlers[fnTIMInit] = initialize
-	handlers[fnTIMUninit] = uninitialize
-	handlers[fnTIMGetServerTime] = serverTime
-	handlers[fnTIMLogin] = login
-	handlers[fnTIMLogout] = logout
-	handlers[fnTIMGetLoginUserID] = loginUserID
-	handlers[fnTIMGetLoginStatus] = loginStatus
-}
-
 func initialize(c *call) int {
 	if c.num(0) == 0 {
 		return c.refuse(resultParam, "the app id is 0")

@@ -2,8 +2,6 @@ package main
 
 import "github.com/tidings-im/tidings/im"
 
-func init() { handlers[fnTIMGetSignalingInfo] = signalingInfo }
-
 func signalingInfo(c *call) int {
 	m := &im.Message{}
 	var info *im.SignalingInfo

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+// handlers do what the functions that are built do. What fits into a line stands here: how the function's parameters are read (ready for numbers and ids, object,
+// list, names and reading for JSON), which call of the client it makes, and what its answer is (done, doneList, doneOne and their like). Setters have none but those of new messages.
+var handlers = [fnCount]func(*call) int{
+	fnTIMInit:             initialize,
+	fnTIMUninit:           uninitialize,
+	fnTIMGetSDKVersion:    func(*call) int { return resultOK }, // the shim answers it
+	fnTIMGetServerTime:    serverTime,
+	fnTIMSetConfig:        setConfig,
+	fnTIMLogin:            login,
+	fnTIMLogout:           logout,
+	fnTIMGetLoginUserID:   loginUserID,
+	fnTIMGetLoginStatus:   loginStatus,
+	fncallExperimentalAPI: experimental,
+	fnTIMGetSignalingInfo: signalingInfo,
+
+	fnTIMAddRecvNewMsgCallback:    addListener,
+	fnTIMRemoveRecvNewMsgCallback: removeListener,
+
+	fnTIMConvGetConvList:                ready(func(c *call, cl *client.Client) { cl.ConversationsFunc(doneList[*im.ConvInfo](c)) }),
+	fnTIMConvGetConvInfo:                list(convInfo),
+	fnTIMConvGetTotalUnreadMessageCount: ready(func(c *call, cl *client.Client) { cl.TotalUnreadFunc(doneTotal(c)) }),
+	fnTIMConvDelete:                     ready(func(c *call, cl *client.Client) { cl.DeleteConversationFunc(c.conv(), c.done()) }),
+	fnTIMConvPinConversation:            ready(func(c *call, cl *client.Client) { cl.PinConversationFunc(c.conv(), c.num(1) != 0, c.done()) }),
+	fnTIMConvSetDraft:                   setDraft,
+	fnTIMConvCancelDraft:                func(c *call) int { return c.draft(nil) },
+	fnTIMConvCreate:                     createConv,
+
+	fnTIMMsgSendMessage:           sendMessage,
+	fnTIMMsgSendNewMsg:            sendMessage,
+	fnTIMMsgSendNewMsgEx:          sendMessageEx,
+	fnTIMMsgCancelSend:            cancelSend,
+	fnTIMMsgBatchSend:             object(batchSend),
+	fnTIMMsgDownloadMergerMessage: object(mergedMessages),
+	fnTIMMsgSetLocalCustomData:    object(func(c *call, cl *client.Client, m *im.Message) { cl.SetLocalCustomDataFunc(m, c.done()) }),
+	fnTIMMsgSetC2CReceiveMessageOpt: names(func(c *call, cl *client.Client, users []string) {
+		cl.SetRecvOptFunc(c2c(users), int32(c.num(0)), c.done())
+	}),
+	fnTIMMsgGetC2CReceiveMessageOpt: names(func(c *call, cl *client.Client, users []string) {
+		cl.RecvOptsFunc(users, doneList[*im.C2CRecvOptResult](c))
+	}),
+	fnTIMMsgSetGroupReceiveMessageOpt: ready(func(c *call, cl *client.Client) {
+		cl.SetRecvOptFunc([]client.Conv{client.Group(c.text[0])}, int32(c.num(0)), c.done())
+	}),
+	fnTIMMsgGetMsgList: object(func(c *call, cl *client.Client, p *im.GetMsgListParam) {
+		cl.MessagesFunc(c.conv(), p, doneList[*im.Message](c))
+	}),
+	fnTIMMsgReportReaded:         reading((*call).upTo, func(c *call, cl *client.Client, m *im.Message) { cl.MarkReadFunc(c.conv(), m, c.done()) }),
+	fnTIMMsgMarkAllMessageAsRead: ready(func(c *call, cl *client.Client) { cl.MarkAllReadFunc(c.done()) }),
+	fnTIMMsgRevoke:               object(func(c *call, cl *client.Client, m *im.Message) { cl.RevokeFunc(c.conv(), m, m.RevokeReason, c.done()) }),
+	fnTIMMsgModifyMessage: object(func(c *call, cl *client.Client, m *im.Message) {
+		cl.ModifyMessageFunc(client.Conv{Type: m.ConvType, ID: m.ConvId}, m, c.sent())
+	}),
+	fnTIMMsgDelete:              object(deleteMessage),
+	fnTIMMsgListDelete:          list(func(c *call, cl *client.Client, ms []*im.Message) { cl.DeleteMessagesFunc(c.conv(), ms, c.done()) }),
+	fnTIMMsgClearHistoryMessage: ready(func(c *call, cl *client.Client) { cl.ClearHistoryFunc(c.conv(), c.done()) }),
+	fnTIMMsgSaveMsg:             reading((*call).message, func(c *call, cl *client.Client, m *im.Message) { cl.SaveMessageFunc(c.conv(), m, c.doneSaving()) }),
+	fnTIMMsgImportMsgList:       list(func(c *call, cl *client.Client, ms []*im.Message) { cl.ImportMessagesFunc(c.conv(), ms, c.done()) }),
+	fnTIMMsgFindMessages:        reading((*call).strings, func(c *call, cl *client.Client, ids []string) { cl.FindMessagesFunc(ids, doneList[*im.Message](c)) }),
+	fnTIMMsgFindByMsgLocatorList: list(func(c *call, cl *client.Client, locators []*im.MsgLocator) {
+		cl.FindByLocatorsFunc(c.conv(), locators, doneList[*im.Message](c))
+	}),
+	fnTIMMsgSearchLocalMessages: object(func(c *call, cl *client.Client, p *im.SearchParam) { cl.SearchFunc(p, doneOne[*im.SearchResult](c)) }),
+}
+
+// ready is the handler of a function that has no JSON to read.
+func ready(f func(*call, *client.Client)) func(*call) int {
+	return func(c *call) int { return c.with(func(cl *client.Client) { f(c, cl) }) }
+}
+
+// reading is the handler of a function whose JSON is read by read. What that does not take is refused at once, or, where the table says so, answered when the
+// state is right.
+func reading[T any](read func(*call) (T, error), f func(*call, *client.Client, T)) func(*call) int {
+	return func(c *call) int {
+		v, err := read(c)
+		if err != nil && c.jsonCode != resultOK {
+			return c.unreadable(err)
+		}
+		return c.with(func(cl *client.Client) {
+			if err != nil {
+				c.answer(&im.Error{Code: im.CodeInvalidJSON, Desc: err.Error()}, "")
+				return
+			}
+			f(c, cl, v)
+		})
+	}
+}
+
+// object is the handler of a function whose JSON is an object.
+func object[M any, P interface {
+	*M
+	im.TIM
+}](f func(*call, *client.Client, P)) func(*call) int {
+	return reading(func(c *call) (P, error) {
+		p := P(new(M))
+		return p, c.parse(p)
+	}, f)
+}
+
+// list is the handler of a function whose JSON is an array of objects.
+func list[M any, P interface {
+	*M
+	im.TIM
+}](f func(*call, *client.Client, []P)) func(*call) int {
+	return reading(func(c *call) ([]P, error) { return im.ListFromJSON[M, P](c.text[c.jsonAt]) }, f)
+}
+
+// names is the handler of a function whose JSON is an array of ids, none of which is empty.
+func names(f func(*call, *client.Client, []string)) func(*call) int {
+	return reading((*call).strings, func(c *call, cl *client.Client, ids []string) {
+		if slices.Contains(ids, "") {
+			c.answer(&im.Error{Code: im.CodeInvalidParameters, Desc: "an element of the list is empty"}, "")
+			return
+		}
+		f(c, cl, ids)
+	})
+}
+
+// parse reads the JSON object of the call.
+func (c *call) parse(m im.TIM) error { return im.FromJSON(c.text[c.jsonAt], m) }
+
+// strings reads the JSON array of texts of the call.
+func (c *call) strings() ([]string, error) { return im.StringsFromJSON(c.text[c.jsonAt]) }
+
+// message reads the JSON of a message that has elements.
+func (c *call) message() (*im.Message, error) {
+	m := &im.Message{}
+	err := c.parse(m)
+	if err == nil && len(m.ElemArray) == 0 {
+		err = &im.JSONError{Msg: "message_elem_array is missing or empty"}
+	}
+	return m, err
+}
+
+// upTo reads the JSON of a message, which may be missing.
+func (c *call) upTo() (*im.Message, error) {
+	if s := strings.TrimSpace(c.text[c.jsonAt]); s == "" || s == "null" {
+		return nil, nil
+	}
+	m := &im.Message{}
+	return m, c.parse(m)
+}
+
+// done is the completion of a call without a result.
+func (c *call) done() func(error) {
+	var err error
+	run := c.on(&err, func(cb, ud uintptr) { c.fire(cb, ud, err, "") })
+	return func(e error) { err = e; run() }
+}
+
+// doneWith is the completion of a call whose result is put into JSON by json, unless it failed.
+func doneWith[T any](c *call, json func(T) string) func(T, error) {
+	var v T
+	var err error
+	run := c.on(&err, func(cb, ud uintptr) {
+		text := ""
+		if err == nil {
+			text = json(v)
+		}
+		c.fire(cb, ud, err, text)
+	})
+	return func(r T, e error) { v, err = r, e; run() }
+}
+
+// doneList is the completion of a call that gives a list.
+func doneList[M im.TIM](c *call) func([]M, error) { return doneWith(c, im.ListToJSON[M]) }
+
+// doneOne is the completion of a call that gives an object.
+func doneOne[M im.TIM](c *call) func(M, error) {
+	return doneWith(c, func(m M) string { return im.ToJSON(m) })
+}
+
+// doneTotal is the completion of a call that gives an unread number.
+func doneTotal(c *call) func(int, error) {
+	return doneWith(c, func(n int) string { return im.ToJSON(&im.TotalUnread{Count: int32(n)}) })
+}
+
+// doneSaving is the completion of a call whose result the callback does not get.
+func (c *call) doneSaving() func(*im.Message, error) {
+	return doneWith(c, func(*im.Message) string { return "" })
+}
