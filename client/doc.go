@@ -19,12 +19,12 @@
 //
 // # Reading offline
 //
-// [Open] needs no server. Conversations and messages on the device can be read at once, and while the connection is lost, if [Config.UserSig] is a ticket that a server
-// has accepted on this device before and that has not expired or been refused since. With any other ticket they can be read from a successful login on. After a logout, a kick or an expired
-// ticket, reads return [im.ErrNotLoggedIn].
+// [Open] needs no server, and a client that is logged in can read what is on the device while the connection is lost. Without a login, conversations and messages on
+// the device can be read if [Config.UserSig] is a ticket that a server has accepted on this device before and that has not expired or been refused since. With any other ticket they can
+// be read from a successful login on. After a logout, a kick or an expired ticket, reads return [im.ErrNotLoggedIn].
 //
-// A call that changes something needs the server, and fails with [im.ErrDisconnected] without a connection. Drafts and the other settings that only this device has do
-// not. Calls about conversations that are made during the sync after a login wait for the sync, so a list is never older than the login.
+// A call that changes something on the server fails with [im.ErrDisconnected] if there is no connection. Drafts and local custom data exist only on this device and need none. Calls
+// about conversations that are made during the sync after a login wait for the sync, so a list is never older than the login.
 //
 // # Two forms of a call
 //
