@@ -9,27 +9,27 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What comes over the wire is looked at before it is decoded, in one pass over its bytes and without memory of its own. What passes is decoded by
-// every reader, can be told in JSON, and takes a bounded amount of memory. The tables it goes by are generated from the contract, as the decoder is.
+// What arrives on the wire is checked before it is decoded, in one pass over its bytes and without allocating. What passes can be decoded by every
+// reader and written as JSON, and takes a limited amount of memory. The tables for the check are generated from the contract, as the decoder is.
 
 // A shape is a message of the contract on the wire.
 type shape struct {
 	name string
 	// size is that of the Go struct.
 	size int
-	// layers is how deep messages of this shape may lie in each other, 0 without a limit.
+	// layers is how deep messages of this shape may be nested, 0 without a limit.
 	layers uint32
-	// fields stand at their numbers; what is between them has no kind.
+	// fields are indexed by their numbers; gaps have no kind.
 	fields []shapeField
 }
 
 type shapeField struct {
 	kind uint8
-	// of is the shape of a message.
+	// of is the shape of a message field.
 	of uint8
-	// counter is the number of the field's counter in its message, total that of its counter over all; 0 if it is not counted.
+	// counter is the index of the field's counter in its message, total that of its counter over the whole; 0 if the field is not counted.
 	counter, total uint8
-	// most and inAll are what these may come to.
+	// most and inAll are the limits of these.
 	most, inAll uint32
 	name        string
 }
@@ -49,24 +49,24 @@ func sizeOf[T any]() int {
 	return int(unsafe.Sizeof(v))
 }
 
-// Weight is what something in wire form comes to.
+// Weight is what the check has counted in something in wire form.
 type Weight struct {
-	// Texts is the bytes of all texts.
+	// Texts is the number of bytes of all texts.
 	Texts int
-	// Decoded is about how many bytes it takes in memory once it is decoded.
+	// Decoded is roughly how many bytes of memory it takes once it is decoded.
 	Decoded int
 }
 
-// check is one pass.
+// check is the state of one pass.
 type check struct {
 	Weight
 	layers uint32
 	totals [shapeTotals + 1]uint32
-	// code is that of what is malformed.
+	// code is the code for malformed input.
 	code int32
 }
 
-// CheckCall looks at the request of a call. Its error names the field.
+// CheckCall checks the request of a call. Its error names the field.
 func CheckCall(m Method, body []byte) (Weight, *Error) {
 	info, ok := m.Info()
 	if !ok || info.NewRequest == nil {
@@ -80,7 +80,7 @@ func CheckCall(m Method, body []byte) (Weight, *Error) {
 	return c.Weight, err
 }
 
-// checkWire looks at a message of the contract that came inside of another.
+// checkWire checks a message of the contract that arrived inside another one.
 func checkWire(b []byte, shape int) (Weight, *Error) {
 	c := check{code: CodeInvalidParameters}
 	err := c.message(b, &shapes[shape])
@@ -112,7 +112,7 @@ func (c *check) message(b []byte, s *shape) *Error {
 				return c.malformed(s.nameOf(f))
 			}
 			if f == nil {
-				c.Decoded += 2 * n // kept as it came
+				c.Decoded += 2 * n // kept unchanged
 			} else if f.kind == wireVarints {
 				c.Decoded += 16
 			}
@@ -142,14 +142,14 @@ func (c *check) message(b []byte, s *shape) *Error {
 				return err
 			}
 			b = b[n:]
-		default: // groups, which the contract has nowhere
+		default: // groups, which the contract does not use
 			return c.malformed(s.nameOf(f))
 		}
 	}
 	return nil
 }
 
-// bytes looks at a field with a length.
+// bytes checks a field that has a length.
 func (c *check) bytes(v []byte, s *shape, f *shapeField, counts *[shapeCounters + 1]uint32) *Error {
 	if f == nil {
 		c.Decoded += 2 * len(v)
@@ -201,7 +201,7 @@ func (s *shape) nameOf(f *shapeField) string {
 	return f.name
 }
 
-// sizeOfVarint is how many bytes the varint at the beginning of b has; negative if there is none.
+// sizeOfVarint returns how many bytes the varint at the beginning of b has; negative if there is none.
 func sizeOfVarint(b []byte) int {
 	if len(b) > 0 && b[0] < 0x80 {
 		return 1

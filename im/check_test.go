@@ -44,11 +44,11 @@ func field(num protowire.Number, v ...byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), v)
 }
 
-// TestFormOfMessages: what some reader could not decode or tell is refused with 6017, in every place of a message; the limits of the contract are
-// exact.
+// TestFormOfMessages: what some reader could not decode or write as JSON is refused with 6017, in every place of a message; the limits of the
+// contract are exact.
 func TestFormOfMessages(t *testing.T) {
 	text, wide := Text("x"), &Message{ElemArray: many(MaxElems, Text("x").ElemArray[0])}
-	// A merger with a varint in the place of its body: the server once took it, and no reader could decode it.
+	// A merger with a varint in the place of its body, which no reader can decode.
 	foreign := field(1, protowire.AppendVarint(protowire.AppendTag([]byte{8, 12}, 6, protowire.VarintType), 1)...)
 	for _, c := range []struct {
 		name string
@@ -105,7 +105,7 @@ func TestFormOfMessages(t *testing.T) {
 	}
 }
 
-// grown is how many bytes f allocates.
+// grown returns how many bytes f allocates.
 func grown(f func()) int {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -115,8 +115,8 @@ func grown(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// TestWeight: what is accepted takes about as much memory as was counted on the wire, and not more than a few megabytes, also as JSON. What is made to
-// explode is refused without memory.
+// TestWeight: what is accepted takes about as much memory as was counted on the wire, and at most a few megabytes, also as JSON. Input that is made
+// to expand is refused without allocating.
 func TestWeight(t *testing.T) {
 	escapes := strings.Repeat("\x01", 12<<10)
 	for name, m := range map[string]*Message{
@@ -180,7 +180,7 @@ func TestWeight(t *testing.T) {
 	}
 }
 
-// TestDecodeLeavesOutOneMessage: a message that cannot be decoded costs an answer that message, in whatever it lies, and nothing else.
+// TestDecodeLeavesOutOneMessage: a message that cannot be decoded costs a reply that message, wherever it is, and nothing else.
 func TestDecodeLeavesOutOneMessage(t *testing.T) {
 	bad := field(1, 8, 12, 6<<3, 1)
 	if new(Message).UnmarshalVT(bad) == nil {
@@ -216,7 +216,7 @@ func TestDecodeLeavesOutOneMessage(t *testing.T) {
 	}
 }
 
-// TestLayersInJSON: what can be sent comes out as JSON that is taken back, in all layers.
+// TestLayersInJSON: what can be sent is written as JSON that is accepted again, in all layers.
 func TestLayersInJSON(t *testing.T) {
 	for _, n := range []int{1, 50, MaxLayers, MaxLayers + 1} {
 		m := layered(n, Text("core"))

@@ -2,25 +2,25 @@ package im
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// What a message may hold.
+// The limits of a message.
 const (
-	// MaxElems, MaxMerged and MaxLayers bound the elements of a message, the messages of a merger and how deep mergers may lie in each other; the two
-	// others what all layers have together. They are those of the contract.
+	// MaxElems, MaxMerged and MaxLayers limit the elements of a message, the messages of a merger, and how deep mergers may be nested; the two others
+	// limit what all layers have together. They are those of the contract.
 	MaxElems, MaxElemsInAll   = 100, 2000
 	MaxMerged, MaxMergedInAll = 300, 1000
 	MaxLayers                 = 100
 
-	// MaxContent bounds the bytes of the texts of all its elements.
+	// MaxContent limits the bytes of the texts of all elements.
 	MaxContent = 12 << 10
-	// MaxBody bounds its wire form: the elements and all that goes with them.
+	// MaxBody limits the wire form of a message: the elements and everything that goes with them.
 	MaxBody = 16 << 10
-	// MaxMerger bounds the wire form of a message that holds a merger: messages that were sent before, made into one.
+	// MaxMerger limits the wire form of a message that contains a merger: messages that were sent before, combined into one.
 	MaxMerger = 256 << 10
-	// maxAbstract bounds the lines that sum a merger up.
+	// maxAbstract limits the lines that summarize a merger.
 	maxAbstract = 5
 )
 
-// elemBodies are the elements that may be sent, each type with the number of its body in Elem.
+// elemBodies are the elements that may be sent: each type with the number of its body in Elem.
 var elemBodies = map[ElemType]protowire.Number{
 	ElemType_ELEM_TYPE_TEXT:     2,
 	ElemType_ELEM_TYPE_CUSTOM:   3,
@@ -29,8 +29,8 @@ var elemBodies = map[ElemType]protowire.Number{
 	ElemType_ELEM_TYPE_MERGER:   6,
 }
 
-// CheckForm says whether every reader can decode and tell a message in wire form, in a bounded amount of memory. The code of one that is too large is
-// CodeMessageSize.
+// CheckForm checks that every reader can decode a message in wire form and write it as JSON, in a limited amount of memory. The code for one that is
+// too large is CodeMessageSize.
 func CheckForm(msg []byte) (Weight, *Error) {
 	if len(msg) > MaxMerger {
 		return Weight{}, Errorf(CodeMessageSize, "the message has %d bytes, more than %d", len(msg), MaxMerger)
@@ -38,8 +38,8 @@ func CheckForm(msg []byte) (Weight, *Error) {
 	return checkWire(msg, shapeMessage)
 }
 
-// CheckMessage says whether a message in wire form may be sent: CheckForm, and the rules for what is in it. The SDK checks before it sends, and the
-// server what it stores.
+// CheckMessage checks that a message in wire form may be sent: CheckForm, and the rules for its content. The SDK calls it before it sends, and the
+// server before it stores.
 func CheckMessage(msg []byte) (Weight, *Error) {
 	weight, err := CheckForm(msg)
 	if err != nil {
@@ -69,8 +69,8 @@ func CheckMessage(msg []byte) (Weight, *Error) {
 	return weight, err
 }
 
-// checkElem looks at an element that was found to be well formed. It answers how many bytes of texts it has, and whether it is a merger, whose bytes
-// are bounded otherwise.
+// checkElem checks an element that is known to be well formed. It returns how many bytes of texts the element has, and whether it is a merger, whose
+// bytes have other limits.
 func checkElem(elem []byte) (size int, merger bool, err *Error) {
 	var typ ElemType
 	var num protowire.Number
@@ -155,7 +155,7 @@ func eachField(b []byte, fn func(num protowire.Number, v []byte, n uint64) *Erro
 	return nil
 }
 
-// Aside says whether a message in its wire form has excluded_from_last_message: a conversation's last message is the one before.
+// Aside reports whether a message in wire form has excluded_from_last_message: the conversation's last message is then the one before it.
 func Aside(msg []byte) (aside bool) {
 	eachField(msg, func(num protowire.Number, _ []byte, n uint64) *Error {
 		if num == asideField {
@@ -169,7 +169,7 @@ func Aside(msg []byte) (aside bool) {
 // asideField is the number of excluded_from_last_message.
 const asideField = 31
 
-// JSONSize is about how many bytes the TIM JSON of a message has: most is what stands there whatever is in it.
+// JSONSize returns roughly how many bytes the TIM JSON of a message has: most of it is the same for every message.
 func JSONSize(m *Message) int {
 	size := 2 * m.SizeVT()
 	var count func(m *Message)

@@ -5,11 +5,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Decode reads what a server answered or pushed into m. A message in it that cannot be decoded is left out, so that it spoils its own number of
-// its log and nothing else: an entry without a message is void for whoever reads it.
+// Decode reads a reply or a push of a server into m. A message in it that cannot be decoded is left out, so that it costs its own number of its log
+// and nothing else: an entry without a message is void for its reader.
 //
-// It takes a type and no interface, so that the linker keeps the decoders of those types alone with which it is called: a tenth of a megabyte in the
-// C library.
+// It takes a type and not an interface, so that the linker keeps only the decoders of the types with which it is called. That saves a tenth of a
+// megabyte in the C library.
 func Decode[M any, P interface {
 	*M
 	Msg
@@ -29,8 +29,8 @@ func Decode[M any, P interface {
 	return err
 }
 
-// withoutBad copies b, of shape s, without the messages inside that cannot be decoded. What is wrong otherwise stays wrong: it is not a message of
-// somebody's but an answer that cannot be believed.
+// withoutBad returns a copy of b, which has the shape s, without the nested messages that cannot be decoded. Other errors stay: then it is not a bad
+// message of some user, but a reply that cannot be trusted.
 func withoutBad(b []byte, s *shape) []byte {
 	out := make([]byte, 0, len(b))
 	for len(b) > 0 {

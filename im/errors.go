@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Error is what every caller of Tidings sees when something was refused or failed: a TIM code and a text for people.
-// The same pair crosses the wire, the C boundary, REST and webhooks unchanged.
+// Error is what every caller of Tidings gets when something was refused or failed: a TIM code and a text for people. The same pair crosses the wire,
+// the C boundary, REST and webhooks unchanged.
 type Error struct {
 	Code int32
 	Desc string
@@ -16,10 +16,10 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Desc, e.Code) }
 
-// LogValue is the error for a log: without what it quotes, which may be anything that somebody put in the place of an id.
+// LogValue returns the error as a log shows it: without what it quotes, because a caller may have put anything in the place of an id.
 func (e *Error) LogValue() slog.Value { return slog.StringValue(HideQuoted(e.Error())) }
 
-// HideQuoted puts dots in the place of everything that a text has in quotes.
+// HideQuoted replaces everything that a text has in quotes by dots.
 func HideQuoted(s string) string {
 	var out strings.Builder
 	inside := false
@@ -39,13 +39,13 @@ func HideQuoted(s string) string {
 	return out.String()
 }
 
-// Is makes errors.Is compare codes, so that a sentinel matches whatever its text.
+// Is makes errors.Is compare codes, so that a sentinel matches whatever the text.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 
-// CodeOf returns the code of the [Error] in err's chain, and 0 if err is nil or no Error is in its chain.
+// CodeOf returns the code of the [Error] in err's chain, or 0 if err is nil or there is no Error in its chain.
 func CodeOf(err error) int32 {
 	var e *Error
 	if errors.As(err, &e) && e != nil {
@@ -54,12 +54,12 @@ func CodeOf(err error) int32 {
 	return 0
 }
 
-// Errorf makes an Error with a formatted text.
+// Errorf returns an Error with a formatted text.
 func Errorf(code int32, format string, args ...any) *Error {
 	return &Error{Code: code, Desc: fmt.Sprintf(format, args...)}
 }
 
-// Sentinels of what programs ask for most: errors.Is compares codes, so they match whatever the text.
+// Sentinels for the errors that programs check for most: errors.Is compares codes, so they match whatever the text.
 var (
 	ErrNotLoggedIn       = &Error{CodeNotLoggedIn, "not logged in"}
 	ErrInvalidParameters = &Error{CodeInvalidParameters, "a parameter is wrong"}
@@ -79,7 +79,7 @@ var (
 	ErrMessageSize       = &Error{CodeMessageSize, "the message is too long"}
 )
 
-// Codes of TIM that Tidings answers. Their numbers are facts of the API.
+// Codes of TIM that Tidings uses. Their numbers are facts of the API.
 const (
 	CodeConnectionLimit      = -302
 	CodeSendsTooFast         = -10113
@@ -134,13 +134,13 @@ const (
 	CodeBadRequest           = 70402
 	CodeServerInternal       = 70500
 
-	// Codes of the wire alone; no application sees them. They lie outside the ranges of TIM.
+	// Codes that only the wire uses; no application gets them. They are outside the ranges of TIM.
 
 	// CodeResync refuses an epoch or a number that the conversation does not have: ask for its head.
 	CodeResync = 990001
-	// CodeKicked refuses a resume: the session was ended by another login or an operator.
+	// CodeKicked refuses a resume: another login or an operator ended the session.
 	CodeKicked = 990002
 )
 
-// CodeHeader is the HTTP header with which a server that refuses to open a connection says the TIM code.
+// CodeHeader is the HTTP header in which a server that refuses a connection gives the TIM code.
 const CodeHeader = "Tidings-Code"

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// FuzzReadFrames: whatever a message is, it is taken apart or refused, and what was taken apart says the same when it is written and read again.
+// FuzzReadFrames: any message is split into frames or refused, and frames that were read are the same after they are written and read again.
 func FuzzReadFrames(f *testing.F) {
 	whole := AppendFrame(nil, &Frame{Id: 1, Method: Method_LOGIN, Body: []byte("body")})
 	whole = AppendFrame(whole, &Frame{Id: 1 << 60, Method: 4711, Code: -302, Desc: "too many", Resent: true})
@@ -42,7 +42,7 @@ func FuzzReadFrames(f *testing.F) {
 	})
 }
 
-// FuzzCheckCall: a call of any method that passes the check on the wire is decoded, by either decoder.
+// FuzzCheckCall: a call of any method that passes the check on the wire can be decoded, by either decoder.
 func FuzzCheckCall(f *testing.F) {
 	for m := range Method_name {
 		f.Add(m, []byte{0x0a, 2, 8, 1, 0x10, 1, 0x1a, 1, 5})

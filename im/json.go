@@ -2,24 +2,24 @@ package im
 
 import "sync"
 
-// TIM is a message that has a TIM JSON form: the one that programs of the TIM C API read and write. Its methods are
-// generated from the contract; programs call ToJSON, FromJSON and their like.
+// TIM is a message that has a TIM JSON form: the one that programs of the TIM C API read and write. Its methods are generated from the contract;
+// programs call ToJSON, FromJSON and related functions.
 type TIM interface {
-	// AppendTIM appends the JSON object. On a nil message it writes all defaults.
+	// AppendTIM appends the JSON object. For a nil message it writes all defaults.
 	AppendTIM(b []byte) []byte
 	// ParseTIM reads one JSON object and sets the fields whose keys it finds.
 	ParseTIM(r *JSONReader) error
 	Reset()
 }
 
-// MaxJSONDepth is how deep objects and arrays may be nested in JSON that is read: deep enough for merged messages in all layers that a message may have,
-// which take four each.
+// MaxJSONDepth is how deep objects and arrays may be nested in JSON that is read: deep enough for merged messages in all layers that a message may
+// have, which take four each.
 const MaxJSONDepth = 1000
 
-// JSONError says why JSON was refused.
+// JSONError is the reason why JSON was refused.
 type JSONError struct {
-	// Path is the JSON pointer (RFC 6901) to the culprit, such as /message_elem_array/0/elem_type; empty for the whole and for what is no JSON. It has
-	// keys of TIM only, nothing of the input.
+	// Path is the JSON pointer (RFC 6901) to the wrong value, such as /message_elem_array/0/elem_type; empty for the whole and for input that is not
+	// JSON. It contains only keys of TIM, nothing of the input.
 	Path string
 	Msg  string
 }
@@ -33,20 +33,20 @@ func (e *JSONError) Error() string {
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxKept bounds the memory of a buffer that waits in a pool.
+// maxKept limits the memory of a buffer that waits in a pool.
 const maxKept = 64 << 10
 
-// ToJSON writes the TIM JSON of m: keys sorted, numbers always plain, every / escaped as the reference library does.
+// ToJSON returns the TIM JSON of m: keys sorted, numbers always plain, every / escaped as the reference library does.
 func ToJSON(m TIM) string {
 	return buildString(m.AppendTIM)
 }
 
-// ListToJSON writes a JSON array; [] for no messages.
+// ListToJSON returns a JSON array; [] for no messages.
 func ListToJSON[M TIM](list []M) string {
 	return buildString(func(b []byte) []byte { return appendMessages(b, list) })
 }
 
-// StringsToJSON writes a JSON array of texts.
+// StringsToJSON returns a JSON array of texts.
 func StringsToJSON(list []string) string {
 	return buildString(func(b []byte) []byte { return appendArray(b, list, appendString) })
 }
@@ -61,8 +61,8 @@ func buildString(write func([]byte) []byte) string {
 	return s
 }
 
-// FromJSON makes m what the JSON object in s says. Unknown keys are ignored, null is the same as no key, of a key that
-// stands twice the last one counts. An error is a *JSONError; m is of no use then.
+// FromJSON sets m to what the JSON object in s contains. Unknown keys are ignored, null is the same as no key, and the last one of a repeated key
+// counts. The error is a *JSONError; m cannot be used then.
 func FromJSON(s string, m TIM) error {
 	m.Reset()
 	return readAll(s, m.ParseTIM)
@@ -87,7 +87,7 @@ func ListFromJSON[T any, P interface {
 	return list, nil
 }
 
-// readAll reads s, which must hold one value and nothing after it.
+// readAll reads s, which must contain one value and nothing after it.
 func readAll(s string, read func(*JSONReader) error) error {
 	r := readers.Get().(*JSONReader)
 	defer r.release()
@@ -98,7 +98,7 @@ func readAll(s string, read func(*JSONReader) error) error {
 	return r.end()
 }
 
-// StringsFromJSON reads a JSON array of texts; a null in it is an empty one.
+// StringsFromJSON reads a JSON array of texts; a null in it is an empty text.
 func StringsFromJSON(s string) (list []string, err error) {
 	err = itemsOf(s, func(r *JSONReader) error {
 		item, err := readString(r)
@@ -108,7 +108,7 @@ func StringsFromJSON(s string) (list []string, err error) {
 	return list, err
 }
 
-// CountFromJSON reads a JSON array of whatever, and says how many items it has.
+// CountFromJSON reads a JSON array of any values, and returns how many items it has.
 func CountFromJSON(s string) (n int, err error) {
 	err = itemsOf(s, func(r *JSONReader) error {
 		n++
@@ -127,7 +127,7 @@ func itemsOf(s string, item func(*JSONReader) error) error {
 		}
 		for {
 			switch r.dec.PeekKind() {
-			case ']', 0: // 0: an error, which the read below gives
+			case ']', 0: // 0: an error, which the read below returns
 				if _, err := r.dec.ReadToken(); err != nil {
 					return r.broke(err)
 				}
@@ -140,7 +140,7 @@ func itemsOf(s string, item func(*JSONReader) error) error {
 	})
 }
 
-// KeysFromJSON reads a JSON object of whatever, and answers its keys, each with whether its value is anything but null.
+// KeysFromJSON reads a JSON object of any values, and returns its keys, each with whether its value is anything but null.
 func KeysFromJSON(s string) (map[string]bool, error) {
 	keys := keysOf{}
 	return keys, readAll(s, func(r *JSONReader) error { return readObject(r, keys) })

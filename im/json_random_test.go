@@ -28,7 +28,7 @@ func fill(t *rapid.T, m protoreflect.Message, bare bool, depth int) {
 		if bare && rapid.IntRange(0, 3).Draw(t, "absent") == 0 {
 			continue
 		}
-		// The words contain each other, though not endlessly; a message that is written with its defaults must be there.
+		// The words contain each other, but not endlessly; a message that is written with its defaults must be present.
 		if fd.Message() != nil && depth == 0 && proto.GetExtension(fd.Options(), E_OmitEmpty).(bool) {
 			continue
 		}
@@ -94,7 +94,7 @@ func scalar(t *rapid.T, fd protoreflect.FieldDescriptor, bare bool) protoreflect
 	panic(fd.Kind())
 }
 
-// sortedKeys fails if the keys of an object, at any depth, are not in order or stand twice.
+// sortedKeys fails if the keys of an object, at any depth, are out of order or repeated.
 func sortedKeys(t *rapid.T, s string) {
 	dec := json.NewDecoder(strings.NewReader(s))
 	var read func()
@@ -148,7 +148,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestWire holds that the fast wire codec and protobuf's own agree, optional fields and oneofs included.
+// TestWire checks that the fast wire codec and protobuf's own agree, including optional fields and oneofs.
 func TestWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var m, fast, slow Message
@@ -171,7 +171,7 @@ func TestWire(t *testing.T) {
 }
 
 func FuzzFromJSON(f *testing.F) {
-	// Short ones: the fuzzer spends its time on what is in them, and it minimizes long ones for minutes.
+	// Short texts: the fuzzer spends its time on their content, and would minimize long ones for minutes.
 	f.Add(`{"message_seq":1.5e1,"message_sender":"a\/\u00e9","message_is_read":true,"message_priority":0}`)
 	f.Add(`{"message_elem_array":[{"elem_type":7,"location_elem_latitude":-0.5},{"elem_type":0,"text_elem_content":"x"}]}`)
 	f.Add(`{"message_sender_profile":{"user_profile_nick_name":null},"message_group_at_user_array":["a"]}`)
@@ -198,7 +198,7 @@ func FuzzFromJSON(f *testing.F) {
 		if s2 := ToJSON(&again); s2 != s {
 			t.Fatalf("%q became %q, then %q", in, s, s2)
 		}
-		// What is read can cross the wire: protobuf wants its strings to be UTF-8.
+		// What is read can cross the wire: protobuf requires its strings to be UTF-8.
 		if _, err := proto.Marshal(&m); err != nil {
 			t.Fatal(err)
 		}

@@ -14,13 +14,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// JSONReader is what the generated ParseTIM methods read from. Every read function of this file takes one whole value;
-// a null gives the zero value.
+// JSONReader is what the generated ParseTIM methods read from. Every read function of this file reads one whole value; a null gives the zero value.
 type JSONReader struct {
 	dec jsontext.Decoder
 	in  []byte
 	src bytes.Buffer // over in
-	// broken: the input is no JSON or too deep, so that nothing more can be read from it.
+	// broken: the input is not JSON or too deep, so that nothing more can be read from it.
 	broken bool
 }
 
@@ -30,7 +29,7 @@ func (r *JSONReader) reset(s string) {
 	r.in = append(r.in[:0], s...)
 	r.src = *bytes.NewBuffer(r.in)
 	r.broken = false
-	// A program may send a key twice, or a string that was cut within a character: neither is worth refusing its call.
+	// A program may send a key twice, or a string that was cut inside a character: neither is a reason to refuse its call.
 	r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
@@ -52,7 +51,7 @@ func (r *JSONReader) end() error {
 	return r.broke(err)
 }
 
-// broke turns an error of the decoder into ours. It says at which byte and not in which key: any text may stand there, and errors are logged.
+// broke turns an error of the decoder into ours. It names the byte and not the key: a key may be any text, and errors are logged.
 func (r *JSONReader) broke(err error) error {
 	r.broken = true
 	e := &JSONError{Msg: err.Error()}
@@ -66,12 +65,12 @@ func (r *JSONReader) broke(err error) error {
 	return e
 }
 
-// fail blames the value just read.
+// fail reports the value just read as wrong.
 func (r *JSONReader) fail(format string, args ...any) error {
 	return &JSONError{Path: string(r.dec.StackPointer()), Msg: fmt.Sprintf(format, args...)}
 }
 
-// wrongKind reads on, to be able to name the value, and blames it.
+// wrongKind reads the value, to be able to name it, and reports it as wrong.
 func (r *JSONReader) wrongKind(want string) error {
 	tok, err := r.dec.ReadToken()
 	if err != nil {
@@ -83,7 +82,7 @@ func (r *JSONReader) wrongKind(want string) error {
 	return r.fail("want %s, found %s", want, found)
 }
 
-// null tells whether the next value is null, without reading it.
+// null reports whether the next value is null, without reading it.
 func (r *JSONReader) null() bool { return r.dec.PeekKind() == 'n' }
 
 func (r *JSONReader) readNull() error {
@@ -105,7 +104,7 @@ func (r *JSONReader) open() error {
 	return nil
 }
 
-// skip reads a value that nobody wants.
+// skip reads a value that is not needed.
 func (r *JSONReader) skip() error {
 	depth := r.dec.StackDepth()
 	if k := r.dec.PeekKind(); k == '{' || k == '[' {
@@ -118,7 +117,7 @@ func (r *JSONReader) skip() error {
 	return r.leave(depth)
 }
 
-// leave reads to the end of all objects and arrays inside of the given depth.
+// leave reads to the end of all objects and arrays deeper than the given depth.
 func (r *JSONReader) leave(depth int) error {
 	for r.dec.StackDepth() > depth {
 		if err := r.open(); err != nil { // any token at all
@@ -128,7 +127,7 @@ func (r *JSONReader) leave(depth int) error {
 	return nil
 }
 
-// keyParser takes the value of one key of an object; of an unknown key, it skips it. The key is valid until it is read.
+// keyParser reads the value of one key of an object; it skips the value of an unknown key. The key is valid until then.
 type keyParser interface {
 	parseTIMKey(r *JSONReader, key []byte) error
 }
@@ -147,7 +146,7 @@ func readObject(r *JSONReader, m keyParser) error {
 		}
 		key := []byte(quoted[1 : len(quoted)-1])
 		if bytes.IndexByte(key, '\\') >= 0 {
-			// What can be wrong is invalid UTF-8, and that makes a key unknown.
+			// Only invalid UTF-8 can be wrong, and that makes a key unknown.
 			key, _ = jsontext.AppendUnquote(nil, quoted)
 		}
 		if err := m.parseTIMKey(r, key); err != nil {
@@ -185,7 +184,7 @@ func readArray[T any](r *JSONReader, elem func(*JSONReader) (T, error)) ([]T, er
 	var list []T
 	for {
 		switch r.dec.PeekKind() {
-		case ']', 0: // 0: an error, which the read below gives
+		case ']', 0: // 0: an error, which the read below returns
 			if _, err := r.dec.ReadToken(); err != nil {
 				return nil, r.broke(err)
 			}
@@ -201,7 +200,7 @@ func readArray[T any](r *JSONReader, elem func(*JSONReader) (T, error)) ([]T, er
 	}
 }
 
-// readOptional keeps apart a zero and no value.
+// readOptional tells a zero from no value.
 func readOptional[T any](r *JSONReader, read func(*JSONReader) (T, error)) (*T, error) {
 	if r.null() {
 		return nil, r.readNull()
@@ -259,8 +258,8 @@ func readDouble(r *JSONReader) (float64, error) {
 	return v, nil
 }
 
-// readInt reads an integer or enum. Programs in C cast freely, so a number that fits the size is taken as signed or
-// unsigned alike: -2147483648 is 1<<31 in a uint32. It may be written with a fraction or exponent if it is whole.
+// readInt reads an integer or enum. Programs in C cast freely, so a number that fits the size is accepted as signed or unsigned: -2147483648 is 1<<31
+// in a uint32. It may have a fraction or exponent if its value is whole.
 func readInt[T ~int32 | ~int64 | ~uint32 | ~uint64](r *JSONReader) (T, error) {
 	switch r.dec.PeekKind() {
 	case '0':
@@ -332,8 +331,8 @@ func wholeNumber(num string) (uint64, error) {
 	return strconv.ParseUint(significant+strings.Repeat("0", exponent), 10, 64)
 }
 
-// part is one of several bodies whose keys stand side by side in an object. Which of them counts is known only when the
-// whole object is read, and the keys of the others are then unknown keys. So an error waits in it.
+// part is one of several bodies whose keys are side by side in an object. Which of them counts is known only when the whole object is read, and the
+// keys of the others are unknown keys then. So an error is kept in it until that point.
 type part[T any, P interface {
 	*T
 	keyParser
@@ -357,7 +356,7 @@ func (p *part[T, P]) parseTIMKey(r *JSONReader, key []byte) error {
 	return r.leave(depth)
 }
 
-// take gives the body, an empty one if none of its keys was there.
+// take returns the body, an empty one if none of its keys was present.
 func (p *part[T, P]) take() (P, error) {
 	if p.body == nil {
 		p.body = new(T)
@@ -365,16 +364,16 @@ func (p *part[T, P]) take() (P, error) {
 	return p.body, p.err
 }
 
-// offset is where the next value, or what separates it from the one before, begins.
+// offset is where the next value, or the separator before it, begins.
 func (r *JSONReader) offset() int64 { return r.dec.InputOffset() }
 
-// since is a copy of the value that begins at the offset and has just been read.
+// since returns a copy of the value that begins at the offset and has just been read.
 func (r *JSONReader) since(offset int64) []byte {
 	raw := bytes.TrimLeft(r.in[offset:r.dec.InputOffset()], " \t\r\n,:")
 	return bytes.ToValidUTF8(raw, []byte("\ufffd"))
 }
 
-// missing says that an object just read lacks a key that it must have.
+// missing reports that an object just read lacks a required key.
 func (r *JSONReader) missing(key string) error {
 	return &JSONError{Path: string(r.dec.StackPointer().AppendToken(key)), Msg: "missing"}
 }

@@ -15,14 +15,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// deviations are the keys in which our JSON is not what the reference library handed to the send callback. Older spellings,
-// which we write beside the new ones, are none.
+// deviations are the keys in which our JSON differs from what the reference library passed to the send callback. Older spellings, which we write
+// beside the new ones, are not deviations.
 var deviations = map[string]map[string]string{
 	"group": {"message_sender_group_member_info": "comes with groups"},
 }
 
-// sent is a message as the send callback of the observed program got it, without login: what the SDK fills in, and what the
-// program gave.
+// sent is a message as the send callback of the observed program got it, without login: what the SDK fills in, and what the program gave.
 func sent(clientTime, random, uniqueID uint64, elem *Elem) *Message {
 	return &Message{
 		ElemArray: []*Elem{elem}, ConvId: "bob", ConvType: ConvType_CONV_TYPE_C2C, CloudCustomStr: "cc",
@@ -107,7 +106,7 @@ func TestObservedMessages(t *testing.T) {
 	}
 }
 
-// members takes an object apart into its keys and compact values.
+// members splits an object into its keys and compact values.
 func members(t *testing.T, s string) map[string]string {
 	t.Helper()
 	var raw map[string]json.RawMessage
@@ -137,7 +136,7 @@ func TestWrite(t *testing.T) {
 		{&GroupAtInfo{Seq: math.MaxUint64, AtType: -1}, `{"conv_group_at_info_at_type":-1,"conv_group_at_info_seq":18446744073709551615}`},
 		{(*UserProfile)(nil), ToJSON(&UserProfile{})},
 		{&Elem{ElemType: ElemType_ELEM_TYPE_FACE}, `{"elem_type":6,"face_elem_buf":"","face_elem_index":0}`},
-		// What came over the wire as raw is not trusted.
+		// What arrived on the wire as raw is not trusted.
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type" :99, "x":[1/2]}`)}, `{"elem_type":99}`},
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type":99},{"elem_type":0}`)}, `{"elem_type":99}`},
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type":99,"elem_type":0,"text_elem_content":"!"}`)}, `{"elem_type":99}`},
@@ -167,7 +166,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("no %s in %s", want, got)
 		}
 	}
-	// A number that was given is written though it is zero.
+	// A number that was given is written even if it is zero.
 	got = ToJSON(&Message{Priority: proto.Int32(0), GroupReceiptUnreadCount: proto.Int32(0)})
 	for _, want := range []string{`"message_priority":0,`, `"message_group_receipt_unread_count":0`} {
 		if !strings.Contains(got, want) {
@@ -234,7 +233,7 @@ func TestRead(t *testing.T) {
 		}
 	}
 
-	// What m was before is gone.
+	// The previous content of m is gone.
 	m := &Message{Seq: 1, Sender: "x"}
 	if err := FromJSON(`{"message_seq":2}`, m); err != nil || !proto.Equal(m, &Message{Seq: 2}) {
 		t.Errorf("into a used message: %v, %v", m, err)
@@ -351,7 +350,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// Lists and objects of whatever are read as far as a caller asks.
+// Lists and objects of any values are read only as far as a caller asks.
 func TestReadLoosely(t *testing.T) {
 	for in, want := range map[string]string{`["a","b"]`: `[a b]`, ` [] `: `[]`, `[null]`: `[]`, `[1]`: "error", `{}`: "error", `null`: "error", `["a"`: "error", `["a"]x`: "error", ``: "error"} {
 		list, err := StringsFromJSON(in)

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// What the generated AppendTIM methods are made of. They write each key as `,"key":` and let closeObject put the brace.
+// The parts of the generated AppendTIM methods. They write each key as `,"key":`, and closeObject adds the brace.
 
 // closeObject finishes the object whose first comma is at b[start].
 func closeObject(b []byte, start int) []byte {
@@ -43,7 +43,7 @@ func appendDouble(b []byte, v float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString writes a string whose result is valid UTF-8 whatever s holds.
+// appendString writes a string whose result is valid UTF-8 whatever s contains.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	done := 0 // s[:done] is written
@@ -103,9 +103,8 @@ func appendMessages[M TIM](b []byte, list []M) []byte {
 	return appendArray(b, list, func(b []byte, m M) []byte { return m.AppendTIM(b) })
 }
 
-// appendRaw writes back an object that was kept as it came, and reports whether it did. Since it may have crossed the
-// wire, it is looked at first: anything but one object whose kind is the given one could spoil the JSON around it, or
-// show a reader a content that nobody here has checked.
+// appendRaw writes an object that was kept unchanged, and reports whether it did. The object may have crossed the wire, so it is checked first:
+// anything except one object of the given kind could break the JSON around it, or show a reader a content that nobody here has checked.
 func appendRaw(b, raw []byte, key string, kind int32) ([]byte, bool) {
 	if len(raw) == 0 || !utf8.Valid(raw) {
 		return b, false
@@ -117,7 +116,7 @@ func appendRaw(b, raw []byte, key string, kind int32) ([]byte, bool) {
 	return append(b, raw...), true
 }
 
-// rawKind looks for the one key that says what an object is.
+// rawKind looks for the one key that gives the kind of an object.
 type rawKind struct {
 	key   string
 	kind  int32

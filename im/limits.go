@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// The checks of requests are generated from the option max in api/; these are what they are made of. An error names the field.
+// The parts of the checks of requests, which are generated from the option max in api/. An error names the field.
 
 func checkText(field, s string, most int) *Error {
 	if err := checkSize(field, len(s), most); err != nil {
@@ -53,7 +53,7 @@ func checkSigned(field string, v, most int64) *Error {
 	return nil
 }
 
-// in says in which field, and at which place of a list, the field is that an error names.
+// in adds to an error the field, and the place in a list, that contains the field named by the error.
 func (e *Error) in(field string, i int) *Error {
 	sep := "."
 	if i >= 0 {
@@ -66,7 +66,7 @@ func (e *Error) in(field string, i int) *Error {
 	return e
 }
 
-// plain keeps an error that is nil from becoming one that is not.
+// plain keeps a nil *Error from becoming an error that is not nil.
 func plain(err *Error) error {
 	if err == nil {
 		return nil
@@ -74,10 +74,10 @@ func plain(err *Error) error {
 	return err
 }
 
-// MaxDesc bounds the text of an error that crosses the wire, in bytes.
+// MaxDesc limits the text of an error that crosses the wire, in bytes.
 const MaxDesc = 1024
 
-// Shorten cuts a text to at most n bytes of UTF-8; what is not UTF-8 in it is replaced.
+// Shorten cuts a text to at most n bytes of UTF-8; invalid UTF-8 in it is replaced.
 func Shorten(s string, n int) string {
 	if len(s) > n {
 		for n > 0 && !utf8.RuneStart(s[n]) {

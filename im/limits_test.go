@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestCheck: the limit itself is good, one more is not, and the error names the field with its way there.
+// TestCheck: the limit itself passes, one more does not, and the error names the field with its path.
 func TestCheck(t *testing.T) {
 	if err := (&RevokeRequest{Conv: &ConvKey{Id: strings.Repeat("x", 128)}, Seq: math.MaxInt64, Reason: strings.Repeat("é", 512)}).Check(); err != nil {
 		t.Error(err)

@@ -8,13 +8,13 @@ type Msg interface {
 	MarshalToSizedBufferVT([]byte) (int, error)
 }
 
-// Request is the body of a call. Check says which of its fields is beyond its limit; its error is an *Error.
+// Request is the body of a call. Check returns an *Error that names a field that exceeds its limit.
 type Request interface {
 	Msg
 	Check() error
 }
 
-// MethodInfo says what a call or push carries.
+// MethodInfo describes what a call or push carries.
 type MethodInfo struct {
 	Name string
 	// BeforeLogin: the call may be made on a connection without a session.
@@ -22,9 +22,9 @@ type MethodInfo struct {
 	// MaxBody is how many bytes a request may have.
 	MaxBody int
 	request uint8
-	// NewRequest makes an empty request to decode into; nil for a push.
+	// NewRequest returns an empty request to decode into; nil for a push.
 	NewRequest func() Request
-	// NewReply makes an empty reply; of a push, its body.
+	// NewReply returns an empty reply, or the body of a push.
 	NewReply func() Msg
 }
 

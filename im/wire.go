@@ -14,22 +14,22 @@ const Subprotocol = "tidings.v1"
 const (
 	// MaxMessage is the largest WebSocket message that a server reads; a client puts no more frames into one than fit.
 	MaxMessage = 1 << 20
-	// MaxAnswer is the largest WebSocket message that a client reads. A server answers far less at once; MaxReply is the largest body that it
-	// would put into a frame.
+	// MaxAnswer is the largest WebSocket message that a client reads. A server sends far less at once; MaxReply is the largest body that it would put
+	// into a frame.
 	MaxAnswer = 4 << 20
 	MaxReply  = MaxAnswer - 64<<10
 )
 
-// ErrFrame says that what was received cannot be taken apart into frames.
+// ErrFrame means that the input cannot be split into frames.
 var ErrFrame = errors.New("im: malformed frame")
 
-// Body is what a frame carries: any generated message.
+// Body is the body of a frame: any generated message.
 type Body interface {
 	SizeVT() int
 	MarshalToSizedBufferVT([]byte) (int, error)
 }
 
-// AppendFrame appends f, preceded by its length, to b: a WebSocket message is made of any number of these.
+// AppendFrame appends f, preceded by its length, to b: a WebSocket message consists of any number of these.
 func AppendFrame(b []byte, f *Frame) []byte {
 	head := frameHead(f)
 	size := head
@@ -45,7 +45,7 @@ func AppendFrame(b []byte, f *Frame) []byte {
 	return b
 }
 
-// AppendMessage is AppendFrame for a body that is not encoded yet; f.Body is not looked at.
+// AppendMessage is AppendFrame for a body that is not encoded yet; f.Body is ignored.
 func AppendMessage(b []byte, f *Frame, body Body) []byte {
 	n := body.SizeVT()
 	size := frameHead(f)
@@ -57,7 +57,7 @@ func AppendMessage(b []byte, f *Frame, body Body) []byte {
 	if n > 0 {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(n))
-		// The room is there, and a generated message fails for nothing else.
+		// There is enough room, and a generated message fails for no other reason.
 		at := len(b)
 		b = b[:at+n]
 		if _, err := body.MarshalToSizedBufferVT(b[at:]); err != nil {
@@ -67,7 +67,7 @@ func AppendMessage(b []byte, f *Frame, body Body) []byte {
 	return b
 }
 
-// frameHead is the size of everything of a frame but its body.
+// frameHead is the size of everything in a frame except its body.
 func frameHead(f *Frame) int {
 	n := 0
 	if f.Id != 0 {
@@ -113,8 +113,8 @@ func appendFrameHead(b []byte, f *Frame, size int) []byte {
 	return b
 }
 
-// ReadFrames calls fn for each frame of a WebSocket message, in order, and stops at the first error of fn, which it returns. The
-// frame is used again for the next one, and its body is a part of b: fn keeps neither.
+// ReadFrames calls fn for each frame of a WebSocket message, in order, and stops at the first error of fn, which it returns. The frame is reused for
+// the next one, and its body is a part of b: fn must keep neither.
 func ReadFrames(b []byte, fn func(*Frame) error) error {
 	var f Frame
 	for len(b) > 0 {

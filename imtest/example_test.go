@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// A test of an application has a server of its own.
+// A test of an application runs a server of its own.
 func Example() {
 	_ = func(t *testing.T) { // func TestGreeting(t *testing.T)
 		s := imtest.Start(t, imtest.WithLimits(imtest.Limits{SendRate: 20}), imtest.Classes(map[string]string{"web": "any"}))

@@ -15,7 +15,7 @@ import (
 
 // Server is a server that stops when the test ends.
 type Server struct {
-	// URL is where clients connect to; it stays the same over Restart.
+	// URL is the address for clients; it stays the same across Restart.
 	URL string
 	// Dir is the data folder.
 	Dir string
@@ -30,11 +30,11 @@ type Server struct {
 // Option changes how a server is started.
 type Option func(*server.Config)
 
-// Dir uses an existing data folder, or makes it there, instead of a temporary one.
+// Dir uses the data folder dir, and creates it if necessary, instead of a temporary one.
 func Dir(dir string) Option { return func(c *server.Config) { c.Data = dir } }
 
-// SecretKey signs tickets with key, instead of one that is kept in the data folder: so that a server with another data folder takes
-// the same tickets.
+// SecretKey signs tickets with key, instead of one that is kept in the data folder, so that a server with another data folder accepts the same
+// tickets.
 func SecretKey(key string) Option { return func(c *server.Config) { c.SecretKey = key } }
 
 // Listen listens on an address, instead of a free port of this machine.
@@ -48,7 +48,7 @@ func RevokeWindow(d time.Duration) Option {
 	return func(c *server.Config) { c.Chat.RevokeWindow = d }
 }
 
-// Queue bounds what may wait for a session, in frames and bytes; pushes over that are dropped, and the client is told that it is behind.
+// Queue limits what may wait for a session, in frames and bytes; pushes above that are dropped, and the client is notified that it is behind.
 func Queue(frames, bytes int) Option {
 	return func(c *server.Config) { c.Gateway.QueueFrames, c.Gateway.QueueBytes = frames, bytes }
 }
@@ -81,12 +81,12 @@ func (s *Server) start() {
 		s.t.Fatalf("imtest: %v", err)
 	}
 	s.s = srv
-	if url := srv.URL(); s.URL != url { // later starts have the same port, and others may read it meanwhile
+	if url := srv.URL(); s.URL != url { // later starts use the same port, and others may read it at the same time
 		s.URL, s.cfg.Listen = url, srv.Addr()
 	}
 }
 
-// Stop drains the server as SIGTERM does, and returns when it has stopped. Stopping a stopped server does nothing.
+// Stop drains the server as SIGTERM does, and returns when it has stopped. Stopping a stopped server has no effect.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if s.s == nil {
@@ -109,10 +109,10 @@ func (s *Server) Restart(opts ...Option) {
 	s.start()
 }
 
-// Sig signs a ticket for a user that is good for an hour.
+// Sig returns a ticket for a user that is valid for an hour.
 func (s *Server) Sig(user string) string { return s.SigFor(user, time.Hour) }
 
-// SigFor signs a ticket that is good for life, which counts in whole seconds. The server must run.
+// SigFor returns a ticket that is valid for life, which counts in whole seconds. The server must be running.
 func (s *Server) SigFor(user string, life time.Duration) string {
 	s.t.Helper()
 	sig, err := s.s.Sig(user, life)

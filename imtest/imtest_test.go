@@ -31,7 +31,7 @@ func TestServer(t *testing.T) {
 		t.Helper()
 		select {
 		case <-linked:
-		case <-time.After(40 * time.Second): // a pause between two tries is at most 30 s
+		case <-time.After(40 * time.Second): // a pause between two attempts is at most 30 s
 			t.Fatal("alice is not connected")
 		}
 	}

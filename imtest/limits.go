@@ -2,13 +2,13 @@ package imtest
 
 import "github.com/tidings-im/tidings/internal/server"
 
-// Limits bounds what clients may do. A zero is the server's default.
+// Limits limits what clients may do. A zero means the server's default.
 type Limits struct {
-	// SendRate and CallRate are how many messages and other calls a connection may make in a second; the default is no limit.
+	// SendRate and CallRate are how many messages and other calls a connection may make per second; the default is no limit.
 	SendRate, CallRate int
 	// PerUser and PerAddress are how many connections a user and an address may have.
 	PerUser, PerAddress int
-	// FailuresPerUser is how many bad tickets of a user an address may show in a minute.
+	// FailuresPerUser is how many bad tickets of a user an address may show per minute.
 	FailuresPerUser int
 }
 
@@ -24,8 +24,8 @@ func WithLimits(l Limits) Option {
 	}
 }
 
-// Classes puts platforms into classes, such as {"linux": "desktop"}: desktop, mobile, pad, web or any. A login ends the other sessions of its class, but for
-// those of class any. A name that does not exist panics.
+// Classes puts platforms into classes, such as {"linux": "desktop"}: desktop, mobile, pad, web or any. A login ends the other sessions of its class,
+// except those of class any. An unknown name panics.
 func Classes(names map[string]string) Option {
 	classes, err := server.Classes(names)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// The operator's helpers do what the admin API does, and the options reach the server.
+// The functions for operators do what the admin API does, and the options reach the server.
 func TestOperatorAndOptions(t *testing.T) {
 	s := imtest.Start(t, imtest.WithLimits(imtest.Limits{SendRate: 1}), imtest.Classes(map[string]string{"linux": "any"}))
 	kicked, got := make(chan int, 10), make(chan string, 100)
@@ -23,7 +23,7 @@ func TestOperatorAndOptions(t *testing.T) {
 				got <- m.Sender + " " + m.ElemArray[0].GetText().GetContent()
 			}
 		},
-	}) // of class any: the first one stays
+	}) // class any: the first one stays
 	if reply := s.Operate("openim/sendmsg", `{"To_Account":"ann","MsgRandom":1,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"news"}}]}`); !strings.Contains(reply, `"MsgKey"`) {
 		t.Errorf("answered %s", reply)
 	}

@@ -1,9 +1,9 @@
-// Package usersig makes and checks UserSig tickets of version 2: the proof, signed with an app's secret key, that
-// somebody may log in as a user until a certain time.
+// Package usersig signs and verifies UserSig tickets of version 2. A ticket proves, with an app's secret key, that somebody may log in as a user
+// until a certain time.
 //
-// A ticket is a small JSON object, compressed with zlib and written in base64 with three letters exchanged. Its
-// signature is an HMAC-SHA256 of a text made of its fields. Libraries differ in compression and in the order of keys, so
-// two tickets for the same inputs may differ as strings: only [Verify] tells whether a ticket is good.
+// A ticket is a small JSON object, compressed with zlib and written in base64 with three letters exchanged. Its signature is an HMAC-SHA256 of a text
+// made of its fields. Libraries differ in compression and in the order of keys, so two tickets for the same inputs may differ as strings: only
+// [Verify] can tell whether a ticket is good.
 package usersig
 
 import (
@@ -23,8 +23,8 @@ import (
 	"unicode/utf8"
 )
 
-// Error says why a ticket was refused. Code is the code that TIM gives for the same fault; Desc is for people and says
-// nothing about the key or the content of the ticket.
+// Error is the reason why a ticket was refused. Code is TIM's code for it; Desc is for people and reveals nothing about the key or the content of the
+// ticket.
 type Error struct {
 	Code int32
 	Desc string
@@ -32,7 +32,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Desc, e.Code) }
 
-// The faults that [Verify] reports, to be compared with errors.Is.
+// The reasons that [Verify] returns, to be compared with errors.Is.
 var (
 	ErrExpired   = &Error{70001, "usersig has expired"}
 	ErrEmpty     = &Error{70002, "usersig is empty"}
@@ -46,24 +46,24 @@ var (
 const (
 	version = "2.0"
 
-	// A real ticket has less than 1 KB. The bounds are checked before the signature can be, so they are what
-	// keeps a stranger from making the verifier allocate.
+	// A real ticket has less than 1 KB. The limits are checked before the signature can be, so they keep a stranger from making the verifier allocate
+	// memory.
 	maxTicket = 8 << 10
 	maxJSON   = 4 << 10
 
-	// Beyond this a time.Time wraps around.
+	// Beyond this, a time.Time wraps around.
 	maxUnix = 1 << 62
 )
 
-// Ticket is what a checked ticket says.
+// Ticket is the content of a verified ticket.
 type Ticket struct {
 	AppID   uint64
 	UserID  string
 	Issued  time.Time
 	Expires time.Time // the last second in which the ticket is good
 
-	// UserBuf is the extra data of call-room tickets, nil in all others. It is covered by the signature, and
-	// messaging gives it no meaning: who does must check it.
+	// UserBuf is the extra data of call-room tickets, nil in all others. The signature covers it, but messaging does not interpret it: programs that
+	// use it must check it.
 	UserBuf []byte
 }
 
@@ -83,9 +83,9 @@ var (
 	unescape = strings.NewReplacer("*", "+", "-", "/", "_", "=")
 )
 
-// Sign makes a ticket for userID that is good from now on for life, which counts in whole seconds. The key is used as
-// text, as the console shows it. It fails only for inputs that can never make a good ticket: no key, a user id that is
-// empty, not UTF-8 or has a line break, a life under a second, a result too long to be checked.
+// Sign makes a ticket for userID that is valid from now on for life, which counts in whole seconds. The key is used as text, as the console shows it.
+// Sign fails only for inputs that can never make a good ticket: no key, a user id that is empty, is not UTF-8 or contains a line break, a life under
+// a second, or a result that is too long to be verified.
 func Sign(appID uint64, key, userID string, life time.Duration, now time.Time) (string, error) {
 	f := fields{Version: version, UserID: userID, AppID: appID, Expire: int64(life / time.Second), Time: now.Unix()}
 	switch {
@@ -115,21 +115,21 @@ func Sign(appID uint64, key, userID string, life time.Duration, now time.Time) (
 //
 //  1. the app has a key: ErrNoKey
 //  2. there is a ticket: ErrEmpty
-//  3. it decodes, within bounds, to version 2.0 with sane times: ErrMalformed
+//  3. it decodes, within limits, to version 2.0 with sane times: ErrMalformed
 //  4. its app is appID: ErrOtherApp
 //  5. its user is userID: ErrOtherUser
 //  6. its signature, compared in constant time, was made with key: ErrMismatch
 //  7. now is not after its time plus its life: ErrExpired
 //
-// The signature is computed before any field is judged, so the time taken by rules 4 to 6 tells nothing apart. Rules 4
-// and 5 come before it because they compare only what the caller brought along: they help a developer who mixed up two
-// apps or users, and teach a forger nothing. Expiry comes after it: only a ticket that was once good can be expired.
+// The signature is computed before any field is judged, so the time that rules 4 to 6 take reveals nothing. Rules 4 and 5 come before it because they
+// compare only what the caller provided: they help developers who mixed up two apps or users, and teach a forger nothing. Expiry comes after it: only
+// a ticket that was once good can be expired.
 //
-// A ticket of the future is accepted: the issuer's clock may be ahead of this one, and who has the key could as well
-// have signed a longer life. Expiry is exact; the last second still passes.
+// A ticket from the future is accepted: the issuer's clock may be ahead of this one, and anyone who has the key could have signed a longer life
+// anyway. Expiry is exact; the last second still passes.
 func Verify(appID uint64, key, userID, ticket string, now time.Time) (Ticket, error) {
 	if key == "" {
-		return Ticket{}, ErrNoKey // an HMAC with an empty key can be made by anybody
+		return Ticket{}, ErrNoKey // anybody can make an HMAC with an empty key
 	}
 	if ticket == "" {
 		return Ticket{}, ErrEmpty
@@ -158,7 +158,7 @@ func Verify(appID uint64, key, userID, ticket string, now time.Time) (Ticket, er
 	}, nil
 }
 
-// signature is TLS.sig: the HMAC of the fields in a fixed order, one a line.
+// signature is TLS.sig: the HMAC of the fields in a fixed order, one per line.
 func (f *fields) signature(key string) string {
 	text := make([]byte, 0, 192)
 	text = append(text, "TLS.identifier:"...)
@@ -180,19 +180,18 @@ func (f *fields) signature(key string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// validTimes makes sure that Time+Expire and the time.Time made of it do not overflow.
+// validTimes checks that Time+Expire and the time.Time made of it do not overflow.
 func (f *fields) validTimes() bool {
 	return f.Time >= 0 && f.Expire >= 0 && f.Time <= maxUnix && f.Expire <= maxUnix-f.Time
 }
 
-// validUserID refuses what would not come through JSON unchanged, and a line break, which would let a user id pretend to be
-// other lines of the signed text.
+// validUserID refuses what would not survive JSON unchanged, and a line break, with which a user id could imitate other lines of the signed text.
 func validUserID(id string) bool {
 	return id != "" && utf8.ValidString(id) && !strings.Contains(id, "\n")
 }
 
-// Compressors are kept because a new one allocates 800 KB, and decompressors because a new one allocates 40 KB and a
-// ticket is checked at every REST request.
+// Compressors are pooled because a new one allocates 800 KB, and decompressors because a new one allocates 40 KB and every REST request verifies a
+// ticket.
 var (
 	deflaters = sync.Pool{New: func() any { return zlib.NewWriter(nil) }}
 	inflaters sync.Pool
@@ -208,7 +207,7 @@ func pack(plain []byte) string {
 	return escape.Replace(base64.StdEncoding.EncodeToString(packed.Bytes()))
 }
 
-// decode undoes pack and checks all that needs no key. It reads at most maxJSON bytes of what a ticket unpacks to.
+// decode undoes pack and checks everything that needs no key. It reads at most maxJSON bytes of what a ticket unpacks to.
 func decode(ticket string) (*fields, bool) {
 	if len(ticket) > maxTicket {
 		return nil, false

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// vectors were made by other implementations of the format, so they hold what interoperability needs.
+// vectors were made by other implementations of the format, so they show what interoperability needs.
 type vectors struct {
 	Vectors []struct {
 		Name    string
@@ -136,7 +136,7 @@ func TestVectorCases(t *testing.T) {
 		case strings.HasPrefix(c.Expect, "error ("):
 			want = ErrMalformed
 		case strings.HasPrefix(c.Expect, "userbuf"):
-			// Comparing the userbuf is left to the caller: Verify passes and hands it over.
+			// Comparing the userbuf is left to the caller: Verify accepts it and returns it.
 		default:
 			t.Fatalf("case %d: unknown expectation %q", i, c.Expect)
 		}
@@ -220,13 +220,13 @@ func TestVerifyOrder(t *testing.T) {
 	if _, err := Verify(testApp, testKey, "", with(func(f *fields) { f.UserID = "" }), testNow); err != ErrOtherUser {
 		t.Errorf("no user: error %v", err)
 	}
-	// A reader goes back to the pool after every fault, so the next ticket must find it whole.
+	// A reader goes back to the pool after every failure, so the next ticket must find it intact.
 	if _, err := Verify(testApp, testKey, testUser, forge(good), testNow); err != nil {
 		t.Errorf("after the faults: %v", err)
 	}
 }
 
-// A userbuf that is there but empty is part of the signed text, unlike one that is missing.
+// A userbuf that is present but empty is part of the signed text, unlike one that is missing.
 func TestEmptyUserBuf(t *testing.T) {
 	f := fields{UserID: testUser, AppID: testApp, Expire: 60, Time: testNow.Unix(), UserBuf: []byte{}}
 	plain := fmt.Sprintf(`{"TLS.ver":"2.0","TLS.identifier":"alice","TLS.sdkappid":%d,"TLS.expire":60,"TLS.time":%d,`+
@@ -257,10 +257,10 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
-// What Sign lets through, however long, Verify can decode.
+// Verify can decode everything that Sign accepts, however long.
 func TestSignLongest(t *testing.T) {
 	for n := maxJSON; n > 0; n-- {
-		// Control characters take six bytes in JSON and pack badly when they differ.
+		// Control characters take six bytes in JSON and compress badly when they differ.
 		id := make([]byte, n)
 		for i := range id {
 			id[i] = 1 + byte(i*i%8)
@@ -277,7 +277,7 @@ func TestSignLongest(t *testing.T) {
 	t.Error("nothing could be signed")
 }
 
-// checkResult holds what is true of every answer of Verify, whatever the ticket.
+// checkResult checks what is true of every result of Verify, whatever the ticket.
 func checkResult(t *testing.T, got Ticket, err error, now time.Time) {
 	t.Helper()
 	if err == nil {
@@ -295,7 +295,7 @@ func checkResult(t *testing.T, got Ticket, err error, now time.Time) {
 	}
 }
 
-// FuzzVerify feeds Verify what comes from the network.
+// FuzzVerify gives Verify what may come from the network.
 func FuzzVerify(f *testing.F) {
 	for _, v := range readVectors(f).Vectors {
 		f.Add(v.Stored)
@@ -309,13 +309,13 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzVerifySigned gets past compression and signature: the fuzzer chooses the fields, and every one is signed.
+// FuzzVerifySigned gets past compression and signature: the fuzzer chooses the fields, and every ticket is signed.
 func FuzzVerifySigned(f *testing.F) {
 	f.Add(testUser, uint64(testApp), testNow.Unix(), int64(60), []byte(nil), testNow.Unix())
 	f.Add("a\nTLS.sdkappid:1", uint64(1), int64(math.MaxInt64), int64(1), []byte{5}, int64(0))
 	f.Fuzz(func(t *testing.T, user string, app uint64, at, expire int64, userBuf []byte, now int64) {
 		ticket := forge(fields{Version: version, UserID: user, AppID: app, Expire: expire, Time: at, UserBuf: userBuf})
-		// Nearer to the edges of int64 time.Time itself gives out, so checkResult could not judge.
+		// Nearer to the limits of int64, time.Time itself overflows, so checkResult could not judge.
 		if now < 0 || now > maxUnix {
 			return
 		}

@@ -1,4 +1,4 @@
-// Package private keeps files from everybody but their owner, whatever the umask of the process and whoever may look into their folder.
+// Package private makes files readable only by their owner, regardless of the umask of the process and of who may read their folder.
 package private
 
 import (
@@ -8,15 +8,15 @@ import (
 	"runtime"
 )
 
-// Mode is what such a file has.
+// Mode is the mode of such a file.
 const Mode fs.FileMode = 0o600
 
-// File makes a file, if there is none, that only its owner may read and write. One that is there becomes so. It is not opened for that: closing a file gives up
-// all locks that the process has on it, and SQLite has some.
+// File creates a file that only its owner may read and write, or makes an existing one so. It does not open an existing one for that: closing a file
+// releases all locks that the process has on it, and SQLite has some.
 func File(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, Mode)
 	if err == nil {
-		return errors.Join(f.Chmod(Mode), f.Close()) // the umask may have taken from it
+		return errors.Join(f.Chmod(Mode), f.Close()) // the umask may have removed bits
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
@@ -24,7 +24,7 @@ func File(name string) error {
 	return Narrow(name)
 }
 
-// Narrow takes from everybody but their owner what they may do with files that are there.
+// Narrow makes existing files accessible only to their owner.
 func Narrow(names ...string) error {
 	var errs []error
 	for _, name := range names {
@@ -32,7 +32,7 @@ func Narrow(names ...string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // which has no such modes
+		if err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // a system without such modes
 			err = os.Chmod(name, fi.Mode().Perm()&0o700)
 		}
 		errs = append(errs, err)
@@ -40,7 +40,7 @@ func Narrow(names ...string) error {
 	return errors.Join(errs...)
 }
 
-// Others says who else may read a file: "the group", "everybody" or nobody, which is "".
+// Others returns who else may read a file: "the group", "everybody", or "" for nobody.
 func Others(fi fs.FileInfo) string {
 	switch mode := fi.Mode().Perm(); {
 	case runtime.GOOS == "windows":
