@@ -6,8 +6,8 @@ import "github.com/tidings-im/tidings/im"
 
 // Body is what is posted to the app's program.
 type Body interface {
-	// Command names the webhook, and writes the name into the body if it has a place for it.
-	Command() string
+	// Hook names the webhook, and writes the name into the body if it has a place for it.
+	Hook() string
 	// About are the accounts and groups that it is about, as names and values for the log.
 	About() []any
 }

@@ -39,8 +39,8 @@ type C2CBeforeSendMsg struct {
 	MsgFrom_Account *string        `json:",omitempty"`
 }
 
-// Command is C2C.CallbackBeforeSendMsg.
-func (b *C2CBeforeSendMsg) Command() string {
+// Hook is C2C.CallbackBeforeSendMsg.
+func (b *C2CBeforeSendMsg) Hook() string {
 	b.CallbackCommand = "C2C.CallbackBeforeSendMsg"
 	return "C2C.CallbackBeforeSendMsg"
 }
@@ -76,8 +76,8 @@ type C2CAfterSendMsg struct {
 	CloudCustomData string
 }
 
-// Command is C2C.CallbackAfterSendMsg.
-func (b *C2CAfterSendMsg) Command() string {
+// Hook is C2C.CallbackAfterSendMsg.
+func (b *C2CAfterSendMsg) Hook() string {
 	b.CallbackCommand = "C2C.CallbackAfterSendMsg"
 	return "C2C.CallbackAfterSendMsg"
 }

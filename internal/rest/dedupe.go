@@ -38,7 +38,7 @@ type sent struct {
 	at   time.Time
 	hash uint64
 	done chan struct{}
-	out  reply
+	out  sendmsgReply
 	err  error
 }
 
@@ -53,7 +53,7 @@ func hashOf(req *im.SendRequest) (uint64, error) {
 
 // once sends, if nothing was sent under the key; else it answers what the first call was answered, waiting for it if need be. A call that
 // failed is forgotten.
-func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (reply, error)) (reply, error) {
+func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (sendmsgReply, error)) (out sendmsgReply, err error) {
 	d.mu.Lock()
 	now := time.Now()
 	if d.now != nil {
@@ -63,13 +63,13 @@ func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func()
 	if first := d.m[key]; first != nil {
 		d.mu.Unlock()
 		if first.hash != hash {
-			return nil, im.Errorf(im.CodeInvalidParameters, "MsgSeq and MsgRandom were used for another message")
+			return out, im.Errorf(im.CodeInvalidParameters, "MsgSeq and MsgRandom were used for another message")
 		}
 		select {
 		case <-first.done:
 			return first.out, first.err
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return out, ctx.Err()
 		}
 	}
 	if d.m == nil {

@@ -15,13 +15,9 @@ import (
 const (
 	codeBadField   = 90001
 	codeNoTo       = 90003
-	codeBadSeq     = 90004
-	codeNoRandom   = 90005
-	codeBadTime    = 90006
 	codeNoFrom     = 90008
 	codeLongLife   = 90026
 	codeBadSync    = 90031
-	codeBadPush    = 90043
 	codeBadLife    = 90044
 	codeBadKey     = 90054
 	codeBodyLength = 93000
@@ -30,101 +26,77 @@ const (
 	maxLife = 7 * 24 * 3600
 )
 
-// sendMsg sends a message to a person as From_Account, or as the admin. The same (From_Account, MsgSeq, MsgRandom) within five minutes is one
+// sendmsg sends a message to a person as From_Account, or as the admin. The same (From_Account, MsgSeq, MsgRandom) within five minutes is one
 // message, and gets one answer.
-func (a *API) sendMsg(c *call) (reply, error) {
-	from, key, req, quiet, err := c.message()
+func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
+	req, err := r.message()
 	if err != nil {
 		return nil, err
 	}
-	from = cmp.Or(from, c.admin)
+	from := cmp.Or(r.From_Account, c.admin)
 	if slices.Contains(a.cfg.Admins, from) { // need not have logged in
 		if err := a.chat.Import(c.Context(), from); err != nil {
 			return nil, err
 		}
 	}
 	var named *chat.CallKey
-	send := func() (reply, error) {
+	send := func() (sendmsgReply, error) {
 		// An answer is due to whoever repeats the call, so it does not depend on this one's connection.
-		r, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, chat.Via{Addr: c.addr, Quiet: quiet, Key: named}, req)
+		via := chat.Via{Addr: c.addr, Quiet: r.SyncOtherMachine == 2, Key: named}
+		sent, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, via, req)
 		if err != nil {
 			if e, ok := err.(*im.Error); ok && e.Code == im.CodeMessageSize {
 				err = im.Errorf(codeBodyLength, "%s", e.Desc)
 			}
-			return nil, err
+			return sendmsgReply{}, err
 		}
-		e := r.Entry
-		return reply{
-			"MsgTime": e.Time / 1000, "MsgKey": restjson.Key(e.Seq, e.Random, e.Time/1000),
-			"MsgId": fmt.Sprintf("%d-%d-%d", e.SenderTinyId, e.ClientTime, e.Random),
+		e := sent.Entry
+		return sendmsgReply{
+			MsgTime: e.Time / 1000, MsgKey: restjson.Key(e.Seq, e.Random, e.Time/1000),
+			MsgId: fmt.Sprintf("%d-%d-%d", e.SenderTinyId, e.ClientTime, e.Random),
 		}, nil
 	}
-	if key == nil {
+	var out sendmsgReply
+	if r.MsgSeq == nil {
 		req.ClientTime = uint64(time.Now().Unix())
-		return send()
+		out, err = send()
+		return &out, err
 	}
-	key.from = from
 	hash, err := hashOf(req)
 	if err != nil {
 		return nil, err
 	}
-	named = &chat.CallKey{Seq: key.seq, Hash: hash}
-	return a.sent.once(c.Context(), *key, hash, send)
+	named = &chat.CallKey{Seq: *r.MsgSeq, Hash: hash}
+	out, err = a.sent.once(c.Context(), sentKey{from: from, seq: *r.MsgSeq, random: r.MsgRandom}, hash, send)
+	return &out, err
 }
 
-// message reads the fields of sendmsg. key is nil if the call names no MsgSeq.
-func (c *call) message() (from string, key *sentKey, req *im.SendRequest, quiet bool, err error) {
-	c.read(&from, codeNoFrom, "From_Account")
-	to := c.text(codeNoTo, "To_Account")
-	var seq, random uint32
-	hasSeq := c.read(&seq, codeBadSeq, "MsgSeq")
-	if !c.read(&random, codeNoRandom, "MsgRandom") && c.err == nil {
-		c.err = im.Errorf(codeNoRandom, "MsgRandom is missing")
-	}
-	var stamp uint64
-	c.read(&stamp, codeBadTime, "MsgTimeStamp")
-	sync := 1
-	if c.read(&sync, codeBadSync, "SyncOtherMachine"); (sync < 1 || sync > 2) && c.err == nil {
-		c.err = im.Errorf(codeBadSync, "SyncOtherMachine is neither 1 nor 2")
-	}
-	life := int64(maxLife)
-	c.read(&life, codeBadLife, "MsgLifeTime")
+// message makes the message that the call is about.
+func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 	switch {
-	case c.err != nil:
-	case life < 0:
-		c.err = im.Errorf(codeBadLife, "MsgLifeTime is below 0")
-	case life > maxLife:
-		c.err = im.Errorf(codeLongLife, "MsgLifeTime is above %d", maxLife)
+	case r.SyncOtherMachine < 1 || r.SyncOtherMachine > 2:
+		return nil, im.Errorf(codeBadSync, "SyncOtherMachine is neither 1 nor 2")
+	case r.MsgLifeTime < 0:
+		return nil, im.Errorf(codeBadLife, "MsgLifeTime is below 0")
+	case r.MsgLifeTime > maxLife:
+		return nil, im.Errorf(codeLongLife, "MsgLifeTime is above %d", maxLife)
 	}
-	m := &im.Message{}
-	online := c.flag(codeBadField, "OnlineOnlyFlag")
-	m.IsOnlineMsg = online || life == 0
-	m.NeedReadReceipt = c.flag(codeBadField, "IsNeedReadReceipt")
-	m.SupportMessageExtension = c.flag(codeBadField, "SupportMessageExtension")
-	c.read(&m.CloudCustomStr, codeBadField, "CloudCustomData")
-	var names []string
-	c.read(&names, codeBadField, "ForbidCallbackControl")
-	m.DisableCloudMessagePreHook = slices.Contains(names, "ForbidBeforeSendMsgCallback")
-	m.DisableCloudMessagePostHook = slices.Contains(names, "ForbidAfterSendMsgCallback")
-	names = nil
-	c.read(&names, codeBadField, "SendMsgControl")
-	m.IsExcludedFromUnreadCount = slices.Contains(names, "NoUnread")
-	m.ExcludedFromLastMessage = slices.Contains(names, "NoLastMsg")
-	var push pushInfo
-	if c.read(&push, codeBadPush, "OfflinePushInfo") {
-		m.OfflinePushConfig = push.config()
+	m := &im.Message{
+		IsOnlineMsg:     bool(r.OnlineOnlyFlag) || r.MsgLifeTime == 0,
+		NeedReadReceipt: bool(r.IsNeedReadReceipt), SupportMessageExtension: bool(r.SupportMessageExtension), CloudCustomStr: r.CloudCustomData,
+		DisableCloudMessagePreHook:  slices.Contains(r.ForbidCallbackControl, "ForbidBeforeSendMsgCallback"),
+		DisableCloudMessagePostHook: slices.Contains(r.ForbidCallbackControl, "ForbidAfterSendMsgCallback"),
+		IsExcludedFromUnreadCount:   slices.Contains(r.SendMsgControl, "NoUnread"),
+		ExcludedFromLastMessage:     slices.Contains(r.SendMsgControl, "NoLastMsg"),
 	}
-	if c.err != nil {
-		return "", nil, nil, false, c.err
+	if r.OfflinePushInfo != nil {
+		m.OfflinePushConfig = r.OfflinePushInfo.config()
 	}
-	if m.ElemArray, err = restjson.ReadBody(c.raw["MsgBody"]); err != nil {
-		return "", nil, nil, false, err
+	var err error
+	if m.ElemArray, err = restjson.ReadBody(r.MsgBody); err != nil {
+		return nil, err
 	}
-	if hasSeq {
-		key = &sentKey{seq: seq, random: random}
-	}
-	req = &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: to}, Random: random, Message: m}
-	return from, key, req, sync == 2, nil
+	return &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: r.To_Account}, Random: r.MsgRandom, Message: m}, nil
 }
 
 // pushInfo is OfflinePushInfo as far as a message has a place for it.
@@ -153,16 +125,12 @@ func (p *pushInfo) config() *im.OfflinePushConfig {
 	return out
 }
 
-// named reads the fields that name a message. noFrom is the command's code for a sender that is missing or unknown.
-func (a *API) named(c *call, noFrom int32) (*chat.MessageKey, error) {
-	k := &chat.MessageKey{From: c.text(noFrom, "From_Account"), To: c.text(codeNoTo, "To_Account")}
-	key := c.text(codeBadKey, "MsgKey")
-	if c.err != nil {
-		return nil, c.err
-	}
+// named finds out which message a call names, and that its people are there. noFrom is the command's code for a sender who is not.
+func (a *API) named(c *call, from, to, msgKey string, noFrom int32) (*chat.MessageKey, error) {
+	k := &chat.MessageKey{From: from, To: to}
 	var ok bool
-	if k.Seq, k.Random, k.Time, ok = restjson.ReadKey(key); !ok {
-		return nil, im.Errorf(codeBadKey, "%q is not a MsgKey", key)
+	if k.Seq, k.Random, k.Time, ok = restjson.ReadKey(msgKey); !ok {
+		return nil, im.Errorf(codeBadKey, "%q is not a MsgKey", msgKey)
 	}
 	for _, u := range []struct {
 		name string
@@ -179,40 +147,33 @@ func (a *API) named(c *call, noFrom int32) (*chat.MessageKey, error) {
 	return k, nil
 }
 
-// withdraw recalls a message, however old.
-func (a *API) withdraw(c *call) (reply, error) {
-	k, err := a.named(c, codeNoFrom)
+// adminMsgwithdraw recalls a message, however old.
+func (a *API) adminMsgwithdraw(c *call, r *adminMsgwithdrawRequest) error {
+	k, err := a.named(c, r.From_Account, r.To_Account, r.MsgKey, codeNoFrom)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return nil, a.chat.RevokeAs(c.Context(), c.admin, k)
+	return a.chat.RevokeAs(c.Context(), c.admin, k)
 }
 
-// modify replaces MsgBody and CloudCustomData of a message, those that are there.
-func (a *API) modify(c *call) (reply, error) {
-	k, err := a.named(c, im.CodeUnknownReceiver)
+// modifyC2cMsg replaces MsgBody and CloudCustomData of a message, those that are there.
+func (a *API) modifyC2cMsg(c *call, r *modifyC2cMsgRequest) error {
+	k, err := a.named(c, r.From_Account, r.To_Account, r.MsgKey, im.CodeUnknownReceiver)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var edit chat.Edit
-	if c.has("MsgBody") {
-		if edit.Elems, err = restjson.ReadBody(c.raw["MsgBody"]); err != nil {
-			return nil, err
+	edit := chat.Edit{Cloud: r.CloudCustomData}
+	if r.MsgBody != nil {
+		if edit.Elems, err = restjson.ReadBody(r.MsgBody); err != nil {
+			return err
 		}
 	}
-	var cloud string
-	if c.read(&cloud, codeBadField, "CloudCustomData") {
-		edit.Cloud = &cloud
-	}
-	if c.err == nil && edit.Elems == nil && edit.Cloud == nil {
-		c.err = im.Errorf(codeBadField, "neither MsgBody nor CloudCustomData is there")
-	}
-	if c.err != nil {
-		return nil, c.err
+	if edit.Elems == nil && edit.Cloud == nil {
+		return im.Errorf(codeBadField, "neither MsgBody nor CloudCustomData is there")
 	}
 	err = a.chat.ModifyAs(c.Context(), c.admin, k, edit)
 	if e, ok := err.(*im.Error); ok && e.Code == im.CodeTooManyModifications {
 		err = im.Errorf(codeTooOften, "%s", e.Desc)
 	}
-	return nil, err
+	return err
 }

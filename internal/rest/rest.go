@@ -3,7 +3,6 @@ package rest
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,43 +65,69 @@ func New(c *chat.Chat, cfg Config) *API {
 // call is a request of an admin.
 type call struct {
 	*http.Request
-	fields
+	body        []byte
 	admin, addr string
 }
 
-// route is a command: what does it, and the code that says that the server failed.
-type route struct {
-	do     func(*API, *call) (reply, error)
-	failed int32
+// envelope is what every answer begins with.
+type envelope struct {
+	ActionStatus string
+	ErrorCode    int32
+	ErrorInfo    string
+	// ErrorDisplay stands in the answers of some services.
+	ErrorDisplay *string `json:",omitempty"`
 }
 
-// reply holds what an answer has besides the envelope.
-type reply map[string]any
+// reply is an answer, with its envelope.
+type reply interface{ head() *envelope }
 
-var routes = map[string]route{
-	"im_open_login_svc/account_import":      {(*API).accountImport, im.CodeServerInternal},
-	"im_open_login_svc/multiaccount_import": {(*API).multiImport, im.CodeServerInternal},
-	"im_open_login_svc/account_check":       {(*API).accountCheck, im.CodeServerInternal},
-	"im_open_login_svc/kick":                {(*API).kick, im.CodeServerInternal},
-	"openim/sendmsg":                        {(*API).sendMsg, codeServerFails},
-	"openim/admin_msgwithdraw":              {(*API).withdraw, codeServerFails},
-	"openim/modify_c2c_msg":                 {(*API).modify, codeServerFails},
+func (e *envelope) head() *envelope { return e }
+
+// route is a command: what does it, and the code that says that the server failed. display says that its answers have an ErrorDisplay.
+type route struct {
+	do      func(*API, *call) (reply, error)
+	failed  int32
+	display bool
+}
+
+// with is a command that answers with something.
+func with[Q, A any, P shape[Q], R interface {
+	*A
+	reply
+}](do func(*API, *call, P) (R, error)) func(*API, *call) (reply, error) {
+	return func(a *API, c *call) (reply, error) {
+		request, err := readBody[Q, P](c.body)
+		if err != nil {
+			return nil, err
+		}
+		out, err := do(a, c, request)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
+}
+
+// without is a command whose answer has nothing but the envelope.
+func without[Q any, P shape[Q]](do func(*API, *call, P) error) func(*API, *call) (reply, error) {
+	return with(func(a *API, c *call, request P) (*envelope, error) { return &envelope{}, do(a, c, request) })
 }
 
 // ServeHTTP answers a call; what was refused stands in the body, with HTTP status 200.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	failed := int32(codeServerFails)
-	out, err := a.answer(w, r, &failed)
-	envelope := reply{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""}
-	for k, v := range out {
-		envelope[k] = v
-	}
+	rt := route{failed: codeServerFails}
+	out, err := a.answer(w, r, &rt)
 	if err != nil {
-		e := a.explain(r, err, failed)
-		envelope = reply{"ActionStatus": "FAIL", "ErrorCode": e.Code, "ErrorInfo": e.Desc}
+		e := a.explain(r, err, rt.failed)
+		out = &envelope{ActionStatus: "FAIL", ErrorCode: e.Code, ErrorInfo: e.Desc}
+	}
+	head := out.head()
+	head.ActionStatus = cmp.Or(head.ActionStatus, "OK")
+	if rt.display {
+		head.ErrorDisplay = new("")
 	}
 	w.Header().Set("Content-Type", "application/json")
-	text, err := restjson.Marshal(envelope)
+	text, err := restjson.Marshal(out)
 	if err != nil {
 		a.cfg.Log.Error("an answer has no JSON form", "path", r.URL.Path, "err", err)
 		w.WriteHeader(http.StatusInternalServerError)
@@ -123,18 +148,22 @@ func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	return im.Errorf(failed, "the server failed")
 }
 
-func (a *API) answer(w http.ResponseWriter, r *http.Request, failed *int32) (out reply, err error) {
+// answer does what the command says, and puts its route into rt.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, rt *route) (out reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	command := strings.TrimPrefix(r.URL.Path, "/v4/")
-	rt, ok := routes[command]
-	if !ok {
+	found, ok := routes[command]
+	switch {
+	case !ok:
 		return nil, im.Errorf(codeNoCommand, "there is no command %q", command)
+	case found.do == nil:
+		return nil, im.Errorf(codeNoCommand, "the command %q is not built", command)
 	}
-	*failed = rt.failed
+	*rt = found
 	if r.Method != http.MethodPost {
 		return nil, im.Errorf(codeBadRequest, "a call is a POST")
 	}
@@ -142,12 +171,8 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, failed *int32) (out
 	if c.admin, err = a.admin(r); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-	if err != nil {
+	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
 		return nil, im.Errorf(codeBadRequest, "the body cannot be read: %v", err)
-	}
-	if err := json.Unmarshal(body, &c.fields.raw); err != nil || c.fields.raw == nil {
-		return nil, im.Errorf(codeNotJSON, "the body is not a JSON object")
 	}
 	if c.addr, _, err = net.SplitHostPort(r.RemoteAddr); err != nil {
 		c.addr = r.RemoteAddr
@@ -177,56 +202,4 @@ func (a *API) admin(r *http.Request) (string, error) {
 		return "", im.Errorf(im.CodeNotAdmin, "%q is not an admin of this app", user)
 	}
 	return user, nil
-}
-
-// fields are those of a request's body; names are exact. The first that is wrong is kept in err.
-type fields struct {
-	raw map[string]json.RawMessage
-	err error
-}
-
-// has says that a field is there.
-func (f *fields) has(name string) bool {
-	v, ok := f.raw[name]
-	return ok && string(v) != "null"
-}
-
-// read reads the first field of names that is there into v, and says whether there was one; a value of another type is an error with code.
-func (f *fields) read(v any, code int32, names ...string) bool {
-	for _, name := range names {
-		if !f.has(name) {
-			continue
-		}
-		if json.Unmarshal(f.raw[name], v) != nil && f.err == nil {
-			f.err = im.Errorf(code, "%s has a value of the wrong type, or out of range", name)
-		}
-		return true
-	}
-	return false
-}
-
-// text reads a text that must be there and have something in it.
-func (f *fields) text(code int32, names ...string) (s string) {
-	f.read(&s, code, names...)
-	if s == "" && f.err == nil {
-		f.err = im.Errorf(code, "%s is missing", names[0])
-	}
-	return s
-}
-
-// flag reads a 0 or 1, which some clients write as false or true.
-func (f *fields) flag(code int32, name string) bool {
-	if !f.has(name) {
-		return false
-	}
-	switch string(f.raw[name]) {
-	case "0", "false":
-	case "1", "true":
-		return true
-	default:
-		if f.err == nil {
-			f.err = im.Errorf(code, "%s is neither 0 nor 1", name)
-		}
-	}
-	return false
 }

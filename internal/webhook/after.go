@@ -223,7 +223,7 @@ func (a *After) one(ctx context.Context, e *event) (done bool) {
 	for tries := 0; ctx.Err() == nil; tries++ {
 		err := e.update(ctx, b, tries > 0)
 		if err == nil {
-			_, err = h.post(ctx, b.Command(), "", restjson.Platform(platform), header, b)
+			_, err = h.post(ctx, b.Hook(), "", restjson.Platform(platform), header, b)
 		}
 		if err == nil {
 			h.metrics.WithLabelValues(e.command, "told").Inc()

@@ -41,7 +41,7 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 		From_Account: m.From, To_Account: m.To, MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000, MsgKey: key, ErrorInfo: "send msg succeed",
 	}
 	return event{
-		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Command(), about: []any{"from", m.From, "to", m.To, "key", key},
+		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "to", m.To, "key", key},
 		make: func() (hook.Body, im.Platform, error) {
 			var msg im.Message
 			if err := msg.UnmarshalVT(st.Body); err != nil {

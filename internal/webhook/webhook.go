@@ -216,14 +216,14 @@ type gate struct {
 func ask[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g gate) hook.Verdict[A] {
 	v, outcome, err := askOnce[A](ctx, h, b, from, g)
 	if err != nil {
-		h.cfg.Log.Warn("the before-hook did not answer properly", append(b.About(), "hook", b.Command(), "refused", h.cfg.Refuse, "err", err)...)
+		h.cfg.Log.Warn("the before-hook did not answer properly", append(b.About(), "hook", b.Hook(), "refused", h.cfg.Refuse, "err", err)...)
 		outcome = "failed"
 		v = hook.Verdict[A]{}
 		if h.cfg.Refuse {
 			v.Err = im.Errorf(im.CodeWebhookFailed, "the app's webhook did not answer")
 		}
 	}
-	h.metrics.WithLabelValues(b.Command(), outcome).Inc()
+	h.metrics.WithLabelValues(b.Hook(), outcome).Inc()
 	return v
 }
 
@@ -237,7 +237,7 @@ func askOnce[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source,
 	if from.Operator {
 		platform = "RESTAPI"
 	}
-	said, err := h.post(ctx, b.Command(), from.Addr, platform, nil, b)
+	said, err := h.post(ctx, b.Hook(), from.Addr, platform, nil, b)
 	if err != nil {
 		return v, "", err
 	}

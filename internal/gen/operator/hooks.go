@@ -112,8 +112,8 @@ func hookTypes(hooks []*webhook) ([]byte, error) {
 		}
 		c.writtenTypes(w.name, "is the body of "+w.command+".", "", w.body)
 		c.p("")
-		c.p("// Command is %s.", w.command)
-		c.p("func (b *%s) Command() string {", w.name)
+		c.p("// Hook is %s.", w.command)
+		c.p("func (b *%s) Hook() string {", w.name)
 		named := false
 		var about []string
 		for _, f := range w.body {

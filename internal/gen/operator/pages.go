@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/tidings-im/tidings/internal/gen/tsv"
 )
 
 const generatedPage = "<!-- " + generated + " -->\n\n"
@@ -102,4 +104,100 @@ func hookPage(hooks []*webhook) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+func groupPage(group string) string { return "rest-" + group + ".md" }
+
+// callPages writes the page of each group of calls, one with what is built, and one with the codes.
+func callPages(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
+	meanings := map[string]string{}
+	var page bytes.Buffer
+	page.WriteString(generatedPage + "# The codes of the admin API\n\nThose of the tickets and of the call itself stand in [the admin API](../rest.md).\n\n| code | family | meaning |\n|---|---|---|\n")
+	for _, r := range codes {
+		meanings[r["code"]] = r["meaning"]
+		fmt.Fprintf(&page, "| %s | %s | %s |\n", r["code"], r["family"], text(r["meaning"]))
+	}
+	files := map[string][]byte{"docs/reference/rest-codes.md": page.Bytes()}
+	groups := map[string]*bytes.Buffer{}
+	var b bytes.Buffer
+	built := 0
+	for _, k := range calls {
+		if k.built {
+			built++
+		}
+	}
+	fmt.Fprintf(&b, "%s# The calls of the admin API\n\nHow a call is made stands in [the admin API](../rest.md). %d of the %d calls are built; the others answer 60009, and what is said of them is what they "+
+		"will take and answer. A test holds every line of this table against the server. [The codes](rest-codes.md).\n\n| call | what it does | built |\n|---|---|---|\n", generatedPage, built, len(calls))
+	for _, k := range calls {
+		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s |\n", k.command, groupPage(k.group), anchor(k.command), text(k.summary), yes(k.built))
+		page := groups[k.group]
+		if page == nil {
+			page = &bytes.Buffer{}
+			groups[k.group] = page
+			fmt.Fprintf(page, "%s# Admin API: %s\n", generatedPage, strings.ReplaceAll(k.group, "-", " "))
+		}
+		if err := k.section(page, meanings); err != nil {
+			return nil, err
+		}
+	}
+	files["docs/reference/rest.md"] = b.Bytes()
+	for group, page := range groups {
+		files["docs/reference/"+groupPage(group)] = page.Bytes()
+	}
+	return files, nil
+}
+
+// section describes a call.
+func (k *call) section(b *bytes.Buffer, meanings map[string]string) error {
+	fmt.Fprintf(b, "\n## %s\n\n%s", k.command, text(k.summary))
+	if k.note != "" {
+		b.WriteString(" " + text(k.note))
+	}
+	if !k.built {
+		b.WriteString(" Not built.")
+	}
+	b.WriteString("\n")
+	if k.request == nil {
+		b.WriteString("\nIt takes `{}`.\n")
+	} else {
+		fieldTable(b, k.request, " needed | code |", func(f *field) string {
+			need, code := "", f.missing
+			switch {
+			case f.need:
+				need = "yes"
+			case f.without != "":
+				need = "without it " + f.without
+			}
+			if f.wrong != f.missing {
+				code += ", or " + f.wrong + " for another type"
+			}
+			if f.most != "" {
+				code += fmt.Sprintf("; %s with more than %s %s", f.tooMany, f.most, f.counted())
+			}
+			return " " + need + " | " + code + " |"
+		})
+	}
+	if k.reply == nil {
+		b.WriteString("\nIts answer has nothing but the envelope.\n")
+	} else {
+		b.WriteString("\nIts answer:\n")
+		fieldTable(b, k.reply, " there |", func(f *field) string {
+			if f.maybe {
+				return " if it applies |"
+			}
+			return " always |"
+		})
+	}
+	var codes []string
+	for _, code := range k.codes {
+		meaning, ok := meanings[code]
+		if !ok {
+			return fmt.Errorf("%s: code %s has no meaning", k.command, code)
+		}
+		codes = append(codes, code+" "+text(meaning))
+	}
+	if len(codes) > 0 {
+		fmt.Fprintf(b, "\nCodes: %s.\n", strings.Join(codes, "; "))
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/format"
 	"regexp"
@@ -30,7 +31,7 @@ func (c *code) source() ([]byte, error) {
 
 // field is a field of a JSON object. In the tables it stands as
 //
-//	Name(alias Older,Oldest):type mark @code {most@code}
+//	Name(alias Older,Oldest):type mark @code/code {most@code}
 //
 // without blanks; all behind the type may be missing. a.b and a[].b are fields of an object and of the objects in an array.
 type field struct {
@@ -44,8 +45,8 @@ type field struct {
 	maybe bool
 	// without is (=) the value of a number that is absent.
 	without string
-	// code answers a call in which it is missing or has the wrong type.
-	code string
+	// missing answers a call in which it is missing, wrong one in which it has the wrong type; in the tables they are one mostly.
+	missing, wrong string
 	// most is how many items or bytes it may have, and tooMany what answers a call with more.
 	most, tooMany string
 	// fields are those of an object, or of the objects in an array.
@@ -75,7 +76,7 @@ var types = map[string][2]string{
 	"[object]":   {"", ""},
 }
 
-var fieldForm = regexp.MustCompile(`^(\w+)(?:\(alias ([\w,]+)\))?:(\[?\w+\]?(?:\(m?s\))?)(\*|\?|=\d+)?(?:@(\d+))?(?:\{(\d+)@(\d+)\})?$`)
+var fieldForm = regexp.MustCompile(`^(\w+)(?:\(alias ([\w,]+)\))?:(\[?\w+\]?(?:\(m?s\))?)(\*|\?|=\d+)?(?:@(\d+(?:/\d+)?))?(?:\{(\d+)@(\d+)\})?$`)
 
 // parseFields reads a column of fields; code is for those that name none of their own.
 func parseFields(text, code string) ([]*field, error) {
@@ -101,7 +102,7 @@ func parseFields(text, code string) ([]*field, error) {
 		if m == nil {
 			return nil, fmt.Errorf("cannot read the field %q", item)
 		}
-		f := &field{name: m[1], typ: m[3], need: m[4] == "*", maybe: m[4] == "?", code: m[5], most: m[6], tooMany: m[7]}
+		f := &field{name: m[1], typ: m[3], need: m[4] == "*", maybe: m[4] == "?", most: m[6], tooMany: m[7]}
 		if m[2] != "" {
 			f.aliases = strings.Split(m[2], ",")
 		}
@@ -109,9 +110,11 @@ func parseFields(text, code string) ([]*field, error) {
 		if !strings.HasPrefix(m[4], "=") {
 			f.without = ""
 		}
-		if f.code == "" {
-			f.code = code
+		if m[5] == "" {
+			m[5] = code
 		}
+		f.missing, f.wrong, _ = strings.Cut(m[5], "/")
+		f.wrong = cmp.Or(f.wrong, f.missing)
 		if _, known := types[f.typ]; !known {
 			return nil, fmt.Errorf("%q has an unknown type", item)
 		}

@@ -1,0 +1,179 @@
+package operator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidings-im/tidings/internal/gen/tsv"
+)
+
+// call is a row of api/rest.tsv.
+type call struct {
+	// command is service and command on the wire, name that of its handler.
+	command, name, group string
+	built                bool
+	summary, note        string
+	request, reply       []*field
+	// failed is the code that says that the server failed.
+	failed string
+	codes  []string
+}
+
+// displays are the services whose answers have an ErrorDisplay, too.
+var displays = []string{"profile", "sns", "recentcontact"}
+
+func (c *call) display() bool {
+	service, _, _ := strings.Cut(c.command, "/")
+	return slices.Contains(displays, service)
+}
+
+func loadCalls(path string) ([]*call, error) {
+	rows, err := tsv.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []*call
+	seen := map[string]bool{}
+	for _, r := range rows {
+		c := &call{command: r["command"], name: r["name"], group: r["group"], built: r["built"] == "yes", summary: r["summary"], note: r["note"],
+			failed: r["failed"], codes: strings.Fields(r["codes"])}
+		if c.failed == "" || r["bad"] == "" || seen[c.name] || seen[c.command] {
+			return nil, fmt.Errorf("%s: %s lacks a code, or stands twice", path, c.command)
+		}
+		seen[c.name], seen[c.command] = true, true
+		if c.request, err = parseFields(r["request"], r["bad"]); err == nil {
+			c.reply, err = parseFields(r["reply"], "")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, c.command, err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// loadCodes reads what codes mean.
+func loadCodes(path string) ([]tsv.Row, error) { return tsv.Read(path) }
+
+func callFiles(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
+	files, err := callPages(calls, codes)
+	if err != nil {
+		return nil, err
+	}
+	files["internal/rest/calls_gen.go"], err = callTypes(calls)
+	return files, err
+}
+
+// callTypes writes the routes, and what the calls that are built take and answer with.
+func callTypes(calls []*call) ([]byte, error) {
+	var c code
+	c.p("// %s", generated)
+	c.p("")
+	c.p("package rest")
+	c.p("")
+	c.p("import (")
+	c.p("%q", "encoding/json")
+	c.p("")
+	c.p("%q", "github.com/tidings-im/tidings/internal/restjson")
+	c.p(")")
+	c.p("")
+	c.p("// routes are the commands. One without a handler is not built.")
+	c.p("var routes = map[string]route{")
+	for _, k := range calls {
+		switch {
+		case !k.built:
+			c.p("%q: {},", k.command)
+			continue
+		case k.reply == nil:
+			c.p("%q: {do: without((*API).%s), failed: %s%s},", k.command, k.name, k.failed, k.displayed())
+		default:
+			c.p("%q: {do: with((*API).%s), failed: %s%s},", k.command, k.name, k.failed, k.displayed())
+		}
+	}
+	c.p("}")
+	for _, k := range calls {
+		if !k.built {
+			continue
+		}
+		c.readTypes(k.name+"Request", "is the body of "+k.command+".", k.request)
+		if k.reply != nil {
+			c.writtenTypes(k.name+"Reply", "is the answer to it.", "envelope", k.reply)
+		}
+	}
+	return c.source()
+}
+
+func (k *call) displayed() string {
+	if k.display() {
+		return ", display: true"
+	}
+	return ""
+}
+
+// counted says of what a field may have so much.
+func (f *field) counted() string {
+	if f.typ == "string" {
+		return "bytes"
+	}
+	return "items"
+}
+
+// readTypes writes the Go types of an object that the server reads, and what reads them.
+func (c *code) readTypes(name, doc string, fields []*field) {
+	c.p("")
+	c.p("// %s %s", name, doc)
+	c.p("type %s struct {", name)
+	for _, f := range fields {
+		c.p("%s %s", f.goName(), f.goType(name, false))
+	}
+	c.p("}")
+	c.p("")
+	c.p("func (r *%s) read(o *object) {", name)
+	for _, f := range fields {
+		names := []string{fmt.Sprintf("%q", f.name)}
+		for _, alias := range f.aliases {
+			names = append(names, fmt.Sprintf("%q", alias))
+		}
+		if f.without != "" {
+			c.p("r.%s = %s", f.goName(), f.without)
+		}
+		how := "value"
+		switch {
+		case f.typ == "object" && f.maybe:
+			how = "innerMaybe"
+		case f.typ == "object":
+			how = "inner"
+		case f.typ == "[object]":
+			how = "objects"
+		case strings.HasPrefix(f.goType(name, false), "*"):
+			how = "maybe"
+		case f.need && f.typ == "string":
+			how = "text"
+		case f.need && strings.HasPrefix(f.goType(name, false), "[]"):
+			how = "list"
+		}
+		rule := "may"
+		if f.need {
+			rule = "needs"
+		}
+		codes := f.missing
+		if f.wrong != f.missing {
+			codes += ", " + f.wrong
+		}
+		c.p("%s(o, &r.%s, %s(%s), %s)", how, f.goName(), rule, codes, strings.Join(names, ", "))
+		if f.most != "" {
+			if typ := f.goType(name, false); strings.HasPrefix(typ, "*") {
+				c.p("if r.%s != nil { o.most(len(*r.%s), %s, %s, %q, %q) }", f.goName(), f.goName(), f.most, f.tooMany, f.name, f.counted())
+			} else {
+				c.p("o.most(len(r.%s), %s, %s, %q, %q)", f.goName(), f.most, f.tooMany, f.name, f.counted())
+			}
+		}
+	}
+	c.p("}")
+	for _, f := range fields {
+		if len(f.fields) > 0 {
+			c.readTypes(name+f.goName(), "is in "+f.name+".", f.fields)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package webhook_test
+
+import (
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/hook"
+)
+
+// TestCoverage holds every line of the page with the webhooks against the server: of those that are built each is posted when its cause is there, and the
+// set and the metrics know no others.
+func TestCoverage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| \[([\w.]+)\]\(.*\) \| (asked before|told after) \| (yes|no) \|$`).FindAllSubmatch(page, -1)
+	if len(rows) != 53 {
+		t.Errorf("the page has %d webhooks", len(rows))
+	}
+	built := map[string][]string{}
+	for _, row := range rows {
+		if string(row[3]) == "yes" {
+			built[string(row[2])] = append(built[string(row[2])], string(row[1]))
+		}
+	}
+	if !slices.Equal(hook.Before, built["asked before"]) || !slices.Equal(hook.After, built["told after"]) {
+		t.Errorf("%q and %q are built, and the page says %q", hook.Before, hook.After, built)
+	}
+
+	// The causes of all of them.
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""))
+	alice := dial(t, s, "alice")
+	dial(t, s, "bob")
+	alice.must("bob", "hi")
+	posted := map[string]bool{}
+	for range len(hook.Before) + len(hook.After) {
+		posted[get(t, "event", r.heard).CallbackCommand] = true
+	}
+	if got, want := slices.Sorted(maps.Keys(posted)), slices.Sorted(slices.Values(slices.Concat(hook.Before, hook.After))); !slices.Equal(got, want) {
+		t.Errorf("posted are %q, built %q", got, want)
+	}
+}
