@@ -39,7 +39,8 @@ func pages(t *tables) map[string][]byte {
 		files["docs/reference/"+groupPage(g)] = functionPage(t, g)
 		fmt.Fprintf(&index, "- [%s](%s)\n", title(g), groupPage(g))
 	}
-	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Enums](enums.md)\n- [Codes](codes.md)\n")
+	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Enums](enums.md)\n- [Codes](codes.md)\n\n" +
+		"For operators: [the settings](configuration.md), [the calls of the admin API](rest.md) and [the webhooks](webhooks.md).\n")
 	index.WriteString(limits)
 	files["docs/reference/README.md"] = index.Bytes()
 	return files
