@@ -1,8 +1,8 @@
-// Demo starts a server and lets two people talk, and shows each event of their clients as it fires.
+// Demo starts a server, lets two people talk, and prints each event of their clients as it fires.
 //
 //	make demo
 //
-// It is a test, too: it waits for everything that must happen, and exits with 1 if something does not.
+// It is also a test: it waits for everything that must happen, and exits with 1 if something does not.
 package main
 
 import (
@@ -84,7 +84,7 @@ func main() {
 	desktop.synced()
 	alice.Expect("kicked offline", "")
 
-	d.Scene("A device that is kicked while away is told at its next login, once")
+	d.Scene("A device that is kicked while away is notified at its next login, once")
 	desktop.away()
 	alice.login().synced()
 	desktop.open()
@@ -99,7 +99,7 @@ func main() {
 
 	d.Scene("Was each message announced once, in order, and not to the device that sent it?")
 	bob.announced("Hello, Bob!", "The password is swordfish", "Are you there?", "I have news.", "Call me!", "Where were we?")
-	desktop.announced("Where were we?") // where nothing is unread, a new device is told of the last one only
+	desktop.announced("Where were we?") // if nothing is unread, a new device gets only the last one
 	alice.announced()
 	d.Done("Yes. All that should happen has happened.")
 }

@@ -16,7 +16,7 @@ import (
 
 type demo struct{ *stage.Stage }
 
-// device is a client, and what it was told.
+// device is a client and the events that it got.
 type device struct {
 	*client.Client
 	*stage.Device
@@ -31,7 +31,7 @@ func (d *demo) device(user, name string) *device {
 	return v
 }
 
-// open opens the device's folder, which is what makes it this device.
+// open opens the device's folder, which makes it this device.
 func (v *device) open() {
 	var err error
 	v.Client, err = client.Open(client.Config{
@@ -41,7 +41,7 @@ func (v *device) open() {
 	v.d.Must(err)
 }
 
-// away is what a program does that ends: it closes the client, and the device stays logged in.
+// away does what a program does that ends: it closes the client, and the device stays logged in.
 func (v *device) away() {
 	v.Does("ends its program")
 	v.Close()
@@ -72,7 +72,7 @@ var (
 	statusNames = map[im.MessageStatus]string{im.MessageStatus_MESSAGE_STATUS_SENDING: " (sending)", im.MessageStatus_MESSAGE_STATUS_SENT: " (sent)"}
 )
 
-// listeners are called one at a time, in the order in which things happened.
+// listeners returns callbacks, which run one at a time, in the order in which things happened.
 func (v *device) listeners() client.Events {
 	return client.Events{
 		NewMessages: func(ms []*im.Message) {
@@ -98,7 +98,7 @@ func (v *device) listeners() client.Events {
 	}
 }
 
-// last is a conversation's last message, with what has become of it.
+// last describes a conversation's last message and its status.
 func last(m *im.Message) string {
 	switch {
 	case m.GetStatus() == im.MessageStatus_MESSAGE_STATUS_REVOKED:
@@ -111,7 +111,7 @@ func last(m *im.Message) string {
 	return im.TextOf(m)
 }
 
-// announced compares all new messages that there have been.
+// announced checks that the device was notified of exactly these messages.
 func (v *device) announced(want ...string) {
 	if got := v.Told(); !slices.Equal(got, want) {
 		v.d.Fail("%s was told of %q, not of %q", v.Name, got, want)

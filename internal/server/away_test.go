@@ -12,8 +12,8 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// TestPostgresAway: while PostgreSQL is away the server says so where it is asked, in a metric, to callers, and with one line of its log; and with one more that it is
-// back, when all goes on.
+// TestPostgresAway: while PostgreSQL is away, the server reports it at /readyz, in a metric, to callers, and with one line in its log; another line
+// reports that it is back, and everything continues.
 func TestPostgresAway(t *testing.T) {
 	cluster := pgtest.New(t)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"ErrorCode":0}`)) }))
@@ -102,7 +102,7 @@ func TestPostgresAway(t *testing.T) {
 	}
 }
 
-// post makes a call of the admin API.
+// post calls the admin API.
 func post(t *testing.T, s *Server, path, body string) (int, string) {
 	t.Helper()
 	sig, err := s.Sig("administrator", time.Hour)

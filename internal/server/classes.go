@@ -9,8 +9,8 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Classes makes the rules' table of platform classes from names, such as mac: desktop; platforms that are not named keep their
-// default. Nil leaves all as they are.
+// Classes makes the rules' table of platform classes from names, such as mac: desktop; platforms that are not named keep their default. Nil changes
+// nothing.
 func Classes(names map[string]string) (map[im.Platform]int32, error) {
 	if names == nil {
 		return nil, nil

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// clockSlack is how far clocks may be apart before anybody is told.
+	// clockSlack is how far clocks may differ before that is reported.
 	clockSlack = time.Minute
-	// clockEvery is how often they are looked at.
+	// clockEvery is how often they are compared.
 	clockEvery = 10 * time.Second
 )
 
-// clocks compares the wall clock with the store's, and with the time that has passed. Nothing depends on it but what an operator is told: tickets are judged by
+// clocks compares the wall clock with the store's, and with the time that has passed. Its only effect is what operators see: tickets are judged by
 // the wall clock, and the store's time, which never runs back, orders what is stored.
 type clocks struct {
 	wall  func() time.Time
@@ -26,15 +26,15 @@ type clocks struct {
 	mu    sync.Mutex
 	apart bool
 	jumps float64
-	// Of the last look: the wall clock, and when that was by the monotonic one.
+	// The last comparison: the wall clock, and the monotonic clock at that moment.
 	at, mono time.Time
 }
 
-// look answers how far the store's time is ahead of the wall clock, and how often that one has jumped.
+// look returns how far the store's time is ahead of the wall clock, and how often the wall clock has jumped.
 func (c *clocks) look() (ahead time.Duration, jumps float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mono, wall := time.Now(), c.wall().Round(0) // without its monotonic reading
+	mono, wall := time.Now(), c.wall().Round(0) // without the monotonic reading
 	ahead = time.UnixMilli(c.store()).Sub(wall).Truncate(time.Millisecond)
 	if !c.mono.IsZero() {
 		if by := wall.Sub(c.at) - mono.Sub(c.mono); by.Abs() > clockSlack {
@@ -64,7 +64,7 @@ func (c *clocks) register(reg prometheus.Registerer) {
 			func() float64 { _, jumps := c.look(); return jumps }))
 }
 
-// watch looks until ctx ends.
+// watch compares until ctx ends.
 func (c *clocks) watch(ctx context.Context) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()

@@ -46,10 +46,11 @@ func logged(t *testing.T) (*journal, *slog.Logger) {
 
 const month = 30 * 24 * time.Hour
 
-// clockWas is a clock that is ahead by a month.
+// clockWas is a clock that is a month ahead.
 func clockWas() time.Time { return time.Now().Add(month) }
 
-// TestClockWasAhead: a server whose clock was a month ahead, and is right again, lets everybody in, a kick made then included; it says that its store is ahead.
+// TestClockWasAhead: a server whose clock was a month ahead and is right again lets everybody in, even after a kick made in that time; it reports
+// that its store is ahead.
 func TestClockWasAhead(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
@@ -99,7 +100,7 @@ func TestClockWasAhead(t *testing.T) {
 			if n := journal.count("store-ahead=7"); n != 1 {
 				t.Errorf("%d lines say that the store is ahead", n)
 			}
-			// What was signed before the trouble was noticed is void, and what is signed after it is good.
+			// Tickets that were signed before the problem was noticed are void, and those signed after it are good.
 			sig, err := s.Sig("alice", time.Hour)
 			if err != nil {
 				t.Fatal(err)
@@ -167,7 +168,7 @@ func TestClockWasAhead(t *testing.T) {
 	}
 }
 
-// TestClockBehind: a wall clock that has fallen behind does not undo a kick: the tickets that come are from its future.
+// TestClockBehind: a wall clock that has fallen behind does not undo a kick, because the tickets that arrive are from its future.
 func TestClockBehind(t *testing.T) {
 	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
 	s, err := Start(t.Context(), cfg)
@@ -192,7 +193,7 @@ func TestClockBehind(t *testing.T) {
 	}
 }
 
-// TestClockJumps: a wall clock that is set while the server runs is complained of once a jump, and the metrics say so.
+// TestClockJumps: a wall clock that is set while the server runs is logged once per jump, and counted in the metrics.
 func TestClockJumps(t *testing.T) {
 	var mu sync.Mutex
 	var ahead time.Duration

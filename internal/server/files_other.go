@@ -2,5 +2,5 @@
 
 package server
 
-// openFiles is 0: the system has no limit that could be asked for.
+// openFiles is 0: the system has no limit that could be queried.
 func openFiles() int { return 0 }

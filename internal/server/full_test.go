@@ -11,8 +11,8 @@ import (
 	"github.com/tidings-im/tidings/internal/store"
 )
 
-// TestFullDiskIsSaid: with no room on the disk a sender hears a code and a reason, history and a client that is connected go on, and when there is
-// room the next message is stored.
+// TestFullDiskIsSaid: with no space on the disk a sender gets a code and a reason, history and connected clients continue to work, and once there is
+// space the next message is stored.
 func TestFullDiskIsSaid(t *testing.T) {
 	s := start(t, t.TempDir())
 	defer stop(t, s)
@@ -27,7 +27,7 @@ func TestFullDiskIsSaid(t *testing.T) {
 	if err := send("first"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.store.(*store.Store).SetMaxPages(1); err != nil { // as many as there are
+	if err := s.store.(*store.Store).SetMaxPages(1); err != nil { // as many as exist
 		t.Fatal(err)
 	}
 	stored, long := uint32(1), strings.Repeat("x", 5000)

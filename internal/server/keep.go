@@ -14,10 +14,10 @@ import (
 
 const databaseFile = "tidings.db"
 
-// IsFile says that a name of a backup is that of a single file: the database without the secret key.
+// IsFile reports whether the name of a backup is that of a single file: the database without the secret key.
 func IsFile(name string) bool { return strings.HasSuffix(name, ".db") }
 
-// Backup copies a data folder, whether a server runs on it or not: to a folder that does not exist or is empty, or to a file that does not exist.
+// Backup copies a data folder, whether a server uses it or not: to a folder that does not exist or is empty, or to a file that does not exist.
 func Backup(ctx context.Context, data, to string) error {
 	if _, err := os.Stat(data); err != nil {
 		return fmt.Errorf("backup: data folder: %w", err)
@@ -37,7 +37,7 @@ func Backup(ctx context.Context, data, to string) error {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	tmp, err := os.MkdirTemp(parent, filepath.Base(to)+".*.tmp") // for the owner alone
+	tmp, err := os.MkdirTemp(parent, filepath.Base(to)+".*.tmp") // readable only by the owner
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
@@ -59,7 +59,7 @@ func Backup(ctx context.Context, data, to string) error {
 	return nil
 }
 
-// Restore makes a new data folder of a backup.
+// Restore makes a new data folder from a backup.
 func Restore(ctx context.Context, from, data string) error {
 	file := from
 	var key []byte

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// linesMost is how many lines with one text the log takes in linesWithin: whoever can cause a line could else fill the disk with it.
+	// linesMost is how many lines with the same text the log takes in linesWithin: otherwise anyone who can cause a line could fill the disk with it.
 	linesMost   = 200
 	linesWithin = time.Minute
-	// linesKinds is how many texts are counted. They are in the program, not from outside, so there are hardly as many.
+	// linesKinds is how many different texts are counted. They are in the program, not from outside, so there are hardly as many.
 	linesKinds = 1000
 )
 
-// lines is a handler of a log that leaves out what repeats itself too often. The last line before that says so, and the first one after it how many there
-// were. Debug lines are not counted: who asks for them wants all.
+// lines is a log handler that leaves out lines that repeat too often. The last line before that says so, and the first one after it says how many
+// were left out. Debug lines are not counted: an operator who turns them on wants all of them.
 type lines struct {
 	slog.Handler
 	count *lineCount
@@ -35,7 +35,7 @@ type lineKind struct {
 	n    int
 }
 
-// newLines makes one, or answers h if it is one already: that of a server that starts anew.
+// newLines returns a lines handler for h, or h itself if it already is one: that of a server that restarts.
 func newLines(h slog.Handler) lines {
 	if l, ok := h.(lines); ok {
 		return l
@@ -67,7 +67,7 @@ func (l lines) Handle(ctx context.Context, r slog.Record) error {
 func (l lines) WithAttrs(a []slog.Attr) slog.Handler { return lines{l.Handler.WithAttrs(a), l.count} }
 func (l lines) WithGroup(name string) slog.Handler   { return lines{l.Handler.WithGroup(name), l.count} }
 
-// take counts a line. It answers which one of its time it is, and with the first one how many were left out before.
+// take counts a line. It returns which one of its minute it is, and with the first one, how many were left out before.
 func (c *lineCount) take(text string, at time.Time) (n, before int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

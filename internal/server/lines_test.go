@@ -12,7 +12,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestLines: of lines with one text so many are taken in a minute, whatever else they say and whichever part writes them; the others are counted.
+// TestLines: a fixed number of lines with the same text is written per minute, whatever else they contain and whichever part writes them; the others
+// are counted.
 func TestLines(t *testing.T) {
 	var b bytes.Buffer
 	l := newLines(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -55,7 +56,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestLogIsBounded: who need not log in cannot fill the log.
+// TestLogIsBounded: clients that are not logged in cannot fill the log.
 func TestLogIsBounded(t *testing.T) {
 	journal, log := logged(t)
 	s, err := Start(t.Context(), Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Log: log})
@@ -92,7 +93,7 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := journal.count("login refused"); n == 0 || n > 2*linesMost { // a minute may end meanwhile
+	if n := journal.count("login refused"); n == 0 || n > 2*linesMost { // a minute may end in between
 		t.Errorf("%d logins leave %d lines", logins, n)
 	}
 	if _, body := get(t, s, "/metrics"); strings.Contains(body, "tidings_log_lines_left_out_total 0\n") {

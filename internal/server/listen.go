@@ -22,10 +22,10 @@ import (
 	"github.com/tidings-im/tidings/internal/gateway"
 )
 
-// spareConns is how many connections above the limit an address may have, so that those above it are told why they are refused.
+// spareConns is how many connections above the limit an address may have, so that they get a response that gives the reason.
 const spareConns = 64
 
-// networks reads addresses and networks that are separated by commas.
+// networks parses addresses and networks that are separated by commas.
 func networks(text string) (out []netip.Prefix, err error) {
 	parts, err := items(text)
 	if err != nil {
@@ -48,11 +48,11 @@ func networks(text string) (out []netip.Prefix, err error) {
 	return out, nil
 }
 
-// bounded is a listener that counts connections from the moment they are accepted, also those that never say anything or have not been asked for a WebSocket.
-// It goes on whatever becomes of one of them: Accept ends only with the listener.
+// bounded is a listener that counts connections from the moment they are accepted, including those that send nothing or have not requested a
+// WebSocket yet. No failure of a connection stops it: Accept ends only with the listener.
 type bounded struct {
 	net.Listener
-	// most is how many one address may have, in how many there may be altogether; negative is no limit.
+	// most is how many connections one address may have, in how many there may be in total; negative means no limit.
 	most, in    int
 	trusted     []netip.Prefix
 	log         *slog.Logger
@@ -66,7 +66,7 @@ type bounded struct {
 	n    map[netip.Prefix]int
 }
 
-// The pauses after a connection could not be accepted, and how often the log says so.
+// The pauses after a failed accept, and how often the log reports it.
 const (
 	acceptFirst, acceptMost = 5 * time.Millisecond, time.Second
 	acceptSaid              = time.Minute
@@ -124,7 +124,7 @@ func (l *bounded) enter(conn net.Conn) *counted {
 	return c
 }
 
-// accepted is how many connections are open.
+// accepted returns how many connections are open.
 func (l *bounded) accepted() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,15 +154,15 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// SyscallConn lets the gateway wait for input without taking it.
+// SyscallConn lets the gateway wait for input without reading it.
 func (c *counted) SyscallConn() (syscall.RawConn, error) { return c.Conn.(syscall.Conn).SyscallConn() }
 
 func (c *counted) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
-// SetLinger lets the gateway drop what a client does not take.
+// SetLinger lets the gateway drop what a client does not read.
 func (c *counted) SetLinger(sec int) error { return c.Conn.(*net.TCPConn).SetLinger(sec) }
 
-// What the gateway asks a connection for.
+// What the gateway needs from a connection.
 var _ interface {
 	syscall.Conn
 	CloseWrite() error
@@ -191,11 +191,11 @@ func (s *Server) listen(reg prometheus.Registerer) error {
 	return nil
 }
 
-// reservedFiles are descriptors that connections of clients leave to the rest of the process: the store's files and connections, webhooks, certificates that
-// are read again.
+// reservedFiles are descriptors that connections of clients leave to the rest of the process: for the store's files and connections, webhooks, and
+// certificates that are read again.
 const reservedFiles = 128
 
-// connections is how many connections there may be: what is set, or as many as the system's limit of open files leaves room for. Negative is no limit.
+// connections returns how many connections there may be: the setting, or as many as the system's limit of open files allows. Negative means no limit.
 func (s *Server) connections() int {
 	room := -1
 	if files := openFiles(); files > 0 {
@@ -212,7 +212,7 @@ func (s *Server) connections() int {
 	}
 }
 
-// Reload reads the certificate and its key again, and warns of nothing else: other settings need a restart.
+// Reload reads the certificate and its key again. Other settings need a restart.
 func (s *Server) Reload(certFile, keyFile string) error {
 	if s.cert == nil {
 		return nil
@@ -220,7 +220,7 @@ func (s *Server) Reload(certFile, keyFile string) error {
 	return s.cert.reload(certFile, keyFile)
 }
 
-// origins reads origins of web pages that are separated by commas.
+// origins parses origins of web pages that are separated by commas.
 func origins(text string) ([]string, error) {
 	all, err := items(text)
 	if err != nil {
@@ -234,7 +234,7 @@ func origins(text string) ([]string, error) {
 	return all, nil
 }
 
-// serveHTTP makes the server of the port. What asks for something must have done so, and must have taken the answer, in bounded time.
+// serveHTTP makes the HTTP server of the port. A client must have sent its request, and read the response, in limited time.
 func (s *Server) serveHTTP(h http.Handler) {
 	within, stall := s.cfg.Gateway.LoginWithin, s.cfg.Gateway.Stall
 	within = cmp.Or(within, 10*time.Second)
@@ -252,7 +252,7 @@ func (s *Server) serveHTTP(h http.Handler) {
 	go func() { s.served <- s.http.Serve(s.listener) }()
 }
 
-// contain ends the connection, and nothing else, when a handler panics; net/http would say so at the level of its own chatter.
+// contain ends only the connection when a handler panics; net/http would log that at another level.
 func (s *Server) contain(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {

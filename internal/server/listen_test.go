@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestSlowHeaders: who connects and does not ask for anything in time, or asks for ever, is cut, with TLS and without.
+// TestSlowHeaders: a client that connects and does not send its request in time, or never ends it, is disconnected, with TLS and without.
 func TestSlowHeaders(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	cert, key := ca.issue()
@@ -48,8 +48,8 @@ func TestSlowHeaders(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreCounted: an address that opens more than its connections, and says nothing on them, is turned away by the listener itself; and what it
-// gives back may be used again. A client of the SDK hears the code while its address is over the limit, and gets in when it is not.
+// TestConnectionsAreCounted: an address that opens more than its connections, and sends nothing on them, is turned away by the listener itself;
+// connections that it closes may be used again. A client of the SDK gets the code while its address is above the limit, and is let in when it is not.
 func TestConnectionsAreCounted(t *testing.T) {
 	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
 	cfg.Gateway.PerAddress = 2
@@ -96,7 +96,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 		}
 		idle = append(idle, c)
 	}
-	// Those above the limit are closed without a word, those within it wait to be asked.
+	// Those above the limit are closed without a response, those within it wait for their request.
 	for i := len(idle) - 1; i >= 0 && !cut; i-- {
 		idle[i].SetReadDeadline(time.Now().Add(5 * time.Second))
 		_, err := idle[i].Read(make([]byte, 1))

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/webhook"
 )
 
-// TestMetricsAreListed: docs/operating.md lists each metric that a server has, and each limit, and names no other.
+// TestMetricsAreListed: docs/operating.md lists each metric of a server, and each limit, and names no other.
 func TestMetricsAreListed(t *testing.T) {
 	s, err := Start(t.Context(), Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Webhook: webhook.Config{URL: "http://127.0.0.1:1"}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestOldData: a server takes the data folder of an older one, and a new device of its user gets what is in it.
+// TestOldData: a server accepts the data folder of an older one, and a new device of its user gets what is in it.
 func TestOldData(t *testing.T) {
 	b, err := os.ReadFile("../store/testdata/v1.db")
 	if err != nil {
@@ -59,7 +59,7 @@ func dial(t *testing.T, s *Server, user string, ev client.Events) *client.Client
 	return c
 }
 
-// frame, uint and text write the wire by hand, with the numbers that it had at first. They must not be changed when the contract grows: a client that was
+// frame, uint and text write the wire by hand, with the numbers of its first version. They must not change when the contract grows: a client that was
 // built then knows no others.
 func frame(id, method uint64, body []byte) []byte {
 	f := uint(uint(nil, 1, id), 2, method)
@@ -77,7 +77,7 @@ func bytesField(b []byte, num protowire.Number, v []byte) []byte {
 
 func text(b []byte, num protowire.Number, v string) []byte { return bytesField(b, num, []byte(v)) }
 
-// fields takes a message apart; of a field that comes more than once the last counts, and everything unknown is skipped.
+// fields splits a message; of a repeated field the last one counts, and unknown fields are skipped.
 type fields map[protowire.Number]any
 
 func parse(t *testing.T, b []byte) fields {
@@ -142,7 +142,7 @@ func (c *oldClient) next() fields {
 	return f
 }
 
-// call waits for the answer and skips pushes, known or not.
+// call waits for the reply and skips pushes, known or not.
 func (c *oldClient) call(method uint64, body []byte) fields {
 	c.t.Helper()
 	c.id++
@@ -170,8 +170,8 @@ func (c *oldClient) ok(method uint64, body []byte) fields {
 	return f.sub(c.t, 3)
 }
 
-// TestOldClient: a client that knows the first methods and fields, and nothing of those that came later, logs in, sends, pulls, reads and hears, while
-// clients of today change things that it does not know. What a server does not know it says so, and goes on; fields that it does not know it skips.
+// TestOldClient: a client that knows only the first methods and fields logs in, sends, pulls, reads and gets events, while today's clients change
+// things that it does not know. The server reports methods that it does not know and continues; it skips fields that it does not know.
 func TestOldClient(t *testing.T) {
 	s := start(t, t.TempDir())
 	defer stop(t, s)
@@ -200,7 +200,7 @@ func TestOldClient(t *testing.T) {
 			t.Fatal("send:", r)
 		}
 	}
-	// Today's client answers, and changes what is said and shown.
+	// Today's client replies, and changes the message and the conversation.
 	m, err := bob.SendMessage(t.Context(), client.C2C("alice"), im.Text("hello"))
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func TestBadWebhookURL(t *testing.T) {
 	if s, err := Start(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "webhook-url") {
 		t.Errorf("%v, %v", s, err)
 	}
-	cfg.Webhook.URL = "" // the folder is free again
+	cfg.Webhook.URL = "" // the folder is unlocked
 	s, err := Start(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -35,8 +35,8 @@ func Secret(data string) (string, error) {
 	return key, nil
 }
 
-// takeKey finds the key that signs tickets: the setting, or the one in the data folder, which the first start makes. used says that there are data already: then
-// a missing key was lost, and another one would make void every ticket, so nobody makes one unasked.
+// takeKey returns the key that signs tickets: the setting, or the one in the data folder, which the first start makes. used means that there are data
+// already: then a missing key was lost, and a new one would make every ticket void, so it is made only if the operator asks for it.
 func (s *Server) takeKey(used bool) (err error) {
 	name := filepath.Join(s.cfg.Data, secretFile)
 	if s.key = s.cfg.SecretKey; s.key != "" {
@@ -71,7 +71,7 @@ func (s *Server) takeKey(used bool) (err error) {
 	return nil
 }
 
-// closeKey sees to it that only its owner reads the key.
+// closeKey makes the key readable only by its owner.
 func (s *Server) closeKey(name string) {
 	fi, err := os.Stat(name)
 	if err != nil {
@@ -99,7 +99,7 @@ func makeSecret(data string) (made bool, err error) {
 	if err = errors.Join(err, f.Chmod(private.Mode), f.Sync(), f.Close()); err != nil {
 		return false, err
 	}
-	// Unlike a rename, a link replaces no key that another process has made meanwhile.
+	// Unlike a rename, a link does not replace a key that another process has made in the meantime.
 	name := filepath.Join(data, secretFile)
 	if err = os.Link(f.Name(), name); errors.Is(err, fs.ErrExist) {
 		return false, nil
@@ -112,7 +112,7 @@ func makeSecret(data string) (made bool, err error) {
 
 // syncFolder makes the names in a folder survive a loss of power.
 func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" { // a folder cannot be synced there
+	if runtime.GOOS == "windows" { // folders cannot be synced there
 		return nil
 	}
 	d, err := os.Open(dir)
@@ -126,15 +126,15 @@ func syncFolder(dir string) error {
 	return nil
 }
 
-// warnWeak warns of a key that can be guessed: from one ticket or one request, anybody can try keys as fast as his computer computes.
+// warnWeak warns about a key that can be guessed: with one ticket or one request, anybody can try keys as fast as their computer computes.
 func warnWeak(log *slog.Logger, setting, key string) {
 	if key != "" && bits(key) < 80 {
 		log.Warn("the key is short or regular, and can be guessed; take one such as `openssl rand -hex 32` prints", "setting", setting)
 	}
 }
 
-// bits says roughly how many bits somebody has to guess who knows how the key is made of bytes: the smaller one of its entropy by bytes, and by steps
-// between them; what repeats counts once.
+// bits estimates how many bits an attacker has to guess who knows how the key is made of bytes: the smaller one of its entropy by bytes, and by steps
+// between them; repetitions count once.
 func bits(key string) float64 {
 	key = key[:min(strings.Index((key + key)[1:], key)+1, len(key))]
 	steps := make([]byte, len(key))

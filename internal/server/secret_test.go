@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// TestLostKey: a server whose secret key is lost does not make another one unasked; asked, it does so once.
+// TestLostKey: a server whose secret key is lost makes another one only if it is asked to, and only once.
 func TestLostKey(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestLostKey(t *testing.T) {
 	}
 }
 
-// TestKeyBeforeData: a first start that was cut off after it made the key goes on with it.
+// TestKeyBeforeData: a first start that was interrupted after it made the key continues with that key.
 func TestKeyBeforeData(t *testing.T) {
 	dir := t.TempDir()
 	if made, err := makeSecret(dir); !made || err != nil {
@@ -99,7 +99,7 @@ func TestKeyBeforeData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if made, err := makeSecret(dir); made || err != nil { // of a process that was slower
+	if made, err := makeSecret(dir); made || err != nil { // of a slower process
 		t.Error(made, err)
 	}
 	s := start(t, dir)
@@ -109,7 +109,7 @@ func TestKeyBeforeData(t *testing.T) {
 	}
 }
 
-// TestWeakKeys: keys that can be guessed, and keys that others may read, are complained of, and no others.
+// TestWeakKeys: keys that can be guessed, and keys that others may read, are reported in the log, and no others.
 func TestWeakKeys(t *testing.T) {
 	for key, weak := range map[string]bool{
 		"hunter2": true, "0123456789": true, strings.Repeat("a", 64): true, strings.Repeat("password", 8): true, strings.Repeat("0123456789abcdef", 4): true,

@@ -30,40 +30,40 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// Config is what an operator sets. Empty fields are the defaults.
+// Config is what an operator configures. Empty fields mean the defaults.
 type Config struct {
 	// Listen is the address of the one port: 127.0.0.1:7070.
 	Listen string
-	// Data is the folder that holds everything: ./tidings-data. One process at a time may use it.
+	// Data is the folder that contains everything: ./tidings-data. One process at a time may use it.
 	Data string
 	// AppID is the SDKAppID that tickets name: 1400000000.
 	AppID uint64
-	// SecretKey signs tickets. Empty: the one in the data folder, which the first start makes.
+	// SecretKey signs tickets. Empty: the key in the data folder, which the first start makes.
 	SecretKey string
 	// NewKey makes a new key if the data folder has lost its own.
 	NewKey bool
-	// TLSCert and TLSKey are the files of the certificate and its key; none: clients connect by ws://.
+	// TLSCert and TLSKey are the files of the certificate and its key; without them clients connect to ws://.
 	TLSCert, TLSKey string
-	// TrustedProxies are those whose X-Forwarded-For names the client. MaxConnections is how many clients may be connected; 0 is no limit.
+	// TrustedProxies are the proxies whose X-Forwarded-For names the client. MaxConnections is how many clients may be connected; 0 means no limit.
 	TrustedProxies []netip.Prefix
 	MaxConnections int
 
 	// Admins are the users whose tickets may call the admin API: administrator.
 	Admins []string
-	// Webhook is who is asked about messages and told of them; without a URL nobody is.
+	// Webhook configures who is asked about messages and notified of them; nobody is without a URL.
 	Webhook webhook.Config
 
 	// LockWait is how long a write waits for another program's lock on the database in the data folder: 5 s.
 	LockWait time.Duration
 	// Postgres is the address of a PostgreSQL database to keep everything in, instead of the data folder.
 	Postgres string
-	// SynchronousStandby says that a standby of it that is promoted has all that was acknowledged.
+	// SynchronousStandby means that a standby that is promoted has everything that was acknowledged.
 	SynchronousStandby bool
 
 	// Parts that are not built yet: setting one is an error.
 	NATS, Blob string
 
-	// Chat and Gateway hold rules and limits; what the server itself knows it fills in.
+	// Chat and Gateway configure rules and limits; the server fills in what it knows itself.
 	Chat    chat.Config
 	Gateway gateway.Config
 	// Drain is how long Stop waits for clients to close their connections: 5 s.
@@ -91,7 +91,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// unbuilt names a setting whose part does not exist yet.
+// unbuilt returns the name of a setting whose part does not exist yet.
 func (c *Config) unbuilt() error {
 	for _, s := range []struct{ name, value string }{
 		{"nats", c.NATS}, {"blob", c.Blob},
@@ -107,7 +107,7 @@ func (c *Config) unbuilt() error {
 type Server struct {
 	cfg Config
 	log *slog.Logger
-	// leftOut counts lines that the log did not take.
+	// leftOut counts lines that the log left out.
 	leftOut *atomic.Uint64
 	key     string
 	fresh   bool
@@ -122,17 +122,17 @@ type Server struct {
 	after    *webhook.After
 	http     http.Server
 	listener net.Listener
-	bounded  *bounded // under listener
+	bounded  *bounded // below listener
 	cert     *certificate
 	served   chan error
 	stopping atomic.Bool
-	// watch ends with Stop, and what watches is waited for.
+	// watch ends with Stop, which waits for what was started with it.
 	watch    context.Context
 	unwatch  context.CancelFunc
 	watching sync.WaitGroup
 }
 
-// Start opens the data folder and everything over it, and then the port: a client that gets through to it can log in.
+// Start opens the data folder and everything on top of it, and then the port: a client that can connect can log in.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	cfg.setDefaults()
 	if err := cfg.unbuilt(); err != nil {
@@ -153,14 +153,14 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// openStore opens the store that the configuration names. With PostgreSQL the data folder holds the secret key alone, and several servers may run on one
-// database, each with a folder of its own.
+// openStore opens the configured store. With PostgreSQL, the data folder contains only the secret key, and several servers may use one database, each
+// with a folder of its own.
 func (s *Server) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	if s.cfg.Postgres == "" {
-		// The first start makes the key before the data: if it is cut off, there are no data without one.
+		// The first start makes the key before the data: if it is interrupted, there are no data without a key.
 		fi, err := os.Stat(filepath.Join(s.cfg.Data, databaseFile))
 		used := err == nil && fi.Size() > 0
 		if !used {
@@ -297,14 +297,14 @@ func (s *Server) verify(user, ticket string) (chat.Ticket, error) {
 	if errors.As(err, &e) {
 		return chat.Ticket{}, &im.Error{Code: e.Code, Desc: e.Desc}
 	}
-	// The ticket's last second is good to its end.
+	// A ticket is valid to the end of its last second.
 	return chat.Ticket{Issued: t.Issued, Expires: t.Expires.Add(time.Second)}, err
 }
 
-// Addr is the address that the server listens on.
+// Addr returns the address that the server listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// URL is where clients connect to.
+// URL returns the address for clients.
 func (s *Server) URL() string {
 	if s.cert != nil {
 		return "wss://" + s.Addr()
@@ -312,7 +312,7 @@ func (s *Server) URL() string {
 	return "ws://" + s.Addr()
 }
 
-// Fresh says that this start made the secret key: the data folder is new.
+// Fresh reports whether this start made the secret key: the data folder is new.
 func (s *Server) Fresh() bool { return s.fresh }
 
 // Sig signs a ticket.
@@ -320,10 +320,10 @@ func (s *Server) Sig(user string, life time.Duration) (string, error) {
 	return usersig.Sign(s.cfg.AppID, s.key, user, life, s.cfg.Clock())
 }
 
-// Failed is where the end of serving is told when it was not asked for.
+// Failed receives the error when serving ended without being asked to.
 func (s *Server) Failed() <-chan error { return s.served }
 
-// Stop drains: no new connections, what was received is stored and answered, the clients are told, and the store is closed.
+// Stop drains: no new connections, what was received is stored and answered, the clients are notified, and the store is closed.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Drain)
@@ -343,7 +343,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // Run serves until ctx ends, and then drains. ready is called when clients can log in, with a context that ends when the server does. If the database
-// becomes another store meanwhile, the server is stopped, and another one started on it: nothing that this one remembers need be true there.
+// becomes another store in the meantime, the server is stopped, and another one is started on it: nothing that this one remembers need be true there.
 func Run(ctx context.Context, cfg Config, ready func(context.Context, *Server)) error {
 	for moved := false; ; {
 		s, err := Start(ctx, cfg)

@@ -56,7 +56,7 @@ func get(t *testing.T, s *Server, path string) (int, string) {
 	return r.StatusCode, string(b)
 }
 
-// metric is the value of a metric.
+// metric returns the value of a metric.
 func metric(t *testing.T, s *Server, name string) float64 {
 	t.Helper()
 	_, body := get(t, s, "/metrics")

@@ -21,9 +21,9 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Settings are what an operator sets, each a flag (--app-id), an environment variable (TIDINGS_APP_ID) and a key of the settings file
-// (app-id). The tags say everything about a key: the command line, the reading of the file and the reference page are made from them.
-// A key with reload may be changed while the server runs: SIGHUP reads the file again.
+// Settings are the settings of a server, each a flag (--app-id), an environment variable (TIDINGS_APP_ID) and a key of the settings file (app-id).
+// The tags describe a key completely: the command line, the reading of the file and the reference page are made from them. A key with reload may
+// change while the server runs: SIGHUP reads the file again.
 type Settings struct {
 	Listen    string        `key:"listen" group:"Server" default:"127.0.0.1:7070" help:"address to listen on"`
 	Data      string        `key:"data" default:"./tidings-data" help:"data folder"`
@@ -69,10 +69,10 @@ type Settings struct {
 	Blob     string        `key:"blob" hidden:"true" help:"not built yet"`
 }
 
-// most is the largest number that a setting may be.
+// most is the largest number that a setting may have.
 const most = 1_000_000_000_000
 
-// DefaultSettings are those of a server that nobody has told anything.
+// DefaultSettings returns the settings of a server without configuration.
 func DefaultSettings() *Settings {
 	s := &Settings{}
 	for _, k := range s.Keys() {
@@ -89,13 +89,13 @@ func DefaultSettings() *Settings {
 // Key is one setting. It is a pflag.Value.
 type Key struct {
 	Name, Group, Default, Help string
-	// Reload: it may be changed while the server runs. Hidden: it is for those who work on Tidings, or of a part that is not built.
-	// List: several values, separated by commas.
+	// Reload: it may be changed while the server runs. Hidden: it is for people who work on Tidings, or belongs to a part that is not built. List:
+	// several values, separated by commas.
 	Reload, Hidden, List bool
 	value                reflect.Value
 }
 
-// Keys are all settings in the order of the reference; setting one changes s.
+// Keys returns all settings in the order of the reference; setting one changes s.
 func (s *Settings) Keys() []Key {
 	v := reflect.ValueOf(s).Elem()
 	var keys []Key
@@ -111,13 +111,13 @@ func (s *Settings) Keys() []Key {
 	return keys
 }
 
-// Env is the name of the setting in the environment.
+// Env returns the name of the setting in the environment.
 func (k Key) Env() string { return "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_")) }
 
-// String is the value as Set would take it.
+// String returns the value in the form that Set accepts.
 func (k Key) String() string {
 	if !k.value.IsValid() {
-		return "" // pflag asks a zero Key
+		return "" // pflag calls it on a zero Key
 	}
 	switch v := k.value.Interface().(type) {
 	case map[string]string:
@@ -144,7 +144,7 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// Type is a word for the value.
+// Type returns a word for the type of the value.
 func (k Key) Type() string {
 	switch k.value.Interface().(type) {
 	case map[string]string:
@@ -157,7 +157,7 @@ func (k Key) Type() string {
 	return "text"
 }
 
-// Set takes a value as text.
+// Set parses a value.
 func (k Key) Set(text string) error {
 	switch v := k.value.Addr().Interface().(type) {
 	case *string:
@@ -205,8 +205,8 @@ func (k Key) Set(text string) error {
 	return nil
 }
 
-// ReadSettings reads a settings file: YAML, one mapping of keys to values. It answers the values as text for Set, and an error that names every key that does
-// not exist and every value that cannot be one of its key.
+// ReadSettings reads a settings file: YAML, one mapping of keys to values. It returns the values as text for Set, or an error that names every
+// unknown key and every value that its key cannot have.
 func ReadSettings(file []byte) (map[string]string, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(file))
 	var doc yaml.Node
@@ -223,7 +223,7 @@ func ReadSettings(file []byte) (map[string]string, error) {
 		top = top.Content[0]
 	}
 	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
-		return nil, nil // nothing but comments
+		return nil, nil // only comments
 	}
 	if top.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("line %d: this is not a mapping of settings to values", top.Line)
@@ -261,7 +261,7 @@ func ReadSettings(file []byte) (map[string]string, error) {
 	return values, errors.Join(errs...)
 }
 
-// flat is a value as text: a list is joined by commas, and a mapping made of pairs.
+// flat returns a value as text: a list is joined by commas, and so are the pairs of a mapping.
 func flat(k Key, n *yaml.Node) (string, error) {
 	switch {
 	case n.Kind == yaml.ScalarNode:
@@ -290,7 +290,7 @@ func flat(k Key, n *yaml.Node) (string, error) {
 	return "", errors.New("only a plain value may stand here")
 }
 
-// scalar is a value as it is written; a tag that would make something else of it is refused.
+// scalar returns a value as it is written; a tag that would change its meaning is refused.
 func scalar(n *yaml.Node) (string, error) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -303,7 +303,7 @@ func scalar(n *yaml.Node) (string, error) {
 	return n.Value, nil
 }
 
-// Config makes a server's configuration of the settings, or says which of them cannot be.
+// Config makes a server's configuration from the settings, or reports which of them are invalid.
 func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg := Config{
 		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
@@ -371,7 +371,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	}
 	cfg.Chat.Modifications = uint64(s.Modifications)
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
-	// 0 is no limit to an operator, and the default to the gateway.
+	// 0 means no limit to an operator, and the default to the gateway.
 	none := func(n int) int {
 		if n == 0 {
 			return -1
@@ -399,7 +399,7 @@ func plain(text string) error {
 	return nil
 }
 
-// items takes a list apart at its commas; blanks around them do not count. An empty text is an empty list.
+// items splits a list at its commas; blanks around them do not count. An empty text is an empty list.
 func items(text string) (out []string, err error) {
 	if text == "" {
 		return nil, nil
@@ -413,10 +413,10 @@ func items(text string) (out []string, err error) {
 	return out, nil
 }
 
-// checkDSN refuses what the driver would leave out of a database's URL without a word. The text is not repeated: a password may stand in it.
+// checkDSN refuses what the driver would silently leave out of a database's URL. The text is not repeated, because it may contain a password.
 func checkDSN(dsn string) error {
 	if !strings.Contains(dsn, "://") {
-		return nil // words, of which the driver takes all or none
+		return nil // key words, of which the driver takes all or none
 	}
 	if strings.Contains(dsn, "#") {
 		return errors.New("a # in a URL must be written %23")
@@ -434,7 +434,7 @@ func checkDSN(dsn string) error {
 	return nil
 }
 
-// Level is the log level.
+// Level returns the log level.
 func (s *Settings) Level() (l slog.Level, err error) {
 	if err = l.UnmarshalText([]byte(s.LogLevel)); err != nil {
 		err = fmt.Errorf("log-level: %q is not debug, info, warn or error", s.LogLevel)
@@ -442,7 +442,7 @@ func (s *Settings) Level() (l slog.Level, err error) {
 	return l, err
 }
 
-// Reference is the page that documents the settings.
+// Reference returns the page that documents the settings.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(`<!-- Code generated by tidings reference. DO NOT EDIT. -->

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestReference: the page that documents the settings is what `make gen` makes of the struct.
+// TestReference: the page that documents the settings is what `make gen` makes from the struct.
 func TestReference(t *testing.T) {
 	b, err := os.ReadFile("../../docs/reference/configuration.md")
 	if err != nil || string(b) != Reference() {
@@ -77,7 +77,7 @@ func TestSettingsConfig(t *testing.T) {
 	}
 }
 
-// FuzzSettings: whatever stands in a settings file, it is taken or refused, and what is taken is what its keys would be set to again.
+// FuzzSettings: whatever a settings file contains, it is accepted or refused, and accepted values are stable when they are set again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{
 		"listen: 127.0.0.1:1\napp-id: 7\n", "classes:\n  mac: any\n", "trusted-proxies: [10.0.0.0/8]\n", "drain: 1h2m\n", "&a [*a]", "lisen: x", "listen: !!binary eA==",

@@ -12,8 +12,8 @@ import (
 	"github.com/tidings-im/tidings/internal/private"
 )
 
-// certificate is the server's certificate and key. The files are looked at again when a client connects, at most once a
-// second, so that a renewed certificate is used without anybody asking for it.
+// certificate is the server's certificate and key. The files are checked when a client connects, at most once a second, so that a renewed certificate
+// is used without any action.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -40,7 +40,7 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, c.load()
 }
 
-// load reads both files. What is used does not change if they cannot be.
+// load reads both files. If they cannot be used, the present pair stays.
 func (c *certificate) load() error {
 	c.looked, c.seen = time.Now(), c.states()
 	cert, err := os.ReadFile(c.certFile)
@@ -91,7 +91,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.looked = time.Now()
 		if s := c.states(); s != c.seen {
 			if err := c.load(); err != nil {
-				// One of the two may be written before the other: the next look finds both.
+				// One of the two may be written before the other: the next check finds both.
 				c.log.Warn("the certificate has changed and cannot be used; the old one stays", "err", err)
 			} else {
 				c.log.Info("the certificate was read again", "file", c.certFile)
@@ -102,6 +102,6 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 func (c *certificate) config() *tls.Config {
-	// No HTTP/2: WebSockets are made of HTTP/1.1 requests.
+	// No HTTP/2: WebSockets need HTTP/1.1 requests.
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: c.get}
 }

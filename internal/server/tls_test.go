@@ -82,8 +82,8 @@ func write(t *testing.T, name string, b []byte) {
 	}
 }
 
-// TestTLS: the SDK logs in and sends over wss, its roots decide whom it trusts, TLS 1.1 is refused, and a renewed certificate is used
-// without a restart.
+// TestTLS: the SDK logs in and sends over wss, its roots decide whom it trusts, TLS 1.1 is refused, and a renewed certificate is used without a
+// restart.
 func TestTLS(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -135,7 +135,7 @@ func TestTLS(t *testing.T) {
 	}
 	first := serial()
 	s.cert.mu.Lock()
-	s.cert.every = 0 // look at every handshake
+	s.cert.every = 0 // check at every handshake
 	s.cert.mu.Unlock()
 	cert, key = ca.issue()
 	write(t, certFile, cert) // and not yet the key: the old pair stays

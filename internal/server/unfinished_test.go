@@ -25,7 +25,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestUnfinishedRequests: a request that does not end, and answers that nobody takes, are cut, on every path, with TLS and without.
+// TestUnfinishedRequests: requests that do not end, and responses that nobody reads, are cut off, on every path, with TLS and without.
 func TestUnfinishedRequests(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	cert, key := ca.issue()
@@ -74,7 +74,7 @@ func TestUnfinishedRequests(t *testing.T) {
 			"/v4/":      "POST /v4/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
 			"not found": "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
 		} {
-			wg.Go(func() { // asks without end and reads nothing
+			wg.Go(func() { // sends requests without end and reads nothing
 				c := dialPlain(t, s, secure)
 				defer c.Close()
 				c.SetWriteDeadline(time.Now().Add(120 * time.Second))
@@ -101,7 +101,7 @@ func TestUnfinishedRequests(t *testing.T) {
 	}
 }
 
-// smallBuffers makes the system take few answers that nobody reads: accepted connections have the buffers of the listener.
+// smallBuffers makes the system buffer little that nobody reads: accepted connections inherit the buffers of the listener.
 func smallBuffers(t *testing.T, s *Server) {
 	raw, err := s.bounded.Listener.(*net.TCPListener).SyscallConn()
 	if err != nil {
@@ -131,8 +131,8 @@ func dialPlain(t *testing.T, s *Server, secure bool) net.Conn {
 	return c
 }
 
-// TestUnfinishedCount: connections that have asked for nothing yet count in max-connections: clients above it hear the code, and get in when the others have gone.
-// Far above it connections are closed unasked.
+// TestUnfinishedCount: connections that have not sent a request yet count in max-connections: clients above it get the code, and are let in when the
+// others are gone. Far above it connections are closed without a response.
 func TestUnfinishedCount(t *testing.T) {
 	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), MaxConnections: 3, Log: slog.New(slog.DiscardHandler)}
 	cfg.Gateway.LoginWithin = time.Hour
@@ -189,14 +189,14 @@ func TestUnfinishedCount(t *testing.T) {
 	for range cfg.MaxConnections + spareConns {
 		silent = append(silent, dialPlain(t, s, false))
 	}
-	last := silent[len(silent)-1] // alice and bob are there too
+	last := silent[len(silent)-1] // alice and bob are connected too
 	last.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := last.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Errorf("a connection far above the limit stays: %v", err)
 	}
 }
 
-// failing is a listener out of which errors come, and in the end a connection.
+// failing is a listener that returns errors, and in the end a connection.
 type failing struct {
 	net.Listener
 	errs []error
@@ -218,8 +218,8 @@ func (l *failing) Accept() (net.Conn, error) {
 }
 func (*failing) Close() error { return nil }
 
-// TestAcceptGoesOn: no error of one connection ends the accepting of others. Each is counted, and the log warns of them once a minute. A stop does not wait
-// for the pause behind an error.
+// TestAcceptGoesOn: no error of one connection stops accepting. Each error is counted, and the log warns about them once a minute. A stop does not
+// wait for the pause after an error.
 func TestAcceptGoesOn(t *testing.T) {
 	var log bytes.Buffer
 	here, there := net.Pipe()
@@ -258,7 +258,7 @@ func TestAcceptGoesOn(t *testing.T) {
 	}
 }
 
-// TestHandlerPanics: a handler that panics ends its connection; the log has it once, and the server goes on.
+// TestHandlerPanics: a handler that panics ends its connection; the log has it once, and the server continues.
 func TestHandlerPanics(t *testing.T) {
 	var mu sync.Mutex
 	var log bytes.Buffer
@@ -304,7 +304,8 @@ func (l locked) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-// TestHTTPEdges: requests on which a proxy and this server might disagree, and ones that are too long, are refused and their connection is closed.
+// TestHTTPEdges: requests on which a proxy and this server might disagree, and requests that are too long, are refused and their connection is
+// closed.
 func TestHTTPEdges(t *testing.T) {
 	s, err := Start(t.Context(), Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestAsWritten: what a setting could not use exactly as it is written is refused, wherever it is written, and no text of a secret one is repeated.
+// TestAsWritten: a setting that cannot be used exactly as it is written is refused, wherever it is written, and no text of a secret one is repeated.
 func TestAsWritten(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, bad := range map[string][]string{

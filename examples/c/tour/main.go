@@ -1,9 +1,9 @@
-// Tour shows every callback of messages, conversations and sessions as it fires, in programs that know only TIMCloud.h: it starts a server and, for each device, a
-// process of device.c, and tells them what to do.
+// Tour prints every callback of messages, conversations and sessions as it fires, in programs that know only TIMCloud.h: it starts a server and, for
+// each device, a process of device.c, and sends them commands.
 //
 //	make demo
 //
-// It is a test, too: it waits for everything that must happen, and exits with 1 if something does not.
+// It is also a test: it waits for everything that must happen, and exits with 1 if something does not.
 package main
 
 import (
@@ -164,7 +164,7 @@ func main() {
 	desktop.Expect("sync finish", "")
 	alice.Expect("kicked offline", "")
 
-	s.Scene("A device that is kicked while it is away is told at its next login, once")
+	s.Scene("A device that is kicked while away is notified at its next login, once")
 	desktop.away()
 	alice.login()
 	alice.Expect("sync finish", "")

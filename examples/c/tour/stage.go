@@ -26,10 +26,10 @@ type tour struct {
 	program string // device.c, compiled
 
 	mu      sync.Mutex
-	wording string // what the webhook makes of messages; empty: it lets them pass
+	wording string // what the webhook changes messages to; empty: it lets them pass
 }
 
-// newTour takes the server's program and the compiled device.c from the environment.
+// newTour reads the paths of the server's program and of the compiled device.c from the environment.
 func newTour() *tour {
 	t := &tour{program: os.Getenv("DEVICE")}
 	hook := httptest.NewServer(http.HandlerFunc(t.webhook))
@@ -59,14 +59,14 @@ func (s *tour) webhook(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(answer)
 }
 
-// rewrite sets what the webhook makes of messages from now on.
+// rewrite sets what the webhook changes messages to from now on.
 func (s *tour) rewrite(wording string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wording = wording
 }
 
-// admin is a call of the operator's, which must succeed.
+// admin makes a call of the operator, which must succeed.
 func (s *tour) admin(command string, body map[string]any) {
 	q := url.Values{"sdkappid": {"1400000000"}, "identifier": {"administrator"}, "usersig": {s.Ticket("administrator", time.Hour)}, "random": {"1"}, "contenttype": {"json"}}
 	b, err := json.Marshal(body)
@@ -94,7 +94,7 @@ func (s *tour) kick(user string) {
 	s.admin("im_open_login_svc/kick", map[string]any{"UserID": user})
 }
 
-// device is a folder, and while it is not away the process of device.c in it.
+// device is a folder and, while it is not away, the process of device.c in it.
 type device struct {
 	*stage.Device
 	s        *tour
@@ -106,14 +106,14 @@ type device struct {
 	results  chan result
 }
 
-// result is what became of a command.
+// result is the result of a command.
 type result struct {
 	Result string
 	Code   int
 	JSON   json.RawMessage
 }
 
-// message is a message's JSON.
+// message is the JSON of a message.
 type message map[string]any
 
 func (m message) word(key string) string {
@@ -123,18 +123,18 @@ func (m message) word(key string) string {
 	return fmt.Sprint(m[key])
 }
 
-// key is how the operator names a message.
+// key returns the operator's name of a message.
 func (m message) key() string {
 	return m.word("message_seq") + "_" + m.word("message_rand") + "_" + m.word("message_server_time")
 }
 
-// text is the message with another text.
+// text changes the text of the message.
 func (m message) text(s string) message {
 	m["message_elem_array"] = []any{map[string]any{"elem_type": 0, "text_elem_content": s}}
 	return m
 }
 
-// says is the text of a message.
+// says returns the text of a message.
 func (m message) says() string {
 	elems, _ := m["message_elem_array"].([]any)
 	if len(elems) == 0 {
@@ -155,7 +155,7 @@ func (s *tour) device(user, name, platform string) *device {
 	return d
 }
 
-// begin starts the program, if it does not run.
+// begin starts the program, unless it is running.
 func (d *device) begin() {
 	if d.cmd != nil {
 		return
@@ -180,7 +180,7 @@ func (d *device) begin() {
 	}()
 }
 
-// away is what a program does that its user closes: the device stays logged in at the server.
+// away does what a program does that its user closes: the device stays logged in on the server.
 func (d *device) away() {
 	d.Does("ends its program")
 	d.in.Close()
@@ -188,7 +188,7 @@ func (d *device) away() {
 	d.cmd = nil
 }
 
-// ask gives the program a command, and answers its result.
+// ask sends a command to the program and returns its result.
 func (d *device) ask(command string, args ...string) result {
 	d.begin()
 	_, err := fmt.Fprintln(d.in, command, strings.Join(args, " "))
@@ -202,7 +202,7 @@ func (d *device) ask(command string, args ...string) result {
 	return result{}
 }
 
-// do gives the program a command that must succeed.
+// do sends the program a command that must succeed.
 func (d *device) do(what, command string, args ...string) {
 	d.Does(what)
 	if r := d.ask(command, args...); r.Code != 0 {
@@ -217,7 +217,7 @@ func (d *device) doTo(what, command, peer string, m message) {
 	d.do(what, command, peer, string(b))
 }
 
-// fails gives the program a command that must fail with a code.
+// fails sends the program a command that must fail with a code.
 func (d *device) fails(what string, code int, command string, args ...string) {
 	d.Does(what)
 	if r := d.ask(command, args...); r.Code != code {
@@ -226,14 +226,14 @@ func (d *device) fails(what string, code int, command string, args ...string) {
 	d.s.Action(d.Name, fmt.Sprintf("is refused: %d", code))
 }
 
-// login logs in with a new ticket. One of the second in which the operator kicked the user is void with those before it.
+// login logs in with a new ticket. One made in the second in which the operator kicked the user is void, like those before it.
 func (d *device) login() { d.do("logs in", "login", d.s.Ticket(d.user, time.Hour)) }
 
 func (d *device) send(to, text string) {
 	d.do(fmt.Sprintf("sends %q to %s", text, to), "send", to, text)
 }
 
-// last is the newest message of a conversation.
+// last returns the newest message of a conversation.
 func (d *device) last(peer string) message {
 	r := d.ask("list", peer, `{"msg_getmsglist_param_count":1}`)
 	var list []message
@@ -251,7 +251,7 @@ var (
 	statusNames  = map[string]string{"1": " (sending)", "2": " (sent)", "3": " (failed)"}
 )
 
-// hear takes a line of the program: a result, or an event, which is shown.
+// hear reads a line from the program: a result, or an event, which is printed.
 func (d *device) hear(line []byte) {
 	var e struct {
 		Event  string
@@ -271,7 +271,7 @@ func (d *device) hear(line []byte) {
 	var list []message
 	dec := json.NewDecoder(bytes.NewReader(e.JSON))
 	dec.UseNumber()
-	dec.Decode(&list) // not a list: there is none
+	dec.Decode(&list) // not a list: list stays empty
 	switch e.Event {
 	case "network":
 		d.Heard("network", networkNames[e.Number])
@@ -315,7 +315,7 @@ func (d *device) hear(line []byte) {
 	}
 }
 
-// describe is a conversation in one line.
+// describe returns one line about a conversation.
 func describe(c message) string {
 	out := fmt.Sprintf("with %s, %s unread", c.word("conv_id"), c.word("conv_unread_num"))
 	if c["conv_is_pinned"] == true {
@@ -340,7 +340,7 @@ func describe(c message) string {
 	return out
 }
 
-// log takes a line of the log. Only those of calls that were refused are shown: there are many.
+// log keeps a line of the log. Only those of refused calls are printed, because there are many.
 func (d *device) log(line string) {
 	if strings.Contains(line, "refused") {
 		d.Heard("log line", line)
@@ -349,7 +349,7 @@ func (d *device) log(line string) {
 	}
 }
 
-// total is the last total of unread messages that the device was told.
+// total returns the last total of unread messages that the device got.
 func (d *device) total() int {
 	totals := d.Events("total unread")
 	if len(totals) == 0 {
@@ -360,7 +360,7 @@ func (d *device) total() int {
 	return n
 }
 
-// count counts the events of a kind that have a text in them.
+// count counts the events of a kind that contain a text.
 func (d *device) count(kind, text string) (n int) {
 	for _, e := range d.Events(kind) {
 		if strings.Contains(e, text) {
@@ -370,7 +370,7 @@ func (d *device) count(kind, text string) (n int) {
 	return n
 }
 
-// logFile counts the lines with a text in the device's log file.
+// logFile counts the lines in the device's log file that contain a text.
 func (d *device) logFile(text string) int {
 	b, err := os.ReadFile(filepath.Join(d.dir, "log", "imsdk.log"))
 	d.s.Must(err)

@@ -1,4 +1,4 @@
-// Hello logs two users in to a server, sends a message from one to the other, and prints what the other one hears of it.
+// Hello logs two users in to a server, sends a message from one to the other, and prints what the other one receives.
 //
 // Start a server with `tidings serve`, and in the same folder run
 //
@@ -20,7 +20,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// What the first start of a server chooses, unless it is told otherwise.
+// The defaults of a server.
 const (
 	appID      = 1400000000
 	secretFile = "tidings-data/secret.key"
