@@ -298,11 +298,18 @@ type answer struct {
 	json string
 }
 
-// answerOf waits for the callback of a call.
+// successTexts are the texts of callbacks with code 0 that are not empty: that of the first callback, where there are two.
+var successTexts = map[string]string{"TIMMsgSendNewMsgEx": "ok"}
+
+// answerOf waits for the first callback of a call.
 func (d *driver) answerOf(id int, fn string) answer {
 	d.t.Helper()
 	l := d.wait(0, "the callback of "+fn, func(l line) bool { return l.kind == "TIMCommCallback" && l.num(3) == id })
-	return answer{l.num(0), l.fields[1], l.fields[2]}
+	a := answer{l.num(0), l.fields[1], l.fields[2]}
+	if text := successTexts[fn]; a.code == 0 && a.desc != text {
+		d.t.Errorf("%s succeeds with the text %q, and not %q", fn, a.desc, text)
+	}
+	return a
 }
 
 // ask calls a function that must return 0, and waits for its callback.

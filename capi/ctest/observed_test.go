@@ -122,6 +122,9 @@ func TestObservedCalls(t *testing.T) {
 		if async && result == 0 {
 			a := d.answerOf(id, p.name)
 			got.fields[0] = itoa(a.code)
+			if itoa(a.code) == r["cb_code"] && a.desc != r["cb_desc"] {
+				t.Errorf("%s: the callback says %q, observed %q", row, a.desc, r["cb_desc"])
+			}
 			if r["cb_code"] != "0" && r["cb_json"] != "" && !sameJSON(a.json, r["cb_json"]) {
 				t.Errorf("%s: the callback brings %s, observed %s", row, a.json, r["cb_json"])
 			}

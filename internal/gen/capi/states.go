@@ -64,6 +64,8 @@ func statePage(t *tables) []byte {
 		"- After a kick or an expired ticket the state is *inited*.\n" +
 		"- `TIMUninit` leads to *uninit* from everywhere. Open calls are answered with 7009. Inside a callback it returns at once and they are answered when that " +
 		"callback has returned; elsewhere it waits for the running callback, 5 seconds at most: what could not be answered by then is never answered. Nothing starts after it returned.\n" +
+		"- The text of a callback with code 0 is empty. That is what the reference library was observed to give (`TIMSetConfig`, `TIMConvCreate`); the first callback of " +
+		"`TIMMsgSendNewMsgEx` has `ok` there, and has it here. Of no other function is a successful text known, so none is invented: a program looks at the code.\n" +
 		"- In a forked child functions that return int answer -1, the others 0, nothing, the version, and 3 (`TIMGetLoginStatus`).\n\n")
 	fmt.Fprintf(&b, "| function | %s |\n|---|---|---|---|---|---|\n", strings.Join(states, " | "))
 	for _, f := range t.funcs {
