@@ -354,23 +354,25 @@ var repeats = map[events.Kind]string{
 	events.Owed:  "It is kept until it was told: after a crash it may be told a second time.",
 }
 
-// reached are the JSON objects that functions and callbacks which are built take or give, and the elements that are built.
+// reached are the JSON objects that functions and callbacks which are built take or give, and the elements that are built. A key that is not built leads nowhere,
+// unless what it has is kept.
 func (t *tables) reached() map[string]bool {
 	out := map[string]bool{}
 	var visit func(text string)
-	known := map[string]string{} // TIM spells some in two ways
+	known, lacks := map[string]string{}, t.reasons()
 	for _, r := range t.keys {
 		known[strings.ToLower(r["struct"])] = r["struct"]
 	}
 	visit = func(text string) {
 		for _, w := range word.FindAllString(text, -1) {
-			w = known[strings.ToLower(w)]
-			if w == "" || out[w] {
+			name := known[strings.ToLower(w)] // TIM spells SdkConfig in two ways
+			if name == "" || out[name] {
 				continue
 			}
-			out[w] = true
+			out[name] = true
 			for _, r := range t.keys {
-				if r["struct"] == w {
+				reason := lacks[r["key"]]
+				if r["struct"] == name && (reason == "" || strings.HasPrefix(reason, "Kept")) {
 					visit(r["type"])
 				}
 			}
@@ -386,9 +388,23 @@ func (t *tables) reached() map[string]bool {
 			visit(f.row["gives"])
 		}
 	}
-	visit("Elem TextElem CustomElem FaceElem LocationElem MergerElem")
-	for _, unreached := range []string{"SSODataParam", "SSODataRes", "SM4GCMCallbackParam", "CosSaveRegionForConversationParam", "UserInfo", "DatabaseEncryptInfo", "LogSetting", "PACProxyInfo"} {
-		delete(out, unreached) // of operations and settings that are not built
+	visit("ElemType TextElem CustomElem FaceElem LocationElem MergerElem")
+	return out
+}
+
+// reasons say of keys why they are not built.
+func (t *tables) reasons() map[string]string {
+	out := map[string]string{}
+	for _, r := range t.lacks {
+		out[r["key"]] = r["reason"]
+	}
+	for _, r := range t.operations {
+		switch r["answer"] {
+		case "not built":
+			out[r["operation"]] = "It answers 7013"
+		case "accepted":
+			out[r["operation"]] = "It answers 0. " + r["meaning"]
+		}
 	}
 	return out
 }
@@ -396,12 +412,8 @@ func (t *tables) reached() map[string]bool {
 func jsonPage(t *tables) []byte {
 	var b bytes.Buffer
 	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one. " +
-		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured. Parameters of callExperimentalAPI are honoured where " +
-		"[its operation](other.md#callexperimentalapi) acts.\n")
-	reached, lacks := t.reached(), map[string]string{}
-	for _, r := range t.lacks {
-		lacks[r["key"]] = r["reason"]
-	}
+		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured.\n")
+	reached, lacks := t.reached(), t.reasons()
 	for _, name := range groupNames(t.keys, "struct") {
 		fmt.Fprintf(&b, "\n## %s\n\n", name)
 		if !reached[name] {
