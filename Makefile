@@ -1,4 +1,4 @@
-# Needs Go, a C compiler and make; nothing else.
+# Needs only Go, a C compiler and make.
 
 GO ?= go
 FUZZTIME ?= 30s
@@ -6,7 +6,7 @@ ROUNDS ?= 200
 TORTURE ?= 30m
 SEED ?= 1
 
-# What `make build` leaves behind. A new product is one word here and one rule below.
+# What `make build` makes. A new product is one word here and one rule below.
 PRODUCTS := bin/tidings library
 
 .PHONY: build library gen test demo fuzz torture torture-kills torture-histories clean FORCE
@@ -20,13 +20,13 @@ bin/tidings: FORCE
 	@[ -e $@ ] || echo "Building $@. If SQLite was not compiled here before, that takes about a minute."
 	$(GO) build -o $@ ./cmd/tidings
 
-# The C library, with what programs need to build against it. The folder may be copied to anywhere.
+# The C library, with what programs need to build against it. The folder may be copied anywhere.
 LIB ?= lib
 STRIP ?= -s -w
 LIB_VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' client/version.go)
 
-# SQLite is compiled once more, with other flags: with those of the server the library is half a megabyte larger, and with those of the library the server is slower.
-# For size: SQLite is a third of the code, and the client needs no JSON in it. -g costs nothing, STRIP takes it out.
+# SQLite is compiled once more, with other flags: with the server's flags the library would be half a megabyte larger, and with the library's flags
+# the server would be slower. For size: SQLite is a third of the code, and the client does not need JSON in it. -g costs nothing, STRIP removes it.
 library: export CGO_CFLAGS = -g -Os -DSQLITE_OMIT_JSON -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections
 library:
 	@[ -e $(LIB)/libImSDK.so ] || echo "Building $(LIB)/libImSDK.so, with a SQLite that is compiled for size: another minute the first time."
@@ -42,7 +42,7 @@ library:
 		echo "include(\"\$${CMAKE_CURRENT_LIST_DIR}/ImSDK/$$file.cmake\")" >$(LIB)/cmake/$$file.cmake; \
 	done
 
-# Rewrites the generated code and pages. The result is committed.
+# Regenerates code and pages. The result is committed.
 gen:
 	$(GO) run ./internal/gen
 	$(GO) run ./cmd/tidings reference > docs/reference/configuration.md.new
@@ -60,7 +60,7 @@ demo: build
 	$(GO) run ./examples/demo
 	@GO="$(GO)" sh examples/c/demo.sh
 
-# Runs every fuzz target of every package for FUZZTIME; `go test -fuzz` itself takes only one target at a time.
+# Runs every fuzz target of every package for FUZZTIME; `go test -fuzz` itself runs only one target at a time.
 fuzz:
 	@set -e; for pkg in $$($(GO) list ./...); do \
 		targets=$$($(GO) test -list '^Fuzz' $$pkg); \
@@ -72,11 +72,12 @@ fuzz:
 
 torture: torture-kills torture-histories
 
-# Kills servers, stores and clients with SIGKILL, ROUNDS times each, amid what they acknowledge; `make test` does 20 rounds.
+# Kills servers, stores and clients with SIGKILL, ROUNDS times each, in the middle of what they acknowledge; `make test` does 20 rounds.
 torture-kills:
 	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store/... ./client
 
-# Random histories against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills that came to and what was wrong.
+# Random histories against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills there were and what was
+# wrong.
 torture-histories:
 	$(GO) test ./internal/testing/histcheck -count=1 -run 'TestHistory$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 2 -histcheck.seed $(SEED)
 

@@ -21,7 +21,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// heard notes what a device was told, by text and number.
+// heard records what a device was notified of, by text and number.
 type heard struct {
 	mu   sync.Mutex
 	n    map[string]int
@@ -90,8 +90,9 @@ func sdk(t *testing.T, addr, user, dir string, h *heard) *client.Client {
 	return c
 }
 
-// TestBackupLive: a backup is made while messages are being sent. Everything that was acknowledged before is in what is restored of it, dense and once. Clients that stay
-// connected all the time come over to the restored server by themselves, and a message that has a number which they have seen before is announced to them, once.
+// TestBackupLive: a backup is made while messages are being sent. What is restored from it contains everything that was acknowledged before, without
+// gaps and once. Clients that stay connected switch over to the restored server by themselves, and a message with a number that they have seen before
+// is announced to them, once.
 func TestBackupLive(t *testing.T) {
 	s := &served{t: t, dir: filepath.Join(t.TempDir(), "data")}
 	s.start()
@@ -159,7 +160,7 @@ func TestBackupLive(t *testing.T) {
 	connected := fmt.Sprint("network ", client.NetworkConnected)
 	aliceHeard.awaitTimes(t, connected, 2)
 	bobHeard.awaitTimes(t, connected, 2)
-	// The restored log goes on where the copy ended, so numbers are given out again.
+	// The restored log continues where the copy ended, so numbers are given out again.
 	first := say(alice, "bob", "after 0")
 	if first <= 200 || first > last {
 		t.Errorf("the first message after the restore has number %d; the copy had 200 and more, the old server %d", first, last)
@@ -186,7 +187,7 @@ func TestBackupLive(t *testing.T) {
 			t.Errorf("%s was heard %d times", what, h.count(what))
 		}
 	}
-	// A new device sees everything from before the copy.
+	// A new device gets everything from before the copy.
 	l, err := s.dial("bob")
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +211,7 @@ func TestBackupLive(t *testing.T) {
 	}
 }
 
-// TestServeDamaged: serve ends with 1, names the file and says what to do, and changes nothing.
+// TestServeDamaged: serve exits with 1, names the file and says what to do, and changes nothing.
 func TestServeDamaged(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tidings.db")

@@ -20,7 +20,7 @@ import (
 
 func init() { commands = append(commands, benchCommand) }
 
-// benchOptions are those of a run.
+// benchOptions are the options of a run.
 type benchOptions struct {
 	users, window, size int
 	seconds             float64
@@ -149,7 +149,7 @@ type child struct {
 	took time.Duration
 }
 
-// startChild runs this program with args and the address it is to listen on, and waits until it does.
+// startChild runs this program with args and an address to listen on, and waits until it listens.
 func startChild(ctx context.Context, o *benchOptions, args func(addr, dir string) []string) (*child, error) {
 	dir, err := os.MkdirTemp(o.dir, "tidings-bench-*")
 	if err != nil {
@@ -166,7 +166,7 @@ func startChild(ctx context.Context, o *benchOptions, args func(addr, dir string
 	return startAt(ctx, addr, dir, args(addr, dir), env)
 }
 
-// freeAddr is an address that nobody listens on.
+// freeAddr returns an address that nobody listens on.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -211,7 +211,7 @@ func (ch *child) stop() {
 	os.RemoveAll(ch.dir)
 }
 
-// cpu is the processor time that the child has used, where /proc tells.
+// cpu returns the processor time that the child has used, if the system has /proc.
 func (ch *child) cpu() time.Duration {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "stat"))
 	if err != nil {
@@ -221,14 +221,14 @@ func (ch *child) cpu() time.Duration {
 	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	user, _ := strconv.Atoi(f[11])
 	system, _ := strconv.Atoi(f[12])
-	const ticks = 100 // a second, on every Linux
+	const ticks = 100 // per second, on every Linux
 	return time.Duration(user+system) * (time.Second / ticks)
 }
 
-// rss is the child's memory in megabytes.
+// rss returns the child's memory in megabytes.
 func (ch *child) rss() float64 { return float64(ch.rssBytes()) / (1 << 20) }
 
-// rssBytes is the child's resident set, where /proc tells.
+// rssBytes returns the child's resident set, if the system has /proc.
 func (ch *child) rssBytes() int64 {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "status"))
 	if err != nil {

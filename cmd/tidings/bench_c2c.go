@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// benchC2C measures a server with bare connections, the wire and nothing of the SDK, or with the SDK.
+// benchC2C measures a server with bare connections, which speak the wire without the SDK, or with the SDK.
 func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	ch, err := startChild(ctx, o, func(addr, dir string) []string {
@@ -60,7 +60,7 @@ func benchC2C(ctx context.Context, o *benchOptions) (*benchResult, error) {
 	return r, load(ctx, links, o, ch, r)
 }
 
-// rawLink is a WebSocket connection with as little as it takes.
+// rawLink is a WebSocket connection with the bare minimum.
 type rawLink struct {
 	net.Conn
 	r     *bufio.Reader
@@ -78,7 +78,7 @@ func dialRaw(addr string) (*rawLink, error) {
 	return upgradeRaw(conn, addr, 16<<10)
 }
 
-// upgradeRaw makes a WebSocket of a connection.
+// upgradeRaw upgrades a connection to a WebSocket.
 func upgradeRaw(conn net.Conn, addr string, buffer int) (*rawLink, error) {
 	l := &rawLink{Conn: conn, r: bufio.NewReaderSize(conn, buffer), epoch: uint64(time.Now().Unix())}
 	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -143,7 +143,7 @@ func (l *rawLink) write(b []byte) error {
 	return err
 }
 
-// message reads a message of the server, which never splits one; it is good until the next.
+// message reads a message of the server, which never fragments one; it is valid until the next.
 func (l *rawLink) message() ([]byte, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(l.r, head[:]); err != nil {

@@ -21,7 +21,7 @@ import (
 
 const spareFiles = 500
 
-// manyFiles raises the limit of open files as far as it goes up to n, and answers what it is.
+// manyFiles raises the limit of open files as far as possible up to n, and returns the limit.
 func manyFiles(n int) int {
 	var r syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
@@ -42,14 +42,14 @@ func manyFiles(n int) int {
 	return int(min(r.Cur, uint64(n)))
 }
 
-// crowd is many bare clients of one server that say nothing but what keeps their connections.
+// crowd is many bare clients of one server that send only what keeps their connections open.
 type crowd struct {
 	name  string
 	addr  string
 	serve []string
 	srv   *child
 	all   []*comer
-	// back is told of each client that has come back; one may come back more than once.
+	// back gets each client that has reconnected; one may reconnect more than once.
 	back  chan *comer
 	tries atomic.Int64
 	beats atomic.Int64
@@ -59,16 +59,16 @@ type crowd struct {
 	die    context.CancelFunc
 }
 
-// comer is a client that comes back.
+// comer is a client that reconnects.
 type comer struct {
 	user, sig string
 	from      net.IP
 	generated uint64
-	beat      time.Duration // how often the server wants to hear of it
+	beat      time.Duration // how often the server wants a heartbeat
 	link      *rawLink
 }
 
-// newCrowd starts a server and makes as many clients as were asked for and the limit of open files allows. None is logged in yet.
+// newCrowd starts a server and makes as many clients as were requested and the limit of open files allows. None is logged in yet.
 func newCrowd(ctx context.Context, name string, clients int, place string) (*crowd, error) {
 	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	clients = min(clients, manyFiles(clients+spareFiles)-spareFiles)
@@ -105,7 +105,7 @@ func (cr *crowd) end() {
 	cr.srv.stop()
 }
 
-// login logs all in, and keeps them so.
+// login logs all clients in, and keeps their connections.
 func (cr *crowd) login(ctx context.Context) error {
 	err := forAll(cr.all, 256, func(c *comer) error { return c.come(ctx, cr.addr, false) })
 	for _, c := range cr.all {
@@ -146,7 +146,7 @@ func (cr *crowd) comeBack(c *comer) {
 	}
 }
 
-// restart kills the server and starts it again. It answers when that listened, and how long each client then took to come back.
+// restart kills the server and starts it again. It returns when the server listened, and how long each client then took to reconnect.
 func (cr *crowd) restart(ctx context.Context) (up time.Time, took []float64, err error) {
 	for len(cr.back) > 0 {
 		<-cr.back
@@ -173,7 +173,7 @@ func (cr *crowd) restart(ctx context.Context) (up time.Time, took []float64, err
 	return up, took, nil
 }
 
-// forAll calls f for all, n at a time, and answers the first error.
+// forAll calls f for all clients, n at a time, and returns the first error.
 func forAll(all []*comer, n int, f func(*comer) error) error {
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -197,7 +197,7 @@ func forAll(all []*comer, n int, f func(*comer) error) error {
 	return <-errs
 }
 
-// come makes one try to connect and log in.
+// come makes one attempt to connect and log in.
 func (c *comer) come(ctx context.Context, addr string, resume bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -224,9 +224,9 @@ func (c *comer) come(ctx context.Context, addr string, resume bool) error {
 	return nil
 }
 
-// stay reads until the connection ends, and sends a heartbeat whenever nothing has come for as long as the server wants.
+// stay reads until the connection ends, and sends a heartbeat whenever nothing has arrived for the server's interval.
 func (c *comer) stay(beats *atomic.Int64) {
-	// Not all at once, though all logged in together.
+	// Not all at once, although all logged in together.
 	wait := time.Duration(rand.Int64N(int64(c.beat))) + 1
 	for id := uint64(2); ; {
 		c.link.SetReadDeadline(time.Now().Add(wait))

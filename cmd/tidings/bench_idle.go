@@ -18,12 +18,12 @@ import (
 type idleResult struct {
 	Bench       string `json:"bench"`
 	Connections int    `json:"connections"`
-	// RSSEmpty is that of the server when it has just started, RSS with all connections, some time after the last login, and PerConnection the difference
-	// divided by the connections.
+	// RSSEmpty is the memory of the server when it has just started, RSS with all connections, some time after the last login, and PerConnection the
+	// difference divided by the connections.
 	RSSEmpty      int64 `json:"rss_empty"`
 	RSS           int64 `json:"rss"`
 	PerConnection int64 `json:"per_connection"`
-	// The same after the server was killed, started again, and all had come back.
+	// The same after the server was killed and started again, and all clients had reconnected.
 	RSSBack           int64 `json:"rss_back"`
 	PerConnectionBack int64 `json:"per_connection_back"`
 	// Heartbeats that were answered, and what those and the logins took.
@@ -98,14 +98,14 @@ func runIdle(ctx context.Context, clients int, settle time.Duration, place strin
 	return r, nil
 }
 
-// settled waits, and reads the server's memory with all connections there.
+// settled waits, and reads the server's memory with all connections open.
 func (cr *crowd) settled(ctx context.Context, settle time.Duration, empty int64) (rss, each int64, err error) {
 	select {
 	case <-ctx.Done():
 		return 0, 0, ctx.Err()
 	case <-time.After(settle):
 	}
-	// A client that was cut comes back after a pause. The figure is for all of them.
+	// A client that was disconnected reconnects after a pause. The figure is for all of them.
 	for limit := time.Now().Add(time.Minute); ; {
 		n, err := cr.srv.metric("tidings_connections")
 		if err == nil && int(n) != len(cr.all) && time.Now().After(limit) {

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The bare relay is the machine's own limit: it takes a record from a connection, appends it to a file, syncs the file for all that have gathered,
-// then forwards the record and acknowledges it. No identity, no rules, no numbers, no database.
+// The bare relay shows what the machine itself allows: it reads a record from a connection, appends it to a file, syncs the file for all that have
+// gathered, then forwards the record and acknowledges it. It has no identity, no rules, no numbers, no database.
 //
 // A record on the wire: length (4 bytes, of what follows), the connection it is for (4 bytes), text. To a client: length, a kind (1 byte: an
 // acknowledgement or a message), text. A client's first four bytes are its own number.
@@ -66,7 +66,7 @@ func (l *relayLink) write(b []byte) error {
 	return err
 }
 
-// read takes one record, and then those that have come with it.
+// read reads one record, and then those that have arrived with it.
 func (l *relayLink) read(acked func() error, got func([]byte) error) error {
 	for {
 		b, err := readRecord(l.r, &l.buf)

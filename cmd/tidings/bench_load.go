@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// link is a connection of a user of the load: to a Tidings server, or to the bare relay.
+// link is the connection of a user of the load: to a Tidings server, or to the bare relay.
 type link interface {
-	// appendSend appends message n to what is to be written.
+	// appendSend appends message n to the output buffer.
 	appendSend(b []byte, n uint64, text []byte) []byte
 	write(b []byte) error
-	// read waits for something, and calls acked for each own message that was acknowledged and got for each text of the peer.
+	// read waits for input, and calls acked for each own message that was acknowledged and got for each text of the peer.
 	read(acked func() error, got func(text []byte) error) error
 	Close() error
 }
 
-// A text is a mark, the message's number and the time it was sent, and filling.
+// A text is a mark, the message's number and the time at which it was sent, and padding.
 const (
 	textMark = "~bench~"
 	minText  = len(textMark) + 16 + 16
@@ -56,7 +56,7 @@ func readText(b []byte) (n uint64, at int64, err error) {
 	return n, at, err
 }
 
-// user is one of the load's; what is not atomic belongs to his goroutine.
+// user is one user of the load; fields that are not atomic belong to its goroutine.
 type user struct {
 	link        link
 	sent, acked atomic.Int64
@@ -68,7 +68,7 @@ type user struct {
 	micros      []uint32
 }
 
-// take notes a message of the peer.
+// take records a message of the peer.
 func (u *user) take(n uint64) {
 	switch {
 	case n == u.next:
@@ -88,7 +88,7 @@ func (u *user) take(n uint64) {
 	u.received.Add(1)
 }
 
-// load runs all users until the time is up and then waits for what is on its way.
+// load runs all users until the time is up and then waits for what is still under way.
 func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benchResult) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -14,10 +14,10 @@ import (
 type reconnectResult struct {
 	Bench   string `json:"bench"`
 	Clients int    `json:"clients"`
-	// Asked is how many were asked for; file limits may allow fewer.
+	// Asked is how many were requested; file limits may allow fewer.
 	Asked int `json:"asked"`
-	// LoginSeconds is how long the first logins of all took, StartSeconds from the end of the old server to the port of the new one, AllInSeconds from
-	// there until the last client was in again, and P50 and P99 the same for one of them.
+	// LoginSeconds is how long the first logins of all clients took, StartSeconds the time from the end of the old server to the port of the new one,
+	// AllInSeconds from there until the last client had logged in again, and P50 and P99 the same for one client.
 	LoginSeconds float64 `json:"login_s"`
 	StartSeconds float64 `json:"start_s"`
 	AllInSeconds float64 `json:"all_in_s"`

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestBenchReconnect: after a kill -9 and a restart of the server all clients are in again. The figure for many is for `tidings bench reconnect`.
+// TestBenchReconnect: after a kill -9 and a restart of the server all clients log in again. `tidings bench reconnect` gives the figure for many.
 func TestBenchReconnect(t *testing.T) {
 	out, err := program("bench", "reconnect", "--clients", "200", "--dir", t.TempDir()).Output()
 	var r reconnectResult
@@ -18,8 +18,8 @@ func TestBenchReconnect(t *testing.T) {
 	}
 }
 
-// TestBenchIdle: silent clients stay logged in by their heartbeats, come back after a restart, and memory is told for both. What a connection takes when there
-// are many is for `tidings bench idle`.
+// TestBenchIdle: silent clients stay logged in by their heartbeats, reconnect after a restart, and memory is reported for both. `tidings bench idle`
+// measures what a connection takes when there are many.
 func TestBenchIdle(t *testing.T) {
 	idle := program("bench", "idle", "--clients", "200", "--settle", "3s", "--most", "0", "--json", "--dir", t.TempDir())
 	idle.Env = append(idle.Env, "TIDINGS_HEARTBEAT=1s")
@@ -33,8 +33,8 @@ func TestBenchIdle(t *testing.T) {
 	}
 }
 
-// TestLean: memory is given back after a burst, when hardly anything is allocated any more, and not while the server is busy; again when a little has come, because
-// what was alive amid the burst may be garbage; and never so often that it takes more than a hundredth of the time.
+// TestLean: memory is returned after a burst, when hardly anything is allocated any more, and not while the server is busy; again after a few
+// allocations, because what was alive during the burst may be garbage; and never so often that it takes more than a hundredth of the time.
 func TestLean(t *testing.T) {
 	const mb = 1 << 20
 	var rule leanRule
@@ -46,13 +46,13 @@ func TestLean(t *testing.T) {
 	}{
 		{10 * mb, 5 * mb, 0, false},    // it starts
 		{200 * mb, 50 * mb, 0, false},  // a burst
-		{200 * mb, 100 * mb, 0, false}, // goes on
+		{200 * mb, 100 * mb, 0, false}, // continues
 		{20 * mb, 100 * mb, 0, true},   // and is nearly over
-		{3 * mb, 90 * mb, 0, true},     // what it held is garbage only here
-		{mb / 2, 40 * mb, 0, false},    // nothing to speak of has come since
+		{3 * mb, 90 * mb, 0, true},     // what it held becomes garbage only here
+		{mb / 2, 40 * mb, 0, false},    // nothing worth mentioning was allocated since
 		{mb / 2, 20 * mb, 0, true},     // little by little it is enough
 		{500 * mb, 60 * mb, 0, false},  // busy
-		{500 * mb, 400 * mb, 0, false}, // busy with much
+		{500 * mb, 400 * mb, 0, false}, // busy, with a large heap
 		{90 * mb, 400 * mb, 300 * time.Millisecond, true},
 		{20 * mb, 400 * mb, 0, false}, // it took long
 		{20 * mb, 400 * mb, 0, false},

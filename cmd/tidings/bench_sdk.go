@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// sdkLink is a user of the load on the Go SDK, with a database of his own.
+// sdkLink is a user of the load on the Go SDK, with their own database.
 type sdkLink struct {
 	c    *client.Client
 	peer client.Conv

@@ -19,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// waitFor is a log that tells when a text stands in it.
+// waitFor is a log that reports when it contains a text.
 type waitFor struct {
 	text  string
 	found chan struct{}
@@ -35,7 +35,7 @@ func (w *waitFor) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// scrape reads a metric, over a connection that stays.
+// scrape reads a metric, over a connection that stays open.
 func scrape(t *testing.T, c *http.Client, addr, name string) string {
 	t.Helper()
 	resp, err := c.Get("http://" + addr + "/metrics")
@@ -68,8 +68,8 @@ func silent(t *testing.T, addr string, n int) []net.Conn {
 	return all
 }
 
-// TestOutOfFiles: when connections have used up all open files, the log and a metric say so, and whoever is connected goes on: messages are stored, and all the
-// store's connections read. When files are free again, others get in.
+// TestOutOfFiles: when connections have used up all open files, the log and a metric report it, and connected clients continue: messages are stored,
+// and all the store's connections can read. When files are free again, others are let in.
 func TestOutOfFiles(t *testing.T) {
 	found := make(chan struct{})
 	s := &served{t: t, dir: filepath.Join(t.TempDir(), "data"), files: 100, more: []string{"--max-connections", "100000", "--login-within", "1h"},
@@ -139,8 +139,8 @@ func TestOutOfFiles(t *testing.T) {
 	sdk(t, s.addr, "carol", t.TempDir(), newHeard())
 }
 
-// TestFilesAreLeft: without max-connections, clients get as many connections as the limit of open files has room for beside what the server itself needs;
-// those above hear it.
+// TestFilesAreLeft: without max-connections, clients get as many connections as the limit of open files allows beside what the server itself needs;
+// those above get a code.
 func TestFilesAreLeft(t *testing.T) {
 	s := &served{t: t, dir: filepath.Join(t.TempDir(), "data"), files: 400, more: []string{"--login-within", "1h"}}
 	s.start()
@@ -155,7 +155,7 @@ func TestFilesAreLeft(t *testing.T) {
 	if v := scrape(t, web, s.addr, "tidings_accept_failures_total"); v != "0" {
 		t.Errorf("%s connections could not be accepted", v)
 	}
-	// The first ones were taken. With some of them gone there is room to be told why.
+	// The first ones were accepted. When some of them are closed, there is room for a response with the reason.
 	for _, c := range junk[:30] {
 		c.Close()
 	}

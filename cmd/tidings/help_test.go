@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// TestHelp: help shows nothing that is not built, and every flag with its own name; a part that is not built says so when it is asked for.
+// TestHelp: help shows nothing that is not built, and every flag with its own name; a part that is not built says so when it is requested.
 func TestHelp(t *testing.T) {
 	var all func(c *cobra.Command)
 	commands := 0
@@ -22,7 +22,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s --help shows what is not built:\n%s", c.CommandPath(), help)
 		}
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			// pflag takes a word in backquotes for the kind of value.
+			// pflag takes a word in backquotes for the type of the value.
 			if strings.Contains(f.Usage, "`") {
 				t.Errorf("%s --%s: a backquote in %q", c.CommandPath(), f.Name, f.Usage)
 			}

@@ -34,7 +34,7 @@ type villain struct {
 	n      uint64 // drawn for messages and calls
 }
 
-// hostileWay is a way to misbehave. It makes one round; that the server ends the connection is no error, and what it answers does not matter.
+// hostileWay is a way to misbehave. It makes one round; it is not an error if the server ends the connection, and the server's answers do not matter.
 type hostileWay struct {
 	name string
 	act  func(*villain)
@@ -252,7 +252,7 @@ func body(m im.Body) []byte {
 	return b
 }
 
-// wireField is a field with bytes in it.
+// wireField returns a field that contains bytes.
 func wireField(n int, b []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, protowire.Number(n), protowire.BytesType), b)
 }
@@ -281,7 +281,7 @@ func (v *villain) conv() *im.ConvKey {
 	return &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: v.victim}
 }
 
-// key is the conversation as the first field of a request.
+// key returns the conversation as the first field of a request.
 func (v *villain) key() []byte { return wireField(1, body(v.conv())) }
 
 func (v *villain) text(s string) *im.Message { return im.Text(s) }
@@ -299,7 +299,7 @@ func (v *villain) rawMessage(b, message []byte) []byte {
 	return v.call(b, im.Method_SEND, append(req, wireField(4, message)...))
 }
 
-// connect is a connection that ends with the test.
+// connect returns a connection that ends with the test.
 func (v *villain) connect() (net.Conn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: v.from}, Timeout: 10 * time.Second}
 	c, err := d.DialContext(v.ctx, "tcp", v.addr)
@@ -309,7 +309,7 @@ func (v *villain) connect() (net.Conn, error) {
 	return c, err
 }
 
-// say sends bytes, and reads until the server has had enough.
+// say sends bytes, and reads until the server ends the connection.
 func (v *villain) say(b []byte) {
 	c, err := v.connect()
 	if err != nil {
@@ -319,7 +319,7 @@ func (v *villain) say(b []byte) {
 	v.listen(c, b)
 }
 
-// listen writes and reads what comes for a while.
+// listen writes bytes and reads what arrives for a while.
 func (v *villain) listen(c net.Conn, b []byte) {
 	c.SetDeadline(time.Now().Add(3 * time.Second))
 	done := make(chan struct{})
@@ -332,7 +332,7 @@ func (v *villain) listen(c net.Conn, b []byte) {
 	<-done
 }
 
-// drip sends a byte now and then, for as long as the server lets it.
+// drip sends a byte from time to time, for as long as the server lets it.
 func (v *villain) drip(s string) {
 	c, err := v.connect()
 	if err != nil {
@@ -348,7 +348,7 @@ func (v *villain) drip(s string) {
 	}
 }
 
-// deaf sends bytes and reads nothing, until the server has had enough.
+// deaf sends bytes and reads nothing, until the server ends the connection.
 func (v *villain) deaf(s string) {
 	c, err := v.connect()
 	if err != nil {
@@ -433,7 +433,7 @@ func (v *villain) message(e *im.Elem) {
 	v.frames(v.call(nil, im.Method_SEND, body(&im.SendRequest{Conv: v.conv(), ClientTime: 1700000000, Random: v.r.Uint32(), Message: &im.Message{ElemArray: []*im.Elem{e}}})))
 }
 
-// talk makes calls, given as method and request in turn.
+// talk makes calls, given alternately as method and request.
 func (v *villain) talk(calls ...any) {
 	var b []byte
 	for i := 0; i < len(calls); i += 2 {
@@ -442,7 +442,7 @@ func (v *villain) talk(calls ...any) {
 	v.frames(b)
 }
 
-// stored sends a message to the victim, and then what calls makes of its number. It reads nothing of the answers.
+// stored sends a message to the victim, and then the calls that calls makes from its number. It does not read the replies.
 func (v *villain) stored(calls func(epoch, seq uint64) []byte) {
 	l, err := v.login(&im.LoginRequest{UserId: v.name, Platform: im.Platform_PLATFORM_LINUX})
 	if err != nil {
@@ -485,7 +485,7 @@ func (v *villain) stored(calls func(epoch, seq uint64) []byte) {
 	v.pause(time.Second)
 }
 
-// admin makes a call of the admin API.
+// admin calls the admin API.
 func (v *villain) admin(command string, body []byte) {
 	sig, err := usersig.Sign(server.DefaultAppID, killKey, "administrator", time.Hour, time.Now())
 	if err != nil {
@@ -496,7 +496,7 @@ func (v *villain) admin(command string, body []byte) {
 	v.say(append([]byte(head), body...))
 }
 
-// pause waits, and says whether the test still runs.
+// pause waits, and reports whether the test still runs.
 func (v *villain) pause(d time.Duration) bool {
 	select {
 	case <-v.ctx.Done():

@@ -33,13 +33,13 @@ import (
 const (
 	hostileConns = 100
 	honestPairs  = 20
-	// hostileMemory is what the server may ever take, in megabytes.
+	// hostileMemory is the most memory that the server may ever take, in megabytes.
 	hostileMemory = 300
 	// honestPace is how often each honest user sends.
 	honestPace = 100 * time.Millisecond
 )
 
-// honest is a user on the SDK who sends numbered messages to one other and writes down what comes from there.
+// honest is a user on the SDK who sends numbered messages to one other user and records what comes from there.
 type honest struct {
 	name, peer string
 	c          *client.Client
@@ -48,7 +48,7 @@ type honest struct {
 	mu   sync.Mutex
 	more sync.Cond
 	got  []string
-	late []time.Duration // from the call until the message was there
+	late []time.Duration // from the call until the message arrived
 }
 
 func (h *honest) arrived(ms []*im.Message) {
@@ -84,7 +84,8 @@ func startHonest(t *testing.T, addr, name, peer string) *honest {
 	return h
 }
 
-// talk lets all send for a while, one message after the other, and waits until the last is there. It answers how long a message took at worst, for 99 of 100.
+// talk lets all send for a while, one message after the other, and waits until the last has arrived. It returns how long a message took in the worst
+// case, for 99 of 100.
 func talk(t *testing.T, all []*honest, for_ time.Duration) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), for_)
@@ -142,9 +143,9 @@ func talk(t *testing.T, all []*honest, for_ time.Duration) time.Duration {
 	return late[len(late)*99/100]
 }
 
-// TestHostile: beside a hundred connections that misbehave in all the ways we know of, honest people lose nothing, get nothing twice and everything in order; the
-// server lives, in bounded memory, logs people in, and what the villains left in the honest people's conversations can be read after a restart. How long messages
-// take is only told. TIDINGS_HOSTILE names one way, to see what it does alone.
+// TestHostile: beside a hundred connections that misbehave in all the ways we know of, honest users lose nothing, get nothing twice and everything in
+// order; the server survives, in limited memory, and logs people in, and what the villains left in the honest users' conversations can be read after
+// a restart. How long messages take is only reported. TIDINGS_HOSTILE names one way, to see its effect alone.
 func TestHostile(t *testing.T) {
 	if testing.Short() {
 		needs.Missing(t, "half a minute of time: -short")
@@ -185,7 +186,7 @@ func TestHostile(t *testing.T) {
 	}
 	var slowest time.Duration
 	logins := 0
-	wg.Go(func() { // somebody comes anew, again and again
+	wg.Go(func() { // logs in again and again
 		for i := 0; ctx.Err() == nil; i++ {
 			begin := time.Now()
 			l, err := s.dial(fmt.Sprint("n", i))
@@ -266,7 +267,7 @@ func readAll(t *testing.T, l *rawLink, name string) {
 	}
 }
 
-// slowHook takes its time for the messages of one user.
+// slowHook is slow for the messages of one user.
 func slowHook(t *testing.T) string {
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
@@ -309,7 +310,7 @@ func (l *tail) String() string {
 	return s[max(0, len(s)-4000):]
 }
 
-// vmHWM is the most memory that a process ever had, in megabytes.
+// vmHWM returns the most memory that a process ever had, in megabytes.
 func vmHWM(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))

@@ -20,8 +20,8 @@ import (
 
 const deviceEnv = "TIDINGS_TEST_DEVICE"
 
-// killedDevice is bob's device in a process of its own: it prints a line for each message that it is told of and each of its own that was acknowledged, and
-// sends without end, until it is killed.
+// killedDevice is bob's device in a process of its own: it prints a line for each message that it gets and for each of its own that was acknowledged,
+// and sends without end, until it is killed.
 func killedDevice(dir string) {
 	die := func(err error) {
 		if err != nil {
@@ -35,7 +35,7 @@ func killedDevice(dir string) {
 	die(err)
 	c, err := client.Open(client.Config{Server: os.Getenv("TIDINGS_SERVER"), UserID: "bob", UserSig: sig, Dir: dir, Log: slog.New(slog.DiscardHandler)},
 		client.Events{NewMessages: func(ms []*im.Message) {
-			var out strings.Builder // a callback is one write, so that it was told as a whole or not at all
+			var out strings.Builder // a callback is one write, so it is printed as a whole or not at all
 			for _, m := range ms {
 				fmt.Fprintf(&out, "new %d %s\n", m.Seq, im.TextOf(m))
 			}
@@ -61,12 +61,13 @@ func killedDevice(dir string) {
 	select {}
 }
 
-// TestKill9Client kills the process of a device amid what it sends and what it is told, again and again, while the other side sends to it. Every message of the other side is told
-// of, in order within a run and at most those of the callback that was running again after a kill; everything that the device was told is
-// stored is, once, under that number; and nothing that it sent is stored twice. TIDINGS_KILL_ROUNDS sets the number of rounds.
+// TestKill9Client kills the process of a device while it sends and receives, again and again, while the other side sends to it. Every message of the
+// other side is announced, in order within a run, and after a kill at most those of the callback that was running are repeated; everything that the
+// device printed as stored is stored, once, under that number; and nothing that it sent is stored twice. TIDINGS_KILL_ROUNDS sets the number of
+// rounds.
 func TestKill9Client(t *testing.T) { kill9Client(t, &served{t: t, dir: t.TempDir()}) }
 
-// TestKill9ClientPostgres is the same with a server over PostgreSQL.
+// TestKill9ClientPostgres is the same with a server on PostgreSQL.
 func TestKill9ClientPostgres(t *testing.T) {
 	kill9Client(t, &served{t: t, dir: t.TempDir(), postgres: pgtest.DSN(t)})
 }
@@ -75,7 +76,7 @@ func kill9Client(t *testing.T, s *served) {
 	rounds := killRounds(20)
 	s.start()
 	dir := t.TempDir()
-	l, err := s.dial("bob") // a user exists from his first login on; logged out, he owes this device nothing
+	l, err := s.dial("bob") // a user exists from their first login on; logged out, alice's session cannot affect this device
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func kill9Client(t *testing.T, s *served) {
 		for {
 			line, err := in.ReadString('\n')
 			if err != nil {
-				break // half a line was not told
+				break // half a line does not count
 			}
 			var what, text string
 			var seq uint64
@@ -160,7 +161,7 @@ func kill9Client(t *testing.T, s *served) {
 			mu.Unlock()
 		}
 	})
-	// A fresh device is not told of what was there before it; the first run makes it one that has been here.
+	// A fresh device does not get what was there before it; after the first run it is not fresh any more.
 	run(0, 50, 0)
 	first := uint64(1 << 62)
 	for seq := range told {

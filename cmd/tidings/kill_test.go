@@ -20,7 +20,7 @@ import (
 	"github.com/tidings-im/tidings/usersig"
 )
 
-// TestMain lets the test binary be the program: with TIDINGS_TEST_MAIN set it runs its arguments as a command line.
+// TestMain lets the test binary be the program: with TIDINGS_TEST_MAIN set, it runs its arguments as a command line.
 func TestMain(m *testing.M) {
 	if os.Getenv("TIDINGS_TEST_MAIN") != "" {
 		if dir := os.Getenv(deviceEnv); dir != "" {
@@ -46,9 +46,10 @@ type served struct {
 	dir string
 	// listen is the address to listen on, by default a free port.
 	listen string
-	// postgres is the database to keep everything in, if it is not the folder.
+	// postgres is the database to keep everything in, instead of the folder.
 	postgres string
-	// bin is the program, by default this one; more are further flags, files the limit of open files, and log takes the log behind the line that names the port.
+	// bin is the program, by default this one; more are further flags, files the limit of open files, and log gets the log after the line that names
+	// the port.
 	bin   string
 	more  []string
 	files int
@@ -85,7 +86,7 @@ func (s *served) start() {
 		s.cmd.Wait()
 		r.Close()
 	})
-	// The log names the port. What comes after that line is always taken, so that the pipe does not fill.
+	// The log names the port. What comes after that line is always read, so that the pipe does not fill.
 	var log []byte
 	buf := make([]byte, 4096)
 	for {
@@ -127,7 +128,7 @@ func (s *served) dial(user string) (*rawLink, error) {
 	return l, err
 }
 
-// sender sends numbered messages, and sends those again that were not answered when a connection ended.
+// sender sends numbered messages, and resends those that were not answered when a connection ended.
 type sender struct {
 	name, peer string
 	next       uint64
@@ -193,7 +194,7 @@ func (u *sender) run(l *rawLink, total int, answered func()) error {
 	}
 }
 
-// killRounds is how often a test kills: n times, once in a short run, or what TIDINGS_KILL_ROUNDS says.
+// killRounds is how often a test kills: n times, once in a short run, or as often as TIDINGS_KILL_ROUNDS says.
 func killRounds(n int) int {
 	if v, err := strconv.Atoi(os.Getenv("TIDINGS_KILL_ROUNDS")); err == nil {
 		return v
@@ -204,11 +205,11 @@ func killRounds(n int) int {
 	return n
 }
 
-// TestKill9 kills a server amid acknowledged sends, again and again: what was acknowledged is there, once, under the number that the
-// answer named, and the numbers are dense. TIDINGS_KILL_ROUNDS sets the number of rounds.
+// TestKill9 kills a server in the middle of acknowledged sends, again and again: what was acknowledged is stored, once, under the number that the
+// reply named, and the numbers have no gaps. TIDINGS_KILL_ROUNDS sets the number of rounds.
 func TestKill9(t *testing.T) { kill9(t, &served{t: t, dir: t.TempDir()}, 3000) }
 
-// TestKill9Postgres is the same over PostgreSQL.
+// TestKill9Postgres is the same on PostgreSQL.
 func TestKill9Postgres(t *testing.T) {
 	kill9(t, &served{t: t, dir: t.TempDir(), postgres: pgtest.DSN(t)}, 1000)
 }
@@ -223,7 +224,7 @@ func kill9(t *testing.T, s *served, total int) {
 		})
 	}
 	for round := range rounds {
-		for last := range 2 { // killed in the midst, and then to the end
+		for last := range 2 { // killed in the middle, and then to the end
 			s.start()
 			links := make([]*rawLink, len(users))
 			for i, u := range users {
@@ -258,7 +259,7 @@ func kill9(t *testing.T, s *served, total int) {
 				}
 				links[i].Close()
 			}
-			s.kill() // now idle, and in the other half dead already
+			s.kill() // idle, and in the other half of the rounds already dead
 		}
 	}
 	s.start()

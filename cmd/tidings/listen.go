@@ -18,7 +18,7 @@ import (
 
 func init() { commands = append(commands, listenCommand) }
 
-// listenEvents are the words that --until knows: events, and types of the event conversation.
+// listenEvents are the words that --until accepts: events, and types of the event conversation.
 var listenEvents = []string{"new_message", "receipt", "revoked", "updated", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired",
 	"add", "update", "delete", "sync_start", "sync_finish"}
 
@@ -73,7 +73,7 @@ func ownPlatform() string {
 	return "other"
 }
 
-// printer writes events as lines. All its functions run on the client's one callback goroutine.
+// printer writes events as lines. All its functions run on the client's callback goroutine.
 type printer struct {
 	out   io.Writer
 	until string

@@ -13,8 +13,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestServeLocked: another process, this one, locks the database of a server: messages are refused with a code, the server lives, and takes them when the lock
-// is gone.
+// TestServeLocked: another process, this one, locks the database of a server: messages are refused with a code, the server keeps running, and accepts
+// them once the lock is released.
 func TestServeLocked(t *testing.T) {
 	s := &served{t: t, dir: t.TempDir(), more: []string{"--lock-wait", "100ms"}}
 	s.start()

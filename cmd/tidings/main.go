@@ -1,4 +1,4 @@
-// Tidings is a self-hosted instant-messaging server, and tools that go with it.
+// Tidings is a self-hosted instant messaging server, with the tools that belong to it.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 	}
 }
 
-// root is the command line. A file a subcommand; each adds itself to commands.
+// root is the command line. Each subcommand has a file and adds itself to commands.
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:           "tidings",

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// Go collects garbage when as much has been allocated as was alive, or after two minutes, and keeps most of the memory that this frees. So a burst, such as the
-// logins of all clients after a restart, would leave twice what the connections need, and stacks as deep as a login, for as long as the server is quiet.
+// Go collects garbage when as much has been allocated as was alive, or after two minutes, and keeps most of the memory that this frees. So after a
+// burst, such as the logins of all clients after a restart, a quiet server would keep twice what the connections need, and stacks as deep as a login.
 const (
 	leanEvery = 10 * time.Second
-	// leanLeast is how much must have been allocated since the last time: less is not worth looking for.
+	// leanLeast is how much must have been allocated since the last time: less is not worth a collection.
 	leanLeast = 1 << 20
-	// leanShare is what part of the time may be spent on it: one hundredth.
+	// leanShare is the part of the time that may be spent on it: one hundredth.
 	leanShare = 100
 )
 
-// leanRule decides when memory is given back: when a little was allocated since the last time, and so little lately that no collection will come by itself soon. A
-// little is enough because a collection amid a burst finds alive what is garbage right after it. A server that is busy is left alone.
+// leanRule decides when memory is returned: when a little was allocated since the last time, and so little lately that no collection will happen by
+// itself soon. A little is enough because a collection during a burst finds alive what is garbage right after it. A busy server is left alone.
 type leanRule struct {
-	seen, done uint64        // bytes allocated at the last look, and when memory was given back last
-	pause      time.Duration // until it may be given back again
+	seen, done uint64        // bytes allocated at the last check, and when memory was last returned
+	pause      time.Duration // until it may be returned again
 }
 
-// due takes the bytes that were ever allocated, those that the last collection found alive, and the time since the last look.
+// due takes the bytes that were ever allocated, those that the last collection found alive, and the time since the last check.
 func (r *leanRule) due(allocated, live uint64, passed time.Duration) bool {
 	lately, since := allocated-r.seen, allocated-r.done
 	r.seen = allocated
@@ -32,10 +32,10 @@ func (r *leanRule) due(allocated, live uint64, passed time.Duration) bool {
 	return lately <= max(live/4, 4*leanLeast) && since >= max(live/32, leanLeast) && r.pause == 0
 }
 
-// gave says that memory was given back, and how long that took.
+// gave records that memory was returned, and how long that took.
 func (r *leanRule) gave(took time.Duration) { r.done, r.pause = r.seen, leanShare*took }
 
-// stayLean gives memory back to the system when a burst is over, until ctx ends.
+// stayLean returns memory to the system when a burst is over, until ctx ends.
 func stayLean(ctx context.Context) {
 	figures := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(leanEvery)

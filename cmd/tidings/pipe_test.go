@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestLogReaderGone: a server whose standard output and error nobody reads any more goes on, and stops in order.
+// TestLogReaderGone: a server whose standard output and error have no reader any more continues, and stops in order.
 func TestLogReaderGone(t *testing.T) {
 	s := &served{t: t, dir: t.TempDir()}
 	cmd := program("serve", "--listen", "127.0.0.1:0", "--data", s.dir, "--secret-key", killKey, "--log-level", "debug")

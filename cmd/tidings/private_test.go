@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestPrivateFiles: whatever the umask, and in folders that everybody may look into, only their owner may read the files of a server, of its backups and of a
-// client; also those that everybody could read before.
+// TestPrivateFiles: whatever the umask, and in folders that everybody may read, only their owner may read the files of a server, of its backups and
+// of a client, including those that everybody could read before.
 func TestPrivateFiles(t *testing.T) {
 	// with makes the program run with a umask.
 	with := func(umask string, args ...string) *exec.Cmd {
@@ -23,7 +23,7 @@ func TestPrivateFiles(t *testing.T) {
 	}
 	umasks := []string{"0000"}
 	if os.Geteuid() == 0 {
-		umasks = append(umasks, "0377") // keeps the owner himself from writing, and all but root from the folders
+		umasks = append(umasks, "0377") // keeps even the owner from writing, and all except root from the folders
 	}
 	for _, umask := range umasks {
 		t.Run(umask, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestPrivateFiles(t *testing.T) {
 				run("restore", "--from", filepath.Join(dir, "backup"), "--data", filepath.Join(dir, "restored"))
 				files(0, "tidings.db", "tidings.db-wal", "tidings.db-shm", "secret.key", "lock", "reserve", "device", "616c696365.db", "616c696365.lock", "backup.db")
 			})
-			if err := os.RemoveAll(filepath.Join(dir, "backup")); err != nil { // nobody opens what is kept
+			if err := os.RemoveAll(filepath.Join(dir, "backup")); err != nil { // the files are not opened
 				t.Fatal(err)
 			}
 			os.Remove(filepath.Join(dir, "backup.db"))

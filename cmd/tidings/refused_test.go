@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A command that reaches no server says which one: nobody listens there, or nobody answers in time.
+// A command that reaches no server names the address: nobody listens there, or nobody responds in time.
 func TestNoServerNamesTheAddress(t *testing.T) {
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestNoServerNamesTheAddress(t *testing.T) {
 			})
 		}
 	}
-	// The address may stand in the environment, and be none.
+	// The address may come from the environment, and be invalid.
 	cmd := program("send", "--user", "ann", "--to", "bob", "--secret-key", killKey, "--timeout", "1s", "--dir", t.TempDir(), "hi")
 	cmd.Env = append(cmd.Env, "TIDINGS_SERVER=ws://"+nobody.Addr().String(), "HOME="+os.DevNull)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "ws://"+nobody.Addr().String()) {

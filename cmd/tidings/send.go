@@ -89,7 +89,7 @@ func (l *login) flags(c *cobra.Command) {
 	f.StringVar(&l.level, "log-level", "warn", "debug, info, warn or error; the log goes to stderr")
 }
 
-// dial logs in. Having been kicked while nobody ran the command is told, and not in the way.
+// dial logs in. If the device was kicked while the command was not running, that is reported, and the login tried again.
 func (l *login) dial(ctx context.Context, ev client.Events) (*client.Client, error) {
 	if l.user == "" {
 		return nil, errors.New("--user is missing")
@@ -142,7 +142,7 @@ func (l *login) ticket() (string, error) {
 	return usersig.Sign(l.appID, key, l.user, 24*time.Hour, time.Now())
 }
 
-// device is the folder that makes the command the same device each time it runs.
+// device returns the folder that makes the command the same device each time it runs.
 func (l *login) device() string {
 	if l.dir != "" {
 		return l.dir

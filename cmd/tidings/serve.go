@@ -54,7 +54,7 @@ func settingFlags(f *pflag.FlagSet, set *server.Settings) {
 	}
 }
 
-// warnOpen warns of a settings file that everybody may read and that has a secret in it.
+// warnOpen warns about a settings file that everybody may read and that contains a secret.
 func warnOpen(file string, log *slog.Logger) error {
 	if file == "" {
 		return nil
@@ -79,9 +79,9 @@ func warnOpen(file string, log *slog.Logger) error {
 	return nil
 }
 
-// serve runs a server; reread gives the settings as they are when it is told to read them again.
+// serve runs a server; reread returns the present settings when the server is asked to read them again.
 func serve(ctx context.Context, set *server.Settings, file string, newKey bool, reread func() (*server.Settings, error)) error {
-	// Who reads the log may go away, and the server does not: a write to a pipe that nobody reads fails then, and its line is lost.
+	// The reader of the log may go away, and the server continues: a write to a pipe without a reader fails then, and its line is lost.
 	signal.Ignore(syscall.SIGPIPE)
 	var level slog.LevelVar
 	l, err := set.Level()
@@ -134,7 +134,7 @@ func serve(ctx context.Context, set *server.Settings, file string, newKey bool, 
 	})
 }
 
-// reload takes from the settings what may change while the server runs.
+// reload applies the settings that may change while the server runs.
 func reload(s *server.Server, set *server.Settings, reread func() (*server.Settings, error), level *slog.LevelVar, log *slog.Logger) {
 	fresh, err := reread()
 	if err == nil {
@@ -164,7 +164,7 @@ func reload(s *server.Server, set *server.Settings, reread func() (*server.Setti
 	log.Info("settings read again", "log-level", l)
 }
 
-// again reads the settings anew: the flags of the command line, the environment and the file as it is now.
+// again reads the settings again: the flags of the command line, the environment and the file as it is at that time.
 func again(flags *pflag.FlagSet, file string) (*server.Settings, error) {
 	set := server.DefaultSettings()
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
@@ -181,7 +181,7 @@ func again(flags *pflag.FlagSet, file string) (*server.Settings, error) {
 	return set, settings(f, file)
 }
 
-// notGiven marks flags that settings has set, and not the command line.
+// notGiven marks flags that were set by settings, and not on the command line.
 const notGiven = "tidings-not-given"
 
 func fromCommandLine(f *pflag.Flag) bool { return f.Changed && f.Annotations[notGiven] == nil }
@@ -230,7 +230,7 @@ func referenceCommand() *cobra.Command {
 	}
 }
 
-// welcome says how to log in to a server that was just made.
+// welcome prints how to log in to a new server.
 func welcome(w io.Writer, s *server.Server, cfg *server.Config) {
 	where := ""
 	if cfg.Data != server.DefaultData {

@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/internal/server"
 )
 
-// A flag wins over the environment, and that over the file.
+// A flag overrides the environment, and the environment the file.
 func TestSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	os.WriteFile(file, []byte("listen: 127.0.0.1:1\napp-id: 7\ndata: /from/file\nclasses:\n  mac: any\n"), 0o600)
@@ -32,7 +32,7 @@ func TestSettings(t *testing.T) {
 	if set.Listen != "127.0.0.1:1" || set.AppID != 8 || set.Data != "/from/flag" || set.Classes["mac"] != "any" {
 		t.Errorf("%+v", set)
 	}
-	// Read again, the file may say something else, and the flag still wins.
+	// When it is read again, the file may have changed, and the flag still wins.
 	os.WriteFile(file, []byte("listen: 127.0.0.1:2\nlog-level: debug\ndata: /from/file\n"), 0o600)
 	fresh, err := again(f, file)
 	if err != nil || fresh.Listen != "127.0.0.1:2" || fresh.LogLevel != "debug" || fresh.Data != "/from/flag" || fresh.AppID != 8 || fresh.Classes != nil {
@@ -44,7 +44,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestOpenSettings: a settings file that everybody may read is complained of if a secret stands in it.
+// TestOpenSettings: a settings file that everybody may read is reported in the log if it contains a secret.
 func TestOpenSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	for _, c := range []struct {
@@ -66,7 +66,7 @@ func TestOpenSettings(t *testing.T) {
 	}
 }
 
-// TestReload: SIGHUP changes what may change, and names what needs a restart.
+// TestReload: SIGHUP applies what may change, and names what needs a restart.
 func TestReload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	os.WriteFile(file, []byte("log-level: info\n"), 0o600)

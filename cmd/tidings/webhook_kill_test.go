@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// TestKill9Webhook kills a server that has a webhook, amid sends and amid its telling of them, to a program that fails now and then: in the end
-// the program has been told of each acknowledged message, in the order of their numbers, and was not asked about one that was stored.
+// TestKill9Webhook kills a server with a webhook in the middle of sends and of notifications to a program that fails from time to time: in the end
+// the program was notified of each acknowledged message, in the order of their numbers, and was not asked about a message that was already stored.
 func TestKill9Webhook(t *testing.T) {
 	rounds, total := 3, 1500
 	if testing.Short() {
 		rounds, total = 1, 500
 	}
 	var mu sync.Mutex
-	var told []uint64           // seqs in the order in which they were told of first
+	var told []uint64           // seqs in the order of their first notifications
 	seen := map[string]uint64{} // seq of an event
 	calls, asked := 0, map[string]bool{}
 	complete := make(chan struct{}, 1)
@@ -64,7 +64,7 @@ func TestKill9Webhook(t *testing.T) {
 	s := &served{t: t, dir: t.TempDir()}
 	u := &sender{name: "u0", peer: "u1", open: map[uint64]bool{}, acked: map[uint64]uint64{}}
 	s.start()
-	l, err := s.dial("u1") // makes the account
+	l, err := s.dial("u1") // creates the account
 	if err != nil {
 		t.Fatal(err)
 	}

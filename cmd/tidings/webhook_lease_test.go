@@ -18,7 +18,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// told is the program behind the webhook: how often it was told of each message, and in which order.
+// told is the program behind the webhook: how often it was notified of each message, and in which order.
 type told struct {
 	mu    sync.Mutex
 	times map[string]map[uint64]int // by sender and number
@@ -65,7 +65,7 @@ func (p *told) held(hold chan struct{}) {
 	p.hold = hold
 }
 
-// all waits until it was told of the messages 1 to n of a sender.
+// all waits until it was notified of the messages 1 to n of a sender.
 func (p *told) all(t *testing.T, user string, n int) {
 	t.Helper()
 	limit := time.After(2 * time.Minute)
@@ -84,7 +84,7 @@ func (p *told) all(t *testing.T, user string, n int) {
 	}
 }
 
-// line tells when a text stands in a log.
+// line reports when a log contains a text.
 type line struct {
 	text []byte
 	c    chan struct{}
@@ -100,8 +100,9 @@ func (l *line) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestHookLease: two servers share a database and a webhook, and one of them tells, whichever server a message came through. If it hangs amid a call, the
-// other one goes on; when it wakes up it tells nothing more and does not move the cursor. If it is killed, the other one goes on as well.
+// TestHookLease: two servers share a database and a webhook, and one of them notifies, whichever server a message came through. If it hangs during a
+// call, the other one continues; when it wakes up, it sends nothing more and does not move the cursor. If it is killed, the other one continues as
+// well.
 func TestHookLease(t *testing.T) {
 	p := &told{times: map[string]map[uint64]int{}, order: map[string][]uint64{}, more: make(chan struct{}, 1), in: make(chan struct{}, 1)}
 	hook := httptest.NewServer(p)
@@ -126,7 +127,7 @@ func TestHookLease(t *testing.T) {
 		}
 	}
 	a.start()
-	l, err := a.dial("u1") // makes the account
+	l, err := a.dial("u1") // creates the account
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestHookLease(t *testing.T) {
 	send(b, 10)
 	p.all(t, "ub", 10)
 
-	// It hangs with a call on its way.
+	// It hangs with a call under way.
 	hold := make(chan struct{})
 	p.held(hold)
 	send(b, 20)
@@ -192,7 +193,7 @@ func TestHookLease(t *testing.T) {
 			t.Errorf("told of those of %s in the order %d", user, order)
 		}
 		for seq, n := range p.times[user] {
-			// Again may come what was on its way when the first one hung, and what stood in the last step of the one that was killed.
+			// What was under way when the first one hung, and what was in the last step of the one that was killed, may be repeated.
 			amid := user == "ub" && seq > 10 && seq <= 20 || user == "ub" && seq > 40 || user == "ua" && seq > 10 && seq <= 30
 			if n > 1 && !amid || n > 2 {
 				t.Errorf("told of %d of %s %d times", seq, user, n)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# C programs that know only TIMCloud.h talk through a server: first two that people use, then a tour of all callbacks. Part of `make demo`.
+# C programs that know only TIMCloud.h talk through a server: first two small ones, then a tour of all callbacks. Part of `make demo`.
 set -eu
 cd "$(dirname "$0")/../.."
 BIN=${BIN:-bin/tidings} LIB=${LIB:-lib}
