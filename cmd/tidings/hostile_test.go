@@ -25,8 +25,8 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/testing/needs"
 	"github.com/tidings-im/tidings/internal/server"
+	"github.com/tidings-im/tidings/internal/testing/needs"
 	"github.com/tidings-im/tidings/usersig"
 )
 
