@@ -1,4 +1,4 @@
-// Package faultproxy is a TCP relay for tests that does what bad networks do: it cuts, resets, stalls and refuses.
+// Package faultproxy is a TCP relay for tests that behaves like a bad network: it cuts, resets, stalls and refuses.
 package faultproxy
 
 import (
@@ -10,7 +10,7 @@ import (
 
 // Proxy relays connections to a server until it is told to misbehave. Its methods may be called from any goroutine.
 type Proxy struct {
-	// URL is where clients connect to.
+	// URL is the address for clients.
 	URL string
 
 	ln     net.Listener
@@ -97,7 +97,7 @@ func (p *Proxy) refuses() bool {
 	return p.refuse
 }
 
-// relay copies one direction. What it has read while that direction is held back goes on when it is released.
+// relay copies one direction. What it has read while that direction is held back is sent on when it is released.
 func (p *Proxy) relay(l *link, dst, src net.Conn, held *chan struct{}) {
 	defer func() {
 		l.close()
@@ -135,7 +135,7 @@ func (p *Proxy) relay(l *link, dst, src net.Conn, held *chan struct{}) {
 // Cut closes all connections.
 func (p *Proxy) Cut() { p.cut(false) }
 
-// Reset breaks all connections with a reset, so that what was on its way is lost.
+// Reset breaks all connections with a reset, so that data under way is lost.
 func (p *Proxy) Reset() { p.cut(true) }
 
 func (p *Proxy) cut(reset bool) {

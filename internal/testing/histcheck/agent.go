@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// command is what a device is told to do. Messages cross encoded, so that a device may be another process.
+// command is what a device is told to do. Messages are passed encoded, so that a device may be another process.
 type command struct {
 	N     int // number of the answer
 	Op    string
@@ -29,7 +29,7 @@ type command struct {
 	Open  opening
 }
 
-// opening says which client to open.
+// opening describes which client to open.
 type opening struct {
 	Run      int
 	Server   string
@@ -57,7 +57,7 @@ type told struct {
 	Reply     *reply
 }
 
-// agent runs one client, in the process of the history or in one of its own.
+// agent runs one client, in the history's process or in one of its own.
 type agent struct {
 	log  *slog.Logger
 	tell func(told) // in order; called by callbacks too
@@ -114,7 +114,7 @@ func codeOf(err error) int32 {
 	return codeNone
 }
 
-// do does what a command says and answers it.
+// do carries out a command and returns the reply.
 func (a *agent) do(cmd *command) *reply {
 	r := &reply{N: cmd.N}
 	if cmd.Op == "open" {
@@ -213,7 +213,7 @@ func (a *agent) do(cmd *command) *reply {
 		}
 	case "total":
 		r.Num, err = a.c.TotalUnread(ctx)
-	case "told": // returns when all has been told that was to be told before it: answers wait behind events
+	case "told": // returns when everything before it has been reported: answers wait behind events
 		done := make(chan struct{})
 		a.c.ConversationsFunc(func([]*im.ConvInfo, error) { close(done) })
 		select {
@@ -235,7 +235,7 @@ func (a *agent) open(o *opening) error {
 	return err
 }
 
-// burst sends without waiting; the answers come among the callbacks.
+// burst sends without waiting; the answers arrive among the callbacks.
 func (a *agent) burst(conv client.Conv, call int, ms []*im.Message) {
 	for i, m := range ms {
 		n, tag := call+i, m.CloudCustomStr
@@ -259,7 +259,7 @@ func (a *agent) burst(conv client.Conv, call int, ms []*im.Message) {
 	}
 }
 
-// callback takes a callback down as it begins, and lets it take its time.
+// callback records a callback as it begins, and lets it take some time.
 func (a *agent) callback(rs ...Record) {
 	a.batch++
 	for i := range rs {
@@ -268,7 +268,7 @@ func (a *agent) callback(rs ...Record) {
 	a.tell(told{Records: rs})
 	if a.slow.Load() > 0 {
 		a.slow.Add(-1)
-		time.Sleep(5 * time.Millisecond) // an application that takes its time
+		time.Sleep(5 * time.Millisecond) // a slow application
 	}
 }
 
@@ -343,11 +343,11 @@ func text(m *im.Message) string {
 
 // driver carries commands to an agent.
 type driver interface {
-	// do answers nil if the agent was killed meanwhile.
+	// do returns nil if the agent was killed in the meantime.
 	do(*command) *reply
 	// end waits for an agent whose client was closed.
 	end()
-	// kill ends the agent's process, if it has one of its own, and says whether it did.
+	// kill ends the agent's process, if it has one of its own, and reports whether it did.
 	kill() bool
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// wire speaks the protocol without the SDK, one call at a time: what the SDK is judged by must not come from the SDK.
+// wire speaks the protocol without the SDK, one call at a time: the SDK must not be judged by itself.
 type wire struct {
 	ctx  context.Context
 	ws   *websocket.Conn

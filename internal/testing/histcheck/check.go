@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Check answers what is wrong with a history; nothing if it is as it should be.
+// Check returns what is wrong with a history; nothing if it is correct.
 func Check(h *History) []string {
 	c := &checker{h: h}
 	c.bad = append(c.bad, h.Violations...)
@@ -31,7 +31,7 @@ func Check(h *History) []string {
 	return c.bad
 }
 
-// Compare answers what is wrong with how a device stood in the end: what it answers and what it was told against the server's log.
+// Compare returns what is wrong with the final state of a device: what it returns and what it was notified of, compared with the server's log.
 func Compare(h *History, d *Device) []string {
 	return newModel(h).finalState(d, d.Final, d.records())
 }
@@ -40,7 +40,7 @@ type checker struct {
 	h     *History
 	model *model
 	bad   []string
-	// logged is where what was sent stands in the log.
+	// logged is where in the log the sent messages are.
 	logged map[*Send]*im.Entry
 	made   map[string]*op // modifications by their text
 }
@@ -49,8 +49,8 @@ func (c *checker) fail(format string, args ...any) {
 	c.bad = append(c.bad, fmt.Sprintf(format, args...))
 }
 
-// logs checks what the server has: dense, in the order of time, counted rightly, the same for both, from somewhere, and with nothing absent that
-// was not cleared or deleted by him who looks.
+// logs checks what the server has: without gaps, in the order of time, counted correctly, the same for both users, with a known origin, and with
+// nothing missing that the user who looks has not cleared or deleted.
 func (c *checker) logs() {
 	c.logged = map[*Send]*im.Entry{}
 	for _, user := range c.h.Users {
@@ -96,7 +96,7 @@ func (c *checker) logs() {
 			}
 		}
 	}
-	// Each entry once: what two views hold is one entry.
+	// Each entry once: an entry in two views is one entry.
 	places := slices.SortedFunc(maps.Keys(c.model.full), func(a, b place) int { return cmp.Or(cmp.Compare(a.pair, b.pair), cmp.Compare(a.seq, b.seq)) })
 	for _, k := range places {
 		e := c.model.full[k]
@@ -161,7 +161,7 @@ func (c *checker) ownBefore(user, conv string, e *im.Entry) (n uint64, ok bool) 
 	return 0, true
 }
 
-// absent checks that a user lacks only what he has cleared or deleted, and does lack that.
+// absent checks that a user lacks only what they have cleared or deleted, and does lack that.
 func (c *checker) absent(where, user, conv string, l *Log) {
 	deletes := c.model.attempts(user, conv, "delete")
 	clears := c.model.attempts(user, conv, "clear", "deleteconv")
@@ -190,7 +190,7 @@ func (c *checker) absent(where, user, conv string, l *Log) {
 			c.fail("%s: seq %d is missing", where, seq)
 		}
 		if e := c.model.full[place{pairOf(user, conv), seq}]; seq <= l.Head.ClearedSeq && e != nil {
-			// Cleared is what was there when somebody cleared, and nothing that was sent later.
+			// Cleared is what was there when a user cleared, and nothing that was sent later.
 			if s := c.model.sendOf(user, conv, e); s != nil && !slices.ContainsFunc(clears, func(o *op) bool { return o.end > s.At }) {
 				c.fail("%s: seq %d, %q, was sent after the last time that something was cleared, and is cleared", where, seq, s.Tag)
 			}
@@ -235,7 +235,8 @@ func (c *checker) settings() {
 	}
 }
 
-// contents checks that every content of every message comes from its sender, the webhook, or a modification, and that those that were acknowledged are in.
+// contents checks that every content of every message comes from its sender, the webhook, or a modification, and that those that were acknowledged
+// are included.
 func (c *checker) contents() {
 	made := map[string]*op{}
 	c.made = made
@@ -265,7 +266,7 @@ func (c *checker) contents() {
 				c.fail("%s %d: %q, version %d to %s, was dropped by the webhook", k.pair, k.seq, t.text, version, t.where)
 			case c.model.verdict(o) == Rewrite && t.text == o.call.Text:
 				c.fail("%s %d: %q, version %d to %s, was rewritten by the webhook", k.pair, k.seq, t.text, version, t.where)
-			case o.code == im.CodeModifyConflict && c.model.verdict(o) == Rewrite: // what came again is not known to be what was rewritten
+			case o.code == im.CodeModifyConflict && c.model.verdict(o) == Rewrite: // what was repeated is not known to be what was rewritten
 			case o.code == im.CodeModifyConflict && o.ret.Version <= version:
 				c.fail("%s %d: %q, version %d to %s, was a conflict", k.pair, k.seq, t.text, version, t.where)
 			case o.never() && o.code != im.CodeModifyConflict:
@@ -301,7 +302,7 @@ func (c *checker) contents() {
 	}
 }
 
-// sendsOf checks that what was acknowledged is there, once, where it was said to be, in the order of the calls; what failed is there at most once.
+// sendsOf checks that what was acknowledged is stored, once, where it was said to be, in the order of the calls; what failed is stored at most once.
 func (c *checker) sendsOf(d *Device) {
 	died := map[int]bool{}
 	for _, r := range d.records() {
@@ -353,7 +354,7 @@ func (c *checker) sendsOf(d *Device) {
 	}
 }
 
-// lost says that both people may have cleared or deleted a message, so that nobody shows it any more.
+// lost reports whether both people may have cleared or deleted a message, so that neither shows it any more.
 func (c *checker) lost(s *Send) bool {
 	for _, v := range []owned{{s.User, s.Conv}, {s.Conv, s.User}} {
 		l := c.h.Server.Logs[v.user][v.conv]

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/histcheck"
 )
 
-// good is a small history with nothing wrong: ann sends three messages to ben on one device each, ben reads one, and ann recalls the last.
+// good is a small correct history: ann sends three messages to ben on one device each, ben reads one, and ann recalls the last.
 func good() *histcheck.History {
 	text := func(s string) *im.Message {
 		return &im.Message{ElemArray: []*im.Elem{{Body: &im.Elem_Text{Text: &im.TextElem{Content: s}}}}, CloudCustomStr: s}
@@ -70,7 +70,7 @@ func good() *histcheck.History {
 	return &histcheck.History{Devices: []*histcheck.Device{ann, ben}, Users: []string{"ann", "ben"}, Server: server}
 }
 
-// TestCheck shows that the judge lets a good history pass and sees everything that it is there to see.
+// TestCheck shows that the checker accepts a good history and detects everything that it is there to detect.
 func TestCheck(t *testing.T) {
 	if bad := histcheck.Check(good()); len(bad) > 0 {
 		t.Fatalf("a good history: %s", strings.Join(bad, "\n"))
@@ -103,7 +103,7 @@ func TestCheck(t *testing.T) {
 			d.Records[len(d.Records)-1].Version, d.Records[len(d.Records)-1].ID = 1, "other"
 		}
 	}
-	// hooked is a modification of which the webhook says v, and the content that somebody is told of all the same.
+	// hooked is a modification to which the webhook responds v, and the content that a device gets nevertheless.
 	hooked := func(h *histcheck.History, a, b *histcheck.Device, v histcheck.Verdict, code int32) {
 		h.Hooked = true
 		text := "other" + string(v)
@@ -291,7 +291,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// After a crash of the application what its last callback told of messages may come again, before the sync, and the last set of states; nothing else may.
+// After a crash of the application, what its last callback reported of messages may be repeated, before the sync, and the last set of states; nothing
+// else may.
 func TestCheckCrash(t *testing.T) {
 	crash := func(more ...histcheck.Record) []string {
 		h := good()
@@ -328,7 +329,7 @@ func TestCheckCrash(t *testing.T) {
 	}
 }
 
-// An update that had not been told when the application crashed comes right after the crash, as one that had been told may come again.
+// An update that had not fired when the application crashed fires right after the crash, as one that had fired may fire again.
 func TestCheckUpdateAfterCrash(t *testing.T) {
 	h := good()
 	b := h.Devices[1]

@@ -14,8 +14,8 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
-// device is a Device while the history is made. What is below queue belongs to the goroutine that works it off, and after the
-// operations to the runner.
+// device is a Device while the history is made. The fields below queue belong to the goroutine that works it off, and after the operations to the
+// runner.
 type device struct {
 	*Device
 	r        *runner
@@ -38,7 +38,7 @@ type device struct {
 	outstanding map[int]*Send // Func calls that are not answered, guarded by Device.mu
 }
 
-// do queues an operation; a device that is away or logged out comes back in place of every other one.
+// do queues an operation; a device that is away or logged out comes back instead of every other one.
 func (d *device) do(f func()) {
 	d.must(func() {
 		switch {
@@ -56,12 +56,12 @@ func (d *device) must(f func()) {
 	select {
 	case d.queue <- f:
 	default:
-		d.proxy.Heal() // or nothing else would happen while each of its calls runs out of time
+		d.proxy.Heal() // otherwise nothing else would happen while each of its calls times out
 		d.queue <- f
 	}
 }
 
-// tell carries a command to the client; nil if there is none, or it was killed meanwhile.
+// tell passes a command to the client; it returns nil if there is none, or if it was killed in the meantime.
 func (d *device) tell(cmd *command) *reply {
 	if d.drv == nil {
 		return nil
@@ -118,13 +118,13 @@ func (d *device) close() {
 	d.drv = nil
 }
 
-// kill kills the device's process, if it has one that runs. It may be called at any time.
+// kill kills the device's process, if one is running. It may be called at any time.
 func (d *device) kill() bool {
 	p := d.process.Load()
 	return p != nil && p.kill()
 }
 
-// died notes the end of a process that was killed, after all that it had told.
+// died records the end of a process that was killed, after everything that it reported.
 func (d *device) died(run int) {
 	d.mu.Lock()
 	for n, s := range d.outstanding {
@@ -137,7 +137,7 @@ func (d *device) died(run int) {
 	d.add(d.r.h, Record{Run: run, Kind: Died})
 }
 
-// hear takes down what a client tells.
+// hear records what a client reports.
 func (d *device) hear(run int, t told) {
 	if t.Complaint != "" {
 		d.r.h.violation("%s run %d: %s", d.Name, run, t.Complaint)
@@ -147,7 +147,7 @@ func (d *device) hear(run int, t told) {
 		ms[i] = decode(t.Records[i].Msg)
 		t.Records[i].Msg = nil
 	}
-	d.add(d.r.h, t.Records...) // before anybody can make use of what it tells
+	d.add(d.r.h, t.Records...) // before anybody can use what it reports
 	for i := range t.Records {
 		x, m := &t.Records[i], ms[i]
 		switch x.Kind {
@@ -221,7 +221,7 @@ func (d *device) status() client.LoginStatus {
 	return client.LoggedOut
 }
 
-// newSend notes a message before it is sent.
+// newSend records a message before it is sent.
 func (d *device) newSend(to, tag string, v Verdict) *Send {
 	s := &Send{Device: d.Device, User: d.User, Run: d.run, Conv: to, Tag: tag, Verdict: v, At: d.r.h.clock.Add(1), Code: codeKilled}
 	d.mu.Lock()
@@ -316,7 +316,7 @@ func (d *device) burst(to string, n int, b uint64) {
 	if d.tell(&command{Op: "burst", Conv: to, Call: first, Msgs: encodeAll(ms)}) != nil {
 		return
 	}
-	d.mu.Lock() // it was killed, perhaps before they were noted
+	d.mu.Lock() // it was killed, perhaps before they were recorded
 	var rs []Record
 	for n := first; n <= d.call; n++ {
 		delete(d.outstanding, n)
@@ -369,7 +369,7 @@ func (d *device) read(conv string, upTo *im.Message) {
 	d.blocking(rec, cmd)
 }
 
-// known picks a message that this device has met lately: of others and of its other devices, or its own.
+// known picks a message that this device has seen lately: from others and from its other devices, or its own.
 func (d *device) known(mine bool, pick uint64) *im.Message {
 	d.seen.Lock()
 	defer d.seen.Unlock()
@@ -393,7 +393,7 @@ func (d *device) revoke(pick uint64) {
 	}
 }
 
-// modify replaces the content of a message; now and then with a version that it does not have.
+// modify replaces the content of a message; sometimes with a version that it does not have.
 func (d *device) modify(pick uint64) {
 	m := d.known(pick>>32%2 == 0, pick)
 	if m == nil {
@@ -422,7 +422,7 @@ func (d *device) modifyTo(m *im.Message, wrong bool, v Verdict) (string, int32) 
 	return now, r.Code
 }
 
-// page lists some of a conversation; what it brings is stored silently.
+// page lists some of a conversation; what it fetches is stored silently.
 func (d *device) page(conv string, b uint64) {
 	p := &im.GetMsgListParam{Count: uint32(1 + b%300), IsForward: b&(1<<20) != 0}
 	if b&(1<<21) != 0 {
@@ -452,7 +452,7 @@ func (d *device) delete(op string, pick uint64) {
 	d.blocking(rec, &command{Conv: m.ConvId, Msgs: encodeAll(ms)})
 }
 
-// simple is a call about a conversation without anything else.
+// simple is a call about a conversation without further parameters.
 func (d *device) simple(op, conv string) {
 	d.blocking(Record{Op: op, Conv: conv}, &command{Conv: conv})
 }
@@ -470,7 +470,7 @@ func (d *device) draft(conv string, none bool) {
 	d.blocking(Record{Op: "draft", Conv: conv, Text: s}, &command{Conv: conv, Text: s})
 }
 
-// keep saves or imports a message: it is on this device alone.
+// keep saves or imports a message: it exists on this device only.
 func (d *device) keep(conv string, imported bool, b uint64) {
 	if d.drv == nil {
 		return

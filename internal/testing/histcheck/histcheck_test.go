@@ -31,14 +31,14 @@ var (
 	dumpFlag     = flag.String("histcheck.dump", "", "write the logs, and the records of a history that fails, into this folder")
 )
 
-// sum is what all histories of a run came to.
+// sum is the total of all histories of a run.
 var sum struct {
 	sync.Mutex
 	histories, ops, sends, records, bounces, killed, kills, violations int
 }
 
-// TestHistory runs histories and checks them. An even seed runs against a server in this process that is restarted, an odd one against a process that is
-// killed.
+// TestHistory runs histories and checks them. An even seed runs against a server in this process that is restarted, an odd one against a process that
+// is killed.
 func TestHistory(t *testing.T) {
 	switch {
 	case *timeFlag > 0:
@@ -169,7 +169,7 @@ type child struct {
 	cmd  *exec.Cmd
 }
 
-// binDir holds the server's program; build makes both when a child is first needed.
+// binDir contains the server's program; build makes both when a child is first needed.
 var binDir string
 
 var build = sync.OnceValues(func() (string, error) {
@@ -194,7 +194,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// freeAddr is an address for a server that ends and comes back: below the ports that connections get, so that none takes it meanwhile.
+// freeAddr is an address for a server that ends and comes back: below the ports that connections get, so that none takes it in between.
 func freeAddr(t testing.TB) string {
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
@@ -238,7 +238,7 @@ func (c *child) start() {
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	// It listens when it can take logins.
+	// It listens once it accepts logins.
 	for end := time.Now().Add(20 * time.Second); ; {
 		conn, err := net.Dial("tcp", c.addr)
 		if err == nil {

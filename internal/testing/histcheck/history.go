@@ -1,11 +1,10 @@
-// Package histcheck runs random histories of clients against a server whose links and process fail, takes down every call and every
-// callback, and checks that what was heard is what the rules of docs/sync.md promise.
+// Package histcheck runs random histories of clients against a server whose links and process fail, records every call and every callback, and checks
+// that the callbacks are what the rules of docs/sync.md promise.
 //
-// [Run] makes a history, [Check] judges it. The sequence of operations is a function of the seed; how they interleave is up to the
-// scheduler. Some devices run in processes of their own, which are killed: a program that uses the package must call [ChildMain] first
-// of all.
+// [Run] makes a history, [Check] judges it. The sequence of operations is a function of the seed; how they interleave is up to the scheduler. Some
+// devices run in processes of their own, which are killed: a program that uses the package must call [ChildMain] first of all.
 //
-// What a message is known by, whatever becomes of its content, is its tag: message_cloud_custom_str, which nothing here rewrites.
+// A message is identified, whatever happens to its content, by its tag: message_cloud_custom_str, which nothing here rewrites.
 package histcheck
 
 import (
@@ -43,12 +42,12 @@ const (
 
 // Codes of calls that ended without an answer.
 const (
-	codeNone     = -1 // an error that is none of TIM's
-	codeKilled   = -2 // the process of the device was killed meanwhile
+	codeNone     = -1 // an error without a TIM code
+	codeKilled   = -2 // the process of the device was killed in the meantime
 	codePatience = -3
 )
 
-// Record is one line of what a device did and heard.
+// Record is one line of what a device did and got.
 type Record struct {
 	At      int64 // place among the records of all devices
 	Run     int   // of the device's client; raised by each open
@@ -68,7 +67,7 @@ type Record struct {
 	Online  bool   // an online-only message
 	N       int    // unread, total, status, a setting
 	Time    uint64 // seconds
-	Info    string // a conversation as it was told, encoded
+	Info    string // a conversation as it was reported, encoded
 	Code    int32  // of an answer
 	Msg     []byte // a message, encoded
 }
@@ -78,13 +77,13 @@ func (r Record) String() string {
 		r.Version, r.Tag, r.Text, r.From, r.N, r.Code)
 }
 
-// callback says that the record is one, and not of a call.
+// callback reports whether the record is a callback, not a call.
 func (r *Record) callback() bool { return r.Batch != 0 }
 
 // Device is one folder of one user, through all runs of its client; or the operator, who has no user.
 type Device struct {
 	Name, User string
-	// First says that the device was there before the first message, so that everything is news to it.
+	// First means that the device existed before the first message, so that everything is news to it.
 	First bool
 
 	mu      sync.Mutex
@@ -93,7 +92,7 @@ type Device struct {
 
 	Sends []*Send
 	Kept  []*Kept
-	// Final is how the device stood when everything had come to rest; nil if it was never looked at.
+	// Final is the device's state when everything had come to rest; nil if it was never examined.
 	Final *Final
 }
 
@@ -108,15 +107,15 @@ type Send struct {
 	Verdict   Verdict // of the webhook
 	Online    bool
 	Uncounted bool
-	Func      bool   // its answer came among the callbacks
-	ID        string // as the call said, or as it was answered
+	Func      bool   // its answer arrived among the callbacks
+	ID        string // as the call returned it, or as it was answered
 	Answers   int
 	Code      int32 // 0: acknowledged
 	Seq       uint64
 	At        int64 // when it was called
 }
 
-// Kept is a message that was put into the history of one device alone.
+// Kept is a message that was put into the history of one device only.
 type Kept struct {
 	Run      int
 	Conv     string
@@ -126,14 +125,14 @@ type Kept struct {
 	At       int64
 }
 
-// Final is how a device answers about itself, and what the server said at that time.
+// Final is what a device reports about itself, and what the server reported at that time.
 type Final struct {
 	Server  *Audit
 	History map[string][]Item // newest first, as listed
 	Convs   map[string]*im.ConvInfo
 	Order   []string
 	Total   int
-	Trouble string // what was not as it should be when patience ran out
+	Trouble string // what was still wrong when the patience ran out
 }
 
 // Item is one message of a listing.
@@ -145,7 +144,7 @@ type Item struct {
 	Read, PeerRead        bool
 }
 
-// Log is a conversation as the server gives it to one user: without what he has cleared and deleted.
+// Log is a conversation as the server gives it to one user: without what the user has cleared and deleted.
 type Log struct {
 	Head    *im.Head
 	Entries []*im.Entry
@@ -168,14 +167,14 @@ type History struct {
 	Audits []*Audit
 	// Violations that were noticed while it ran.
 	Violations []string
-	// Hooked says that a webhook was asked about the messages.
+	// Hooked means that a webhook was asked about the messages.
 	Hooked bool
 	// Ops, Bounces and Kills are how many operations were made, and how often the server and devices were killed.
 	Ops, Bounces, Kills int
 
 	mu    sync.Mutex
 	clock atomic.Int64
-	// seen is every message that any device has met, by place: what is known of one that both people have deleted.
+	// seen is every message that any device has seen, by place: what is known of one that both people have deleted.
 	seen map[place]*im.Message
 }
 
@@ -185,7 +184,7 @@ type place struct {
 	seq  uint64
 }
 
-// pairOf names the log of two people.
+// pairOf returns the name of the log of two people.
 func pairOf(a, b string) string { return min(a, b) + "|" + max(a, b) }
 
 func (h *History) violation(format string, args ...any) {
@@ -194,7 +193,7 @@ func (h *History) violation(format string, args ...any) {
 	h.Violations = append(h.Violations, fmt.Sprintf(format, args...))
 }
 
-// met notes that a device of user has a message.
+// met records that a device of user has a message.
 func (h *History) met(user string, m *im.Message) {
 	if m.GetSeq() == 0 {
 		return
@@ -215,7 +214,7 @@ func (h *History) metAt(k place) *im.Message {
 	return h.seen[k]
 }
 
-// everybody is all that made calls.
+// everybody returns all devices that made calls.
 func (h *History) everybody() []*Device {
 	if h.Operator == nil {
 		return h.Devices
@@ -223,7 +222,7 @@ func (h *History) everybody() []*Device {
 	return append(slices.Clone(h.Devices), h.Operator)
 }
 
-// add takes records down.
+// add appends records.
 func (d *Device) add(h *History, rs ...Record) {
 	d.mu.Lock()
 	for i := range rs {

@@ -14,14 +14,14 @@ type key struct {
 	seq  uint64
 }
 
-// listener follows what one device was told.
+// listener follows what one device got.
 type listener struct {
 	c    *checker
 	d    *Device
 	logs map[string]*Log
 
 	fired, revoked map[key]int   // record + 1
-	version        map[key]int64 // newest told
+	version        map[key]int64 // newest reported
 	updates        map[key]int
 	last           map[string]uint64
 	mine           map[string]*Send // by tag and conversation
@@ -31,9 +31,9 @@ type listener struct {
 	open           map[int]Record
 	dead           map[int]bool // runs that were killed
 
-	// After a crash what the last callback told of messages may be told again, before the sync starts.
+	// After a crash, what the last callback reported of messages may be repeated, before the sync starts.
 	batch  int
-	recent map[toldEvent]int // what that callback told
+	recent map[toldEvent]int // what that callback reported
 	again  map[toldEvent]int
 	owing  bool // no sync has begun since it was opened
 
@@ -86,7 +86,7 @@ func (l *listener) bad(format string, args ...any) {
 	l.c.fail("%s: %s", l.d.Name, fmt.Sprintf(format, args...))
 }
 
-// crash follows which callbacks may be repeated.
+// crash determines which callbacks may be repeated.
 func (l *listener) crash(r *Record) {
 	switch {
 	case r.Kind == Opened:
@@ -94,10 +94,10 @@ func (l *listener) crash(r *Record) {
 		clear(l.recent)
 	case r.Kind == Died:
 		if len(l.recent) > 0 {
-			l.again = maps.Clone(l.recent) // what was owed before it has been told
+			l.again = maps.Clone(l.recent) // what was owed before it has fired
 		}
 		l.dead[r.Run] = true
-	case r.Kind == Start: // what was owed has been told; a run that did not get that far owes it still
+	case r.Kind == Start: // what was owed has fired; a run that did not get that far still owes it
 		clear(l.again)
 	case owed(r) && r.Batch != l.batch:
 		l.batch = r.Batch
@@ -111,7 +111,7 @@ func (l *listener) crash(r *Record) {
 	}
 }
 
-// toldEvent is an event of a message; which version it tells of depends on when it is told.
+// toldEvent is an event of a message; which version it has depends on when it fires.
 type toldEvent struct {
 	kind, conv string
 	seq        uint64
@@ -119,7 +119,7 @@ type toldEvent struct {
 
 func toldOf(r *Record) toldEvent { return toldEvent{r.Kind, r.Conv, r.Seq} }
 
-// repeated says that a record repeats one after a crash, and takes that in.
+// repeated reports whether a record repeats one after a crash, and accounts for it.
 func (l *listener) repeated(r *Record) bool {
 	k := toldOf(r)
 	if l.again[k] == 0 {
@@ -170,7 +170,7 @@ func (l *listener) announced(i int, r *Record) {
 	l.version[k] = int64(r.Version)
 }
 
-// onlineOnly judges a message that is not kept: at most once, by somebody, and not by this device.
+// onlineOnly judges a message that is not kept: at most once, from a known sender, and not on this device.
 func (l *listener) onlineOnly(r *Record) {
 	to := r.Conv
 	if r.From != l.d.User {
@@ -195,11 +195,11 @@ func (l *listener) updated(i int, r *Record) {
 		l.bad("an update of a message that is not: %v", *r)
 		return
 	}
-	if l.updates[k] != 0 && l.repeated(r) { // or the next update of the same message, which had not been told
+	if l.updates[k] != 0 && l.repeated(r) { // or the next update of the same message, which had not fired
 		l.version[k] = max(l.version[k], int64(r.Version))
 		return
 	}
-	if at := l.deleted[k]; at != 0 && l.c.made[r.Text] != nil && l.c.made[r.Text].begin > l.d.records()[at-1].At { // else it may have waited to be told
+	if at := l.deleted[k]; at != 0 && l.c.made[r.Text] != nil && l.c.made[r.Text].begin > l.d.records()[at-1].At { // otherwise it may have waited to fire
 		l.bad("updated after it was deleted here, at %d: %v", at-1, *r)
 	}
 	s := l.mine[r.Tag+"\x00"+r.Conv]
@@ -208,7 +208,7 @@ func (l *listener) updated(i int, r *Record) {
 	}
 	before, known := l.version[k]
 	switch {
-	case known && int64(r.Version) < before, known && int64(r.Version) == before && !l.owing: // what was owed is told as it is by now
+	case known && int64(r.Version) < before, known && int64(r.Version) == before && !l.owing: // what was owed fires as it is by then
 		l.bad("updated to version %d after %d: %v", r.Version, before, *r)
 	case r.Version == 0 && (s == nil || s.Verdict != Rewrite):
 		l.bad("nobody rewrote it: %v", *r)
@@ -237,7 +237,7 @@ func (l *listener) recalled(i int, r *Record) {
 
 func (l *listener) receipt(r *Record) {
 	if log := l.logs[r.Conv]; log != nil && (len(log.Changes) > 0 || len(l.c.model.attempts(l.d.User, r.Conv, "clear", "deleteconv", "delete")) > 0) {
-		return // what was recalled or cleared before it came is here, and was not announced
+		return // what was recalled or cleared before it arrived is on the device, and was not announced
 	}
 	if l.last[r.Conv] == 0 && l.d.First && !slices.ContainsFunc(l.d.Sends, func(s *Send) bool { return s.Conv == r.Conv }) {
 		l.bad("a receipt before any message: %v", *r)
@@ -288,7 +288,7 @@ func (l *listener) answer(i int, r *Record) {
 			l.deleted[key{r.Conv, seq}] = i + 1
 		}
 	case "clear", "deleteconv":
-		// What was told before the call is cleared.
+		// What was reported before the call is cleared.
 		for k, at := range l.fired {
 			if k.conv == r.Conv && l.d.records()[at-1].At < l.callOf(r).At && log != nil && k.seq > log.Head.ClearedSeq {
 				l.bad("cleared, and %d was here before, and is not cleared: %v", k.seq, *r)
@@ -306,7 +306,7 @@ func (l *listener) callOf(r *Record) Record {
 	return Record{}
 }
 
-// end checks that nothing is missing of what the device must have been told.
+// end checks that the device got everything that it must have got.
 func (l *listener) end() {
 	d := l.d
 	if d.Final == nil {
@@ -318,7 +318,7 @@ func (l *listener) end() {
 	}
 	for conv, log := range d.Final.Server.Logs[d.User] {
 		from := uint64(1)
-		if !d.First { // it began somewhere, and from there on has everything
+		if !d.First { // it began somewhere, and has everything from there on
 			from = log.Head.Seq + 1
 			for k := range l.fired {
 				if k.conv == conv {
@@ -359,7 +359,7 @@ func (l *listener) end() {
 
 // lifeCheck follows sessions and links.
 type lifeCheck struct {
-	net, anew                      int // anew: so many tries to connect need not follow from the event before; callbacks come later than what a call began
+	net, anew                      int // starting over: so many attempts to connect need not follow from the event before; callbacks come later than what a call began
 	starts, finishes, kicks, login int
 }
 
@@ -402,7 +402,7 @@ func (c *lifeCheck) take(i int, r *Record) string {
 	return ""
 }
 
-// legal says which network event may follow which. A login or its end begins anew.
+// legal reports which network event may follow which. A login or its end starts over.
 func legal(before, now int) bool {
 	switch before {
 	case 0: // connected

@@ -18,8 +18,8 @@ type model struct {
 	full  map[place]*im.Entry
 	sends map[sendKey]*Send
 	ops   []*op
-	rows  map[owned][]*op // those that change a user's row of a conversation, or what he has of it
-	// texts says what a message was at each of its versions, and who said so first.
+	rows  map[owned][]*op // those that change a user's row of a conversation, or the user's messages in it
+	// texts is what a message was at each of its versions, and who reported that first.
 	texts map[place]map[uint64]seenText
 	clash []string
 }
@@ -35,11 +35,11 @@ type seenText struct{ text, where string }
 type op struct {
 	d          *Device
 	call, ret  Record
-	begin, end int64 // end: when it can have had no effect any more
+	begin, end int64 // end: when it cannot have an effect any more
 	code       int32
 }
 
-// sure says that it was done, never that it was not.
+// sure reports that it was certainly done, never that it was not.
 func (o *op) sure() bool { return o.code == 0 }
 func (o *op) never() bool {
 	switch o.code {
@@ -75,7 +75,7 @@ func newModel(h *History) *model {
 	return m
 }
 
-// collect gathers the calls of a device, and what it was told of contents.
+// collect gathers the calls of a device, and the contents that it got.
 func (m *model) collect(d *Device) {
 	open := map[int]*op{}
 	for _, r := range d.records() {
@@ -106,7 +106,7 @@ func (m *model) collect(d *Device) {
 	}
 }
 
-// verdict is what the webhook says of a modification; it is not asked about those of the operator, which have no mark.
+// verdict returns the webhook's verdict on a modification; it is not asked about those of the operator, which have no mark.
 func (m *model) verdict(o *op) Verdict {
 	if !m.h.Hooked {
 		return Pass
@@ -114,7 +114,7 @@ func (m *model) verdict(o *op) Verdict {
 	return verdictOf(o.call.Text)
 }
 
-// observe notes what somebody saw of a message; one version has one content.
+// observe records what somebody saw of a message; one version has one content.
 func (m *model) observe(k place, version uint64, text, where string) {
 	t := m.texts[k]
 	if t == nil {
@@ -138,9 +138,9 @@ func (m *model) attempts(user, conv string, names ...string) (out []*op) {
 	return out
 }
 
-// couldBe says whether a setting can have a value: that of a write that no certain one came after, or the first value if none is certain.
+// couldBe reports whether a setting can have a value: that of a write that was not followed by a certain one, or the first value if none is certain.
 func couldBe(writes []*op, value func(*op) int, first, got int) bool {
-	// Deleting a conversation that the device has not met yet comes to nothing.
+	// Deleting a conversation that the device does not know yet has no effect.
 	certain := func(o *op) bool { return o.sure() && o.call.Op != "deleteconv" }
 	if got == first && !slices.ContainsFunc(writes, certain) {
 		return true
@@ -162,7 +162,7 @@ func (m *model) sendOf(user, conv string, e *im.Entry) *Send {
 	return m.sends[sendKey{e.Message.GetCloudCustomStr(), e.Sender, to}]
 }
 
-// firstText is what a send must have become when it was stored.
+// firstText returns what a send must have become when it was stored.
 func (m *model) firstText(s *Send) string {
 	if m.h.Hooked && s.Verdict == Rewrite {
 		return rewritten(s.Tag)
@@ -170,7 +170,7 @@ func (m *model) firstText(s *Send) string {
 	return s.Tag
 }
 
-// at answers what is known of a number of a conversation, whoever has deleted it; nil if nothing is.
+// at returns what is known of a number of a conversation, whoever has deleted it; nil if nothing is.
 func (m *model) at(user, conv string, seq uint64) *im.Entry {
 	k := place{pairOf(user, conv), seq}
 	if e := m.full[k]; e != nil {
@@ -182,7 +182,7 @@ func (m *model) at(user, conv string, seq uint64) *im.Entry {
 	return nil
 }
 
-// unread counts what is unread by looking at every message. It cannot tell if one is unknown.
+// unread counts unread messages by looking at every message. It cannot tell if one is unknown.
 func (m *model) unread(user, conv string, l *Log) (n uint64, ok bool) {
 	if user == conv {
 		return 0, true
@@ -207,7 +207,7 @@ func (m *model) unread(user, conv string, l *Log) (n uint64, ok bool) {
 
 func (m *model) counts(l *Log) bool { return l.Head.RecvOpt == 0 || l.Head.RecvOpt == 4 }
 
-// gone says whether a message must be absent from what a device has because the device itself has deleted it, or may be.
+// gone reports whether a message must, or may, be absent from a device because the device itself has deleted it.
 func (m *model) gone(d *Device, conv string, seq uint64) (must, may bool) {
 	for _, o := range m.rows[owned{d.User, conv}] {
 		if o.d == d && !o.never() && (o.call.Op == "delete" || o.call.Op == "deletelocal") && slices.Contains(o.call.Seqs, seq) {
@@ -218,7 +218,7 @@ func (m *model) gone(d *Device, conv string, seq uint64) (must, may bool) {
 	return must, may
 }
 
-// finalState compares what a device answers about itself with the server and the calls.
+// finalState compares what a device reports about itself with the server and the calls.
 func (m *model) finalState(d *Device, f *Final, rs []Record) (bad []string) {
 	fail := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
 	logs := m.audit.Logs[d.User]
@@ -285,10 +285,10 @@ func (m *model) finalConv(d *Device, f *Final, conv string, l *Log, unread uint6
 		if o.d != d || o.call.Op != "draft" || o.never() {
 			continue
 		}
-		if o.code == im.CodeNotLoggedIn { // refused: there is nothing to keep it in
+		if o.code == im.CodeNotLoggedIn { // refused: there is nowhere to keep it
 			continue
 		}
-		optional = optional || !o.sure() // it was killed meanwhile
+		optional = optional || !o.sure() // it was killed in the meantime
 		want = o
 	}
 	got := ""
@@ -305,7 +305,7 @@ func (m *model) finalConv(d *Device, f *Final, conv string, l *Log, unread uint6
 	}
 }
 
-// here are the calls that keep a conversation in the list of one device alone.
+// here are the calls that keep a conversation in the list of one device only.
 func (m *model) here(d *Device, conv string) (out []*op) {
 	for _, o := range m.rows[owned{d.User, conv}] {
 		if o.d == d && slices.Contains([]string{"draft", "save", "import", "sendfunc"}, o.call.Op) {
@@ -368,7 +368,7 @@ func (m *model) finalHistory(d *Device, f *Final, conv string, l *Log, fail func
 			continue
 		}
 		if e == nil {
-			e = m.at(d.User, conv, seq) // deleted by another device; who has it keeps it
+			e = m.at(d.User, conv, seq) // deleted by another device; a device that has it keeps it
 		}
 		if e == nil {
 			fail("%s: lists seq %d, %q, of which nobody knows", conv, seq, it.Text)
@@ -376,8 +376,8 @@ func (m *model) finalHistory(d *Device, f *Final, conv string, l *Log, fail func
 		}
 		m.finalItem(d, conv, l, it, e, present[seq] != nil, fail)
 	}
-	// What was kept here alone is there, unless the conversation may have been cleared since. When this device heard that another one had cleared it is
-	// not known.
+	// What was kept on this device only is there, unless the conversation may have been cleared since. It is not known when this device was notified
+	// that another one had cleared it.
 	clears := m.attempts(d.User, conv, "clear", "deleteconv")
 	for _, k := range d.Kept {
 		if k.Conv == conv && k.Code == 0 && tags[k.Tag] == 0 && !slices.ContainsFunc(clears, func(o *op) bool { return o.d != d || o.end > k.At }) {
@@ -390,7 +390,7 @@ func (m *model) finalItem(d *Device, conv string, l *Log, it Item, e *im.Entry, 
 	if it.Sender != e.Sender || it.Tag != e.Message.GetCloudCustomStr() {
 		fail("%s: lists seq %d as %q by %s; the log has %q by %s", conv, it.Seq, it.Tag, it.Sender, e.Message.GetCloudCustomStr(), e.Sender)
 	}
-	if sharp { // what another device has deleted may be as it was
+	if sharp { // what another device has deleted may be unchanged
 		want := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 		if it.Status != want || want != im.MessageStatus_MESSAGE_STATUS_REVOKED && (it.Text != text(e.Message) || it.Version != e.Version) {
 			fail("%s: lists seq %d as %q, version %d, status %d; the log has %q, version %d, status %d", conv, it.Seq, it.Text, it.Version, it.Status, text(e.Message), e.Version, want)
@@ -407,10 +407,10 @@ func (m *model) finalItem(d *Device, conv string, l *Log, it Item, e *im.Entry, 
 	}
 }
 
-// finalLocal judges a listed message that stands in no log: it failed, was dropped, or was kept.
+// finalLocal judges a listed message that is in no log: it failed, was dropped, or was kept.
 func (m *model) finalLocal(d *Device, conv string, it Item, fail func(string, ...any)) {
 	if s := m.sends[sendKey{it.Tag, d.User, conv}]; s != nil && s.Device == d {
-		dropped := m.h.Hooked && s.Verdict == Drop && (s.Code == 0 || s.Code == codeKilled) // killed: with the answer on disk, perhaps
+		dropped := m.h.Hooked && s.Verdict == Drop && (s.Code == 0 || s.Code == codeKilled) // killed: perhaps with the answer on disk
 		switch {
 		case s.Online:
 			fail("%s: lists %q, which was for whoever was online", conv, it.Tag)
@@ -436,7 +436,7 @@ func (m *model) finalLocal(d *Device, conv string, it Item, fail func(string, ..
 	fail("%s: lists %q, which was never sent from here", conv, it.Tag)
 }
 
-// announced compares what was told of states with what they are.
+// announced compares the states that were announced with the actual ones.
 func (m *model) announced(d *Device, f *Final, rs []Record, sum int, fail func(string, ...any)) {
 	s := newStates()
 	for i := range rs {
@@ -482,17 +482,17 @@ func decodeConv(s string) *im.ConvInfo {
 	return x
 }
 
-// states is what a device was last told of its conversations and the total. A crash of the application may repeat the last set of them, if it was not
-// kept yet that they were told: then what was told before it is possible too.
+// states is what was last announced to a device of its conversations and the total. A crash of the application may repeat the last set of them, if it
+// was not recorded yet that they were announced: then what was announced before is possible too.
 type states struct {
-	info     map[string]string   // as told last; "" is not in the list
+	info     map[string]string   // as last announced; "" is not in the list
 	open     map[string][]string // what may have been kept instead
 	receipts map[string]uint64
 
 	total     int
 	totalOpen []int
 
-	batch, rank, later int                 // the callback that was told last; message callbacks since the last set
+	batch, rank, later int                 // the last callback; message callbacks since the last set
 	set                map[string][]string // conversations of the last set, and what was possible before it
 	setTotal           []int
 }
@@ -506,7 +506,7 @@ func (s *states) kept() {
 	s.setTotal, s.later = nil, 0
 }
 
-// next notes that another callback begins. A set is kept when the next one begins, or the second callback of messages after it.
+// next records that another callback begins. A set is kept when the next one begins, or the second callback of messages after it.
 func (s *states) next(r *Record) {
 	if !r.callback() || r.Batch == s.batch {
 		return
@@ -526,12 +526,12 @@ func (s *states) next(r *Record) {
 	}
 }
 
-// owed says that the callback is repeated after a crash.
+// owed reports that the callback is repeated after a crash.
 func owed(r *Record) bool {
 	return (r.Kind == New || r.Kind == Updated || r.Kind == Revoked) && !r.Online
 }
 
-// take follows a record and answers what is wrong with it.
+// take follows a record and returns what is wrong with it.
 func (s *states) take(r *Record) (bad string) {
 	s.next(r)
 	switch r.Kind {

@@ -13,8 +13,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Verdict is what the webhook says of a message or a modification. It stands at the end of the tag, or of the new text, so that it is the same however often
-// it is asked.
+// Verdict is what the webhook responds about a message or a modification. It is at the end of the tag, or of the new text, so that it is the same
+// however often it is asked.
 type Verdict string
 
 const (
@@ -22,10 +22,10 @@ const (
 	Rewrite Verdict = "!rewrite"
 	Refuse  Verdict = "!refuse"
 	Drop    Verdict = "!drop"
-	Late    Verdict = "!late" // no answer in time: the message goes on
+	Late    Verdict = "!late" // no response in time: the message passes
 )
 
-// admin is whose ticket the operator has.
+// admin is the user whose ticket the operator has.
 const admin = "administrator"
 
 // refused is the code of a message that the webhook refuses.
@@ -40,13 +40,13 @@ func verdictOf(tag string) Verdict {
 	return Pass
 }
 
-// rewritten is what the webhook makes of a text.
+// rewritten returns what the webhook changes a text to.
 func rewritten(text string) string { return "rewritten " + text }
 
 // Hook is the program behind the webhook.
 type Hook struct{ late atomic.Int64 }
 
-// quiet says that no message waits for an answer that does not come.
+// quiet means that no message waits for a response that does not come.
 func (h *Hook) quiet() bool { return h.late.Load() == 0 }
 
 func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +117,7 @@ func (o *operator) do(f func()) {
 	}
 }
 
-// post makes a call; the code is codeNone where there was no answer.
+// post makes a call; the code is codeNone if there was no response.
 func (o *operator) post(op string, rec Record, command string, body map[string]any) (map[string]any, int32) {
 	o.call++
 	rec.Kind, rec.Op, rec.Call = Calling, op, o.call
@@ -171,7 +171,7 @@ func (o *operator) send(from, to string, v Verdict) {
 	}
 }
 
-// change recalls or modifies a message that some device has met.
+// change recalls or modifies a message that some device has seen.
 func (o *operator) change(op string, user string, m *im.Message) {
 	from, to := m.Sender, m.ConvId
 	if from != user {

@@ -47,18 +47,18 @@ func ChildMain() {
 	}
 }
 
-// process is a driver of an agent in a process of its own. What the agent has told is in the pipe, whatever becomes of the process.
+// process is a driver of an agent in a process of its own. What the agent has reported is in the pipe, whatever happens to the process.
 type process struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	enc     *gob.Encoder
 	pending pending
-	closed  atomic.Bool // the client was closed: the end of the process is no death
+	closed  atomic.Bool // the client was closed: the end of the process is not a crash
 	done    chan struct{}
 	once    sync.Once
 }
 
-// startProcess starts one. died is called at its end, after everything that it told, unless its client was closed.
+// startProcess starts one. died is called at its end, after everything that it reported, unless its client was closed.
 func startProcess(logFile string, tell func(told), died func()) (*process, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -85,7 +85,7 @@ func startProcess(logFile string, tell func(told), died func()) (*process, error
 		for {
 			t := told{}
 			if dec.Decode(&t) != nil {
-				break // what was cut off in the middle was not told
+				break // a line that was cut off does not count
 			}
 			if t.Reply != nil {
 				p.pending.answer(t.Reply)

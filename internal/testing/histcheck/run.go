@@ -16,23 +16,23 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
-// Server is what a history runs against.
+// Server is the server that a history runs against.
 type Server interface {
 	URL() string
 	AppID() uint64
 	// Sig signs a ticket.
 	Sig(user string) string
-	// Bounce ends the server, in whatever way, and has it back at the same address when it returns.
+	// Bounce ends the server, in whatever way, and returns when it is back at the same address.
 	Bounce()
 }
 
-// Config says what a history is made of.
+// Config describes what a history consists of.
 type Config struct {
 	Seed   uint64
 	Ops    int
 	Users  int
 	Server Server
-	// Hook is what the server asks; nil: nothing.
+	// Hook is the program that the server asks; nil: none.
 	Hook *Hook
 	// Bounces is how many of a thousand operations end the server; 10 if it is not set.
 	Bounces int
@@ -43,7 +43,7 @@ type Config struct {
 	LogDir string
 }
 
-// patience bounds every wait for something that must happen.
+// patience limits every wait for something that must happen.
 const patience = 40 * time.Second
 
 // runner makes one history.
@@ -120,22 +120,22 @@ func (r *runner) newDevice(user string, p im.Platform, mayDie bool) *device {
 	return d
 }
 
-// draw is all that is random about one operation.
+// draw is everything that is random about one operation.
 type draw struct {
 	d    *device
 	to   string
 	a, b uint64
 }
 
-// operation is one kind of what can happen, and how often.
+// operation is one kind of operation, and its frequency.
 type operation struct {
 	weight int
 	do     func(x draw)
 }
 
-// operate issues the operations. All that is random about one is drawn here, in a fixed order, or from what is drawn.
+// operate issues the operations. Everything random about one is drawn here, in a fixed order, or from what is drawn.
 func (r *runner) operate() {
-	healing := map[*device]int{} // operations until the link is whole again
+	healing := map[*device]int{} // operations until the link works again
 	fresh := 0
 	// on queues what the device does.
 	on := func(f func(x draw)) func(x draw) { return func(x draw) { x.d.do(func() { f(x) }) } }
@@ -239,7 +239,7 @@ func (r *runner) operate() {
 	}
 }
 
-// newMark draws what the webhook will say of a message.
+// newMark draws the webhook's response about a message.
 func (r *runner) newMark(b uint64) Verdict {
 	if r.cfg.Hook == nil {
 		return Pass
@@ -257,7 +257,7 @@ func (r *runner) newMark(b uint64) Verdict {
 	return Pass
 }
 
-// newText is a new content for a message.
+// newText returns a new content for a message.
 func (r *runner) newText(m *im.Message) string {
 	return fmt.Sprintf("%s modified %d", m.CloudCustomStr, r.texts.Add(1))
 }
@@ -281,11 +281,11 @@ func (r *runner) closeAll() {
 	r.operator.http.CloseIdleConnections()
 }
 
-// until waits for a fact about devices; every one of their records makes it look again.
+// until waits for a fact about devices; every one of their records makes it check again.
 func (r *runner) until(cond func() bool, ds ...*device) bool {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
-	look := time.NewTicker(20 * time.Millisecond) // for facts that no record tells of
+	look := time.NewTicker(20 * time.Millisecond) // for facts that no record reports
 	defer look.Stop()
 	for !cond() {
 		var heard chan struct{}

@@ -10,8 +10,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// settle heals everything, brings all devices to the end of all logs, and takes down how they stand. Devices of one class cannot be logged
-// in together, so it goes in waves.
+// settle heals everything, brings all devices to the end of all logs, and records their state. Devices of one class cannot be logged in at the same
+// time, so it goes in waves.
 func (r *runner) settle() {
 	for _, d := range r.devices {
 		d.proxy.Heal()
@@ -60,7 +60,7 @@ func class(p im.Platform) int {
 	return 1
 }
 
-// in is who is logged in. One that the logins of this wave kick may not know it yet.
+// in are the devices that are logged in. One that the logins of this wave kick may not know it yet.
 func (r *runner) in() (in []*device) {
 	for _, d := range r.devices {
 		if d.drv != nil && d.status() == client.LoggedIn {
@@ -70,17 +70,17 @@ func (r *runner) in() (in []*device) {
 	return in
 }
 
-// wave logs some devices in and looks at all that are; false if that came to nothing.
+// wave logs some devices in and examines all that are; it returns false if that failed.
 func (r *runner) wave(n int, wave []*device) bool {
 	for _, d := range wave {
-		d.close() // one that has lost its link may take itself for logged in
+		d.close() // one that has lost its link may consider itself logged in
 		d.open()
 		if d.drv == nil {
 			return false
 		}
 		code := d.login()
 		if code == im.CodeKickedWhileAway {
-			code = d.login() // told once
+			code = d.login() // notified once
 		}
 		if code != 0 {
 			r.h.violation("%s: the last login failed: %d", d.Name, code)
@@ -93,11 +93,11 @@ func (r *runner) wave(n int, wave []*device) bool {
 	if !r.rest(n, in, wave) {
 		return false
 	}
-	// Now that all is still, what somebody does is heard by everybody exactly so.
+	// Everything is at rest, so what one device does is reported to all others exactly.
 	return r.gestures(n, in, wave)
 }
 
-// speak lets everyone say something to everyone: who has heard that has heard everything before it in its conversation.
+// speak makes every user send something to every other: a device that has got that has got everything before it in its conversation.
 func (r *runner) speak(n int) bool {
 	type marker struct{ from, to, tag string }
 	var markers []marker
@@ -133,7 +133,7 @@ func (r *runner) speak(n int) bool {
 	return true
 }
 
-// knows says whether the device has heard of a message, or sent it.
+// knows reports whether the device has got a message, or sent it.
 func (d *device) knows(tag string) bool {
 	for _, s := range d.Sends {
 		if s.Tag == tag {
@@ -169,7 +169,7 @@ func (r *runner) audit() (*model, bool) {
 	return newModel(r.h), true
 }
 
-// rest looks at the devices until they stand as the server says.
+// rest examines the devices until they match the server.
 func (r *runner) rest(n int, in, wave []*device) bool {
 	m, ok := r.audit()
 	if !ok {
@@ -182,9 +182,9 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 		r.until(func() bool {
 			f = d.look(m)
 			if f.Trouble != "" {
-				time.Sleep(wait) // between tries, longer and longer: a look is dear
+				time.Sleep(wait) // between attempts, longer and longer: examining is expensive
 				wait = min(2*wait, 500*time.Millisecond)
-				if wait >= 100*time.Millisecond { // a message that had waited for the webhook may have come after all
+				if wait >= 100*time.Millisecond { // a message that had waited for the webhook may have arrived after all
 					if now, ok := r.audit(); ok {
 						m = now
 					}
@@ -200,7 +200,7 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 		if r := d.tell(&command{Op: "told"}); loggedIn && (r == nil || r.Code != 0) {
 			d.r.h.violation("%s: wave %d: callbacks do not end", d.Name, n)
 		}
-		if loggedIn { // else it was kicked by one of this wave, and an earlier look counts
+		if loggedIn { // otherwise one of this wave kicked it, and an earlier look counts
 			d.Final = f
 		} else if slices.Contains(wave, d) {
 			r.h.violation("%s: logged out at the end", d.Name)
@@ -209,8 +209,8 @@ func (r *runner) rest(n int, in, wave []*device) bool {
 	return rests
 }
 
-// gestures changes messages, rows and settings while all is still, one after the other, and waits each time until all devices that are concerned were told
-// and stand as the server says, with every unread number counted again.
+// gestures changes messages, rows and settings while everything is at rest, one after the other, and waits each time until all devices concerned were
+// notified and match the server, with every unread number counted again.
 func (r *runner) gestures(n int, in, wave []*device) bool {
 	of := func(user string) (out []*device) {
 		for _, d := range in {
@@ -242,14 +242,14 @@ func (r *runner) gestures(n int, in, wave []*device) bool {
 	}
 	var all []gesture
 	for i, a := range r.h.Users {
-		b := r.h.Users[(i+1+r.rng.IntN(len(r.h.Users)))%len(r.h.Users)] // now and then a itself
+		b := r.h.Users[(i+1+r.rng.IntN(len(r.h.Users)))%len(r.h.Users)] // sometimes a itself
 		as := of(a)
 		if len(as) == 0 {
 			continue
 		}
 		all = append(all, gesture{a, b, as[r.rng.IntN(len(as))], r.rng.IntN(8)})
 	}
-	slices.SortStableFunc(all, func(x, y gesture) int { return cmp.Compare(x.what, y.what) }) // what must be heard comes before something is deleted
+	slices.SortStableFunc(all, func(x, y gesture) int { return cmp.Compare(x.what, y.what) }) // what must be reported comes before something is deleted
 	for _, g := range all {
 		a, b, by := g.a, g.b, g.by
 		switch g.what {
@@ -314,8 +314,8 @@ func (d *device) lastIn(conv string) (m *im.Message) {
 	return m
 }
 
-// look asks the device about everything, and compares with the server. A device that was there from the start has it all: it is not
-// helped by the server.
+// look asks the device about everything, and compares with the server. A device that existed from the start has everything without the help of the
+// server.
 func (d *device) look(m *model) *Final {
 	f := &Final{Server: m.audit, History: map[string][]Item{}, Convs: map[string]*im.ConvInfo{}}
 	trouble := func(format string, args ...any) {

@@ -1,5 +1,6 @@
-// Package needs says what a test does where the machine lacks something: the test is skipped, with the reason and the way to get it. With CI=true it fails, so that
-// a machine which checks the repository checks all of it. All skips of our tests are here; .ci/missing names what a Debian machine lacks.
+// Package needs decides what a test does if the machine lacks something: the test is skipped, with the reason and the way to get it. With CI=true it
+// fails, so that a machine that checks the repository checks all of it. All skips of our tests are here; .ci/missing names what a Debian machine
+// lacks.
 package needs
 
 import (
@@ -18,7 +19,7 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skip("not run:", fmt.Sprintf(format, args...))
 }
 
-// Program answers the path of a program that Debian has in a package.
+// Program returns the path of a program that a Debian package contains.
 func Program(t testing.TB, name, debian string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// told is a test that is asked to end. It ends as the real ones do: the goroutine is gone.
+// told is a test that is asked to end. It ends as real ones do: with its goroutine.
 type told struct {
 	testing.TB
 	skipped, failed string
@@ -25,7 +25,7 @@ func (t *told) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// TestMissing: what is missing skips a test in one line that says how to get it, and fails it with CI=true.
+// TestMissing: a missing program skips a test, in one line that says how to get it, and fails it with CI=true.
 func TestMissing(t *testing.T) {
 	for _, ci := range []string{"", "true"} {
 		t.Setenv("CI", ci)

@@ -1,5 +1,5 @@
-// Package pgtest gives tests a PostgreSQL of their own: one cluster for a test process, started when the first test asks for it, with a database for
-// each test. It is a plain process in a temporary folder, reached by a Unix socket there.
+// Package pgtest gives tests a PostgreSQL of their own: one cluster per test process, started when the first test asks for it, with a database per
+// test. It is a plain process in a temporary folder, with a Unix socket there.
 package pgtest
 
 import (
@@ -34,7 +34,7 @@ var (
 	databases  atomic.Int64
 )
 
-// DSN answers the name of a new, empty database. Where there is no PostgreSQL, package needs says what becomes of the test.
+// DSN returns the name of a new, empty database. Without PostgreSQL, package needs decides what happens to the test.
 func DSN(t testing.TB) string {
 	t.Helper()
 	c := get(t)
@@ -57,7 +57,7 @@ func Terminate(t testing.TB, dsn string) {
 	}
 }
 
-// Copy makes a copy of a database that nobody has open, and answers its name.
+// Copy makes a copy of a database that nobody has open, and returns its name.
 func Copy(t testing.TB, dsn string) string {
 	t.Helper()
 	cfg, err := pgx.ParseConfig(dsn)
@@ -82,7 +82,7 @@ func get(t testing.TB) *cluster {
 	return nil
 }
 
-// Main runs the tests of a package and stops the cluster: what TestMain hands to os.Exit.
+// Main runs the tests of a package and stops the cluster: the argument of os.Exit in TestMain.
 func Main(m interface{ Run() int }) int {
 	code := m.Run()
 	Stop()
@@ -142,7 +142,7 @@ func version(dir string) int {
 	return n
 }
 
-// somebody is who the cluster runs as: PostgreSQL refuses root.
+// somebody is the user that the cluster runs as: PostgreSQL refuses root.
 func somebody() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -188,7 +188,7 @@ func newCluster() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("/tmp", "tidings-pg-") // not TMPDIR: a socket's path may not be long
+	dir, err := os.MkdirTemp("/tmp", "tidings-pg-") // not TMPDIR: the path of a socket must be short
 	if err != nil {
 		return nil, err
 	}

@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Cluster is a PostgreSQL that a test has for itself, to stop it, or to give it standbys.
+// Cluster is a PostgreSQL of a test's own, to stop it, or to give it standbys.
 type Cluster struct {
 	t  testing.TB
 	c  *cluster
 	up bool
-	// settings of the server, as they stand on its command line.
+	// settings of the server, as they are on its command line.
 	settings []string
 }
 
 // New makes a cluster and starts it with settings such as "work_mem=1MB"; it ends with the test.
 func New(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
-	get(t) // which says what happens where there is no PostgreSQL
+	get(t) // which decides what happens without PostgreSQL
 	c := made(t)
 	for _, s := range settings {
 		c.settings = append(c.settings, "-c", s)
@@ -59,7 +59,7 @@ func (c *Cluster) Host() string { return c.c.dir }
 // DSN is the name of its database.
 func (c *Cluster) DSN() string { return c.c.dsn("postgres") }
 
-// Standby makes a standby of the cluster under a name that may stand in synchronous_standby_names, and starts it.
+// Standby makes a standby of the cluster, under a name for synchronous_standby_names, and starts it.
 func (c *Cluster) Standby(name string) *Cluster {
 	c.t.Helper()
 	s := made(c.t)
@@ -68,14 +68,14 @@ func (c *Cluster) Standby(name string) *Cluster {
 	return s
 }
 
-// Start starts it, as it was left.
+// Start starts the cluster as it was left.
 func (c *Cluster) Start() {
 	c.t.Helper()
 	c.ok(c.c.start(append(c.settings, "-c", "shared_buffers=16MB", "-c", "fsync=off", "-c", "wal_retrieve_retry_interval=100ms")...))
 	c.up = true
 }
 
-// Stop ends it at once, as a crash of its machine does, but for what its disk holds.
+// Stop ends the cluster at once, as a crash of its machine would, except that the disk keeps everything.
 func (c *Cluster) Stop() {
 	if c.up {
 		c.c.halt()
@@ -83,19 +83,19 @@ func (c *Cluster) Stop() {
 	c.up = false
 }
 
-// Crash ends one of its server processes by a signal, so that the others are ended as well, and the server, which goes on, recovers.
+// Crash ends one of its server processes by a signal, so that the others are ended as well, and the server, which keeps running, recovers.
 func (c *Cluster) Crash(pid int) {
 	c.t.Helper()
 	c.ok(syscall.Kill(pid, syscall.SIGKILL))
 }
 
-// Promote makes a primary of a standby, and returns when it is one.
+// Promote turns a standby into a primary, and returns when it is one.
 func (c *Cluster) Promote() {
 	c.t.Helper()
 	c.Exec("SELECT pg_promote()")
 }
 
-// Exec runs statements, each on its own.
+// Exec runs statements, each in its own transaction.
 func (c *Cluster) Exec(sql ...string) {
 	c.t.Helper()
 	for _, q := range sql {
@@ -110,7 +110,7 @@ func (c *Cluster) Exec(sql ...string) {
 	}
 }
 
-// Follow makes a stopped cluster anew, as a standby of another one, and starts it.
+// Follow creates a stopped cluster again, as a standby of another one, and starts it.
 func (c *Cluster) Follow(primary *Cluster, settings ...string) {
 	c.t.Helper()
 	c.ok(os.RemoveAll(c.c.data()))

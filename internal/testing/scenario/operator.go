@@ -29,7 +29,7 @@ type Operator struct {
 	random int
 }
 
-// Start starts a server with its operator. last is the key of message 1 between two people, as a device of the sender has it; "" if none has.
+// Start starts a server with its operator. last returns the key of message 1 between two people, as a device of the sender has it; "" if none has.
 func Start(t testing.TB, last func(from, to string) string) *Operator {
 	o := &Operator{t: t, last: last, keys: map[string]string{}}
 	hook := httptest.NewServer(o)
@@ -57,7 +57,7 @@ func hookAnswer() map[string]any {
 	return map[string]any{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""}
 }
 
-// Hook sets what the program answers from now on: pass, rewrite TEXT, refuse CODE, drop.
+// Hook sets what the program responds from now on: pass, rewrite TEXT, refuse CODE, drop.
 func (o *Operator) Hook(args []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,8 +80,8 @@ func textBody(s string) []any {
 	return []any{map[string]any{"MsgType": "TIMTextElem", "MsgContent": map[string]any{"Text": s}}}
 }
 
-// Do makes a call of the admin API and answers its outcome: send FROM TO TEXT, withdraw FROM TO, modify FROM TO TEXT (both of the message that was sent last),
-// kick USER.
+// Do makes a call of the admin API and returns its outcome: send FROM TO TEXT, withdraw FROM TO, modify FROM TO TEXT (both of the message that was
+// sent last), kick USER.
 func (o *Operator) Do(verb string, args []string) string {
 	var r map[string]any
 	switch verb {
@@ -106,7 +106,7 @@ func (o *Operator) Do(verb string, args []string) string {
 	return fmt.Sprintf("code %v", r["ErrorCode"])
 }
 
-// key is the key of the last message between two people: that of the operator's own, or what a device of the sender has.
+// key returns the key of the last message between two people: that of the operator's own, or the one that a device of the sender has.
 func (o *Operator) key(from, to string) string {
 	if k := o.keys[from+to]; k != "" {
 		return k

@@ -1,4 +1,4 @@
-// Package scenario is what the two runs of the event matrix have alike, through the Go SDK and through C: the lines of a script, how JSON stands in a
+// Package scenario is what the two runs of the event matrix share, through the Go SDK and through C: the lines of a script, the form of JSON in a
 // transcript, and the operator.
 package scenario
 
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// Probe is the user whose messages mark the ends of steps; what belongs to it is left out of a transcript.
+// Probe is the user whose messages mark the ends of steps; everything about it is left out of a transcript.
 const Probe = "probe"
 
 // Parts reads a file of a scenario: "script", and "want", its transcript.
@@ -28,7 +28,7 @@ func Parts(file string) (*txtar.Archive, map[string]string, error) {
 	return a, parts, nil
 }
 
-// Split takes a line apart at spaces; "quoted words" stay together.
+// Split splits a line at spaces; "quoted words" stay together.
 func Split(line string) []string {
 	var out []string
 	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
@@ -46,7 +46,7 @@ func Split(line string) []string {
 // volatile are the endings of the keys whose values differ from run to run.
 var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
 
-// Compact leaves the defaults out of decoded JSON, whose numbers are json.Number, and puts "*" for what differs from run to run. It changes v.
+// Compact removes the defaults from decoded JSON, whose numbers are json.Number, and puts "*" for values that differ from run to run. It changes v.
 func Compact(v any) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -91,8 +91,8 @@ func prune(key string, v any) any {
 	return v
 }
 
-// Join puts states into one line that a device may hear at once or one after the other, as the server's pushes arrive together or apart: updates of different
-// conversations, with the last total behind them (rule 17: states are told as they are when they are told).
+// Join joins states into one line that a device may get at once or one after the other, because the server's pushes arrive together or apart: updates
+// of different conversations, with the last total after them (rule 17: states fire with their present values).
 func Join(heard []string) []string {
 	var out []string
 	for _, h := range heard {

@@ -79,7 +79,7 @@ func c2cOnce(e *env) {
 	e.equal("found", must(e, c, err).ID, ids[0])
 }
 
-// numbers: many goroutines, many conversations; each gets 1..n without a hole, each done is called once, with running indexes.
+// numbers: many goroutines, many conversations; each gets 1..n without a gap, each done is called once, with running indexes.
 func numbers(e *env) {
 	const senders, each, convs = 50, 40, 13
 	users := make([]chat.UID, 6)
@@ -214,7 +214,7 @@ func resend(e *env) {
 	if x := e.append(changed); !errors.Is(x.err, chat.ErrOtherBody) || x.st.Seq != 0 {
 		e.Fatal("other body:", x)
 	}
-	// The key contains conversation and sender.
+	// The key includes conversation and sender.
 	x := e.entry(other, a)
 	x.ClientTime, x.Random = en.ClientTime, en.Random
 	e.equal("same key in another conversation", e.append(x).st.Seq, 1)

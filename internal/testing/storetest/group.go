@@ -79,7 +79,7 @@ func groupPeriods(e *env) {
 	e.equal("periods outlast it", len(e.head(b, g).Periods), 2)
 }
 
-// epoch: a group id that is made again is another conversation.
+// epoch: a group id that is created again is another conversation.
 func epoch(e *env) {
 	a := e.user("a")
 	first := e.group("same", a)

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// list answers the ids of the user's conversations that changed at or after since.
+// list returns the ids of the user's conversations that changed at or after since.
 func (e *env) list(uid chat.UID, since int64) []chat.ConvID {
 	e.Helper()
 	rows, more, err := e.s.Heads(e.ctx, uid, since, 0, 1000)
@@ -24,7 +24,7 @@ func (e *env) list(uid chat.UID, since int64) []chat.ConvID {
 	return ids
 }
 
-// headsChanged: what makes a conversation appear in the list of what changed, for whom.
+// headsChanged: what makes a conversation appear in the list of changes, for whom.
 func headsChanged(e *env) {
 	a, b, c := e.user("a"), e.user("b"), e.user("c")
 	ab, ac, g := e.c2c(a, b).ID, e.c2c(a, c).ID, e.group("g", a, b)

@@ -80,7 +80,7 @@ func setEntry(e *env) {
 			e.Fatal("what is not there:", err)
 		}
 	}
-	// A resend is answered with the entry as it is now.
+	// A resend gets the entry as it is by then.
 	again := e.append(st.Entry)
 	e.equal("resend", []any{again.dup, again.st.Status}, []any{true, 6})
 }
@@ -119,7 +119,7 @@ func changes(e *env) {
 	e.equal("the last", len(must(e, got, err)), 1)
 }
 
-// owned: who reads entries may write to them, and neither the log nor the entry beside it changes.
+// owned: a caller that reads entries may write to them, and neither the log nor the entry beside it changes.
 func owned(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id := e.c2c(a, b).ID
@@ -142,7 +142,7 @@ func owned(e *env) {
 	}
 }
 
-// contents: a content is answered with the modification that made it and with no other, and no more bytes are answered than asked for.
+// contents: a content is returned with the modification that made it and with no other, and no more bytes are returned than requested.
 func contents(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id := e.c2c(a, b).ID
@@ -352,7 +352,7 @@ func clock(e *env) {
 	e.clock.move(1000 * time.Hour)
 	later("now", e.s.Now())
 	e.clock.move(-1000 * time.Hour)
-	e.restart() // after a time that nothing was written at
+	e.restart() // after a time at which nothing was written
 	later("now after a restart", e.s.Now())
 	e.clock.move(2000 * time.Hour)
 	if e.s.Now() <= last {

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// deleted: for one user, in one conversation, also after the store was opened again.
+// deleted: for one user, in one conversation, also after the store was reopened.
 func deleted(e *env) {
 	a, b, c := e.user("a"), e.user("b"), e.user("c")
 	ab, ac := e.c2c(a, b).ID, e.c2c(a, c).ID
@@ -35,12 +35,12 @@ func deleted(e *env) {
 			e.ok(err)
 			e.equal("deleted", got, x.want)
 		}
-		e.equal("entries", len(must2(e, ab)), 6) // the log itself is as it was
+		e.equal("entries", len(must2(e, ab)), 6) // the log itself is unchanged
 		e.restart()
 	}
 }
 
-// unseen: who sees the entry finds it deleted for its sender.
+// unseen: whoever sees the entry finds it deleted for its sender.
 func unseen(e *env) {
 	const n = 200
 	a, b := e.user("a"), e.user("b")
@@ -129,8 +129,7 @@ func (e *env) user2(tx chat.Tx, id chat.ConvID, not chat.UID) chat.UID {
 	return cv.A
 }
 
-// wholeLog reads all entries of the store by steps, while they are written, and after it was opened again: each once, those of a
-// conversation in their order.
+// wholeLog reads all entries of the store in steps, while they are written, and after it was reopened: each once, those of a conversation in order.
 func wholeLog(e *env) {
 	a, b, c := e.user("a"), e.user("b"), e.user("c")
 	ids := []chat.ConvID{e.c2c(a, b).ID, e.c2c(a, c).ID, e.c2c(b, c).ID}
@@ -218,7 +217,7 @@ func cursors(e *env) {
 	}
 }
 
-// validFrom: a kick stays.
+// validFrom: a kick persists.
 func validFrom(e *env) {
 	a, b := e.user("a"), e.user("b")
 	e.update(func(tx chat.Tx) error {

@@ -42,8 +42,8 @@ func alone(f func(*env, []chat.Store)) func(*env) {
 	return func(e *env) { f(e, []chat.Store{e.s}) }
 }
 
-// concurrent: messages, changes, feeds, read positions, joins and recalls at the same time, through all stores. Every line is dense, a recount agrees, time
-// does not run back along a log, and each store tells of a conversation in the order of its numbers.
+// concurrent: messages, changes, feeds, read positions, joins and recalls at the same time, through all stores. Every line is dense, a recount
+// agrees, time does not run back along a log, and each store delivers a conversation in the order of its numbers.
 func concurrent(e *env, stores []chat.Store) {
 	const workers, each = 8, 60
 	users := make([]chat.UID, 6)
@@ -99,7 +99,7 @@ func concurrent(e *env, stores []chat.Store) {
 							if err != nil {
 								return err
 							}
-							// It is told between the entries that it stands between.
+							// It is delivered between the entries around it.
 							tx.AfterCommit(func() {
 								mu.Lock()
 								defer mu.Unlock()
@@ -113,7 +113,7 @@ func concurrent(e *env, stores []chat.Store) {
 						})
 						once(revs, told{id, c.Rev}, "rev")
 					case 1:
-						// Two feeds, in any order: two of these may want each other's rows.
+						// Two feeds, in any order: two of these may need each other's rows.
 						var f [2]chat.FeedEntry
 						to := [2]chat.UID{sender, users[rnd.IntN(4)]}
 						err = s.Update(e.ctx, keys, func(tx chat.Tx) (err error) {
@@ -169,7 +169,7 @@ func concurrent(e *env, stores []chat.Store) {
 						s.Append(en, func(st chat.Stored, dup bool, err error) {
 							defer calls.Done()
 							if errors.Is(err, chat.ErrPolicy) && cv.Kind == chat.KindGroup {
-								return // somebody joined or left meanwhile
+								return // somebody joined or left in between
 							}
 							if err != nil || dup {
 								e.Errorf("dup %v: %v", dup, err)
@@ -249,7 +249,7 @@ func concurrent(e *env, stores []chat.Store) {
 	}
 }
 
-// oneOfEach: what both make at the same time is there once.
+// oneOfEach: what both create at the same time exists once.
 func oneOfEach(e *env, stores []chat.Store) {
 	var wg sync.WaitGroup
 	got := make([][]int64, 40)
@@ -274,7 +274,7 @@ func oneOfEach(e *env, stores []chat.Store) {
 	}
 }
 
-// sharedKeys: a key that comes to both at once is stored once, and both answer the same.
+// sharedKeys: a key that reaches both at once is stored once, and both return the same.
 func sharedKeys(e *env, stores []chat.Store) {
 	a, b := e.user("a"), e.user("b")
 	ids := []chat.ConvID{e.c2c(a, b).ID, e.group("g", a, b)}
@@ -333,7 +333,7 @@ func sharedKeys(e *env, stores []chat.Store) {
 	}
 }
 
-// seen: what one has answered, the other one knows: entries, rules of a conversation, sessions, cursors.
+// seen: what one has returned, the other one knows: entries, rules of a conversation, sessions, cursors.
 func seen(e *env, stores []chat.Store) {
 	a, b := e.user("a"), e.user("b")
 	g := e.group("g", a)
@@ -359,7 +359,7 @@ func seen(e *env, stores []chat.Store) {
 	e.equal("sessions", len(list), 1)
 }
 
-// leases: one store at a time has a lease; what it does under it counts only while it is the last that took it.
+// leases: one store at a time has a lease; what it does under it counts only while it was the last to take it.
 func leases(e *env, stores []chat.Store) {
 	one, two := stores[0], stores[1]
 	take := func(s chat.Store, epoch int64, d time.Duration) int64 {
@@ -383,13 +383,13 @@ func leases(e *env, stores []chat.Store) {
 	cursor(5)
 	e.equal("renewed", take(one, first, time.Millisecond), first)
 	var second int64
-	for second == 0 { // until the time of the first is over
+	for second == 0 { // until the time of the first has run out
 		second = take(two, 0, time.Hour)
 	}
 	if second == first {
 		e.Fatal("the same epoch twice")
 	}
-	// The first one was asleep. It cannot move the cursor, neither on nor back, nor have its lease again.
+	// The first one was suspended. It cannot move the cursor, neither forwards nor back, nor get its lease back.
 	for _, pos := range []int64{3, 9} {
 		if err := one.SetCursor(e.ctx, "x", pos, first); !errors.Is(err, chat.ErrLease) {
 			e.Fatal("a step under a lease that is over:", err)

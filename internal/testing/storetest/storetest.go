@@ -1,4 +1,4 @@
-// Package storetest is the contract of chat.Store as tests. Every store runs all of it.
+// Package storetest is the contract of chat.Store as tests. Every store runs all of them.
 package storetest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Open opens the store that is at place, making it if there is none. The caller closes it. place is a folder of the test's own; a store
-// that is not kept in a folder takes it as a name.
+// Open opens the store at place, and creates it if there is none. The caller closes it. place is a folder of the test's own; a store that is not kept
+// in a folder uses it as a name.
 type Open func(t *testing.T, place string, clock func() time.Time) chat.Store
 
 // Run runs the contract.
@@ -75,7 +75,7 @@ func Run(t *testing.T, open Open) {
 	}
 }
 
-// env is one test's store and a few words to talk about it.
+// env is one test's store with a few functions for it.
 type env struct {
 	*testing.T
 	ctx   context.Context
@@ -238,7 +238,7 @@ func unread(h chat.HeadRow) int {
 	return int(h.Conv.Index) - int(h.Own) - int(h.Mine.ReadOthers) - int(h.Withdrawn)
 }
 
-// fakeClock stands until it is moved, so that tests say what happens in which millisecond.
+// fakeClock stands still until it is moved, so that tests decide what happens in which millisecond.
 type fakeClock struct {
 	mu sync.Mutex
 	t  time.Time

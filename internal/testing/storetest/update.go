@@ -68,7 +68,7 @@ func updateUndone(e *env) {
 	id, g := e.c2c(a, b).ID, e.group("g", a)
 	e.send(id, b)
 	before := e.state(id, g, a)
-	// Entries that wait beside it are not touched by what is undone.
+	// Entries that wait beside it are not affected by what is undone.
 	var wg sync.WaitGroup
 	other := e.c2c(b, b).ID
 	for range 50 {
@@ -144,7 +144,7 @@ func updateCancelled(e *env) {
 	if err := e.s.Update(ctx, nil, func(chat.Tx) error { e.Error("it ran"); return nil }); !errors.Is(err, context.Canceled) {
 		e.Fatal(err)
 	}
-	// Given up while another one holds its row.
+	// Cancelled while another one holds its row.
 	keys := []chat.Key{{UID: a}}
 	ctx, cancel = context.WithCancel(e.ctx)
 	busy, goOn := make(chan struct{}), make(chan struct{})
@@ -216,7 +216,7 @@ func afterCommit(e *env) {
 	e.equal("order", got, want)
 }
 
-// deliver: what is only told keeps its place behind what the same goroutine appended before it, and before what it appends after.
+// deliver: a function that stores nothing keeps its place behind what the same goroutine appended before it, and before what it appends after.
 func deliver(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id := e.c2c(a, b).ID
@@ -238,7 +238,7 @@ func deliver(e *env) {
 	e.equal("order", got, want)
 }
 
-// A panic of somebody who is told of a commit, or of an answer, is his own: what comes behind it is told.
+// A panic of a function that is called after a commit affects only that function: those behind it are called.
 func panicInDone(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id := e.c2c(a, b).ID
@@ -298,7 +298,7 @@ func updateSeesItself(e *env) {
 	e.equal("policy", must(e, c, err).Policy, 7)
 }
 
-// closing: Close answers what is queued; what comes later is refused.
+// closing: Close completes what is queued; what comes later is refused.
 func closing(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id := e.c2c(a, b).ID
@@ -348,7 +348,7 @@ func closing(e *env) {
 	e.equal("answered", stored+refused, 8*3000)
 }
 
-// reopen: everything is as it was.
+// reopen: everything is unchanged.
 func reopen(e *env) {
 	a, b := e.user("a"), e.user("b")
 	id, g := e.c2c(a, b).ID, e.group("g", a, b)
