@@ -135,9 +135,9 @@ func answered[T any](c *Client, direct, keeps bool, done func(T, error)) func(T,
 
 // logged writes a line of the log when a call is answered: its name and its result, and nothing of what it is about. Who runs the dispatcher knows the calls
 // by other names, and has lines of its own.
-func logged[T any](c *Client, name string, done func(T, error)) func(T, error) {
+func logged[T any](c *Client, to caller[T]) func(T, error) {
 	if c.cfg.Dispatcher != nil || !c.log.Enabled(context.Background(), slog.LevelDebug) {
-		return done
+		return to.done
 	}
 	began := time.Now()
 	return func(v T, err error) {
@@ -145,8 +145,8 @@ func logged[T any](c *Client, name string, done func(T, error)) func(T, error) {
 		if err != nil {
 			args = append(args, "error", err)
 		}
-		c.log.Debug(name, args...)
-		done(v, err)
+		c.log.Debug(to.name, args...)
+		to.done(v, err)
 	}
 }
 
@@ -162,19 +162,30 @@ func (c *Client) timed(run func()) {
 	}
 }
 
-// do runs an API call on the engine, by its name in the log. start gets the completion and must see to it that it is called exactly once.
-func do[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
-	post(c, name, direct, false, done, start)
+// caller is who waits for a call: the call's name, and where its answer goes. direct: somebody is blocked and done only wakes him, so that it runs on the engine;
+// otherwise done is the application's, and runs on the dispatcher.
+//
+// A method that takes one is a call of the API. With the comment "//tidings:call" the generator writes the two forms of it that the application has into
+// calls_gen.go, with the comment above it.
+type caller[T any] struct {
+	name   string
+	direct bool
+	done   func(T, error)
+}
+
+// do runs an API call on the engine. start gets the completion and must see to it that it is called exactly once.
+func do[T any](c *Client, to caller[T], start func(finish func(T, error))) {
+	post(c, to, false, start)
 }
 
 // doHere is do for a call that changes what is on this device.
-func doHere[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
-	post(c, name, direct, true, done, start)
+func doHere[T any](c *Client, to caller[T], start func(finish func(T, error))) {
+	post(c, to, true, start)
 }
 
-func post[T any](c *Client, name string, direct, keeps bool, done func(T, error), start func(finish func(T, error))) {
+func post[T any](c *Client, to caller[T], keeps bool, start func(finish func(T, error))) {
 	var zero T
-	done = logged(c, name, done)
+	direct, done := to.direct, logged(c, to)
 	if c.openings.Load() >= mostCalls {
 		c.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
 		return
@@ -219,8 +230,8 @@ type parked struct {
 // doSynced is do for a call about what the sync brings: heads that the login told of are applied before start runs. Without a link there is no
 // sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for. A call does not
 // overtake those that waited.
-func doSynced[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
-	do(c, name, direct, done, synced(c, start))
+func doSynced[T any](c *Client, to caller[T], start func(finish func(T, error))) {
+	do(c, to, synced(c, start))
 }
 
 // synced is the beginning of a call that waits for the sync.
@@ -275,9 +286,9 @@ func (c *Client) failParked(err *im.Error) {
 }
 
 // refuse answers a call that the engine does not get.
-func refuse[T any](c *Client, name string, direct bool, done func(T, error), err error) {
-	done = logged(c, name, done)
-	c.answerNow(direct, func() {
+func refuse[T any](c *Client, to caller[T], err error) {
+	done := logged(c, to)
+	c.answerNow(to.direct, func() {
 		var zero T
 		done(zero, err)
 	})
@@ -299,8 +310,8 @@ func (c *Client) answerNow(direct bool, run func()) {
 	}
 }
 
-// wait is the blocking form of a call. A context that has ended before sends nothing.
-func wait[T any](ctx context.Context, start func(direct bool, done func(T, error))) (T, error) {
+// wait is the blocking form of a call, by its name. A context that has ended before sends nothing.
+func wait[T any](ctx context.Context, name string, start func(to caller[T])) (T, error) {
 	type result struct {
 		v   T
 		err error
@@ -310,7 +321,7 @@ func wait[T any](ctx context.Context, start func(direct bool, done func(T, error
 		return zero, err
 	}
 	ch := make(chan result, 1)
-	start(true, func(v T, err error) { ch <- result{v, err} })
+	start(caller[T]{name, true, func(v T, err error) { ch <- result{v, err} }})
 	select {
 	case r := <-ch:
 		return r.v, r.err
@@ -323,5 +334,10 @@ func wait[T any](ctx context.Context, start func(direct bool, done func(T, error
 // none is the result of a call that has none.
 type none = struct{}
 
-// forget adapts a done without a result.
-func forget(done func(error)) func(none, error) { return func(_ none, err error) { done(err) } }
+// later is the caller of the form that does not wait, by the name of the call.
+func later[T any](name string, done func(T, error)) caller[T] { return caller[T]{name, false, done} }
+
+// laterNone is later for a call without a result.
+func laterNone(name string, done func(error)) caller[none] {
+	return later(name, func(_ none, err error) { done(err) })
+}

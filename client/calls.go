@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -31,29 +30,17 @@ func (c *Client) online() *im.Error {
 	return nil
 }
 
+// MarkAllRead reads everything that has arrived in all conversations.
+//
+//tidings:call
+func (c *Client) markAllRead(to caller[none]) { c.markRead(to, Conv{}, nil) }
+
 // MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
 // all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
-func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.markRead(direct, conv, upTo, done) })
-	return err
-}
-
-// MarkReadFunc is MarkRead without waiting.
-func (c *Client) MarkReadFunc(conv Conv, upTo *im.Message, done func(error)) {
-	c.markRead(false, conv, upTo, forget(done))
-}
-
-// MarkAllRead reads everything that has arrived in all conversations.
-func (c *Client) MarkAllRead(ctx context.Context) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.markRead(direct, Conv{}, nil, done) })
-	return err
-}
-
-// MarkAllReadFunc is MarkAllRead without waiting.
-func (c *Client) MarkAllReadFunc(done func(error)) { c.markRead(false, Conv{}, nil, forget(done)) }
-
-func (c *Client) markRead(direct bool, key Conv, upTo *im.Message, done func(none, error)) {
-	doSynced(c, "MarkRead", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
+	doSynced(c, to, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -116,12 +103,8 @@ func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, e
 	var failed *im.Error
 	for part := range slices.Chunk(positions, readsAtOnce) {
 		open++
-		c.request(im.Method_READ, &im.ReadRequest{Positions: part}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+		ask(c, im.Method_READ, &im.ReadRequest{Positions: part}, true, c.cfg.Limits.Call, func(reply *im.ReadReply, err *im.Error) {
 			open--
-			reply := &im.ReadReply{}
-			if err == nil && im.Decode(body, reply) != nil {
-				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-			}
 			if err != nil {
 				failed = err
 			}
@@ -142,18 +125,10 @@ func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, e
 }
 
 // Revoke recalls a message that this user sent, within the server's window. reason may be empty.
-func (c *Client) Revoke(ctx context.Context, conv Conv, m *im.Message, reason string) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.revoke(direct, conv, m, reason, done) })
-	return err
-}
-
-// RevokeFunc is Revoke without waiting.
-func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(error)) {
-	c.revoke(false, conv, m, reason, forget(done))
-}
-
-func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, done func(none, error)) {
-	doSynced(c, "Revoke", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string) {
+	doSynced(c, to, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -171,11 +146,8 @@ func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, don
 			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "the message was not sent"})
 			return
 		}
-		c.request(im.Method_REVOKE, &im.RevokeRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: seq, Reason: reason}, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-			reply := &im.RevokeReply{}
-			if err == nil && im.Decode(body, reply) != nil {
-				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-			}
+		req := &im.RevokeRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: seq, Reason: reason}
+		ask(c, im.Method_REVOKE, req, true, c.cfg.Limits.Call, func(reply *im.RevokeReply, err *im.Error) {
 			finish(none{}, err)
 			if reply.Change != nil {
 				c.pushedChange(key, cv.epoch, reply.Change)
@@ -185,15 +157,10 @@ func (c *Client) revoke(direct bool, key Conv, m *im.Message, reason string, don
 }
 
 // Conversations lists the conversations, newest first, pinned ones before the others; local.
-func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
-	return wait(ctx, c.conversations)
-}
-
-// ConversationsFunc is Conversations without waiting.
-func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) { c.conversations(false, done) }
-
-func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
-	doReading(c, "Conversations", direct, done, func(finish func([]*im.ConvInfo, error)) {
+//
+//tidings:call
+func (c *Client) conversations(to caller[[]*im.ConvInfo]) {
+	doReading(c, to, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		last := map[*im.ConvInfo]int64{}
 		for _, cv := range c.convs {
@@ -210,17 +177,10 @@ func (c *Client) conversations(direct bool, done func([]*im.ConvInfo, error)) {
 }
 
 // ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
-func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
-	return wait(ctx, func(direct bool, done func([]*im.ConvInfo, error)) { c.conversationsByKey(direct, keys, done) })
-}
-
-// ConversationsByKeyFunc is ConversationsByKey without waiting.
-func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, error)) {
-	c.conversationsByKey(false, keys, done)
-}
-
-func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.ConvInfo, error)) {
-	doReading(c, "ConversationsByKey", direct, done, func(finish func([]*im.ConvInfo, error)) {
+//
+//tidings:call
+func (c *Client) conversationsByKey(to caller[[]*im.ConvInfo], keys []Conv) {
+	doReading(c, to, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		for _, k := range keys {
 			if cv := c.convs[k]; cv != nil {
@@ -234,17 +194,10 @@ func (c *Client) conversationsByKey(direct bool, keys []Conv, done func([]*im.Co
 }
 
 // CreateConversation puts a conversation into this device's list before it has a message.
-func (c *Client) CreateConversation(ctx context.Context, conv Conv) (*im.ConvInfo, error) {
-	return wait(ctx, func(direct bool, done func(*im.ConvInfo, error)) { c.createConversation(direct, conv, done) })
-}
-
-// CreateConversationFunc is CreateConversation without waiting.
-func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error)) {
-	c.createConversation(false, conv, done)
-}
-
-func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInfo, error)) {
-	doHere(c, "CreateConversation", direct, done, synced(c, func(finish func(*im.ConvInfo, error)) {
+//
+//tidings:call
+func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
+	doHere(c, to, synced(c, func(finish func(*im.ConvInfo, error)) {
 		switch {
 		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
@@ -263,15 +216,10 @@ func (c *Client) createConversation(direct bool, key Conv, done func(*im.ConvInf
 }
 
 // TotalUnread is the sum of the unread numbers of conversations that are not muted.
-func (c *Client) TotalUnread(ctx context.Context) (int, error) {
-	return wait(ctx, c.totalUnread)
-}
-
-// TotalUnreadFunc is TotalUnread without waiting.
-func (c *Client) TotalUnreadFunc(done func(int, error)) { c.totalUnread(false, done) }
-
-func (c *Client) totalUnread(direct bool, done func(int, error)) {
-	doReading(c, "TotalUnread", direct, done, func(finish func(int, error)) {
+//
+//tidings:call
+func (c *Client) totalUnread(to caller[int]) {
+	doReading(c, to, func(finish func(int, error)) {
 		sum := 0
 		for _, cv := range c.convs {
 			if cv.counts() {

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"slices"
 
 	"github.com/tidings-im/tidings/im"
@@ -11,29 +10,21 @@ import (
 const mostDeleted = 50
 
 // DeleteMessages deletes messages for this user, here and on the server. Other devices that have them keep them.
-func (c *Client) DeleteMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.deleteMessages(direct, conv, ms, true, done) })
-	return err
-}
-
-// DeleteMessagesFunc is DeleteMessages without waiting.
-func (c *Client) DeleteMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteMessages(false, conv, ms, true, forget(done))
+//
+//tidings:call
+func (c *Client) deleteMessages(to caller[none], key Conv, ms []*im.Message) {
+	c.takeAway(to, key, ms, true)
 }
 
 // DeleteLocalMessages deletes messages on this device only.
-func (c *Client) DeleteLocalMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.deleteMessages(direct, conv, ms, false, done) })
-	return err
+//
+//tidings:call
+func (c *Client) deleteLocalMessages(to caller[none], key Conv, ms []*im.Message) {
+	c.takeAway(to, key, ms, false)
 }
 
-// DeleteLocalMessagesFunc is DeleteLocalMessages without waiting.
-func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteMessages(false, conv, ms, false, forget(done))
-}
-
-func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud bool, done func(none, error)) {
-	doHere(c, "DeleteMessages", direct, done, synced(c, func(finish func(none, error)) {
+func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud bool) {
+	doHere(c, to, synced(c, func(finish func(none, error)) {
 		if c.Status() != LoggedIn {
 			finish(none{}, notLoggedIn)
 			return
@@ -99,23 +90,16 @@ func (c *Client) deleteMessages(direct bool, key Conv, ms []*im.Message, cloud b
 
 // ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
 // read, nothing is changed and the error is 8006; the message as it is now comes in any case.
-func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.modify(direct, conv, m, done) })
-}
-
-// ModifyMessageFunc is ModifyMessage without waiting.
-func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.modify(false, conv, m, done)
-}
-
-func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) {
+//
+//tidings:call
+func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) {
 	now, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		refuse(c, "ModifyMessage", direct, done, err)
+		refuse(c, to, err)
 		return
 	}
 	now.CustomInt, now.CustomStr = 0, ""
-	doSynced(c, "ModifyMessage", direct, done, func(finish func(*im.Message, error)) {
+	doSynced(c, to, func(finish func(*im.Message, error)) {
 		if err := c.online(); err != nil {
 			finish(nil, err)
 			return
@@ -127,11 +111,7 @@ func (c *Client) modify(direct bool, key Conv, m *im.Message, done func(*im.Mess
 			return
 		}
 		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: row.seq, Version: m.Version, Message: now}
-		c.request(im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-			reply := &im.ModifyReply{}
-			if err == nil && im.Decode(body, reply) != nil {
-				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-			}
+		ask(c, im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(reply *im.ModifyReply, err *im.Error) {
 			if err == nil && reply.Current != nil {
 				err = &im.Error{Code: im.CodeModifyConflict, Desc: "the message was modified by somebody else meanwhile"}
 			}
@@ -214,17 +194,10 @@ func (c *Client) onlineOnly(key Conv, e *im.Entry) {
 }
 
 // FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
-func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
-	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.findMessages(direct, ids, done) })
-}
-
-// FindMessagesFunc is FindMessages without waiting.
-func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error)) {
-	c.findMessages(false, ids, done)
-}
-
-func (c *Client) findMessages(direct bool, ids []string, done func([]*im.Message, error)) {
-	c.lookUp(direct, func() ([]*message, error) {
+//
+//tidings:call
+func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
+	c.lookUp(to, func() ([]*message, error) {
 		var rows []*message
 		for _, id := range ids {
 			row, err := c.find(&im.Message{MsgId: id})
@@ -234,21 +207,14 @@ func (c *Client) findMessages(direct bool, ids []string, done func([]*im.Message
 			rows = append(rows, row)
 		}
 		return rows, nil
-	}, done)
+	})
 }
 
 // FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
-func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
-	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.findByLocators(direct, conv, locs, done) })
-}
-
-// FindByLocatorsFunc is FindByLocators without waiting.
-func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
-	c.findByLocators(false, conv, locs, done)
-}
-
-func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
-	c.lookUp(direct, func() ([]*message, error) {
+//
+//tidings:call
+func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.MsgLocator) {
+	c.lookUp(to, func() ([]*message, error) {
 		cv := c.convs[key]
 		if cv == nil {
 			return nil, nil
@@ -267,12 +233,12 @@ func (c *Client) findByLocators(direct bool, key Conv, locs []*im.MsgLocator, do
 			}
 		}
 		return found, nil
-	}, done)
+	})
 }
 
 // lookUp is a local read that answers messages; nil rows are left out.
-func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func([]*im.Message, error)) {
-	doReading(c, "FindMessages", direct, done, func(finish func([]*im.Message, error)) {
+func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*message, error)) {
+	doReading(c, to, func(finish func([]*im.Message, error)) {
 		rows, err := read()
 		if !c.check(err) {
 			finish(nil, databaseFailed)
@@ -292,18 +258,10 @@ func (c *Client) lookUp(direct bool, read func() ([]*message, error), done func(
 }
 
 // SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.
-func (c *Client) SetLocalCustomData(ctx context.Context, m *im.Message) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.setLocalCustomData(direct, m, done) })
-	return err
-}
-
-// SetLocalCustomDataFunc is SetLocalCustomData without waiting.
-func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
-	c.setLocalCustomData(false, m, forget(done))
-}
-
-func (c *Client) setLocalCustomData(direct bool, m *im.Message, done func(none, error)) {
-	doHere(c, "SetLocalCustomData", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) setLocalCustomData(to caller[none], m *im.Message) {
+	doHere(c, to, func(finish func(none, error)) {
 		if err := c.readable(); err != nil {
 			finish(none{}, err)
 			return

@@ -352,6 +352,19 @@ func (c *Client) request(method im.Method, req interface{ MarshalVT() ([]byte, e
 	}
 }
 
+var unreadable = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+
+// ask is request for a call whose answer is read: an answer that cannot be is an error. With an error the reply is empty.
+func ask[R any, P im.Decodable[R]](c *Client, method im.Method, req interface{ MarshalVT() ([]byte, error) }, repeat bool, limit time.Duration, done func(P, *im.Error)) {
+	c.request(method, req, repeat, limit, func(body []byte, err *im.Error) {
+		reply := P(new(R))
+		if err == nil && im.Decode(body, reply) != nil {
+			reply, err = new(R), unreadable
+		}
+		done(reply, err)
+	})
+}
+
 // arrive applies the frames of one message.
 func (c *Client) arrive(a arrived) {
 	if a.link != c.link || c.dbErr != nil {
@@ -482,10 +495,9 @@ func (c *Client) schedule() {
 func (c *Client) heartbeat(now time.Time) {
 	c.hbNext = now.Add(c.hbEvery)
 	c.deadlines[deadlineHeartbeat] = now.Add(c.cfg.Limits.Heartbeat)
-	c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
+	ask(c, im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(reply *im.HeartbeatReply, err *im.Error) {
 		delete(c.deadlines, deadlineHeartbeat)
-		reply := &im.HeartbeatReply{}
-		if err != nil || im.Decode(body, reply) != nil {
+		if err != nil {
 			return
 		}
 		if reply.Queued != c.received {

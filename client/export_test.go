@@ -32,9 +32,8 @@ func (c *Client) Beat() (queued, received uint64) {
 	type pair struct{ q, r uint64 }
 	ch := make(chan pair, 1)
 	c.post(func() {
-		c.request(im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(body []byte, err *im.Error) {
-			reply := &im.HeartbeatReply{}
-			if err == nil && im.Decode(body, reply) == nil {
+		ask(c, im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(reply *im.HeartbeatReply, err *im.Error) {
+			if err == nil {
 				ch <- pair{reply.Queued, c.received}
 			} else {
 				ch <- pair{}
@@ -80,8 +79,8 @@ func (c *Client) OnCommit(f func()) error {
 
 // Inside runs f on the engine, as the beginning of a call that succeeds.
 func (c *Client) Inside(ctx context.Context, f func()) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) {
-		do(c, "Inside", direct, done, func(finish func(none, error)) {
+	_, err := wait(ctx, "Inside", func(to caller[none]) {
+		do(c, to, func(finish func(none, error)) {
 			f()
 			finish(none{}, nil)
 		})
@@ -104,7 +103,7 @@ func (c *Client) Arrived() int { return len(c.frames) }
 
 // InsideSynced is Inside for a call that waits for the sync.
 func (c *Client) InsideSynced(f func(), done func(error)) {
-	doSynced(c, "Inside", false, forget(done), func(finish func(none, error)) {
+	doSynced(c, laterNone("Inside", done), func(finish func(none, error)) {
 		f()
 		finish(none{}, nil)
 	})
@@ -112,7 +111,7 @@ func (c *Client) InsideSynced(f func(), done func(error)) {
 
 // InsideLater is Inside for a piece of a call that takes long.
 func (c *Client) InsideLater(f func(), done func(error)) {
-	do(c, "Inside", false, forget(done), func(finish func(none, error)) {
+	do(c, laterNone("Inside", done), func(finish func(none, error)) {
 		c.soon(finishWith(finish), func() {
 			f()
 			finish(none{}, nil)

@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"context"
 	"math"
 	"slices"
 
@@ -17,22 +16,6 @@ const (
 	pageMost     = 200
 	scanPage     = 500
 )
-
-// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
-// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
-// kept without any event.
-//
-// With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
-// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
-// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
-func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
-	return wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.history(direct, conv, p, done) })
-}
-
-// MessagesFunc is Messages without waiting.
-func (c *Client) MessagesFunc(conv Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
-	c.history(false, conv, p, done)
-}
 
 // historyWalk is one listing on its way.
 type historyWalk struct {
@@ -54,11 +37,20 @@ type historyWalk struct {
 	out              []*im.Message
 }
 
-func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
+// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
+// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
+// kept without any event.
+//
+// With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
+// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
+// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
+//
+//tidings:call
+func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListParam) {
 	if p == nil {
 		p = &im.GetMsgListParam{}
 	}
-	doReading(c, "Messages", direct, done, func(finish func([]*im.Message, error)) {
+	doReading(c, to, func(finish func([]*im.Message, error)) {
 		cv := c.convs[key]
 		if cv == nil {
 			finish(nil, nil)
@@ -88,12 +80,11 @@ func (c *Client) history(direct bool, key Conv, p *im.GetMsgListParam, done func
 			return
 		}
 		req := &im.SeqAtRequest{Conv: cv.key.wire(), Epoch: cv.epoch, FromTime: w.fromTime, ToTime: w.toTime}
-		c.request(im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-			reply := &im.SeqAtReply{}
+		ask(c, im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(reply *im.SeqAtReply, err *im.Error) {
 			switch {
 			case c.readable() != nil:
 				w.finish(nil, notLoggedIn)
-			case err != nil || im.Decode(body, reply) != nil || reply.From > reply.To:
+			case err != nil || reply.From > reply.To:
 				w.list() // what is here can be read all the same
 			default:
 				w.lo, w.hi = reply.From, reply.To
@@ -163,13 +154,12 @@ func (w *historyWalk) named() {
 			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
 		}
 		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: to}
-		c.request(im.Method_PULL, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-			reply := &im.PullReply{}
+		ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			if c.readable() != nil {
 				w.finish(nil, notLoggedIn)
 				return
 			}
-			if err == nil && im.Decode(body, reply) == nil && cv.era == era {
+			if err == nil && cv.era == era {
 				w.take(reply)
 			}
 			for ; i < end; i++ {
@@ -254,13 +244,12 @@ func (w *historyWalk) step() {
 		return
 	}
 	era := cv.era
-	c.request(im.Method_PULL, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-		reply := &im.PullReply{}
+	ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 		if c.readable() != nil {
 			w.finish(nil, notLoggedIn)
 			return
 		}
-		if err != nil || im.Decode(body, reply) != nil || cv.era != era || reply.To < reply.From {
+		if err != nil || cv.era != era || reply.To < reply.From {
 			w.list() // what is here can be read all the same
 			return
 		}

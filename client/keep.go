@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"context"
 	"sync"
 	"time"
 
@@ -11,42 +10,29 @@ import (
 )
 
 // SaveMessage puts a message into the local history without sending it, at the end of the conversation. The sender is m's, or this user.
-func (c *Client) SaveMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	ms, err := wait(ctx, func(direct bool, done func([]*im.Message, error)) {
-		c.keep(direct, conv, []*im.Message{m}, false, done)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ms[0], nil
-}
-
-// SaveMessageFunc is SaveMessage without waiting.
-func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.keep(false, conv, []*im.Message{m}, false, func(ms []*im.Message, err error) {
+//
+//tidings:call
+func (c *Client) saveMessage(to caller[*im.Message], key Conv, m *im.Message) {
+	c.keep(caller[[]*im.Message]{to.name, to.direct, func(ms []*im.Message, err error) {
 		if err != nil {
-			done(nil, err)
+			to.done(nil, err)
 			return
 		}
-		done(ms[0], nil)
-	})
+		to.done(ms[0], nil)
+	}}, key, []*im.Message{m}, false)
 }
 
 // ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
-func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, func(direct bool, done func([]*im.Message, error)) { c.keep(direct, conv, ms, true, done) })
-	return err
-}
-
-// ImportMessagesFunc is ImportMessages without waiting.
-func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.keep(false, conv, ms, true, func(_ []*im.Message, err error) { done(err) })
+//
+//tidings:call
+func (c *Client) importMessages(to caller[none], key Conv, ms []*im.Message) {
+	c.keep(caller[[]*im.Message]{to.name, to.direct, func(_ []*im.Message, err error) { to.done(none{}, err) }}, key, ms, true)
 }
 
 // mostSeconds is the latest time that can be counted in nanoseconds, and some years less.
 const mostSeconds = 1 << 33
 
-func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, done func([]*im.Message, error)) {
+func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, imported bool) {
 	var owned []*im.Message
 	for _, m := range ms {
 		own, err := ownCopy(key, m, im.CheckForm)
@@ -54,13 +40,13 @@ func (c *Client) keep(direct bool, key Conv, ms []*im.Message, imported bool, do
 			err = im.Errorf(im.CodeInvalidParameters, "message_client_time or message_server_time is no time in seconds")
 		}
 		if err != nil {
-			refuse(c, "SaveMessage", direct, done, err)
+			refuse(c, to, err)
 			return
 		}
 		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
 		owned = append(owned, own)
 	}
-	doHere(c, "SaveMessage", direct, done, func(finish func([]*im.Message, error)) {
+	doHere(c, to, func(finish func([]*im.Message, error)) {
 		if err := c.readable(); err != nil || c.Status() != LoggedIn {
 			finish(nil, notLoggedIn)
 			return
@@ -125,16 +111,9 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 const mostReceivers = 500
 
 // BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
-func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
-	return wait(ctx, func(direct bool, done func([]*im.BatchSendResult, error)) { c.batchSend(direct, users, m, done) })
-}
-
-// BatchSendFunc is BatchSend without waiting.
-func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
-	c.batchSend(false, users, m, done)
-}
-
-func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
+//
+//tidings:call
+func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
 	_, err := ownCopy(C2C("x"), m, im.CheckMessage)
 	switch {
 	case err == nil && len(users) == 0:
@@ -145,14 +124,14 @@ func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func
 		err = notLoggedIn
 	}
 	if err != nil {
-		refuse(c, "BatchSend", direct, done, err)
+		refuse(c, to, err)
 		return
 	}
 	results := make([]*im.BatchSendResult, len(users))
 	open := len(users)
 	var mu sync.Mutex
 	for i, u := range users {
-		c.send(true, C2C(u), m, func(sent *im.Message, err error) {
+		c.sendMessage(caller[*im.Message]{"SendMessage", true, func(sent *im.Message, err error) {
 			r := &im.BatchSendResult{Identifier: u, Msg: sent}
 			if err != nil {
 				e := link.ErrorOf(err)
@@ -164,25 +143,18 @@ func (c *Client) batchSend(direct bool, users []string, m *im.Message, done func
 			last := open == 0
 			mu.Unlock()
 			if last {
-				c.answerNow(direct, func() { done(results, nil) })
+				c.answerNow(to.direct, func() { to.done(results, nil) })
 			}
-		})
+		}}, C2C(u), m)
 	}
 }
 
 // CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
 // that is on its way or was sent is too late: 8020.
-func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
-	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.cancelSend(direct, conv, msgID, done) })
-}
-
-// CancelSendFunc is CancelSend without waiting.
-func (c *Client) CancelSendFunc(conv Conv, msgID string, done func(*im.Message, error)) {
-	c.cancelSend(false, conv, msgID, done)
-}
-
-func (c *Client) cancelSend(direct bool, key Conv, msgID string, done func(*im.Message, error)) {
-	do(c, "CancelSend", direct, done, func(finish func(*im.Message, error)) {
+//
+//tidings:call
+func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
+	do(c, to, func(finish func(*im.Message, error)) {
 		_, clientTime, random, ok := parseMessageID(msgID)
 		cv := c.convs[key]
 		if ok && cv != nil && c.link == nil {

@@ -206,13 +206,6 @@ func (c *Client) serverNow() time.Time {
 	return time.Now().Add(c.clockOffset)
 }
 
-// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
-// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
-func (c *Client) Login(ctx context.Context) error {
-	_, err := wait(ctx, c.login)
-	return err
-}
-
 // SetUserSig replaces the ticket of the next login: the first one has run out, or was made void by the operator.
 func (c *Client) SetUserSig(sig string) {
 	c.mu.Lock()
@@ -220,11 +213,12 @@ func (c *Client) SetUserSig(sig string) {
 	c.cfg.UserSig = sig
 }
 
-// LoginFunc is Login without waiting.
-func (c *Client) LoginFunc(done func(error)) { c.login(false, forget(done)) }
-
-func (c *Client) login(direct bool, done func(none, error)) {
-	do(c, "Login", direct, done, func(finish func(none, error)) {
+// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
+// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
+//
+//tidings:call
+func (c *Client) login(to caller[none]) {
+	do(c, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedIn:
 			finish(none{}, nil)
@@ -282,16 +276,10 @@ func (c *Client) hangUp(s LoginStatus) {
 }
 
 // Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
-func (c *Client) Logout(ctx context.Context) error {
-	_, err := wait(ctx, c.logout)
-	return err
-}
-
-// LogoutFunc is Logout without waiting.
-func (c *Client) LogoutFunc(done func(error)) { c.logout(false, forget(done)) }
-
-func (c *Client) logout(direct bool, done func(none, error)) {
-	do(c, "Logout", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) logout(to caller[none]) {
+	do(c, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedOut:
 			finish(none{}, notLoggedIn)

@@ -140,8 +140,8 @@ func (c *Client) readable() *im.Error {
 
 // doReading is doSynced for a call that reads what is local. While a login is under way that brings another ticket than those that are known, the login
 // decides.
-func doReading[T any](c *Client, name string, direct bool, done func(T, error), start func(finish func(T, error))) {
-	do(c, name, direct, done, func(finish func(T, error)) {
+func doReading[T any](c *Client, to caller[T], start func(finish func(T, error))) {
+	do(c, to, func(finish func(T, error)) {
 		fail := finishWith(finish)
 		read := func() {
 			if err := c.readable(); err != nil {

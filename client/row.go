@@ -11,11 +11,7 @@ import (
 // changeRow makes the ROW call and applies the answer after done.
 func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
 	req.Conv, req.Epoch = cv.key.wire(), cv.epoch
-	c.request(im.Method_ROW, req, true, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-		reply := &im.RowReply{}
-		if err == nil && im.Decode(body, reply) != nil {
-			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-		}
+	ask(c, im.Method_ROW, req, true, c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
 		finish(none{}, orNil(err))
 		switch {
 		case reply.Head != nil:
@@ -27,18 +23,10 @@ func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error
 }
 
 // PinConversation puts a conversation before the others, on all of the user's devices, or back.
-func (c *Client) PinConversation(ctx context.Context, conv Conv, pinned bool) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.pin(direct, conv, pinned, done) })
-	return err
-}
-
-// PinConversationFunc is PinConversation without waiting.
-func (c *Client) PinConversationFunc(conv Conv, pinned bool, done func(error)) {
-	c.pin(false, conv, pinned, forget(done))
-}
-
-func (c *Client) pin(direct bool, key Conv, pinned bool, done func(none, error)) {
-	doSynced(c, "PinConversation", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) pinConversation(to caller[none], key Conv, pinned bool) {
+	doSynced(c, to, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -53,29 +41,17 @@ func (c *Client) pin(direct bool, key Conv, pinned bool, done func(none, error))
 }
 
 // DeleteConversation takes a conversation off the list of all devices, with its messages, here and on the server. The next message brings it back.
-func (c *Client) DeleteConversation(ctx context.Context, conv Conv) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.clearConv(direct, conv, true, done) })
-	return err
-}
-
-// DeleteConversationFunc is DeleteConversation without waiting.
-func (c *Client) DeleteConversationFunc(conv Conv, done func(error)) {
-	c.clearConv(false, conv, true, forget(done))
-}
+//
+//tidings:call
+func (c *Client) deleteConversation(to caller[none], key Conv) { c.clearConv(to, key, true) }
 
 // ClearHistory deletes the messages of a conversation, here and on the server for this user, and keeps the conversation.
-func (c *Client) ClearHistory(ctx context.Context, conv Conv) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.clearConv(direct, conv, false, done) })
-	return err
-}
+//
+//tidings:call
+func (c *Client) clearHistory(to caller[none], key Conv) { c.clearConv(to, key, false) }
 
-// ClearHistoryFunc is ClearHistory without waiting.
-func (c *Client) ClearHistoryFunc(conv Conv, done func(error)) {
-	c.clearConv(false, conv, false, forget(done))
-}
-
-func (c *Client) clearConv(direct bool, key Conv, hide bool, done func(none, error)) {
-	doHere(c, "ClearHistory", direct, done, synced(c, func(finish func(none, error)) {
+func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
+	doHere(c, to, synced(c, func(finish func(none, error)) {
 		if err := c.online(); err != nil {
 			finish(none{}, err)
 			return
@@ -141,21 +117,13 @@ func (c *Client) deleteRows(cv *conv, where string, args ...any) {
 const mostRecvOpts = 30
 
 // SetRecvOpt says how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same for all but mentions.
-func (c *Client) SetRecvOpt(ctx context.Context, convs []Conv, opt int32) error {
-	_, err := wait(ctx, func(direct bool, done func(none, error)) { c.setRecvOpt(direct, convs, opt, done) })
-	return err
-}
-
-// SetRecvOptFunc is SetRecvOpt without waiting.
-func (c *Client) SetRecvOptFunc(convs []Conv, opt int32, done func(error)) {
-	c.setRecvOpt(false, convs, opt, forget(done))
-}
-
-func (c *Client) setRecvOpt(direct bool, keys []Conv, opt int32, done func(none, error)) {
-	doSynced(c, "SetRecvOpt", direct, done, func(finish func(none, error)) {
+//
+//tidings:call
+func (c *Client) setRecvOpt(to caller[none], convs []Conv, opt int32) {
+	doSynced(c, to, func(finish func(none, error)) {
 		switch {
-		case len(keys) == 0 || len(keys) > mostRecvOpts:
-			finish(none{}, im.Errorf(im.CodeInvalidParameters, "identifier_array names %d users; 1 to %d can be", len(keys), mostRecvOpts))
+		case len(convs) == 0 || len(convs) > mostRecvOpts:
+			finish(none{}, im.Errorf(im.CodeInvalidParameters, "identifier_array names %d users; 1 to %d can be", len(convs), mostRecvOpts))
 			return
 		case opt < 0 || opt > 4:
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "opt %d is none of 0 to 4", opt))
@@ -165,9 +133,9 @@ func (c *Client) setRecvOpt(direct bool, keys []Conv, opt int32, done func(none,
 			finish(none{}, err)
 			return
 		}
-		open := len(keys)
+		open := len(convs)
 		var failed error
-		for _, key := range keys {
+		for _, key := range convs {
 			c.changeRow(c.convOf(key), &im.RowRequest{RecvOpt: &opt}, func(_ none, err error) {
 				if err != nil {
 					failed = err
@@ -181,17 +149,10 @@ func (c *Client) setRecvOpt(direct bool, keys []Conv, opt int32, done func(none,
 }
 
 // RecvOpts answers the receive options of users, as this device knows them.
-func (c *Client) RecvOpts(ctx context.Context, users []string) ([]*im.C2CRecvOptResult, error) {
-	return wait(ctx, func(direct bool, done func([]*im.C2CRecvOptResult, error)) { c.recvOpts(direct, users, done) })
-}
-
-// RecvOptsFunc is RecvOpts without waiting.
-func (c *Client) RecvOptsFunc(users []string, done func([]*im.C2CRecvOptResult, error)) {
-	c.recvOpts(false, users, done)
-}
-
-func (c *Client) recvOpts(direct bool, users []string, done func([]*im.C2CRecvOptResult, error)) {
-	doReading(c, "RecvOpts", direct, done, func(finish func([]*im.C2CRecvOptResult, error)) {
+//
+//tidings:call
+func (c *Client) recvOpts(to caller[[]*im.C2CRecvOptResult], users []string) {
+	doReading(c, to, func(finish func([]*im.C2CRecvOptResult, error)) {
 		var out []*im.C2CRecvOptResult
 		for _, u := range users {
 			r := &im.C2CRecvOptResult{Identifier: u}
@@ -215,8 +176,8 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 			return im.Errorf(im.CodeInvalidParameters, "the draft cannot be encoded: %v", err)
 		}
 	}
-	_, err := wait(context.Background(), func(direct bool, done func(none, error)) {
-		doHere(c, "SetDraft", direct, done, func(finish func(none, error)) {
+	_, err := wait(context.Background(), "SetDraft", func(to caller[none]) {
+		doHere(c, to, func(finish func(none, error)) {
 			switch {
 			case c.readable() != nil, c.Status() == LoggingIn && !time.Now().Before(c.offline):
 				finish(none{}, notLoggedIn)

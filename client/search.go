@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,16 +26,9 @@ const (
 
 // Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
 // with the number of their hits, and the message where there is exactly one.
-func (c *Client) Search(ctx context.Context, p *im.SearchParam) (*im.SearchResult, error) {
-	return wait(ctx, func(direct bool, done func(*im.SearchResult, error)) { c.search(direct, p, done) })
-}
-
-// SearchFunc is Search without waiting.
-func (c *Client) SearchFunc(p *im.SearchParam, done func(*im.SearchResult, error)) {
-	c.search(false, p, done)
-}
-
-func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResult, error)) {
+//
+//tidings:call
+func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
 	var words []string
 	for _, k := range p.KeywordArray {
 		if k = fold(strings.TrimSpace(k)); k != "" {
@@ -45,13 +37,13 @@ func (c *Client) search(direct bool, p *im.SearchParam, done func(*im.SearchResu
 	}
 	switch {
 	case len(p.KeywordArray) > mostKeywords:
-		refuse(c, "Search", direct, done, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
+		refuse(c, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
 		return
 	case len(words) == 0 && len(p.SendIdentifierArray) == 0 && len(p.MessageTypeArray) == 0:
-		refuse(c, "Search", direct, done, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
+		refuse(c, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
 		return
 	}
-	doReading(c, "Search", direct, done, func(finish func(*im.SearchResult, error)) {
+	doReading(c, to, func(finish func(*im.SearchResult, error)) {
 		c.indexThen(func(err error) {
 			var r *im.SearchResult
 			if err == nil {

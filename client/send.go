@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"context"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -24,19 +23,12 @@ type outgoing struct {
 
 // SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
 // status failed. m is not changed. Calls from one goroutine are sent in their order.
-func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return wait(ctx, func(direct bool, done func(*im.Message, error)) { c.send(direct, conv, m, done) })
-}
-
-// SendMessageFunc is SendMessage without waiting; the message's id is known at once. done runs on the callback goroutine.
-func (c *Client) SendMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) (msgID string, err error) {
-	return c.send(false, conv, m, done)
-}
-
-func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Message, error)) (string, error) {
+//
+//tidings:call the message's id is known at once
+func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
 	own, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		refuse(c, "SendMessage", direct, done, err)
+		refuse(c, to, err)
 		return "", err
 	}
 	// Drawn anew for each message, whatever the application's JSON says (rule 5).
@@ -45,9 +37,8 @@ func (c *Client) send(direct bool, key Conv, m *im.Message, done func(*im.Messag
 	tiny := c.tiny
 	c.mu.Unlock()
 	own.Platform = messagePlatform(c.cfg.Platform)
-	id := messageID(tiny, clientTime, random)
-	do(c, "SendMessage", direct, done, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
-	return id, nil
+	do(c, to, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
+	return messageID(tiny, clientTime, random), nil
 }
 
 // draw makes a client time and a random number for a message of this process. The millisecond stands first in the number, so that
@@ -141,13 +132,13 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 	k := sendKey{cv.id, clientTime, random}
 	c.sends[k], o.call = o, c.nextID
 	stored.CustomInt, stored.CustomStr = 0, ""
-	c.request(im.Method_SEND, &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}, true, c.cfg.Limits.Send, func(body []byte, err *im.Error) {
+	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}
+	ask(c, im.Method_SEND, req, true, c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
 		if c.sends[k] != o {
 			return // the log entry came first and was the acknowledgement
 		}
-		reply := &im.SendReply{}
-		if err == nil && (im.Decode(body, reply) != nil || reply.Entry == nil) {
-			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+		if err == nil && reply.Entry == nil {
+			err = unreadable
 		}
 		if err != nil {
 			delete(c.sends, k)
@@ -321,9 +312,8 @@ func (c *Client) settleRows(rows []*message) {
 		for _, r := range part {
 			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.conv].key.wire(), ClientTime: r.clientTime, Random: r.random})
 		}
-		c.request(im.Method_LOOKUP, req, true, 0, func(body []byte, err *im.Error) {
-			reply := &im.LookupReply{}
-			if err != nil || im.Decode(body, reply) != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
+		ask(c, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
+			if err != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
 				return // asked again at the next login
 			}
 			if len(reply.Found) < len(part) {

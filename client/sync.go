@@ -77,11 +77,8 @@ func (s *syncState) level() slog.Level {
 
 func (c *Client) askHeads(cursor int64, after uint64) {
 	s := &c.sync
-	c.request(im.Method_HEADS, &im.HeadsRequest{Cursor: cursor, After: after, WithLast: s.fresh}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-		reply := &im.HeadsReply{}
-		if err == nil && im.Decode(body, reply) != nil {
-			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-		}
+	req := &im.HeadsRequest{Cursor: cursor, After: after, WithLast: s.fresh}
+	ask(c, im.Method_HEADS, req, false, c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
 		if err != nil {
 			s.active = false
 			if c.link != nil {
@@ -281,10 +278,10 @@ func (c *Client) refresh(cv *conv) {
 	}
 	cv.refreshing = true
 	seq, rev, epoch, row := cv.syncedTo, cv.rev, cv.epoch, cv.row
-	c.request(im.Method_HEADS, &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
+	req := &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}
+	ask(c, im.Method_HEADS, req, false, c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
 		cv.refreshing = false
-		reply := &im.HeadsReply{}
-		if err != nil || im.Decode(body, reply) != nil {
+		if err != nil {
 			if c.link != nil {
 				c.startSync()
 			}
@@ -407,21 +404,15 @@ func (c *Client) pull(cv *conv) {
 		c.syncDone()
 	}
 	if from := cv.syncedTo + 1; from <= cv.headSeq {
-		c.request(im.Method_PULL, &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-			reply := &im.PullReply{}
-			if err == nil && im.Decode(body, reply) != nil {
-				err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-			}
+		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}
+		ask(c, im.Method_PULL, req, false, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			done(err, func() bool { return c.applyPull(cv, from, reply) })
 		})
 		return
 	}
 	from := cv.rev + 1
-	c.request(im.Method_CHANGES, &im.ChangesRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headRev}, false, c.cfg.Limits.Call, func(body []byte, err *im.Error) {
-		reply := &im.ChangesReply{}
-		if err == nil && im.Decode(body, reply) != nil {
-			err = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
-		}
+	req := &im.ChangesRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headRev}
+	ask(c, im.Method_CHANGES, req, false, c.cfg.Limits.Call, func(reply *im.ChangesReply, err *im.Error) {
 		done(err, func() bool {
 			if reply.From > from || reply.To < from {
 				return false

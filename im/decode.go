@@ -5,16 +5,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// Decodable are the pointers to generated messages.
+type Decodable[M any] interface {
+	*M
+	Msg
+	proto.Message
+}
+
 // Decode reads a reply or a push of a server into m. A message in it that cannot be decoded is left out, so that it costs its own number of its log
 // and nothing else: an entry without a message is void for its reader.
 //
 // It takes a type and not an interface, so that the linker keeps only the decoders of the types with which it is called. That saves a tenth of a
 // megabyte in the C library.
-func Decode[M any, P interface {
-	*M
-	Msg
-	proto.Message
-}](b []byte, m P) error {
+func Decode[M any, P Decodable[M]](b []byte, m P) error {
 	err := m.UnmarshalVT(b)
 	if err == nil {
 		return nil

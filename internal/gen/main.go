@@ -1,4 +1,5 @@
-// Command gen writes the generated code of Tidings from the contract in api/ and the facts in capi/facts. Run it from the root of the repository:
+// Command gen writes the generated code of Tidings from the contract in api/, the facts in capi/facts, and the calls that package client
+// declares. Run it from the root of the repository:
 //
 //	go run ./internal/gen
 //
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/tidings-im/tidings/internal/gen/calls"
 	"github.com/tidings-im/tidings/internal/gen/capi"
 	"github.com/tidings-im/tidings/internal/gen/operator"
 )
@@ -109,7 +111,7 @@ func generate(root string) (map[string][]byte, error) {
 		}
 		files[name] = text
 	}
-	for _, make := range []func(string) (map[string][]byte, error){capi.Files, operator.Files} {
+	for _, make := range []func(string) (map[string][]byte, error){calls.Files, capi.Files, operator.Files} {
 		made, err := make(root)
 		if err != nil {
 			return nil, err
