@@ -19,6 +19,8 @@ type MethodInfo struct {
 	Name string
 	// BeforeLogin: the call may be made on a connection without a session.
 	BeforeLogin bool
+	// Undecoded: the server's rules read the request's bytes themselves.
+	Undecoded bool
 	// MaxBody is how many bytes a request may have.
 	MaxBody int
 	request uint8

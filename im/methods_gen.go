@@ -27,6 +27,7 @@ var methods = [...]MethodInfo{
 	},
 	Method_SEND: {
 		Name:       "SEND",
+		Undecoded:  true,
 		MaxBody:    270336,
 		request:    shapeSendRequest,
 		NewRequest: func() Request { return new(SendRequest) },

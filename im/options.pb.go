@@ -128,6 +128,22 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,51204,opt,name=max_body",
 		Filename:      "api/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         51205,
+		Name:          "tidings.connection",
+		Tag:           "varint,51205,opt,name=connection",
+		Filename:      "api/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         51206,
+		Name:          "tidings.undecoded",
+		Tag:           "varint,51206,opt,name=undecoded",
+		Filename:      "api/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -196,6 +212,14 @@ var (
 	//
 	// optional uint32 max_body = 51204;
 	E_MaxBody = &file_api_options_proto_extTypes[12]
+	// The call or push is about its connection, whose holder answers or makes it. All others are the rules'.
+	//
+	// optional bool connection = 51205;
+	E_Connection = &file_api_options_proto_extTypes[13]
+	// The rules read what they need from the request's bytes, which nobody decodes.
+	//
+	// optional bool undecoded = 51206;
+	E_Undecoded = &file_api_options_proto_extTypes[14]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -217,7 +241,11 @@ const file_api_options_proto_rawDesc = "" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
 	"\x05reply\x12!.google.protobuf.EnumValueOptions\x18\x82\x90\x03 \x01(\tR\x05reply:F\n" +
 	"\fbefore_login\x12!.google.protobuf.EnumValueOptions\x18\x83\x90\x03 \x01(\bR\vbeforeLogin:>\n" +
-	"\bmax_body\x12!.google.protobuf.EnumValueOptions\x18\x84\x90\x03 \x01(\rR\amaxBodyB\"Z github.com/tidings-im/tidings/imb\x06proto3"
+	"\bmax_body\x12!.google.protobuf.EnumValueOptions\x18\x84\x90\x03 \x01(\rR\amaxBody:C\n" +
+	"\n" +
+	"connection\x12!.google.protobuf.EnumValueOptions\x18\x85\x90\x03 \x01(\bR\n" +
+	"connection:A\n" +
+	"\tundecoded\x12!.google.protobuf.EnumValueOptions\x18\x86\x90\x03 \x01(\bR\tundecodedB\"Z github.com/tidings-im/tidings/imb\x06proto3"
 
 var file_api_options_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil),     // 0: google.protobuf.FieldOptions
@@ -238,10 +266,12 @@ var file_api_options_proto_depIdxs = []int32{
 	2,  // 10: tidings.reply:extendee -> google.protobuf.EnumValueOptions
 	2,  // 11: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
 	2,  // 12: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	0,  // [0:13] is the sub-list for extension extendee
+	2,  // 13: tidings.connection:extendee -> google.protobuf.EnumValueOptions
+	2,  // 14: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	0,  // [0:15] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -257,7 +287,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 13,
+			NumExtensions: 15,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

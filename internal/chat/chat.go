@@ -1,5 +1,5 @@
 // Package chat holds the rules: who may do what, and who is told. It does no I/O of its own: what is kept it asks of a Store, and
-// what is to be told it hands to the function that Subscribe set.
+// what is to be told it hands to the Carrier that Subscribe set.
 package chat
 
 import (
@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,16 +78,6 @@ var DefaultClasses = map[im.Platform]int32{
 	im.Platform_PLATFORM_WEB:       ClassWeb,
 }
 
-// Event is something that happened to a user: every session of To but Skip and those of SkipDevice is told, and only Only if it is set. It is published from
-// the store's delivery goroutine, in commit order; who takes it must not block. Body is valid for good.
-type Event struct {
-	To         UID
-	Skip, Only *Caller
-	SkipDevice string
-	Method     im.Method
-	Body       im.Body
-}
-
 // Caller is a logged-in connection as the rules see it. A carrier (the gateway) makes it by Login.
 type Caller struct {
 	UID        UID
@@ -95,9 +86,7 @@ type Caller struct {
 	Platform   im.Platform
 	Generation uint64
 	Feed       uint64
-	// Order rises with each login, resume and kick of an account as the store takes them, on this server. Unlike the generation it owes nothing to what
-	// clients say.
-	Order uint64
+	ID         SessionID
 	// Expires is when the ticket runs out.
 	Expires time.Time
 	// Addr is the IP address that the carrier knows. Operator says that an operator speaks for the user; Quiet that the user's own sessions
@@ -121,9 +110,9 @@ type Chat struct {
 	store     Store
 	cfg       Config
 	log       *slog.Logger
-	publish   func(Event)
-	kick      func(uid UID, order uint64, why string)
-	order     atomic.Uint64
+	carrier   Carrier
+	server    uint64        // of SessionID
+	sessions  atomic.Uint64 // the last number given
 	committed chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
@@ -161,7 +150,8 @@ func New(store Store, cfg Config) *Chat {
 		cfg.Clock = time.Now
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
-	c := &Chat{store: store, cfg: cfg, log: cfg.Log, publish: func(Event) {}, kick: func(UID, uint64, string) {}, committed: make(chan struct{}, 1)}
+	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
+	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)
@@ -170,12 +160,6 @@ func New(store Store, cfg Config) *Chat {
 	c.delivered.Store(store.Now())
 	return c
 }
-
-// Subscribe sets who is told of events. It is called once, before the first Login.
-func (c *Chat) Subscribe(f func(Event)) { c.publish = f }
-
-// SubscribeKicks sets who ends the sessions of an account whose Caller.Order is below order. It is called once, before the first Login.
-func (c *Chat) SubscribeKicks(f func(uid UID, order uint64, why string)) { c.kick = f }
 
 // Committed gets a value after something was committed; values are not counted, and one reader may wait for them.
 func (c *Chat) Committed() <-chan struct{} { return c.committed }
@@ -297,18 +281,18 @@ func (c *Chat) conv(ctx context.Context, a, b UID) (c2c, error) {
 	return v, nil
 }
 
-// find answers the conversation that key names for the caller, with its current ends, and the other person of it. An unknown one
+// find answers the conversation that key names for the caller, with its current ends, and those who are in it. An unknown one
 // is a resync: the caller has a log that this store does not.
-func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, person, error) {
+func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, circle, error) {
 	if err := checkKey(key.GetType(), key.GetId()); err != nil {
-		return Conv{}, person{}, err
+		return Conv{}, circle{}, err
 	}
 	p, err := c.person(ctx, key.Id)
 	if errors.Is(err, ErrNotFound) {
-		return Conv{}, person{}, resync("there is no conversation with %q", key.Id)
+		return Conv{}, circle{}, resync("there is no conversation with %q", key.Id)
 	}
 	if err != nil {
-		return Conv{}, person{}, err
+		return Conv{}, circle{}, err
 	}
 	var cv Conv
 	if v, ok := c.convs.get(pairOf(s.UID, p.uid)); ok {
@@ -317,9 +301,9 @@ func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, pers
 		cv, err = c.store.FindC2C(ctx, s.UID, p.uid)
 	}
 	if errors.Is(err, ErrNotFound) {
-		return Conv{}, person{}, resync("there is no conversation with %q", key.Id)
+		return Conv{}, circle{}, resync("there is no conversation with %q", key.Id)
 	}
-	return cv, p, err
+	return cv, circleOf(cv.ID, person{s.UID, s.Name}, p), err
 }
 
 func checkKey(typ im.ConvType, id string) error {

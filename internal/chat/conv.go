@@ -22,19 +22,21 @@ const (
 )
 
 // Heads answers rule 8's call: what has changed since the cursor, by pages, or the conversations that only names.
-func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.Body, error) {
+func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.HeadsRequest) error {
+	s := call.Caller
 	out := im.HeadsReply{Cursor: min(c.store.Now(), c.store.Horizon())} // before anything is read
 	u, err := c.store.UserByID(ctx, s.UID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	out.Feed = u.Feed
 	if len(req.Only) > 0 {
 		body, err := c.headsOnly(ctx, s, req)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return append(encoded(wire(&out)), body...), nil
+		call.replyWire(append(encoded[*im.HeadsReply](wire(&out)), body...))
+		return nil
 	}
 	since := int64(0)
 	if req.Cursor > 0 {
@@ -46,7 +48,7 @@ func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.B
 	}
 	rows, more, err := c.store.Heads(ctx, s.UID, since, ConvID(req.After), limit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var body []byte
 	for i := range rows {
@@ -59,13 +61,14 @@ func (c *Chat) Heads(ctx context.Context, s *Caller, req *im.HeadsRequest) (im.B
 			continue // made for a message that is not stored yet, or for the peer's receive option
 		}
 		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if more {
 		out.Next = uint64(rows[len(rows)-1].Conv.ID)
 	}
-	return append(encoded(wire(&out)), body...), nil
+	call.replyWire(append(encoded[*im.HeadsReply](wire(&out)), body...))
+	return nil
 }
 
 func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (body []byte, err error) {
@@ -199,20 +202,21 @@ func (c *Chat) entry(ctx context.Context, st *Stored) (e entry, err error) {
 }
 
 // Pull answers rule 3's call: a part of the closed range, and which one.
-func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Body, error) {
+func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullRequest) error {
+	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Seq); err != nil {
-		return nil, err
+		return err
 	}
 	if req.From == 0 || req.From > req.To {
-		return nil, im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
+		return im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
 	}
 	head, err := c.store.Head(ctx, s.UID, cv.ID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	limit := maxEntries
 	if 0 < req.Limit && req.Limit < maxEntries {
@@ -222,7 +226,7 @@ func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Bod
 	var found []entry
 	if first := max(req.From, head.Mine.ClearedSeq+1); first <= req.To {
 		if found, err = c.entries(ctx, cv.ID, first, req.To, req.NewestFirst, limit); err != nil {
-			return nil, err
+			return err
 		}
 		// The log is dense, so fewer entries than numbers means that the reply is full. It answers for what it holds.
 		if n := len(found); n > 0 && uint64(n) < req.To-first+1 {
@@ -233,57 +237,61 @@ func (c *Chat) Pull(ctx context.Context, s *Caller, req *im.PullRequest) (im.Bod
 			}
 		}
 		if found, err = c.without(ctx, s.UID, cv.ID, found); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	body := encoded(wire(&out))
+	body := encoded[*im.PullReply](wire(&out))
 	for i := range found {
 		body = found[i].appendField(body, entriesOfPull)
 	}
-	return body, nil
+	call.replyWire(body)
+	return nil
 }
 
 // SeqAt turns a range of time into one of numbers.
-func (c *Chat) SeqAt(ctx context.Context, s *Caller, req *im.SeqAtRequest) (im.Body, error) {
+func (c *Chat) SeqAt(ctx context.Context, call Call[*im.SeqAtReply], req *im.SeqAtRequest) error {
+	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, 0, cv.Seq); err != nil {
-		return nil, err
+		return err
 	}
 	before, err := c.store.SeqAt(ctx, cv.ID, max(req.FromTime, 1)-1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	last, err := c.store.SeqAt(ctx, cv.ID, req.ToTime)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &im.SeqAtReply{From: before + 1, To: last}, nil
+	call.Reply(&im.SeqAtReply{From: before + 1, To: last})
+	return nil
 }
 
 // Changes answers a part of the closed range of a rev line.
-func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (im.Body, error) {
+func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im.ChangesRequest) error {
+	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Rev); err != nil {
-		return nil, err
+		return err
 	}
 	if req.From == 0 || req.From > req.To {
-		return nil, im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
+		return im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
 	}
 	rows, err := c.store.Changes(ctx, cv.ID, req.From, req.To, maxEntries, maxBytes)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	out := &im.ChangesReply{Epoch: req.Epoch, From: req.From, To: req.To}
 	for i := range rows {
 		ch, err := c.change(ctx, &rows[i])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		out.Changes = append(out.Changes, ch)
 	}
@@ -291,7 +299,8 @@ func (c *Chat) Changes(ctx context.Context, s *Caller, req *im.ChangesRequest) (
 	if n := len(rows); n > 0 && uint64(n) < req.To-req.From+1 {
 		out.To = rows[n-1].Rev
 	}
-	return out, nil
+	call.Reply(out)
+	return nil
 }
 
 // change is a row of a rev line as it crosses the wire.
@@ -325,8 +334,9 @@ func changeOf(row *Change, operator, sender string) *im.Change {
 }
 
 // Lookup says which of the caller's own messages are stored: what a client asks after a crash.
-func (c *Chat) Lookup(ctx context.Context, s *Caller, req *im.LookupRequest) (im.Body, error) {
-	var body encoded
+func (c *Chat) Lookup(ctx context.Context, call Call[*im.LookupReply], req *im.LookupRequest) error {
+	s := call.Caller
+	var body encoded[*im.LookupReply]
 	for _, k := range req.Keys {
 		var found []byte
 		cv, _, err := c.find(ctx, s, k.Conv)
@@ -336,29 +346,21 @@ func (c *Chat) Lookup(ctx context.Context, s *Caller, req *im.LookupRequest) (im
 			if err == nil {
 				e, nameErr := c.entry(ctx, &st)
 				if nameErr != nil {
-					return nil, nameErr
+					return nameErr
 				}
 				e.bare = asSent(&st)
 				found = e.appendField(appendUint(nil, 1, uint64(cv.ID)), entryOfReply)
 			}
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, im.Errorf(im.CodeResync, "")) {
-			return nil, err
+			return err
 		}
 		if len(body) > 0 && len(body)+len(found) > maxBytes {
-			return body, nil // the caller asks for the others
+			break // the caller asks for the others
 		}
 		body = protowire.AppendTag(body, foundOfLookup, protowire.BytesType)
 		body = protowire.AppendBytes(body, found)
 	}
-	return body, nil
-}
-
-// wire encodes a generated message.
-func wire(m im.Body) []byte {
-	b := make([]byte, m.SizeVT())
-	if _, err := m.MarshalToSizedBufferVT(b); err != nil {
-		panic(err) // the buffer has the size that the message asked for
-	}
-	return b
+	call.replyWire(body)
+	return nil
 }

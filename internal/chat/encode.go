@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // Stored messages go out as the bytes they are stored in: what holds an im.Entry is put together here by hand, so that a
@@ -108,13 +110,23 @@ func appendString(b []byte, num protowire.Number, s string) []byte {
 	return protowire.AppendString(b, s)
 }
 
-// encoded is a body that is already in wire form.
-type encoded []byte
+// encoded is an R that is already in wire form.
+type encoded[R im.Body] []byte
 
-func (e encoded) SizeVT() int { return len(e) }
+func (encoded[R]) readAs(R)      {}
+func (e encoded[R]) SizeVT() int { return len(e) }
 
-func (e encoded) MarshalToSizedBufferVT(b []byte) (int, error) {
+func (e encoded[R]) MarshalToSizedBufferVT(b []byte) (int, error) {
 	return copy(b[len(b)-len(e):], e), nil
+}
+
+// wire encodes a body.
+func wire(m im.Body) []byte {
+	b := make([]byte, m.SizeVT())
+	if _, err := m.MarshalToSizedBufferVT(b); err != nil {
+		panic(err) // the buffer has the size that the message asked for
+	}
+	return b
 }
 
 // A send is the body of the frames it causes, so that none of them costs memory of its own.
@@ -126,9 +138,13 @@ type (
 	ownEntry  send
 )
 
+func (*sendReply) readAs(*im.SendReply) {}
+func (*peerEntry) readAs(*im.EntryPush) {}
+func (*ownEntry) readAs(*im.EntryPush)  {}
+
 func (m *sendReply) entry() entry {
 	// One that a hook rewrote or somebody has modified is not what the sender has.
-	return entry{Stored: &m.stored, sender: m.s.Name, revoker: m.revoker, bare: m.stored.Version == 0 && bytes.Equal(m.stored.Body, m.sent)}
+	return entry{Stored: &m.stored, sender: m.call.Caller.Name, revoker: m.revoker, bare: m.stored.Version == 0 && bytes.Equal(m.stored.Body, m.sent)}
 }
 
 func (m *sendReply) SizeVT() int {
@@ -141,9 +157,9 @@ func (m *sendReply) MarshalToSizedBufferVT(b []byte) (int, error) {
 	return len(e.appendField(appendUint(b[:0], 1, uint64(m.conv.id)), entryOfReply)), nil
 }
 
-func (m *peerEntry) SizeVT() int { return (*send)(m).sizePush(m.s.Name) }
+func (m *peerEntry) SizeVT() int { return (*send)(m).sizePush(m.call.Caller.Name) }
 func (m *peerEntry) MarshalToSizedBufferVT(b []byte) (int, error) {
-	return (*send)(m).appendPush(b[:0], m.s.Name), nil
+	return (*send)(m).appendPush(b[:0], m.call.Caller.Name), nil
 }
 
 func (m *ownEntry) SizeVT() int { return (*send)(m).sizePush(m.peer.name) }
@@ -152,13 +168,13 @@ func (m *ownEntry) MarshalToSizedBufferVT(b []byte) (int, error) {
 }
 
 func (m *send) sizePush(conv string) int {
-	e := entry{Stored: &m.stored, sender: m.s.Name}
+	e := entry{Stored: &m.stored, sender: m.call.Caller.Name}
 	return sizeBytes(2+sizeBytes(len(conv))) + sizeUint(uint64(m.conv.id)) + e.sizeField(entryOfPush)
 }
 
 // appendPush fills b, which has the room that sizePush asked for.
 func (m *send) appendPush(b []byte, conv string) int {
-	e := entry{Stored: &m.stored, sender: m.s.Name}
+	e := entry{Stored: &m.stored, sender: m.call.Caller.Name}
 	b = protowire.AppendTag(b, convOfEntryPush, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(2+sizeBytes(len(conv))))
 	b = appendUint(b, 1, convTypeC2C)

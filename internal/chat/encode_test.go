@@ -21,9 +21,9 @@ func TestEntriesByHand(t *testing.T) {
 			Seq: num("seq"), Time: int64(num("time")), Index: num("index"), OwnIndex: num("own"), Status: int32(rapid.IntRange(0, 7).Draw(t, "status")),
 			Version: num("version"), RevokeReason: str("reason"),
 		}
-		m := &send{s: &Caller{Name: str("name")}, peer: person{name: str("peer")}, conv: c2c{id: st.Conv}, sent: st.Body, stored: st, revoker: str("revoker")}
+		m := &send{call: Call[*im.SendReply]{Caller: &Caller{Name: str("name")}}, peer: person{name: str("peer")}, conv: c2c{id: st.Conv}, sent: st.Body, stored: st, revoker: str("revoker")}
 		want := &im.Entry{
-			Seq: st.Seq, Time: st.Time, Sender: m.s.Name, SenderTinyId: uint64(st.Sender), ClientTime: st.ClientTime, Random: st.Random,
+			Seq: st.Seq, Time: st.Time, Sender: m.call.Caller.Name, SenderTinyId: uint64(st.Sender), ClientTime: st.ClientTime, Random: st.Random,
 			Index: st.Index, OwnIndex: st.OwnIndex, Countable: st.Countable, Status: im.MessageStatus(st.Status),
 			RevokeReason: st.RevokeReason, Version: st.Version, Message: msg,
 		}
@@ -37,7 +37,7 @@ func TestEntriesByHand(t *testing.T) {
 			}
 		}
 		key := func(name string) *im.ConvKey { return &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: name} }
-		same((*peerEntry)(m), &im.EntryPush{Conv: key(m.s.Name), Epoch: uint64(st.Conv), Entry: want}, &im.EntryPush{})
+		same((*peerEntry)(m), &im.EntryPush{Conv: key(m.call.Caller.Name), Epoch: uint64(st.Conv), Entry: want}, &im.EntryPush{})
 		same((*ownEntry)(m), &im.EntryPush{Conv: key(m.peer.name), Epoch: uint64(st.Conv), Entry: want}, &im.EntryPush{})
 		if st.Version == 0 {
 			want.Message = nil

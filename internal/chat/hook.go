@@ -23,35 +23,36 @@ func (m *send) hooked() bool { return m.c.cfg.Hooks.C2CBeforeSendMsg != nil && !
 
 // pass takes a message past the before-hook, if there is one, and on. It runs in the goroutine of a parked conversation.
 func (c *Chat) pass(ctx context.Context, m *send) {
+	s := m.call.Caller
 	if !m.hooked() {
 		c.append(m)
 		return
 	}
-	if m.resent { // the hook has seen it, if it is stored
-		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random})
+	if m.call.Resent { // the hook has seen it, if it is stored
+		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random})
 		if err == nil {
 			c.append(m) // and gets the first answer
 			return
 		}
 		if !errors.Is(err, ErrNotFound) {
-			m.s.Reply(m.id, im.Method_SEND, nil, err)
+			m.call.fail(err)
 			return
 		}
 	}
-	done, err := c.asking(ctx, m.s)
+	done, err := c.asking(ctx, s)
 	if err != nil {
-		m.s.Reply(m.id, im.Method_SEND, nil, err)
+		m.call.fail(err)
 		return
 	}
 	now := c.store.Now() / 1000
 	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
 	v := c.ask(ctx, &m.content, &hook.C2CBeforeSendMsg{
-		From_Account: m.s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now,
+		From_Account: s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now,
 		MsgKey: restjson.Key(m.clientTime, m.random, now), OnlineOnlyFlag: restjson.Flag(m.online),
-	}, m.s.source())
+	}, s.source())
 	done()
 	if v.Err != nil {
-		m.s.Reply(m.id, im.Method_SEND, nil, v.Err)
+		m.call.fail(v.Err)
 		return
 	}
 	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
@@ -65,7 +66,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		}
 		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
 		if _, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
-			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", m.s.Name, "to", m.peer.name, "err", err)
+			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", s.Name, "to", m.peer.name, "err", err)
 		} else {
 			m.body = body
 		}
@@ -73,7 +74,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 	if v.Drop {
 		m.stored = Stored{Entry: m.entryOf(), Time: c.store.Now()}
 		m.stored.Body = m.sent
-		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+		m.call.replyWire((*sendReply)(m))
 		return
 	}
 	c.append(m)

@@ -17,14 +17,12 @@ const maxParked = 64
 // send is a message on its way from a call to the log.
 type send struct {
 	c    *Chat
-	s    *Caller
-	id   uint64
+	call Call[*im.SendReply]
 	peer person
 	conv c2c
 	content
 	clientTime uint64
 	random     uint32
-	resent     bool
 	// counted is how much it takes of what may wait for the before-hook.
 	counted int
 	// sent is the body as the client sent it: a hook may have put another one into content.
@@ -32,23 +30,25 @@ type send struct {
 
 	stored  Stored
 	revoker string
+	// users are the receiver and the sender, for the audiences.
+	users [2]UID
 }
 
-// Send queues a message for the log and returns; the caller's Reply is called when it is durable, or refused. Messages of one caller to one
+// Send queues a message for the log and returns; the call is answered when it is durable, or refused. Messages of one caller to one
 // conversation are stored in the order of the calls. A conversation that must be looked up holds up only its own messages.
 // req is an im.SendRequest in wire form and is not kept.
 //
 // A resent frame needs no lookup before the check, only before a hook: nothing that is checked now can have changed since it was first accepted.
-func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resent bool) {
-	m, to, err := c.readSend(s, req)
-	if err == nil && m.online && resent {
+func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) error {
+	s := call.Caller
+	m, to, err := c.readSend(call, req)
+	if err == nil && m.online && call.Resent {
 		err = im.Errorf(im.CodeWaitAckTimeout, "whether the online-only message was delivered is not known, and it is not delivered twice")
 	}
 	if err != nil {
-		s.Reply(id, im.Method_SEND, nil, err)
-		return
+		return err
 	}
-	m.id, m.resent, m.sent = id, resent, m.body
+	m.sent = m.body
 	s.mu.Lock()
 	queue, waiting := s.parked[string(to)] // a key that is only looked up is not copied
 	if waiting {
@@ -56,20 +56,16 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 			s.parked[string(to)] = append(queue, m)
 		}
 		s.mu.Unlock()
-		if err != nil {
-			s.Reply(id, im.Method_SEND, nil, err)
-		}
-		return
+		return err
 	}
 	s.mu.Unlock()
 	hooked := m.hooked()
 	if !hooked && c.resolve(m, to) {
 		c.append(m)
-		return
+		return nil
 	}
 	if err = c.count(m); err != nil {
-		s.Reply(id, im.Method_SEND, nil, err)
-		return
+		return err
 	}
 	name := string(to)
 	s.mu.Lock()
@@ -81,9 +77,10 @@ func (c *Chat) Send(ctx context.Context, s *Caller, id uint64, req []byte, resen
 	s.mu.Unlock()
 	if full || s.Operator { // who waits for the answer in any case
 		c.unpark(ctx, s, name)
-		return
+		return nil
 	}
 	c.lookups.Go(func() { c.unpark(ctx, s, name) })
+	return nil
 }
 
 // count counts a message that is parked where a before-hook can make it wait long. What waits for lookups alone is bounded by the open calls.
@@ -92,7 +89,7 @@ func (c *Chat) count(m *send) error {
 		return nil
 	}
 	m.counted = len(m.body) + slotCost
-	return c.slots.enter(m.s.UID, m.counted)
+	return c.slots.enter(m.call.Caller.UID, m.counted)
 }
 
 // unpark looks a peer and the conversation with him up, and sends what waited for that and what has come since.
@@ -111,11 +108,11 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 		for _, m := range queue {
 			size := m.counted // the message is the store's when it was passed on
 			if err != nil {
-				s.Reply(m.id, im.Method_SEND, nil, err)
+				m.call.fail(err)
 			} else {
 				m.peer, m.conv = p, conv
 				if err := contained(func() { c.pass(ctx, m) }); err != nil {
-					s.Reply(m.id, im.Method_SEND, nil, err)
+					m.call.fail(err)
 				}
 			}
 			if size > 0 {
@@ -155,8 +152,8 @@ func (c *Chat) findPeer(ctx context.Context, s *Caller, name string) (p person, 
 }
 
 // readSend takes a SendRequest apart; to is a part of req.
-func (c *Chat) readSend(s *Caller, req []byte) (m *send, to []byte, err error) {
-	m = &send{c: c, s: s}
+func (c *Chat) readSend(call Call[*im.SendReply], req []byte) (m *send, to []byte, err error) {
+	m = &send{c: c, call: call}
 	var typ im.ConvType
 	var msg []byte
 	for len(req) > 0 {
@@ -207,7 +204,7 @@ func (c *Chat) readSend(s *Caller, req []byte) (m *send, to []byte, err error) {
 	if !im.ValidUserID(string(to)) {
 		return nil, nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user with the id of the conversation")
 	}
-	m.content, err = checkMessage(msg, s.Platform)
+	m.content, err = checkMessage(msg, call.Caller.Platform)
 	return m, to, err
 }
 
@@ -242,7 +239,7 @@ func (c *Chat) resolve(m *send, to []byte) bool {
 		return false
 	}
 	m.peer = p
-	m.conv, ok = c.convs.get(pairOf(m.s.UID, p.uid))
+	m.conv, ok = c.convs.get(pairOf(m.call.Caller.UID, p.uid))
 	return ok
 }
 
@@ -256,16 +253,17 @@ func (c *Chat) append(m *send) {
 }
 
 func (m *send) entryOf() Entry {
+	s := m.call.Caller
 	return Entry{
-		Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random,
+		Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Policy: m.conv.policy,
-		Unseen: m.s.Quiet && m.peer.uid != m.s.UID,
+		Unseen: s.Quiet && m.peer.uid != s.UID,
 	}
 }
 
 // done answers and tells, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection hears of it.
 func (m *send) done(st Stored, dup bool, err error) {
-	c, s := m.c, m.s
+	c, s := m.c, m.call.Caller
 	if err != nil {
 		switch {
 		case errors.Is(err, ErrOtherBody):
@@ -274,7 +272,7 @@ func (m *send) done(st Stored, dup bool, err error) {
 			// Nothing raises the number of a C2C conversation yet. What comes next is checked against the new one.
 			c.convs.drop(pairOf(s.UID, m.peer.uid))
 		}
-		s.Reply(m.id, im.Method_SEND, nil, err)
+		m.call.fail(err)
 		return
 	}
 	m.stored = st
@@ -284,33 +282,36 @@ func (m *send) done(st Stored, dup bool, err error) {
 			m.revoker, _ = c.nameOf(context.Background(), st.Revoker)
 		}
 	}
-	s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
+	m.call.replyWire((*sendReply)(m))
 	if !dup {
-		m.tell("")
+		m.tell(Device{})
 		c.delivering(st.Time)
 	}
 }
 
-// tell tells everybody but the session that sent it, and the other sessions of that session's device if it is named.
-func (m *send) tell(device string) {
-	if m.peer.uid != m.s.UID {
-		m.c.publish(Event{To: m.peer.uid, Method: im.Method_ENTRY, Body: (*peerEntry)(m)})
+// tell tells everybody but the session that sent it, and the other sessions of its device if that is named.
+func (m *send) tell(device Device) {
+	s := m.call.Caller
+	m.users = [2]UID{m.peer.uid, s.UID}
+	if m.peer.uid != s.UID {
+		m.c.tell(pushEntry.wire(Audience{Users: m.users[:1]}, (*peerEntry)(m)))
 	}
-	if m.s.Quiet {
+	if s.Quiet {
 		return
 	}
-	m.c.publish(Event{To: m.s.UID, Skip: m.s, SkipDevice: device, Method: im.Method_ENTRY, Body: (*ownEntry)(m)})
+	m.c.tell(pushEntry.wire(Audience{Users: m.users[1:], Except: s.ID, ExceptDevice: device}, (*ownEntry)(m)))
 }
 
 // sendOnline is rule 21: no number, no row, only whoever is there.
 func (c *Chat) sendOnline(m *send) {
+	s := m.call.Caller
 	m.stored = Stored{
-		Entry: Entry{Conv: m.conv.id, Sender: m.s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
+		Entry: Entry{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
 		Time:  c.store.Now(),
 	}
 	// Behind what was sent before it: a message that is kept nowhere does not overtake one that is.
 	c.store.Deliver(m.conv.id, func() {
-		m.s.Reply(m.id, im.Method_SEND, (*sendReply)(m), nil)
-		m.tell(m.s.Device) // which has no row by which it could know the message as its own, if it has connected anew since
+		m.call.replyWire((*sendReply)(m))
+		m.tell(Device{s.UID, s.Device}) // which has no row by which it could know the message as its own, if it has connected anew since
 	})
 }

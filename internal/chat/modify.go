@@ -29,33 +29,31 @@ type modification struct {
 	// hooked says that the before-hook is to be asked, and asked of which version of the message it was told what it becomes.
 	hooked bool
 	asked  *uint64
-	// id is that of the call of s; both are set if it waits for the before-hook.
-	id uint64
-	s  *Caller
-	// a and b are the people of the conversation, by is who does it.
-	a, b, by person
+	// call is there if a session makes it.
+	call Call[*im.ModifyReply]
+	// circle are the people of the conversation, by is who does it.
+	circle circle
+	by     person
 }
 
 // Modify replaces the elements and cloud_custom_str of a message. Either person of a conversation may do it, to messages of both.
-func (c *Chat) Modify(ctx context.Context, s *Caller, id uint64, req *im.ModifyRequest, resent bool) error {
-	cv, peer, err := c.find(ctx, s, req.Conv)
+func (c *Chat) Modify(ctx context.Context, call Call[*im.ModifyReply], req *im.ModifyRequest) error {
+	s := call.Caller
+	cv, circle, err := c.find(ctx, s, req.Conv)
 	if err != nil {
 		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
 		return err
 	}
-	me := person{s.UID, s.Name}
-	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: resent, id: id, s: s, a: me, b: peer, by: me}
+	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: call.Resent, call: call, circle: circle, by: person{s.UID, s.Name}}
 	m.elems, m.cloud = contentOf(req.Message)
 	m.hooked = c.cfg.Hooks.C2CBeforeSendMsg != nil && !req.Message.GetDisableCloudMessagePreHook()
 	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
-		return c.modify(ctx, m, m.reply)
+		return c.modify(ctx, m, call.Reply)
 	}
 	return c.modifyInTurn(ctx, m)
 }
-
-func (m *modification) reply(r *im.ModifyReply) { m.s.Reply(m.id, im.Method_MODIFY, r, nil) }
 
 // contentOf is what a modification takes of a message, as wire fields.
 func contentOf(m *im.Message) (elems, cloud []byte) {
@@ -104,22 +102,22 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 			return err
 		}
 		row.Target = &st
-		var heads []Event
+		var told []news
 		if len(body) > im.MaxBody {
 			// Not pushed: whoever pulls it gets it once for all modifications meanwhile, as fast as he takes it.
-			if heads, err = headsIn(tx, m.cv.ID, m.a, m.b); err != nil {
+			if told, err = m.circle.heads(tx, m.circle.people); err != nil {
 				return err
 			}
 		}
 		now := tx.Now()
 		tx.AfterCommit(func() {
-			ch := changeOf(&row, m.by.name, nameAmong(st.Sender, m.a, m.b))
+			ch := changeOf(&row, m.by.name, m.circle.nameOf(st.Sender))
 			reply(&im.ModifyReply{Change: ch})
-			for _, e := range heads {
-				c.publish(e)
+			if told == nil {
+				told = m.circle.change(ch)
 			}
-			if heads == nil {
-				c.tellChange(m.cv.ID, m.a, m.b, ch)
+			for _, n := range told {
+				c.tell(n)
 			}
 			c.delivering(now)
 		})
@@ -147,33 +145,6 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 	}
 	reply(&im.ModifyReply{Current: now})
 	return nil
-}
-
-// tellChange tells the two people of a conversation of a change in its rev line.
-func (c *Chat) tellChange(id ConvID, a, b person, ch *im.Change) {
-	c.publish(Event{To: a.uid, Method: im.Method_CHANGE, Body: changePush(b.name, id, ch)})
-	if a.uid != b.uid {
-		c.publish(Event{To: b.uid, Method: im.Method_CHANGE, Body: changePush(a.name, id, ch)})
-	}
-}
-
-// headsIn makes the events that tell the two people of a conversation of its head.
-func headsIn(tx Tx, id ConvID, a, b person) ([]Event, error) {
-	row, err := headIn(tx, id, a.uid)
-	events := []Event{{To: a.uid, Method: im.Method_HEAD, Body: headOf(a.uid, b.name, &row)}}
-	if err == nil && a.uid != b.uid {
-		row, err = headIn(tx, id, b.uid)
-		events = append(events, Event{To: b.uid, Method: im.Method_HEAD, Body: headOf(b.uid, a.name, &row)})
-	}
-	return events, err
-}
-
-// nameAmong is the name of one of two people.
-func nameAmong(uid UID, a, b person) string {
-	if uid == a.uid {
-		return a.name
-	}
-	return b.name
 }
 
 // apply makes the new body of a message from its old one. With an error the content is none.

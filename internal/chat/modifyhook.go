@@ -13,12 +13,12 @@ import (
 // modifyInTurn takes a modification past the before-hook and on. Those of a caller in one conversation are made in the order of the calls; the caller's other
 // calls do not wait for them.
 func (c *Chat) modifyInTurn(ctx context.Context, m *modification) error {
-	s := m.s
+	s := m.call.Caller
 	s.mu.Lock()
 	queue, waiting := s.modifying[m.cv.ID]
 	if !waiting && !m.hooked {
 		s.mu.Unlock()
-		return c.modify(ctx, m, m.reply)
+		return c.modify(ctx, m, m.call.Reply)
 	}
 	if err := c.slots.enter(s.UID, m.size()); err != nil {
 		s.mu.Unlock()
@@ -53,7 +53,7 @@ func (c *Chat) modifyQueued(ctx context.Context, s *Caller, id ConvID) {
 		s.mu.Unlock()
 		size := m.size() // the hook may put another content into it
 		if err := c.passModify(ctx, m); err != nil {
-			s.Reply(m.id, im.Method_MODIFY, nil, err)
+			m.call.fail(err)
 		}
 		c.slots.leave(s.UID, size)
 	}
@@ -68,29 +68,30 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 		}
 	}()
 	if !m.hooked {
-		return c.modify(ctx, m, m.reply)
+		return c.modify(ctx, m, m.call.Reply)
 	}
+	s := m.call.Caller
 	found, err := c.store.Entries(ctx, m.cv.ID, m.seq, m.seq, false, 1, maxBytes)
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 || m.seq == 0 {
-		return c.modify(ctx, m, m.reply)
+		return c.modify(ctx, m, m.call.Reply)
 	}
 	st := &found[0]
 	next, err := m.apply(st.Body)
 	if err != nil || st.Version != *m.version || st.Version >= c.cfg.Modifications || st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
-		return c.modify(ctx, m, m.reply)
+		return c.modify(ctx, m, m.call.Reply)
 	}
-	sender := nameAmong(st.Sender, m.a, m.b)
-	done, err := c.asking(ctx, m.s)
+	sender := m.circle.nameOf(st.Sender)
+	done, err := c.asking(ctx, s)
 	if err != nil {
 		return err
 	}
 	v := c.ask(ctx, &next, &hook.C2CBeforeSendMsg{
-		From_Account: m.by.name, To_Account: m.b.name, MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000,
+		From_Account: m.by.name, To_Account: m.circle.calledBy(m.by.uid), MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000,
 		MsgKey: restjson.Key(st.Seq, st.Random, st.Time/1000), ModifyFlag: new(restjson.Flag(true)), MsgFrom_Account: &sender,
-	}, m.s.source())
+	}, s.source())
 	done()
 	switch {
 	case v.Err != nil:
@@ -101,7 +102,7 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 		if err := ch.Message.UnmarshalVT(next.body); err != nil {
 			return err
 		}
-		m.reply(&im.ModifyReply{Change: ch})
+		m.call.Reply(&im.ModifyReply{Change: ch})
 		return nil
 	}
 	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
@@ -114,11 +115,11 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 			edited.cloud = cloud
 		}
 		if _, err := edited.apply(st.Body); err != nil {
-			c.log.Warn("the webhook's new content of a message cannot be stored; the original is", "from", m.by.name, "to", m.b.name, "err", err)
+			c.log.Warn("the webhook's new content of a message cannot be stored; the original is", "from", m.by.name, "to", m.circle.calledBy(m.by.uid), "err", err)
 		} else {
 			m.elems, m.cloud = edited.elems, edited.cloud
 		}
 	}
 	m.asked = &st.Version
-	return c.modify(ctx, m, m.reply)
+	return c.modify(ctx, m, m.call.Reply)
 }

@@ -84,14 +84,14 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	if err != nil {
 		return err
 	}
-	var order uint64
+	var before uint64
 	var from int64
 	err = c.store.Update(ctx, []Key{{UID: p.uid}}, func(tx Tx) error {
 		u, err := tx.User(p.uid)
 		if err != nil {
 			return err
 		}
-		order = c.order.Add(1)
+		before = c.sessions.Add(1)
 		// Tickets are signed by wall clocks, and the store's time may be ahead of them.
 		u.ValidFrom = max(u.ValidFrom, c.cfg.Clock().Unix()+1)
 		from = u.ValidFrom
@@ -115,7 +115,7 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	if err != nil {
 		return err
 	}
-	c.kick(p.uid, order, why)
+	c.carrier.Kick(p.uid, before, why)
 	over := time.NewTimer(min(time.Unix(from, 0).Sub(c.cfg.Clock()), 2*time.Second))
 	defer over.Stop()
 	select {
@@ -244,7 +244,9 @@ func (c *Chat) sendAs(ctx context.Context, p person, via Via, req *im.SendReques
 		}
 		answered <- a
 	}
-	c.Send(ctx, s, 0, wire(req), again)
+	if err := c.Send(ctx, Call[*im.SendReply]{Caller: s, Resent: again, method: im.Method_SEND}, wire(req)); err != nil {
+		return nil, err
+	}
 	a := <-answered // the store or the hook answers within its time
 	return a.reply, a.err
 }
@@ -259,25 +261,28 @@ type MessageKey struct {
 	Time int64
 }
 
-// locate finds a message, and the people of its conversation.
-func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, from, to person, seq uint64, err error) {
+// locate finds a message, and those who are in its conversation.
+func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, w circle, seq uint64, err error) {
 	missing := im.Errorf(im.CodeNoSuchMessage, "there is no such message from %q to %q", k.From, k.To)
-	fail := func(err error) (Conv, person, person, uint64, error) {
+	fail := func(err error) (Conv, circle, uint64, error) {
 		if errors.Is(err, ErrNotFound) {
 			err = missing
 		}
-		return cv, from, to, 0, err
+		return cv, w, 0, err
 	}
-	if from, err = c.person(ctx, k.From); err != nil {
+	from, err := c.person(ctx, k.From)
+	if err != nil {
 		return fail(err)
 	}
-	if to, err = c.person(ctx, k.To); err != nil {
+	to, err := c.person(ctx, k.To)
+	if err != nil {
 		return fail(err)
 	}
 	p := pairOf(from.uid, to.uid)
 	if cv, err = c.store.FindC2C(ctx, p.a, p.b); err != nil {
 		return fail(err)
 	}
+	w = circleOf(cv.ID, from, to)
 	if k.Seq != 0 && k.Seq <= cv.Seq {
 		found, err := c.store.Entries(ctx, cv.ID, k.Seq, k.Seq, false, 1, maxBytes)
 		if err != nil {
@@ -285,7 +290,7 @@ func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, from, to per
 		}
 		for _, st := range found {
 			if st.Sender == from.uid && st.Random == k.Random && (k.Time == 0 || k.Time == st.Time/1000) {
-				return cv, from, to, st.Seq, nil
+				return cv, w, st.Seq, nil
 			}
 		}
 	}
@@ -293,7 +298,7 @@ func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, from, to per
 	if err != nil {
 		return fail(err)
 	}
-	return cv, from, to, st.Seq, nil
+	return cv, w, st.Seq, nil
 }
 
 // RevokeAs recalls a message, however old and whoever sent it.
@@ -302,11 +307,11 @@ func (c *Chat) RevokeAs(ctx context.Context, operator string, k *MessageKey) err
 	if err != nil {
 		return err
 	}
-	cv, from, to, seq, err := c.locate(ctx, k)
+	cv, circle, seq, err := c.locate(ctx, k)
 	if err != nil {
 		return err
 	}
-	return c.revoke(ctx, &revocation{cv: cv, seq: seq, a: from, b: to, by: person{by.UID, by.Name}, operator: true}, func(*im.Change) {})
+	return c.revoke(ctx, &revocation{cv: cv, seq: seq, circle: circle, by: person{by.UID, by.Name}, operator: true}, func(*im.Change) {})
 }
 
 // Edit is what an operator's or a hook's change of a message replaces; what is nil stays.
@@ -331,11 +336,11 @@ func (c *Chat) ModifyAs(ctx context.Context, operator string, k *MessageKey, e E
 	if err != nil {
 		return err
 	}
-	cv, from, to, seq, err := c.locate(ctx, k)
+	cv, circle, seq, err := c.locate(ctx, k)
 	if err != nil {
 		return err
 	}
-	m := modification{cv: cv, seq: seq, a: from, b: to, by: person{by.UID, by.Name}, keepCloud: e.Cloud == nil}
+	m := modification{cv: cv, seq: seq, circle: circle, by: person{by.UID, by.Name}, keepCloud: e.Cloud == nil}
 	m.elems, m.cloud = e.wire()
 	return c.modify(ctx, &m, func(*im.ModifyReply) {})
 }

@@ -60,7 +60,9 @@ func TestLookupParksOneConversation(t *testing.T) {
 			Message: &im.Message{ElemArray: []*im.Elem{{Body: &im.Elem_Text{Text: &im.TextElem{Content: strconv.FormatUint(id, 10)}}}}},
 		}
 		b, _ := req.MarshalVT()
-		rules.Send(t.Context(), res.Caller, id, b, false)
+		if err := rules.Call(t.Context(), res.Caller, &im.Frame{Id: id, Method: im.Method_SEND, Body: b}, nil); err != nil {
+			answers <- answer{id, err}
+		}
 	}
 	const n = 100
 	for i := range uint64(n) {

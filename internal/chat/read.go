@@ -8,21 +8,22 @@ import (
 
 // position is a read position on its way into the store.
 type position struct {
-	conv  ConvID
-	peer  person
-	epoch uint64
-	seq   uint64
+	conv   ConvID
+	circle circle
+	epoch  uint64
+	seq    uint64
 }
 
 // Read moves the caller's read positions, never back, and answers with the heads as they then are. Who is concerned hears of it after the
 // caller's reply. Many positions are done in steps, so that one call does not hold the store up; a conversation that is named several times is read once, up to the
 // largest number, and answered as often as it is named. The call may be repeated.
-func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadRequest) error {
+func (c *Chat) Read(ctx context.Context, call Call[*im.ReadReply], req *im.ReadRequest) error {
+	s := call.Caller
 	var all []position
 	known := make(map[ConvID]int, len(req.Positions)) // places in all
 	named := make([]int, len(req.Positions))
 	for i, p := range req.Positions {
-		cv, peer, err := c.find(ctx, s, p.Conv)
+		cv, circle, err := c.find(ctx, s, p.Conv)
 		if err != nil {
 			return err
 		}
@@ -33,38 +34,42 @@ func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadReque
 		if !ok {
 			at = len(all)
 			known[cv.ID] = at
-			all = append(all, position{cv.ID, peer, p.Epoch, p.Seq})
+			all = append(all, position{cv.ID, circle, p.Epoch, p.Seq})
 		}
 		all[at].seq = max(all[at].seq, p.Seq)
 		named[i] = at
 	}
 	reply := &im.ReadReply{Heads: make([]*im.Head, len(named))}
 	if len(all) == 0 {
-		s.Reply(id, im.Method_READ, reply, nil)
+		call.Reply(reply)
 		return nil
 	}
 	var heads []*im.Head
-	var early []Event // what the calling connection hears of the steps before the last: after its reply
+	var early []news // what the calling connection hears of the steps before the last: after its reply
 	for len(all) > 0 {
 		n := min(len(all), readStep)
 		step, last := all[:n], n == len(all)
-		err := c.read(ctx, s, step, func(done []*im.Head, events []Event) {
+		err := c.read(ctx, s, step, func(done []*im.Head, mine, theirs []news) {
 			heads = append(heads, done...)
 			if last {
 				for i, at := range named {
 					reply.Heads[i] = heads[at]
 				}
-				s.Reply(id, im.Method_READ, reply, nil)
-				for _, e := range early {
-					c.publish(e)
+				call.Reply(reply)
+				for _, n := range early {
+					c.tell(n)
 				}
 			}
-			for _, e := range events {
-				if !last && e.To == s.UID {
-					e.Skip = s
-					early = append(early, Event{To: e.To, Only: s, Method: e.Method, Body: e.Body})
+			for _, n := range mine {
+				if !last {
+					later := n
+					n.to.Except, later.to.Only = s.ID, s.ID
+					early = append(early, later)
 				}
-				c.publish(e)
+				c.tell(n)
+			}
+			for _, n := range theirs {
+				c.tell(n)
 			}
 		})
 		if err != nil {
@@ -76,7 +81,7 @@ func (c *Chat) Read(ctx context.Context, s *Caller, id uint64, req *im.ReadReque
 }
 
 // read is one step of Read; committed is called on the delivery goroutine.
-func (c *Chat) read(ctx context.Context, s *Caller, step []position, committed func([]*im.Head, []Event)) error {
+func (c *Chat) read(ctx context.Context, s *Caller, step []position, committed func(heads []*im.Head, mine, theirs []news)) error {
 	keys := make([]Key, 0, len(step)+1)
 	keys = append(keys, Key{UID: s.UID})
 	for _, p := range step {
@@ -85,34 +90,31 @@ func (c *Chat) read(ctx context.Context, s *Caller, step []position, committed f
 	done := make(chan struct{})
 	err := c.store.Update(ctx, keys, func(tx Tx) error {
 		heads := make([]*im.Head, 0, len(step))
-		var events []Event
+		var mine, theirs []news
 		for _, p := range step {
 			moved, err := movePosition(tx, s.UID, p)
 			if err != nil {
 				return err
 			}
-			row, err := headIn(tx, p.conv, s.UID)
+			head, n, err := p.circle.head(tx, s.UID)
 			if err != nil {
 				return err
 			}
-			head := headOf(s.UID, p.peer.name, &row)
 			heads = append(heads, head)
 			if !moved {
 				continue
 			}
-			events = append(events, Event{To: s.UID, Method: im.Method_HEAD, Body: head})
-			if p.peer.uid == s.UID {
-				continue
-			}
-			if row, err = headIn(tx, p.conv, p.peer.uid); err != nil {
+			mine = append(mine, n)
+			others, err := p.circle.heads(tx, p.circle.others(s.UID))
+			if err != nil {
 				return err
 			}
-			events = append(events, Event{To: p.peer.uid, Method: im.Method_HEAD, Body: headOf(p.peer.uid, s.Name, &row)})
+			theirs = append(theirs, others...)
 		}
 		now := tx.Now()
 		tx.AfterCommit(func() {
 			defer close(done)
-			committed(heads, events)
+			committed(heads, mine, theirs)
 			c.delivering(now)
 		})
 		return nil

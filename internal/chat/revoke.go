@@ -12,25 +12,26 @@ type revocation struct {
 	cv     Conv
 	seq    uint64
 	reason string
-	// a and b are the people of the conversation, by is who does it.
-	a, b, by person
+	// circle are the people of the conversation, by is who does it.
+	circle circle
+	by     person
 	// operator says that by is bound neither to the window nor to messages of his own.
 	operator bool
 }
 
 // Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first answer.
-func (c *Chat) Revoke(ctx context.Context, s *Caller, id uint64, req *im.RevokeRequest, resent bool) error {
-	cv, peer, err := c.find(ctx, s, req.Conv)
+func (c *Chat) Revoke(ctx context.Context, call Call[*im.RevokeReply], req *im.RevokeRequest) error {
+	s := call.Caller
+	cv, circle, err := c.find(ctx, s, req.Conv)
 	if err != nil {
 		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
 		return err
 	}
-	me := person{s.UID, s.Name}
-	reply := func(ch *im.Change) { s.Reply(id, im.Method_REVOKE, &im.RevokeReply{Change: ch}, nil) }
-	err = c.revoke(ctx, &revocation{cv: cv, seq: req.Seq, reason: req.Reason, a: me, b: peer, by: me}, reply)
-	if resent && errors.Is(err, im.Errorf(im.CodeAlreadyRevoked, "")) {
+	reply := func(ch *im.Change) { call.Reply(&im.RevokeReply{Change: ch}) }
+	err = c.revoke(ctx, &revocation{cv: cv, seq: req.Seq, reason: req.Reason, circle: circle, by: person{s.UID, s.Name}}, reply)
+	if call.Resent && errors.Is(err, im.Errorf(im.CodeAlreadyRevoked, "")) {
 		ch, e := c.changeBefore(ctx, cv.ID, req.Seq, im.ChangeKind_CHANGE_REVOKE, s.UID)
 		if e != nil {
 			return e
@@ -73,19 +74,14 @@ func (c *Chat) revoke(ctx context.Context, r *revocation, reply func(*im.Change)
 			return err
 		}
 		row.Target = &e
-		ch := changeOf(&row, r.by.name, nameAmong(e.Sender, r.a, r.b))
+		ch := changeOf(&row, r.by.name, r.circle.nameOf(e.Sender))
 		tx.AfterCommit(func() {
 			reply(ch)
-			c.tellChange(r.cv.ID, r.a, r.b, ch)
+			for _, n := range r.circle.change(ch) {
+				c.tell(n)
+			}
 			c.delivering(now)
 		})
 		return nil
 	})
-}
-
-func changePush(conv string, id ConvID, ch *im.Change) *im.ChangePush {
-	return &im.ChangePush{
-		Conv:  &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: conv},
-		Epoch: uint64(id), Change: ch,
-	}
 }

@@ -12,11 +12,12 @@ const maxPinned = 50
 
 // Row changes the caller's own row of a conversation and answers with the head as it then is. All his devices hear of it, and the peer if it
 // moved how far the caller has read. A call that changes nothing is answered and told to nobody, so it may be repeated.
-func (c *Chat) Row(ctx context.Context, s *Caller, id uint64, req *im.RowRequest) error {
+func (c *Chat) Row(ctx context.Context, call Call[*im.RowReply], req *im.RowRequest) error {
+	s := call.Caller
 	if req.Hide && req.ClearedSeq == nil {
 		return im.Errorf(im.CodeInvalidParameters, "hide comes without cleared_seq")
 	}
-	cv, peer, err := c.findForRow(ctx, s, req)
+	cv, circle, err := c.findForRow(ctx, s, req)
 	if err != nil {
 		return err
 	}
@@ -25,26 +26,24 @@ func (c *Chat) Row(ctx context.Context, s *Caller, id uint64, req *im.RowRequest
 		if err != nil {
 			return err
 		}
-		row, err := headIn(tx, cv.ID, s.UID)
+		head, mine, err := circle.head(tx, s.UID)
 		if err != nil {
 			return err
 		}
-		head := headOf(s.UID, peer.name, &row)
-		var theirs *im.Head
-		if readMoved && peer.uid != s.UID {
-			if row, err = headIn(tx, cv.ID, peer.uid); err != nil {
+		var theirs []news
+		if readMoved {
+			if theirs, err = circle.heads(tx, circle.others(s.UID)); err != nil {
 				return err
 			}
-			theirs = headOf(peer.uid, s.Name, &row)
 		}
 		now := tx.Now()
 		tx.AfterCommit(func() {
-			s.Reply(id, im.Method_ROW, &im.RowReply{Head: head}, nil)
+			call.Reply(&im.RowReply{Head: head})
 			if changed {
-				c.publish(Event{To: s.UID, Method: im.Method_HEAD, Body: head})
+				c.tell(mine)
 			}
-			if theirs != nil {
-				c.publish(Event{To: peer.uid, Method: im.Method_HEAD, Body: theirs})
+			for _, n := range theirs {
+				c.tell(n)
 			}
 			c.delivering(now)
 		})
@@ -53,27 +52,27 @@ func (c *Chat) Row(ctx context.Context, s *Caller, id uint64, req *im.RowRequest
 }
 
 // findForRow is find for a ROW call: a receive option may be set for a person with whom there is no conversation yet, and that makes it.
-func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (Conv, person, error) {
+func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (Conv, circle, error) {
 	if req.Epoch != 0 || req.RecvOpt == nil || req.Pinned != nil || req.ClearedSeq != nil {
-		cv, peer, err := c.find(ctx, s, req.Conv)
+		cv, circle, err := c.find(ctx, s, req.Conv)
 		if err == nil {
 			err = checkEpoch(cv, req.Epoch, req.GetClearedSeq(), cv.Seq)
 		}
-		return cv, peer, err
+		return cv, circle, err
 	}
 	if err := checkKey(req.Conv.GetType(), req.Conv.GetId()); err != nil {
-		return Conv{}, person{}, err
+		return Conv{}, circle{}, err
 	}
 	peer, err := c.person(ctx, req.Conv.Id)
 	if errors.Is(err, ErrNotFound) {
-		return Conv{}, peer, im.Errorf(im.CodeUnknownReceiver, "there is no user %q", req.Conv.Id)
+		return Conv{}, circle{}, im.Errorf(im.CodeUnknownReceiver, "there is no user %q", req.Conv.Id)
 	}
 	if err != nil {
-		return Conv{}, peer, err
+		return Conv{}, circle{}, err
 	}
 	k := pairOf(s.UID, peer.uid)
 	cv, err := c.store.C2C(ctx, k.a, k.b)
-	return cv, peer, err
+	return cv, circleOf(cv.ID, person{s.UID, s.Name}, peer), err
 }
 
 // changeRow does what a ROW call asks for. A row that changes nothing is not written.
@@ -131,26 +130,30 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 func hidden(cv *Conv, m *Member) bool { return m.Hidden && cv.Seq <= m.ClearedSeq }
 
 // Delete deletes messages for the caller alone. Nobody is told; unread numbers stay as they are.
-func (c *Chat) Delete(ctx context.Context, s *Caller, req *im.DeleteRequest) (im.Body, error) {
+func (c *Chat) Delete(ctx context.Context, call Call[*im.Empty], req *im.DeleteRequest) error {
+	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
-		return nil, err
+		return err
 	}
 	for _, seq := range req.Seqs {
 		if seq == 0 {
-			return nil, im.Errorf(im.CodeInvalidParameters, "seqs names number 0")
+			return im.Errorf(im.CodeInvalidParameters, "seqs names number 0")
 		}
 		if err := checkEpoch(cv, req.Epoch, seq, cv.Seq); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if len(req.Seqs) == 0 {
-		return &im.Empty{}, nil
+	if len(req.Seqs) > 0 {
+		err = c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error { return tx.Delete(cv.ID, s.UID, req.Seqs) })
 	}
-	return &im.Empty{}, c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error { return tx.Delete(cv.ID, s.UID, req.Seqs) })
+	if err == nil {
+		call.Reply(&im.Empty{})
+	}
+	return err
 }
 
 // without takes out of a range of a log what the user has deleted.

@@ -1,60 +1,40 @@
 package gateway
 
 import (
-	"sync"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
-
-// publish queues an event to the sessions it concerns. It is encoded once, and only if there is one.
-func (g *Gateway) publish(e chat.Event) {
-	all := g.sessionsOf(e.To)
-	var first, second *session // whom it concerns, up to two
-	n := 0
-	for _, s := range all {
-		if concerns(&e, s) {
-			if first == nil {
-				first = s
-			} else {
-				second = s
+// audience goes through the sessions here that are told. No server has groups yet, so nobody is a member of one.
+func (g *Gateway) audience(to *chat.Audience, each func(*session) bool) {
+	for _, uid := range to.Users {
+		for _, s := range g.sessionsOf(uid) {
+			if to.Has(s.caller) && !each(s) {
+				return
 			}
-			n++
-		}
-	}
-	if n == 0 {
-		return
-	}
-	g.metrics.pushes.Add(float64(n))
-	if second == nil {
-		first.push(e.Method, e.Body)
-		return
-	}
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
-	encoded := false
-	first.contain(func() {
-		f := im.Frame{Method: e.Method}
-		*buf = im.AppendMessage((*buf)[:0], &f, e.Body)
-		encoded = true
-	})
-	for _, s := range all {
-		switch {
-		case !concerns(&e, s):
-		case encoded:
-			s.pushRaw(*buf)
-		default:
-			s.cut() // it missed something; when it comes back it asks
 		}
 	}
 }
 
-func concerns(e *chat.Event, s *session) bool {
-	return s.caller != e.Skip && (e.Only == nil || s.caller == e.Only) && (e.SkipDevice == "" || s.caller.Device != e.SkipDevice)
+func (g *Gateway) hears(to chat.Audience) (any bool) {
+	g.audience(&to, func(*session) bool { any = true; return false })
+	return any
+}
+
+// tell queues an event to the sessions it concerns.
+func (g *Gateway) tell(e chat.Event) {
+	n := 0
+	g.audience(&e.To, func(s *session) bool {
+		s.push(e.Frame)
+		n++
+		return true
+	})
+	g.metrics.pushes.Add(float64(n))
+	if e.Method == im.Method_BEHIND { // the rules could not say it
+		g.metrics.failures.Inc()
+	}
 }
 
 // metrics are a handful of counters; /metrics has them.

@@ -159,8 +159,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	for i := range g.online {
 		g.online[i].init()
 	}
-	c.Subscribe(g.publish)
-	c.SubscribeKicks(g.kickBefore)
+	c.Subscribe(chat.Carrier{Hears: g.hears, Tell: g.tell, Kick: g.kickBefore})
 	go g.sweepLoop()
 	return g
 }

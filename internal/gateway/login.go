@@ -238,15 +238,15 @@ func (s *session) leave(code uint16, reason string) {
 }
 
 // kickBefore ends the sessions of an account whose logins came before a kick, whatever the store says of them. The lock waits for a login that is under way: it is
-// known afterwards, with its order.
-func (g *Gateway) kickBefore(uid chat.UID, order uint64, why string) {
+// known afterwards, with its number.
+func (g *Gateway) kickBefore(uid chat.UID, before uint64, why string) {
 	unlock, err := g.lockAccount(uid)
 	if err != nil {
 		return // the gateway is closing, and all sessions with it
 	}
 	defer unlock()
 	for _, s := range g.sessionsOf(uid) {
-		if s.caller.Order < order {
+		if s.caller.ID.No < before {
 			s.kick(why)
 		}
 	}

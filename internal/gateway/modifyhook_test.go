@@ -227,7 +227,7 @@ func TestModifyUnaskedOfANewVersion(t *testing.T) {
 		replied <- r
 	}}
 	req := &im.ModifyRequest{Conv: key("bob"), Epoch: epoch, Seq: 1, Version: 1, Message: im.Text("unasked")}
-	if err := rules.Modify(t.Context(), caller, 1, req, false); err != nil {
+	if err := rules.Call(t.Context(), caller, &im.Frame{Id: 1, Method: im.Method_MODIFY}, req); err != nil {
 		t.Fatal(err)
 	}
 	if r := <-replied; r == nil || r.Change != nil || textOf(r.Current.GetMessage()) != "bob's" {

@@ -25,9 +25,9 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// add appends a frame; body may be nil. The caller holds s.mu.
+// add appends a frame, with a body that is not encoded yet if there is one. The caller holds s.mu.
 func (s *session) add(f *im.Frame, body im.Body) {
-	s.room1()
+	s.begun()
 	if body == nil {
 		s.out = im.AppendFrame(s.out, f)
 	} else {
@@ -37,15 +37,8 @@ func (s *session) add(f *im.Frame, body im.Body) {
 	s.wake()
 }
 
-// addRaw appends a frame that is encoded already.
-func (s *session) addRaw(frame []byte) {
-	s.room1()
-	s.out = append(s.out, frame...)
-	s.tally()
-	s.wake()
-}
-
-func (s *session) room1() {
+// begun counts a frame that is about to be appended.
+func (s *session) begun() {
 	if s.out == nil {
 		s.out = (*buffers.Get().(*[]byte))[:headRoom]
 	}
@@ -111,25 +104,18 @@ func (s *session) admit(size int) bool {
 	return true
 }
 
-// push queues an event that only this session hears of.
-func (s *session) push(m im.Method, body im.Body) {
+// push queues an event, which is a frame.
+func (s *session) push(frame []byte) {
 	s.contain(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.admit(body.SizeVT() + 16) {
-			f := im.Frame{Method: m}
-			s.add(&f, body)
+		if s.admit(len(frame)) {
+			s.begun()
+			s.out = append(s.out, frame...)
+			s.tally()
+			s.wake()
 		}
 	})
-}
-
-// pushRaw queues an event as an encoded frame.
-func (s *session) pushRaw(frame []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.admit(len(frame)) {
-		s.addRaw(frame)
-	}
 }
 
 // write writes until nothing waits, then does what is to be done at that point: the BEHIND push, or the end of the connection.

@@ -65,20 +65,12 @@ type session struct {
 	last   *ending
 
 	// work waits for the goroutine that makes the calls that read, or wait for a commit.
-	work    []call
+	work    []*im.Frame
 	working bool
 	// held is how many bytes wait in work; large is how many bytes large messages have that are on their way to the store, counted until none is.
 	held, large int
 	// written is how many bytes are being written; tallied is what Gateway.backlog has of this session.
 	written, tallied int
-}
-
-// call is a frame that waits.
-type call struct {
-	id     uint64
-	method im.Method
-	body   []byte
-	resent bool
 }
 
 func newSession(g *Gateway) *session {
@@ -143,22 +135,26 @@ func (s *session) handle(f *im.Frame) error {
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeBadRequest, "this server does not know method %d", f.Method))
 	case len(f.Body) > info.MaxBody:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeMessageSize, "a %s has at most %d bytes, this one has %d", info.Name, info.MaxBody, len(f.Body)))
-	case f.Method == im.Method_KICKED_ACK && (st == live || st == kicked):
-		s.acknowledge(f.Id)
-	case st == kicked, st == fresh && !info.BeforeLogin:
+	case st == fresh && !info.BeforeLogin, st == kicked && f.Method != im.Method_KICKED_ACK:
 		s.reply(f.Id, f.Method, nil, im.Errorf(im.CodeNotLoggedIn, "the connection is not logged in"))
-	case f.Method == im.Method_SEND:
-		s.g.chat.Send(s.g.ctx, s.caller, f.Id, f.Body, f.Resent)
-	case f.Method == im.Method_HEARTBEAT:
-		s.heartbeat(f.Id)
-	case f.Method == im.Method_LOGIN:
-		s.apart(func() { s.login(f, st) })
-	case f.Method == im.Method_LOGOUT:
-		s.logout(f.Id)
+	case info.Undecoded:
+		if err := s.g.chat.Call(s.g.ctx, s.caller, f, nil); err != nil {
+			s.reply(f.Id, f.Method, nil, err)
+		}
+	case int(f.Method) < len(ofConnection) && ofConnection[f.Method] != nil:
+		ofConnection[f.Method](s, f, st)
 	default:
 		s.later(f)
 	}
 	return nil
+}
+
+// ofConnection are the calls about the connection itself. The reader makes them, so that nothing of the connection comes before they are done.
+var ofConnection = [...]func(s *session, f *im.Frame, st state){
+	im.Method_LOGIN:      func(s *session, f *im.Frame, st state) { s.apart(func() { s.login(f, st) }) },
+	im.Method_LOGOUT:     func(s *session, f *im.Frame, _ state) { s.logout(f.Id) },
+	im.Method_HEARTBEAT:  func(s *session, f *im.Frame, _ state) { s.heartbeat(f.Id) },
+	im.Method_KICKED_ACK: func(s *session, f *im.Frame, _ state) { s.acknowledge(f.Id) },
 }
 
 // apart runs f on a goroutine of its own and waits for it. A stack that has grown does not shrink below four times what is in use: what goes deep would leave
@@ -253,7 +249,7 @@ func (s *session) later(f *im.Frame) {
 	defer s.mu.Unlock()
 	s.held += len(f.Body)
 	s.tally()
-	s.work = append(s.work, call{f.Id, f.Method, slices.Clone(f.Body), f.Resent})
+	s.work = append(s.work, &im.Frame{Id: f.Id, Method: f.Method, Body: slices.Clone(f.Body), Resent: f.Resent})
 	if !s.working && s.state != gone {
 		s.working = true
 		s.g.wg.Go(func() { s.contain(s.makeCalls) })
@@ -272,13 +268,13 @@ func (s *session) makeCalls() {
 			s.mu.Unlock()
 			return
 		}
-		c := s.work[0]
+		f := s.work[0]
 		s.work = s.work[1:]
-		s.held -= len(c.body)
+		s.held -= len(f.Body)
 		s.tally()
 		s.room.Broadcast()
 		s.mu.Unlock()
-		s.makeCall(c)
+		s.makeCall(f)
 	}
 }
 
@@ -289,71 +285,39 @@ const answersWait = 512 << 10
 // smallCall is how many bytes a request may take in memory without being counted among what is being decoded.
 const smallCall = 16 << 10
 
-func (s *session) makeCall(c call) {
+// makeCall makes a call: its reply comes from the rules, unless it is refused.
+func (s *session) makeCall(f *im.Frame) {
+	var err error
 	defer func() {
 		if r := recover(); r != nil {
-			s.reply(c.id, c.method, nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+		if err != nil {
+			s.reply(f.Id, f.Method, nil, err)
 		}
 	}()
-	weight, bad := im.CheckCall(c.method, c.body)
+	weight, bad := im.CheckCall(f.Method, f.Body)
 	if bad != nil {
-		s.reply(c.id, c.method, nil, bad)
+		err = bad
 		return
 	}
 	if weight.Decoded > smallCall {
 		n := min(int64(weight.Decoded), s.g.cfg.Decoding)
-		if err := s.g.decoding.Acquire(s.g.ctx, n); err != nil {
-			s.reply(c.id, c.method, nil, im.Errorf(im.CodeServerInternal, "the server is going away"))
+		if s.g.decoding.Acquire(s.g.ctx, n) != nil {
+			err = im.Errorf(im.CodeServerInternal, "the server is going away")
 			return
 		}
 		defer s.g.decoding.Release(n)
 	}
-	info, _ := c.method.Info()
+	info, _ := f.Method.Info()
 	req := info.NewRequest()
-	if err := req.UnmarshalVT(c.body); err != nil {
-		s.reply(c.id, c.method, nil, im.Errorf(im.CodeBadRequest, "the request is malformed"))
+	if req.UnmarshalVT(f.Body) != nil {
+		err = im.Errorf(im.CodeBadRequest, "the request is malformed")
 		return
 	}
-	if err := req.Check(); err != nil {
-		s.reply(c.id, c.method, nil, err)
-		return
+	if err = req.Check(); err == nil {
+		err = s.g.chat.Call(s.g.ctx, s.caller, f, req)
 	}
-	ctx, rules := s.g.ctx, s.g.chat
-	var body im.Body
-	var err error
-	switch req := req.(type) {
-	case *im.PullRequest:
-		body, err = rules.Pull(ctx, s.caller, req)
-	case *im.ChangesRequest:
-		body, err = rules.Changes(ctx, s.caller, req)
-	case *im.HeadsRequest:
-		body, err = rules.Heads(ctx, s.caller, req)
-	case *im.SeqAtRequest:
-		body, err = rules.SeqAt(ctx, s.caller, req)
-	case *im.LookupRequest:
-		body, err = rules.Lookup(ctx, s.caller, req)
-	case *im.DeleteRequest:
-		body, err = rules.Delete(ctx, s.caller, req)
-	case *im.ReadRequest: // these reply themselves, in order with the events they cause
-		if err = rules.Read(ctx, s.caller, c.id, req); err == nil {
-			return
-		}
-	case *im.RevokeRequest:
-		if err = rules.Revoke(ctx, s.caller, c.id, req, c.resent); err == nil {
-			return
-		}
-	case *im.RowRequest:
-		if err = rules.Row(ctx, s.caller, c.id, req); err == nil {
-			return
-		}
-	case *im.ModifyRequest:
-		if err = rules.Modify(ctx, s.caller, c.id, req, c.resent); err == nil {
-			return
-		}
-	default:
-		err = im.Errorf(im.CodeBadRequest, "%s cannot be called", c.method)
-	}
-	s.reply(c.id, c.method, body, err)
 }
 
 // heartbeat answers in the event queue. The time is read first: every event of an earlier commit has been queued by then.

@@ -315,7 +315,9 @@ func TestOnlineOnlyOfThisDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.rules.Send(t.Context(), before, 1, body, false)
+	if err := n.rules.Call(t.Context(), before, &im.Frame{Id: 1, Method: im.Method_SEND, Body: body}, nil); err != nil {
+		t.Fatal(err)
+	}
 	bob.push(im.Method_ENTRY, nil)
 	desk.push(im.Method_ENTRY, nil)
 	phone.quiet()

@@ -271,8 +271,7 @@ func (*panics) SizeVT() int                                { return 10 }
 func (*panics) MarshalToSizedBufferVT([]byte) (int, error) { panic("a mistake") }
 func (*panics) MarshalVT() ([]byte, error)                 { panic("a mistake") }
 
-// TestPanicEndsOneConnection: a panic while something is made or done for a connection is counted, and ends that connection only: in a push to one session or to
-// several, which comes from the delivery goroutine; in a reply; on the goroutine that reads.
+// TestPanicEndsOneConnection: a panic while something is made or done for a connection is counted, and ends that connection only: in a reply; on the goroutine that reads.
 func TestPanicEndsOneConnection(t *testing.T) {
 	o := options{}
 	o.gateway.CallRate = 1000
@@ -285,15 +284,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		return n.clock.now()
 	}
 	bob := n.login(device{user: "bob"})
-	push := func(c *conn) {
-		n.publish(chat.Event{To: chat.UID(c.reply.TinyId), Method: im.Method_ENTRY, Body: &panics{}})
-	}
 	for name, fail := range map[string]func(*conn){
-		"a push": push,
-		"a push to more": func(c *conn) {
-			n.login(device{user: "mallory", device: "web", platform: im.Platform_PLATFORM_WEB})
-			push(c)
-		},
 		"a reply":             func(c *conn) { n.sessionsOf(chat.UID(c.reply.TinyId))[0].reply(77, im.Method_PULL, &panics{}, nil) },
 		"the reading of ping": func(c *conn) { mistake.Store(true); go c.ws.Ping(t.Context()) },
 	} {

@@ -84,8 +84,12 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable, "limits_gen.go.golden": limitChecks,
-		"shapes_gen.go.golden": shapeTable} {
-		got, err := emitGo(req, emit)
+		"shapes_gen.go.golden": shapeTable, "calls_gen.go.golden": callTable} {
+		pkg := "im"
+		if name == "calls_gen.go.golden" {
+			pkg = "chat"
+		}
+		got, err := emitGo(pkg, req, emit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +148,7 @@ func TestMistakes(t *testing.T) {
 		req, err := compile([]string{dir, root}, []string{"m.proto"})
 		for _, emit := range []emitter{timCodec, methodTable, limitChecks, shapeTable} {
 			if err == nil {
-				_, err = emitGo(req, emit)
+				_, err = emitGo("im", req, emit)
 			}
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -104,8 +104,8 @@ func generate(root string) (map[string][]byte, error) {
 		}
 	}
 	for name, emit := range map[string]emitter{"im/tim_gen.go": timCodec, "im/methods_gen.go": methodTable, "im/limits_gen.go": limitChecks,
-		"im/shapes_gen.go": shapeTable} {
-		text, err := emitGo(req, emit)
+		"im/shapes_gen.go": shapeTable, "internal/chat/calls_gen.go": callTable} {
+		text, err := emitGo(filepath.Base(filepath.Dir(name)), req, emit)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,59 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Call is a call of a session under way, whose reply is an R. Its handler replies once, from any goroutine, or returns an error, which is replied for it. What a
+// call tells others of comes after its reply.
+type Call[R im.Body] struct {
+	Caller *Caller
+	id     uint64
+	method im.Method
+	// Resent says that the call may have been made before, on another connection.
+	Resent bool
+}
+
+// Reply answers the call.
+func (c *Call[R]) Reply(r R) { c.Caller.Reply(c.id, c.method, r, nil) }
+
+// replyWire answers it with what was put together by hand.
+func (c *Call[R]) replyWire(r wireOf[R]) { c.Caller.Reply(c.id, c.method, r, nil) }
+
+func (c *Call[R]) fail(err error) { c.Caller.Reply(c.id, c.method, nil, err) }
+
+// wireOf is a body that is put together by hand, and is read as an R.
+type wireOf[R im.Body] interface {
+	im.Body
+	readAs(R)
+}
+
+// handler takes a call; req is decoded and checked, or nil where the handler reads the bytes of the frame itself.
+type handler func(c *Chat, ctx context.Context, s *Caller, f *im.Frame, req im.Request) error
+
+func callOf[R im.Body](s *Caller, f *im.Frame) Call[R] {
+	return Call[R]{Caller: s, Resent: f.Resent, id: f.Id, method: f.Method}
+}
+
+func decoded[Req im.Request, R im.Body](f func(*Chat, context.Context, Call[R], Req) error) handler {
+	return func(c *Chat, ctx context.Context, s *Caller, frame *im.Frame, req im.Request) error {
+		return f(c, ctx, callOf[R](s, frame), req.(Req))
+	}
+}
+
+func undecoded[R im.Body](f func(*Chat, context.Context, Call[R], []byte) error) handler {
+	return func(c *Chat, ctx context.Context, s *Caller, frame *im.Frame, _ im.Request) error {
+		return f(c, ctx, callOf[R](s, frame), frame.Body)
+	}
+}
+
+// Call makes a call of a session that is not about its connection. req is its decoded request; nil of a method that is Undecoded, whose f.Body is read here and not kept.
+// Without an error the caller's Reply is called once, also after Call has returned; with one the carrier replies it.
+func (c *Chat) Call(ctx context.Context, s *Caller, f *im.Frame, req im.Request) error {
+	if f.Method < 0 || int(f.Method) >= len(handlers) || handlers[f.Method] == nil {
+		return im.Errorf(im.CodeBadRequest, "%s cannot be called", f.Method)
+	}
+	return handlers[f.Method](c, ctx, s, f, req)
+}

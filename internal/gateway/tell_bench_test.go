@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// atOnce is a store that keeps its word without a queue: what is told behind nothing is told at once.
+type atOnce struct{ chat.Store }
+
+func (atOnce) Deliver(_ chat.ConvID, f func()) { f() }
+
+// BenchmarkTell is the way of an online-only message through the gateway and the rules, from the frame of its sender to the buffers of those who are told, with
+// nothing of disk and network: what telling costs for so many other sessions of the sender, and of the receiver.
+func BenchmarkTell(b *testing.B) {
+	for _, c := range []struct{ own, peer int }{{0, 0}, {0, 1}, {2, 1}, {0, 50}} {
+		b.Run(fmt.Sprintf("own=%d/peer=%d", c.own, c.peer), func(b *testing.B) {
+			n := start(b, options{wrap: func(s chat.Store) chat.Store { return atOnce{s} }})
+			n.log = slog.New(slog.DiscardHandler)
+			var all []*session
+			enter := func(user string, i int) *session {
+				u, err := n.rules.Account(b.Context(), user)
+				if err != nil {
+					b.Fatal(err)
+				}
+				res, err := n.rules.Login(b.Context(), u.UID, &im.LoginRequest{UserId: user, DeviceId: fmt.Sprint(user, i)}, chat.Ticket{Expires: time.Now().Add(time.Hour)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s := newSession(n.Gateway)
+				s.caller, s.state, s.writing = res.Caller, live, true // nobody writes: the benchmark empties the buffers
+				s.caller.Reply = s.reply
+				n.register(s)
+				all = append(all, s)
+				return s
+			}
+			sender := enter("alice", 0)
+			for i := range c.own {
+				enter("alice", i+1)
+			}
+			if _, err := n.rules.Account(b.Context(), "bob"); err != nil {
+				b.Fatal(err)
+			}
+			for i := range c.peer {
+				enter("bob", i)
+			}
+			req := &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: 7, Message: text("a message as people write them, of some sixty bytes or so")}
+			req.Message.IsOnlineMsg = true
+			body, err := req.MarshalVT()
+			if err != nil {
+				b.Fatal(err)
+			}
+			f := im.Frame{Method: im.Method_SEND, Body: body}
+			send := func() {
+				f.Id++
+				if err := sender.handle(&f); err != nil {
+					b.Fatal(err)
+				}
+				for _, s := range all {
+					s.mu.Lock()
+					s.out, s.frames = slices.Grow(s.out[:0], 1)[:headRoom], 0
+					s.mu.Unlock()
+				}
+			}
+			for _, s := range all {
+				s.out = make([]byte, headRoom, 4<<10)
+			}
+			send()
+			n.rules.Wait() // the receiver was looked up
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+			}
+			if got := sender.open; got != 0 {
+				b.Fatalf("%d calls are not answered", got)
+			}
+			for _, s := range all { // the listener closes what is in the gateway's list, and these are not
+				n.unregister(s)
+			}
+		})
+	}
+}
