@@ -13,18 +13,17 @@ import (
 
 const module = "github.com/tidings-im/tidings"
 
-// public are the packages that users of Tidings import, and that our own programs and examples import like them.
+// public are the packages that users of Tidings import, and that our own programs and examples import in the same way.
 var public = []string{"im", "usersig", "client", "imtest"}
 
-// parts are the packages that internal/server puts together. They know the rules, and nothing of each other.
+// parts are the packages that internal/server puts together. They know the rules, and not each other.
 var parts = []string{
 	"internal/gateway", "internal/rest", "internal/webhook", "internal/media", "internal/console", "internal/store",
 	"internal/bus",
 }
 
-// arrows says which of our folders a folder may import; it may import itself and its subfolders, too. A package
-// belongs to the longest folder that leads its path. A package outside of all folders breaks the rule: whoever adds one
-// decides here where its arrows point.
+// arrows lists which of our folders a folder may import; it may also import itself and its subfolders. A package belongs to the longest folder that
+// is a prefix of its path. A package outside all folders breaks the rule: whoever adds one decides here where its arrows point.
 //
 // Tests are free: they reach no user, and need a server for a client or a store for the rules.
 var arrows = func() map[string][]string {
@@ -58,7 +57,7 @@ var arrows = func() map[string][]string {
 	m["internal/store"] = append(m["internal/store"], "internal/private")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
-	// What webhooks are asked and told.
+	// What webhooks are asked and notified of.
 	m["internal/hook"] = []string{"im", "internal/restjson"}
 	m["internal/webhook"] = append(m["internal/webhook"], "internal/hook")
 	for _, part := range []string{"internal/rest", "internal/webhook"} {
@@ -67,8 +66,8 @@ var arrows = func() map[string][]string {
 	return m
 }()
 
-// walls keep packages that are not ours, with all below them, in a few of our folders. Only imports that stand in our
-// code count: a driver may well use cgo for itself.
+// walls restrict packages that are not ours, with everything below them, to a few of our folders. Only imports in our own code count: a driver may
+// well use cgo itself.
 var walls = []struct {
 	what    string
 	paths   []string
@@ -84,14 +83,13 @@ var drivers = []string{
 	"github.com/ncruces/go-sqlite3", "modernc.org/sqlite", "zombiezen.com/go/sqlite",
 }
 
-// pure are the folders that do no I/O: none of the remote packages may even be reached by way of others.
+// pure are the folders that do no I/O: none of the remote packages may be reached, even indirectly.
 var (
 	pure   = []string{"im", "usersig", "internal/chat"}
 	remote = append([]string{"net/http", "database/sql"}, drivers...)
 )
 
-// brokenImport says what is wrong with an import of one package in another, or nothing. Packages of ours are given without
-// the module's path.
+// brokenImport returns what is wrong with an import of one package in another, or nothing. Packages of ours are given without the module's path.
 func brokenImport(from, to string, ours bool) string {
 	folder, ok := folderOf(from)
 	if !ok {
@@ -133,7 +131,7 @@ func folderOf(pkg string) (string, bool) {
 	return best, found
 }
 
-// under tells whether a package is one of the roots or below one.
+// under reports whether a package is one of the roots or below one.
 func under(pkg string, roots []string) bool {
 	for _, root := range roots {
 		if pkg == root || strings.HasPrefix(pkg, root+"/") {
@@ -151,9 +149,9 @@ func within(path string) (string, bool) {
 	return strings.CutPrefix(path, module+"/")
 }
 
-// TestArrows holds the direction of imports between the folders of this module.
+// TestArrows checks the direction of imports between the folders of this module.
 func TestArrows(t *testing.T) {
-	// -e: whether the packages compile is for other tests to say.
+	// -e: other tests report whether the packages compile.
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,Deps", "./...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -200,7 +198,7 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestArrowsRule shows that the rule lets the right imports through and stops the wrong ones.
+// TestArrowsRule shows that the rule accepts the right imports and refuses the wrong ones.
 func TestArrowsRule(t *testing.T) {
 	for _, c := range []struct {
 		from, to string

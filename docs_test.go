@@ -23,39 +23,35 @@ import (
 	"time"
 )
 
-// The code in README.md and in all of docs/*.md is tested, so that what a reader copies works. These are the rules for
-// writing it.
+// The code in README.md and in all of docs/*.md is tested, so that what a reader copies works. These are the rules for writing it.
 //
-// Every fenced block says what it is by one word after the fence. The word is sh, go or c, which are tested, or one of
-// those in untested. Anything else is an error: no word, another word, or a second one. So a block cannot escape by accident.
+// Every fenced block is marked by one word after the fence. The word is sh, go or c, which are tested, or one of those in untested. Anything else is
+// an error: no word, another word, or a second one. So no block is left out by accident.
 //
-// sh: all blocks of one file run in order, in one session of `sh -e`, in a copy of the repository that is
-// thrown away, with its bin/ on PATH and bin/tidings built. The first command that fails ends the session and fails the
-// test, and so does taking longer than shTimeout. Start a server with & at the end of the line; when the block has
-// `tidings serve` in it, the next block starts once the server listens (so let the commands that use it stand in the next
-// block). What runs in the background is killed at the end. The environment sets TIDINGS_LISTEN, TIDINGS_SERVER and
-// TIDINGS_DATA to a free port and an empty folder: leave the defaults to the reader, and write an address as
-// ${TIDINGS_LISTEN:-127.0.0.1:7070} where a command needs it. There is no network but this machine, so a
-// `git clone` is a text block. The block right after the line <!-- test --> in README.md is not run here, because it is
-// the command that runs this test; the script .ci/run takes it from README.md and runs it.
+// sh: all blocks of one file run in order, in one session of `sh -e`, in a temporary copy of the repository, with its bin/ on PATH and bin/tidings
+// built. The first command that fails ends the session and fails the test, and so does taking longer than shTimeout. Start a server with & at the end
+// of the line; if the block contains `tidings serve`, the next block starts once the server listens (so put the commands that use it into the next
+// block). What runs in the background is killed at the end. The environment sets TIDINGS_LISTEN, TIDINGS_SERVER and TIDINGS_DATA to a free port and
+// an empty folder: leave the defaults to the reader, and write an address as ${TIDINGS_LISTEN:-127.0.0.1:7070} where a command needs it. There is no
+// network except this machine, so a `git clone` is a text block. The block right after the line <!-- test --> in README.md is not run here, because
+// it is the command that runs this test; the script .ci/run takes it from README.md and runs it.
 //
-// A text block behind a line that ends in "prints:" is promised output of the sh block before it: each of its lines stands, in this order, in what that block
-// prints, where ... is anything. What a command in the background prints may come later. A go or c block behind a line that ends in "Save this as `PATH`:" is that file
-// for the sh blocks behind it.
+// A text block after a line that ends in "prints:" is the promised output of the sh block before it: each of its lines occurs, in this order, in what
+// that block prints, where ... is anything. Output of a command in the background may come later. A go or c block after a line that ends in "Save
+// this as `PATH`:" is that file for the sh blocks after it.
 //
-// go: a block must pass `go vet` in a module of its own that requires this one, as a reader's program would; so it
-// cannot import internal packages. It is one of
+// go: a block must pass `go vet` in a module of its own that requires this one, as a reader's program would; so it cannot import internal packages.
+// It is one of
 //   - a whole file, with its package clause; it is taken as a test file when it declares a Test, Benchmark, Fuzz or Example;
 //   - declarations, perhaps with imports before them;
-//   - statements, which are put in a function that has a ctx of type context.Context.
+//   - statements, which are put into a function that has a ctx of type context.Context.
 //
 // The two without a package clause get missing imports of our public packages and of the packages in knownImports.
 //
-// c: a block must pass the C compiler with all warnings as errors and the folder of our header in the include path. A
-// block with an #include is a whole file; any other is statements, put in a function in a file that
-// includes TIMCloud.h, stdio.h, stdlib.h and string.h.
+// c: a block must pass the C compiler with all warnings as errors and the folder of our header in the include path. A block with an #include is a
+// whole file; any other is statements, put into a function in a file that includes TIMCloud.h, stdio.h, stdlib.h and string.h.
 
-// untested are the words for blocks that no tool checks.
+// untested are the words for blocks that are not checked.
 var untested = []string{
 	"text", "json", "toml", "yaml", "ini", "proto", "sql", "html", "diff", "mermaid", "cpp", "python", "javascript",
 }
@@ -97,7 +93,7 @@ func (b block) String() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
 
 var fence = regexp.MustCompile("^[ \t]*(`{3,}|~{3,})[ \t]*(.*?)[ \t]*$")
 
-// blocksOf finds the fenced blocks of a document. A fence may be indented, as in a list; its code loses as much.
+// blocksOf finds the fenced blocks of a document. A fence may be indented, as in a list; its code loses the same indentation.
 func blocksOf(file, text string) ([]block, error) {
 	var blocks []block
 	var open string // the fence of the block we are in
@@ -143,8 +139,7 @@ func TestDocs(t *testing.T) {
 	testDocs(t, append([]string{"README.md"}, files...))
 }
 
-// TestDocsHarness runs TestDocs on a document of its own: it has a block of each kind, and needs nothing of Tidings
-// but usersig.
+// TestDocsHarness runs TestDocs on a document of its own, which has a block of each kind and needs only usersig of Tidings.
 func TestDocsHarness(t *testing.T) {
 	testDocs(t, []string{"testdata/docs/sample.md"})
 }
@@ -205,7 +200,7 @@ func testDocs(t *testing.T, files []string) {
 	}
 }
 
-// binary builds bin/tidings once for all sessions. There is none while there is no cmd/tidings.
+// binary builds bin/tidings once for all sessions; nil if there is no cmd/tidings.
 var binary = sync.OnceValues(func() ([]byte, error) {
 	if sources, _ := filepath.Glob("cmd/tidings/*.go"); len(sources) == 0 {
 		return nil, nil
@@ -222,7 +217,7 @@ var binary = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// copyRepo copies the checkout without what is built or only for git.
+// copyRepo copies the checkout except what is built or only for git.
 func copyRepo(to string) error {
 	return filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -250,10 +245,10 @@ func copyRepo(to string) error {
 	})
 }
 
-// saved is where the code of a session's block stands until the session saves it.
+// saved is where the code of a session's block is until the session saves it.
 func saved(home string, i int) string { return filepath.Join(home, fmt.Sprintf("block%d", i)) }
 
-// kept says which promised output of a session is not in what it printed.
+// kept returns an error for promised output of a session that is not in what it printed.
 func kept(session []block, out string) error {
 	part := ""
 	for _, b := range session {
@@ -279,7 +274,7 @@ func kept(session []block, out string) error {
 	return nil
 }
 
-// shellScript joins the blocks of a session. Each block is announced, so that the output shows where a failure stands.
+// shellScript joins the blocks of a session. Each block is announced, so that the output shows where it failed.
 func shellScript(home string, session []block, port int) string {
 	var script strings.Builder
 	script.WriteString("set -e\n")
@@ -332,8 +327,8 @@ func runShell(t *testing.T, session []block) ([]byte, error) {
 		}
 	}
 
-	// Both pipes end when the last process of the session is gone, even one whose output goes to a file:
-	// everything started inherits the second one.
+	// Both pipes end when the last process of the session has ended, even one whose output goes to a file: everything that was started inherits the
+	// second one.
 	output, outputW, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -379,7 +374,7 @@ func runShell(t *testing.T, session []block) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// cleanEnv is the environment without settings of Tidings, which would change what the documents show.
+// cleanEnv is the environment without settings of Tidings, which would change the output.
 func cleanEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "TIDINGS_") })
 }
@@ -392,7 +387,7 @@ func goEnv(name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// freePort is below the ports that systems give out by themselves, one of which a command of the session could get before its server does.
+// freePort returns a port below those that systems assign by themselves, one of which a command of the session could get before its server does.
 func freePort() (int, error) {
 	for range 100 {
 		port := 10000 + rand.IntN(20000)
@@ -406,7 +401,7 @@ func freePort() (int, error) {
 
 var testDecl = regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz|Example)`)
 
-// vetGo checks all Go blocks in one module, a package for each.
+// vetGo checks all Go blocks in one module, with a package for each.
 func vetGo(t *testing.T, blocks []block) ([]byte, error) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -546,7 +541,7 @@ func TestDocsBlocks(t *testing.T) {
 	}
 }
 
-// A promise that is not kept is found, and each is looked for behind its own command.
+// A broken promise is found, and each one is compared with the output of its own command.
 func TestDocsPromises(t *testing.T) {
 	sh := func(line int, code string) block { return block{file: "f", line: line, info: "sh", code: code} }
 	text := func(code string) block {
@@ -571,7 +566,7 @@ func TestDocsPromises(t *testing.T) {
 	}
 }
 
-// A harness that lets everything pass would be worse than none.
+// A harness that accepts everything would be worse than none.
 func TestDocsFailures(t *testing.T) {
 	for _, c := range []struct{ info, code, want string }{
 		{"sh", "echo before\nfalse\necho after\n", "before\n"},

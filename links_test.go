@@ -16,7 +16,7 @@ var (
 	notASlug = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 )
 
-// anchors are what the headings of a page can be reached by.
+// anchors returns the anchors of a page's headings.
 func anchors(page string) map[string]bool {
 	m := make(map[string]bool)
 	for _, h := range heading.FindAllStringSubmatch(inFences.ReplaceAllString(page, ""), -1) {
@@ -26,7 +26,7 @@ func anchors(page string) map[string]bool {
 	return m
 }
 
-// TestLinks: every link of a document to a place in this repository leads there.
+// TestLinks: every link in a document to a place in this repository is valid.
 func TestLinks(t *testing.T) {
 	pages := make(map[string]string)
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -13,7 +13,7 @@ import (
 //
 //	`TestA`, `TestB/Part` (package); `TestC` (other package)
 //
-// A package is given by its path, or by what follows internal/ or internal/testing/.
+// A package is given by its path, or by the part of it after internal/ or internal/testing/.
 
 var (
 	namedTests = regexp.MustCompile("((?:`(?:Test|Fuzz)[^`]*`(?:,\\s*| and )?)+)\\s*\\(([^)]+)\\)")

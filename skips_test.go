@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// skips are the places of a source that skip a test of package testing. Those of package rapid only end one of many draws.
+// skips returns the places in a source that skip a test of package testing. Those of package rapid only end one of many draws.
 func skips(fset *token.FileSet, file *ast.File) []string {
 	var places []string
 	// kinds are the types of the parameters around a node, by name.
@@ -68,7 +68,7 @@ func skips(fset *token.FileSet, file *ast.File) []string {
 	return places
 }
 
-// TestSkips: no test skips itself but by package needs, which fails it with CI=true.
+// TestSkips: tests skip themselves only through package needs, which fails them with CI=true.
 func TestSkips(t *testing.T) {
 	fset := token.NewFileSet()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -100,7 +100,8 @@ func (s s) g() { s.TB.SkipNow() }
 	}
 }
 
-// TestMakeTestInstallsNothing: `make test` says in one line what it lacks and how to get it, and gets nothing; with CI=true the tests themselves say it.
+// TestMakeTestInstallsNothing: `make test` prints in one line what it lacks and how to get it, and installs nothing; with CI=true the tests
+// themselves report it.
 func TestMakeTestInstallsNothing(t *testing.T) {
 	bin := t.TempDir()
 	for _, name := range []string{"sh", "make", "sed", "true"} {

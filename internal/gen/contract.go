@@ -19,14 +19,14 @@ import (
 
 const module = "github.com/tidings-im/tidings"
 
-// pluginParams: files land at their import path below the root of this module. No message is pooled: what is decoded is
-// kept by databases, caches and callers, so nobody could say when it may go back.
+// pluginParams: files are placed at their import path below the root of this module. No message is pooled: databases, caches and callers keep what is
+// decoded, so nobody could say when to give it back.
 var pluginParams = map[string]string{
 	"protoc-gen-go":         "module=" + module,
 	"protoc-gen-go-vtproto": "module=" + module + ",features=marshal+unmarshal+size",
 }
 
-// contractFiles are the files of the contract, in order, named as they import each other.
+// contractFiles returns the files of the contract, in order, named as they import each other.
 func contractFiles(root string) ([]string, error) {
 	paths, err := filepath.Glob(filepath.Join(root, "api", "*.proto"))
 	if err != nil {
@@ -43,12 +43,12 @@ func contractFiles(root string) ([]string, error) {
 	return names, nil
 }
 
-// compile compiles the named files and all they import into what a plugin of protoc gets. Our own options are in it as
-// extensions with known types, so that option can read them.
+// compile compiles the named files and everything they import into the input of a protoc plugin. Our own options are in it as extensions with known
+// types, so that option can read them.
 func compile(importPaths, names []string) (*pluginpb.CodeGeneratorRequest, error) {
 	compiler := protocompile.Compiler{
 		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: importPaths}),
-		SourceInfoMode: protocompile.SourceInfoStandard, // comments go into the generated types
+		SourceInfoMode: protocompile.SourceInfoStandard, // comments are copied to the generated types
 	}
 	files, err := compiler.Compile(context.Background(), names...)
 	if err != nil {
@@ -101,7 +101,7 @@ func boolOption(d protoreflect.Descriptor, name protoreflect.Name) bool {
 	return set
 }
 
-// runPlugin adds to files what a plugin of protoc, a tool of this module, makes of the request.
+// runPlugin adds to files what a protoc plugin, a tool of this module, generates from the request.
 func runPlugin(root, tool string, req *pluginpb.CodeGeneratorRequest, files map[string][]byte) error {
 	req = proto.CloneOf(req)
 	req.Parameter = proto.String(pluginParams[tool])

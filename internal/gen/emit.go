@@ -22,7 +22,7 @@ func (c *code) p(format string, args ...any) {
 // An emitter writes the body of one generated file from all files of the contract.
 type emitter func(c *code, files []*protogen.File) error
 
-// emitGo makes a whole Go file of a package of what the emitter writes.
+// emitGo makes a whole Go file of a package from the output of the emitter.
 func emitGo(pkg string, req *pluginpb.CodeGeneratorRequest, emit emitter) ([]byte, error) {
 	req = proto.CloneOf(req)
 	req.Parameter = proto.String("module=" + module)

@@ -155,8 +155,8 @@ func TestKeysMatchTheFacts(t *testing.T) {
 	}
 }
 
-// TestTheReferenceSaysWhatIsBuilt: the reference page of the JSON objects calls none of those not built that stand in api/, and of the objects that it does not call
-// so it lists no key that the codec cannot read or write, unless it says that this key is not built.
+// TestTheReferenceSaysWhatIsBuilt: the reference page of the JSON objects does not mark an object in api/ as not built, and of the other objects it
+// lists no key that the codec cannot read or write, unless it marks the key as not built.
 func TestTheReferenceSaysWhatIsBuilt(t *testing.T) {
 	names, err := contractFiles(root)
 	if err != nil {

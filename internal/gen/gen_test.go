@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write what is generated from testdata/g
 
 const root = "../.."
 
-// TestCommitted holds that the generated files are those that the contract and the facts give today.
+// TestCommitted checks that the generated files are what the contract and the facts give.
 func TestCommitted(t *testing.T) {
 	files, err := generate(root)
 	if err != nil {
@@ -104,7 +104,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestMistakes shows that the generator refuses contracts that it cannot write a codec for.
+// TestMistakes shows that the generator refuses contracts for which it cannot write a codec.
 func TestMistakes(t *testing.T) {
 	const small = "message Small { option (tim) = true; string name = 1; }\n"
 	message := func(fields string) string { return small + "message M { option (tim) = true; " + fields + " }" }

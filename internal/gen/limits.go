@@ -76,7 +76,7 @@ func (g *limitGen) message(m *protogen.Message) error {
 	return nil
 }
 
-// field writes the check of a field, and answers the message that must be checked for it.
+// field writes the check of a field, and returns the message that must be checked for it.
 func (g *limitGen) field(f *protogen.Field) (*protogen.Message, error) {
 	d := f.Desc
 	limit, limited := option(d, "max").(uint64)

@@ -1,10 +1,10 @@
-// Command gen writes the generated code of Tidings from the contract in api/, the facts in capi/facts, and the calls that package client
-// declares. Run it from the root of the repository:
+// Command gen generates code and pages from the contract in api/, the facts in capi/facts, and the calls that package client declares. Run it from the root of the
+// repository:
 //
 //	go run ./internal/gen
 //
-// It needs no protoc: the contract is compiled in this process, and Google's and vtprotobuf's plugins are tools of this
-// module. What it writes depends on those files and the versions in go.mod alone.
+// It does not need protoc: it compiles the contract in its own process, and the plugins of Google and vtprotobuf are tools of this module. Its output
+// depends only on those files and on the versions in go.mod.
 package main
 
 import (
@@ -27,8 +27,7 @@ func main() {
 	}
 }
 
-// run brings the generated files below root up to date. Files that are right already are left alone, and generated files
-// that the contract no longer calls for are removed.
+// run updates the generated files below root. Files that are up to date are not touched, and generated files that are no longer needed are removed.
 func run(root string) error {
 	files, err := generate(root)
 	if err != nil {
@@ -42,7 +41,7 @@ func run(root string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		// Renamed into place, so that a build running at the same time never sees half a file.
+		// Renamed into place, so that a concurrent build never sees half a file.
 		if err := os.WriteFile(path+".tmp", files[name], 0o644); err != nil {
 			return err
 		}
@@ -64,7 +63,7 @@ func run(root string) error {
 	return nil
 }
 
-// staleFiles are the files in im/ that were generated once and are not among files.
+// staleFiles returns the files in im/ that were generated once and are not among files.
 func staleFiles(root string, files map[string][]byte) ([]string, error) {
 	paths, err := filepath.Glob(filepath.Join(root, "im", "*.go"))
 	if err != nil {
@@ -87,7 +86,7 @@ func staleFiles(root string, files map[string][]byte) ([]string, error) {
 	return stale, nil
 }
 
-// generate gives the content of every generated file, by its path from root.
+// generate returns the content of every generated file, by its path from root.
 func generate(root string) (map[string][]byte, error) {
 	names, err := contractFiles(root)
 	if err != nil {

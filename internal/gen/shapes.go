@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// shapeTable writes what im/check.go goes by: the fields of every message as they stand on the wire, and how often they may.
+// shapeTable writes the tables for im/check.go: the fields of every message on the wire, and how often they may occur.
 func shapeTable(c *code, files []*protogen.File) error {
 	all := onTheWire(files)
 	c.p("")
@@ -88,7 +88,7 @@ func shapeTable(c *code, files []*protogen.File) error {
 	return nil
 }
 
-// onTheWire are the messages that calls, pushes and messages are made of, in the order of the contract.
+// onTheWire returns the messages that calls, pushes and messages consist of, in the order of the contract.
 func onTheWire(files []*protogen.File) (list []*protogen.Message) {
 	found := make(map[*protogen.Message]bool)
 	var find func(m *protogen.Message)
@@ -131,7 +131,7 @@ func onTheWire(files []*protogen.File) (list []*protogen.Message) {
 	return list
 }
 
-// mostCounters bounds the counters of a message, which stand on the stack of whoever looks at it.
+// mostCounters limits the counters of a message, which are on the stack of the check.
 const mostCounters = 4
 
 // wireKind is what a field is on the wire.

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// timCodec writes AppendTIM and ParseTIM for every message with the option tim. What they are made of stands in
-// im/json_write.go and im/json_read.go.
+// timCodec writes AppendTIM and ParseTIM for every message with the option tim. The functions that they use are in im/json_write.go and
+// im/json_read.go.
 func timCodec(c *code, files []*protogen.File) error {
 	for _, f := range files {
 		for _, m := range f.Messages {
@@ -33,7 +33,7 @@ func timCodec(c *code, files []*protogen.File) error {
 type object struct {
 	name string // the Go type
 	keys []key
-	// Set if exactly one of several messages has its keys beside ours, and an enum field says which.
+	// Set if exactly one of several messages has its keys beside ours; an enum field selects it.
 	oneof   *protogen.Oneof
 	kind    *protogen.Field
 	raw     *protogen.Field
@@ -44,7 +44,7 @@ type object struct {
 type key struct {
 	text  string
 	field *protogen.Field
-	// Set if the key belongs to a message whose keys stand beside ours.
+	// Set if the key belongs to a message whose keys are beside ours.
 	flat *protogen.Field
 }
 
@@ -109,8 +109,7 @@ func newObject(m *protogen.Message) (*object, error) {
 	return o, nil
 }
 
-// findKind finds the enum field that says which field of the oneof counts: for each of them, its enum has a value whose
-// name ends in the field's name.
+// findKind finds the enum field that selects the field of the oneof: for each of them, its enum has a value whose name ends in the field's name.
 func (o *object) findKind(m *protogen.Message) error {
 	for _, f := range m.Fields {
 		if f.Enum == nil {
@@ -186,7 +185,7 @@ func keysOf(f *protogen.Field) []key {
 	return keys
 }
 
-// flatKeys are the keys of a message that has no JSON object of its own.
+// flatKeys returns the keys of a message that has no JSON object of its own.
 func flatKeys(flat *protogen.Field) ([]key, error) {
 	if flat.Message == nil || flat.Desc.IsList() || !boolOption(flat.Message.Desc, "tim") {
 		return nil, fmt.Errorf("%s: flatten is for single messages with a TIM JSON form", flat.Desc.FullName())
@@ -207,7 +206,7 @@ func flatKeys(flat *protogen.Field) ([]key, error) {
 	return o.keys, nil
 }
 
-// endless finds a field that makes a message contain itself by its defaults.
+// endless finds a field whose defaults make a message contain itself.
 func endless(m *protogen.Message, path []*protogen.Message) *protogen.Field {
 	path = append(path, m)
 	for _, f := range m.Fields {
@@ -296,7 +295,7 @@ func appendKey(c *code, k key, owner string) {
 	}
 }
 
-// notEmpty is the condition that v holds something.
+// notEmpty returns the condition that v is not empty.
 func notEmpty(f *protogen.Field) string {
 	switch {
 	case f.Desc.IsList():
@@ -385,7 +384,7 @@ func (o *object) parseMethod(c *code) {
 	c.p("}")
 }
 
-// partName is a field of the parser of an object with a flattened oneof.
+// partName returns the name of a field of the parser of an object with a flattened oneof.
 func partName(f *protogen.Field) string {
 	return strings.ToLower(f.GoName[:1]) + f.GoName[1:] + "Part"
 }

@@ -1,32 +1,32 @@
-// Package hook is what the app's webhook is asked and told: a type for the body of each, made from api/webhooks.tsv, and the set of what is asked. The
-// rules fill the bodies; how they are posted is the business of internal/webhook.
+// Package hook is what the app's webhook is asked and notified of: a type for the body of each, generated from api/webhooks.tsv, and the set of
+// questions. The rules fill the bodies; internal/webhook posts them.
 package hook
 
 import "github.com/tidings-im/tidings/im"
 
-// Body is what is posted to the app's program.
+// Body is the body of a request to the app's program.
 type Body interface {
-	// Hook names the webhook, and writes the name into the body if it has a place for it.
+	// Hook returns the name of the webhook, and writes the name into the body if it has a field for it.
 	Hook() string
-	// About are the accounts and groups that it is about, as names and values for the log.
+	// About returns the accounts and groups that it is about, as names and values for the log.
 	About() []any
 }
 
-// Source is where that came from which a body is about.
+// Source is the origin of what a body is about.
 type Source struct {
 	Addr     string
 	Platform im.Platform
-	// Operator says that it was a call of the admin API.
+	// Operator means that it was a call of the admin API.
 	Operator bool
 }
 
-// Verdict is what the program says of what it was asked about. The zero value lets it through as it is.
+// Verdict is the program's answer to a question. The zero value lets it through unchanged.
 type Verdict[A any] struct {
 	// Err refuses it.
 	Err error
-	// Drop makes whoever did it believe that it was done (rule 20).
+	// Drop makes the sender believe that it was done (rule 20).
 	Drop bool
-	// Answer is what the program says besides.
+	// Answer is what the program answers besides.
 	Answer A
 }
 

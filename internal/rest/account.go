@@ -9,7 +9,7 @@ import (
 
 const codeNoSuchUser = 70107
 
-// accountImport makes an account. Its name and picture are read and not kept: there are no profiles yet.
+// accountImport makes an account. Its name and picture are accepted but not kept: there are no profiles yet.
 func (a *API) accountImport(c *call, r *accountImportRequest) error { return a.importOne(c, r.UserID) }
 
 func (a *API) importOne(c *call, user string) error {
@@ -62,7 +62,7 @@ func (a *API) accountCheck(c *call, r *accountCheckRequest) (*accountCheckReply,
 	return out, nil
 }
 
-// kick answers when no ticket that was signed before the call is good any more, and one that is signed after the answer is.
+// kick replies when every ticket that was signed before the call is void, and every one that is signed after the reply is good.
 func (a *API) kick(c *call, r *kickRequest) error {
 	err := a.chat.Kick(c.Context(), r.UserID, "an operator ended the session")
 	if errors.Is(err, chat.ErrNotFound) {

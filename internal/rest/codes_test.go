@@ -1,6 +1,6 @@
 package rest
 
-// Codes of fields, which stand in the table of the calls.
+// Codes of fields, from the table of the calls.
 const (
 	codeBadSeq   = 90004
 	codeNoRandom = 90005

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// TestCoverage holds every line of the page with the calls against the server: what is built is not answered as an unknown command, and what is not is.
+// TestCoverage compares every line of the page of calls with the server: what is built is not answered as an unknown command, and everything else is.
 func TestCoverage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/reference/rest.md")
 	if err != nil {

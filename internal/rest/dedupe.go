@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// sentFor is how long the same key is the same message.
+	// sentFor is how long the same key means the same message.
 	sentFor = chat.SentFor
-	// sentMax bounds the keys that are kept; above it the oldest are forgotten early.
+	// sentMax limits the keys that are kept; above it the oldest are forgotten early.
 	sentMax = 1 << 20
 )
 
-// sentKey is what makes a message of sendmsg the same message.
+// sentKey identifies a message of sendmsg.
 type sentKey struct {
 	from        string
 	seq, random uint32
 }
 
-// dedupe remembers the answers to sendmsg that this server gave; those that come at once wait for the first. What other servers, or an earlier run, were
-// called to send stands in the store (chat.CallKey).
+// dedupe remembers the replies to sendmsg that this server gave; concurrent repetitions wait for the first. The store knows what other servers, or an
+// earlier run, were asked to send (chat.CallKey).
 type dedupe struct {
 	mu   sync.Mutex
 	m    map[sentKey]*sent
@@ -42,7 +42,7 @@ type sent struct {
 	err  error
 }
 
-// hashOf tells messages apart: whom they are for, and what they say.
+// hashOf distinguishes messages by their receivers and contents.
 func hashOf(req *im.SendRequest) (uint64, error) {
 	said := &im.Message{ElemArray: req.Message.ElemArray, CloudCustomStr: req.Message.CloudCustomStr, IsOnlineMsg: req.Message.IsOnlineMsg}
 	b, err := (&im.SendRequest{Conv: req.Conv, Message: said}).MarshalVT()
@@ -51,8 +51,8 @@ func hashOf(req *im.SendRequest) (uint64, error) {
 	return h.Sum64(), err
 }
 
-// once sends, if nothing was sent under the key; else it answers what the first call was answered, waiting for it if need be. A call that
-// failed is forgotten.
+// once sends, if nothing was sent under the key; otherwise it returns the reply of the first call, waiting for it if necessary. A call that failed is
+// forgotten.
 func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (sendmsgReply, error)) (out sendmsgReply, err error) {
 	d.mu.Lock()
 	now := time.Now()
@@ -80,7 +80,7 @@ func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func()
 	d.ages = append(d.ages, s)
 	d.mu.Unlock()
 
-	s.err = context.Canceled // should send panic
+	s.err = context.Canceled // in case send panics
 	defer func() {
 		if s.err != nil {
 			d.mu.Lock()

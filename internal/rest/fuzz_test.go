@@ -14,7 +14,8 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// FuzzBodies calls any command with any body. Each is answered with the envelope and with a code that is not the server's own failure, and what was stored can be read.
+// FuzzBodies calls any command with any body. Each gets the envelope and a code that is not the server's own failure, and what was stored can be
+// read.
 func FuzzBodies(f *testing.F) {
 	n := start(f, chat.Config{})
 	for _, user := range []string{"alice", "bob"} {
@@ -50,7 +51,7 @@ func FuzzBodies(f *testing.F) {
 		if a.ErrorCode == codeServerFails || a.ErrorCode == im.CodeServerInternal {
 			t.Fatalf("%s %s: the server failed: %s", command, body, a.ErrorInfo)
 		}
-		for more := true; more; { // what is new, as a webhook would be told of it
+		for more := true; more; { // what is new, as a webhook would get it
 			list, upTo, err := n.rules.Log(t.Context(), read, 100)
 			if err != nil {
 				t.Fatal(err)

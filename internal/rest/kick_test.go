@@ -11,8 +11,8 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// TestKickRace: devices that log in with an old ticket while the account is kicked get in and are kicked, or do not get in; and those that come with a
-// new ticket after the answer stay.
+// TestKickRace: devices that log in with an old ticket while the account is kicked get in and are kicked, or do not get in; and those that log in
+// with a new ticket after the reply stay.
 func TestKickRace(t *testing.T) {
 	classes := map[im.Platform]int32{}
 	for p := range chat.DefaultClasses {
@@ -57,7 +57,7 @@ func TestKickRace(t *testing.T) {
 	fresh.barrier(n.dial("bob"))
 }
 
-// TestAdmins: who may call is a setting; an admin sends as himself though he never logged in.
+// TestAdmins: who may call is a setting; an admin sends under their own name without ever having logged in.
 func TestAdmins(t *testing.T) {
 	n := start(t, chat.Config{})
 	n.api.cfg.Admins = []string{"root", DefaultAdmin}

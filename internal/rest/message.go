@@ -26,8 +26,8 @@ const (
 	maxLife = 7 * 24 * 3600
 )
 
-// sendmsg sends a message to a person as From_Account, or as the admin. The same (From_Account, MsgSeq, MsgRandom) within five minutes is one
-// message, and gets one answer.
+// sendmsg sends a message to a user as From_Account, or as the admin. The same (From_Account, MsgSeq, MsgRandom) within five minutes is one message,
+// and gets one reply.
 func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 	req, err := r.message()
 	if err != nil {
@@ -41,7 +41,7 @@ func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 	}
 	var named *chat.CallKey
 	send := func() (sendmsgReply, error) {
-		// An answer is due to whoever repeats the call, so it does not depend on this one's connection.
+		// Every repetition of the call gets the reply, so it does not depend on this one's connection.
 		via := chat.Via{Addr: c.addr, Quiet: r.SyncOtherMachine == 2, Key: named}
 		sent, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, via, req)
 		if err != nil {
@@ -71,7 +71,7 @@ func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 	return &out, err
 }
 
-// message makes the message that the call is about.
+// message makes the message of the call.
 func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 	switch {
 	case r.SyncOtherMachine < 1 || r.SyncOtherMachine > 2:
@@ -99,7 +99,7 @@ func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 	return &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: r.To_Account}, Random: r.MsgRandom, Message: m}, nil
 }
 
-// pushInfo is OfflinePushInfo as far as a message has a place for it.
+// pushInfo converts OfflinePushInfo as far as a message has fields for it.
 type pushInfo struct {
 	PushFlag         int32
 	Title, Desc, Ext string
@@ -125,7 +125,7 @@ func (p *pushInfo) config() *im.OfflinePushConfig {
 	return out
 }
 
-// named finds out which message a call names, and that its people are there. noFrom is the command's code for a sender who is not.
+// named finds the message that a call names, and checks that its users exist. noFrom is the command's code for a sender that does not.
 func (a *API) named(c *call, from, to, msgKey string, noFrom int32) (*chat.MessageKey, error) {
 	k := &chat.MessageKey{From: from, To: to}
 	var ok bool
@@ -156,7 +156,7 @@ func (a *API) adminMsgwithdraw(c *call, r *adminMsgwithdrawRequest) error {
 	return a.chat.RevokeAs(c.Context(), c.admin, k)
 }
 
-// modifyC2cMsg replaces MsgBody and CloudCustomData of a message, those that are there.
+// modifyC2cMsg replaces MsgBody and CloudCustomData of a message, if they are present.
 func (a *API) modifyC2cMsg(c *call, r *modifyC2cMsgRequest) error {
 	k, err := a.named(c, r.From_Account, r.To_Account, r.MsgKey, im.CodeUnknownReceiver)
 	if err != nil {

@@ -75,7 +75,7 @@ func TestSendMsg(t *testing.T) {
 	bob.barrier(alice)
 }
 
-// TestQuietSend: with SyncOtherMachine 2 the sender has the message nowhere, now and later.
+// TestQuietSend: with SyncOtherMachine 2 the sender has the message nowhere, then or later.
 func TestQuietSend(t *testing.T) {
 	n := start(t, chat.Config{})
 	alice, bob := n.dial("alice"), n.dial("bob")
@@ -99,7 +99,7 @@ func TestQuietSend(t *testing.T) {
 	}
 }
 
-// dialFresh is another device of a user, beside the first.
+// dialFresh makes another device of a user, beside the first.
 func (n *node) dialFresh(user string) *device {
 	cfg := n.config(user)
 	cfg.Platform = im.Platform_PLATFORM_PAD
@@ -166,7 +166,7 @@ func TestSendMsgRefusals(t *testing.T) {
 	}
 }
 
-// TestSameMessage: (From_Account, MsgSeq, MsgRandom) within five minutes is one message, also when the calls come at once.
+// TestSameMessage: (From_Account, MsgSeq, MsgRandom) within five minutes is one message, even if the calls are concurrent.
 func TestSameMessage(t *testing.T) {
 	n := start(t, chat.Config{})
 	alice, bob := n.dial("alice"), n.dial("bob")
@@ -188,7 +188,7 @@ func TestSameMessage(t *testing.T) {
 	if a := send(5, 6, "other"); a.ErrorCode != im.CodeInvalidParameters {
 		t.Errorf("another message under the key: %+v", a)
 	}
-	// Another MsgSeq is another message, though all else is the same, in the same second.
+	// Another MsgSeq is another message, even if everything else is the same, in the same second.
 	if a := send(6, 6, "once"); a.ErrorCode != 0 || !strings.HasPrefix(a.MsgKey, "2_6_") {
 		t.Errorf("%+v", a)
 	}
@@ -213,8 +213,8 @@ func TestSameMessage(t *testing.T) {
 	n.ok(sendmsg, `{"From_Account":"alice","To_Account":"carol","MsgSeq":9,"MsgRandom":9,"MsgBody":%s}`, hello)
 }
 
-// TestSameMessageElsewhere: a call that comes again to another server of the same database, or after a restart, is the same message and gets the same
-// answer; online-only, it is told once.
+// TestSameMessageElsewhere: a call that is repeated at another server of the same database, or after a restart, is the same message and gets the same
+// reply; an online-only one is delivered once.
 func TestSameMessageElsewhere(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	var nodes []*node
@@ -239,7 +239,7 @@ func TestSameMessageElsewhere(t *testing.T) {
 	}
 	for _, c := range []struct{ more, text string }{{`"MsgRandom":6`, "stored"}, {`"MsgRandom":7,"OnlineOnlyFlag":1`, "online"}} {
 		var answers []answer
-		if c.text == "online" { // whose answers have no number that all could look up
+		if c.text == "online" { // whose replies have no number that all could look up
 			answers = append(answers, call(one, c.more, c.text), call(two, c.more, c.text))
 		} else {
 			var wg sync.WaitGroup
@@ -263,7 +263,7 @@ func TestSameMessageElsewhere(t *testing.T) {
 			t.Errorf("another message under the key: %+v", a)
 		}
 	}
-	// The next message of each server: nothing came twice before it.
+	// The next message of each server: nothing arrived twice before it.
 	carol := two.dial("carol")
 	for _, x := range []struct{ to, from *device }{{bob, alice}, {other, carol}} {
 		if _, err := x.from.SendMessage(t.Context(), client.C2C("bob"), im.Text("last")); err != nil {
@@ -289,8 +289,8 @@ func TestSameMessageElsewhere(t *testing.T) {
 	}
 }
 
-// TestSameMessageRefusedOnce: of two calls with one key at two servers, one is refused by the hook after the other was stored. The next repetition is
-// answered with what is stored; a key that nobody has stored may name another message.
+// TestSameMessageRefusedOnce: of two calls with one key at two servers, one is refused by the hook after the other was stored. The next repetition
+// gets the reply for what is stored; a key that nobody has stored may name another message.
 func TestSameMessageRefusedOnce(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	another := func(before func(context.Context, *hook.C2CBeforeSendMsg, hook.Source) hook.C2CBeforeSendMsgVerdict) *node {
@@ -337,7 +337,7 @@ func TestSameMessageRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestWithdraw: an operator recalls a message of anybody's after the window; both hear of it.
+// TestWithdraw: an operator recalls anybody's message after the window; both users are notified.
 func TestWithdraw(t *testing.T) {
 	n := start(t, chat.Config{RevokeWindow: time.Nanosecond})
 	alice, bob := n.dial("alice"), n.dial("bob")
@@ -371,7 +371,7 @@ func TestWithdraw(t *testing.T) {
 	if total, err := bob.TotalUnread(t.Context()); err != nil || total != 0 {
 		t.Errorf("unread %d, %v", total, err)
 	}
-	// By the key that a before-hook is told, which has the client time where the number will stand.
+	// By the key that a before-hook gets, which has the client time in the place of the number.
 	m, err = alice.SendMessage(t.Context(), client.C2C("bob"), im.Text("again"))
 	if err != nil {
 		t.Fatal(err)
@@ -382,7 +382,7 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
-// TestWithdrawRace: of the sender and several operators who recall at once, one does it.
+// TestWithdrawRace: if the sender and several operators recall at once, one of them succeeds.
 func TestWithdrawRace(t *testing.T) {
 	n := start(t, chat.Config{})
 	alice, bob := n.dial("alice"), n.dial("bob")
@@ -426,7 +426,7 @@ func TestWithdrawRace(t *testing.T) {
 	next(t, "message", bob.messages)
 }
 
-// TestLayers: the admin API takes merged messages as deep as clients may, and refuses deeper ones with the same code.
+// TestLayers: the admin API accepts merged messages as deep as clients may send, and refuses deeper ones with the same code.
 func TestLayers(t *testing.T) {
 	n := start(t, chat.Config{})
 	n.dial("alice")
@@ -503,7 +503,7 @@ func TestModify(t *testing.T) {
 	n.refused(im.CodeNoSuchMessage, modify, `{"From_Account":"alice","To_Account":"bob","MsgKey":%q,"CloudCustomData":"c"}`, key)
 }
 
-// TestModificationsOfOneMessage: a program that never ends to modify a message is told so with a code of the admin API.
+// TestModificationsOfOneMessage: a program that keeps modifying a message gets a code of the admin API.
 func TestModificationsOfOneMessage(t *testing.T) {
 	n := start(t, chat.Config{Modifications: 2})
 	alice := n.dial("alice")

@@ -8,10 +8,11 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// object is a JSON object that is being read. Names are exact, fields that nobody asks for are ignored, and null is absent. The first field that is wrong is kept.
+// object is a JSON object that is being read. Names are exact, unknown fields are ignored, and null counts as absent. The error of the first wrong
+// field is kept.
 type object struct {
 	raw map[string]json.RawMessage
-	// path is what stands before the names of its fields in errors.
+	// path precedes the names of its fields in errors.
 	path  string
 	wrong *error
 }
@@ -34,20 +35,20 @@ func readBody[T any, P shape[T]](body []byte) (P, error) {
 	return p, err
 }
 
-// rule is what holds for a field.
+// rule is the rule for a field.
 type rule struct {
 	need           bool
 	missing, wrong int32
 }
 
-// needs is the rule of a field that must be there. missing is the code without it; wrong, for a value of another type, is another one for a few fields.
+// needs is the rule for a required field. missing is the code without it; wrong, for a value of another type, differs for a few fields.
 func needs(missing int32, wrong ...int32) rule {
 	r := may(missing, wrong...)
 	r.need = true
 	return r
 }
 
-// may is the rule of a field that may be absent.
+// may is the rule for an optional field.
 func may(missing int32, wrong ...int32) rule {
 	r := rule{missing: missing, wrong: missing}
 	if len(wrong) > 0 {
@@ -62,7 +63,7 @@ func (o *object) refuse(code int32, name, format string, args ...any) {
 	}
 }
 
-// value reads the first field of names that is there, and says whether there was one.
+// value reads the first field of names that is present, and reports whether one was.
 func value[T any](o *object, to *T, r rule, names ...string) bool {
 	for _, name := range names {
 		v, ok := o.raw[name]
@@ -84,7 +85,7 @@ func value[T any](o *object, to *T, r rule, names ...string) bool {
 	return false
 }
 
-// maybe reads a field whose absence means something.
+// maybe reads a field whose absence has a meaning.
 func maybe[T any](o *object, to **T, r rule, names ...string) {
 	var v T
 	if value(o, &v, r, names...) {
@@ -92,21 +93,21 @@ func maybe[T any](o *object, to **T, r rule, names ...string) {
 	}
 }
 
-// text reads a text that must have something in it.
+// text reads a text that must not be empty.
 func text(o *object, to *string, r rule, names ...string) {
 	if value(o, to, r, names...) && *to == "" {
 		o.refuse(r.missing, names[0], "is missing")
 	}
 }
 
-// list reads an array that must have something in it.
+// list reads an array that must not be empty.
 func list[T any](o *object, to *[]T, r rule, names ...string) {
 	if value(o, to, r, names...) && len(*to) == 0 {
 		o.refuse(r.missing, names[0], "is missing")
 	}
 }
 
-// objects reads an array of objects; one that must be there must have something in it.
+// objects reads an array of objects; a required one must not be empty.
 func objects[T any, P shape[T]](o *object, to *[]T, r rule, names ...string) {
 	var raw []map[string]json.RawMessage
 	if !value(o, &raw, r, names...) || *o.wrong != nil {
@@ -121,7 +122,7 @@ func objects[T any, P shape[T]](o *object, to *[]T, r rule, names ...string) {
 	}
 }
 
-// inner reads an object in the object.
+// inner reads a nested object.
 func inner[T any, P shape[T]](o *object, to *T, r rule, names ...string) bool {
 	var raw map[string]json.RawMessage
 	there := value(o, &raw, r, names...)
@@ -131,7 +132,7 @@ func inner[T any, P shape[T]](o *object, to *T, r rule, names ...string) bool {
 	return there
 }
 
-// innerMaybe reads an object whose absence means something.
+// innerMaybe reads an object whose absence has a meaning.
 func innerMaybe[T any, P shape[T]](o *object, to **T, r rule, names ...string) {
 	v := new(T)
 	if inner[T, P](o, v, r, names...) {
@@ -139,7 +140,7 @@ func innerMaybe[T any, P shape[T]](o *object, to **T, r rule, names ...string) {
 	}
 }
 
-// most refuses a text or an array with more than it may have.
+// most refuses a text or an array that is longer than allowed.
 func (o *object) most(n, most int, code int32, name, counted string) {
 	if n > most {
 		o.refuse(code, name, "has %d %s, more than %d", n, counted, most)

@@ -44,7 +44,7 @@ const (
 	least = `{"Older":"t","Names":["a"],"Items":[{"key":"k"}],"Part":{"key":"p"},"Maybe":null,"Count":null}`
 )
 
-// TestObject: fields are read by their exact names and older spellings, what is absent is what the table says, and what nobody asks for is ignored.
+// TestObject: fields are read by their exact names and older spellings, absent ones have the table's defaults, and unknown ones are ignored.
 func TestObject(t *testing.T) {
 	count := uint32(0)
 	for body, want := range map[string]*sample{
@@ -58,7 +58,7 @@ func TestObject(t *testing.T) {
 	}
 }
 
-// TestObjectRefusals: the first field that is wrong is named, with its place and its code.
+// TestObjectRefusals: the first wrong field is named, with its place and its code.
 func TestObjectRefusals(t *testing.T) {
 	for _, c := range []struct {
 		from, to string

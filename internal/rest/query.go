@@ -7,8 +7,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// parseQuery reads a query whose values some clients do not escape: a plus sign is a plus sign, and a percent sign that begins no escape stands
-// for itself.
+// parseQuery parses a query whose values some clients do not escape: a plus sign is a plus sign, and a percent sign that does not begin an escape
+// stands for itself.
 func parseQuery(raw string) (map[string]string, error) {
 	out := make(map[string]string)
 	for part := range strings.SplitSeq(raw, "&") {

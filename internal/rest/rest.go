@@ -31,10 +31,10 @@ type Config struct {
 // DefaultAdmin is the admin if none is named.
 const DefaultAdmin = "administrator"
 
-// maxRequest bounds a request's body.
+// maxRequest limits a request's body.
 const maxRequest = 1 << 20
 
-// Codes of the API's own gate.
+// Codes of the checks before a command.
 const (
 	codeMalformed   = 60002
 	codeNotJSON     = 60003
@@ -53,7 +53,7 @@ type API struct {
 	sent dedupe
 }
 
-// New makes the API over the rules.
+// New makes the API on top of the rules.
 func New(c *chat.Chat, cfg Config) *API {
 	if len(cfg.Admins) == 0 {
 		cfg.Admins = []string{DefaultAdmin}
@@ -69,28 +69,28 @@ type call struct {
 	admin, addr string
 }
 
-// envelope is what every answer begins with.
+// envelope is the beginning of every reply.
 type envelope struct {
 	ActionStatus string
 	ErrorCode    int32
 	ErrorInfo    string
-	// ErrorDisplay stands in the answers of some services.
+	// ErrorDisplay is in the replies of some services.
 	ErrorDisplay *string `json:",omitempty"`
 }
 
-// reply is an answer, with its envelope.
+// reply is a reply with its envelope.
 type reply interface{ head() *envelope }
 
 func (e *envelope) head() *envelope { return e }
 
-// route is a command: what does it, and the code that says that the server failed. display says that its answers have an ErrorDisplay.
+// route is a command: the handler, and the code for a failure of the server. display means that its replies have an ErrorDisplay.
 type route struct {
 	do      func(*API, *call) (reply, error)
 	failed  int32
 	display bool
 }
 
-// with is a command that answers with something.
+// with makes a route of a command whose reply has fields.
 func with[Q, A any, P shape[Q], R interface {
 	*A
 	reply
@@ -108,12 +108,12 @@ func with[Q, A any, P shape[Q], R interface {
 	}
 }
 
-// without is a command whose answer has nothing but the envelope.
+// without makes a route of a command whose reply is only the envelope.
 func without[Q any, P shape[Q]](do func(*API, *call, P) error) func(*API, *call) (reply, error) {
 	return with(func(a *API, c *call, request P) (*envelope, error) { return &envelope{}, do(a, c, request) })
 }
 
-// ServeHTTP answers a call; what was refused stands in the body, with HTTP status 200.
+// ServeHTTP serves a call; a refusal is in the body, with HTTP status 200.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt := route{failed: codeServerFails}
 	out, err := a.answer(w, r, &rt)
@@ -132,10 +132,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.cfg.Log.Error("an answer has no JSON form", "path", r.URL.Path, "err", err)
 		w.WriteHeader(http.StatusInternalServerError)
 	}
-	w.Write(text) // an admin that has gone does not matter
+	w.Write(text) // an admin that has disconnected does not matter
 }
 
-// explain makes code and text of an error. What the caller cannot have caused is logged, and not told in detail.
+// explain returns code and text of an error. What the caller cannot have caused is logged, and not reported in detail.
 func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	var e *im.Error
 	if errors.As(err, &e) {
@@ -148,7 +148,7 @@ func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	return im.Errorf(failed, "the server failed")
 }
 
-// answer does what the command says, and puts its route into rt.
+// answer carries out the command, and puts its route into rt.
 func (a *API) answer(w http.ResponseWriter, r *http.Request, rt *route) (out reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -180,7 +180,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rt *route) (out rep
 	return rt.do(a, c)
 }
 
-// admin checks who calls.
+// admin checks that the caller is an admin.
 func (a *API) admin(r *http.Request) (string, error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -96,7 +96,7 @@ func sig(t testing.TB, user string, at time.Time) string {
 	return s
 }
 
-// device is a client that keeps what it is told.
+// device is a client that keeps its events.
 type device struct {
 	*client.Client
 	t        testing.TB
@@ -151,7 +151,7 @@ func next[T any](t testing.TB, what string, from chan T) T {
 	}
 }
 
-// barrier sends a message that the device must get next: nothing else came before it.
+// barrier sends a message that the device must get next: nothing else arrived before it.
 func (d *device) barrier(from *device) {
 	d.t.Helper()
 	if _, err := from.SendMessage(context.Background(), client.C2C(d.UserID()), im.Text("barrier")); err != nil {
@@ -192,7 +192,7 @@ func (n *node) raw(command, query, body string) answer {
 	return n.envelope(command, resp.StatusCode, resp.Header, b)
 }
 
-// envelope reads an answer and wants it to be in the form that all have.
+// envelope reads a reply and checks that it has the common form.
 func (n *node) envelope(command string, status int, header http.Header, b []byte) answer {
 	n.t.Helper()
 	if status != 200 || header.Get("Content-Type") != "application/json" {
@@ -213,7 +213,7 @@ func (n *node) envelope(command string, status int, header http.Header, b []byte
 	return a
 }
 
-// ok makes a call that must succeed, and answer with the fields that the table of the API names.
+// ok makes a call that must succeed, with the fields in its reply that the table of the API names.
 func (n *node) ok(command, body string, args ...any) answer {
 	n.t.Helper()
 	a := n.post(command, body, args...)
@@ -233,7 +233,7 @@ func (n *node) refused(code int32, command, body string, args ...any) {
 	}
 }
 
-// answerKeys reads the top-level fields of an answer from the table.
+// answerKeys reads the top-level fields of a reply from the table.
 func answerKeys(t testing.TB, command string) []string {
 	t.Helper()
 	table, err := os.ReadFile("testdata/endpoints.tsv")
@@ -348,7 +348,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// TestKick: the sessions end, tickets that were signed before are void, and those that are signed after the answer are good.
+// TestKick: the sessions end, tickets that were signed before are void, and those that are signed after the reply are good.
 func TestKick(t *testing.T) {
 	n := start(t, chat.Config{})
 	cfg := n.config("alice")
@@ -371,7 +371,7 @@ func TestKick(t *testing.T) {
 			t.Errorf("a ticket from before: %v, want %d", err, im.CodeTicketVoid)
 		}
 	}
-	n.dial("alice") // with a ticket of now
+	n.dial("alice") // with a ticket from after the kick
 	n.ok("im_open_login_svc/kick", `{"Identifier":"alice"}`)
 
 	n.refused(codeNoSuchUser, "im_open_login_svc/kick", `{"UserID":"nobody"}`)
@@ -387,7 +387,7 @@ func TestKick(t *testing.T) {
 	}
 }
 
-// TestKickedWhileAway: a device that was offline is told at its next login once.
+// TestKickedWhileAway: a device that was offline is notified once, at its next login.
 func TestKickedWhileAway(t *testing.T) {
 	n := start(t, chat.Config{})
 	away := n.config("alice")

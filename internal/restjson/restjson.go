@@ -1,5 +1,5 @@
-// Package restjson is the JSON of the admin REST API and of webhooks, as far as they share it. Its shapes differ from the TIM JSON that the
-// rest of Tidings speaks, so this is the one place where messages are converted.
+// Package restjson is the JSON that the admin REST API and webhooks share. Its shapes differ from the TIM JSON that the rest of Tidings uses, so this
+// is the one place where messages are converted.
 package restjson
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // Codes of a message body that cannot be read.
 const (
-	CodeBodyEmpty = 90007 // no array, or an empty one
+	CodeBodyEmpty = 90007 // not an array, or an empty one
 	CodeElement   = 90010 // an element of another shape
 )
 
@@ -25,7 +25,7 @@ type Elem struct {
 	MsgContent any
 }
 
-// element is one that is read.
+// element is an element that is read.
 type element struct {
 	MsgType    string
 	MsgContent json.RawMessage
@@ -58,7 +58,7 @@ type (
 	}
 )
 
-// Body makes the MsgBody of a message. Elements that the JSON has no shape for are left out.
+// Body returns the MsgBody of a message. Elements for which the JSON has no shape are left out.
 func Body(m *im.Message) []Elem { return body(m.GetElemArray()) }
 
 func body(elems []*im.Elem) []Elem {
@@ -85,7 +85,7 @@ func body(elems []*im.Elem) []Elem {
 	return out
 }
 
-// Marshal makes JSON without escapes that HTML would need: what it makes is sent to programs. It fails for a number that JSON does not have.
+// Marshal returns JSON without the escapes for HTML, because programs read it. It fails for a number that JSON does not have.
 func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -96,7 +96,7 @@ func Marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// ReadBody reads a MsgBody. What it reads has as many elements and messages as one message may hold, and is not looked at otherwise.
+// ReadBody reads a MsgBody. It limits elements and messages to what one message may contain, and checks nothing else.
 func ReadBody(raw json.RawMessage) ([]*im.Elem, error) {
 	var items []json.RawMessage
 	if json.Unmarshal(raw, &items) != nil || len(items) == 0 {
@@ -189,12 +189,12 @@ func content[T any](e *element) (c T, err error) {
 	return c, nil
 }
 
-// Key is a MsgKey: it names a message of a conversation.
+// Key returns a MsgKey: the name of a message in its conversation.
 func Key(seq uint64, random uint32, time int64) string {
 	return fmt.Sprintf("%d_%d_%d", seq, random, time)
 }
 
-// ReadKey takes a MsgKey apart.
+// ReadKey parses a MsgKey.
 func ReadKey(key string) (seq uint64, random uint32, time int64, ok bool) {
 	parts := strings.Split(key, "_")
 	if len(parts) != 3 {
@@ -206,7 +206,7 @@ func ReadKey(key string) (seq uint64, random uint32, time int64, ok bool) {
 	return seq, uint32(r), int64(t), err1 == nil && err2 == nil && err3 == nil
 }
 
-// Platform is what OptPlatform calls a client's platform.
+// Platform returns the name of a client's platform in OptPlatform.
 func Platform(p im.Platform) string {
 	switch p {
 	case im.Platform_PLATFORM_WINDOWS:

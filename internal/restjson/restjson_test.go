@@ -87,7 +87,7 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-// TestLimits: what one message cannot hold is refused while it is read, and what JSON has no number for is an error and no panic.
+// TestLimits: what does not fit into one message is refused while it is read, and a number that JSON does not have is an error, not a panic.
 func TestLimits(t *testing.T) {
 	relay := func(list ...string) string {
 		return `{"MsgType":"TIMRelayElem","MsgContent":{"CompatibleText":"c","MsgList":[` + strings.Join(list, ",") + `]}}`

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Flag is a truth that is a number, 0 or 1, in JSON. Some clients write false and true, which is read, too.
+// Flag is a boolean that is a number, 0 or 1, in JSON. Some clients write false and true, which is accepted, too.
 type Flag bool
 
 // MarshalJSON writes 0 or 1.
@@ -19,7 +19,7 @@ func (f Flag) MarshalJSON() ([]byte, error) {
 	return []byte("0"), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, and false and true.
+// UnmarshalJSON reads 0 and 1, and false and true.
 func (f *Flag) UnmarshalJSON(b []byte) error {
 	switch string(b) {
 	case "0", "false":
@@ -32,7 +32,7 @@ func (f *Flag) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// List is an array that is always there: without anything in it, it is [] in JSON, and not null.
+// List is an array that is always present: if it is empty, it is [] in JSON, not null.
 type List[T any] []T
 
 // MarshalJSON writes the array.
@@ -46,10 +46,10 @@ func (l List[T]) MarshalJSON() ([]byte, error) {
 // Elems are the elements of a message, a MsgBody in JSON.
 type Elems []*im.Elem
 
-// MarshalJSON writes the MsgBody. Elements that the JSON has no shape for are left out.
+// MarshalJSON writes the MsgBody. Elements for which the JSON has no shape are left out.
 func (e Elems) MarshalJSON() ([]byte, error) { return Marshal(body(e)) }
 
-// UnmarshalJSON reads a MsgBody as ReadBody does; null is none.
+// UnmarshalJSON reads a MsgBody as ReadBody does; null is an empty one.
 func (e *Elems) UnmarshalJSON(b []byte) (err error) {
 	if bytes.Equal(b, []byte("null")) {
 		*e = nil

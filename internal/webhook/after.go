@@ -17,48 +17,48 @@ import (
 )
 
 const (
-	// batch is how much of a source is read at once: at most so much is told again after a crash.
+	// batch is how many events of a source are read at once: at most that many are repeated after a crash.
 	batch = 256
-	// EventHeader names what is told: the same event told again has the same value.
+	// EventHeader identifies the event: it has the same value if the same event is sent again.
 	EventHeader = "Tidings-Event-Id"
-	// lookEvery is how often a source is looked at for what other servers have stored.
+	// lookEvery is how often a source is checked for what other servers have stored.
 	lookEvery = 200 * time.Millisecond
-	// closing is how long a stop waits for the answers that are due, and for the cursor.
+	// closing is how long a stop waits for outstanding responses, and for the cursor.
 	closing = 3 * time.Second
 )
 
-// source is where stands what is to be told, in its order. Whatever its shape, it is read behind a position, one server at a time.
+// source is an ordered list of events. Whatever its form, it is read behind a position, by one server at a time.
 type source struct {
-	// name is that of its lease.
+	// name is the name of its lease.
 	name string
-	// begin makes a source that is new begin with what is stored next.
+	// begin makes a new source begin with what is stored next.
 	begin func(ctx context.Context) error
-	// from answers the position up to which all was told.
+	// from returns the position up to which everything was sent.
 	from func(ctx context.Context) (int64, error)
-	// read answers what stands behind a position, and the position up to which it answers.
+	// read returns the events behind a position, and the position up to which they reach.
 	read func(ctx context.Context, after int64, limit int) (list []event, upTo int64, err error)
-	// told keeps the position; chat.ErrLease if another server has the lease by now.
+	// told keeps the position; it returns chat.ErrLease if another server has taken the lease.
 	told func(ctx context.Context, upTo, lease int64) error
 }
 
-// event is something that is to be told.
+// event is something to send to the program.
 type event struct {
 	pos int64
-	// id is that of the event, for those who are told of it twice.
+	// id identifies the event, for programs that get it twice.
 	id string
-	// lane is what keeps its order: the events of a lane are told one after the other.
+	// lane is what has an order: the events of a lane are sent one after the other.
 	lane int64
 	// command and about name it in the log.
 	command string
 	about   []any
-	// make makes the body; nil if the event is not to be told. It fails for one that has no form in JSON.
+	// make makes the body; nil if the event is not to be sent. It fails for an event that has no form in JSON.
 	make func() (hook.Body, im.Platform, error)
-	// update brings a body up to date before each attempt to tell it; again says that it is not the first one.
+	// update brings a body up to date before each attempt to send it; again means that it is not the first one.
 	update func(ctx context.Context, b hook.Body, again bool) error
 }
 
-// After tells of what was done. It reads sources behind positions that are kept in the store, so a crash loses nothing. Of several servers on one store one
-// tells.
+// After notifies the program of what was done. It reads sources behind positions that are kept in the store, so a crash loses nothing. Of several
+// servers on one store, one does so.
 type After struct {
 	hook *Hook
 	chat *chat.Chat
@@ -88,7 +88,7 @@ func (h *Hook) StartAfter(ctx context.Context, c *chat.Chat) (*After, error) {
 	return a, nil
 }
 
-// Close ends it, in a bounded time; what has not been told yet is told after the next start. The store must still be open.
+// Close ends it, in limited time; what has not been sent yet is sent after the next start. The store must still be open.
 func (a *After) Close() {
 	a.stop()
 	select {
@@ -98,7 +98,7 @@ func (a *After) Close() {
 	}
 }
 
-// run tells batch after batch of a source, while this server has its lease.
+// run sends batch after batch of a source, while this server has its lease.
 func (a *After) run(ctx context.Context, src *source, lease int64) {
 	pos, err := src.from(ctx)
 	if err != nil {
@@ -149,7 +149,7 @@ func (a *After) more(ctx context.Context) {
 	}
 }
 
-// keep stores the position, and answers false if another server tells by now. If it fails, what lies between is told again one day.
+// keep stores the position, and returns false if another server has taken over. If it fails, the events in between are sent again at some point.
 func (a *After) keep(src *source, pos, lease int64) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), closing/2)
 	defer cancel()
@@ -160,7 +160,7 @@ func (a *After) keep(src *source, pos, lease int64) bool {
 	return !errors.Is(err, chat.ErrLease)
 }
 
-// tell tells the events in list, those of a lane in their order, and answers the position up to which all were told.
+// tell sends the events in list, those of a lane in their order, and returns the position up to which all were sent.
 func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
 	lanes := make(map[int64][]int)
 	var order []int64
@@ -196,8 +196,8 @@ func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
 	return upTo
 }
 
-// one tells an event, trying for hours. It answers false only when it is to stop. One that cannot be told at all is left out, so that it holds up none of
-// those after it.
+// one sends an event, retrying for hours. It returns false only when it is to stop. An event that cannot be sent at all is left out, so that it does
+// not block those after it.
 func (a *After) one(ctx context.Context, e *event) (done bool) {
 	h := a.hook
 	about := append([]any{"hook", e.command}, e.about...)
@@ -238,7 +238,7 @@ func (a *After) one(ctx context.Context, e *event) (done bool) {
 			return true
 		}
 		level := slog.LevelWarn
-		if chat.Known(err) != "" { // it is complained of where it is known
+		if chat.Known(err) != "" { // the error is logged where its cause is known
 			level = slog.LevelInfo
 		}
 		h.cfg.Log.Log(ctx, level, "the webhook cannot be told of an event yet", append(about, "again in", wait, "err", err)...)

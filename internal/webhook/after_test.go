@@ -25,7 +25,7 @@ import (
 
 var quick = imtest.WebhookRetry(time.Millisecond, 5*time.Millisecond)
 
-// TestAfterInOrder: every message is told of once, those of a conversation in their order, while the program lives.
+// TestAfterInOrder: every message is reported once, those of a conversation in their order, while the program is up.
 func TestAfterInOrder(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick)
@@ -64,8 +64,8 @@ func TestAfterInOrder(t *testing.T) {
 	}
 }
 
-// TestAfterRetries: while the program is down nothing is lost and nothing else waits, and when it is back it is told in order, each event under its
-// one id.
+// TestAfterRetries: while the program is down nothing is lost and nothing else waits, and when it is back it gets everything in order, each event
+// under its one id.
 func TestAfterRetries(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick)
@@ -100,8 +100,8 @@ func TestAfterRetries(t *testing.T) {
 	}
 }
 
-// TestAfterRestart: what was not told when the server stopped is told after its next start, and what was told is not. A server whose webhook is
-// new tells of nothing old.
+// TestAfterRestart: what was not reported when the server stopped is reported after its next start, and what was is not. A server with a new webhook
+// reports nothing old.
 func TestAfterRestart(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, quick)
@@ -127,7 +127,7 @@ func TestAfterRestart(t *testing.T) {
 	alice.must("bob", "three")
 	get(t, "call", in)
 	begun := time.Now()
-	s.Stop() // amid the call about "two"
+	s.Stop() // during the call about "two"
 	if d := time.Since(begun); d > 8*time.Second {
 		t.Errorf("stopping took %v", d)
 	}
@@ -147,14 +147,14 @@ func TestAfterRestart(t *testing.T) {
 	}
 }
 
-// TestBadEntry: entries that no reader can decode, or that have no form in JSON, each lose themselves and nothing else: for the webhook, which says so
-// and goes on, for a fresh device, and for the device that was there.
+// TestBadEntry: entries that no reader can decode, or that have no form in JSON, each lose only themselves: for the webhook, which logs that and
+// continues, for a fresh device, and for the device that was there.
 func TestBadEntry(t *testing.T) {
 	r := listen(t)
 	var logged lines
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(&logged, nil)) })
 	alice, bob := dial(t, s, "alice"), dial(t, s, "bob")
-	r.on(afterSend, func(*event) string { return "" }) // what is sent is told after the restart
+	r.on(afterSend, func(*event) string { return "" }) // what is sent is reported after the restart
 	for i := range 5 {
 		alice.must("bob", fmt.Sprint(i+1))
 		bob.got(fmt.Sprint(i + 1))
@@ -170,7 +170,7 @@ func TestBadEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In 2, a varint stands where a merger's body should.
+	// In 2, there is a varint where a merger's body should be.
 	for seq, body := range map[uint64][]byte{2: {10, 4, 8, 12, 6 << 3, 1}, 4: nan} {
 		if _, err := db.Exec("UPDATE entry SET body = ? WHERE seq = ?", body, seq); err != nil {
 			t.Fatal(err)
@@ -239,7 +239,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// TestAfterGivesUp: a message that the program never takes is left out in the end, and the next one is told.
+// TestAfterGivesUp: a message that the program never accepts is left out in the end, and the next one is reported.
 func TestAfterGivesUp(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Webhook.GiveUp = 500 * time.Millisecond })

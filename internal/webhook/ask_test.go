@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// TestCannotBeAsked: a message about which the program cannot be asked is one that it did not answer. What then happens is what the setting says.
+// TestCannotBeAsked: a message about which the program cannot be asked counts as one that it did not answer. What happens then is a setting.
 func TestCannotBeAsked(t *testing.T) {
 	asked := 0
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))

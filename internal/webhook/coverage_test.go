@@ -11,8 +11,8 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// TestCoverage holds every line of the page with the webhooks against the server: of those that are built each is posted when its cause is there, and the
-// set and the metrics know no others.
+// TestCoverage compares every line of the page of webhooks with the server: each of those that are built is posted when its cause occurs, and the set
+// and the metrics know no others.
 func TestCoverage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/reference/webhooks.md")
 	if err != nil {

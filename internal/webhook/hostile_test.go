@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/internal/webhook"
 )
 
-// program is a webhook that answers every connection with the same bytes, and with more of the last ones for as long as somebody takes them.
+// program is a webhook that answers every connection with the same bytes, and repeats the last ones for as long as somebody reads them.
 func program(t testing.TB, answer, endless string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,7 +59,7 @@ func askOnce(t testing.TB, url string) hook.C2CBeforeSendMsgVerdict {
 	return ask(t, h)
 }
 
-// TestHostileAnswers: what no program should answer counts as unanswered, in bounded time and memory.
+// TestHostileAnswers: what no program should answer counts as unanswered, within limited time and memory.
 func TestHostileAnswers(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
@@ -94,7 +94,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// FuzzAnswer gives the before-hook any body of an answer. The verdict is one of those that there are.
+// FuzzAnswer gives the before-hook any body of a response. The verdict is always one of the existing ones.
 func FuzzAnswer(f *testing.F) {
 	for _, b := range []string{`{"ErrorCode":0}`, `{"ErrorCode":2}`, `{"ErrorCode":120001,"ErrorInfo":"no"}`, `{"ErrorCode":0,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"x"}}]}`,
 		`{"ErrorCode":0,"CloudCustomData":"x"}`, `{"ErrorCode":0,"MsgBody":[{"MsgType":"TIMLocationElem","MsgContent":{"Desc":"","Latitude":1e999,"Longitude":0}}]}`} {

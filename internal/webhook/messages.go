@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// messages is the log as a source: a message that is sent costs nothing more for it.
+// messages is the log as a source: it costs a message nothing more.
 func messages(c *chat.Chat) *source {
 	const cursor = "webhook"
 	return &source{
@@ -61,8 +61,8 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 	}
 }
 
-// unread are the unread messages of receivers. Each is asked for once a batch, because it is a sum over all of a receiver's conversations, and anew when a
-// message is told of again.
+// unread are the unread messages of receivers. Each is queried once per batch, because it is a sum over all of a receiver's conversations, and again
+// when a message is sent again.
 type unread struct {
 	chat  *chat.Chat
 	known sync.Map

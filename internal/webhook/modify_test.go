@@ -34,14 +34,14 @@ func (r *receiver) askedOf(text string) event {
 	}
 }
 
-// TestModifications: the program is asked about a modification as about a message, says the same things of it, and can tell the two apart.
+// TestModifications: the program is asked about a modification as about a message, has the same answers, and can tell the two apart.
 func TestModifications(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""))
 	alice, bob := dial(t, s, "alice"), dial(t, s, "bob")
 	sent := alice.must("bob", "first")
 	bob.got("first")
-	want := append(r.next(beforeSend).keys, "ModifyFlag", "MsgFrom_Account") // what a message that is sent has, and two more
+	want := append(r.next(beforeSend).keys, "ModifyFlag", "MsgFrom_Account") // the fields of a message that is sent, and two more
 	r.on(beforeSend, func(e *event) string {
 		switch e.text() {
 		case "rewrite":
@@ -137,7 +137,7 @@ func TestModifications(t *testing.T) {
 	}
 }
 
-// TestModificationUnanswered: the policy for a program that does not answer holds for modifications.
+// TestModificationUnanswered: the policy for a program that does not respond holds for modifications.
 func TestModificationUnanswered(t *testing.T) {
 	r := listen(t)
 	hold := make(chan struct{})

@@ -26,8 +26,8 @@ func TestBadURL(t *testing.T) {
 	}
 }
 
-// TestAddressAsWritten: what is posted to is the address as it is written, with the server's own words behind its query; and no error has its query or its password
-// in it.
+// TestAddressAsWritten: requests go to the address exactly as it is written, with the server's own parameters after its query; and no error contains
+// its query or its password.
 func TestAddressAsWritten(t *testing.T) {
 	asked := make(chan *http.Request, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
-// Package webhook asks and tells a program of the app's owner, by HTTP: it asks before something is done, when that program may refuse or rewrite it, and
-// tells after.
+// Package webhook talks by HTTP to a program of the app's owner: it asks the program before something is done, when the program may refuse or rewrite
+// it, and notifies it afterwards.
 package webhook
 
 import (
@@ -28,22 +28,22 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// Config says where the program is and how long it is waited for. Zero values are the defaults.
+// Config describes where the program is and how long the server waits for it. Zero values mean the defaults.
 type Config struct {
-	// URL is what is posted to; its own query stays.
+	// URL is the address for requests; its own query stays.
 	URL string
-	// Token signs what is sent, if it is set.
+	// Token signs requests, if it is set.
 	Token string
 	AppID uint64
-	// Deadline is how long an answer may take: 2 s.
+	// Deadline is how long a response may take: 2 s.
 	Deadline time.Duration
-	// Refuse makes a message be refused when the before-hook does not answer properly; else it is delivered.
+	// Refuse makes the server refuse a message if the before-hook does not respond properly; otherwise the message is delivered.
 	Refuse bool
-	// RetryFirst and RetryMost are the waits between attempts to tell of a message afterwards: 1 s, doubling up to 1 minute.
+	// RetryFirst and RetryMost are the pauses between attempts to report a message afterwards: 1 s, doubling up to 1 minute.
 	RetryFirst, RetryMost time.Duration
-	// GiveUp is how long one message is tried for before it is left out: 24 h.
+	// GiveUp is how long one message is retried before it is left out: 24 h.
 	GiveUp time.Duration
-	// Parallel is how many conversations are told of at once: 16.
+	// Parallel is how many conversations are reported concurrently: 16.
 	Parallel int
 	Log      *slog.Logger
 	// Metrics is where counters are registered; nil: nowhere.
@@ -71,7 +71,7 @@ type Hook struct {
 	metrics *prometheus.CounterVec
 }
 
-// New makes a Hook; the URL must be one.
+// New makes a Hook; it fails if the URL is not one.
 func New(cfg Config) (*Hook, error) {
 	cfg.setDefaults()
 	u, err := checkURL(cfg.URL)
@@ -85,7 +85,7 @@ func New(cfg Config) (*Hook, error) {
 		client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	h.metrics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidings_webhooks_total", Help: "Calls of the webhook, by command and outcome."}, []string{"command", "outcome"})
-	// From 0 on, so that the first one is seen to rise.
+	// Starting at 0, so that the first increase is visible.
 	for _, of := range []struct{ commands, outcomes []string }{
 		{hook.Before, []string{"allowed", "rewritten", "refused", "dropped", "failed"}}, {hook.After, []string{"told", "failed", "given up", "left out"}},
 	} {
@@ -101,7 +101,7 @@ func New(cfg Config) (*Hook, error) {
 	return h, nil
 }
 
-// checkURL refuses an address that would not be posted to exactly as it is written. It does not repeat it: it may have secrets in it.
+// checkURL refuses an address that requests would not go to exactly as it is written. It does not repeat the address, which may contain secrets.
 func checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -127,13 +127,13 @@ func checkURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// ownQuery are the names that are added to the query of the address.
+// ownQuery are the parameters that are added to the query of the address.
 var ownQuery = []string{"SdkAppid", "CallbackCommand", "contenttype", "ClientIP", "OptPlatform", "RequestTime", "Sign"}
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (h *Hook) Close() { h.client.CloseIdleConnections() }
 
-// post sends body and reads the answer.
+// post sends body and reads the response.
 func (h *Hook) post(ctx context.Context, command, addr, platform string, header http.Header, body any) (said []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
 	defer cancel()
@@ -180,7 +180,7 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	return said, nil
 }
 
-// bare takes the address out of an error, which has it with its query: that may have a secret in it, and has the signature.
+// bare removes the address from an error, because its query may contain a secret, and contains the signature.
 func bare(err error) error {
 	var e *url.Error
 	if errors.As(err, &e) {
@@ -189,30 +189,30 @@ func bare(err error) error {
 	return err
 }
 
-// sign is the signature of a time: the lower-case hex SHA-256 of token and time.
+// sign returns the signature of a time: the lower-case hex SHA-256 of token and time.
 func sign(token, time string) string {
 	sum := sha256.Sum256([]byte(token + time))
 	return hex.EncodeToString(sum[:])
 }
 
 const (
-	// What the program may answer to any question; what else it may answer stands in the gate of that one.
+	// The answers that every question allows; further ones are in the question's gate.
 	allow, drop = 0, 2
 )
 
-// gate is which answers there are to a question, besides that it may pass.
+// gate describes which answers a question allows, besides letting it pass.
 type gate struct {
 	// refused is the code of a refusal for which the program has no code of its own; 0: there is none, and any other code is no answer.
 	refused int32
 	// ownFirst to ownLast are the program's own codes.
 	ownFirst, ownLast int32
-	// drop says that it may be dropped.
+	// drop means that it may be dropped.
 	drop bool
-	// what is asked about, for the text of a refusal that has none.
+	// what is asked about, for a refusal without a text.
 	what string
 }
 
-// ask asks the program, and answers by the setting if it does not answer properly.
+// ask asks the program, and returns what the setting says if it does not respond properly.
 func ask[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g gate) hook.Verdict[A] {
 	v, outcome, err := askOnce[A](ctx, h, b, from, g)
 	if err != nil {
@@ -228,7 +228,7 @@ func ask[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g g
 }
 
 func askOnce[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g gate) (v hook.Verdict[A], outcome string, err error) {
-	defer func() { // a program that cannot be asked has not answered
+	defer func() { // a program that cannot be asked has not responded
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}

@@ -25,7 +25,7 @@ import (
 
 const patience = 20 * time.Second
 
-// event is what the receiver was posted.
+// event is what the receiver got.
 type event struct {
 	query url.Values
 	id    string
@@ -99,7 +99,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	io.WriteString(w, out)
 }
 
-// on sets what is answered to a command; other commands are answered fine.
+// on sets the answer to a command; other commands get a good answer.
 func (r *receiver) on(command string, f func(e *event) string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +217,7 @@ func fieldsOf(t testing.TB, command string) (query, body []string) {
 	return nil, nil
 }
 
-// TestBodies compares what is posted with the table of webhooks, field by field.
+// TestBodies compares requests with the table of webhooks, field by field.
 func TestBodies(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL+"/hook?mine=1", "xxxxyyyy"))
@@ -265,7 +265,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestVerdicts: what the program may say of a message.
+// TestVerdicts: what the program may answer about a message.
 func TestVerdicts(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""))
@@ -294,7 +294,7 @@ func TestVerdicts(t *testing.T) {
 	alice.must("bob", "plain")
 	bob.got("plain")
 
-	// The send succeeds with the new content, and the update is told.
+	// The send succeeds with the new content, and the update fires.
 	m := alice.must("bob", "rewrite")
 	if got := bob.got("rewritten"); got.CloudCustomStr != "by the hook" || got.Seq != 2 || got.MsgId != m.MsgId {
 		t.Errorf("bob got %v", got)
@@ -327,7 +327,7 @@ func TestVerdicts(t *testing.T) {
 	if got := bob.got("unfit"); got.Seq != 4 {
 		t.Errorf("bob got %v", got)
 	}
-	// The after-hook tells of what was stored, as it was stored.
+	// The after-hook reports what was stored, as it was stored.
 	for _, want := range []string{"plain", "rewritten", "cloud", "unfit"} {
 		if e := r.next(afterSend); e.text() != want {
 			t.Errorf("told of %q, want %q", e.text(), want)
@@ -378,8 +378,8 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
-// TestOrderAcrossTheHook: messages of one session to one person are stored in the order of the calls, however long the program takes, and a
-// message to somebody else does not wait for them.
+// TestOrderAcrossTheHook: messages of one session to one person are stored in the order of the calls, however long the program takes, and a message
+// to somebody else does not wait for them.
 func TestOrderAcrossTheHook(t *testing.T) {
 	r := listen(t)
 	s := imtest.Start(t, imtest.Webhook(r.URL, ""), imtest.WebhookDeadline(patience, false))

@@ -10,11 +10,11 @@ import (
 	"github.com/tidings-im/tidings/internal/gen/events"
 )
 
-// callback is a callback type, with the event that it is in Go if there is one.
+// callback is a callback type, with its event in Go if there is one.
 type callback struct {
 	function
 	events.Event
-	// shape numbers the types of its parameters: types of one shape are called in one way.
+	// shape numbers the types of its parameters: types with the same shape are called in the same way.
 	shape int
 }
 
@@ -67,7 +67,7 @@ func (t *tables) loadCallbacks(root string) error {
 	return nil
 }
 
-// set is the callback type that a setter sets.
+// set returns the callback type that a setter sets.
 func (t *tables) set(f *function) *callback {
 	for _, p := range f.of('c') {
 		for _, c := range t.callbacks {
@@ -95,7 +95,7 @@ func (f *callback) checkArgs() error {
 	return nil
 }
 
-// inC is the Go expression that makes of an argument what C gets, a text or a number.
+// inC returns the Go expression that converts an argument to what C gets, a text or a number.
 func inC(a events.Arg) (expr string, kind byte, err error) {
 	switch {
 	case strings.HasPrefix(a.Type, "[]*im.") && a.Optional:

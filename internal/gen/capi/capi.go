@@ -1,11 +1,11 @@
-// Package capi makes what the C library consists of from its tables: api/capi.tsv, the functions, api/events.tsv, the callback types, and
-// capi/facts/*.tsv, the JSON keys, enums, codes, operations and the keys that are not built. That is the header, the C functions, the
-// table that the Go side works by, the list of symbols to export, and the reference pages with the coverage table.
+// Package capi generates the C library's parts from its tables: api/capi.tsv, the functions, api/events.tsv, the callback types, and
+// capi/facts/*.tsv, the JSON keys, enums, codes, operations and the keys that are not built. The parts are the header, the C functions, the table for
+// the Go side, the list of symbols to export, and the reference pages with the coverage table.
 package capi
 
 import "maps"
 
-// Files are the generated files below root, by their paths from there.
+// Files returns the generated files below root, by their paths from there.
 func Files(root string) (map[string][]byte, error) {
 	t, err := load(root)
 	if err != nil {

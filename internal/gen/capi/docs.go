@@ -12,12 +12,12 @@ import (
 
 const generatedPage = "<!-- " + generated + " -->\n\n"
 
-// groupPage names the page of a group of functions.
+// groupPage returns the name of the page of a group of functions.
 func groupPage(group string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(group, "+", "-"), " ", "-") + ".md"
 }
 
-// pages writes docs/reference: a page a group, the callback types, the JSON objects, the codes, and what is built.
+// pages writes docs/reference: a page per group, the callback types, the JSON objects, the codes, and what is built.
 func pages(t *tables) map[string][]byte {
 	files := map[string][]byte{
 		"docs/reference/coverage.md":  coverage(t),
@@ -92,10 +92,10 @@ func title(group string) string {
 	return strings.ToUpper(group[:1]) + strings.ReplaceAll(group[1:], "+", " and ")
 }
 
-// firstGeneration is the one whose functions the library began with; functions of a later one say so.
+// firstGeneration is the generation with which the library began; functions of a later one are marked.
 const firstGeneration = "2021"
 
-// added says when a function came that the first generation does not have.
+// added returns the generation of a function that the first one does not have.
 func added(f *function) string {
 	if f.since == firstGeneration {
 		return ""
@@ -177,7 +177,7 @@ func operationTable(b *bytes.Buffer, t *tables) {
 	}
 }
 
-// resultCodes says what a function may answer at once, and by its callback.
+// resultCodes describes the results of a function, and the codes of its callback.
 func resultCodes(t *tables, f *function) string {
 	if f.class == "setter" || f.ret != "int" {
 		return ""
@@ -267,7 +267,8 @@ func text(s string) string { return strings.NewReplacer("<", "\\<", "@T", "\\@T"
 
 var word = regexp.MustCompile(`\w+`)
 
-// link makes the names of JSON objects, enums, functions and callback types links to where they are described. TIM spells some in two ways, SdKConfig and SdkConfig.
+// link turns the names of JSON objects, enums, functions and callback types into links to their descriptions. TIM has two spellings for some,
+// SdKConfig and SdkConfig.
 func link(t *tables, s string) string {
 	page := map[string]string{}
 	for _, r := range t.keys {
@@ -291,7 +292,7 @@ func link(t *tables, s string) string {
 	})
 }
 
-// enumsOf names the enums that a prototype has, with links to their values.
+// enumsOf names the enums in a prototype, with links to their values.
 func enumsOf(t *tables, f *function) string {
 	var names []string
 	for _, typ := range append([]string{f.ret}, func() (types []string) {
@@ -347,15 +348,15 @@ func callbackPage(t *tables) []byte {
 	return b.Bytes()
 }
 
-// repeats says what of an event is told again, as rule 17 has it.
+// repeats describes which parts of an event may be repeated, according to rule 17.
 var repeats = map[events.Kind]string{
 	events.Live:  "It is never told twice, nor later.",
 	events.State: "It is the difference to what was told last: what was not told for certain is told again, as it is by then.",
 	events.Owed:  "It is kept until it was told: after a crash it may be told a second time.",
 }
 
-// reached are the JSON objects that functions and callbacks which are built take or give, and the elements that are built. A key that is not built leads nowhere,
-// unless what it has is kept.
+// reached returns the JSON objects that built functions and callbacks take or return, and the elements that are built. A key that is not built does
+// not count, unless its value is kept.
 func (t *tables) reached() map[string]bool {
 	out := map[string]bool{}
 	var visit func(text string)
@@ -365,7 +366,7 @@ func (t *tables) reached() map[string]bool {
 	}
 	visit = func(text string) {
 		for _, w := range word.FindAllString(text, -1) {
-			name := known[strings.ToLower(w)] // TIM spells SdkConfig in two ways
+			name := known[strings.ToLower(w)] // TIM has two spellings for SdkConfig
 			if name == "" || out[name] {
 				continue
 			}
@@ -392,7 +393,7 @@ func (t *tables) reached() map[string]bool {
 	return out
 }
 
-// reasons say of keys why they are not built.
+// reasons returns why keys are not built.
 func (t *tables) reasons() map[string]string {
 	out := map[string]string{}
 	for _, r := range t.lacks {

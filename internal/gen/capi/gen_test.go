@@ -22,8 +22,8 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// TestReferencePages: a callback type is set by functions that take it, and brings what is no function; every enum that a page names has its values on enums.md; and
-// what is said of a key is said of Tidings, not of the header of TIM.
+// TestReferencePages: a callback type is set by functions that take it, and its parameters are not functions; every enum that a page names has its
+// values on enums.md; and the descriptions of keys are about Tidings, not about the header of TIM.
 func TestReferencePages(t *testing.T) {
 	root := filepath.Join("..", "..", "..")
 	tab, err := load(root)

@@ -137,7 +137,7 @@ func enumValue(s string) string {
 	return s
 }
 
-// groupNames are the values of a column in the order of their first rows.
+// groupNames returns the values of a column in the order of their first rows.
 func groupNames(rows []row, column string) []string {
 	var out []string
 	seen := map[string]bool{}

@@ -11,32 +11,31 @@ import (
 	"github.com/tidings-im/tidings/internal/gen/tsv"
 )
 
-// tables is all that the generator knows.
+// tables is everything that the generator knows.
 type tables struct {
 	funcs     []*function
 	callbacks []*callback
 	keys      []row
 	enums     []row
 	codes     []row
-	// operations are those of callExperimentalAPI.
+	// operations are the operations of callExperimentalAPI.
 	operations []row
-	// lacks are the keys of what is built that are not, or only in part, with the reason.
+	// lacks are the keys of built objects that are not, or only partly, built, with the reason.
 	lacks   []row
 	version string
 }
 
 type row = tsv.Row
 
-// function is a function, or what a callback type has of one.
+// function is a function, or a callback type as far as it has the same fields.
 type function struct {
 	row
 	name, group, ret string
 	params           []param
-	// class says what state a function needs: "any", "local" a login that was tried, "online" a login; "sync" and
-	// "setter" have no result callback.
+	// class is the state that a function needs: "any", "local" a login that was tried, "online" a login; "sync" and "setter" have no result callback.
 	class string
 	built bool
-	// since is the generation of the API that first has it.
+	// since is the first generation of the API that has it.
 	since string
 }
 
@@ -67,12 +66,12 @@ func (f *function) prototype() string {
 	return strings.Join(parts, ", ")
 }
 
-// paged says that a function answers a page of a list through a callback type of its own, which has no code.
+// paged reports whether a function returns a page of a list through a callback type of its own, which has no code.
 func (f *function) paged() bool {
 	return f.class != "setter" && slices.ContainsFunc(f.params, func(p param) bool { return p.kind == 'c' && p.typ != "TIMCommCallback" })
 }
 
-// shape names what a function looks like to the code that calls it.
+// shape returns the form of a function for the code that calls it.
 func (f *function) shape() string {
 	s := ""
 	for _, p := range f.params {
@@ -148,14 +147,14 @@ func parseParams(s string) ([]param, error) {
 	return out, nil
 }
 
-// missing says what NULL and "" do as a text parameter.
+// missing describes the effect of NULL and "" for a text parameter.
 type missing struct {
-	null, empty bool   // they are taken
+	null, empty bool   // they are accepted
 	code        string // the result where they are not
 }
 
-// missing reads the column null: parameters apart by a blank, with nothing behind the name if both are taken, @"" if only "" is, @-3 for the
-// result where neither is, and @"",-5 for "" taken and the result of NULL. For the parameters that it does not name the result is -4.
+// missing reads the column null: parameters separated by blanks, with nothing after the name if both are accepted, @"" if only "" is, @-3 for the
+// result if neither is, and @"",-5 if "" is accepted and NULL has that result. For the parameters that it does not name the result is -4.
 func (f *function) missing(text string) (missing, error) {
 	for item := range strings.FieldsSeq(f.row["null"]) {
 		name, what, _ := strings.Cut(item, "@")
@@ -180,13 +179,13 @@ func (f *function) missing(text string) (missing, error) {
 	return missing{code: "-4"}, nil
 }
 
-// check is how a JSON parameter is looked at before anything else.
+// check is how a JSON parameter is checked before anything else.
 type check struct {
 	param    string
-	kind     string // object, array or strings; conv for the id of a conversation, which is no JSON
+	kind     string // object, array or strings; conv for the id of a conversation, which is not JSON
 	nonEmpty bool
 	keys     []string // an object must have them
-	code     string   // the result when it fails; "0": not looked at now
+	code     string   // the result when it fails; "0": not checked at once
 }
 
 func (f *function) check() (check, error) {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// States are what a program can be in, as the state table names them.
+// States are the states of a program, as the state table names them.
 var states = []string{"uninit", "inited", "logging in", "in", "logging out"}
 
-// special are the functions whose answers do not follow from their class.
+// special are the functions whose results do not follow from their class.
 var special = map[string][5]string{
 	"TIMLogin":                        {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
 	"TIMLogout":                       {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
@@ -20,7 +20,7 @@ var special = map[string][5]string{
 	"TIMGetLoginStatus":               {"3", "3", "2", "1", "4"},
 }
 
-// answers are what a function answers in each state to parameters that are right: its result and, after a comma, the code of its callback.
+// answers returns the results of a function in each state for correct parameters: its result and, after a comma, the code of its callback.
 func answers(f *function) [5]string {
 	if s, ok := special[f.name]; ok {
 		return s
