@@ -275,6 +275,41 @@ func TestOpenWaitsForNobody(t *testing.T) {
 	}
 }
 
+// What is local can be read as soon as the other one lets go, without another login; after a logout it is not opened for that.
+func TestReadWhenTheLockIsGone(t *testing.T) {
+	f := newFake(t)
+	cfg := fakeConfig(t, f)
+	d := dial(t, cfg)
+	if err := d.SetDraft(client.C2C("ben"), &im.Draft{Msg: textMessage("x")}); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	file := databases(t, cfg.Dir)[0]
+	f.answer(im.Method_LOGIN, func(*fakeLink, *im.Frame) {})
+	for _, logout := range []bool{false, true} {
+		other := lock(t, file, "BEGIN IMMEDIATE")
+		d = open(t, cfg)
+		for range 2 {
+			_, err := d.Conversations(within(t))
+			wantCode(t, err, im.CodeNotLoggedIn)
+		}
+		if logout {
+			ended := make(chan error, 1)
+			d.LoginFunc(func(err error) { ended <- err })
+			if err := d.Logout(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			<-ended
+		}
+		other.Close()
+		convs, err := d.Conversations(within(t))
+		if want := map[bool]int{false: 1}[logout]; len(convs) != want || logout != (im.CodeOf(err) == im.CodeNotLoggedIn) {
+			t.Errorf("logged out %v: %v %v", logout, convs, err)
+		}
+		d.Close()
+	}
+}
+
 // lock makes another connection to a local database, and takes hold of it.
 func lock(t *testing.T, file, take string) *sql.DB {
 	t.Helper()

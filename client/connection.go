@@ -79,12 +79,12 @@ func (c *Client) loginRequest(resume bool) *im.LoginRequest {
 
 // localInTime opens the local database that another process held, on the link's goroutine: the login has just ended the other's session.
 func (c *Client) localInTime(ctx context.Context) (*local, error) {
-	if !c.needLocal.Load() {
-		return nil, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
+		if !c.needLocal.Load() { // the engine has it
+			return nil, nil
+		}
 		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
 		if !errors.Is(err, errLocked) {
 			return db, err
@@ -113,6 +113,7 @@ func (c *Client) connected(ctx context.Context, l *link.Conn, db *local) {
 			return
 		}
 		c.needLocal.Store(false)
+		c.locked = false
 	}
 	c.link, c.received, c.lastFailure = l, 0, nil
 	now := time.Now()

@@ -56,6 +56,7 @@ type Client struct {
 	// Below: engine.
 	db       *local
 	localErr error     // why there is none
+	locked   bool      // by another process, when it was last tried
 	offline  time.Time // without a login it can be read until then
 	// distrusted is the hash of the ticket that a server has refused last.
 	distrusted string

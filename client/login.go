@@ -288,7 +288,7 @@ func (c *Client) logout(to caller[none]) {
 			finish(none{}, &im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"})
 			return
 		case LoggingIn:
-			c.offline = time.Time{}
+			c.offline, c.locked = time.Time{}, false
 			c.endLogin(interrupted)
 			finish(none{}, nil)
 			return

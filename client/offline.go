@@ -75,14 +75,19 @@ func (c *Client) openLocal() {
 			}
 		}
 		if errors.Is(err, errLocked) {
-			c.log.Info("the user's local data is in use by another process; the login waits for it")
+			if !c.locked {
+				c.log.Info("the user's local data is in use by another process; the login waits for it")
+			}
+			c.locked = true
 			return
 		}
+		c.locked = false
 		if err != nil {
 			c.log.Error("the user's local data cannot be opened", "error", err)
 			c.localErr = im.Errorf(im.CodeDatabase, "%v", err)
 			return
 		}
+		c.needLocal.Store(false)
 	}
 	if c.distrusted != "" {
 		c.check(c.db.keepTicket(c.distrusted, 0))
@@ -130,6 +135,9 @@ func (c *Client) distrust(sig string, code int32) {
 
 // readable answers an error where nothing local may be read.
 func (c *Client) readable() *im.Error {
+	if c.db == nil && c.locked { // the other process may have let go
+		c.openLocal()
+	}
 	switch s := c.Status(); {
 	case c.db == nil:
 	case s == LoggedIn, s == LoggingOut, time.Now().Before(c.offline), s == LoggingIn && len(c.convs) == 0:
