@@ -8,9 +8,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// kept are the fields of im.Message that belong to the sender's application and are stored. All others are views: the
-// devices compute them, or the server does, so what a client says in them is thrown away. The local custom_int and
-// custom_str never leave the device.
+// kept are the fields of im.Message that belong to the sender's application and are stored. All others are views: the devices or the server compute
+// them, so what a client puts into them is thrown away. The local custom_int and custom_str never leave the device.
 var kept = fields(
 	1,  // elem_array
 	5,  // priority
@@ -40,26 +39,26 @@ func fields(nums ...int) (set uint64) {
 
 const (
 	platformField = 9
-	// The platforms above this are Tidings' own; TIM programs know none of them.
+	// Platforms above this are Tidings' own; TIM programs do not know them.
 	lastTIMPlatform = im.Platform_PLATFORM_SIMULATOR
 )
 
-// content is a message that passed the check.
+// content is a message that has passed the check.
 type content struct {
-	// body is what is stored: the kept fields, and the sender's platform. hash is that of the kept fields alone.
+	// body is what is stored: the kept fields, and the sender's platform. hash is the hash of the kept fields only.
 	body      []byte
 	hash      uint64
 	countable bool
 	online    bool
-	// noHook says that the before-hook is not asked.
+	// noHook means that the before-hook is not asked.
 	noHook bool
-	// told is about how many bytes it takes to tell somebody of it: decoded, and in JSON, where a character may be six.
+	// told is roughly how many bytes it takes to show the message to a hook: decoded, and in JSON, where a character may take six.
 	told int64
 }
 
 var hashTable = crc64.MakeTable(crc64.ECMA)
 
-// checkMessage looks a message over in its wire form, without decoding it, and answers a copy of what is to be stored.
+// checkMessage checks a message in its wire form, without decoding it, and returns a copy of what is to be stored.
 func checkMessage(msg []byte, platform im.Platform) (content, error) {
 	if len(msg) > im.MaxMerger {
 		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(msg), im.MaxMerger)

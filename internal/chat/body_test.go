@@ -84,7 +84,7 @@ func TestCountable(t *testing.T) {
 	}
 }
 
-// What is accepted can be decoded by everybody, and holds nothing that is a view.
+// Everybody can decode what is accepted, and it contains no views.
 func FuzzCheckMessage(f *testing.F) {
 	f.Add(wire(&im.Message{ElemArray: []*im.Elem{textElem("hi")}, Seq: 9, Sender: "mallory", CustomStr: "x"}))
 	f.Add([]byte{0x0a, 0})
@@ -112,8 +112,8 @@ func FuzzCheckMessage(f *testing.F) {
 	})
 }
 
-// mutate changes a message in wire form as a script says, three bytes a step: which field of which layer, what is done to it, and with what. Lengths are
-// made anew, so that the damage is in what is said and not in how long it is.
+// mutate changes a message in wire form according to a script, three bytes per step: which field of which layer, what is done to it, and with what.
+// Lengths are recomputed, so that the damage is in the content and not in its length.
 func mutate(b, script []byte) []byte {
 	for len(script) >= 3 {
 		at := int(script[0])
@@ -162,7 +162,7 @@ func mutateField(b []byte, at *int, do, with byte, depth int) (out []byte) {
 			out = protowire.AppendBytes(protowire.AppendTag(out, num, protowire.BytesType), bytes.Repeat([]byte{with}, int(with%7)))
 		case 5: // twice
 			out = append(append(out, field...), field...)
-		case 6: // gone
+		case 6: // removed
 		case 7: // inside of itself
 			out = protowire.AppendBytes(protowire.AppendTag(out, num, protowire.BytesType), field)
 		}
@@ -171,7 +171,7 @@ func mutateField(b []byte, at *int, do, with byte, depth int) (out []byte) {
 	return out
 }
 
-// FuzzAccepted sends messages of all kinds after random damage to their fields. What is accepted is decoded and told by every reader: the client's
+// FuzzAccepted sends messages of all kinds after random damage to their fields. Every reader can decode and show what is accepted: the client's
 // decoder and its JSON, the JSON of webhooks, and the reader of either JSON.
 func FuzzAccepted(f *testing.F) {
 	all := &im.Message{Priority: proto.Int32(2), CloudCustomStr: "c", OfflinePushConfig: &im.OfflinePushConfig{Title: "t", Flag: 1}, GroupAtUserArray: []string{"bob", ""}}
@@ -206,7 +206,7 @@ func FuzzAccepted(f *testing.F) {
 			}
 			return
 		}
-		// As the store's entries reach a client, with a good one beside it.
+		// In the form in which the store's entries reach a client, with a good one beside it.
 		var body []byte
 		for seq, of := range [][]byte{wire(im.Text("x")), out.body} {
 			e := entry{Stored: &Stored{Entry: Entry{Body: of}, Seq: uint64(seq) + 1}}

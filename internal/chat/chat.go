@@ -1,5 +1,5 @@
-// Package chat holds the rules: who may do what, and who is told. It does no I/O of its own: what is kept it asks of a Store, and
-// what is to be told it hands to the Carrier that Subscribe set.
+// Package chat contains the rules: who may do what, and who is notified. It does no I/O of its own: it keeps data in a Store, and passes events to
+// the Carrier that Subscribe set.
 package chat
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// Config says what an operator may choose. Zero values are the defaults.
+// Config is what an operator may configure. Zero values mean the defaults.
 type Config struct {
 	// RevokeWindow is how long a message may be recalled after it was stored: 2 minutes.
 	RevokeWindow time.Duration
@@ -28,32 +28,32 @@ type Config struct {
 	Heartbeat int32
 	// Classes gives each platform its class; a login ends the other sessions of its class. Class 0 ends none. Nil: DefaultClasses.
 	Classes map[im.Platform]int32
-	// AppID is the app that clients must be of which say one; 0: any.
+	// AppID is the app of clients that name one; 0: any.
 	AppID uint64
 	// Verify checks a ticket; its error is an *im.Error.
 	Verify func(user, ticket string) (Ticket, error)
-	// Hooks are asked before something is done. C2CBeforeSendMsg is asked about every message before it is stored, and about every modification, but for
-	// those that a program sent with the flag that leaves it out. A hook may take its time: it holds up only later messages of the same session to the same
-	// conversation, and later modifications in it.
+	// Hooks are asked before something is done. C2CBeforeSendMsg is asked about every message before it is stored, and about every modification,
+	// except those that a program sent with the flag that leaves the hook out. A hook may be slow: it delays only later messages of the same session
+	// to the same conversation, and later modifications in it.
 	Hooks hook.Set
 	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
 	Clock func() time.Time
-	// BeforeAtOnce is how many messages the hook may be asked about at once: 64. One user has a quarter of it at most. BeforeWait is how long a message
-	// may wait until the hook can be asked; one that has waited longer is refused, whatever the hook would do without an answer: 30 s.
+	// BeforeAtOnce is how many messages the hook may be asked about at once: 64. One user has at most a quarter of it. BeforeWait is how long a
+	// message may wait until the hook can be asked; one that has waited longer is refused, regardless of what the hook does without a response: 30 s.
 	BeforeAtOnce int
 	BeforeWait   time.Duration
 	Log          *slog.Logger
 }
 
-// Ticket is what a good ticket says.
+// Ticket is the content of a good ticket.
 type Ticket struct {
 	Issued time.Time
-	// Expires is the moment from which on it is no longer good.
+	// Expires is the moment at which it stops being good.
 	Expires time.Time
 }
 
-// DefaultModifications is how often one message may be modified. Each is pushed and pulled with the whole content, which can be thousands of times as
-// large as the call; a message that is written bit by bit, by a program that talks, has some hundreds.
+// DefaultModifications is how often one message may be modified. Each modification is pushed and pulled with the whole content, which can be
+// thousands of times as large as the call; a message that a program writes word by word has some hundreds.
 const DefaultModifications = 1000
 
 // Platform classes.
@@ -87,10 +87,10 @@ type Caller struct {
 	Generation uint64
 	Feed       uint64
 	ID         SessionID
-	// Expires is when the ticket runs out.
+	// Expires is when the ticket expires.
 	Expires time.Time
-	// Addr is the IP address that the carrier knows. Operator says that an operator speaks for the user; Quiet that the user's own sessions
-	// are not told of what is sent.
+	// Addr is the IP address that the carrier knows. Operator means that an operator acts for the user; Quiet that the user's own sessions do not get
+	// what is sent.
 	Addr            string
 	Operator, Quiet bool
 	// Reply answers a call; the carrier sets it before it makes the first one. It may be called from any goroutine, and does not block.
@@ -99,20 +99,20 @@ type Caller struct {
 	// Sends to a person or conversation that had to be looked up, and those that came after them, by the name of the person.
 	mu     sync.Mutex
 	parked map[string][]*send
-	// Modifications that wait to be shown to the before-hook, and those that came after them, by conversation.
+	// Modifications that wait for the before-hook, and those that came after them, by conversation.
 	modifying map[ConvID][]*modification
-	// stopped is under the lock of Chat.slots.
+	// stopped is protected by the lock of Chat.slots.
 	stopped bool
 }
 
-// Chat is the rules of one app over one store. Its methods may be called from any goroutine; those of one Caller's Send only from one.
+// Chat is the rules of one app on one store. Its methods may be called from any goroutine; Send, for one Caller, only from one at a time.
 type Chat struct {
 	store     Store
 	cfg       Config
 	log       *slog.Logger
 	carrier   Carrier
 	server    uint64        // of SessionID
-	sessions  atomic.Uint64 // the last number given
+	sessions  atomic.Uint64 // the last number assigned
 	committed chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
@@ -124,7 +124,7 @@ type Chat struct {
 	convs  cache[pair, c2c]
 }
 
-// person is what never changes of an account.
+// person is the part of an account that never changes.
 type person struct {
 	uid  UID
 	name string
@@ -132,7 +132,7 @@ type person struct {
 
 type pair struct{ a, b UID }
 
-// c2c is what a send must know of a conversation.
+// c2c is what a send must know about a conversation.
 type c2c struct {
 	id     ConvID
 	policy uint64
@@ -156,7 +156,7 @@ func New(store Store, cfg Config) *Chat {
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)
 	c.slots.init(cfg.BeforeAtOnce, cfg.BeforeWait)
-	// Nothing is on its way yet, so all that was committed before now has been delivered, to nobody.
+	// Nothing is under way yet, so everything that was committed before this point has been delivered, to nobody.
 	c.delivered.Store(store.Now())
 	return c
 }
@@ -164,16 +164,16 @@ func New(store Store, cfg Config) *Chat {
 // Committed gets a value after something was committed; values are not counted, and one reader may wait for them.
 func (c *Chat) Committed() <-chan struct{} { return c.committed }
 
-// Shared says that others commit to the store as well, of which Committed says nothing.
+// Shared reports whether other processes commit to the store as well, which Committed does not report.
 func (c *Chat) Shared() bool { return c.store.Shared() }
 
 // Wait returns when no lookup that a Send started is running. The callers' connections must be closed.
 func (c *Chat) Wait() { c.lookups.Wait() }
 
-// Delivered is a time of the store's clock such that everything committed before it has been published: rule 9's commit time. It is
-// that of the last transaction whose events were all handed on, or of one whose events are being handed on: as the clock does not
-// run back, whatever is not yet published has this time or a later one. It stands still while nothing is committed. It is 0 where others
-// commit too: nobody here knows what they did.
+// Delivered is a time of the store's clock such that everything committed before it has been published: rule 9's commit time. It is the time of the
+// last transaction whose events were all published, or of one whose events are being published: since the clock does not run back, whatever is not
+// published yet has this time or a later one. It stands still while nothing is committed. It is 0 if others commit too: nobody here knows what they
+// did.
 func (c *Chat) Delivered() int64 {
 	if c.store.Shared() {
 		return 0
@@ -181,7 +181,7 @@ func (c *Chat) Delivered() int64 {
 	return c.delivered.Load()
 }
 
-// delivering notes, on the delivery goroutine, that events of a transaction of this time have been published.
+// delivering records, on the delivery goroutine, that events of a transaction of this time have been published.
 func (c *Chat) delivering(t int64) {
 	if t > c.delivered.Load() {
 		c.delivered.Store(t)
@@ -192,7 +192,7 @@ func (c *Chat) delivering(t int64) {
 	}
 }
 
-// cache is a bounded map of things that are cheap to find again: when it is full it starts anew.
+// cache is a limited map of things that are cheap to find again: when it is full it is emptied.
 type cache[K comparable, V any] struct {
 	mu sync.RWMutex
 	m  map[K]V
@@ -227,7 +227,7 @@ func (c *Chat) person(ctx context.Context, name string) (person, error) {
 	if p, ok := c.people.get(name); ok {
 		return p, nil
 	}
-	if !im.ValidUserID(name) { // nobody has it, whatever a store would make of it
+	if !im.ValidUserID(name) { // nobody has such a name, whatever a store would do with it
 		return person{}, ErrNotFound
 	}
 	u, err := c.store.UserByName(ctx, name)
@@ -237,7 +237,7 @@ func (c *Chat) person(ctx context.Context, name string) (person, error) {
 	return c.know(u), nil
 }
 
-// nameOf is the name of an account that a stored row names.
+// nameOf returns the name of an account from a stored row.
 func (c *Chat) nameOf(ctx context.Context, uid UID) (string, error) {
 	if uid == 0 {
 		return "", nil
@@ -266,7 +266,7 @@ func pairOf(a, b UID) pair {
 	return pair{a, b}
 }
 
-// conv makes or finds the C2C conversation of two accounts.
+// conv creates or finds the C2C conversation of two accounts.
 func (c *Chat) conv(ctx context.Context, a, b UID) (c2c, error) {
 	k := pairOf(a, b)
 	if v, ok := c.convs.get(k); ok {
@@ -281,8 +281,8 @@ func (c *Chat) conv(ctx context.Context, a, b UID) (c2c, error) {
 	return v, nil
 }
 
-// find answers the conversation that key names for the caller, with its current ends, and those who are in it. An unknown one
-// is a resync: the caller has a log that this store does not.
+// find returns the conversation that key names for the caller, with its current ends, and its members. An unknown one is a resync: the caller has a
+// log that this store does not have.
 func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, circle, error) {
 	if err := checkKey(key.GetType(), key.GetId()); err != nil {
 		return Conv{}, circle{}, err

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// overlap is how far before a client's cursor a list of changed heads begins: transactions that were running when the cursor was
-	// taken may have earlier times.
+	// overlap is how far before a client's cursor a list of changed heads begins: transactions that were running when the cursor was taken may have
+	// earlier times.
 	overlap = 60_000
-	// What one reply holds at most. Bodies of entries are counted, so a frame stays well below im.MaxMessage.
+	// The limits of one reply. Bodies of entries are counted, so a frame stays well below im.MaxMessage.
 	maxHeads, maxHeadsWithLast = 1000, 200
 	maxEntries                 = 500
 	maxBytes                   = 512 << 10
-	// readStep is how many positions of a READ are done in one transaction.
+	// readStep is how many positions of a READ are handled in one transaction.
 	readStep = 100
 )
 
-// Heads answers rule 8's call: what has changed since the cursor, by pages, or the conversations that only names.
+// Heads handles the call of rule 8: what has changed since the cursor, in pages, or the conversations in only.
 func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.HeadsRequest) error {
 	s := call.Caller
 	out := im.HeadsReply{Cursor: min(c.store.Now(), c.store.Horizon())} // before anything is read
@@ -58,7 +58,7 @@ func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.Hea
 			break
 		}
 		if row.Conv.Seq == 0 && row.Conv.Rev == 0 && row.Mine.Row <= 1 {
-			continue // made for a message that is not stored yet, or for the peer's receive option
+			continue // created for a message that is not stored yet, or for the peer's receive option
 		}
 		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (
 	for _, key := range req.Only {
 		cv, _, err := c.find(ctx, s, key)
 		if errors.Is(err, im.Errorf(im.CodeResync, "")) {
-			continue // there is none, and so it is not in the reply
+			continue // it does not exist, so it is not in the reply
 		}
 		if err != nil {
 			return nil, err
@@ -120,11 +120,11 @@ func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow
 	return b, nil
 }
 
-// asideMost is how many entries are looked through for one that may be the last message.
+// asideMost is how many entries are examined for one that may be the last message.
 const asideMost = 50
 
-// lastEntry is the newest entry, or what comes before it if its sender said that it is not to be the last message. At most one, and none where uid
-// does not see it.
+// lastEntry returns the newest entry, or the one before if its sender marked it as not to be the last message. At most one, and none if uid cannot
+// see it.
 func (c *Chat) lastEntry(ctx context.Context, uid UID, row *HeadRow) ([]entry, error) {
 	cv := &row.Conv
 	last, err := c.entries(ctx, cv.ID, cv.Seq, cv.Seq, true, 1)
@@ -144,7 +144,7 @@ func (c *Chat) lastEntry(ctx context.Context, uid UID, row *HeadRow) ([]entry, e
 	return c.without(ctx, uid, cv.ID, last)
 }
 
-// headOf is a conversation as uid has it; name is what uid calls it.
+// headOf returns a conversation as uid has it; name is what uid calls it.
 func headOf(uid UID, name string, row *HeadRow) *im.Head {
 	cv, mine := &row.Conv, &row.Mine
 	h := &im.Head{
@@ -156,7 +156,7 @@ func headOf(uid UID, name string, row *HeadRow) *im.Head {
 		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: hidden(cv, mine),
 	}
 	if cv.Kind == KindC2C && cv.A == cv.B {
-		return h // to oneself: nothing is ever unread
+		return h // with oneself: nothing is ever unread
 	}
 	if sum := mine.ReadOthers + row.Withdrawn; h.Others > sum {
 		h.Unread = h.Others - sum
@@ -177,7 +177,7 @@ func (c *Chat) peerName(ctx context.Context, uid UID, cv *Conv) (string, error) 
 	return c.nameOf(ctx, cv.A)
 }
 
-// entries reads a range of a log, with the names that go with it.
+// entries reads a range of a log, with the names in it.
 func (c *Chat) entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit int) ([]entry, error) {
 	rows, err := c.store.Entries(ctx, id, from, to, newest, limit, maxBytes)
 	if err != nil {
@@ -201,7 +201,7 @@ func (c *Chat) entry(ctx context.Context, st *Stored) (e entry, err error) {
 	return e, err
 }
 
-// Pull answers rule 3's call: a part of the closed range, and which one.
+// Pull handles the call of rule 3: it returns a part of the closed range, and which part.
 func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullRequest) error {
 	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
@@ -228,7 +228,7 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 		if found, err = c.entries(ctx, cv.ID, first, req.To, req.NewestFirst, limit); err != nil {
 			return err
 		}
-		// The log is dense, so fewer entries than numbers means that the reply is full. It answers for what it holds.
+		// The log is dense, so fewer entries than numbers means that the reply is full. It covers what it contains.
 		if n := len(found); n > 0 && uint64(n) < req.To-first+1 {
 			if req.NewestFirst {
 				out.From = found[0].Seq
@@ -248,7 +248,7 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 	return nil
 }
 
-// SeqAt turns a range of time into one of numbers.
+// SeqAt converts a range of time into a range of numbers.
 func (c *Chat) SeqAt(ctx context.Context, call Call[*im.SeqAtReply], req *im.SeqAtRequest) error {
 	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
@@ -270,7 +270,7 @@ func (c *Chat) SeqAt(ctx context.Context, call Call[*im.SeqAtReply], req *im.Seq
 	return nil
 }
 
-// Changes answers a part of the closed range of a rev line.
+// Changes returns a part of the closed range of a rev line.
 func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im.ChangesRequest) error {
 	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
@@ -295,7 +295,7 @@ func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im
 		}
 		out.Changes = append(out.Changes, ch)
 	}
-	// The line is dense, so fewer changes than numbers means that the reply is full. It answers for what it holds.
+	// The line is dense, so fewer changes than numbers means that the reply is full. It covers what it contains.
 	if n := len(rows); n > 0 && uint64(n) < req.To-req.From+1 {
 		out.To = rows[n-1].Rev
 	}
@@ -303,7 +303,7 @@ func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im
 	return nil
 }
 
-// change is a row of a rev line as it crosses the wire.
+// change returns a row of a rev line in its wire form.
 func (c *Chat) change(ctx context.Context, row *Change) (*im.Change, error) {
 	operator, err := c.nameOf(ctx, row.Operator)
 	if err != nil || row.Target == nil {
@@ -333,7 +333,7 @@ func changeOf(row *Change, operator, sender string) *im.Change {
 	return ch
 }
 
-// Lookup says which of the caller's own messages are stored: what a client asks after a crash.
+// Lookup returns which of the caller's own messages are stored: what a client asks after a crash.
 func (c *Chat) Lookup(ctx context.Context, call Call[*im.LookupReply], req *im.LookupRequest) error {
 	s := call.Caller
 	var body encoded[*im.LookupReply]
@@ -356,7 +356,7 @@ func (c *Chat) Lookup(ctx context.Context, call Call[*im.LookupReply], req *im.L
 			return err
 		}
 		if len(body) > 0 && len(body)+len(found) > maxBytes {
-			break // the caller asks for the others
+			break // the caller asks again for the others
 		}
 		body = protowire.AppendTag(body, foundOfLookup, protowire.BytesType)
 		body = protowire.AppendBytes(body, found)

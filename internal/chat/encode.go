@@ -8,8 +8,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Stored messages go out as the bytes they are stored in: what holds an im.Entry is put together here by hand, so that a
-// message is not decoded and encoded again for every reader. The numbers are those of api/calls.proto.
+// Stored messages go out as the bytes in which they are stored: everything that contains an im.Entry is assembled here by hand, so that a message is
+// not decoded and encoded again for every reader. The numbers are those of api/calls.proto.
 
 const (
 	messageOfEntry  protowire.Number = 15
@@ -27,7 +27,7 @@ const (
 type entry struct {
 	*Stored
 	sender, revoker string
-	// bare leaves the message out: its reader has it.
+	// bare leaves the message out, because its reader has it.
 	bare bool
 }
 
@@ -124,14 +124,14 @@ func (e encoded[R]) MarshalToSizedBufferVT(b []byte) (int, error) {
 func wire(m im.Body) []byte {
 	b := make([]byte, m.SizeVT())
 	if _, err := m.MarshalToSizedBufferVT(b); err != nil {
-		panic(err) // the buffer has the size that the message asked for
+		panic(err) // the buffer has the size that the message needs
 	}
 	return b
 }
 
-// A send is the body of the frames it causes, so that none of them costs memory of its own.
+// A send contains the body of the frames it causes, so that none of them needs memory of its own.
 type (
-	// sendReply is its im.SendReply: everything but the message, which the sender has.
+	// sendReply is its im.SendReply: everything except the message, which the sender has.
 	sendReply send
 	// peerEntry is its im.EntryPush for the peer, ownEntry that for the sender's other sessions.
 	peerEntry send
@@ -143,7 +143,7 @@ func (*peerEntry) readAs(*im.EntryPush) {}
 func (*ownEntry) readAs(*im.EntryPush)  {}
 
 func (m *sendReply) entry() entry {
-	// One that a hook rewrote or somebody has modified is not what the sender has.
+	// The sender does not have a message that a hook rewrote or that somebody has modified.
 	return entry{Stored: &m.stored, sender: m.call.Caller.Name, revoker: m.revoker, bare: m.stored.Version == 0 && bytes.Equal(m.stored.Body, m.sent)}
 }
 
@@ -172,7 +172,7 @@ func (m *send) sizePush(conv string) int {
 	return sizeBytes(2+sizeBytes(len(conv))) + sizeUint(uint64(m.conv.id)) + e.sizeField(entryOfPush)
 }
 
-// appendPush fills b, which has the room that sizePush asked for.
+// appendPush fills b, which has the room that sizePush returned.
 func (m *send) appendPush(b []byte, conv string) int {
 	e := entry{Stored: &m.stored, sender: m.call.Caller.Name}
 	b = protowire.AppendTag(b, convOfEntryPush, protowire.BytesType)

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// What is put together by hand is what the generated code would have written.
+// What is assembled by hand is what the generated code would write.
 func TestEntriesByHand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		num := func(name string) uint64 { return rapid.Uint64Max(1<<62).Draw(t, name) }

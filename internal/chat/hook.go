@@ -13,25 +13,25 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// source is where a call came from, as hooks see it.
+// source is the origin of a call, as hooks see it.
 func (s *Caller) source() hook.Source {
 	return hook.Source{Addr: s.Addr, Platform: s.Platform, Operator: s.Operator}
 }
 
-// hooked says that a message is to be shown to the before-hook.
+// hooked reports whether the before-hook is to be asked about a message.
 func (m *send) hooked() bool { return m.c.cfg.Hooks.C2CBeforeSendMsg != nil && !m.noHook }
 
-// pass takes a message past the before-hook, if there is one, and on. It runs in the goroutine of a parked conversation.
+// pass takes a message through the before-hook, if there is one, and on. It runs on the goroutine of a parked conversation.
 func (c *Chat) pass(ctx context.Context, m *send) {
 	s := m.call.Caller
 	if !m.hooked() {
 		c.append(m)
 		return
 	}
-	if m.call.Resent { // the hook has seen it, if it is stored
+	if m.call.Resent { // the hook was asked about it, if it is stored
 		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random})
 		if err == nil {
-			c.append(m) // and gets the first answer
+			c.append(m) // and gets the first reply
 			return
 		}
 		if !errors.Is(err, ErrNotFound) {
@@ -45,7 +45,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		return
 	}
 	now := c.store.Now() / 1000
-	// There is no number yet; the client time stands in for it, and names the message to the admin API as well.
+	// There is no number yet; the client time takes its place, and identifies the message to the admin API as well.
 	v := c.ask(ctx, &m.content, &hook.C2CBeforeSendMsg{
 		From_Account: s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now,
 		MsgKey: restjson.Key(m.clientTime, m.random, now), OnlineOnlyFlag: restjson.Flag(m.online),
@@ -80,11 +80,11 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 	c.append(m)
 }
 
-// maxTold bounds the memory of all messages that the before-hook is being asked about, decoded and in JSON.
+// maxTold limits the memory of all messages that the before-hook is being asked about, decoded and in JSON.
 const maxTold = 64 << 20
 
-// ask asks the before-hook. The hook itself follows the setting when its program cannot be asked or does not answer; a panic around it refuses the
-// message, because nobody has said that it may pass.
+// ask asks the before-hook. The hook itself follows the setting if its program cannot be asked or does not respond; a panic around it refuses the
+// message, because nobody has allowed it.
 func (c *Chat) ask(ctx context.Context, m *content, b *hook.C2CBeforeSendMsg, from hook.Source) (v hook.C2CBeforeSendMsgVerdict) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -99,22 +99,22 @@ func (c *Chat) ask(ctx context.Context, m *content, b *hook.C2CBeforeSendMsg, fr
 	defer c.told.Release(told)
 	var msg im.Message
 	if err := msg.UnmarshalVT(m.body); err != nil {
-		return hook.C2CBeforeSendMsgVerdict{Err: err} // it was checked
+		return hook.C2CBeforeSendMsgVerdict{Err: err} // it has been checked
 	}
 	b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
 	v = c.cfg.Hooks.C2CBeforeSendMsg(ctx, b, from)
-	if ctx.Err() != nil { // whatever it says, it may not have been asked to the end
+	if ctx.Err() != nil { // whatever it returns, it may have been interrupted
 		return hook.C2CBeforeSendMsgVerdict{Err: errGoing}
 	}
 	return v
 }
 
-// editOf is how a before-hook rewrites a message.
+// editOf converts a before-hook's rewrite of a message.
 func editOf(v hook.C2CBeforeSendMsgVerdict) Edit {
 	return Edit{Elems: v.Answer.MsgBody, Cloud: v.Answer.CloudCustomData}
 }
 
-// asSent says that an entry holds what its sender sent: no hook has rewritten it, and nobody has modified it.
+// asSent reports whether an entry contains what its sender sent: no hook has rewritten it, and nobody has modified it.
 func asSent(st *Stored) bool {
 	body := st.Body
 	if st.Version > 0 {
@@ -123,19 +123,19 @@ func asSent(st *Stored) bool {
 	if crc64.Checksum(body, hashTable) == st.Hash {
 		return true
 	}
-	// The hash is of the fields before the platform, which takes two bytes at the end.
+	// The hash covers the fields before the platform, which takes two bytes at the end.
 	n := len(body) - 2
 	return n >= 0 && body[n] == platformField<<3 && crc64.Checksum(body[:n], hashTable) == st.Hash
 }
 
-// LogMessage is an entry of the log with the names that go with it.
+// LogMessage is an entry of the log with the names in it.
 type LogMessage struct {
 	Pos      int64
 	From, To string
 	Stored   Stored
 }
 
-// Log answers messages of conversations between two people that stand in the log after a position, and the position up to which it answers.
+// Log returns messages of conversations between two people that come after a position in the log, and the position up to which they reach.
 func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessage, upTo int64, err error) {
 	rows, err := c.store.Log(ctx, after, limit)
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessag
 	return out, upTo, nil
 }
 
-// StartCursor lets a named reader of the log that is new begin at the end.
+// StartCursor lets a new named reader of the log begin at the end.
 func (c *Chat) StartCursor(ctx context.Context, name string) error {
 	_, err := c.store.Cursor(ctx, name)
 	if !errors.Is(err, ErrNotFound) {
@@ -180,20 +180,20 @@ func (c *Chat) StartCursor(ctx context.Context, name string) error {
 	return c.store.StartCursor(ctx, name, pos)
 }
 
-// Cursor answers the position of a reader of the log.
+// Cursor returns the position of a reader of the log.
 func (c *Chat) Cursor(ctx context.Context, name string) (int64, error) {
 	return c.store.Cursor(ctx, name)
 }
 
-// SetCursor keeps the position of a reader of the log; ErrLease if it is another server's by now.
+// SetCursor keeps the position of a reader of the log; it returns ErrLease if another server has taken over.
 func (c *Chat) SetCursor(ctx context.Context, name string, pos, lease int64) error {
 	return c.store.SetCursor(ctx, name, pos, lease)
 }
 
-// StoreID names the store.
+// StoreID returns the name of the store.
 func (c *Chat) StoreID() string { return c.store.ID() }
 
-// Unread is the sum of a user's unread messages from people.
+// Unread returns the sum of a user's unread messages from people.
 func (c *Chat) Unread(ctx context.Context, name string) (uint64, error) {
 	p, err := c.person(ctx, name)
 	if err != nil {

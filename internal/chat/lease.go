@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// leaseFor is how long a lease lasts that is not renewed.
+// leaseFor is how long a lease lasts without renewal.
 const leaseFor = 10 * time.Second
 
-// Alone runs f while this server, of all that share the store, has the lease of name; again whenever it gets it, until ctx ends. The context of f ends
-// a while before another server may have the lease, by this machine's own count of time. A machine that stood still meanwhile cannot know that: so each
-// step of f commits with its lease (SetCursor), and at most the step that was under way is done by two.
+// Alone runs f while this server holds the lease of name, among all that share the store; again whenever it gets the lease, until ctx ends. The
+// context of f ends some time before another server may get the lease, by this machine's own count of time. A machine that was suspended cannot know
+// that: so each step of f commits with its lease (SetCursor), and at most the step that was under way is done by two.
 func (c *Chat) Alone(ctx context.Context, name string, f func(ctx context.Context, lease int64)) {
 	for ctx.Err() == nil {
 		begun := time.Now()
@@ -39,7 +39,7 @@ func (c *Chat) takeLease(ctx context.Context, name string) (int64, error) {
 	return c.store.Lease(ctx, name, 0, leaseFor)
 }
 
-// hold runs f and renews the lease, which was asked for at begun.
+// hold runs f and renews the lease, which was requested at begun.
 func (c *Chat) hold(ctx context.Context, name string, lease int64, begun time.Time, f func(ctx context.Context, lease int64)) {
 	const sure = leaseFor - leaseFor/5
 	run, cancel := context.WithCancel(ctx)
@@ -70,7 +70,7 @@ func (c *Chat) hold(ctx context.Context, name string, lease int64, begun time.Ti
 			return
 		case <-end.C:
 			level := slog.LevelWarn
-			if Known(away) != "" { // it is complained of where it is known
+			if Known(away) != "" { // the error is logged where its cause is known
 				level = slog.LevelInfo
 			}
 			c.log.Log(ctx, level, "the lease could not be renewed in time", "lease", name, "err", away)

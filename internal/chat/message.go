@@ -34,11 +34,11 @@ type send struct {
 	users [2]UID
 }
 
-// Send queues a message for the log and returns; the call is answered when it is durable, or refused. Messages of one caller to one
-// conversation are stored in the order of the calls. A conversation that must be looked up holds up only its own messages.
-// req is an im.SendRequest in wire form and is not kept.
+// Send queues a message for the log and returns; the call is answered when the message is durable, or refused. Messages of one caller to one
+// conversation are stored in the order of the calls. A conversation that must be looked up delays only its own messages. req is an im.SendRequest in
+// wire form and is not kept.
 //
-// A resent frame needs no lookup before the check, only before a hook: nothing that is checked now can have changed since it was first accepted.
+// A resent frame needs no lookup before the check, only before a hook: nothing that is checked here can have changed since it was first accepted.
 func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) error {
 	s := call.Caller
 	m, to, err := c.readSend(call, req)
@@ -73,9 +73,9 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 		s.parked = make(map[string][]*send)
 	}
 	s.parked[name] = []*send{m}
-	full := len(s.parked) > maxParked && !hooked // a hook may take long; the carrier bounds the number of open calls
+	full := len(s.parked) > maxParked && !hooked // a hook may be slow; the carrier limits the number of open calls
 	s.mu.Unlock()
-	if full || s.Operator { // who waits for the answer in any case
+	if full || s.Operator { // which waits for the reply in any case
 		c.unpark(ctx, s, name)
 		return nil
 	}
@@ -83,7 +83,7 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 	return nil
 }
 
-// count counts a message that is parked where a before-hook can make it wait long. What waits for lookups alone is bounded by the open calls.
+// count counts a message that is parked where a before-hook can make it wait long. What waits only for lookups is limited by the open calls.
 func (c *Chat) count(m *send) error {
 	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
 		return nil
@@ -92,7 +92,7 @@ func (c *Chat) count(m *send) error {
 	return c.slots.enter(m.call.Caller.UID, m.counted)
 }
 
-// unpark looks a peer and the conversation with him up, and sends what waited for that and what has come since.
+// unpark looks up a peer and the conversation with them, and sends what waited for that and what has arrived since.
 func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 	p, conv, err := c.lookUp(ctx, s, name)
 	for {
@@ -103,10 +103,10 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 			s.mu.Unlock()
 			return
 		}
-		s.parked[name] = nil // there, and empty: what comes meanwhile must still wait behind these
+		s.parked[name] = nil // present, and empty: what arrives in the meantime must still wait behind these
 		s.mu.Unlock()
 		for _, m := range queue {
-			size := m.counted // the message is the store's when it was passed on
+			size := m.counted // once it was passed on, the message belongs to the store
 			if err != nil {
 				m.call.fail(err)
 			} else {
@@ -122,7 +122,7 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 	}
 }
 
-// contained makes an error of a panic.
+// contained converts a panic to an error.
 func contained(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -151,7 +151,7 @@ func (c *Chat) findPeer(ctx context.Context, s *Caller, name string) (p person, 
 	return p, conv, err
 }
 
-// readSend takes a SendRequest apart; to is a part of req.
+// readSend parses a SendRequest; to is a part of req.
 func (c *Chat) readSend(call Call[*im.SendReply], req []byte) (m *send, to []byte, err error) {
 	m = &send{c: c, call: call}
 	var typ im.ConvType
@@ -233,7 +233,7 @@ func readKey(b []byte, typ *im.ConvType, id *[]byte) bool {
 // resolve finds the peer and the conversation in the caches.
 func (c *Chat) resolve(m *send, to []byte) bool {
 	c.people.mu.RLock()
-	p, ok := c.people.m[string(to)] // no copy is made of a key that is only looked up
+	p, ok := c.people.m[string(to)] // a key that is only looked up is not copied
 	c.people.mu.RUnlock()
 	if !ok {
 		return false
@@ -243,7 +243,7 @@ func (c *Chat) resolve(m *send, to []byte) bool {
 	return ok
 }
 
-// append hands m to the store, or, if it is for who is online only, on to them.
+// append hands m to the store, or, if it is online-only, to those who are connected.
 func (c *Chat) append(m *send) {
 	if m.online {
 		c.sendOnline(m)
@@ -261,7 +261,8 @@ func (m *send) entryOf() Entry {
 	}
 }
 
-// done answers and tells, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection hears of it.
+// done replies and publishes, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection gets about
+// the message.
 func (m *send) done(st Stored, dup bool, err error) {
 	c, s := m.c, m.call.Caller
 	if err != nil {
@@ -289,7 +290,7 @@ func (m *send) done(st Stored, dup bool, err error) {
 	}
 }
 
-// tell tells everybody but the session that sent it, and the other sessions of its device if that is named.
+// tell notifies everybody except the session that sent it, and the other sessions of its device if that is named.
 func (m *send) tell(device Device) {
 	s := m.call.Caller
 	m.users = [2]UID{m.peer.uid, s.UID}
@@ -302,16 +303,16 @@ func (m *send) tell(device Device) {
 	m.c.tell(pushEntry.wire(Audience{Users: m.users[1:], Except: s.ID, ExceptDevice: device}, (*ownEntry)(m)))
 }
 
-// sendOnline is rule 21: no number, no row, only whoever is there.
+// sendOnline is rule 21: no number, no row, only those who are connected.
 func (c *Chat) sendOnline(m *send) {
 	s := m.call.Caller
 	m.stored = Stored{
 		Entry: Entry{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
 		Time:  c.store.Now(),
 	}
-	// Behind what was sent before it: a message that is kept nowhere does not overtake one that is.
+	// Behind what was sent before it: a message that is not kept does not overtake one that is.
 	c.store.Deliver(m.conv.id, func() {
 		m.call.replyWire((*sendReply)(m))
-		m.tell(Device{s.UID, s.Device}) // which has no row by which it could know the message as its own, if it has connected anew since
+		m.tell(Device{s.UID, s.Device}) // which has no row by which it could recognize its own message, if it has reconnected since
 	})
 }

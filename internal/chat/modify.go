@@ -20,18 +20,18 @@ const (
 type modification struct {
 	cv  Conv
 	seq uint64
-	// version is the one that is replaced; any of them if it is not named.
+	// version is the version to be replaced; any if it is not named.
 	version *uint64
-	// elems and cloud are wire fields of im.Message. Without elems (or cloud, if it stays) what is there stays.
+	// elems and cloud are wire fields of im.Message. Without elems (or cloud, if it stays) the present ones stay.
 	elems, cloud []byte
 	keepCloud    bool
 	resent       bool
-	// hooked says that the before-hook is to be asked, and asked of which version of the message it was told what it becomes.
+	// hooked means that the before-hook is to be asked; asked is the version of the message that it was asked about.
 	hooked bool
 	asked  *uint64
-	// call is there if a session makes it.
+	// call is set if a session makes it.
 	call Call[*im.ModifyReply]
-	// circle are the people of the conversation, by is who does it.
+	// circle are the people of the conversation, by is the one who modifies.
 	circle circle
 	by     person
 }
@@ -55,12 +55,12 @@ func (c *Chat) Modify(ctx context.Context, call Call[*im.ModifyReply], req *im.M
 	return c.modifyInTurn(ctx, m)
 }
 
-// contentOf is what a modification takes of a message, as wire fields.
+// contentOf returns the parts of a message that a modification uses, as wire fields.
 func contentOf(m *im.Message) (elems, cloud []byte) {
 	return wire(&im.Message{ElemArray: m.GetElemArray()}), wire(&im.Message{CloudCustomStr: m.GetCloudCustomStr()})
 }
 
-// modify does it. reply is called before anybody is told, on the delivery goroutine if something was changed.
+// modify makes the modification. reply is called before anybody is notified, on the delivery goroutine if something was changed.
 func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.ModifyReply)) error {
 	var current *Stored
 	before := false
@@ -77,7 +77,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		body := changed.body
 		before = err == nil && m.resent && m.version != nil && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
 		switch {
-		case before: // also of a message that was recalled since
+		case before: // also for a message that was recalled since
 			current = &st
 			return nil
 		case st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
@@ -104,7 +104,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		row.Target = &st
 		var told []news
 		if len(body) > im.MaxBody {
-			// Not pushed: whoever pulls it gets it once for all modifications meanwhile, as fast as he takes it.
+			// Not pushed: a device that pulls it gets it once for all modifications since, as fast as it takes it.
 			if told, err = m.circle.heads(tx, m.circle.people); err != nil {
 				return err
 			}
@@ -147,7 +147,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 	return nil
 }
 
-// apply makes the new body of a message from its old one. With an error the content is none.
+// apply makes the new body of a message from its old one. With an error there is no content.
 func (m *modification) apply(old []byte) (content, error) {
 	elems, cloud, rest := split(old)
 	switch {
@@ -165,13 +165,13 @@ func (m *modification) apply(old []byte) (content, error) {
 	}
 	msg := make([]byte, 0, len(elems)+len(cloud)+len(rest))
 	msg = append(append(append(msg, elems...), cloud...), rest...)
-	// The platform stays among the rest, which checkMessage would leave out: what is stored is msg, and the check is of its content.
+	// The platform stays among the rest, although checkMessage would leave it out: msg is stored, and only its content is checked.
 	checked, err := checkMessage(msg, im.Platform_PLATFORM_OTHER)
 	checked.body = msg
 	return checked, err
 }
 
-// split takes a message in wire form apart into the fields that can be modified and the others.
+// split splits a message in wire form into the fields that can be modified and the others.
 func split(msg []byte) (elems, cloud, rest []byte) {
 	for len(msg) > 0 {
 		num, _, n := protowire.ConsumeField(msg)
@@ -191,7 +191,7 @@ func split(msg []byte) (elems, cloud, rest []byte) {
 	return elems, cloud, rest
 }
 
-// editable says that all elements are of the types that can be modified.
+// editable reports whether all elements have types that can be modified.
 func editable(elems []byte) bool {
 	var m im.Message
 	if m.UnmarshalVT(elems) != nil {
@@ -207,8 +207,8 @@ func editable(elems []byte) bool {
 	return true
 }
 
-// changeBefore finds the change that an earlier call of a user made to a message; nil if there is none. It was made moments ago, so it is looked
-// for among the last ones.
+// changeBefore finds the change that an earlier call of a user made to a message; nil if there is none. It was made moments ago, so it is searched
+// among the last ones.
 func (c *Chat) changeBefore(ctx context.Context, id ConvID, seq uint64, kind im.ChangeKind, by UID) (*im.Change, error) {
 	const last = 10_000
 	cv, err := c.store.Conv(ctx, id)

@@ -10,8 +10,8 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// modifyInTurn takes a modification past the before-hook and on. Those of a caller in one conversation are made in the order of the calls; the caller's other
-// calls do not wait for them.
+// modifyInTurn takes a modification through the before-hook and on. Those of a caller in one conversation are made in the order of the calls; the
+// caller's other calls do not wait for them.
 func (c *Chat) modifyInTurn(ctx context.Context, m *modification) error {
 	s := m.call.Caller
 	s.mu.Lock()
@@ -35,10 +35,10 @@ func (c *Chat) modifyInTurn(ctx context.Context, m *modification) error {
 	return nil
 }
 
-// size is what a modification that waits takes of the memory that there is for that.
+// size is how much a waiting modification takes of the memory for that.
 func (m *modification) size() int { return len(m.elems) + len(m.cloud) + slotCost }
 
-// modifyQueued makes the modifications that wait, and those that come meanwhile.
+// modifyQueued makes the modifications that wait, and those that arrive in the meantime.
 func (c *Chat) modifyQueued(ctx context.Context, s *Caller, id ConvID) {
 	for {
 		s.mu.Lock()
@@ -59,8 +59,9 @@ func (c *Chat) modifyQueued(ctx context.Context, s *Caller, id ConvID) {
 	}
 }
 
-// passModify asks the before-hook about what a message would become, and makes it that. Nothing is asked about a modification that is not made: of a message that
-// is not there, of another version than the call names, or one that was made before. If the message has changed when the answer comes, it is a conflict.
+// passModify asks the before-hook about what a message would become, and makes it that. The hook is not asked about a modification that is not made:
+// of a message that does not exist, of another version than the call names, or one that was made before. If the message has changed when the response
+// arrives, it is a conflict.
 func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

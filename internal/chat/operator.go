@@ -8,9 +8,9 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// What an operator may do: a program of the app's owner that speaks for any user. Who it is has been checked by the carrier.
+// What an operator may do: a program of the app's owner that acts for any user. The carrier has checked who it is.
 
-// void is the error of a ticket that was signed before an operator kicked the account; nil if it was not.
+// void returns the error for a ticket that was signed before an operator kicked the account; nil if it was not.
 func void(u User, t Ticket) error {
 	if u.ValidFrom > 0 && t.Issued.Unix() < u.ValidFrom {
 		return im.Errorf(im.CodeTicketVoid, "the ticket was signed before the account was kicked")
@@ -21,8 +21,9 @@ func void(u User, t Ticket) error {
 // kickSlack is how far ahead of the wall clock the time of a kick may be: the clocks of several servers differ.
 const kickSlack = 60
 
-// kickedAhead says that an account was kicked while the wall clock was ahead, and nothing signed since would be good until it is there again. The ticket tells
-// that from a wall clock that is behind: its issuer's clock agrees with this one. A kick that is mended so counts as made when that was noticed.
+// kickedAhead reports that an account was kicked while the wall clock was ahead, so that nothing signed since would be good until that time comes.
+// The ticket distinguishes that from a wall clock that is behind: its issuer's clock agrees with this one. A kick that is mended in this way counts
+// as made when that was noticed.
 func (c *Chat) kickedAhead(u User, t Ticket) bool {
 	now := c.cfg.Clock().Unix()
 	return u.ValidFrom > now+kickSlack && t.Issued.Unix() <= now+kickSlack
@@ -43,7 +44,7 @@ func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
 	}
 	u, err := c.store.UserByName(ctx, name)
 	if errors.Is(err, ErrNotFound) {
-		return nil // it need not have logged in
+		return nil // the user need not have logged in
 	}
 	if err == nil && c.kickedAhead(u, t) {
 		err = c.store.Update(ctx, []Key{{UID: u.UID}}, func(tx Tx) (err error) {
@@ -59,7 +60,7 @@ func (c *Chat) CheckTicket(ctx context.Context, name, ticket string) error {
 	return void(u, t)
 }
 
-// Import makes an account, or finds that there is one.
+// Import creates an account, or finds an existing one.
 func (c *Chat) Import(ctx context.Context, name string) error {
 	if !im.ValidUserID(name) {
 		return errUserID
@@ -68,7 +69,7 @@ func (c *Chat) Import(ctx context.Context, name string) error {
 	return err
 }
 
-// Exists says whether there is an account.
+// Exists reports whether there is an account.
 func (c *Chat) Exists(ctx context.Context, name string) (bool, error) {
 	_, err := c.person(ctx, name)
 	if errors.Is(err, ErrNotFound) {
@@ -77,8 +78,8 @@ func (c *Chat) Exists(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// Kick ends all sessions of an account and makes void every ticket that was signed until now. Tickets count in whole seconds, so it answers
-// when the second is over: what is signed after the answer is good. ErrNotFound if there is no such account.
+// Kick ends all sessions of an account and makes every ticket void that was signed before. Tickets count in whole seconds, so it returns when the
+// present second is over: what is signed after it returns is good. ErrNotFound if there is no such account.
 func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	p, err := c.person(ctx, name)
 	if err != nil {
@@ -120,25 +121,25 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 	defer over.Stop()
 	select {
 	case <-over.C:
-	case <-ctx.Done(): // it is done all the same
+	case <-ctx.Done(): // it is done anyway
 	}
 	return nil
 }
 
-// Via is how an operator's call came.
+// Via describes how an operator's call arrived.
 type Via struct {
 	// Addr is the operator's IP address.
 	Addr string
 	// Quiet keeps a message from the sender's own devices.
 	Quiet bool
-	// Key makes it the same message when the call is made again.
+	// Key makes a repeated call the same message.
 	Key *CallKey
 }
 
 // CallKey is what an operator drew for a message, besides its random number.
 type CallKey struct {
 	Seq uint32
-	// Hash tells messages apart: whom they are for, and what they say. It is the same on all servers.
+	// Hash distinguishes messages by receiver and content. It is the same on all servers.
 	Hash uint64
 }
 
@@ -148,9 +149,9 @@ const (
 	forgetAfter = 2 * SentFor
 )
 
-// claim gives a message the client time that its key stands for, and says whether the key has been used before, by a call to whichever server. Which
-// of two calls stores it the log decides, where both have the same key. A key that release has given back keeps its client time, as another call may
-// have stored the message meanwhile; it may name another message.
+// claim gives a message the client time that its key stands for, and reports whether the key has been used before, by a call to any server. If two
+// calls have the same key, the log decides which one stores it. A key that release has given back keeps its client time, as another call may have
+// stored the message in the meantime; it may name another message.
 func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.SendRequest) (was Sent, again bool, err error) {
 	err = c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
 		again = false // fn may run again
@@ -186,7 +187,7 @@ func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.Send
 // released is the hash of a key that stands for no message.
 const released = 0
 
-// release gives back the key of a call that was refused: it may come again in another form.
+// release gives back the key of a call that was refused: the call may be repeated in another form.
 func (c *Chat) release(ctx context.Context, sender UID, random, seq uint32) error {
 	return c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
 		was, err := tx.Sent(sender, random, seq)
@@ -201,7 +202,7 @@ func (c *Chat) release(ctx context.Context, sender UID, random, seq uint32) erro
 	})
 }
 
-// SendAs sends a message for a user, as if he had; it returns when it is stored.
+// SendAs sends a message for a user; it returns when the message is stored.
 func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendRequest) (*im.SendReply, error) {
 	p, err := c.person(ctx, from)
 	if errors.Is(err, ErrNotFound) {
@@ -216,7 +217,7 @@ func (c *Chat) SendAs(ctx context.Context, from string, via Via, req *im.SendReq
 		if was, again, err = c.claim(ctx, p.uid, via.Key, req); err != nil {
 			return nil, err
 		}
-		if again && req.Message.GetIsOnlineMsg() { // told once at most: nobody can look up whether it was
+		if again && req.Message.GetIsOnlineMsg() { // delivered at most once: nobody can look up whether it was
 			return &im.SendReply{Entry: &im.Entry{Time: was.At, SenderTinyId: uint64(p.uid), ClientTime: was.ClientTime, Random: was.Random}}, nil
 		}
 	}
@@ -247,21 +248,21 @@ func (c *Chat) sendAs(ctx context.Context, p person, via Via, req *im.SendReques
 	if err := c.Send(ctx, Call[*im.SendReply]{Caller: s, Resent: again, method: im.Method_SEND}, wire(req)); err != nil {
 		return nil, err
 	}
-	a := <-answered // the store or the hook answers within its time
+	a := <-answered // the store or the hook responds within its time
 	return a.reply, a.err
 }
 
-// MessageKey names a message for an operator.
+// MessageKey identifies a message for an operator.
 type MessageKey struct {
 	From, To string
-	// Seq is the message's number; or its client time, as in what a before-hook was told, when it had no number yet.
+	// Seq is the message's number; or its client time, as in the question to a before-hook, when it had no number yet.
 	Seq    uint64
 	Random uint32
 	// Time is the server's, in seconds; 0 is any.
 	Time int64
 }
 
-// locate finds a message, and those who are in its conversation.
+// locate finds a message, and the people of its conversation.
 func (c *Chat) locate(ctx context.Context, k *MessageKey) (cv Conv, w circle, seq uint64, err error) {
 	missing := im.Errorf(im.CodeNoSuchMessage, "there is no such message from %q to %q", k.From, k.To)
 	fail := func(err error) (Conv, circle, uint64, error) {
@@ -314,7 +315,7 @@ func (c *Chat) RevokeAs(ctx context.Context, operator string, k *MessageKey) err
 	return c.revoke(ctx, &revocation{cv: cv, seq: seq, circle: circle, by: person{by.UID, by.Name}, operator: true}, func(*im.Change) {})
 }
 
-// Edit is what an operator's or a hook's change of a message replaces; what is nil stays.
+// Edit is what an operator's or a hook's change of a message replaces; nil fields stay.
 type Edit struct {
 	Elems []*im.Elem
 	Cloud *string

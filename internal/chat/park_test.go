@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store"
 )
 
-// slowStore holds the lookup of one user until it is let go.
+// slowStore holds the lookup of one user until it is released.
 type slowStore struct {
 	chat.Store
 	slow string
@@ -30,7 +30,7 @@ type answer struct {
 	err error
 }
 
-// Rule 12: a lookup holds up the messages to that person, and nobody else's; they keep their order.
+// Rule 12: a lookup delays the messages to that person, and nobody else's; they keep their order.
 func TestLookupParksOneConversation(t *testing.T) {
 	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -85,7 +85,7 @@ func TestLookupParksOneConversation(t *testing.T) {
 	}
 	close(slow.let)
 	for i := range uint64(n) {
-		send(2000+i, "slow") // these come while the parked ones are let go
+		send(2000+i, "slow") // these arrive while the parked ones are released
 	}
 	for i := range uint64(n) {
 		next(1000 + i)

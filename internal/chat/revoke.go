@@ -12,14 +12,14 @@ type revocation struct {
 	cv     Conv
 	seq    uint64
 	reason string
-	// circle are the people of the conversation, by is who does it.
+	// circle are the people of the conversation, by is the one who recalls.
 	circle circle
 	by     person
-	// operator says that by is bound neither to the window nor to messages of his own.
+	// operator means that neither the window nor the sender of the message matters.
 	operator bool
 }
 
-// Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first answer.
+// Revoke recalls a message of the caller within the window. A repeated frame whose first copy did it gets the first reply.
 func (c *Chat) Revoke(ctx context.Context, call Call[*im.RevokeReply], req *im.RevokeRequest) error {
 	s := call.Caller
 	cv, circle, err := c.find(ctx, s, req.Conv)
@@ -44,7 +44,7 @@ func (c *Chat) Revoke(ctx context.Context, call Call[*im.RevokeReply], req *im.R
 	return err
 }
 
-// revoke does it. reply is called on the delivery goroutine, before anybody is told.
+// revoke makes the recall. reply is called on the delivery goroutine, before anybody is notified.
 func (c *Chat) revoke(ctx context.Context, r *revocation, reply func(*im.Change)) error {
 	return c.store.Update(ctx, []Key{{Conv: r.cv.ID}}, func(tx Tx) error {
 		e, err := tx.Entry(r.cv.ID, r.seq)

@@ -7,11 +7,11 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// maxPinned is how many conversations a user may have before the others.
+// maxPinned is how many conversations a user may pin.
 const maxPinned = 50
 
-// Row changes the caller's own row of a conversation and answers with the head as it then is. All his devices hear of it, and the peer if it
-// moved how far the caller has read. A call that changes nothing is answered and told to nobody, so it may be repeated.
+// Row changes the caller's own row of a conversation and replies with the head as it is then. All devices of the caller are notified, and the peer if
+// the caller's read position moved. A call that changes nothing is answered and notifies nobody, so it may be repeated.
 func (c *Chat) Row(ctx context.Context, call Call[*im.RowReply], req *im.RowRequest) error {
 	s := call.Caller
 	if req.Hide && req.ClearedSeq == nil {
@@ -51,7 +51,7 @@ func (c *Chat) Row(ctx context.Context, call Call[*im.RowReply], req *im.RowRequ
 	})
 }
 
-// findForRow is find for a ROW call: a receive option may be set for a person with whom there is no conversation yet, and that makes it.
+// findForRow is find for a ROW call: a receive option may be set for a person with whom there is no conversation yet, which creates it.
 func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (Conv, circle, error) {
 	if req.Epoch != 0 || req.RecvOpt == nil || req.Pinned != nil || req.ClearedSeq != nil {
 		cv, circle, err := c.find(ctx, s, req.Conv)
@@ -75,7 +75,7 @@ func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (C
 	return cv, circleOf(cv.ID, person{s.UID, s.Name}, peer), err
 }
 
-// changeRow does what a ROW call asks for. A row that changes nothing is not written.
+// changeRow makes the changes of a ROW call. A row that stays the same is not written.
 func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMoved bool, err error) {
 	cv, err := tx.Conv(id)
 	if err != nil {
@@ -89,7 +89,7 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 		return false, false, err
 	}
 	m := old
-	m.Hidden = hidden(&cv, &old) // a message has brought it back, whatever is cleared now
+	m.Hidden = hidden(&cv, &old) // a message has brought it back, whatever is cleared then
 	if req.Pinned != nil {
 		m.Pinned = *req.Pinned
 	}
@@ -125,11 +125,11 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 	return err == nil, readMoved, err
 }
 
-// hidden says that a conversation is off its owner's list: he has deleted it, and no message has come since. A message above what he had
-// cleared brings it back without a write to his row.
+// hidden reports whether a conversation is off its owner's list: they have deleted it, and no message has arrived since. A message above what was
+// cleared brings it back without a write to the row.
 func hidden(cv *Conv, m *Member) bool { return m.Hidden && cv.Seq <= m.ClearedSeq }
 
-// Delete deletes messages for the caller alone. Nobody is told; unread numbers stay as they are.
+// Delete deletes messages for the caller only. Nobody is notified; unread numbers stay the same.
 func (c *Chat) Delete(ctx context.Context, call Call[*im.Empty], req *im.DeleteRequest) error {
 	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
@@ -156,7 +156,7 @@ func (c *Chat) Delete(ctx context.Context, call Call[*im.Empty], req *im.DeleteR
 	return err
 }
 
-// without takes out of a range of a log what the user has deleted.
+// without removes from a range of a log what the user has deleted.
 func (c *Chat) without(ctx context.Context, uid UID, id ConvID, found []entry) ([]entry, error) {
 	if len(found) == 0 {
 		return found, nil

@@ -16,11 +16,11 @@ import (
 type Login struct {
 	Caller *Caller
 	Reply  *im.LoginReply
-	// Over says that the session to be resumed has been ended by another login: Reply is nil, and the Caller may only acknowledge.
+	// Over means that another login has ended the session to be resumed: Reply is nil, and the Caller may only acknowledge.
 	Over bool
 }
 
-// CheckLogin checks a login's words. Nothing is done with them before, not even a line in the log.
+// CheckLogin checks the fields of a login. Nothing is done with them before, not even logging.
 func CheckLogin(req *im.LoginRequest) error {
 	if !im.ValidUserID(req.UserId) {
 		return errUserID
@@ -44,7 +44,7 @@ func (c *Chat) Authenticate(req *im.LoginRequest) (Ticket, error) {
 
 var errUserID = im.Errorf(im.CodeInvalidUserID, "a user id is 1 to 32 bytes of printable ASCII without blanks")
 
-// Account answers the account of a name, which the first login makes.
+// Account returns the account with a name, which the first login creates.
 func (c *Chat) Account(ctx context.Context, name string) (User, error) {
 	u, err := c.store.CreateUser(ctx, name)
 	if err == nil {
@@ -53,13 +53,13 @@ func (c *Chat) Account(ctx context.Context, name string) (User, error) {
 	return u, err
 }
 
-// mostRaised is how far a resume may raise the generation of its account. Nobody has logged in so often; and what is counted on from there stays
-// far below what a resume may name, and what can be counted.
+// mostRaised is how far a resume may raise the generation of its account. Nobody has logged in so often; and what is counted on from there stays far
+// below what a resume may name, and what can be counted.
 const mostRaised = 1 << 32
 
-// Login makes or resumes the session of a device whose ticket Authenticate has checked. The carrier holds a lock of the account around
-// this and around making the connection known, so that of two logins each sees the other's outcome. It ends whoever else is logged in to the
-// class, by its own list: rows tell only what is known of those who are away.
+// Login makes or resumes the session of a device whose ticket Authenticate has checked. The carrier holds a lock of the account around this and
+// around registering the connection, so that of two logins each sees the other's outcome. It ends the other sessions of the class by its own list:
+// rows are only about devices that are away.
 func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket Ticket) (Login, error) {
 	var out Login
 	var user User
@@ -87,7 +87,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		}
 		platform := known(req.Platform)
 		if req.Resume && mine.Generation > 0 {
-			platform = known(im.Platform(mine.Platform)) // of the session that goes on, whatever this request says
+			platform = known(im.Platform(mine.Platform)) // of the session that continues, whatever this request contains
 		}
 		class := c.Class(platform)
 		others := rows[:0:0]
@@ -103,7 +103,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		switch {
 		case req.Resume && mine.Generation >= req.Generation:
 			if mine.Generation > req.Generation || !mine.LoggedIn || mine.Owed {
-				// What it may acknowledge is the session it names, not a newer one of the device.
+				// It may acknowledge the session that it names, not a newer one of the device.
 				out.Over, out.Caller.Generation = true, req.Generation
 				return nil
 			}
@@ -112,7 +112,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			}
 			if mine.Class == class {
 				if mine.At > tx.Now()-touchRow {
-					return nil // the session goes on
+					return nil // the session continues
 				}
 				return putLogin(tx, mine, class, platform)
 			}
@@ -122,7 +122,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			}
 			return putLogin(tx, mine, class, platform)
 		case req.Resume && (len(others) > 0 || req.Generation > mostRaised):
-			// This store has lost the session (it was replaced or restored), and another device has logged in to it since; or no store has given it
+			// This store has lost the session (it was replaced or restored), and another device has logged in to it since; or no store has assigned
 			// this number.
 			out.Over = true
 			return nil
@@ -130,7 +130,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 			refused = void(user, ticket)
 			return nil
 		case req.Resume:
-			// Lost as well, but nobody came: a new login that need not kick. Its generation is above all that the device has seen.
+			// Lost as well, but nobody else logged in: a new login that need not kick. Its generation is above all that the device has seen.
 			user.Generation = max(user.Generation, req.Generation)
 		case mine.Owed && (req.KickedGeneration == 0 || req.KickedGeneration != mine.Generation):
 			refused = im.Errorf(im.CodeKickedWhileAway, "another device logged in while this one was away")
@@ -161,7 +161,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 	return out, nil
 }
 
-// next counts a login. A number that logins alone cannot have led to is brought back to where one may count on from.
+// next counts a login. A number that logins alone cannot have led to is reset to one from which counting can continue.
 func next(generation uint64) uint64 {
 	if generation > 1<<47 {
 		generation = mostRaised
@@ -169,7 +169,7 @@ func next(generation uint64) uint64 {
 	return generation + 1
 }
 
-// unixMilli is t in milliseconds since 1970, as late as that can be said.
+// unixMilli returns t in milliseconds since 1970, limited to what fits.
 func unixMilli(t time.Time) int64 {
 	if t.Unix() > math.MaxInt64/1000-1 {
 		return math.MaxInt64
@@ -178,19 +178,19 @@ func unixMilli(t time.Time) int64 {
 }
 
 const (
-	// mostRows is how many devices of a user are remembered. What is read and written at a login is bounded by it.
+	// mostRows is how many devices of a user are remembered. It limits what is read and written at a login.
 	mostRows = 100
-	// mostDropped is how many a login forgets at once, if an older version has left more behind.
+	// mostDropped is how many a login forgets at once, if an older version has left more.
 	mostDropped = 500
-	// A device that is logged out and owed nothing is forgotten after keepRow, one that has not heard of a kick after keepDebt; milliseconds.
+	// A device that is logged out and owed nothing is forgotten after keepRow, one that has not been notified of a kick after keepDebt; milliseconds.
 	keepRow, keepDebt = 7 * 24 * 3600_000, 90 * 24 * 3600_000
-	// touchRow is how old a row may be before a resume brings its time up to date.
+	// touchRow is how old a row may be before a resume updates its time.
 	touchRow = 24 * 3600_000
 )
 
-// forget removes the rows of devices that need not, or cannot, be remembered when mine logs in, and answers the others. If there are too many, those that
-// are logged out and owed nothing go first, then debts, then logins, each the oldest first. A device that has been forgotten and resumes is told that it was kicked if another
-// one of its class is logged in, and else goes on.
+// forget removes the rows of devices that need not, or cannot, be remembered when mine logs in, and returns the others. If there are too many, those
+// that are logged out and owed nothing go first, then debts, then logins, each the oldest first. A device that has been forgotten and resumes is
+// notified that it was kicked if another one of its class is logged in, and otherwise continues.
 func forget(tx Tx, uid UID, mine Session, rows []Session) ([]Session, error) {
 	worth := func(r *Session) int {
 		switch {
@@ -226,7 +226,7 @@ func forget(tx Tx, uid UID, mine Session, rows []Session) ([]Session, error) {
 	return kept, tx.DropSessions(uid, drop)
 }
 
-// endLogins writes that another login has ended sessions, and that their devices must hear of it.
+// endLogins records that another login has ended sessions, and that their devices must be notified.
 func endLogins(tx Tx, rows []Session) error {
 	for _, r := range rows {
 		r.LoggedIn, r.Owed, r.At = false, true, tx.Now()
@@ -248,12 +248,12 @@ func (c *Chat) Logout(ctx context.Context, s *Caller) error {
 	return c.settle(ctx, s)
 }
 
-// KickedAck pays the debt of the caller's session: its application has been told.
+// KickedAck pays the debt of the caller's session: its application has been notified.
 func (c *Chat) KickedAck(ctx context.Context, s *Caller) error {
 	return c.settle(ctx, s)
 }
 
-// settle writes that the session of the caller's generation is over and owes nothing. A newer session of the device is not touched.
+// settle records that the session of the caller's generation has ended and owes nothing. A newer session of the device is not touched.
 func (c *Chat) settle(ctx context.Context, s *Caller) error {
 	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
 		rows, err := tx.Sessions(s.UID)

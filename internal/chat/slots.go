@@ -11,11 +11,11 @@ import (
 
 // What may wait for the before-hook, in bytes. A user who has less than keepWaiting there is let in even if all others have filled the rest.
 const (
-	slotCost       = 1 << 10 // of a message beside its own size
+	slotCost       = 1 << 10 // of a message, besides its own size
 	keepWaiting    = 64 << 10
 	mostOfUser     = 16 << 20
 	mostWaiting    = 256 << 20
-	shareOfSlots   = 4 // a user may have one in so many of the slots
+	shareOfSlots   = 4 // a user may have this part of the slots
 	defaultAtOnce  = 64
 	defaultSlotFor = 30 * time.Second
 )
@@ -27,21 +27,21 @@ var (
 	errStopped  = im.Errorf(im.CodeNotLoggedIn, "the session was over before the message was taken")
 )
 
-// slots are the places in which the before-hook is asked. Users take turns, and no one of them may have more than his share, so that
-// nobody's message waits, or is left unasked, because of what somebody else sends. What waits for a slot is bounded in bytes.
+// slots are the places in which the before-hook is asked. Users take turns, and none of them may have more than their share, so that nobody's message
+// waits, or is not asked about, because of what somebody else sends. What waits for a slot is limited in bytes.
 type slots struct {
 	limit time.Duration // how long anything waits
 	share int
 
 	mu    sync.Mutex
 	free  int
-	bytes int // of all that wait or are asked about
+	bytes int // of everything that waits or is asked about
 	users map[UID]*slotUser
-	// turns are the users of whom something waits and who may have another slot. While a slot is free there are none.
+	// turns are the users for whom something waits and who may have another slot. While a slot is free there are none.
 	turns []*slotUser
 }
 
-// slotUser is there while the user has anything waiting or asked about.
+// slotUser exists while the user has anything waiting or asked about.
 type slotUser struct {
 	held, bytes int
 	queue       []*slotWait
@@ -58,7 +58,7 @@ func (q *slots) init(n int, limit time.Duration) {
 	q.users = make(map[UID]*slotUser)
 }
 
-// enter counts a message that is to be asked about; leave takes it off.
+// enter counts a message that is to be asked about; leave removes it.
 func (q *slots) enter(uid UID, size int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,7 +88,7 @@ func (q *slots) leave(uid UID, size int) {
 	q.forget(uid, u)
 }
 
-// take waits for a slot for a caller, until the caller is stopped, the context ends, or it has taken too long. give gives it back.
+// take waits for a slot for a caller, until the caller is stopped, the context ends, or it has taken too long. give returns it.
 func (q *slots) take(ctx context.Context, s *Caller) error {
 	q.mu.Lock()
 	if s.stopped {
@@ -121,7 +121,7 @@ func (q *slots) take(ctx context.Context, s *Caller) error {
 	defer q.mu.Unlock()
 	i := slices.Index(u.queue, w)
 	if i < 0 {
-		return <-w.given // it was given in the same moment
+		return <-w.given // it was given at the same moment
 	}
 	u.queue = slices.Delete(u.queue, i, i+1)
 	q.forget(s.UID, u)
@@ -139,7 +139,7 @@ func (q *slots) give(uid UID) {
 	q.forget(uid, u)
 }
 
-// stop ends the waiting of all that a caller has there, and lets it take nothing more.
+// stop ends all waiting of a caller there, and lets it take nothing more.
 func (q *slots) stop(s *Caller) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -157,7 +157,7 @@ func (q *slots) stop(s *Caller) {
 	q.forget(s.UID, u)
 }
 
-// turn puts a user at the end of the line, if he may stand there.
+// turn puts a user at the end of the line, if they may be in it.
 func (q *slots) turn(u *slotUser) {
 	if !u.inTurn && len(u.queue) > 0 && u.held < q.share {
 		u.inTurn = true
@@ -165,7 +165,7 @@ func (q *slots) turn(u *slotUser) {
 	}
 }
 
-// grant gives out what is free, one to each user in turn.
+// grant assigns free slots, one to each user in turn.
 func (q *slots) grant() {
 	for q.free > 0 && len(q.turns) > 0 {
 		u := q.turns[0]
@@ -191,11 +191,11 @@ func (q *slots) forget(uid UID, u *slotUser) {
 	}
 }
 
-// Stop lets go of those messages of a caller that wait to be shown to the before-hook: they are answered with 6014 and not stored, so that who
-// waits for the caller's messages need not wait for all of them to be asked about. A message that the hook is being asked about goes on.
+// Stop releases the messages of a caller that wait for the before-hook: they are answered with 6014 and not stored, so that a caller that waits for
+// the messages need not wait until the hook was asked about all of them. A message that the hook is being asked about continues.
 func (c *Chat) Stop(s *Caller) { c.slots.stop(s) }
 
-// asking waits until the before-hook may be asked for a caller; done is to be called when it has answered.
+// asking waits until the before-hook may be asked for a caller; done is to be called when it has responded.
 func (c *Chat) asking(ctx context.Context, s *Caller) (done func(), err error) {
 	if err := c.slots.take(ctx, s); err != nil {
 		return nil, err

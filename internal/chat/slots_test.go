@@ -16,8 +16,8 @@ func queue(n int) *slots {
 	return q
 }
 
-// TestSlotsAreFair: one user has a share of the slots and no more; when all are taken, the next free one goes to who has waited longest among users, not to
-// the next message of who has most.
+// TestSlotsAreFair: one user has a share of the slots and no more; when all are taken, the next free one goes to the user who has waited longest, not
+// to the next message of the user who has most.
 func TestSlotsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := queue(8)
@@ -55,7 +55,7 @@ func TestSlotsAreFair(t *testing.T) {
 		if holds[9] != 0 {
 			t.Fatal("there was no slot")
 		}
-		// Whoever stands in turn before it has one turn at most.
+		// Users before it in turn have at most one turn each.
 		for n := range 4 {
 			uid := UID(n + 1)
 			q.give(uid)
@@ -64,7 +64,7 @@ func TestSlotsAreFair(t *testing.T) {
 		if holds[9] != 1 {
 			t.Errorf("after four slots it still has none: %v", holds)
 		}
-		for uid := UID(1); uid < 10; uid++ { // let all of it go
+		for uid := UID(1); uid < 10; uid++ { // release all of it
 			for u := q.users[uid]; u != nil && u.held > 0; {
 				q.give(uid)
 				synctest.Wait()
@@ -76,7 +76,7 @@ func TestSlotsAreFair(t *testing.T) {
 	})
 }
 
-// TestSlotsStop: who is stopped waits no more, and takes nothing more; others of the same user do.
+// TestSlotsStop: a caller that is stopped waits no more, and takes nothing more; others of the same user do.
 func TestSlotsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := queue(1)
@@ -109,7 +109,7 @@ func TestSlotsStop(t *testing.T) {
 	})
 }
 
-// TestSlotsLate: nothing waits for ever, and what gave up is not given a slot.
+// TestSlotsLate: nothing waits forever, and a caller that gave up is not given a slot.
 func TestSlotsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := queue(1)
@@ -130,7 +130,7 @@ func TestSlotsLate(t *testing.T) {
 	})
 }
 
-// TestSlotsAreBounded: what waits has a bound for each user and one for all; who has next to nothing there is let in whatever the others have.
+// TestSlotsAreBounded: what waits has a limit per user and one in total; a user with next to nothing there is let in whatever the others have.
 func TestSlotsAreBounded(t *testing.T) {
 	q := queue(1)
 	fill := func(uid UID) (n int) {
@@ -156,7 +156,7 @@ func TestSlotsAreBounded(t *testing.T) {
 	}
 }
 
-// TestSlotsAtRandom: whatever comes and goes, no slot is lost, none is given twice, and nobody has more than his share.
+// TestSlotsAtRandom: whatever comes and goes, no slot is lost, none is given twice, and nobody has more than their share.
 func TestSlotsAtRandom(t *testing.T) {
 	q := queue(8)
 	var wg sync.WaitGroup

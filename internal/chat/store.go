@@ -6,34 +6,35 @@ import (
 	"time"
 )
 
-// UID is the number of an account (its tiny id), drawn when it is made, never reused.
+// UID is the number of an account (its tiny id). It is drawn when the account is created, and never reused.
 type UID int64
 
-// ConvID is the internal number of a conversation, drawn when it is made, never reused: its epoch.
+// ConvID is the internal number of a conversation: its epoch. It is drawn when the conversation is created, and never reused.
 type ConvID int64
 
-// Errors of a Store. Everything else it returns is a failure of the store itself.
+// Errors of a Store. Any other error is a failure of the store itself.
 var (
-	// ErrNotFound says that no such user, conversation, message or member row is stored.
+	// ErrNotFound means that no such user, conversation, message or member row is stored.
 	ErrNotFound = errors.New("chat: not found")
-	// ErrOtherBody answers an Append whose dedupe key is stored with another body.
+	// ErrOtherBody is the error of an Append whose dedupe key is stored with another body.
 	ErrOtherBody = errors.New("chat: the same key was used for another message")
-	// ErrClosed answers everything that comes after Close.
+	// ErrClosed is the error of every call after Close.
 	ErrClosed = errors.New("chat: store is closed")
-	// ErrFull answers what could not be written because the disk is full; nothing of it is stored. It may be tried again later.
+	// ErrFull is the error of a write that failed because the disk is full; nothing of it is stored. It may be repeated later.
 	ErrFull = errors.New("chat: the disk is full")
-	// ErrLocked answers what could not be written because another program has locked the database; nothing of it is stored. It may be tried again later.
+	// ErrLocked is the error of a write that failed because another program has locked the database; nothing of it is stored. It may be repeated
+	// later.
 	ErrLocked = errors.New("chat: the database is locked by another program")
-	// ErrAway answers what could not be done because the database does not answer; nothing of it is stored. It may be tried again later.
+	// ErrAway is the error of a call that failed because the database does not respond; nothing of it is stored. It may be repeated later.
 	ErrAway = errors.New("chat: the database does not answer")
-	// ErrLease answers a step of work whose lease another one has taken.
+	// ErrLease is the error of a step of work whose lease another server has taken.
 	ErrLease = errors.New("chat: another server has the lease")
-	// ErrPolicy answers an Append whose policy number is no longer the conversation's: check again and append again.
-	// The entry was not numbered, and later entries of the same conversation may have been.
+	// ErrPolicy is the error of an Append whose policy number is no longer the conversation's: check again and append again. The entry was not
+	// numbered, and later entries of the same conversation may have been.
 	ErrPolicy = errors.New("chat: the rules of the conversation have changed")
 )
 
-// Known is what callers are told of an error that says what is wrong with the store as a whole: the store has logged that, once. It is "" for others.
+// Known returns what callers are told about an error that concerns the store as a whole, which the store has logged once. It is "" for other errors.
 func Known(err error) string {
 	switch {
 	case errors.Is(err, ErrFull):
@@ -58,7 +59,7 @@ const (
 type User struct {
 	UID  UID
 	Name string
-	// Generation is that of the newest login of any device.
+	// Generation is the generation of the newest login of any device.
 	Generation uint64
 	// Feed is the last number of the user's change feed.
 	Feed uint64
@@ -80,7 +81,7 @@ type Conv struct {
 	Time, Changed int64
 	// Index is the running number of countable messages; OwnA and OwnB are those of A and of B (C2C only).
 	Index, OwnA, OwnB uint64
-	// Policy is raised by everything that decides who may send here; MemberSet by joins and leaves.
+	// Policy is raised by everything that affects who may send here; MemberSet by joins and leaves.
 	Policy, MemberSet uint64
 	Dissolved         bool
 }
@@ -106,10 +107,10 @@ type Member struct {
 	ClearedSeq       uint64
 	RecvOpt          int32
 	Pinned           bool
-	// Hidden says that the user has deleted the conversation: it is not in his list while nothing is above ClearedSeq.
+	// Hidden means that the user has deleted the conversation: it is not in their list while nothing is above ClearedSeq.
 	Hidden bool
 	Role   int32
-	// Left says that a group's membership is over; the row stays for its periods.
+	// Left means that a group's membership has ended; the row stays for its periods.
 	Left bool
 }
 
@@ -117,29 +118,29 @@ type Member struct {
 type Entry struct {
 	Conv   ConvID
 	Sender UID
-	// ClientTime and Random are the dedupe key. Keys that rise with time append to the index: a client does well to put the millisecond
-	// within the second into the upper bits of Random.
+	// ClientTime and Random are the dedupe key. Keys that rise with time append to the index: a client should put the millisecond within the second
+	// into the upper bits of Random.
 	ClientTime uint64
 	Random     uint32
 	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
 	// given to Append: the store and the caller share it.
 	Body []byte
 	Hash uint64
-	// Countable says that it counts as unread for the others.
+	// Countable means that it counts as unread for the others.
 	Countable bool
 	// Policy is the conversation's policy number that the entry was checked against.
 	Policy uint64
-	// Unseen says that the sender does not have it, as if he had deleted it for himself: from the same commit on.
+	// Unseen means that the sender does not have it, as if they had deleted it for themselves, from the same commit on.
 	Unseen bool
 }
 
-// Stored is an entry of a log. The Body of one that a read returned belongs to the caller: the store keeps no reference to it. The one that the done
-// function of Append gets is shared, as Entry says.
+// Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
+// of Append gets is shared, as described at Entry.
 type Stored struct {
 	Entry
 	Seq  uint64
 	Time int64
-	// Index and OwnIndex: running number of countable messages up to and including this, and of those the sender's.
+	// Index and OwnIndex are the running number of countable messages up to and including this one, and the number of those from the sender.
 	Index, OwnIndex uint64
 	Status          int32
 	Version         uint64
@@ -163,10 +164,10 @@ type Change struct {
 	Time     int64
 	Operator UID
 	Reason   string
-	// Version is that of the content which a modification made.
+	// Version is the version of the content that a modification made.
 	Version uint64
-	// Target is the message as it is now; filled in when changes are read. Its Body is there only for the modification that made it: what has been
-	// replaced since is not stored any more, and the same content is not answered once for each of many.
+	// Target is the message as it is when changes are read. It has a Body only for the modification that made the present content: replaced contents
+	// are not stored any more, and the same content is not returned once for each of many.
 	Target *Stored
 }
 
@@ -187,7 +188,7 @@ type Session struct {
 	// Generation of the newest login of this device.
 	Generation uint64
 	LoggedIn   bool
-	// Owed says that another login ended this session and its application has not been told: rule 27's debt.
+	// Owed means that another login ended this session and its application has not been notified: rule 27's debt.
 	Owed bool
 	At   int64
 }
@@ -196,12 +197,12 @@ type Session struct {
 type Sent struct {
 	Sender      UID
 	Random, Seq uint32
-	// ClientTime is that of the message, whose key in the log it is a part of. Hash tells other messages apart. At is when the call came.
+	// ClientTime is the message's, whose key in the log it is a part of. Hash distinguishes other messages. At is when the call arrived.
 	ClientTime, Hash uint64
 	At               int64
 }
 
-// HeadRow is what a user's list of conversations is made from.
+// HeadRow contains what a line in a user's list of conversations is made from.
 type HeadRow struct {
 	Conv Conv
 	Mine Member
@@ -219,7 +220,7 @@ type Key struct {
 	Conv ConvID
 }
 
-// SendKey names a message by what its sender drew.
+// SendKey identifies a message by what its sender drew.
 type SendKey struct {
 	Conv       ConvID
 	Sender     UID
@@ -227,136 +228,140 @@ type SendKey struct {
 	Random     uint32
 }
 
-// Store keeps users, conversations, logs, feeds and sessions. All methods may be called from any goroutine.
-// What a method has answered without an error is durable: it survives kill -9 and loss of power.
+// Store keeps users, conversations, logs, feeds and sessions. All methods may be called from any goroutine. When a method has returned without an
+// error, its effect is durable: it survives kill -9 and loss of power.
 type Store interface {
-	// ID is the store's random id joined with its restore counter ("id.counter"): rule 2's part of the epoch.
+	// ID returns the store's random id joined with its restore counter ("id.counter"): rule 2's part of the epoch.
 	ID() string
-	// Now is the store's clock in milliseconds since 1970: max(now, the last time given out).
+	// Now returns the store's clock in milliseconds since 1970: max(now, the last time given out).
 	Now() int64
-	// Horizon is a time such that a read which begins after the call sees everything that has an earlier one, whoever wrote it. Give or take a second: clocks.
+	// Horizon returns a time such that a read which begins after the call sees everything that has an earlier one, whoever wrote it, within the
+	// accuracy of clocks of a second.
 	Horizon() int64
-	// Shared says that other processes write to the store as well: what this one has committed is not all there is.
+	// Shared reports whether other processes write to the store as well: what this one has committed is not all there is.
 	Shared() bool
 
-	// CreateUser makes an account, or answers the one that has the name.
+	// CreateUser creates an account, or returns the one that has the name.
 	CreateUser(ctx context.Context, name string) (User, error)
 	UserByName(ctx context.Context, name string) (User, error)
 	UserByID(ctx context.Context, uid UID) (User, error)
 
-	// C2C answers the conversation of two users (in either order), making it and both member rows if it is new.
+	// C2C returns the conversation of two users (in either order), and creates it with both member rows if it does not exist.
 	C2C(ctx context.Context, a, b UID) (Conv, error)
-	// FindC2C answers it only if it exists, else ErrNotFound.
+	// FindC2C returns it only if it exists, otherwise ErrNotFound.
 	FindC2C(ctx context.Context, a, b UID) (Conv, error)
-	// Conv answers a conversation with its current ends.
+	// Conv returns a conversation with its current ends.
 	Conv(ctx context.Context, id ConvID) (Conv, error)
-	// Group answers the newest conversation that has the group id.
+	// Group returns the newest conversation that has the group id.
 	Group(ctx context.Context, group string) (Conv, error)
-	// Members answers the members of a group that have not left.
+	// Members returns the members of a group that have not left.
 	Members(ctx context.Context, id ConvID) ([]Member, error)
 
-	// Append queues an entry for the next group commit and returns without waiting for it, or blocks while the queue is full.
-	// Entries of one conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly
-	// once, in commit order, from the store's delivery goroutine (it must not block on the store): with the entry as stored,
-	// with dup set if its key was stored before (the first answer), or with an error, then nothing is stored.
-	// ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is neither of the two.
+	// Append queues an entry for the next group commit and returns without waiting for it, but blocks while the queue is full. Entries of one
+	// conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly once, in commit order, on the
+	// store's delivery goroutine (it must not block on the store): with the entry as stored, with dup set if its key was stored before (the first
+	// result), or with an error, and then nothing is stored. ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is
+	// neither of the two.
 	Append(e Entry, done func(s Stored, dup bool, err error))
 
-	// Deliver calls f from the delivery goroutine, behind the done functions of what the calling goroutine has appended to the conversation before, and
-	// ahead of those that it appends after: what is told without being stored keeps its place. f must not block on the store. After Close it is not called.
+	// Deliver calls f on the delivery goroutine, behind the done functions of what the calling goroutine has appended to the conversation before, and
+	// ahead of those that it appends after: what is delivered without being stored keeps its place. f must not block on the store. After Close it is
+	// not called.
 	Deliver(id ConvID, f func())
 
-	// Update runs fn in a transaction that holds the rows of keys (locked in sorted order) and commits it. fn may run again after a
-	// conflict, so it must have no effect but on the Tx and on variables it sets anew; it does no I/O. An error from fn undoes all and is returned.
+	// Update runs fn in a transaction that holds the rows of keys (locked in sorted order) and commits it. fn may run again after a conflict, so it
+	// must affect only the Tx and variables that it sets again each time; it does no I/O. An error from fn undoes everything and is returned.
 	Update(ctx context.Context, keys []Key, fn func(Tx) error) error
 
-	// Heads answers, ordered by conversation id, the user's conversations with id > after whose log, rev line, own row or (C2C) peer row
-	// changed at or after since (0: all). Hidden ones and those without a row are included; more tells that another page follows.
+	// Heads returns, ordered by conversation id, the user's conversations with id > after whose log, rev line, own row or (C2C) peer row changed at
+	// or after since (0: all). Hidden ones and those without a row are included; more reports whether another page follows.
 	Heads(ctx context.Context, uid UID, since int64, after ConvID, limit int) (rows []HeadRow, more bool, err error)
-	// Head answers one; ErrNotFound if the user has no row in it.
+	// Head returns one; ErrNotFound if the user has no row in it.
 	Head(ctx context.Context, uid UID, id ConvID) (HeadRow, error)
-	// Entries answers the entries of the closed range, ascending; at most limit and maxBytes of bodies and reasons (one entry always fits).
-	// newest takes them from the upper end. It does not know who may see what. The slice and its bodies belong to the caller.
+	// Entries returns the entries of the closed range, ascending; at most limit and maxBytes of bodies and reasons (one entry always fits). newest
+	// takes them from the upper end. It does not know who may see what. The slice and its bodies belong to the caller.
 	Entries(ctx context.Context, id ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]Stored, error)
-	// Changes answers the rev line's closed range from its start, ascending, at most limit, and no more than maxBytes of bodies and reasons; but
+	// Changes returns the closed range of the rev line from its start, ascending, at most limit, and no more than maxBytes of bodies and reasons; but
 	// at least one, if there is one.
 	Changes(ctx context.Context, id ConvID, from, to uint64, limit, maxBytes int) ([]Change, error)
-	// LastChange answers the last change of a kind that a user made to a message, if its rev is above a number.
+	// LastChange returns the last change of a kind that a user made to a message, if its rev is above a number.
 	LastChange(ctx context.Context, id ConvID, seq uint64, kind int32, by UID, above uint64) (Change, error)
-	// Deleted answers which numbers of the closed range the user has deleted for himself, ascending.
+	// Deleted returns the numbers of the closed range that the user has deleted for themselves, ascending.
 	Deleted(ctx context.Context, uid UID, id ConvID, from, to uint64) ([]uint64, error)
-	// Lookup answers the entry stored under a key, else ErrNotFound.
+	// Lookup returns the entry stored under a key, otherwise ErrNotFound.
 	Lookup(ctx context.Context, k SendKey) (Stored, error)
-	// SeqAt answers the last seq with time <= t, 0 if there is none.
+	// SeqAt returns the last seq with time <= t, 0 if there is none.
 	SeqAt(ctx context.Context, id ConvID, t int64) (uint64, error)
-	// Feed answers the user's feed entries of the closed range, ascending, at most limit.
+	// Feed returns the user's feed entries of the closed range, ascending, at most limit.
 	Feed(ctx context.Context, uid UID, from, to uint64, limit int) ([]FeedEntry, error)
-	// Sessions answers the rows of a user's devices.
+	// Sessions returns the rows of a user's devices.
 	Sessions(ctx context.Context, uid UID) ([]Session, error)
 
-	// Log answers the entries of all conversations that stand after a position, ascending by position, at most limit: rule 15's reading.
-	// Within a conversation positions rise with seq. An entry that is committed later never gets a position at or below one that was answered:
-	// where several writers commit, those above the oldest open one are held back. LogEnd is the last position.
+	// Log returns the entries of all conversations after a position, ascending by position, at most limit: the reads of rule 15. Within a
+	// conversation positions rise with seq. An entry that is committed later never gets a position at or below one that was returned: if several
+	// writers commit, those above the oldest open one are held back. LogEnd returns the last position.
 	Log(ctx context.Context, after int64, limit int) ([]LogEntry, error)
 	LogEnd(ctx context.Context) (int64, error)
-	// Cursor answers how far a named reader of the log has come, ErrNotFound if it has never begun. StartCursor sets where it begins, unless it has.
-	// SetCursor moves it on, never back, if lease is still the reader's; else it answers ErrLease.
+	// Cursor returns how far a named reader of the log has come, ErrNotFound if it has never begun. StartCursor sets where it begins, unless it has
+	// begun. SetCursor moves it on, never back, if the reader still holds lease; otherwise it returns ErrLease.
 	Cursor(ctx context.Context, name string) (int64, error)
 	StartCursor(ctx context.Context, name string, pos int64) error
 	SetCursor(ctx context.Context, name string, pos, lease int64) error
-	// Lease makes the caller the only one, among all processes that share the store, who does what has the name, for a time d that begins after the call.
-	// epoch is 0 to take it, or what Lease answered, to renew it; d 0 gives it back. It answers 0 if another one has it, or has had it meanwhile.
+	// Lease makes the caller the only one, among all processes that share the store, that does the named work, for a time d that begins after the
+	// call. epoch is 0 to take the lease, or what Lease returned, to renew it; d 0 gives it back. It returns 0 if another process has the lease, or
+	// has had it in the meantime.
 	Lease(ctx context.Context, name string, epoch int64, d time.Duration) (int64, error)
 
-	// Close commits what is queued, answers it, and releases the store.
+	// Close commits what is queued, completes it, and releases the store.
 	Close() error
 }
 
 // Tx is the inside of an Update. Reads see what the transaction wrote.
 type Tx interface {
-	// Now is the commit time of the transaction.
+	// Now returns the commit time of the transaction.
 	Now() int64
 	User(uid UID) (User, error)
 	PutUser(u User) error
-	// NewConv makes a conversation (a group, or the C2C of A and B) and answers it with its id.
+	// NewConv creates a conversation (a group, or the C2C of A and B) and returns it with its id.
 	NewConv(c Conv) (Conv, error)
 	Conv(id ConvID) (Conv, error)
-	// PutConv stores everything but Seq, Rev, the indexes and the times, which only Append and AddChange move.
+	// PutConv stores everything except Seq, Rev, the indexes and the times, which only Append and AddChange move.
 	PutConv(c Conv) error
 	Member(id ConvID, uid UID) (Member, error)
 	// PutMember stores a row, raising Row and Changed.
 	PutMember(m Member) (Member, error)
 	// Pinned counts the user's pinned rows.
 	Pinned(uid UID) (int, error)
-	// Delete notes that the user has deleted messages for himself; one that he had deleted before is no error.
+	// Delete records that the user has deleted messages for themselves; one that was deleted before is not an error.
 	Delete(id ConvID, uid UID, seqs []uint64) error
 	// Join opens a period from the current head and sets read = head; Leave closes it at the head. Both raise MemberSet and Policy.
 	Join(id ConvID, uid UID) (Member, error)
 	Leave(id ConvID, uid UID) (Member, error)
 	Periods(id ConvID, uid UID) ([]Period, error)
-	// Entry answers one entry of a log.
+	// Entry returns one entry of a log.
 	Entry(id ConvID, seq uint64) (Stored, error)
 	// SetEntry stores status, version, revoker, reason and body of an entry; a status of revoked withdraws a countable one from unread numbers.
 	SetEntry(s Stored) error
-	// OthersAt answers the others' index of a user at seq, and the time of the entry there (0 at seq 0).
+	// OthersAt returns the others' index of a user at seq, and the time of the entry there (0 at seq 0).
 	OthersAt(id ConvID, uid UID, seq uint64) (others uint64, time int64, err error)
-	// Own answers the user's own countable index at the head; Withdrawn the others' withdrawn countable messages above seq.
+	// Own returns the user's own countable index at the head; Withdrawn the others' withdrawn countable messages above seq.
 	Own(id ConvID, uid UID) (uint64, error)
 	Withdrawn(id ConvID, uid UID, seq uint64) (uint64, error)
-	// AddChange gives a change its rev and stores it.
+	// AddChange assigns a rev to a change and stores it.
 	AddChange(id ConvID, c Change) (Change, error)
-	// AddFeed gives a feed entry its number and stores it.
+	// AddFeed assigns a number to a feed entry and stores it.
 	AddFeed(uid UID, kind int32, body []byte) (FeedEntry, error)
 	Sessions(uid UID) ([]Session, error)
 	PutSession(s Session) error
-	// DropSessions forgets devices of a user.
+	// DropSessions deletes the rows of devices of a user.
 	DropSessions(uid UID, devices []string) error
-	// Sent answers an operator's call, ErrNotFound if none is kept. LastSent is the newest client time of those of a sender and random, 0 if there is none.
-	// PutSent keeps one, and forgets a few of those that came, and whose client time is, before a time. The caller holds the sender's row.
+	// Sent returns an operator's call, ErrNotFound if none is kept. LastSent returns the newest client time of those of a sender and random, 0 if
+	// there is none. PutSent keeps one, and deletes a few of those whose arrival and client time are both before a time. The caller holds the
+	// sender's row.
 	Sent(sender UID, random, seq uint32) (Sent, error)
 	LastSent(sender UID, random uint32) (uint64, error)
 	PutSent(s Sent, before int64) error
-	// AfterCommit registers f to be called once after the commit, from the delivery goroutine and in commit order with the
-	// done functions of Append. A function registered by a run of fn that was repeated or undone is forgotten. It must not block on the store.
+	// AfterCommit registers f to be called once after the commit, on the delivery goroutine and in commit order with the done functions of Append. A
+	// function registered by a run of fn that was repeated or undone is forgotten. f must not block on the store.
 	AfterCommit(f func())
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// TestAskedIsBounded: the before-hook is asked about as many messages at a time as fit into its memory, decoded and in JSON. Small ones are asked about at
-// once beside large ones, and what had to wait is asked about when there is room.
+// TestAskedIsBounded: the before-hook is asked at the same time about as many messages as fit into its memory, decoded and in JSON. Small ones are
+// asked about at once beside large ones, and what had to wait is asked about when there is room.
 func TestAskedIsBounded(t *testing.T) {
 	inner := &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: &im.MergerElem{
 		MessageArray: slices.Repeat([]*im.Message{{}}, im.MaxMerged)}}}}}
