@@ -68,9 +68,12 @@ type After struct {
 
 // StartAfter begins where the last run ended, or, the first time, with what is stored next. It is called before messages can be sent.
 func (h *Hook) StartAfter(ctx context.Context, c *chat.Chat) (*After, error) {
+	return h.startAfter(ctx, c, messages(c))
+}
+
+func (h *Hook) startAfter(ctx context.Context, c *chat.Chat, sources ...*source) (*After, error) {
 	run, stop := context.WithCancel(context.Background())
 	a := &After{hook: h, chat: c, stop: stop, done: make(chan struct{})}
-	sources := []*source{messages(c)}
 	for _, src := range sources {
 		if err := src.begin(ctx); err != nil {
 			stop()
