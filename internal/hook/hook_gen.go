@@ -8,17 +8,17 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// Set is what the app's program is asked before something is done; where nothing is set nobody is asked.
+// Set has the webhooks that are asked before something is done. Those that are nil are not asked.
 type Set struct {
 	C2CBeforeSendMsg func(context.Context, *C2CBeforeSendMsg, Source) C2CBeforeSendMsgVerdict
 }
 
-// Before are the commands of what is asked before.
+// Before are the webhooks that are asked before something is done.
 var Before = []string{
 	"C2C.CallbackBeforeSendMsg",
 }
 
-// After are the commands of what is told after.
+// After are the webhooks that are notified afterwards.
 var After = []string{
 	"C2C.CallbackAfterSendMsg",
 }
@@ -39,24 +39,24 @@ type C2CBeforeSendMsg struct {
 	MsgFrom_Account *string        `json:",omitempty"`
 }
 
-// Hook is C2C.CallbackBeforeSendMsg.
+// Hook returns C2C.CallbackBeforeSendMsg.
 func (b *C2CBeforeSendMsg) Hook() string {
 	b.CallbackCommand = "C2C.CallbackBeforeSendMsg"
 	return "C2C.CallbackBeforeSendMsg"
 }
 
-// About names its accounts and its group.
+// About returns its accounts and its group.
 func (b *C2CBeforeSendMsg) About() []any {
 	return []any{"From_Account", b.From_Account, "To_Account", b.To_Account}
 }
 
-// C2CBeforeSendMsgAnswer is what a program may answer besides a verdict.
+// C2CBeforeSendMsgAnswer has the other fields of a response.
 type C2CBeforeSendMsgAnswer struct {
 	MsgBody         restjson.Elems
 	CloudCustomData *string `json:",omitempty"`
 }
 
-// C2CBeforeSendMsgVerdict is the verdict on it.
+// C2CBeforeSendMsgVerdict is the decision on it.
 type C2CBeforeSendMsgVerdict = Verdict[C2CBeforeSendMsgAnswer]
 
 // C2CAfterSendMsg is the body of C2C.CallbackAfterSendMsg.
@@ -76,13 +76,13 @@ type C2CAfterSendMsg struct {
 	CloudCustomData string
 }
 
-// Hook is C2C.CallbackAfterSendMsg.
+// Hook returns C2C.CallbackAfterSendMsg.
 func (b *C2CAfterSendMsg) Hook() string {
 	b.CallbackCommand = "C2C.CallbackAfterSendMsg"
 	return "C2C.CallbackAfterSendMsg"
 }
 
-// About names its accounts and its group.
+// About returns its accounts and its group.
 func (b *C2CAfterSendMsg) About() []any {
 	return []any{"From_Account", b.From_Account, "To_Account", b.To_Account}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
-// routes are the commands. One without a handler is not built.
+// routes are the commands. A command without a handler is not built.
 var routes = map[string]route{
 	"im_open_login_svc/account_import":                                    {do: without((*API).accountImport), failed: 70500},
 	"im_open_login_svc/multiaccount_import":                               {do: with((*API).multiaccountImport), failed: 70500},

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// Set is what asks the program.
+// Set returns the hooks that ask the program.
 func (h *Hook) Set() hook.Set {
 	return hook.Set{
 		C2CBeforeSendMsg: func(ctx context.Context, b *hook.C2CBeforeSendMsg, from hook.Source) hook.C2CBeforeSendMsgVerdict {

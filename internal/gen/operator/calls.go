@@ -10,17 +10,17 @@ import (
 
 // call is a row of api/rest.tsv.
 type call struct {
-	// command is service and command on the wire, name that of its handler.
+	// command is its path on the wire, name the name of its handler.
 	command, name, group string
 	built                bool
 	summary, note        string
 	request, reply       []*field
-	// failed is the code that says that the server failed.
+	// failed is the code for a failure of the server.
 	failed string
 	codes  []string
 }
 
-// displays are the services whose answers have an ErrorDisplay, too.
+// displays are the services whose answers have an ErrorDisplay.
 var displays = []string{"profile", "sns", "recentcontact"}
 
 func (c *call) display() bool {
@@ -53,7 +53,7 @@ func loadCalls(path string) ([]*call, error) {
 	return out, nil
 }
 
-// loadCodes reads what codes mean.
+// loadCodes reads the meanings of codes.
 func loadCodes(path string) ([]tsv.Row, error) { return tsv.Read(path) }
 
 func callFiles(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
@@ -65,7 +65,7 @@ func callFiles(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
 	return files, err
 }
 
-// callTypes writes the routes, and what the calls that are built take and answer with.
+// callTypes writes the routes, and the types of the calls that are built.
 func callTypes(calls []*call) ([]byte, error) {
 	var c code
 	c.p("// %s", generated)
@@ -78,7 +78,7 @@ func callTypes(calls []*call) ([]byte, error) {
 	c.p("%q", "github.com/tidings-im/tidings/internal/restjson")
 	c.p(")")
 	c.p("")
-	c.p("// routes are the commands. One without a handler is not built.")
+	c.p("// routes are the commands. A command without a handler is not built.")
 	c.p("var routes = map[string]route{")
 	for _, k := range calls {
 		switch {
@@ -111,7 +111,7 @@ func (k *call) displayed() string {
 	return ""
 }
 
-// counted says of what a field may have so much.
+// counted is the unit of the field's limit.
 func (f *field) counted() string {
 	if f.typ == "string" {
 		return "bytes"
@@ -119,7 +119,7 @@ func (f *field) counted() string {
 	return "items"
 }
 
-// readTypes writes the Go types of an object that the server reads, and what reads them.
+// readTypes writes the Go types of an object that the server reads, and their readers.
 func (c *code) readTypes(name, doc string, fields []*field) {
 	c.p("")
 	c.p("// %s %s", name, doc)

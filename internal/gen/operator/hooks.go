@@ -10,12 +10,12 @@ import (
 
 // webhook is a row of api/webhooks.tsv.
 type webhook struct {
-	// command is its name on the wire, name that of its Go type.
+	// command is its name on the wire, name the name of its Go type.
 	command, name string
 	built, before bool
 	when, note    string
 	body, answer  []*field
-	// refused is the code for a refusal without one of the program's own, own their range. Without it only 0 is an answer.
+	// refused is the code of a refusal without a code of the program's own, own the range of those.
 	refused, own string
 	drop         bool
 }
@@ -50,7 +50,7 @@ func loadHooks(path string) ([]*webhook, error) {
 	return out, nil
 }
 
-// answerType is the Go type of what a program answers besides a verdict.
+// answerType is the Go type of the other fields of a response.
 func (w *webhook) answerType() string {
 	if w.answer == nil {
 		return "Nothing"
@@ -74,7 +74,7 @@ func hookFiles(hooks []*webhook) (map[string][]byte, error) {
 	}, nil
 }
 
-// hookTypes writes the bodies of the webhooks that are built, and the set of those that are asked.
+// hookTypes writes the bodies of the webhooks that are built, and the set of those that are asked before.
 func hookTypes(hooks []*webhook) ([]byte, error) {
 	var c code
 	c.p("// %s", generated)
@@ -87,7 +87,7 @@ func hookTypes(hooks []*webhook) ([]byte, error) {
 	c.p("%q", "github.com/tidings-im/tidings/internal/restjson")
 	c.p(")")
 	c.p("")
-	c.p("// Set is what the app's program is asked before something is done; where nothing is set nobody is asked.")
+	c.p("// Set has the webhooks that are asked before something is done. Those that are nil are not asked.")
 	c.p("type Set struct {")
 	for _, w := range hooks {
 		if w.built && w.before {
@@ -97,7 +97,7 @@ func hookTypes(hooks []*webhook) ([]byte, error) {
 	c.p("}")
 	for _, before := range []bool{true, false} {
 		c.p("")
-		c.p("// %s are the commands of what is %s.", map[bool]string{true: "Before", false: "After"}[before], map[bool]string{true: "asked before", false: "told after"}[before])
+		c.p("// %s are the webhooks that are %s.", map[bool]string{true: "Before", false: "After"}[before], map[bool]string{true: "asked before something is done", false: "notified afterwards"}[before])
 		c.p("var %s = []string{", map[bool]string{true: "Before", false: "After"}[before])
 		for _, w := range hooks {
 			if w.built && w.before == before {
@@ -112,7 +112,7 @@ func hookTypes(hooks []*webhook) ([]byte, error) {
 		}
 		c.writtenTypes(w.name, "is the body of "+w.command+".", "", w.body)
 		c.p("")
-		c.p("// Hook is %s.", w.command)
+		c.p("// Hook returns %s.", w.command)
 		c.p("func (b *%s) Hook() string {", w.name)
 		named := false
 		var about []string
@@ -128,16 +128,16 @@ func hookTypes(hooks []*webhook) ([]byte, error) {
 		c.p("return %q", w.command)
 		c.p("}")
 		c.p("")
-		c.p("// About names its accounts and its group.")
+		c.p("// About returns its accounts and its group.")
 		c.p("func (b *%s) About() []any { return []any{%s} }", w.name, strings.Join(about, ", "))
 		if !w.before {
 			continue
 		}
 		if w.answer != nil {
-			c.writtenTypes(w.answerType(), "is what a program may answer besides a verdict.", "", w.answer)
+			c.writtenTypes(w.answerType(), "has the other fields of a response.", "", w.answer)
 		}
 		c.p("")
-		c.p("// %sVerdict is the verdict on it.", w.name)
+		c.p("// %sVerdict is the decision on it.", w.name)
 		c.p("type %sVerdict = Verdict[%s]", w.name, w.answerType())
 	}
 	return c.source()
@@ -156,7 +156,7 @@ func hookSet(hooks []*webhook) ([]byte, error) {
 	c.p("%q", "github.com/tidings-im/tidings/internal/hook")
 	c.p(")")
 	c.p("")
-	c.p("// Set is what asks the program.")
+	c.p("// Set returns the hooks that ask the program.")
 	c.p("func (h *Hook) Set() hook.Set {")
 	c.p("return hook.Set{")
 	for _, w := range hooks {

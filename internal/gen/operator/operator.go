@@ -1,6 +1,5 @@
-// Package operator makes what the operators' side of the server consists of from its tables: api/rest.tsv, the calls of the admin API, with
-// api/restcodes.tsv, their codes, and api/webhooks.tsv, what the app's program is asked and told. That is the Go types of what is built, what reads and
-// carries them, and the reference pages with the coverage tables.
+// Package operator generates the operators' side of the server from its tables: api/rest.tsv (the calls of the admin API), api/restcodes.tsv (their codes) and
+// api/webhooks.tsv. It writes the Go types of what is built, the code that reads and routes them, and the reference pages with the coverage tables.
 package operator
 
 import (
@@ -8,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// Files are the generated files below root, by their paths from there.
+// Files returns the generated files, by their paths from root.
 func Files(root string) (map[string][]byte, error) {
 	hooks, err := loadHooks(filepath.Join(root, "api", "webhooks.tsv"))
 	if err != nil {

@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tidings-im/tidings/internal/gen/tsv"
 )
 
 const root = "../../.."
@@ -91,6 +94,70 @@ func TestEverythingBuilt(t *testing.T) {
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestFacts compares the tables with what is known of the calls and webhooks that are built: the same names, with the same older spellings.
+func TestFacts(t *testing.T) {
+	calls, err := loadCalls(filepath.Join(root, "api", "rest.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := tsv.Read(filepath.Join(root, "internal", "rest", "testdata", "endpoints.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range facts {
+		command := f["service"] + "/" + f["command"]
+		i := slices.IndexFunc(calls, func(k *call) bool { return k.command == command })
+		if i < 0 || !calls[i].built {
+			t.Fatalf("%s is not built", command)
+		}
+		compareNames(t, command, f["request_fields"], calls[i].request)
+		compareNames(t, command, f["response_fields"], calls[i].reply)
+	}
+	hooks, err := loadHooks(filepath.Join(root, "api", "webhooks.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if facts, err = tsv.Read(filepath.Join(root, "internal", "webhook", "testdata", "webhooks.tsv")); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range facts {
+		i := slices.IndexFunc(hooks, func(w *webhook) bool { return w.command == f["callback_command"] })
+		if i < 0 || !hooks[i].built {
+			t.Fatalf("%s is not built", f["callback_command"])
+		}
+		body := slices.DeleteFunc(hooks[i].body, func(f *field) bool { return f.name == "ModifyFlag" || f.name == "MsgFrom_Account" }) // ours
+		compareNames(t, hooks[i].command, f["request_fields"], body)
+	}
+}
+
+func compareNames(t *testing.T, what, facts string, fields []*field) {
+	t.Helper()
+	var got, want []string
+	var walk func(prefix string, fields []*field)
+	walk = func(prefix string, fields []*field) {
+		for _, f := range fields {
+			name := prefix + f.name
+			if f.aliases != nil {
+				name += "(alias " + strings.Join(f.aliases, ",") + ")"
+			}
+			got = append(got, name)
+			walk(name+map[bool]string{true: "[].", false: "."}[f.typ == "[object]"], f.fields)
+		}
+	}
+	walk("", fields)
+	if facts != "-" {
+		for f := range strings.SplitSeq(facts, "; ") {
+			name, _, _ := strings.Cut(f, ":")
+			want = append(want, name)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s has the fields %q, want %q", what, got, want)
 	}
 }
 

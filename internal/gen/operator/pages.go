@@ -17,22 +17,22 @@ func yes(b bool) string {
 	return "no"
 }
 
-// text keeps what stands in a table from being taken for its marks.
+// text escapes what Markdown would interpret in a table.
 func text(s string) string { return strings.NewReplacer("|", "\\|", "<", "\\<", "@", "\\@").Replace(s) }
 
-// anchor is where a heading is.
+// anchor is the anchor of a heading.
 func anchor(heading string) string {
 	return strings.NewReplacer(".", "", "/", "").Replace(strings.ToLower(heading))
 }
 
-// meaning says in words what a type is.
+// meaning describes a type in words.
 var meaning = map[string]string{
-	"int": "number", "int(s)": "number, seconds", "int(ms)": "number, milliseconds", "string(ms)": "text with a number, milliseconds", "uint32": "number, 32 bits",
-	"uint64": "number", "float": "number", "string": "text", "flag": "0 or 1", "any": "text or number", "map": "object", "[map]": "array of objects", "[string]": "array of texts",
+	"int": "number", "int(s)": "seconds, a number", "int(ms)": "milliseconds, a number", "string(ms)": "milliseconds, a number in a string", "uint32": "number, 32 bits",
+	"uint64": "number", "float": "number", "string": "string", "flag": "0 or 1", "any": "string or number", "map": "object", "[map]": "array of objects", "[string]": "array of strings",
 	"[int]": "array of numbers", "[element]": "array of elements", "push": "object", "object": "object", "[object]": "array of objects", "bool": "true or false",
 }
 
-// fieldTable writes the fields of an object, those of objects in it with their paths.
+// fieldTable writes the fields of an object; those of inner objects have their paths.
 func fieldTable(b *bytes.Buffer, fields []*field, columns string, more func(f *field) string) {
 	fmt.Fprintf(b, "\n| field | type |%s\n|---|---|%s\n", columns, strings.Repeat("---|", strings.Count(columns, "|")))
 	var walk func(prefix string, fields []*field)
@@ -61,10 +61,10 @@ func hookPage(hooks []*webhook) []byte {
 			built++
 		}
 	}
-	fmt.Fprintf(&b, "%s# The webhooks\n\nHow the server asks and tells stands in [webhooks](../webhooks.md). %d of the %d webhooks are built; nothing is posted for the others, and their bodies are "+
-		"those that they will have. A test holds every line of this table against the server.\n\n| webhook | asked or told | built |\n|---|---|---|\n", generatedPage, built, len(hooks))
+	fmt.Fprintf(&b, "%s# The webhooks\n\n[Webhooks](../webhooks.md) describes how the server posts them. %d of the %d webhooks are built; the server posts nothing for the others, whose bodies are shown as "+
+		"they will be. A test compares every line of this table with the server.\n\n| webhook | when | built |\n|---|---|---|\n", generatedPage, built, len(hooks))
 	for _, w := range hooks {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s |\n", w.command, anchor(w.command), map[bool]string{true: "asked before", false: "told after"}[w.before], yes(w.built))
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s |\n", w.command, anchor(w.command), map[bool]string{true: "before", false: "after"}[w.before], yes(w.built))
 	}
 	for _, w := range hooks {
 		fmt.Fprintf(&b, "\n## %s\n\n%s", w.command, text(w.when))
@@ -75,7 +75,7 @@ func hookPage(hooks []*webhook) []byte {
 			b.WriteString(" " + text(w.note))
 		}
 		b.WriteString("\n")
-		fieldTable(&b, w.body, " there |", func(f *field) string {
+		fieldTable(&b, w.body, " present |", func(f *field) string {
 			if f.maybe {
 				return " if it applies |"
 			}
@@ -84,7 +84,7 @@ func hookPage(hooks []*webhook) []byte {
 		if !w.before {
 			continue
 		}
-		b.WriteString("\nThe program answers with `ErrorCode` 0 to let it through")
+		b.WriteString("\nThe program responds with `ErrorCode` 0 to allow it")
 		if w.refused != "" {
 			fmt.Fprintf(&b, ", 1 to refuse it (%s)", w.refused)
 		}
@@ -96,10 +96,10 @@ func hookPage(hooks []*webhook) []byte {
 		}
 		b.WriteString(".\n")
 		if w.refused == "" {
-			b.WriteString("Another one is no answer.\n")
+			b.WriteString("Any other code counts as no response.\n")
 		}
 		if w.answer != nil {
-			b.WriteString("With 0 it may answer besides:\n")
+			b.WriteString("With 0 the response may also contain:\n")
 			fieldTable(&b, w.answer, "", func(*field) string { return "" })
 		}
 	}
@@ -108,11 +108,11 @@ func hookPage(hooks []*webhook) []byte {
 
 func groupPage(group string) string { return "rest-" + group + ".md" }
 
-// callPages writes the page of each group of calls, one with what is built, and one with the codes.
+// callPages writes a page per group of calls, the coverage table, and a page of all codes.
 func callPages(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
 	meanings := map[string]string{}
 	var page bytes.Buffer
-	page.WriteString(generatedPage + "# The codes of the admin API\n\nThose of the tickets and of the call itself stand in [the admin API](../rest.md).\n\n| code | family | meaning |\n|---|---|---|\n")
+	page.WriteString(generatedPage + "# The codes of the admin API\n\n[The admin API](../rest.md) describes those that are checked before a command.\n\n| code | family | meaning |\n|---|---|---|\n")
 	for _, r := range codes {
 		meanings[r["code"]] = r["meaning"]
 		fmt.Fprintf(&page, "| %s | %s | %s |\n", r["code"], r["family"], text(r["meaning"]))
@@ -126,8 +126,8 @@ func callPages(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
 			built++
 		}
 	}
-	fmt.Fprintf(&b, "%s# The calls of the admin API\n\nHow a call is made stands in [the admin API](../rest.md). %d of the %d calls are built; the others answer 60009, and what is said of them is what they "+
-		"will take and answer. A test holds every line of this table against the server. [The codes](rest-codes.md).\n\n| call | what it does | built |\n|---|---|---|\n", generatedPage, built, len(calls))
+	fmt.Fprintf(&b, "%s# The calls of the admin API\n\n[The admin API](../rest.md) describes how to make a call. %d of the %d calls are built; the others answer 60009, and their fields are shown as they will be. "+
+		"A test compares every line of this table with the server. The meanings of all codes: [codes](rest-codes.md).\n\n| call | what it does | built |\n|---|---|---|\n", generatedPage, built, len(calls))
 	for _, k := range calls {
 		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s |\n", k.command, groupPage(k.group), anchor(k.command), text(k.summary), yes(k.built))
 		page := groups[k.group]
@@ -158,15 +158,15 @@ func (k *call) section(b *bytes.Buffer, meanings map[string]string) error {
 	}
 	b.WriteString("\n")
 	if k.request == nil {
-		b.WriteString("\nIt takes `{}`.\n")
+		b.WriteString("\nThe body is `{}`.\n")
 	} else {
-		fieldTable(b, k.request, " needed | code |", func(f *field) string {
+		fieldTable(b, k.request, " required | code |", func(f *field) string {
 			need, code := "", f.missing
 			switch {
 			case f.need:
 				need = "yes"
 			case f.without != "":
-				need = "without it " + f.without
+				need = "default " + f.without
 			}
 			if f.wrong != f.missing {
 				code += ", or " + f.wrong + " for another type"
@@ -178,10 +178,10 @@ func (k *call) section(b *bytes.Buffer, meanings map[string]string) error {
 		})
 	}
 	if k.reply == nil {
-		b.WriteString("\nIts answer has nothing but the envelope.\n")
+		b.WriteString("\nThe answer has no other fields than the envelope.\n")
 	} else {
-		b.WriteString("\nIts answer:\n")
-		fieldTable(b, k.reply, " there |", func(f *field) string {
+		b.WriteString("\nThe answer:\n")
+		fieldTable(b, k.reply, " present |", func(f *field) string {
 			if f.maybe {
 				return " if it applies |"
 			}

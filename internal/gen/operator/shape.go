@@ -29,37 +29,37 @@ func (c *code) source() ([]byte, error) {
 	return text, nil
 }
 
-// field is a field of a JSON object. In the tables it stands as
+// field is a field of a JSON object. The tables write it as
 //
 //	Name(alias Older,Oldest):type mark @code/code {most@code}
 //
-// without blanks; all behind the type may be missing. a.b and a[].b are fields of an object and of the objects in an array.
+// without blanks; everything behind the type is optional. a.b is a field of an object, a[].b one of the objects in an array.
 type field struct {
 	name string
-	// aliases are read like the name; in answers they are written beside it.
+	// aliases are older spellings: they are read like the name, and written in addition to it.
 	aliases []string
 	typ     string
-	// need says (*) that it must be there, and a text or an array must have something in it.
+	// need (*) is set for a required field. A required string or array must not be empty.
 	need bool
-	// maybe says (?) that it may be absent, and that this means something.
+	// maybe (?) is set if the field may be absent and code must know whether it is.
 	maybe bool
-	// without is (=) the value of a number that is absent.
+	// without (=) is the value of a number that is absent.
 	without string
-	// missing answers a call in which it is missing, wrong one in which it has the wrong type; in the tables they are one mostly.
+	// missing is the code if a required field is absent, wrong the code for a value of another type. Most fields have one code for both.
 	missing, wrong string
-	// most is how many items or bytes it may have, and tooMany what answers a call with more.
+	// most is the limit of items or bytes, tooMany the code above it.
 	most, tooMany string
 	// fields are those of an object, or of the objects in an array.
 	fields []*field
 }
 
-// types are the types of fields, with their Go types; those of requests first, and of what the server writes, if they differ.
+// types has the Go types of each type: the one that is read, and the one that is written if it differs.
 var types = map[string][2]string{
 	"string":     {"string", ""},
 	"int":        {"int64", ""},
 	"int(s)":     {"int64", ""},
 	"int(ms)":    {"int64", ""},
-	"string(ms)": {"int64", ""}, // a number in a text
+	"string(ms)": {"int64", ""}, // a number in a string
 	"uint32":     {"uint32", ""},
 	"uint64":     {"uint64", ""},
 	"float":      {"float64", ""},
@@ -78,7 +78,7 @@ var types = map[string][2]string{
 
 var fieldForm = regexp.MustCompile(`^(\w+)(?:\(alias ([\w,]+)\))?:(\[?\w+\]?(?:\(m?s\))?)(\*|\?|=\d+)?(?:@(\d+(?:/\d+)?))?(?:\{(\d+)@(\d+)\})?$`)
 
-// parseFields reads a column of fields; code is for those that name none of their own.
+// parseFields reads a column of fields; code is that of fields without their own.
 func parseFields(text, code string) ([]*field, error) {
 	root := &field{}
 	if text == "" {
@@ -149,10 +149,10 @@ func checkObjects(fields []*field) error {
 	return nil
 }
 
-// goName is a field's name in Go, which is exported.
+// goName is the field's exported name in Go.
 func (f *field) goName() string { return strings.ToUpper(f.name[:1]) + f.name[1:] }
 
-// goType is a field's type in Go, in what the server writes or else reads; owner is the type that it is a field of.
+// goType is the field's type in Go, in what the server writes or reads; owner is the type that has the field.
 func (f *field) goType(owner string, written bool) string {
 	typ := types[f.typ][0]
 	if out := types[f.typ][1]; written && out != "" {
@@ -173,7 +173,7 @@ func (f *field) goType(owner string, written bool) string {
 	return typ
 }
 
-// tag is a field's JSON tag in what the server writes.
+// tag is the field's JSON tag in what the server writes.
 func (f *field) tag() string {
 	tag := ""
 	if f.goName() != f.name {
@@ -191,7 +191,7 @@ func (f *field) tag() string {
 	return " `json:\"" + tag + "\"`"
 }
 
-// writtenTypes writes the Go types of an object that the server writes, or that an answer of the app's program has.
+// writtenTypes writes the Go types of an object that the server writes, or that a program responds with.
 func (c *code) writtenTypes(name, doc, embed string, fields []*field) {
 	c.p("")
 	if doc != "" {
@@ -213,14 +213,14 @@ func (c *code) writtenTypes(name, doc, embed string, fields []*field) {
 	}
 }
 
-// aliases writes the older spellings of fields beside them.
+// aliases makes older spellings be written too.
 func (c *code) aliases(name string, fields []*field) {
 	older := slices.DeleteFunc(slices.Clone(fields), func(f *field) bool { return len(f.aliases) == 0 })
 	if len(older) == 0 {
 		return
 	}
 	c.p("")
-	c.p("// MarshalJSON writes the older spellings, too.")
+	c.p("// MarshalJSON writes the older spellings too.")
 	c.p("func (v %s) MarshalJSON() ([]byte, error) {", name)
 	c.p("type plain %s", name)
 	c.p("return restjson.Marshal(struct{")
