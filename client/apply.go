@@ -58,29 +58,18 @@ func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 // has been applied meanwhile: what is newer stays, and e becomes it.
 func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	body, err := content(e.Message).MarshalVT()
-	if !c.check(err) || !c.check(c.db.begin()) {
-		return 0
-	}
-	status := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
-	var id int64
-	rows, err := c.db.query(`INSERT INTO message (id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body, aside)
-		VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?,0,?,?,?,?)
-		ON CONFLICT (conv, era, pos, sub) DO UPDATE SET status = max(status, excluded.status), version = max(version, excluded.version),
-			revoker = iif(excluded.status = 6, excluded.revoker, revoker), reason = iif(excluded.status = 6, excluded.reason, reason),
-			body = iif(excluded.version >= version, excluded.body, body), aside = excluded.aside WHERE status <> 4
-		RETURNING id, version, iif(version > ?, body, NULL)`, c.db.newMessage(), cv.id, cv.era, e.Seq, e.Seq, e.ClientTime, e.Random, e.Sender, e.SenderTinyId, e.Time, int32(status), e.Version, e.Revoker, e.RevokeReason, body, e.Message.GetExcludedFromLastMessage(), e.Version)
 	if !c.check(err) {
 		return 0
 	}
-	defer rows.Close()
-	var version uint64
-	var newer []byte
-	if rows.Next() && c.check(rows.Scan(&id, &version, &newer)) && newer != nil {
+	id, version, newer, err := c.db.store(&cv.convRow, e, body)
+	if !c.check(err) {
+		return 0
+	}
+	if newer != nil {
 		if m := (&im.Message{}); m.UnmarshalVT(newer) == nil {
 			e.Version, e.Message = version, m
 		}
 	}
-	c.check(rows.Err())
 	return id
 }
 
@@ -104,11 +93,7 @@ func (c *Client) tellRevoked(loc *im.MsgLocator) {
 }
 
 func (c *Client) owe(kind int, payload []byte) (int64, bool) {
-	res, err := c.db.write("INSERT INTO owed (kind, payload) VALUES (?, ?)", kind, payload)
-	if !c.check(err) {
-		return 0, false
-	}
-	id, err := res.LastInsertId()
+	id, err := c.db.owe(kind, payload)
 	return id, c.check(err)
 }
 
@@ -145,15 +130,8 @@ func (ev *messageEvent) payload() ([]byte, error) {
 	return payload, nil
 }
 
-// owedRow is a row of owed: a callback that was not told for certain.
-type owedRow struct {
-	id      int64
-	kind    int
-	payload []byte
-}
-
-// messages are the ids of the messages that an owed callback is of.
-func (o *owedRow) messages() (ids []int64) {
+// owedMessages are the ids of the messages that an owed callback is of.
+func owedMessages(o owedRow) (ids []int64) {
 	for p := o.payload; o.kind != owedRevoked && len(p) > 0; {
 		id, n := binary.Varint(p)
 		if n <= 0 {
@@ -163,23 +141,6 @@ func (o *owedRow) messages() (ids []int64) {
 		p = p[n:]
 	}
 	return ids
-}
-
-func (l *local) owed() ([]owedRow, error) {
-	rows, err := l.query("SELECT id, kind, payload FROM owed ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var owed []owedRow
-	for rows.Next() {
-		var o owedRow
-		if err := rows.Scan(&o.id, &o.kind, &o.payload); err != nil {
-			return nil, err
-		}
-		owed = append(owed, o)
-	}
-	return owed, rows.Err()
 }
 
 // fireOwed tells what an earlier run of the application may not have heard, before the first sync after the database was opened.
@@ -201,8 +162,8 @@ func (c *Client) fireOwed() {
 			continue
 		}
 		ev := &messageEvent{kind: o.kind}
-		for _, id := range o.messages() {
-			row, err := c.db.one("id = ?", id)
+		for _, id := range owedMessages(o) {
+			row, err := c.db.byID(id)
 			if !c.check(err) {
 				return
 			}
@@ -250,9 +211,7 @@ func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
 		}
 		cv.dirty = true
 	}
-	_, err := c.db.write("UPDATE message SET status = ?, revoker = ?, reason = ? WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND status <> 4",
-		int32(im.MessageStatus_MESSAGE_STATUS_REVOKED), ch.Operator, ch.Reason, cv.id, cv.era, ch.Seq)
-	if !c.check(err) {
+	if !c.check(c.db.revoke(&cv.convRow, ch.Seq, ch.Operator, ch.Reason)) {
 		return
 	}
 	c.changed[cv] = true
@@ -260,7 +219,7 @@ func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
 		return
 	}
 	seconds := uint64(ch.SentTime / 1000)
-	c.tellRevoked(&im.MsgLocator{ConvId: cv.key.ID, ConvType: cv.key.Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
+	c.tellRevoked(&im.MsgLocator{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
 		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)})
 }
 
@@ -287,11 +246,11 @@ func content(m *im.Message) *im.Message {
 // fill sets what depends on who looks and when.
 func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime uint64, random uint32, seq uint64, at int64, status im.MessageStatus) {
 	seconds := uint64(at / 1000)
-	m.ConvId, m.ConvType, m.Sender = cv.key.ID, cv.key.Type, sender
+	m.ConvId, m.ConvType, m.Sender = cv.key().ID, cv.key().Type, sender
 	m.ClientTime, m.Rand, m.ServerTime, m.Seq, m.Status = clientTime, uint64(random), seconds, seq, status
 	m.IsFromSelf = sender == c.cfg.UserID
 	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.readSeq
-	m.IsPeerRead = m.IsFromSelf && cv.key.Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.peerSeq
+	m.IsPeerRead = m.IsFromSelf && cv.key().Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.peerSeq
 	m.MsgId = messageID(tiny, clientTime, random)
 	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)

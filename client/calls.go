@@ -48,7 +48,7 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 		var positions []*im.ReadPosition
 		add := func(cv *conv, seq uint64) {
 			if cv.epoch != 0 && seq > cv.readSeq {
-				positions = append(positions, &im.ReadPosition{Conv: cv.key.wire(), Epoch: cv.epoch, Seq: seq})
+				positions = append(positions, &im.ReadPosition{Conv: cv.key().wire(), Epoch: cv.epoch, Seq: seq})
 			}
 		}
 		cv := c.convs[key]
@@ -65,7 +65,7 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 		case key.ID == "":
 			for _, id := range slices.Sorted(maps.Keys(c.byID)) {
 				cv := c.byID[id]
-				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key.Type {
+				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key().Type {
 					add(cv, cv.syncedTo)
 				}
 			}

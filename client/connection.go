@@ -195,7 +195,9 @@ func (c *Client) unlink(keep bool) {
 	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, cv := range c.sync.heads {
 		// Where to start was not decided: as if never met.
-		*cv = conv{id: cv.id, key: cv.key, era: cv.era, listed: cv.listed, draft: cv.draft, announced: cv.announced, toldUnread: cv.toldUnread, shown: cv.shown, dirty: true}
+		fresh := newConv(cv.id, cv.key())
+		fresh.era, fresh.listed, fresh.draft, fresh.announced, fresh.toldUnread, fresh.shown = cv.era, cv.listed, cv.draft, cv.announced, cv.toldUnread, cv.shown
+		*cv = *fresh
 	}
 	for _, cv := range c.sync.queue {
 		cv.queued = false

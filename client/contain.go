@@ -1,15 +1,8 @@
 package client
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
-	"log/slog"
 	"runtime/debug"
-	"strings"
-	"sync"
-
-	sqlite3 "github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -93,105 +86,4 @@ func (c *Client) forgetFired() {
 	c.mu.Lock()
 	c.fired = nil
 	c.mu.Unlock()
-}
-
-// errForeign says that a file is a database, and not one that this program has made.
-var errForeign = errors.New("client: the file has another content than a local database")
-
-// isRefused says that SQLite would not run a statement, and not that the disk failed.
-func isRefused(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && (e.Code == sqlite3.ErrError || e.Code == sqlite3.ErrTooBig)
-}
-
-// isBusy says that another connection has the database locked.
-func isBusy(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
-}
-
-// isDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
-func isDamaged(err error) bool {
-	var e sqlite3.Error
-	switch {
-	case err == nil:
-		return false
-	case errors.Is(err, errForeign), strings.Contains(err.Error(), "sql: Scan error on column"): // database/sql has no type for it
-		return true
-	}
-	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrFormat || e.Code == sqlite3.ErrError)
-}
-
-// openSound opens a local database and looks at all that is read at once.
-func openSound(dir, user string, log *slog.Logger) (l *local, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: panic: %v\n%s", errForeign, r, debug.Stack())
-		}
-		if err != nil && l != nil {
-			l.close()
-			l = nil
-		}
-	}()
-	if l, err = openLocal(dir, user, log); err != nil {
-		return nil, err
-	}
-	have, err := l.schema()
-	if err != nil {
-		return l, err
-	}
-	want, err := ownSchema()
-	if err != nil {
-		return l, err
-	}
-	if have != want {
-		return l, errForeign
-	}
-	convs, err := l.loadConvs()
-	if err != nil {
-		return l, err
-	}
-	for _, cv := range convs {
-		for _, v := range cv.columns() {
-			if n, ok := v.(*uint64); ok && *n > maxNumber {
-				return l, errForeign
-			}
-		}
-	}
-	for _, key := range []string{"generation", "kicked"} {
-		if n, err := l.metaInt(key); err != nil || n < 0 || n > maxNumber {
-			return l, cmp.Or(err, errForeign)
-		}
-	}
-	return l, l.loadLast()
-}
-
-// maxNumber is the largest count or number that a server takes: with a larger one the device could never sync or log in again.
-const maxNumber = 1 << 48
-
-// ownSchema is the schema that the migrations make. A trigger or a view in a file would run whatever its author wants.
-var ownSchema = sync.OnceValues(func() (string, error) {
-	l, err := openLocal("", "", slog.New(slog.DiscardHandler))
-	if err != nil {
-		return "", err
-	}
-	defer l.close()
-	return l.schema()
-})
-
-func (l *local) schema() (string, error) {
-	rows, err := l.conn.QueryContext(bg, "SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
-	if err != nil {
-		return "", err
-	}
-	defer rows.Close()
-	var all strings.Builder
-	for rows.Next() {
-		var one string
-		if err := rows.Scan(&one); err != nil {
-			return "", err
-		}
-		all.WriteString(one + "\n")
-	}
-	return all.String(), rows.Err()
 }

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"slices"
-
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -141,7 +139,7 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 	if ch.Message == nil || ch.Seq <= cv.cleared {
 		return
 	}
-	row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, ch.Seq)
+	row, err := c.db.at(&cv.convRow, ch.Seq)
 	if !c.check(err) {
 		return
 	}
@@ -181,7 +179,7 @@ func (c *Client) onlineOnly(key Conv, e *im.Entry) {
 	}
 	cv := c.convs[key]
 	if cv == nil {
-		cv = &conv{key: key}
+		cv = newConv(0, key)
 	}
 	m := e.Message
 	c.fillEntry(cv, e, m)
@@ -221,15 +219,12 @@ func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.M
 		}
 		var found []*message
 		for _, l := range locs {
-			rows, err := c.db.messages("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, l.Seq)
+			r, err := c.db.at(&cv.convRow, l.Seq)
 			if err != nil {
 				return nil, err
 			}
-			i := slices.IndexFunc(rows, func(r *message) bool {
-				return uint64(r.random) == l.Rand && uint64(r.time/1000) == l.Time && (r.sender == c.cfg.UserID) == l.IsSelf
-			})
-			if i >= 0 {
-				found = append(found, rows[i])
+			if r != nil && uint64(r.random) == l.Rand && uint64(r.time/1000) == l.Time && (r.sender == c.cfg.UserID) == l.IsSelf {
+				found = append(found, r)
 			}
 		}
 		return found, nil

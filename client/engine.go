@@ -258,7 +258,7 @@ func (c *Client) flush() {
 	c.oweEvents()
 	fired := c.toClear(c.db.inTx)
 	for _, id := range fired {
-		if _, err := c.db.write("DELETE FROM owed WHERE id = ?", id); !c.check(err) {
+		if !c.check(c.db.told(id)) {
 			return
 		}
 	}
@@ -269,7 +269,7 @@ func (c *Client) flush() {
 	}
 	for _, cv := range c.convs {
 		if cv.dirty {
-			if !c.check(c.db.putConv(cv)) {
+			if !c.check(c.db.putConv(&cv.convRow)) {
 				return
 			}
 			cv.dirty = false

@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	sqlite3 "github.com/mattn/go-sqlite3"
-
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -69,10 +67,7 @@ func (c *Client) Untold() int { return int(c.waiting.Load()) }
 func (c *Client) OnCommit(f func()) error {
 	failed := make(chan error, 1)
 	c.post(func() {
-		failed <- c.db.conn.Raw(func(conn any) error {
-			conn.(*sqlite3.SQLiteConn).RegisterCommitHook(func() int { f(); return 0 })
-			return nil
-		})
+		failed <- c.db.onCommit(func() int { f(); return 0 })
 	})
 	return <-failed
 }
@@ -123,12 +118,9 @@ func (c *Client) InsideLater(f func(), done func(error)) {
 func (c *Client) FailCommits(n int) error {
 	failed := make(chan error, 1)
 	c.post(func() {
-		failed <- c.db.conn.Raw(func(conn any) error {
-			conn.(*sqlite3.SQLiteConn).RegisterCommitHook(func() int {
-				n--
-				return min(max(n+1, 0), 1)
-			})
-			return nil
+		failed <- c.db.onCommit(func() int {
+			n--
+			return min(max(n+1, 0), 1)
 		})
 	})
 	return <-failed

@@ -79,7 +79,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 			w.list()
 			return
 		}
-		req := &im.SeqAtRequest{Conv: cv.key.wire(), Epoch: cv.epoch, FromTime: w.fromTime, ToTime: w.toTime}
+		req := &im.SeqAtRequest{Conv: cv.key().wire(), Epoch: cv.epoch, FromTime: w.fromTime, ToTime: w.toTime}
 		ask(c, im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(reply *im.SeqAtReply, err *im.Error) {
 			switch {
 			case c.readable() != nil:
@@ -132,7 +132,7 @@ func (w *historyWalk) named() {
 	next = func(i int) {
 		c, cv := w.c, w.cv
 		for ; i < len(seqs); i++ {
-			row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, seqs[i])
+			row, err := c.db.at(&cv.convRow, seqs[i])
 			if !c.check(err) {
 				w.finish(nil, databaseFailed)
 				return
@@ -153,7 +153,7 @@ func (w *historyWalk) named() {
 		for ; end < len(seqs) && end-i < pageMost && (seqs[end] == to+1 || seqs[end] == from-1); end++ {
 			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
 		}
-		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: to}
+		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: to}
 		ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			if c.readable() != nil {
 				w.finish(nil, notLoggedIn)
@@ -163,7 +163,7 @@ func (w *historyWalk) named() {
 				w.take(reply)
 			}
 			for ; i < end; i++ {
-				row, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, seqs[i])
+				row, err := c.db.at(&cv.convRow, seqs[i])
 				if !c.check(err) {
 					w.finish(nil, databaseFailed)
 					return
@@ -233,7 +233,7 @@ func (w *historyWalk) step() {
 		w.list()
 		return
 	}
-	req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
+	req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
 	if w.forward {
 		req.From, req.To = w.asked+1, min(cv.headSeq, w.hi)
 	} else {
@@ -282,13 +282,7 @@ func (w *historyWalk) answered(r *message) bool {
 
 // rows reads what is local beyond the cursor, in the order of the walk.
 func (w *historyWalk) rows(most int) ([]*message, error) {
-	// What has no number and is here was put here after the clearing.
-	const beyond = "conv = ? AND status <> 4 AND (pos > ? OR sub > 0 OR era <> ?) AND time BETWEEN ? AND ? AND (era, pos, sub) "
-	order := beyond + "< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?"
-	if w.forward {
-		order = beyond + "> (?, ?, ?) ORDER BY era, pos, sub LIMIT ?"
-	}
-	return w.c.db.messages(order, w.cv.id, w.cv.cleared, w.cv.era, w.fromTime, w.toTime, w.era, w.pos, w.sub, most)
+	return w.c.db.beyond(&w.cv.convRow, place{era: w.era, pos: w.pos, sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
 }
 
 // list answers with what is here. With types it looks through all that is local, some rows between two commits.
@@ -333,7 +327,7 @@ func (w *historyWalk) add(r *message) {
 // find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.
 func (c *Client) find(m *im.Message) (*message, error) {
 	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
-		rows, err := c.db.messages("client_time = ? AND random = ?", clientTime, random)
+		rows, err := c.db.drawn(clientTime, random)
 		if err != nil {
 			return nil, err
 		}
@@ -348,5 +342,5 @@ func (c *Client) find(m *im.Message) (*message, error) {
 	if cv == nil || m.Seq == 0 {
 		return nil, nil
 	}
-	return c.db.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.id, cv.era, m.Seq)
+	return c.db.at(&cv.convRow, m.Seq)
 }

@@ -83,7 +83,7 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 		if m.ServerTime != 0 {
 			row.time, row.sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
 			var err error
-			if row.pos, err = c.db.before(cv, row.time+999); err != nil {
+			if row.pos, err = c.db.before(&cv.convRow, row.time+999); err != nil {
 				return nil, err
 			}
 		}
@@ -95,7 +95,7 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, erro
 		}
 	}
 	// A place of its own among the local rows, behind those of the same second.
-	last, err := c.db.one("conv = ? AND era = ? AND pos = ? AND sub BETWEEN ? AND ? ORDER BY sub DESC LIMIT 1", cv.id, cv.era, row.pos, row.sub, row.sub+int64(time.Second)-1)
+	last, err := c.db.lastIn(&cv.convRow, row.pos, row.sub, time.Second)
 	if err != nil {
 		return nil, err
 	}

@@ -3,19 +3,14 @@ package client
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/link"
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/internal/private"
 )
 
 // DefaultServer is where a server listens that was started without flags.
@@ -40,7 +35,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: link.FirstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
-	c.dir, c.device = openDevice(cfg.Dir, cfg.AppID, c.log)
+	c.dir, c.device = openDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, c.log)
 	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
 	if c.disp == nil {
 		c.disp, c.dispEnded = NewDispatcher(), make(chan struct{})
@@ -60,72 +55,6 @@ func checkUserID(id string) error {
 		return im.Errorf(im.CodeInvalidUserID, "user id %q is not 1 to 32 printable ASCII characters", id)
 	}
 	return nil
-}
-
-// openDevice finds the folder and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
-func openDevice(dir string, app uint64, log *slog.Logger) (string, string) {
-	if dir == "" {
-		dir = DefaultDir()
-	}
-	if app != 0 {
-		dir = appFolder(dir, app, log)
-	}
-	name := filepath.Join(dir, "device")
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		var b []byte
-		if b, err = os.ReadFile(name); err == nil && len(strings.TrimSpace(string(b))) == 32 {
-			if err := private.Narrow(name); err != nil {
-				log.Warn("others may be able to read the device's id", "file", name, "error", err)
-			}
-			return dir, strings.TrimSpace(string(b))
-		}
-	}
-	fresh := make([]byte, 16)
-	rand.Read(fresh)
-	id := hex.EncodeToString(fresh)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		err = writeOnce(name, id)
-		if b, again := os.ReadFile(name); again == nil && len(b) == 32 {
-			return dir, string(b) // ours, or that of a process that was faster
-		}
-	}
-	log.Warn("the folder cannot be written; this device keeps everything in memory", "folder", dir, "error", err)
-	return "", id
-}
-
-// appFolder is the folder of an app in the device's folder. The app that comes first gets what lies there without one.
-func appFolder(dir string, app uint64, log *slog.Logger) string {
-	own := filepath.Join(dir, fmt.Sprintf("app-%d", app))
-	if os.MkdirAll(dir, 0o700) != nil || os.Mkdir(own, 0o700) != nil { // it is there, or openDevice says why it is not
-		return own
-	}
-	for _, part := range []string{"users", "device"} {
-		err := os.Rename(filepath.Join(dir, part), filepath.Join(own, part))
-		if err == nil {
-			log.Info("local data is taken over by the app", "file", filepath.Join(dir, part), "app", app)
-		} else if !errors.Is(err, os.ErrNotExist) {
-			log.Warn("local data cannot be taken over by the app", "file", filepath.Join(dir, part), "app", app, "error", err)
-		}
-	}
-	return own
-}
-
-// writeOnce makes a file with a content, whole or not at all, unless it is there.
-func writeOnce(name, content string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), "device-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(content)
-	if err = errors.Join(err, tmp.Chmod(private.Mode), tmp.Close()); err != nil {
-		return err
-	}
-	if b, err := os.ReadFile(name); err == nil && len(strings.TrimSpace(string(b))) != 32 {
-		return os.Rename(tmp.Name(), name) // a damaged id is replaced
-	}
-	return os.Link(tmp.Name(), name)
 }
 
 // DefaultDir is the device's folder where Config.Dir names none.
@@ -154,15 +83,22 @@ func (c *Client) load() error {
 	c.total = int(num("total"))
 	storeID, e := c.db.meta("store")
 	convs, e2 := c.db.loadConvs()
-	if err = errors.Join(err, e, e2, c.db.loadLast()); err != nil {
+	owed, e3 := c.db.owed()
+	if err = errors.Join(err, e, e2, e3, c.db.loadLast()); err != nil {
 		return err
+	}
+	for _, o := range owed { // the ids of messages that it names are not given to others
+		for _, id := range owedMessages(o) {
+			c.db.reserve(id)
+		}
 	}
 	c.storeID = storeID
 	c.convs, c.byID, c.changed, c.lateReceipts, c.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0
 	c.sync, c.cursorAt, c.stateOut = syncState{login: c.sync.login}, 0, false
-	for _, cv := range convs {
+	for _, r := range convs {
+		cv := &conv{convRow: *r}
 		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.syncedTo, cv.rev, cv.others, cv.own, cv.toldUnread
-		c.convs[cv.key], c.byID[cv.id] = cv, cv
+		c.convs[cv.key()], c.byID[cv.id] = cv, cv
 		if cv.untold {
 			c.changed[cv] = true
 		}

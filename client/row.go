@@ -10,7 +10,7 @@ import (
 
 // changeRow makes the ROW call and applies the answer after done.
 func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
-	req.Conv, req.Epoch = cv.key.wire(), cv.epoch
+	req.Conv, req.Epoch = cv.key().wire(), cv.epoch
 	ask(c, im.Method_ROW, req, true, c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
 		finish(none{}, orNil(err))
 		switch {
@@ -63,7 +63,7 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 		}
 		upTo, era := cv.syncedTo, cv.era // what had been applied: a message on its way stays (rule 6)
 		here := func() {
-			c.deleteRows(cv, "status <> 1 AND (era < ? OR era = ? AND pos <= ?)", era, era, upTo)
+			c.deleted(cv, c.db.deleteBefore(&cv.convRow, era, upTo, c.failedSince()))
 			if hide {
 				cv.listed, cv.draft = false, nil
 			} else {
@@ -92,24 +92,17 @@ func (c *Client) clearTo(cv *conv, seq uint64) {
 		return
 	}
 	cv.cleared = seq
-	c.deleteRows(cv, "status <> 1 AND (era <> ? OR pos <= ?)", cv.era, seq)
+	c.deleted(cv, c.db.deleteUpTo(&cv.convRow, seq, c.failedSince()))
 }
 
 // failedKept is for how long the key of a message outlives its row whose send failed: it may be in the log all the same, and is no news then.
 const failedKept = 24 * time.Hour
 
-// deleteRows deletes messages of a conversation for good. Of one that failed an empty row stays, and one that was deleted after it had failed stays as it is.
-func (c *Client) deleteRows(cv *conv, where string, args ...any) {
-	const failed = "here = 1 AND seq = 0 AND time > ? AND status "
-	where = "conv = ? AND " + where + " AND "
-	args = append(append([]any{cv.id}, args...), c.serverNow().Add(-failedKept).UnixMilli())
-	_, err := c.db.write("UPDATE message SET status = 4, body = x'' WHERE "+where+failed+"= 3", args...)
-	if err == nil {
-		_, err = c.db.write("DELETE FROM message WHERE "+where+"NOT ("+failed+"= 4)", args...)
-	}
-	if c.check(err) {
-		c.cutIndex()
-	}
+func (c *Client) failedSince() time.Time { return c.serverNow().Add(-failedKept) }
+
+// deleted follows a deletion of messages.
+func (c *Client) deleted(cv *conv, err error) {
+	c.check(err)
 	c.changed[cv] = true
 }
 

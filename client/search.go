@@ -127,12 +127,7 @@ func (c *Client) indexThen(then func(error)) {
 		then(notLoggedIn)
 		return
 	}
-	from, err := c.db.metaInt("indexed")
-	if err != nil {
-		then(err)
-		return
-	}
-	rows, err := c.db.messages("id > ? ORDER BY id LIMIT ?", from, indexAtOnce)
+	rows, err := c.db.notIndexed(indexAtOnce)
 	if err != nil {
 		then(err)
 		return
@@ -142,10 +137,9 @@ func (c *Client) indexThen(then func(error)) {
 			then(err)
 			return
 		}
-		from = r.id
 	}
 	if len(rows) > 0 {
-		if err := c.db.setMeta("indexed", from); err != nil {
+		if err := c.db.setIndexed(rows[len(rows)-1].id); err != nil {
 			then(err)
 			return
 		}
@@ -170,45 +164,36 @@ func (c *Client) index(r *message) error {
 		return nil
 	}
 	slices.Sort(words)
-	_, err := c.db.write("INSERT INTO search (docid, words) VALUES (?, ?)", r.id, strings.Join(slices.Compact(words), " "))
-	return err
+	return c.db.index(r.id, slices.Compact(words))
 }
 
 // reindex adds the words of a changed message, if it was indexed already.
 func (c *Client) reindex(r *message) {
-	from, err := c.db.metaInt("indexed")
-	if c.check(err) && r.id <= from {
+	last, err := c.db.indexed()
+	if c.check(err) && r.id <= last {
 		c.check(c.index(r))
 	}
 }
 
-// cutIndex follows a deletion: ids of rows at the end may be given to new ones, which must be indexed.
-func (c *Client) cutIndex() {
-	_, err := c.db.write("UPDATE meta SET value = min(CAST(value AS INTEGER), (SELECT coalesce(max(id), 0) FROM message)) WHERE key = 'indexed'")
-	c.check(err)
-}
-
 func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult, error) {
-	where, args := []string{"status NOT IN (4, 6)"}, []any{}
+	var s searched
 	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
 		cv := c.convs[Conv{p.ConvType, p.ConvId}]
 		if cv == nil {
 			return &im.SearchResult{}, nil
 		}
-		where, args = append(where, "conv = ?"), append(args, cv.id)
+		s.conv = cv.id
 	}
 	until := min(p.SearchTimePosition, 1<<40) // seconds: no clock comes near
 	if until != 0 {
-		where, args = append(where, "time < ?"), append(args, int64(until+1)*1000)
+		s.until = int64(until+1) * 1000
 	}
 	if p.SearchTimePeriod != 0 {
 		until = cmp.Or(until, uint64(c.serverNow().Unix()))
-		where, args = append(where, "time >= ?"), append(args, int64(until-min(until, p.SearchTimePeriod))*1000)
+		s.from = int64(until-min(until, p.SearchTimePeriod)) * 1000
 	}
-	if match := matchOf(words, p.KeywordListMatchType == 1); match != "" {
-		where, args = append(where, "id IN (SELECT docid FROM search WHERE words MATCH ?)"), append(args, match)
-	}
-	rows, err := c.db.messagesLike(strings.Join(where, " AND ")+" ORDER BY time DESC, id DESC", args...)
+	s.match = matchOf(words, p.KeywordListMatchType == 1)
+	rows, err := c.db.search(s)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +217,7 @@ func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult,
 	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
 		for _, cv := range order {
 			result.TotalCount = uint32(len(hits[cv]))
-			result.ItemArray = append(result.ItemArray, &im.SearchResultItem{ConvId: cv.key.ID, ConvType: cv.key.Type,
+			result.ItemArray = append(result.ItemArray, &im.SearchResultItem{ConvId: cv.key().ID, ConvType: cv.key().Type,
 				TotalMessageCount: result.TotalCount, MessageArray: page(hits[cv], p)})
 		}
 		return result, nil
@@ -240,7 +225,7 @@ func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult,
 	slices.SortStableFunc(order, func(a, b *conv) int { return cmp.Compare(hits[b][0].ServerTime, hits[a][0].ServerTime) })
 	result.TotalCount = uint32(len(order))
 	for _, cv := range page(order, p) {
-		item := &im.SearchResultItem{ConvId: cv.key.ID, ConvType: cv.key.Type, TotalMessageCount: uint32(len(hits[cv]))}
+		item := &im.SearchResultItem{ConvId: cv.key().ID, ConvType: cv.key().Type, TotalMessageCount: uint32(len(hits[cv]))}
 		if len(hits[cv]) == 1 {
 			item.MessageArray = hits[cv]
 		}

@@ -99,7 +99,7 @@ func messagePlatform(p im.Platform) int32 {
 
 func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
 	if c.Status() != LoggedIn {
-		c.fill(&conv{key: key}, m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
+		c.fill(newConv(0, key), m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
 		finish(m, notLoggedIn)
 		return
 	}
@@ -187,7 +187,7 @@ func (c *Client) acknowledged(cv *conv, e *im.Entry) bool {
 	if e.Sender != c.cfg.UserID {
 		return false
 	}
-	own, err := c.db.one("client_time = ? AND random = ? AND conv = ? AND here = 1", e.ClientTime, e.Random, cv.id)
+	own, err := c.db.sentHere(&cv.convRow, e.ClientTime, e.Random)
 	if c.check(err) && own != nil {
 		c.acknowledge(cv, own, e)
 	}
@@ -223,7 +223,7 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 	older := row.version > e.Version // an answer that was made before a change that has been applied meanwhile
 	if e.Seq != 0 && (row.seq != e.Seq || row.era != cv.era) {
 		// History may have brought the same entry before it was known to be ours.
-		if _, err := c.db.write("DELETE FROM message WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND id <> ?", cv.id, cv.era, e.Seq, row.id); !c.check(err) {
+		if !c.check(c.db.makeRoom(&cv.convRow, e.Seq, row.id)) {
 			return
 		}
 		row.era, row.pos, row.sub, row.seq = cv.era, e.Seq, 0, e.Seq
@@ -294,7 +294,7 @@ func (c *Client) failSend(o *outgoing, err *im.Error) {
 
 // settle asks what became of the sends that an earlier run left open: found is sent, else failed; nothing is sent by itself.
 func (c *Client) settle() {
-	rows, err := c.db.messages("status = 1 ORDER BY id")
+	rows, err := c.db.sending()
 	if !c.check(err) {
 		return
 	}
@@ -310,7 +310,7 @@ func (c *Client) settleRows(rows []*message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
 		for _, r := range part {
-			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.conv].key.wire(), ClientTime: r.clientTime, Random: r.random})
+			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.conv].key().wire(), ClientTime: r.clientTime, Random: r.random})
 		}
 		ask(c, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
 			if err != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
@@ -321,7 +321,7 @@ func (c *Client) settleRows(rows []*message) {
 			}
 			for i, r := range part[:len(reply.Found)] {
 				// The log may have told of it first, or the application may have deleted it.
-				r, err := c.db.one("id = ?", r.id)
+				r, err := c.db.byID(r.id)
 				if !c.check(err) || r == nil || r.status != im.MessageStatus_MESSAGE_STATUS_SENDING {
 					continue
 				}

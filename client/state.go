@@ -15,7 +15,7 @@ import (
 
 // unread is the number that the formula of rule 7 gives here and now.
 func (cv *conv) unread(me string) uint64 {
-	if cv.key.Type == im.ConvType_CONV_TYPE_C2C && cv.key.ID == me {
+	if cv.key().Type == im.ConvType_CONV_TYPE_C2C && cv.key().ID == me {
 		return 0
 	}
 	if read := cv.readOthers + cv.withdrawn; cv.others > read {
@@ -38,13 +38,13 @@ func (c *Client) info(cv *conv) *im.ConvInfo {
 
 // infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
 func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
-	last, behind, err := c.db.last(cv)
+	last, behind, err := c.db.last(&cv.convRow)
 	if !c.check(err) || cv.hidden || last == nil && !cv.listed && (cv.epoch == 0 || cv.headSeq == 0) {
 		return nil, 0
 	}
-	info := &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key.ID}
+	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key().ID}
 	at := cv.time
-	if cv.key.Type == im.ConvType_CONV_TYPE_C2C {
+	if cv.key().Type == im.ConvType_CONV_TYPE_C2C {
 		info.C2CReadTimestamp = uint64(cv.readTime / 1000)
 	} else {
 		info.GroupReadSequence = cv.readSeq
@@ -151,7 +151,7 @@ func (c *Client) stateChange() *stateChange {
 		// A receipt for what has not been applied waits for it (rule 22).
 		if cv.peerSeq > cv.receipt && cv.peerSeq <= cv.syncedTo && c.receiptMay(cv) {
 			t.receipt = cv.peerSeq
-			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key.ID, ConvType: cv.key.Type, TimeStamp: uint64(cv.peerTime / 1000), IsPeerRead: true})
+			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key().ID, ConvType: cv.key().Type, TimeStamp: uint64(cv.peerTime / 1000), IsPeerRead: true})
 		}
 		switch {
 		case info != nil && cv.announced == 0:
@@ -159,7 +159,7 @@ func (c *Client) stateChange() *stateChange {
 			s.added = append(s.added, info)
 		case info == nil && cv.announced != 0:
 			t.stage = stageRemoved
-			s.removed = append(s.removed, &im.ConvInfo{Id: cv.key.ID, Type: cv.key.Type})
+			s.removed = append(s.removed, &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type})
 		case info != nil && cv.announced != t.hash:
 			t.stage = stageUpdated
 			s.updated = append(s.updated, info)
@@ -263,7 +263,7 @@ func (c *Client) stateTold(s *stateChange) {
 		return
 	}
 	for _, t := range s.told {
-		if c.convs[t.cv.key] != t.cv {
+		if c.convs[t.cv.key()] != t.cv {
 			continue
 		}
 		t.cv.dirty = true

@@ -202,7 +202,7 @@ func (c *Client) convOf(key Conv) *conv {
 	cv := c.convs[key]
 	if cv == nil {
 		c.lastConv++
-		cv = &conv{id: c.lastConv, key: key, dirty: true}
+		cv = newConv(c.lastConv, key)
 		c.convs[key], c.byID[cv.id] = cv, cv
 	}
 	return cv
@@ -278,7 +278,7 @@ func (c *Client) refresh(cv *conv) {
 	}
 	cv.refreshing = true
 	seq, rev, epoch, row := cv.syncedTo, cv.rev, cv.epoch, cv.row
-	req := &im.HeadsRequest{Only: []*im.ConvKey{cv.key.wire()}}
+	req := &im.HeadsRequest{Only: []*im.ConvKey{cv.key().wire()}}
 	ask(c, im.Method_HEADS, req, false, c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
 		cv.refreshing = false
 		if err != nil {
@@ -290,7 +290,7 @@ func (c *Client) refresh(cv *conv) {
 		for _, h := range reply.Heads {
 			back := h.Epoch == epoch && (h.Seq < seq || h.Rev < rev)
 			if back {
-				c.log.Warn("the server's log was set back", "conversation", cv.key.ID, "seq", h.Seq, "had", seq)
+				c.log.Warn("the server's log was set back", "conversation", cv.key().ID, "seq", h.Seq, "had", seq)
 				c.newEra(cv)
 			}
 			if !back && h.Row < cv.row && cv.row != row {
@@ -313,9 +313,10 @@ func (c *Client) refresh(cv *conv) {
 
 // newEra starts a new local log of a conversation. The messages of the old one stay listed before it.
 func (c *Client) newEra(cv *conv) {
-	keep := conv{id: cv.id, key: cv.key, era: cv.era + 1, listed: true, draft: cv.draft, announced: cv.announced, toldUnread: cv.toldUnread, recvOpt: cv.recvOpt,
-		pulling: cv.pulling, queued: cv.queued, deferred: cv.deferred, refreshing: cv.refreshing, dirty: true}
-	*cv = keep
+	next := newConv(cv.id, cv.key())
+	next.era, next.listed, next.draft, next.announced, next.toldUnread, next.recvOpt = cv.era+1, true, cv.draft, cv.announced, cv.toldUnread, cv.recvOpt
+	next.pulling, next.queued, next.deferred, next.refreshing = cv.pulling, cv.queued, cv.deferred, cv.refreshing
+	*cv = *next
 	c.changed[cv] = true
 }
 
@@ -329,7 +330,7 @@ func (c *Client) enqueue(cv *conv) {
 		return
 	}
 	if cv.headSeq > cv.syncedTo+tooFar {
-		c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key.ID, "behind", cv.headSeq-cv.syncedTo)
+		c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key().ID, "behind", cv.headSeq-cv.syncedTo)
 		cv.syncedTo = cv.headSeq - freshBack
 		cv.holeTo, cv.dirty = cv.syncedTo, true
 	}
@@ -378,7 +379,7 @@ func (c *Client) pull(cv *conv) {
 		c.sync.pulls--
 		switch {
 		case err == nil && era == cv.era && !apply():
-			c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key.ID)
+			c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key().ID)
 			if c.link != nil {
 				c.link.Break()
 			}
@@ -388,7 +389,7 @@ func (c *Client) pull(cv *conv) {
 		case err != nil && c.link != nil:
 			// Left (10007, 10010): what is here stays, and a later head starts again. Anything else may pass, and nobody else says that there
 			// is something to pull.
-			c.log.Info("pull refused", "conversation", cv.key.ID, "error", err)
+			c.log.Info("pull refused", "conversation", cv.key().ID, "error", err)
 			cv.headSeq, cv.headRev = cv.syncedTo, cv.rev
 			if err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
 				c.syncLater()
@@ -404,14 +405,14 @@ func (c *Client) pull(cv *conv) {
 		c.syncDone()
 	}
 	if from := cv.syncedTo + 1; from <= cv.headSeq {
-		req := &im.PullRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}
+		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}
 		ask(c, im.Method_PULL, req, false, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			done(err, func() bool { return c.applyPull(cv, from, reply) })
 		})
 		return
 	}
 	from := cv.rev + 1
-	req := &im.ChangesRequest{Conv: cv.key.wire(), Epoch: cv.epoch, From: from, To: cv.headRev}
+	req := &im.ChangesRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: cv.headRev}
 	ask(c, im.Method_CHANGES, req, false, c.cfg.Limits.Call, func(reply *im.ChangesReply, err *im.Error) {
 		done(err, func() bool {
 			if reply.From > from || reply.To < from {
@@ -550,7 +551,7 @@ func (c *Client) raise(cv *conv, e *im.Entry) {
 	case e.Sender == c.cfg.UserID:
 		own = e.OwnIndex
 		others = e.Index - own
-	case cv.key.Type == im.ConvType_CONV_TYPE_C2C:
+	case cv.key().Type == im.ConvType_CONV_TYPE_C2C:
 		others = e.OwnIndex
 		own = e.Index - others
 	default:

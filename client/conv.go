@@ -1,0 +1,37 @@
+package client
+
+import (
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// conv is a conversation while the database is open: its stored row and what goes on with it. dirty rows are written with the batch.
+type conv struct {
+	convRow
+	dirty bool
+
+	// What is known of the log's ends but may not be applied yet.
+	headSeq, headRev    uint64
+	headOthers, headOwn uint64
+	pulling, queued     bool
+	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was asked for again.
+	deferred, refreshing bool
+	// seen is what pushes told before the conversation was ready for them: the log's epoch and ends, and where they began.
+	seen struct {
+		epoch     uint64
+		entry     *im.Entry
+		from, rev uint64
+	}
+	// receiptAt is when a receipt was last told.
+	receiptAt time.Time
+	// shown is its part of the total, as of the last state computed: what is not told yet does not count yet.
+	shown uint64
+}
+
+func (cv *conv) key() Conv { return Conv{cv.typ, cv.target} }
+
+// newConv is a conversation that this device has nothing of.
+func newConv(id int64, key Conv) *conv {
+	return &conv{convRow: convRow{id: id, typ: key.Type, target: key.ID}, dirty: true}
+}

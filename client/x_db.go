@@ -1,0 +1,320 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/gofrs/flock"
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/private"
+)
+
+// migrations bring a local database from version i to i+1; the version is SQLite's user_version.
+var migrations = []string{schema1, schema2, schema3}
+
+var (
+	//go:embed schema1.sql
+	schema1 string
+	//go:embed schema2.sql
+	schema2 string
+	//go:embed schema3.sql
+	schema3 string
+)
+
+// memoryNames tells in-memory databases of one process apart.
+var memoryNames atomic.Int64
+
+// local is the database of one user on this device. Only the engine goroutine uses it after open.
+type local struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	lock  *flock.Flock // nil in memory
+	inTx  bool
+	stmts map[string]*sql.Stmt
+	// reads counts queries: what a call costs here.
+	reads int
+	// lastMessage is the last id of a message. One that is given up is not used again: what is owed and the index name messages by them.
+	lastMessage int64
+}
+
+// errLocked says that another process has the user's database open.
+var errLocked = errors.New("client: the user's database is in use by another process")
+
+// openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go, whichever it is: errLocked.
+// What is open is locked until it is closed, so that no statement waits for another process either.
+func openLocal(dir, user string, log *slog.Logger) (*local, error) {
+	l := &local{stmts: map[string]*sql.Stmt{}}
+	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
+	if dir != "" {
+		base := localBase(dir, user)
+		if err := os.MkdirAll(filepath.Dir(base), 0o700); err != nil {
+			return nil, err
+		}
+		l.lock = flock.New(base + ".lock")
+		if err := private.File(l.lock.Path()); err != nil {
+			return nil, err
+		}
+		ok, err := l.lock.TryLock()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, errLocked
+		}
+		// SQLite gives the files that it makes beside a database the mode of that one.
+		if err := errors.Join(private.File(base+".db"), private.Narrow(base+".db-wal", base+".db-shm")); err != nil {
+			log.Warn("others may be able to read the user's local data", "file", base+".db", "error", err)
+		}
+		dsn = "file:" + (&fileURL{base + ".db"}).String() + "?_synchronous=NORMAL&_busy_timeout=0&_locking_mode=EXCLUSIVE"
+	}
+	var err error
+	if l.db, err = sql.Open("sqlite3", dsn); err == nil {
+		l.db.SetMaxOpenConns(1)
+		l.conn, err = l.db.Conn(context.Background())
+	}
+	if err == nil && dir != "" {
+		// Not in the DSN, whose order is the driver's: only what enters WAL mode in the exclusive mode has the file to itself from here to its end.
+		_, err = l.conn.ExecContext(bg, "PRAGMA journal_mode = WAL")
+	}
+	if err == nil {
+		err = l.migrate()
+	}
+	if isBusy(err) {
+		l.close()
+		return nil, errLocked
+	}
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("client: local database of %q: %w", user, err)
+	}
+	return l, nil
+}
+
+// localBase is the path of a user's local files without their endings.
+func localBase(dir, user string) string {
+	return filepath.Join(dir, "users", hex.EncodeToString([]byte(user)))
+}
+
+// fileURL writes a path so that SQLite's URI reading gives it back.
+type fileURL struct{ path string }
+
+func (u *fileURL) String() string {
+	out := make([]byte, 0, len(u.path))
+	for i := 0; i < len(u.path); i++ {
+		switch b := u.path[i]; b {
+		case '?', '#', '%':
+			out = fmt.Appendf(out, "%%%02X", b)
+		default:
+			out = append(out, b)
+		}
+	}
+	return string(out)
+}
+
+func (l *local) migrate() error {
+	var version int
+	if err := l.conn.QueryRowContext(bg, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version < 0 {
+		return errForeign
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("made by a newer version (schema %d, this one knows %d)", version, len(migrations))
+	}
+	for ; version < len(migrations); version++ {
+		l.begin()
+		if _, err := l.conn.ExecContext(bg, migrations[version]); err != nil {
+			l.rollback()
+			return err
+		}
+		if version == asideVersion {
+			if err := l.markAside(); err != nil {
+				l.rollback()
+				return err
+			}
+		}
+		if _, err := l.conn.ExecContext(bg, fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
+			l.rollback()
+			return err
+		}
+		if err := l.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asideVersion is the last version whose messages do not say beside their content that they stand aside.
+const asideVersion = 2
+
+// markAside brings the column up to date with the contents.
+func (l *local) markAside() error {
+	rows, err := l.query("SELECT id, body FROM message")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		var body sql.RawBytes
+		if err := rows.Scan(&id, &body); err != nil {
+			return err
+		}
+		if im.Aside(body) {
+			ids = append(ids, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close() // the connection is needed
+	for _, id := range ids {
+		if _, err := l.exec("UPDATE message SET aside = 1 WHERE id = ?", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bg is the context of local statements: they are short and must not be torn off in the middle.
+var bg = context.Background()
+
+func (l *local) close() {
+	if l.inTx {
+		l.rollback()
+	}
+	for _, s := range l.stmts {
+		s.Close()
+	}
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	if l.db != nil {
+		l.db.Close()
+	}
+	if l.lock != nil {
+		l.lock.Unlock()
+	}
+}
+
+// begin opens the batch's transaction if it is not open.
+func (l *local) begin() error {
+	if l.inTx {
+		return nil
+	}
+	if _, err := l.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	l.inTx = true
+	return nil
+}
+
+func (l *local) commit() error {
+	if !l.inTx {
+		return nil
+	}
+	l.inTx = false
+	_, err := l.exec("COMMIT")
+	return err
+}
+
+func (l *local) rollback() {
+	l.inTx = false
+	l.exec("ROLLBACK")
+}
+
+// prepared keeps a statement for each text: the set of texts is fixed by the code.
+func (l *local) prepared(q string) (*sql.Stmt, error) {
+	if s, ok := l.stmts[q]; ok {
+		return s, nil
+	}
+	s, err := l.conn.PrepareContext(bg, q)
+	if err != nil {
+		return nil, err
+	}
+	l.stmts[q] = s
+	return s, nil
+}
+
+func (l *local) exec(q string, args ...any) (sql.Result, error) {
+	s, err := l.prepared(q)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(bg, countable(args)...)
+}
+
+// countable brings numbers that come from elsewhere, such as those in a message id, into what SQL can count; beyond it there are none, here or at a server.
+func countable(args []any) []any {
+	for i, a := range args {
+		if n, ok := a.(uint64); ok {
+			args[i] = int64(min(n, math.MaxInt64))
+		}
+	}
+	return args
+}
+
+// write is exec inside the batch's transaction.
+func (l *local) write(q string, args ...any) (sql.Result, error) {
+	if err := l.begin(); err != nil {
+		return nil, err
+	}
+	return l.exec(q, args...)
+}
+
+func (l *local) query(q string, args ...any) (*sql.Rows, error) {
+	s, err := l.prepared(q)
+	if err != nil {
+		return nil, err
+	}
+	l.reads++
+	return s.QueryContext(bg, countable(args)...)
+}
+
+// onCommit runs f inside each commit, before it is done; if it does not answer 0, the commit fails.
+func (l *local) onCommit(f func() int) error {
+	return l.conn.Raw(func(conn any) error {
+		conn.(*sqlite3.SQLiteConn).RegisterCommitHook(f)
+		return nil
+	})
+}
+
+// meta reads a value; absent is "".
+func (l *local) meta(key string) (string, error) {
+	s, err := l.prepared("SELECT value FROM meta WHERE key = ?")
+	if err != nil {
+		return "", err
+	}
+	var v string
+	err = s.QueryRowContext(bg, key).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return v, err
+}
+
+// metaInt reads a number; absent or unreadable is 0.
+func (l *local) metaInt(key string) (int64, error) {
+	v, err := l.meta(key)
+	n, _ := strconv.ParseInt(v, 10, 64)
+	return n, err
+}
+
+func (l *local) setMeta(key string, value any) error {
+	_, err := l.write("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, fmt.Sprint(value))
+	return err
+}
