@@ -31,7 +31,7 @@ var arrows = func() map[string][]string {
 		"":                 {},
 		"im":               {},
 		"usersig":          {},
-		"client":           {"im", "client/internal/link", "internal/private"},
+		"client":           {"im", "client/internal/link", "client/internal/local"},
 		"capi":             {"im", "client", "internal/private"},
 		"imtest":           {"im", "usersig", "client", "internal/server"},
 		"cmd":              append([]string{"internal/server", "internal/private"}, public...),
@@ -42,7 +42,8 @@ var arrows = func() map[string][]string {
 		"internal/gen":     {"im"},
 		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
 		// The bottom of the client.
-		"client/internal/link": {"im"},
+		"client/internal/link":  {"im"},
+		"client/internal/local": {"im", "internal/private"},
 		// For tests.
 		"internal/testing/faultproxy": {},
 		"internal/testing/needs":      {},
@@ -73,7 +74,7 @@ var walls = []struct {
 	paths   []string
 	folders []string
 }{
-	{"a SQL driver", drivers, []string{"internal/store", "client", "internal/testing/pgtest", "internal/tools"}},
+	{"a SQL driver", drivers, []string{"internal/store", "client/internal/local", "internal/testing/pgtest", "internal/tools"}},
 	{"NATS", []string{"github.com/nats-io"}, []string{"internal/bus"}},
 	{"cgo", []string{"C"}, []string{"capi"}},
 }
@@ -216,8 +217,11 @@ func TestArrowsRule(t *testing.T) {
 		{"client/internal/link", "client", false},
 		{"client/internal/link", "github.com/mattn/go-sqlite3", false},
 		{"capi", "client/internal/link", false},
-		{"client/localdb", "im", true},
-		{"client/localdb", "github.com/mattn/go-sqlite3", true},
+		{"client", "github.com/mattn/go-sqlite3", false},
+		{"client/internal/local", "im", true},
+		{"client/internal/local", "github.com/mattn/go-sqlite3", true},
+		{"client/internal/local", "client/internal/link", false},
+		{"client", "client/internal/local", true},
 		{"client", "internal/chat", false},
 		{"client", "internal/server", false},
 		{"client", "imtest", false},

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -39,10 +41,10 @@ type messageEvent struct {
 const mostTold = 2 << 20
 
 // applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
-// moves syncedTo.
+// moves SyncedTo.
 func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 	c.raise(cv, e)
-	if c.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.cleared {
+	if c.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.Cleared {
 		return // cleared: another device did it while the answer with this entry was on its way
 	}
 	id := c.store(cv, e)
@@ -61,7 +63,7 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 	if !c.check(err) {
 		return 0
 	}
-	id, version, newer, err := c.db.store(&cv.convRow, e, body)
+	id, version, newer, err := c.db.Store(&cv.ConvRow, e, body)
 	if !c.check(err) {
 		return 0
 	}
@@ -93,7 +95,7 @@ func (c *Client) tellRevoked(loc *im.MsgLocator) {
 }
 
 func (c *Client) owe(kind int, payload []byte) (int64, bool) {
-	id, err := c.db.owe(kind, payload)
+	id, err := c.db.Owe(kind, payload)
 	return id, c.check(err)
 }
 
@@ -131,8 +133,8 @@ func (ev *messageEvent) payload() ([]byte, error) {
 }
 
 // owedMessages are the ids of the messages that an owed callback is of.
-func owedMessages(o owedRow) (ids []int64) {
-	for p := o.payload; o.kind != owedRevoked && len(p) > 0; {
+func owedMessages(o local.Owed) (ids []int64) {
+	for p := o.Payload; o.Kind != owedRevoked && len(p) > 0; {
 		id, n := binary.Varint(p)
 		if n <= 0 {
 			break
@@ -149,31 +151,31 @@ func (c *Client) fireOwed() {
 		return
 	}
 	c.owedDone = true
-	owed, err := c.db.owed()
+	owed, err := c.db.Owed()
 	if !c.check(err) {
 		return
 	}
 	for _, o := range owed {
-		if o.kind == owedRevoked {
+		if o.Kind == owedRevoked {
 			loc := &im.MsgLocator{}
-			if err := loc.UnmarshalVT(o.payload); err == nil {
-				c.out = append(c.out, output{owed: o.id, run: func() { c.fire(&messageEvent{kind: o.kind, recalled: loc}) }})
+			if err := loc.UnmarshalVT(o.Payload); err == nil {
+				c.out = append(c.out, output{owed: o.ID, run: func() { c.fire(&messageEvent{kind: o.Kind, recalled: loc}) }})
 			}
 			continue
 		}
-		ev := &messageEvent{kind: o.kind}
+		ev := &messageEvent{kind: o.Kind}
 		for _, id := range owedMessages(o) {
-			row, err := c.db.byID(id)
+			row, err := c.db.ByID(id)
 			if !c.check(err) {
 				return
 			}
-			if row != nil && c.byID[row.conv] != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED {
-				if m, err := c.view(c.byID[row.conv], row); err == nil {
+			if row != nil && c.byID[row.Conv] != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
+				if m, err := c.view(c.byID[row.Conv], row); err == nil {
 					ev.messages = append(ev.messages, m)
 				}
 			}
 		}
-		c.out = append(c.out, output{owed: o.id, run: func() {
+		c.out = append(c.out, output{owed: o.ID, run: func() {
 			if len(ev.messages) > 0 {
 				c.fire(ev)
 			}
@@ -204,18 +206,18 @@ func (c *Client) applyChange(cv *conv, ch *im.Change) {
 }
 
 func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
-	if ch.Countable && ch.Sender != c.cfg.UserID && ch.Rev > cv.withdrawnRev {
-		cv.withdrawnRev = ch.Rev
-		if ch.Seq > cv.readSeq {
-			cv.withdrawn++
+	if ch.Countable && ch.Sender != c.cfg.UserID && ch.Rev > cv.WithdrawnRev {
+		cv.WithdrawnRev = ch.Rev
+		if ch.Seq > cv.ReadSeq {
+			cv.Withdrawn++
 		}
 		cv.dirty = true
 	}
-	if !c.check(c.db.revoke(&cv.convRow, ch.Seq, ch.Operator, ch.Reason)) {
+	if !c.check(c.db.Revoke(&cv.ConvRow, ch.Seq, ch.Operator, ch.Reason)) {
 		return
 	}
 	c.changed[cv] = true
-	if ch.Seq <= cv.cleared {
+	if ch.Seq <= cv.Cleared {
 		return
 	}
 	seconds := uint64(ch.SentTime / 1000)
@@ -249,8 +251,8 @@ func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime u
 	m.ConvId, m.ConvType, m.Sender = cv.key().ID, cv.key().Type, sender
 	m.ClientTime, m.Rand, m.ServerTime, m.Seq, m.Status = clientTime, uint64(random), seconds, seq, status
 	m.IsFromSelf = sender == c.cfg.UserID
-	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.readSeq
-	m.IsPeerRead = m.IsFromSelf && cv.key().Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.peerSeq
+	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.ReadSeq
+	m.IsPeerRead = m.IsFromSelf && cv.key().Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.PeerSeq
 	m.MsgId = messageID(tiny, clientTime, random)
 	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)
@@ -265,16 +267,16 @@ func (c *Client) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
 }
 
 // view is a stored row as the application sees it.
-func (c *Client) view(cv *conv, row *message) (*im.Message, error) {
+func (c *Client) view(cv *conv, row *local.Message) (*im.Message, error) {
 	m := &im.Message{}
-	if err := m.UnmarshalVT(row.body); err != nil {
+	if err := m.UnmarshalVT(row.Body); err != nil {
 		return nil, err
 	}
-	c.fill(cv, m, row.sender, row.senderTiny, row.clientTime, row.random, row.seq, row.time, row.status)
-	if row.era != cv.era {
+	c.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
+	if row.Era != cv.Era {
 		m.IsRead = true
 	}
-	m.Version, m.RevokerUserId, m.RevokeReason = row.version, row.revoker, row.reason
+	m.Version, m.RevokerUserId, m.RevokeReason = row.Version, row.Revoker, row.Reason
 	return m, nil
 }
 

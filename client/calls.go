@@ -47,8 +47,8 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 		}
 		var positions []*im.ReadPosition
 		add := func(cv *conv, seq uint64) {
-			if cv.epoch != 0 && seq > cv.readSeq {
-				positions = append(positions, &im.ReadPosition{Conv: cv.key().wire(), Epoch: cv.epoch, Seq: seq})
+			if cv.Epoch != 0 && seq > cv.ReadSeq {
+				positions = append(positions, &im.ReadPosition{Conv: cv.key().wire(), Epoch: cv.Epoch, Seq: seq})
 			}
 		}
 		cv := c.convs[key]
@@ -61,12 +61,12 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 			}
 			add(cv, seq)
 		case cv != nil:
-			add(cv, cv.syncedTo)
+			add(cv, cv.SyncedTo)
 		case key.ID == "":
 			for _, id := range slices.Sorted(maps.Keys(c.byID)) {
 				cv := c.byID[id]
 				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key().Type {
-					add(cv, cv.syncedTo)
+					add(cv, cv.SyncedTo)
 				}
 			}
 		}
@@ -81,7 +81,7 @@ func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 		return 0, unknown
 	}
 	if m.MsgId == "" {
-		if m.Seq == 0 || m.Seq > cv.syncedTo || m.ConvId != "" && (m.ConvId != key.ID || m.ConvType != key.Type) {
+		if m.Seq == 0 || m.Seq > cv.SyncedTo || m.ConvId != "" && (m.ConvId != key.ID || m.ConvType != key.Type) {
 			return 0, unknown
 		}
 		return m.Seq, nil
@@ -90,12 +90,12 @@ func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 	switch {
 	case !c.check(err):
 		return 0, databaseFailed
-	case row == nil || row.conv != cv.id:
+	case row == nil || row.Conv != cv.ID:
 		return 0, unknown
-	case row.era != cv.era:
+	case row.Era != cv.Era:
 		return 0, nil // before all that is unread
 	}
-	return min(row.pos, cv.syncedTo), nil
+	return min(row.Pos, cv.SyncedTo), nil
 }
 
 func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, error)) {
@@ -139,18 +139,18 @@ func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string)
 			return
 		}
 		seq := m.Seq
-		if row, err := c.find(m); c.check(err) && row != nil && row.conv == cv.id {
-			seq = row.seq
+		if row, err := c.find(m); c.check(err) && row != nil && row.Conv == cv.ID {
+			seq = row.Seq
 		}
 		if seq == 0 {
 			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "the message was not sent"})
 			return
 		}
-		req := &im.RevokeRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: seq, Reason: reason}
+		req := &im.RevokeRequest{Conv: key.wire(), Epoch: cv.Epoch, Seq: seq, Reason: reason}
 		ask(c, im.Method_REVOKE, req, true, c.cfg.Limits.Call, func(reply *im.RevokeReply, err *im.Error) {
 			finish(none{}, err)
 			if reply.Change != nil {
-				c.pushedChange(key, cv.epoch, reply.Change)
+				c.pushedChange(key, cv.Epoch, reply.Change)
 			}
 		})
 	})
@@ -207,8 +207,8 @@ func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
 			return
 		}
 		cv := c.convOf(key)
-		if !cv.listed {
-			cv.listed, cv.dirty = true, true
+		if !cv.Listed {
+			cv.Listed, cv.dirty = true, true
 			c.changed[cv] = true
 		}
 		finish(c.info(cv), nil)

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"context"
 	"errors"
 	"slices"
@@ -51,7 +53,7 @@ func (c *Client) host(login context.Context) *link.Host {
 			}
 			if !c.post(func() { c.connected(ctx, l, db) }) {
 				if db != nil {
-					db.close()
+					db.Close()
 				}
 				return false
 			}
@@ -78,15 +80,15 @@ func (c *Client) loginRequest(resume bool) *im.LoginRequest {
 }
 
 // localInTime opens the local database that another process held, on the link's goroutine: the login has just ended the other's session.
-func (c *Client) localInTime(ctx context.Context) (*local, error) {
+func (c *Client) localInTime(ctx context.Context) (*local.DB, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
 		if !c.needLocal.Load() { // the engine has it
 			return nil, nil
 		}
-		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
-		if !errors.Is(err, errLocked) {
+		db, err := local.Open(c.dir, c.cfg.UserID, c.log)
+		if !errors.Is(err, local.ErrLocked) {
 			return db, err
 		}
 		select {
@@ -98,12 +100,12 @@ func (c *Client) localInTime(ctx context.Context) (*local, error) {
 }
 
 // connected takes over a connection whose login was answered.
-func (c *Client) connected(ctx context.Context, l *link.Conn, db *local) {
+func (c *Client) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	reply := l.Reply
 	if s := c.Status(); ctx.Err() != nil || s != LoggingIn && s != LoggedIn {
 		l.Break()
 		if db != nil {
-			db.close()
+			db.Close()
 		}
 		return
 	}
@@ -123,8 +125,8 @@ func (c *Client) connected(ctx context.Context, l *link.Conn, db *local) {
 	c.tiny, c.generation = reply.TinyId, reply.Generation
 	c.clockOffset = time.UnixMilli(reply.ServerTime).Sub(now)
 	c.mu.Unlock()
-	c.check(c.db.setMeta("tiny", reply.TinyId))
-	c.check(c.db.setMeta("generation", reply.Generation))
+	c.check(c.db.SetMeta("tiny", reply.TinyId))
+	c.check(c.db.SetMeta("generation", reply.Generation))
 	c.trust(l.Ticket, reply)
 	if c.storeID != reply.StoreId {
 		if c.storeID != "" {
@@ -135,8 +137,8 @@ func (c *Client) connected(ctx context.Context, l *link.Conn, db *local) {
 		}
 		c.storeID = reply.StoreId
 		c.cursorAt = 0
-		c.check(c.db.setMeta("store", reply.StoreId))
-		c.check(c.db.setMeta("cursor", 0))
+		c.check(c.db.SetMeta("store", reply.StoreId))
+		c.check(c.db.SetMeta("cursor", 0))
 	}
 	c.hbEvery = time.Duration(max(reply.HeartbeatSeconds, 1)) * time.Second
 	if c.cfg.Limits.HeartbeatEvery > 0 {
@@ -195,8 +197,8 @@ func (c *Client) unlink(keep bool) {
 	c.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, cv := range c.sync.heads {
 		// Where to start was not decided: as if never met.
-		fresh := newConv(cv.id, cv.key())
-		fresh.era, fresh.listed, fresh.draft, fresh.announced, fresh.toldUnread, fresh.shown = cv.era, cv.listed, cv.draft, cv.announced, cv.toldUnread, cv.shown
+		fresh := newConv(cv.ID, cv.key())
+		fresh.Era, fresh.Listed, fresh.Draft, fresh.Announced, fresh.ToldUnread, fresh.shown = cv.Era, cv.Listed, cv.Draft, cv.Announced, cv.ToldUnread, cv.shown
 		*cv = *fresh
 	}
 	for _, cv := range c.sync.queue {
@@ -262,7 +264,7 @@ func (c *Client) kicked(desc string) {
 
 func (c *Client) kickedTold(login int, generation uint64, l *link.Conn) {
 	if c.db != nil {
-		c.check(c.db.setMeta("kicked", generation))
+		c.check(c.db.SetMeta("kicked", generation))
 	}
 	if l != nil {
 		l.Last(&im.Frame{Id: c.nextID, Method: im.Method_KICKED_ACK})

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"errors"
 	"runtime/debug"
 
@@ -39,7 +41,7 @@ func (c *Client) undo() {
 	}
 	failed := &im.Error{Code: im.CodeDatabase, Desc: "the local database failed: " + err.Error()}
 	if c.db != nil {
-		c.db.rollback()
+		c.db.Rollback()
 	}
 	out := c.out
 	c.out, c.toSend = nil, nil
@@ -62,18 +64,18 @@ func (c *Client) undo() {
 		return
 	}
 	readErr := c.load()
-	if readErr != nil && isDamaged(errors.Join(err, readErr)) {
-		c.db.close()
+	if readErr != nil && local.IsDamaged(errors.Join(err, readErr)) {
+		c.db.Close()
 		c.forgetFired()
-		var db *local
-		if db, readErr = openUsable(c.dir, c.cfg.UserID, c.log); readErr == nil {
+		var db *local.DB
+		if db, readErr = local.Open(c.dir, c.cfg.UserID, c.log); readErr == nil {
 			c.db = db
 			readErr = c.load()
 		}
 	}
 	if readErr != nil {
 		c.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
-		c.db.close()
+		c.db.Close()
 		c.db = nil
 		c.forgetFired()
 		c.hangUp(LoggedOut)

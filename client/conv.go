@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"time"
 
 	"github.com/tidings-im/tidings/im"
@@ -8,7 +10,7 @@ import (
 
 // conv is a conversation while the database is open: its stored row and what goes on with it. dirty rows are written with the batch.
 type conv struct {
-	convRow
+	local.ConvRow
 	dirty bool
 
 	// What is known of the log's ends but may not be applied yet.
@@ -29,9 +31,9 @@ type conv struct {
 	shown uint64
 }
 
-func (cv *conv) key() Conv { return Conv{cv.typ, cv.target} }
+func (cv *conv) key() Conv { return Conv{cv.Type, cv.Target} }
 
 // newConv is a conversation that this device has nothing of.
 func newConv(id int64, key Conv) *conv {
-	return &conv{convRow: convRow{id: id, typ: key.Type, target: key.ID}, dirty: true}
+	return &conv{ConvRow: local.ConvRow{ID: id, Type: key.Type, Target: key.ID}, dirty: true}
 }

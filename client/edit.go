@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -32,7 +34,7 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "1 to %d messages of a conversation can be deleted", mostDeleted))
 			return
 		}
-		var rows []*message
+		var rows []*local.Message
 		var seqs []uint64
 		for _, m := range ms {
 			row, err := c.find(m)
@@ -41,18 +43,18 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 				return
 			}
 			switch {
-			case row != nil && row.conv == cv.id && row.status == im.MessageStatus_MESSAGE_STATUS_SENDING:
+			case row != nil && row.Conv == cv.ID && row.Status == im.MessageStatus_MESSAGE_STATUS_SENDING:
 				finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is being sent"})
 				return
-			case row != nil && row.conv == cv.id:
+			case row != nil && row.Conv == cv.ID:
 				rows = append(rows, row)
-				if row.seq != 0 && row.era == cv.era {
-					seqs = append(seqs, row.seq)
+				if row.Seq != 0 && row.Era == cv.Era {
+					seqs = append(seqs, row.Seq)
 				}
 			case row == nil && m.Seq != 0 && m.Seq <= cv.headSeq:
 				// Not here: a row that says so keeps it away.
-				rows = append(rows, &message{conv: cv.id, era: cv.era, pos: m.Seq, seq: m.Seq, clientTime: m.ClientTime, random: uint32(m.Rand), sender: m.Sender,
-					time: int64(m.ServerTime) * 1000, body: []byte{}})
+				rows = append(rows, &local.Message{Conv: cv.ID, Era: cv.Era, Pos: m.Seq, Seq: m.Seq, ClientTime: m.ClientTime, Random: uint32(m.Rand), Sender: m.Sender,
+					Time: int64(m.ServerTime) * 1000, Body: []byte{}})
 				seqs = append(seqs, m.Seq)
 			default:
 				finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"})
@@ -61,8 +63,8 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 		}
 		here := func() {
 			for _, row := range rows {
-				row.status = im.MessageStatus_MESSAGE_STATUS_DELETED
-				c.check(c.db.put(row))
+				row.Status = im.MessageStatus_MESSAGE_STATUS_DELETED
+				c.check(c.db.Put(row))
 			}
 			c.changed[cv] = true
 		}
@@ -75,7 +77,7 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 			finish(none{}, err)
 			return
 		}
-		c.request(im.Method_DELETE, &im.DeleteRequest{Conv: key.wire(), Epoch: cv.epoch, Seqs: seqs}, true, c.cfg.Limits.Call, func(_ []byte, err *im.Error) {
+		c.request(im.Method_DELETE, &im.DeleteRequest{Conv: key.wire(), Epoch: cv.Epoch, Seqs: seqs}, true, c.cfg.Limits.Call, func(_ []byte, err *im.Error) {
 			if err == nil {
 				here()
 			} else if err.Code == im.CodeResync {
@@ -104,11 +106,11 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 		}
 		row, err := c.find(m)
 		cv := c.convs[key]
-		if !c.check(err) || row == nil || cv == nil || row.conv != cv.id || row.seq == 0 || row.era != cv.era {
+		if !c.check(err) || row == nil || cv == nil || row.Conv != cv.ID || row.Seq == 0 || row.Era != cv.Era {
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"})
 			return
 		}
-		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.epoch, Seq: row.seq, Version: m.Version, Message: now}
+		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.Epoch, Seq: row.Seq, Version: m.Version, Message: now}
 		ask(c, im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(reply *im.ModifyReply, err *im.Error) {
 			if err == nil && reply.Current != nil {
 				err = &im.Error{Code: im.CodeModifyConflict, Desc: "the message was modified by somebody else meanwhile"}
@@ -116,11 +118,11 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 			newest := *row
 			switch {
 			case reply.Change != nil && reply.Change.Message != nil:
-				newest.body, _ = rewrite(row.body, reply.Change.Message)
-				newest.version = reply.Change.Version
+				newest.Body, _ = rewrite(row.Body, reply.Change.Message)
+				newest.Version = reply.Change.Version
 			case reply.Current != nil && reply.Current.Message != nil:
-				newest.body, _ = rewrite(row.body, reply.Current.Message)
-				newest.version, newest.status = reply.Current.Version, max(reply.Current.Status, row.status)
+				newest.Body, _ = rewrite(row.Body, reply.Current.Message)
+				newest.Version, newest.Status = reply.Current.Version, max(reply.Current.Status, row.Status)
 			}
 			view, e := c.view(cv, &newest)
 			if !c.check(e) {
@@ -128,7 +130,7 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 			}
 			finish(view, err)
 			if reply.Change != nil {
-				c.pushedChange(key, cv.epoch, reply.Change)
+				c.pushedChange(key, cv.Epoch, reply.Change)
 			}
 		})
 	})
@@ -136,10 +138,10 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 
 // applyModify takes a new content in. One whose version came with a pull is no news; one of a message that is not here brings it.
 func (c *Client) applyModify(cv *conv, ch *im.Change) {
-	if ch.Message == nil || ch.Seq <= cv.cleared {
+	if ch.Message == nil || ch.Seq <= cv.Cleared {
 		return
 	}
-	row, err := c.db.at(&cv.convRow, ch.Seq)
+	row, err := c.db.At(&cv.ConvRow, ch.Seq)
 	if !c.check(err) {
 		return
 	}
@@ -157,18 +159,18 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 		c.tellMessage(owedUpdated, id, e.Message)
 		return
 	}
-	if row.version >= ch.Version || row.status == im.MessageStatus_MESSAGE_STATUS_DELETED || row.status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
+	if row.Version >= ch.Version || row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED || row.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
 		return
 	}
-	row.body, _ = rewrite(row.body, ch.Message)
-	row.version = ch.Version
-	if !c.check(c.db.put(row)) {
+	row.Body, _ = rewrite(row.Body, ch.Message)
+	row.Version = ch.Version
+	if !c.check(c.db.Put(row)) {
 		return
 	}
 	c.reindex(row)
 	c.changed[cv] = true
 	if m, err := c.view(cv, row); c.check(err) {
-		c.tellMessage(owedUpdated, row.id, m)
+		c.tellMessage(owedUpdated, row.ID, m)
 	}
 }
 
@@ -195,8 +197,8 @@ func (c *Client) onlineOnly(key Conv, e *im.Entry) {
 //
 //tidings:call
 func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
-	c.lookUp(to, func() ([]*message, error) {
-		var rows []*message
+	c.lookUp(to, func() ([]*local.Message, error) {
+		var rows []*local.Message
 		for _, id := range ids {
 			row, err := c.find(&im.Message{MsgId: id})
 			if err != nil {
@@ -212,18 +214,18 @@ func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
 //
 //tidings:call
 func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.MsgLocator) {
-	c.lookUp(to, func() ([]*message, error) {
+	c.lookUp(to, func() ([]*local.Message, error) {
 		cv := c.convs[key]
 		if cv == nil {
 			return nil, nil
 		}
-		var found []*message
+		var found []*local.Message
 		for _, l := range locs {
-			r, err := c.db.at(&cv.convRow, l.Seq)
+			r, err := c.db.At(&cv.ConvRow, l.Seq)
 			if err != nil {
 				return nil, err
 			}
-			if r != nil && uint64(r.random) == l.Rand && uint64(r.time/1000) == l.Time && (r.sender == c.cfg.UserID) == l.IsSelf {
+			if r != nil && uint64(r.Random) == l.Rand && uint64(r.Time/1000) == l.Time && (r.Sender == c.cfg.UserID) == l.IsSelf {
 				found = append(found, r)
 			}
 		}
@@ -232,7 +234,7 @@ func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.M
 }
 
 // lookUp is a local read that answers messages; nil rows are left out.
-func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*message, error)) {
+func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message, error)) {
 	doReading(c, to, func(finish func([]*im.Message, error)) {
 		rows, err := read()
 		if !c.check(err) {
@@ -241,10 +243,10 @@ func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*message, error
 		}
 		var out []*im.Message
 		for _, r := range rows {
-			if r == nil || c.byID[r.conv] == nil {
+			if r == nil || c.byID[r.Conv] == nil {
 				continue
 			}
-			if m, err := c.view(c.byID[r.conv], r); err == nil {
+			if m, err := c.view(c.byID[r.Conv], r); err == nil {
 				out = append(out, m)
 			}
 		}
@@ -267,15 +269,15 @@ func (c *Client) setLocalCustomData(to caller[none], m *im.Message) {
 			return
 		}
 		kept := &im.Message{}
-		if !c.check(kept.UnmarshalVT(row.body)) {
+		if !c.check(kept.UnmarshalVT(row.Body)) {
 			finish(none{}, &im.Error{Code: im.CodeDatabase, Desc: "the stored message cannot be read"})
 			return
 		}
 		kept.CustomInt, kept.CustomStr = m.CustomInt, m.CustomStr
-		if row.body, err = kept.MarshalVT(); c.check(err) {
-			c.check(c.db.put(row))
+		if row.Body, err = kept.MarshalVT(); c.check(err) {
+			c.check(c.db.Put(row))
 		}
-		if cv := c.byID[row.conv]; cv != nil {
+		if cv := c.byID[row.Conv]; cv != nil {
 			c.changed[cv] = true
 		}
 		finish(none{}, nil)

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"context"
 	"log/slog"
@@ -54,7 +56,7 @@ type Client struct {
 	firedWake        chan struct{}
 
 	// Below: engine.
-	db       *local
+	db       *local.DB
 	localErr error     // why there is none
 	locked   bool      // by another process, when it was last tried
 	offline  time.Time // without a login it can be read until then
@@ -256,32 +258,32 @@ func (c *Client) tellCleared() {
 // flush writes the batch's rows and commits.
 func (c *Client) flush() {
 	c.oweEvents()
-	fired := c.toClear(c.db.inTx)
+	fired := c.toClear(c.db.InTx)
 	for _, id := range fired {
-		if !c.check(c.db.told(id)) {
+		if !c.check(c.db.Told(id)) {
 			return
 		}
 	}
 	for cv := range c.changed {
-		if !cv.untold {
-			cv.untold, cv.dirty = true, true
+		if !cv.Untold {
+			cv.Untold, cv.dirty = true, true
 		}
 	}
 	for _, cv := range c.convs {
 		if cv.dirty {
-			if !c.check(c.db.putConv(&cv.convRow)) {
+			if !c.check(c.db.PutConv(&cv.ConvRow)) {
 				return
 			}
 			cv.dirty = false
 		}
 	}
-	if c.cursorAt != 0 && c.db.inTx {
-		if !c.check(c.db.setMeta("cursor", c.cursorAt)) {
+	if c.cursorAt != 0 && c.db.InTx {
+		if !c.check(c.db.SetMeta("cursor", c.cursorAt)) {
 			return
 		}
 		c.cursorAt = 0
 	}
-	if c.check(c.db.commit()) {
+	if c.check(c.db.Commit()) {
 		c.mu.Lock()
 		c.fired = c.fired[len(fired):] // not before: settled waits for the disk
 		c.mu.Unlock()
@@ -580,7 +582,7 @@ func (c *Client) release() {
 	}
 	c.clearAt = time.Now()
 	c.flush()
-	c.db.close()
+	c.db.Close()
 	c.db, c.dbErr, c.owedDone = nil, nil, false
 	c.convs, c.byID, c.changed, c.lateReceipts = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}
 }

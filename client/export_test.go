@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"context"
 	"runtime"
 	"time"
@@ -46,7 +48,7 @@ func (c *Client) Beat() (queued, received uint64) {
 func (c *Client) Trust() {
 	done := make(chan struct{})
 	c.post(func() {
-		c.check(c.db.keepTicket(ticketHash(c.cfg.UserSig), time.Now().Add(time.Hour).UnixMilli()))
+		c.check(c.db.KeepTicket(local.HashTicket(c.cfg.UserSig), time.Now().Add(time.Hour).UnixMilli()))
 		c.openLocal()
 		close(done)
 	})
@@ -67,7 +69,7 @@ func (c *Client) Untold() int { return int(c.waiting.Load()) }
 func (c *Client) OnCommit(f func()) error {
 	failed := make(chan error, 1)
 	c.post(func() {
-		failed <- c.db.onCommit(func() int { f(); return 0 })
+		failed <- c.db.OnCommit(func() int { f(); return 0 })
 	})
 	return <-failed
 }
@@ -86,7 +88,7 @@ func (c *Client) Inside(ctx context.Context, f func()) error {
 // Reads is how many queries of the local database were made.
 func (c *Client) Reads() int {
 	n := make(chan int, 1)
-	c.post(func() { n <- c.db.reads })
+	c.post(func() { n <- c.db.Reads })
 	return <-n
 }
 
@@ -118,7 +120,7 @@ func (c *Client) InsideLater(f func(), done func(error)) {
 func (c *Client) FailCommits(n int) error {
 	failed := make(chan error, 1)
 	c.post(func() {
-		failed <- c.db.onCommit(func() int {
+		failed <- c.db.OnCommit(func() int {
 			n--
 			return min(max(n+1, 0), 1)
 		})

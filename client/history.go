@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"math"
 	"slices"
@@ -79,7 +81,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 			w.list()
 			return
 		}
-		req := &im.SeqAtRequest{Conv: cv.key().wire(), Epoch: cv.epoch, FromTime: w.fromTime, ToTime: w.toTime}
+		req := &im.SeqAtRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, FromTime: w.fromTime, ToTime: w.toTime}
 		ask(c, im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(reply *im.SeqAtReply, err *im.Error) {
 			switch {
 			case c.readable() != nil:
@@ -119,7 +121,7 @@ func (w *historyWalk) setTime() {
 
 // remote says whether the server is asked. What it has is not looked through for types, as in the API.
 func (w *historyWalk) remote() bool {
-	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.online() == nil && w.cv.epoch != 0 && (w.era == w.cv.era || w.forward)
+	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.online() == nil && w.cv.Epoch != 0 && (w.era == w.cv.Era || w.forward)
 }
 
 // named lists the messages of message_seq_array, asking for those that are not here a run of numbers at a time.
@@ -132,15 +134,15 @@ func (w *historyWalk) named() {
 	next = func(i int) {
 		c, cv := w.c, w.cv
 		for ; i < len(seqs); i++ {
-			row, err := c.db.at(&cv.convRow, seqs[i])
+			row, err := c.db.At(&cv.ConvRow, seqs[i])
 			if !c.check(err) {
 				w.finish(nil, databaseFailed)
 				return
 			}
-			if row == nil && seqs[i] > cv.cleared && seqs[i] <= cv.headSeq && w.remote() {
+			if row == nil && seqs[i] > cv.Cleared && seqs[i] <= cv.headSeq && w.remote() {
 				break
 			}
-			if row != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.pos > cv.cleared {
+			if row != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.Pos > cv.Cleared {
 				w.add(row)
 			}
 		}
@@ -148,27 +150,27 @@ func (w *historyWalk) named() {
 			w.finish(w.out, nil)
 			return
 		}
-		from, to, era := seqs[i], seqs[i], cv.era
+		from, to, era := seqs[i], seqs[i], cv.Era
 		end := i + 1
 		for ; end < len(seqs) && end-i < pageMost && (seqs[end] == to+1 || seqs[end] == from-1); end++ {
 			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
 		}
-		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: to}
+		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: to}
 		ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			if c.readable() != nil {
 				w.finish(nil, notLoggedIn)
 				return
 			}
-			if err == nil && cv.era == era {
+			if err == nil && cv.Era == era {
 				w.take(reply)
 			}
 			for ; i < end; i++ {
-				row, err := c.db.at(&cv.convRow, seqs[i])
+				row, err := c.db.At(&cv.ConvRow, seqs[i])
 				if !c.check(err) {
 					w.finish(nil, databaseFailed)
 					return
 				}
-				if row != nil && row.status != im.MessageStatus_MESSAGE_STATUS_DELETED {
+				if row != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
 					w.add(row)
 				}
 			}
@@ -181,7 +183,7 @@ func (w *historyWalk) named() {
 // take keeps what the server brought, but what was cleared while it was on its way.
 func (w *historyWalk) take(reply *im.PullReply) {
 	for _, e := range reply.Entries {
-		if e.Message != nil && e.Seq > w.cv.cleared && !w.c.acknowledged(w.cv, e) {
+		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.acknowledged(w.cv, e) {
 			w.c.store(w.cv, e)
 		}
 	}
@@ -191,7 +193,7 @@ func (w *historyWalk) take(reply *im.PullReply) {
 func (w *historyWalk) start() bool {
 	c, cv, p := w.c, w.cv, w.p
 	const end = int64(1<<62 - 1)
-	w.era, w.pos, w.sub = cv.era, uint64(end), end
+	w.era, w.pos, w.sub = cv.Era, uint64(end), end
 	if w.forward {
 		w.era, w.pos, w.sub = 0, 0, 0
 	}
@@ -203,25 +205,25 @@ func (w *historyWalk) start() bool {
 			return false
 		}
 		switch {
-		case row != nil && row.conv == cv.id:
-			w.era, w.pos, w.sub = row.era, row.pos, row.sub
+		case row != nil && row.Conv == cv.ID:
+			w.era, w.pos, w.sub = row.Era, row.Pos, row.Sub
 		case p.LastMsg.Seq != 0:
-			w.era, w.pos, w.sub = cv.era, p.LastMsg.Seq, 0
+			w.era, w.pos, w.sub = cv.Era, p.LastMsg.Seq, 0
 		default:
 			w.finish(nil, im.Errorf(im.CodeInvalidParameters, "msg_getmsglist_param_last_msg is not in the conversation"))
 			return false
 		}
 	case p.LastMsgSeq != 0 && w.forward:
-		w.era, w.pos, w.sub = cv.era, p.LastMsgSeq-1, end
+		w.era, w.pos, w.sub = cv.Era, p.LastMsgSeq-1, end
 	case p.LastMsgSeq != 0:
-		w.era, w.pos, w.sub = cv.era, p.LastMsgSeq+1, -1
+		w.era, w.pos, w.sub = cv.Era, p.LastMsgSeq+1, -1
 	}
 	w.asked = w.pos
 	if w.forward {
-		if w.era != cv.era {
+		if w.era != cv.Era {
 			w.asked = 0
 		}
-		w.asked = max(w.asked, cv.cleared)
+		w.asked = max(w.asked, cv.Cleared)
 	}
 	return true
 }
@@ -233,23 +235,23 @@ func (w *historyWalk) step() {
 		w.list()
 		return
 	}
-	req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
+	req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
 	if w.forward {
 		req.From, req.To = w.asked+1, min(cv.headSeq, w.hi)
 	} else {
-		req.From, req.To = max(cv.cleared+1, w.lo), min(w.asked-min(w.asked, 1), cv.headSeq)
+		req.From, req.To = max(cv.Cleared+1, w.lo), min(w.asked-min(w.asked, 1), cv.headSeq)
 	}
 	if req.From > req.To {
 		w.list()
 		return
 	}
-	era := cv.era
+	era := cv.Era
 	ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 		if c.readable() != nil {
 			w.finish(nil, notLoggedIn)
 			return
 		}
-		if err != nil || cv.era != era || reply.To < reply.From {
+		if err != nil || cv.Era != era || reply.To < reply.From {
 			w.list() // what is here can be read all the same
 			return
 		}
@@ -270,19 +272,19 @@ func (w *historyWalk) step() {
 }
 
 // answered says whether the server has answered for everything up to a row: what is here beyond that may have holes before it.
-func (w *historyWalk) answered(r *message) bool {
+func (w *historyWalk) answered(r *local.Message) bool {
 	switch {
-	case r.era != w.cv.era:
+	case r.Era != w.cv.Era:
 		return w.forward
 	case w.forward:
-		return r.pos <= w.asked
+		return r.Pos <= w.asked
 	}
-	return r.pos >= w.asked
+	return r.Pos >= w.asked
 }
 
 // rows reads what is local beyond the cursor, in the order of the walk.
-func (w *historyWalk) rows(most int) ([]*message, error) {
-	return w.c.db.beyond(&w.cv.convRow, place{era: w.era, pos: w.pos, sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
+func (w *historyWalk) rows(most int) ([]*local.Message, error) {
+	return w.c.db.Beyond(&w.cv.ConvRow, local.Place{Era: w.era, Pos: w.pos, Sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
 }
 
 // list answers with what is here. With types it looks through all that is local, some rows between two commits.
@@ -310,12 +312,12 @@ func (w *historyWalk) list() {
 		return
 	}
 	last := rows[len(rows)-1]
-	w.era, w.pos, w.sub = last.era, last.pos, last.sub
+	w.era, w.pos, w.sub = last.Era, last.Pos, last.Sub
 	w.c.soon(finishWith(w.finish), w.list)
 }
 
 // add lists a row if it is of the wanted types.
-func (w *historyWalk) add(r *message) {
+func (w *historyWalk) add(r *local.Message) {
 	m, err := w.c.view(w.cv, r)
 	types := w.p.MessageTypeArray
 	if err != nil || len(types) > 0 && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return slices.Contains(types, uint32(e.ElemType)) }) {
@@ -325,14 +327,14 @@ func (w *historyWalk) add(r *message) {
 }
 
 // find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.
-func (c *Client) find(m *im.Message) (*message, error) {
+func (c *Client) find(m *im.Message) (*local.Message, error) {
 	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
-		rows, err := c.db.drawn(clientTime, random)
+		rows, err := c.db.Drawn(clientTime, random)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
-			if r.senderTiny == tiny {
+			if r.SenderTiny == tiny {
 				return r, nil
 			}
 		}
@@ -342,5 +344,5 @@ func (c *Client) find(m *im.Message) (*message, error) {
 	if cv == nil || m.Seq == 0 {
 		return nil, nil
 	}
-	return c.db.at(&cv.convRow, m.Seq)
+	return c.db.At(&cv.ConvRow, m.Seq)
 }

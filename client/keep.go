@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"sync"
 	"time"
@@ -55,7 +57,7 @@ func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, impo
 		var out []*im.Message
 		for _, m := range owned {
 			row, err := c.keptRow(cv, m, imported)
-			if !c.check(err) || !c.check(c.db.put(row)) {
+			if !c.check(err) || !c.check(c.db.Put(row)) {
 				finish(nil, databaseFailed)
 				return
 			}
@@ -63,47 +65,47 @@ func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, impo
 				out = append(out, view)
 			}
 		}
-		cv.hidden, cv.dirty = false, true
+		cv.Hidden, cv.dirty = false, true
 		c.changed[cv] = true
 		finish(out, nil)
 	})
 }
 
 // keptRow is the row of a message that stands in no log.
-func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*message, error) {
+func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message, error) {
 	now := c.serverNow()
-	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: now.UnixNano(), sender: m.Sender, time: now.UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENT}
-	row.clientTime, row.random = draw()
-	if row.sender == "" || row.sender == c.cfg.UserID {
-		row.sender, row.senderTiny = c.cfg.UserID, c.TinyID()
+	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: now.UnixNano(), Sender: m.Sender, Time: now.UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENT}
+	row.ClientTime, row.Random = draw()
+	if row.Sender == "" || row.Sender == c.cfg.UserID {
+		row.Sender, row.SenderTiny = c.cfg.UserID, c.TinyID()
 	}
 	if imported {
-		row.status = im.MessageStatus_MESSAGE_STATUS_IMPORTED
+		row.Status = im.MessageStatus_MESSAGE_STATUS_IMPORTED
 		m.ServerTime = cmp.Or(m.ServerTime, m.ClientTime)
 		if m.ServerTime != 0 {
-			row.time, row.sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
+			row.Time, row.Sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
 			var err error
-			if row.pos, err = c.db.before(&cv.convRow, row.time+999); err != nil {
+			if row.Pos, err = c.db.Before(&cv.ConvRow, row.Time+999); err != nil {
 				return nil, err
 			}
 		}
 		if m.ClientTime != 0 {
-			row.clientTime = m.ClientTime
+			row.ClientTime = m.ClientTime
 		}
 		if m.Rand != 0 && m.Rand < 1<<32 {
-			row.random = uint32(m.Rand)
+			row.Random = uint32(m.Rand)
 		}
 	}
 	// A place of its own among the local rows, behind those of the same second.
-	last, err := c.db.lastIn(&cv.convRow, row.pos, row.sub, time.Second)
+	last, err := c.db.LastIn(&cv.ConvRow, row.Pos, row.Sub, time.Second)
 	if err != nil {
 		return nil, err
 	}
 	if last != nil {
-		row.sub = last.sub + 1
+		row.Sub = last.Sub + 1
 	}
 	m.Sender, m.ClientTime, m.ServerTime, m.Rand = "", 0, 0, 0
-	row.body, err = m.MarshalVT()
+	row.Body, err = m.MarshalVT()
 	return row, err
 }
 
@@ -158,7 +160,7 @@ func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
 		_, clientTime, random, ok := parseMessageID(msgID)
 		cv := c.convs[key]
 		if ok && cv != nil && c.link == nil {
-			k := sendKey{cv.id, clientTime, random}
+			k := sendKey{cv.ID, clientTime, random}
 			if o := c.sends[k]; o != nil {
 				delete(c.sends, k)
 				delete(c.calls, o.call) // the next connection does not send it either

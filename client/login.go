@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"context"
 	"errors"
@@ -35,7 +37,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
 		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: link.FirstID,
 		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
-	c.dir, c.device = openDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, c.log)
+	c.dir, c.device = local.OpenDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, c.log)
 	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
 	if c.disp == nil {
 		c.disp, c.dispEnded = NewDispatcher(), make(chan struct{})
@@ -75,34 +77,34 @@ func dataHome() string {
 func (c *Client) load() error {
 	var err error
 	num := func(key string) int64 {
-		n, e := c.db.metaInt(key)
+		n, e := c.db.MetaInt(key)
 		err = errors.Join(err, e)
 		return n
 	}
 	tiny, gen, kicked := num("tiny"), num("generation"), num("kicked")
 	c.total = int(num("total"))
-	storeID, e := c.db.meta("store")
-	convs, e2 := c.db.loadConvs()
-	owed, e3 := c.db.owed()
-	if err = errors.Join(err, e, e2, e3, c.db.loadLast()); err != nil {
+	storeID, e := c.db.Meta("store")
+	convs, e2 := c.db.Convs()
+	owed, e3 := c.db.Owed()
+	if err = errors.Join(err, e, e2, e3, c.db.LoadLast()); err != nil {
 		return err
 	}
 	for _, o := range owed { // the ids of messages that it names are not given to others
 		for _, id := range owedMessages(o) {
-			c.db.reserve(id)
+			c.db.Reserve(id)
 		}
 	}
 	c.storeID = storeID
 	c.convs, c.byID, c.changed, c.lateReceipts, c.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0
 	c.sync, c.cursorAt, c.stateOut = syncState{login: c.sync.login}, 0, false
 	for _, r := range convs {
-		cv := &conv{convRow: *r}
-		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.syncedTo, cv.rev, cv.others, cv.own, cv.toldUnread
-		c.convs[cv.key()], c.byID[cv.id] = cv, cv
-		if cv.untold {
+		cv := &conv{ConvRow: *r}
+		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.SyncedTo, cv.Rev, cv.Others, cv.Own, cv.ToldUnread
+		c.convs[cv.key()], c.byID[cv.ID] = cv, cv
+		if cv.Untold {
 			c.changed[cv] = true
 		}
-		c.lastConv = max(c.lastConv, cv.id)
+		c.lastConv = max(c.lastConv, cv.ID)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

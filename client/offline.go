@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"errors"
 	"slices"
 	"time"
@@ -16,15 +18,15 @@ import (
 func (c *Client) openLocal() {
 	c.localErr, c.offline = nil, time.Time{}
 	if c.db == nil {
-		db, err := openUsable(c.dir, c.cfg.UserID, c.log)
+		db, err := local.Open(c.dir, c.cfg.UserID, c.log)
 		if err == nil {
 			c.db = db
 			if err = c.load(); err != nil {
-				db.close()
+				db.Close()
 				c.db = nil
 			}
 		}
-		if errors.Is(err, errLocked) {
+		if errors.Is(err, local.ErrLocked) {
 			if !c.locked {
 				c.log.Info("the user's local data is in use by another process; the login waits for it")
 			}
@@ -40,25 +42,25 @@ func (c *Client) openLocal() {
 		c.needLocal.Store(false)
 	}
 	if c.distrusted != "" {
-		c.check(c.db.keepTicket(c.distrusted, 0))
+		c.check(c.db.KeepTicket(c.distrusted, 0))
 	}
 	c.mu.Lock()
-	hash := ticketHash(c.cfg.UserSig)
+	hash := local.HashTicket(c.cfg.UserSig)
 	c.mu.Unlock()
-	all, err := c.db.takenTickets()
+	all, err := c.db.Tickets()
 	c.check(err)
-	if i := slices.IndexFunc(all, func(t takenTicket) bool { return t.hash == hash }); i >= 0 {
-		c.offline = time.UnixMilli(all[i].end)
+	if i := slices.IndexFunc(all, func(t local.Ticket) bool { return t.Hash == hash }); i >= 0 {
+		c.offline = time.UnixMilli(all[i].End)
 	}
 }
 
 // trust follows a login that the server took.
 func (c *Client) trust(sig string, reply *im.LoginReply) {
-	hash := ticketHash(sig)
+	hash := local.HashTicket(sig)
 	if hash == c.distrusted {
 		c.distrusted = ""
 	}
-	c.check(c.db.keepTicket(hash, time.Now().UnixMilli()+reply.TicketExpires-reply.ServerTime))
+	c.check(c.db.KeepTicket(hash, time.Now().UnixMilli()+reply.TicketExpires-reply.ServerTime))
 }
 
 // distrust follows a login that the server refused for its ticket, whatever has become of the login meanwhile.
@@ -71,7 +73,7 @@ func (c *Client) distrust(sig string, code int32) {
 	if sig == "" {
 		return
 	}
-	c.distrusted = ticketHash(sig)
+	c.distrusted = local.HashTicket(sig)
 	c.mu.Lock()
 	current := sig == c.cfg.UserSig
 	c.mu.Unlock()
@@ -79,7 +81,7 @@ func (c *Client) distrust(sig string, code int32) {
 		c.offline = time.Time{}
 	}
 	if c.db != nil {
-		c.check(c.db.keepTicket(c.distrusted, 0))
+		c.check(c.db.KeepTicket(c.distrusted, 0))
 	}
 }
 

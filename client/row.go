@@ -10,7 +10,7 @@ import (
 
 // changeRow makes the ROW call and applies the answer after done.
 func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
-	req.Conv, req.Epoch = cv.key().wire(), cv.epoch
+	req.Conv, req.Epoch = cv.key().wire(), cv.Epoch
 	ask(c, im.Method_ROW, req, true, c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
 		finish(none{}, orNil(err))
 		switch {
@@ -61,18 +61,18 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 			finish(none{}, nil)
 			return
 		}
-		upTo, era := cv.syncedTo, cv.era // what had been applied: a message on its way stays (rule 6)
+		upTo, era := cv.SyncedTo, cv.Era // what had been applied: a message on its way stays (rule 6)
 		here := func() {
-			c.deleted(cv, c.db.deleteBefore(&cv.convRow, era, upTo, c.failedSince()))
+			c.deleted(cv, c.db.DeleteBefore(&cv.ConvRow, era, upTo, c.failedSince()))
 			if hide {
-				cv.listed, cv.draft = false, nil
+				cv.Listed, cv.Draft = false, nil
 			} else {
-				cv.listed = true
+				cv.Listed = true
 			}
 			cv.dirty = true
 			c.changed[cv] = true
 		}
-		if cv.epoch == 0 || cv.headSeq == 0 { // the server knows nothing of it
+		if cv.Epoch == 0 || cv.headSeq == 0 { // the server knows nothing of it
 			here()
 			finish(none{}, nil)
 			return
@@ -88,11 +88,11 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 
 // clearTo deletes what is at or below the number up to which the owner has cleared, on whatever device.
 func (c *Client) clearTo(cv *conv, seq uint64) {
-	if seq <= cv.cleared {
+	if seq <= cv.Cleared {
 		return
 	}
-	cv.cleared = seq
-	c.deleted(cv, c.db.deleteUpTo(&cv.convRow, seq, c.failedSince()))
+	cv.Cleared = seq
+	c.deleted(cv, c.db.DeleteUpTo(&cv.ConvRow, seq, c.failedSince()))
 }
 
 // failedKept is for how long the key of a message outlives its row whose send failed: it may be in the log all the same, and is no news then.
@@ -150,7 +150,7 @@ func (c *Client) recvOpts(to caller[[]*im.C2CRecvOptResult], users []string) {
 		for _, u := range users {
 			r := &im.C2CRecvOptResult{Identifier: u}
 			if cv := c.convs[C2C(u)]; cv != nil {
-				r.Opt = cv.recvOpt
+				r.Opt = cv.RecvOpt
 			}
 			out = append(out, r)
 		}
@@ -185,9 +185,9 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 				return
 			}
 			cv = c.convOf(conv)
-			cv.draft, cv.dirty = body, true
+			cv.Draft, cv.dirty = body, true
 			if body != nil {
-				cv.listed, cv.hidden = true, false
+				cv.Listed, cv.Hidden = true, false
 			}
 			c.changed[cv] = true
 			finish(none{}, nil)

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"cmp"
 	"fmt"
 	"slices"
@@ -52,7 +54,7 @@ func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
 			switch {
 			case err == nil:
 				finish(r, nil)
-			case isRefused(err):
+			case local.IsRefused(err):
 				finish(&im.SearchResult{}, im.Errorf(im.CodeInvalidParameters, "the search cannot be made: %v", err))
 			default:
 				c.check(err)
@@ -127,7 +129,7 @@ func (c *Client) indexThen(then func(error)) {
 		then(notLoggedIn)
 		return
 	}
-	rows, err := c.db.notIndexed(indexAtOnce)
+	rows, err := c.db.NotIndexed(indexAtOnce)
 	if err != nil {
 		then(err)
 		return
@@ -139,7 +141,7 @@ func (c *Client) indexThen(then func(error)) {
 		}
 	}
 	if len(rows) > 0 {
-		if err := c.db.setIndexed(rows[len(rows)-1].id); err != nil {
+		if err := c.db.SetIndexed(rows[len(rows)-1].ID); err != nil {
 			then(err)
 			return
 		}
@@ -151,9 +153,9 @@ func (c *Client) indexThen(then func(error)) {
 	c.soon(then, func() { c.indexThen(then) })
 }
 
-func (c *Client) index(r *message) error {
+func (c *Client) index(r *local.Message) error {
 	m := &im.Message{}
-	if err := m.UnmarshalVT(r.body); err != nil {
+	if err := m.UnmarshalVT(r.Body); err != nil {
 		return nil // nothing to be found in it
 	}
 	var words []string
@@ -164,44 +166,44 @@ func (c *Client) index(r *message) error {
 		return nil
 	}
 	slices.Sort(words)
-	return c.db.index(r.id, slices.Compact(words))
+	return c.db.Index(r.ID, slices.Compact(words))
 }
 
 // reindex adds the words of a changed message, if it was indexed already.
-func (c *Client) reindex(r *message) {
-	last, err := c.db.indexed()
-	if c.check(err) && r.id <= last {
+func (c *Client) reindex(r *local.Message) {
+	last, err := c.db.Indexed()
+	if c.check(err) && r.ID <= last {
 		c.check(c.index(r))
 	}
 }
 
 func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult, error) {
-	var s searched
+	var s local.Query
 	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
 		cv := c.convs[Conv{p.ConvType, p.ConvId}]
 		if cv == nil {
 			return &im.SearchResult{}, nil
 		}
-		s.conv = cv.id
+		s.Conv = cv.ID
 	}
 	until := min(p.SearchTimePosition, 1<<40) // seconds: no clock comes near
 	if until != 0 {
-		s.until = int64(until+1) * 1000
+		s.Until = int64(until+1) * 1000
 	}
 	if p.SearchTimePeriod != 0 {
 		until = cmp.Or(until, uint64(c.serverNow().Unix()))
-		s.from = int64(until-min(until, p.SearchTimePeriod)) * 1000
+		s.From = int64(until-min(until, p.SearchTimePeriod)) * 1000
 	}
-	s.match = matchOf(words, p.KeywordListMatchType == 1)
-	rows, err := c.db.search(s)
+	s.Match = matchOf(words, p.KeywordListMatchType == 1)
+	rows, err := c.db.Search(s)
 	if err != nil {
 		return nil, err
 	}
 	hits := map[*conv][]*im.Message{}
 	var order []*conv
 	for _, r := range rows {
-		cv := c.byID[r.conv]
-		if cv == nil || len(p.SendIdentifierArray) > 0 && !slices.Contains(p.SendIdentifierArray, r.sender) {
+		cv := c.byID[r.Conv]
+		if cv == nil || len(p.SendIdentifierArray) > 0 && !slices.Contains(p.SendIdentifierArray, r.Sender) {
 			continue
 		}
 		m, err := c.view(cv, r)

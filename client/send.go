@@ -1,6 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/local"
+
 	"bytes"
 	"math/rand/v2"
 	"slices"
@@ -13,7 +15,7 @@ import (
 // outgoing is a message on its way to the server: its row stands as "sending".
 type outgoing struct {
 	cv  *conv
-	row *message
+	row *local.Message
 	m   *im.Message
 	// call is the id of its request.
 	call uint64
@@ -110,26 +112,26 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 		finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message cannot be encoded"})
 		return
 	}
-	row := &message{conv: cv.id, era: cv.era, pos: cv.syncedTo, sub: time.Now().UnixNano(), clientTime: clientTime, random: random, sender: c.cfg.UserID,
-		senderTiny: tiny, time: c.serverNow().UnixMilli(), status: im.MessageStatus_MESSAGE_STATUS_SENDING, here: true, body: body}
-	if row.sub <= c.lastSub {
-		row.sub = c.lastSub + 1
+	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: time.Now().UnixNano(), ClientTime: clientTime, Random: random, Sender: c.cfg.UserID,
+		SenderTiny: tiny, Time: c.serverNow().UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENDING, Here: true, Body: body}
+	if row.Sub <= c.lastSub {
+		row.Sub = c.lastSub + 1
 	}
-	c.lastSub = row.sub
+	c.lastSub = row.Sub
 	o := &outgoing{cv: cv, row: row, m: m, finish: finish}
 	if !m.IsOnlineMsg { // an online-only message has no row (rule 21)
-		if !c.check(c.db.put(row)) {
+		if !c.check(c.db.Put(row)) {
 			finish(nil, databaseFailed)
 			return
 		}
-		cv.hidden, cv.dirty = false, true
+		cv.Hidden, cv.dirty = false, true
 		c.changed[cv] = true
 	}
 	if c.link == nil {
 		c.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
 		return
 	}
-	k := sendKey{cv.id, clientTime, random}
+	k := sendKey{cv.ID, clientTime, random}
 	c.sends[k], o.call = o, c.nextID
 	stored.CustomInt, stored.CustomStr = 0, ""
 	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}
@@ -153,19 +155,19 @@ func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, ran
 func (c *Client) sent(o *outgoing, reply *im.SendReply) {
 	cv, e := o.cv, reply.Entry
 	if o.m.IsOnlineMsg {
-		delete(c.sends, sendKey{cv.id, o.row.clientTime, o.row.random})
-		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random
+		delete(c.sends, sendKey{cv.ID, o.row.ClientTime, o.row.Random})
+		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
 		c.fillEntry(cv, e, o.m)
 		if o.finish != nil {
 			o.finish(o.m, nil)
 		}
 		return
 	}
-	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random
-	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
-		cv.epoch = reply.Epoch
+	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
+	if cv.Epoch == 0 && e.Seq == 1 && !c.sync.active {
+		cv.Epoch = reply.Epoch
 	}
-	if e.Seq == 0 || cv.epoch != reply.Epoch {
+	if e.Seq == 0 || cv.Epoch != reply.Epoch {
 		// Taken without being logged (rule 20), or the first message of a conversation that this device has not met at its beginning.
 		c.acknowledge(cv, o.row, e)
 		if e.Seq != 0 {
@@ -175,8 +177,8 @@ func (c *Client) sent(o *outgoing, reply *im.SendReply) {
 	}
 	c.acknowledge(cv, o.row, e)
 	c.raise(cv, e)
-	if e.Seq == cv.syncedTo+1 && !cv.pulling && !cv.queued && !cv.deferred {
-		cv.syncedTo, cv.dirty = e.Seq, true
+	if e.Seq == cv.SyncedTo+1 && !cv.pulling && !cv.queued && !cv.deferred {
+		cv.SyncedTo, cv.dirty = e.Seq, true
 	}
 	c.enqueue(cv)
 }
@@ -187,7 +189,7 @@ func (c *Client) acknowledged(cv *conv, e *im.Entry) bool {
 	if e.Sender != c.cfg.UserID {
 		return false
 	}
-	own, err := c.db.sentHere(&cv.convRow, e.ClientTime, e.Random)
+	own, err := c.db.SentHere(&cv.ConvRow, e.ClientTime, e.Random)
 	if c.check(err) && own != nil {
 		c.acknowledge(cv, own, e)
 	}
@@ -202,7 +204,7 @@ func (c *Client) sentLate(body []byte) {
 	}
 	reply.Entry.Sender = c.cfg.UserID
 	for _, cv := range c.convs {
-		if cv.epoch == reply.Epoch {
+		if cv.Epoch == reply.Epoch {
 			c.raise(cv, reply.Entry)
 			c.enqueue(cv)
 			return
@@ -213,32 +215,32 @@ func (c *Client) sentLate(body []byte) {
 
 // acknowledge brings a row that this device sent to the state of its log entry, by whatever way the entry came (rule 19), and answers the call that
 // still waits for it.
-func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
-	k := sendKey{cv.id, row.clientTime, row.random}
+func (c *Client) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
+	k := sendKey{cv.ID, row.ClientTime, row.Random}
 	o := c.sends[k]
 	delete(c.sends, k)
 	if o != nil {
 		row = o.row
 	}
-	older := row.version > e.Version // an answer that was made before a change that has been applied meanwhile
-	if e.Seq != 0 && (row.seq != e.Seq || row.era != cv.era) {
+	older := row.Version > e.Version // an answer that was made before a change that has been applied meanwhile
+	if e.Seq != 0 && (row.Seq != e.Seq || row.Era != cv.Era) {
 		// History may have brought the same entry before it was known to be ours.
-		if !c.check(c.db.makeRoom(&cv.convRow, e.Seq, row.id)) {
+		if !c.check(c.db.MakeRoom(&cv.ConvRow, e.Seq, row.ID)) {
 			return
 		}
-		row.era, row.pos, row.sub, row.seq = cv.era, e.Seq, 0, e.Seq
+		row.Era, row.Pos, row.Sub, row.Seq = cv.Era, e.Seq, 0, e.Seq
 	}
-	row.time, row.version = e.Time, max(row.version, e.Version)
-	cleared := row.status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.body) == 0 // what came after the clearing is there again
-	if cleared || row.status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
-		row.status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
+	row.Time, row.Version = e.Time, max(row.Version, e.Version)
+	cleared := row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.Body) == 0 // what came after the clearing is there again
+	if cleared || row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
+		row.Status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	}
 	rewritten := false
 	if e.Message != nil && !older {
-		body, differs := rewrite(row.body, e.Message)
-		row.body, rewritten = body, differs && (!cleared || e.Version > 0)
+		body, differs := rewrite(row.Body, e.Message)
+		row.Body, rewritten = body, differs && (!cleared || e.Version > 0)
 	}
-	if !c.check(c.db.put(row)) {
+	if !c.check(c.db.Put(row)) {
 		return
 	}
 	c.changed[cv] = true
@@ -254,8 +256,8 @@ func (c *Client) acknowledge(cv *conv, row *message, e *im.Entry) {
 		}
 		o.finish(answer, nil)
 	}
-	if rewritten && row.status == im.MessageStatus_MESSAGE_STATUS_SENT {
-		c.tellMessage(owedUpdated, row.id, m)
+	if rewritten && row.Status == im.MessageStatus_MESSAGE_STATUS_SENT {
+		c.tellMessage(owedUpdated, row.ID, m)
 	}
 }
 
@@ -278,39 +280,39 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 
 // failSend ends a send that came to nothing: the row stays, with status failed.
 func (c *Client) failSend(o *outgoing, err *im.Error) {
-	o.row.status = im.MessageStatus_MESSAGE_STATUS_FAILED
+	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
 	if err != nil && err.Code == im.CodeSendCancelled {
-		o.row.status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
+		o.row.Status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
 	}
 	if c.db != nil && !o.m.GetIsOnlineMsg() {
-		c.check(c.db.put(o.row))
+		c.check(c.db.Put(o.row))
 		c.changed[o.cv] = true
 	}
 	if o.finish != nil {
-		c.fill(o.cv, o.m, c.cfg.UserID, o.row.senderTiny, o.row.clientTime, o.row.random, 0, 0, o.row.status)
+		c.fill(o.cv, o.m, c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random, 0, 0, o.row.Status)
 		o.finish(o.m, err)
 	}
 }
 
 // settle asks what became of the sends that an earlier run left open: found is sent, else failed; nothing is sent by itself.
 func (c *Client) settle() {
-	rows, err := c.db.sending()
+	rows, err := c.db.Sending()
 	if !c.check(err) {
 		return
 	}
-	rows = slices.DeleteFunc(rows, func(r *message) bool {
-		_, open := c.sends[sendKey{r.conv, r.clientTime, r.random}]
-		return open || c.byID[r.conv] == nil
+	rows = slices.DeleteFunc(rows, func(r *local.Message) bool {
+		_, open := c.sends[sendKey{r.Conv, r.ClientTime, r.Random}]
+		return open || c.byID[r.Conv] == nil
 	})
 	c.settleRows(rows)
 }
 
 // settleRows asks the server for the sends that rows hold.
-func (c *Client) settleRows(rows []*message) {
+func (c *Client) settleRows(rows []*local.Message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
 		for _, r := range part {
-			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.conv].key().wire(), ClientTime: r.clientTime, Random: r.random})
+			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.Conv].key().wire(), ClientTime: r.ClientTime, Random: r.Random})
 		}
 		ask(c, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
 			if err != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
@@ -321,13 +323,13 @@ func (c *Client) settleRows(rows []*message) {
 			}
 			for i, r := range part[:len(reply.Found)] {
 				// The log may have told of it first, or the application may have deleted it.
-				r, err := c.db.byID(r.id)
-				if !c.check(err) || r == nil || r.status != im.MessageStatus_MESSAGE_STATUS_SENDING {
+				r, err := c.db.ByID(r.ID)
+				if !c.check(err) || r == nil || r.Status != im.MessageStatus_MESSAGE_STATUS_SENDING {
 					continue
 				}
-				cv := c.byID[r.conv]
-				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.epoch == 0 || cv.epoch == reply.Found[i].Epoch) {
-					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.clientTime, r.random, r.sender, r.senderTiny
+				cv := c.byID[r.Conv]
+				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.Epoch == 0 || cv.Epoch == reply.Found[i].Epoch) {
+					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.ClientTime, r.Random, r.Sender, r.SenderTiny
 					c.acknowledge(cv, r, e)
 				} else {
 					c.failSend(&outgoing{cv: cv, row: r}, nil)

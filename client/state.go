@@ -18,14 +18,14 @@ func (cv *conv) unread(me string) uint64 {
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C && cv.key().ID == me {
 		return 0
 	}
-	if read := cv.readOthers + cv.withdrawn; cv.others > read {
-		return cv.others - read
+	if read := cv.ReadOthers + cv.Withdrawn; cv.Others > read {
+		return cv.Others - read
 	}
 	return 0
 }
 
 // counts says whether the conversation is part of the total: receive options 0 and 4.
-func (cv *conv) counts() bool { return cv.recvOpt == 0 || cv.recvOpt == 4 }
+func (cv *conv) counts() bool { return cv.RecvOpt == 0 || cv.RecvOpt == 4 }
 
 // pinnedSort lifts pinned conversations over all others in the sort key.
 const pinnedSort = 1 << 62
@@ -38,33 +38,33 @@ func (c *Client) info(cv *conv) *im.ConvInfo {
 
 // infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
 func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
-	last, behind, err := c.db.last(&cv.convRow)
-	if !c.check(err) || cv.hidden || last == nil && !cv.listed && (cv.epoch == 0 || cv.headSeq == 0) {
+	last, behind, err := c.db.Last(&cv.ConvRow)
+	if !c.check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
 		return nil, 0
 	}
-	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.recvOpt, IsPinned: cv.pinned, ShowName: cv.key().ID}
-	at := cv.time
+	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.RecvOpt, IsPinned: cv.Pinned, ShowName: cv.key().ID}
+	at := cv.Time
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C {
-		info.C2CReadTimestamp = uint64(cv.readTime / 1000)
+		info.C2CReadTimestamp = uint64(cv.ReadTime / 1000)
 	} else {
-		info.GroupReadSequence = cv.readSeq
+		info.GroupReadSequence = cv.ReadSeq
 	}
 	if last != nil {
 		if m, err := c.view(cv, last); c.check(err) {
 			info.IsHasLastmsg, info.LastMsg = true, m
-			if at = max(at, last.time); behind {
-				at = last.time // what came after it does not lift the conversation
+			if at = max(at, last.Time); behind {
+				at = last.Time // what came after it does not lift the conversation
 			}
 		}
 	}
-	if len(cv.draft) > 0 {
-		if d := (&im.Draft{}); d.UnmarshalVT(cv.draft) == nil {
+	if len(cv.Draft) > 0 {
+		if d := (&im.Draft{}); d.UnmarshalVT(cv.Draft) == nil {
 			info.IsHasDraft, info.Draft = true, d
 			at = max(at, int64(d.EditTime)*1000+999) // it lifts the conversation, also over a message of the same second
 		}
 	}
 	info.ActiveTime = uint64(at / 1000)
-	if cv.pinned {
+	if cv.Pinned {
 		info.ActiveTime += pinnedSort
 	}
 	return info, at
@@ -105,7 +105,7 @@ type toldConv struct {
 
 // byNumber puts conversations into the order in which this device met them, so that what is told together is told in the same order each time.
 func byNumber[V any](set map[*conv]V) []*conv {
-	return slices.SortedFunc(maps.Keys(set), func(a, b *conv) int { return cmp.Compare(a.id, b.id) })
+	return slices.SortedFunc(maps.Keys(set), func(a, b *conv) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // tellState posts the differences, if none are on their way.
@@ -140,7 +140,7 @@ func (c *Client) stateChange() *stateChange {
 			continue // told when it is complete
 		}
 		delete(c.changed, cv)
-		t := toldConv{cv: cv, era: cv.era, receipt: cv.receipt}
+		t := toldConv{cv: cv, era: cv.Era, receipt: cv.Receipt}
 		info := c.info(cv)
 		if info != nil {
 			if cv.counts() {
@@ -149,23 +149,23 @@ func (c *Client) stateChange() *stateChange {
 			t.hash = hashOf(info)
 		}
 		// A receipt for what has not been applied waits for it (rule 22).
-		if cv.peerSeq > cv.receipt && cv.peerSeq <= cv.syncedTo && c.receiptMay(cv) {
-			t.receipt = cv.peerSeq
-			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key().ID, ConvType: cv.key().Type, TimeStamp: uint64(cv.peerTime / 1000), IsPeerRead: true})
+		if cv.PeerSeq > cv.Receipt && cv.PeerSeq <= cv.SyncedTo && c.receiptMay(cv) {
+			t.receipt = cv.PeerSeq
+			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key().ID, ConvType: cv.key().Type, TimeStamp: uint64(cv.PeerTime / 1000), IsPeerRead: true})
 		}
 		switch {
-		case info != nil && cv.announced == 0:
+		case info != nil && cv.Announced == 0:
 			t.stage = stageAdded
 			s.added = append(s.added, info)
-		case info == nil && cv.announced != 0:
+		case info == nil && cv.Announced != 0:
 			t.stage = stageRemoved
 			s.removed = append(s.removed, &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type})
-		case info != nil && cv.announced != t.hash:
+		case info != nil && cv.Announced != t.hash:
 			t.stage = stageUpdated
 			s.updated = append(s.updated, info)
-		case t.receipt == cv.receipt:
-			if cv.untold {
-				cv.untold, cv.dirty = false, true
+		case t.receipt == cv.Receipt:
+			if cv.Untold {
+				cv.Untold, cv.dirty = false, true
 			}
 			continue
 		}
@@ -268,15 +268,15 @@ func (c *Client) stateTold(s *stateChange) {
 		}
 		t.cv.dirty = true
 		if got >= t.stage {
-			t.cv.announced, t.cv.toldUnread = t.hash, t.unread
-			t.cv.untold = c.changed[t.cv]
+			t.cv.Announced, t.cv.ToldUnread = t.hash, t.unread
+			t.cv.Untold = c.changed[t.cv]
 		}
-		if got >= stageReceipts && t.era == t.cv.era {
-			t.cv.receipt = t.receipt
+		if got >= stageReceipts && t.era == t.cv.Era {
+			t.cv.Receipt = t.receipt
 		}
 	}
 	if s.totalChanged && got >= stageTotal {
 		c.total = s.total
-		c.check(c.db.setMeta("total", s.total))
+		c.check(c.db.SetMeta("total", s.total))
 	}
 }

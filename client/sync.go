@@ -52,7 +52,7 @@ func (c *Client) startSync() {
 		s.again = true
 		return
 	}
-	cursor, err := c.db.metaInt("cursor")
+	cursor, err := c.db.MetaInt("cursor")
 	if !c.check(err) {
 		return
 	}
@@ -110,25 +110,25 @@ func (c *Client) askHeads(cursor int64, after uint64) {
 func (c *Client) startFresh() {
 	heads := c.sync.heads
 	c.sync.heads = nil
-	slices.SortStableFunc(heads, func(a, b *conv) int { return cmp.Compare(b.time, a.time) })
+	slices.SortStableFunc(heads, func(a, b *conv) int { return cmp.Compare(b.Time, a.Time) })
 	for i, cv := range heads {
 		cv.deferred = false
 		seen := cv.seen.from
-		if cv.seen.epoch != cv.epoch {
+		if cv.seen.epoch != cv.Epoch {
 			seen = 0
 		}
-		cv.rev, cv.withdrawnRev = cv.headRev, max(cv.withdrawnRev, cv.headRev)
-		cv.syncedTo = cv.headSeq
+		cv.Rev, cv.WithdrawnRev = cv.headRev, max(cv.WithdrawnRev, cv.headRev)
+		cv.SyncedTo = cv.headSeq
 		if i < freshConvs && cv.headSeq > 0 {
-			cv.syncedTo = cv.freshStart()
+			cv.SyncedTo = cv.freshStart()
 		}
-		if seen > 0 && seen <= cv.syncedTo {
-			cv.syncedTo = seen - 1 // it came while the heads did: news, wherever the conversation stands
+		if seen > 0 && seen <= cv.SyncedTo {
+			cv.SyncedTo = seen - 1 // it came while the heads did: news, wherever the conversation stands
 		}
-		if cv.seen.epoch == cv.epoch {
+		if cv.seen.epoch == cv.Epoch {
 			c.takeSeen(cv)
 		}
-		cv.receipt = cv.peerSeq
+		cv.Receipt = cv.PeerSeq
 		cv.dirty = true
 		c.enqueue(cv)
 	}
@@ -145,7 +145,7 @@ func (c *Client) syncDone() {
 	c.goOnParked()
 	if !s.failed {
 		c.cursorAt = s.cursor
-		c.check(c.db.setMeta("cursor", c.cursorAt))
+		c.check(c.db.SetMeta("cursor", c.cursorAt))
 		c.syncPause = 0
 		s.done = true
 		c.listLater()
@@ -166,10 +166,10 @@ func (cv *conv) freshStart() uint64 {
 		return 0
 	}
 	start := cv.headSeq - 1
-	if cv.headOthers > cv.readOthers+cv.withdrawn {
-		start = min(start, max(cv.readSeq, cv.headSeq-min(cv.headSeq, freshBack)))
+	if cv.headOthers > cv.ReadOthers+cv.Withdrawn {
+		start = min(start, max(cv.ReadSeq, cv.headSeq-min(cv.headSeq, freshBack)))
 	}
-	return max(start, min(cv.cleared, cv.headSeq))
+	return max(start, min(cv.Cleared, cv.headSeq))
 }
 
 // syncLater asks for another sync because a pull came to nothing, later and later while that goes on. Until then the cursor stays.
@@ -203,7 +203,7 @@ func (c *Client) convOf(key Conv) *conv {
 	if cv == nil {
 		c.lastConv++
 		cv = newConv(c.lastConv, key)
-		c.convs[key], c.byID[cv.id] = cv, cv
+		c.convs[key], c.byID[cv.ID] = cv, cv
 	}
 	return cv
 }
@@ -215,52 +215,52 @@ func (c *Client) applyHead(h *im.Head) {
 	}
 	cv := c.convOf(Conv{h.Conv.Type, h.Conv.Id})
 	switch {
-	case cv.epoch == 0 || h.Epoch > cv.epoch:
-		if cv.epoch != 0 {
+	case cv.Epoch == 0 || h.Epoch > cv.Epoch:
+		if cv.Epoch != 0 {
 			seen := cv.seen // of the new log, since the head was asked for
 			c.newEra(cv)
 			cv.seen = seen
 		}
-		cv.epoch = h.Epoch
+		cv.Epoch = h.Epoch
 		if c.sync.active && c.sync.fresh && !c.sync.pages {
 			cv.deferred = true
 			c.sync.heads = append(c.sync.heads, cv)
 		} else {
-			cv.syncedTo, cv.rev = min(h.ClearedSeq, h.Seq), 0
+			cv.SyncedTo, cv.Rev = min(h.ClearedSeq, h.Seq), 0
 		}
-	case h.Epoch < cv.epoch:
+	case h.Epoch < cv.Epoch:
 		return // of a log that is gone
-	case h.Seq < cv.syncedTo || h.Rev < cv.rev:
+	case h.Seq < cv.SyncedTo || h.Rev < cv.Rev:
 		c.refresh(cv)
 	}
 	cv.dirty = true
 	if h.Seq > cv.headSeq {
-		cv.hidden = false
+		cv.Hidden = false
 		cv.headSeq, cv.headOthers, cv.headOwn = h.Seq, h.Others, h.Own
 	}
 	cv.headRev = max(cv.headRev, h.Rev)
-	cv.time = max(cv.time, h.Time)
-	if cv.seen.epoch == cv.epoch && !cv.deferred {
+	cv.Time = max(cv.Time, h.Time)
+	if cv.seen.epoch == cv.Epoch && !cv.deferred {
 		c.takeSeen(cv)
 	}
 	switch {
-	case h.Row > cv.row:
-		stale := h.Rev < cv.withdrawnRev
-		cv.row, cv.readSeq, cv.readOthers, cv.readTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
+	case h.Row > cv.Row:
+		stale := h.Rev < cv.WithdrawnRev
+		cv.Row, cv.ReadSeq, cv.ReadOthers, cv.ReadTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
 		c.clearTo(cv, h.ClearedSeq)
-		cv.recvOpt, cv.pinned = h.RecvOpt, h.Pinned
-		if cv.hidden = h.Hidden && h.Seq == cv.headSeq; cv.hidden {
-			cv.listed, cv.draft = false, nil
+		cv.RecvOpt, cv.Pinned = h.RecvOpt, h.Pinned
+		if cv.Hidden = h.Hidden && h.Seq == cv.headSeq; cv.Hidden {
+			cv.Listed, cv.Draft = false, nil
 		}
-		cv.withdrawn, cv.withdrawnRev = h.Withdrawn, h.Rev
+		cv.Withdrawn, cv.WithdrawnRev = h.Withdrawn, h.Rev
 		if stale {
 			c.refresh(cv)
 		}
-	case h.Row == cv.row && h.Rev >= cv.withdrawnRev:
-		cv.withdrawn, cv.withdrawnRev = h.Withdrawn, h.Rev
+	case h.Row == cv.Row && h.Rev >= cv.WithdrawnRev:
+		cv.Withdrawn, cv.WithdrawnRev = h.Withdrawn, h.Rev
 	}
-	if h.PeerReadSeq > cv.peerSeq {
-		cv.peerSeq, cv.peerTime = h.PeerReadSeq, h.PeerReadTime
+	if h.PeerReadSeq > cv.PeerSeq {
+		cv.PeerSeq, cv.PeerTime = h.PeerReadSeq, h.PeerReadTime
 	}
 	if h.Last != nil && h.Last.Message != nil && !c.acknowledged(cv, h.Last) {
 		c.store(cv, h.Last)
@@ -277,7 +277,7 @@ func (c *Client) refresh(cv *conv) {
 		return
 	}
 	cv.refreshing = true
-	seq, rev, epoch, row := cv.syncedTo, cv.rev, cv.epoch, cv.row
+	seq, rev, epoch, row := cv.SyncedTo, cv.Rev, cv.Epoch, cv.Row
 	req := &im.HeadsRequest{Only: []*im.ConvKey{cv.key().wire()}}
 	ask(c, im.Method_HEADS, req, false, c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
 		cv.refreshing = false
@@ -293,17 +293,17 @@ func (c *Client) refresh(cv *conv) {
 				c.log.Warn("the server's log was set back", "conversation", cv.key().ID, "seq", h.Seq, "had", seq)
 				c.newEra(cv)
 			}
-			if !back && h.Row < cv.row && cv.row != row {
+			if !back && h.Row < cv.Row && cv.Row != row {
 				c.refresh(cv) // a newer row came in between
 			} else {
 				// The numbers of the row are the server's, whatever is here.
-				cv.row, cv.withdrawnRev = 0, min(cv.withdrawnRev, h.Rev)
+				cv.Row, cv.WithdrawnRev = 0, min(cv.WithdrawnRev, h.Rev)
 			}
 			cv.deferred = cv.deferred || back
 			c.applyHead(h)
 			if back {
 				cv.deferred = false
-				cv.syncedTo, cv.rev, cv.withdrawnRev, cv.receipt = cv.freshStart(), cv.headRev, cv.headRev, cv.peerSeq
+				cv.SyncedTo, cv.Rev, cv.WithdrawnRev, cv.Receipt = cv.freshStart(), cv.headRev, cv.headRev, cv.PeerSeq
 				c.enqueue(cv)
 			}
 		}
@@ -313,8 +313,8 @@ func (c *Client) refresh(cv *conv) {
 
 // newEra starts a new local log of a conversation. The messages of the old one stay listed before it.
 func (c *Client) newEra(cv *conv) {
-	next := newConv(cv.id, cv.key())
-	next.era, next.listed, next.draft, next.announced, next.toldUnread, next.recvOpt = cv.era+1, true, cv.draft, cv.announced, cv.toldUnread, cv.recvOpt
+	next := newConv(cv.ID, cv.key())
+	next.Era, next.Listed, next.Draft, next.Announced, next.ToldUnread, next.RecvOpt = cv.Era+1, true, cv.Draft, cv.Announced, cv.ToldUnread, cv.RecvOpt
 	next.pulling, next.queued, next.deferred, next.refreshing = cv.pulling, cv.queued, cv.deferred, cv.refreshing
 	*cv = *next
 	c.changed[cv] = true
@@ -329,22 +329,22 @@ func (c *Client) enqueue(cv *conv) {
 		c.caughtUp(cv)
 		return
 	}
-	if cv.headSeq > cv.syncedTo+tooFar {
-		c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key().ID, "behind", cv.headSeq-cv.syncedTo)
-		cv.syncedTo = cv.headSeq - freshBack
-		cv.holeTo, cv.dirty = cv.syncedTo, true
+	if cv.headSeq > cv.SyncedTo+tooFar {
+		c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key().ID, "behind", cv.headSeq-cv.SyncedTo)
+		cv.SyncedTo = cv.headSeq - freshBack
+		cv.HoleTo, cv.dirty = cv.SyncedTo, true
 	}
 	cv.queued = true
 	c.sync.queue = append(c.sync.queue, cv)
 	c.pullNext()
 }
 
-func (cv *conv) upToDate() bool { return cv.syncedTo >= cv.headSeq && cv.rev >= cv.headRev }
+func (cv *conv) upToDate() bool { return cv.SyncedTo >= cv.headSeq && cv.Rev >= cv.headRev }
 
 // caughtUp makes the numbers at the end of the log the ones that count.
 func (c *Client) caughtUp(cv *conv) {
-	if cv.headSeq > 0 && (cv.others != cv.headOthers || cv.own != cv.headOwn) && cv.headSeq >= cv.syncedTo {
-		cv.others, cv.own, cv.dirty = cv.headOthers, cv.headOwn, true
+	if cv.headSeq > 0 && (cv.Others != cv.headOthers || cv.Own != cv.headOwn) && cv.headSeq >= cv.SyncedTo {
+		cv.Others, cv.Own, cv.dirty = cv.headOthers, cv.headOwn, true
 	}
 	c.changed[cv] = true
 }
@@ -373,12 +373,12 @@ func (c *Client) pull(cv *conv) {
 	}
 	cv.pulling = true
 	c.sync.pulls++
-	era := cv.era
+	era := cv.Era
 	done := func(err *im.Error, apply func() bool) {
 		cv.pulling = false
 		c.sync.pulls--
 		switch {
-		case err == nil && era == cv.era && !apply():
+		case err == nil && era == cv.Era && !apply():
 			c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key().ID)
 			if c.link != nil {
 				c.link.Break()
@@ -390,7 +390,7 @@ func (c *Client) pull(cv *conv) {
 			// Left (10007, 10010): what is here stays, and a later head starts again. Anything else may pass, and nobody else says that there
 			// is something to pull.
 			c.log.Info("pull refused", "conversation", cv.key().ID, "error", err)
-			cv.headSeq, cv.headRev = cv.syncedTo, cv.rev
+			cv.headSeq, cv.headRev = cv.SyncedTo, cv.Rev
 			if err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
 				c.syncLater()
 			}
@@ -404,34 +404,34 @@ func (c *Client) pull(cv *conv) {
 		c.pullNext()
 		c.syncDone()
 	}
-	if from := cv.syncedTo + 1; from <= cv.headSeq {
-		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: cv.headSeq}
+	if from := cv.SyncedTo + 1; from <= cv.headSeq {
+		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: cv.headSeq}
 		ask(c, im.Method_PULL, req, false, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			done(err, func() bool { return c.applyPull(cv, from, reply) })
 		})
 		return
 	}
-	from := cv.rev + 1
-	req := &im.ChangesRequest{Conv: cv.key().wire(), Epoch: cv.epoch, From: from, To: cv.headRev}
+	from := cv.Rev + 1
+	req := &im.ChangesRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: cv.headRev}
 	ask(c, im.Method_CHANGES, req, false, c.cfg.Limits.Call, func(reply *im.ChangesReply, err *im.Error) {
 		done(err, func() bool {
 			if reply.From > from || reply.To < from {
 				return false
 			}
 			for _, ch := range reply.Changes {
-				if ch.Rev <= cv.rev || ch.Rev > reply.To {
+				if ch.Rev <= cv.Rev || ch.Rev > reply.To {
 					continue
 				}
-				if ch.Seq > cv.syncedTo {
+				if ch.Seq > cv.SyncedTo {
 					// It waits for its message, of which only the head can tell.
-					cv.rev, cv.headRev, cv.dirty = ch.Rev-1, ch.Rev-1, true
+					cv.Rev, cv.headRev, cv.dirty = ch.Rev-1, ch.Rev-1, true
 					c.refresh(cv)
 					return true
 				}
 				c.applyChange(cv, ch)
 			}
-			if reply.To > cv.rev {
-				cv.rev, cv.dirty = reply.To, true
+			if reply.To > cv.Rev {
+				cv.Rev, cv.dirty = reply.To, true
 			}
 			return true
 		})
@@ -444,13 +444,13 @@ func (c *Client) applyPull(cv *conv, from uint64, reply *im.PullReply) bool {
 		return false
 	}
 	for _, e := range reply.Entries {
-		if e.Seq > cv.syncedTo && e.Seq <= reply.To {
+		if e.Seq > cv.SyncedTo && e.Seq <= reply.To {
 			c.sync.brought++
 			c.applyEntry(cv, e)
 		}
 	}
-	if reply.To > cv.syncedTo {
-		cv.syncedTo, cv.dirty = reply.To, true
+	if reply.To > cv.SyncedTo {
+		cv.SyncedTo, cv.dirty = reply.To, true
 	}
 	return true
 }
@@ -502,8 +502,8 @@ func (c *Client) pushedEntry(p *im.EntryPush) {
 		return
 	}
 	cv := c.convOf(key)
-	if cv.epoch == 0 && e.Seq == 1 && !c.sync.active {
-		cv.epoch = p.Epoch // a new conversation from its first number on
+	if cv.Epoch == 0 && e.Seq == 1 && !c.sync.active {
+		cv.Epoch = p.Epoch // a new conversation from its first number on
 	}
 	if !c.ready(cv, p.Epoch) {
 		if s := &cv.seen; p.Epoch >= s.epoch {
@@ -520,21 +520,21 @@ func (c *Client) pushedEntry(p *im.EntryPush) {
 		return
 	}
 	c.raise(cv, e)
-	if e.Seq != cv.syncedTo+1 || cv.pulling || cv.queued || c.waiting.Load() >= mostWaiting {
+	if e.Seq != cv.SyncedTo+1 || cv.pulling || cv.queued || c.waiting.Load() >= mostWaiting {
 		c.enqueue(cv)
 		return
 	}
 	c.applyEntry(cv, e)
-	cv.syncedTo, cv.dirty = e.Seq, true
+	cv.SyncedTo, cv.dirty = e.Seq, true
 	c.enqueue(cv)
 }
 
 // ready says whether a push belongs to the log that is here. A conversation met for the first time starts at its beginning; another epoch asks for the head.
 func (c *Client) ready(cv *conv, epoch uint64) bool {
-	if cv.epoch == epoch {
+	if cv.Epoch == epoch {
 		return !cv.deferred
 	}
-	if epoch > cv.epoch {
+	if epoch > cv.Epoch {
 		c.refresh(cv)
 	}
 	return false
@@ -558,8 +558,8 @@ func (c *Client) raise(cv *conv, e *im.Entry) {
 		others = e.Index - own
 	}
 	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
-	cv.hidden = false
-	cv.time = max(cv.time, e.Time)
+	cv.Hidden = false
+	cv.Time = max(cv.Time, e.Time)
 	cv.dirty = true
 }
 
@@ -575,9 +575,9 @@ func (c *Client) pushedChange(key Conv, epoch uint64, ch *im.Change) {
 		return
 	}
 	cv.headRev = max(cv.headRev, ch.Rev)
-	if ch.Rev == cv.rev+1 && ch.Seq <= cv.syncedTo && !cv.pulling && !cv.queued && c.waiting.Load() < mostWaiting {
+	if ch.Rev == cv.Rev+1 && ch.Seq <= cv.SyncedTo && !cv.pulling && !cv.queued && c.waiting.Load() < mostWaiting {
 		c.applyChange(cv, ch)
-		cv.rev, cv.dirty = ch.Rev, true
+		cv.Rev, cv.dirty = ch.Rev, true
 	}
 	c.enqueue(cv)
 }

@@ -1,4 +1,4 @@
-package client
+package local
 
 import (
 	"crypto/rand"
@@ -13,8 +13,8 @@ import (
 	"github.com/tidings-im/tidings/internal/private"
 )
 
-// openDevice finds the device's folder in dir, or that of an app in it, and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
-func openDevice(dir string, app uint64, log *slog.Logger) (string, string) {
+// OpenDevice finds the device's folder in dir, or that of an app in it, and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
+func OpenDevice(dir string, app uint64, log *slog.Logger) (string, string) {
 	if app != 0 {
 		dir = appFolder(dir, app, log)
 	}

@@ -1,4 +1,6 @@
-package client
+// Package local is what a device keeps on its disk: its folder and id, and for each user a database of conversations, messages, and what the application is still
+// to be told. All SQL of the client stands here.
+package local
 
 import (
 	"context"
@@ -36,26 +38,27 @@ var (
 // memoryNames tells in-memory databases of one process apart.
 var memoryNames atomic.Int64
 
-// local is the database of one user on this device. Only the engine goroutine uses it after open.
-type local struct {
+// DB is the database of one user on this device. One goroutine at a time uses it. What is written belongs to a transaction that the first writing begins, and Commit or
+// Rollback ends.
+type DB struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	lock  *flock.Flock // nil in memory
-	inTx  bool
+	InTx  bool
 	stmts map[string]*sql.Stmt
-	// reads counts queries: what a call costs here.
-	reads int
+	// Reads counts queries: what a call costs here.
+	Reads int
 	// lastMessage is the last id of a message. One that is given up is not used again: what is owed and the index name messages by them.
 	lastMessage int64
 }
 
-// errLocked says that another process has the user's database open.
-var errLocked = errors.New("client: the user's database is in use by another process")
+// ErrLocked says that another process has the user's database open.
+var ErrLocked = errors.New("client: the user's database is in use by another process")
 
-// openLocal opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go, whichever it is: errLocked.
+// open opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go, whichever it is: ErrLocked.
 // What is open is locked until it is closed, so that no statement waits for another process either.
-func openLocal(dir, user string, log *slog.Logger) (*local, error) {
-	l := &local{stmts: map[string]*sql.Stmt{}}
+func open(dir, user string, log *slog.Logger) (*DB, error) {
+	l := &DB{stmts: map[string]*sql.Stmt{}}
 	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
 	if dir != "" {
 		base := localBase(dir, user)
@@ -71,7 +74,7 @@ func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 			return nil, err
 		}
 		if !ok {
-			return nil, errLocked
+			return nil, ErrLocked
 		}
 		// SQLite gives the files that it makes beside a database the mode of that one.
 		if err := errors.Join(private.File(base+".db"), private.Narrow(base+".db-wal", base+".db-shm")); err != nil {
@@ -92,11 +95,11 @@ func openLocal(dir, user string, log *slog.Logger) (*local, error) {
 		err = l.migrate()
 	}
 	if isBusy(err) {
-		l.close()
-		return nil, errLocked
+		l.Close()
+		return nil, ErrLocked
 	}
 	if err != nil {
-		l.close()
+		l.Close()
 		return nil, fmt.Errorf("client: local database of %q: %w", user, err)
 	}
 	return l, nil
@@ -123,7 +126,7 @@ func (u *fileURL) String() string {
 	return string(out)
 }
 
-func (l *local) migrate() error {
+func (l *DB) migrate() error {
 	var version int
 	if err := l.conn.QueryRowContext(bg, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
@@ -137,20 +140,20 @@ func (l *local) migrate() error {
 	for ; version < len(migrations); version++ {
 		l.begin()
 		if _, err := l.conn.ExecContext(bg, migrations[version]); err != nil {
-			l.rollback()
+			l.Rollback()
 			return err
 		}
 		if version == asideVersion {
 			if err := l.markAside(); err != nil {
-				l.rollback()
+				l.Rollback()
 				return err
 			}
 		}
 		if _, err := l.conn.ExecContext(bg, fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
-			l.rollback()
+			l.Rollback()
 			return err
 		}
-		if err := l.commit(); err != nil {
+		if err := l.Commit(); err != nil {
 			return err
 		}
 	}
@@ -161,7 +164,7 @@ func (l *local) migrate() error {
 const asideVersion = 2
 
 // markAside brings the column up to date with the contents.
-func (l *local) markAside() error {
+func (l *DB) markAside() error {
 	rows, err := l.query("SELECT id, body FROM message")
 	if err != nil {
 		return err
@@ -193,9 +196,9 @@ func (l *local) markAside() error {
 // bg is the context of local statements: they are short and must not be torn off in the middle.
 var bg = context.Background()
 
-func (l *local) close() {
-	if l.inTx {
-		l.rollback()
+func (l *DB) Close() {
+	if l.InTx {
+		l.Rollback()
 	}
 	for _, s := range l.stmts {
 		s.Close()
@@ -212,33 +215,33 @@ func (l *local) close() {
 }
 
 // begin opens the batch's transaction if it is not open.
-func (l *local) begin() error {
-	if l.inTx {
+func (l *DB) begin() error {
+	if l.InTx {
 		return nil
 	}
 	if _, err := l.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	l.inTx = true
+	l.InTx = true
 	return nil
 }
 
-func (l *local) commit() error {
-	if !l.inTx {
+func (l *DB) Commit() error {
+	if !l.InTx {
 		return nil
 	}
-	l.inTx = false
+	l.InTx = false
 	_, err := l.exec("COMMIT")
 	return err
 }
 
-func (l *local) rollback() {
-	l.inTx = false
+func (l *DB) Rollback() {
+	l.InTx = false
 	l.exec("ROLLBACK")
 }
 
 // prepared keeps a statement for each text: the set of texts is fixed by the code.
-func (l *local) prepared(q string) (*sql.Stmt, error) {
+func (l *DB) prepared(q string) (*sql.Stmt, error) {
 	if s, ok := l.stmts[q]; ok {
 		return s, nil
 	}
@@ -250,7 +253,7 @@ func (l *local) prepared(q string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-func (l *local) exec(q string, args ...any) (sql.Result, error) {
+func (l *DB) exec(q string, args ...any) (sql.Result, error) {
 	s, err := l.prepared(q)
 	if err != nil {
 		return nil, err
@@ -269,32 +272,32 @@ func countable(args []any) []any {
 }
 
 // write is exec inside the batch's transaction.
-func (l *local) write(q string, args ...any) (sql.Result, error) {
+func (l *DB) write(q string, args ...any) (sql.Result, error) {
 	if err := l.begin(); err != nil {
 		return nil, err
 	}
 	return l.exec(q, args...)
 }
 
-func (l *local) query(q string, args ...any) (*sql.Rows, error) {
+func (l *DB) query(q string, args ...any) (*sql.Rows, error) {
 	s, err := l.prepared(q)
 	if err != nil {
 		return nil, err
 	}
-	l.reads++
+	l.Reads++
 	return s.QueryContext(bg, countable(args)...)
 }
 
-// onCommit runs f inside each commit, before it is done; if it does not answer 0, the commit fails.
-func (l *local) onCommit(f func() int) error {
+// OnCommit runs f inside each commit, before it is done; if it does not answer 0, the commit fails.
+func (l *DB) OnCommit(f func() int) error {
 	return l.conn.Raw(func(conn any) error {
 		conn.(*sqlite3.SQLiteConn).RegisterCommitHook(f)
 		return nil
 	})
 }
 
-// meta reads a value; absent is "".
-func (l *local) meta(key string) (string, error) {
+// Meta reads a value; absent is "".
+func (l *DB) Meta(key string) (string, error) {
 	s, err := l.prepared("SELECT value FROM meta WHERE key = ?")
 	if err != nil {
 		return "", err
@@ -307,14 +310,14 @@ func (l *local) meta(key string) (string, error) {
 	return v, err
 }
 
-// metaInt reads a number; absent or unreadable is 0.
-func (l *local) metaInt(key string) (int64, error) {
-	v, err := l.meta(key)
+// MetaInt reads a number; absent or unreadable is 0.
+func (l *DB) MetaInt(key string) (int64, error) {
+	v, err := l.Meta(key)
 	n, _ := strconv.ParseInt(v, 10, 64)
 	return n, err
 }
 
-func (l *local) setMeta(key string, value any) error {
+func (l *DB) SetMeta(key string, value any) error {
 	_, err := l.write("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, fmt.Sprint(value))
 	return err
 }

@@ -1,4 +1,4 @@
-package client
+package local
 
 import (
 	"cmp"
@@ -14,15 +14,16 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// openUsable is openLocal with a damaged database set aside: what the server has is brought again by the sync, and the old files
+// Open opens the database of a user in dir, or one in memory if dir is empty. It does not wait for another process to let go: ErrLocked. A damaged database
+// is set aside: what the server has is brought again by the sync, and the old files
 // stay beside it under a name that says when they were left.
-func openUsable(dir, user string, log *slog.Logger) (*local, error) {
+func Open(dir, user string, log *slog.Logger) (*DB, error) {
 	for try := 0; ; try++ {
 		l, err := openSound(dir, user, log)
 		if err == nil {
 			return l, nil
 		}
-		if !isDamaged(err) || dir == "" || try > 0 {
+		if !IsDamaged(err) || dir == "" || try > 0 {
 			return nil, err
 		}
 		base := localBase(dir, user) + ".db"
@@ -39,8 +40,8 @@ func openUsable(dir, user string, log *slog.Logger) (*local, error) {
 // errForeign says that a file is a database, and not one that this program has made.
 var errForeign = errors.New("client: the file has another content than a local database")
 
-// isRefused says that SQLite would not run a statement, and not that the disk failed.
-func isRefused(err error) bool {
+// IsRefused says that SQLite would not run a statement, and not that the disk failed.
+func IsRefused(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrError || e.Code == sqlite3.ErrTooBig)
 }
@@ -51,8 +52,8 @@ func isBusy(err error) bool {
 	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
 }
 
-// isDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
-func isDamaged(err error) bool {
+// IsDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
+func IsDamaged(err error) bool {
 	var e sqlite3.Error
 	switch {
 	case err == nil:
@@ -64,17 +65,17 @@ func isDamaged(err error) bool {
 }
 
 // openSound opens a local database and looks at all that is read at once.
-func openSound(dir, user string, log *slog.Logger) (l *local, err error) {
+func openSound(dir, user string, log *slog.Logger) (l *DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", errForeign, r, debug.Stack())
 		}
 		if err != nil && l != nil {
-			l.close()
+			l.Close()
 			l = nil
 		}
 	}()
-	if l, err = openLocal(dir, user, log); err != nil {
+	if l, err = open(dir, user, log); err != nil {
 		return nil, err
 	}
 	have, err := l.schema()
@@ -88,7 +89,7 @@ func openSound(dir, user string, log *slog.Logger) (l *local, err error) {
 	if have != want {
 		return l, errForeign
 	}
-	convs, err := l.loadConvs()
+	convs, err := l.Convs()
 	if err != nil {
 		return l, err
 	}
@@ -100,14 +101,14 @@ func openSound(dir, user string, log *slog.Logger) (l *local, err error) {
 		}
 	}
 	for _, key := range []string{"generation", "kicked"} {
-		if n, err := l.metaInt(key); err != nil || n < 0 || n > maxNumber {
+		if n, err := l.MetaInt(key); err != nil || n < 0 || n > maxNumber {
 			return l, cmp.Or(err, errForeign)
 		}
 	}
-	if _, err := l.owed(); err != nil {
+	if _, err := l.Owed(); err != nil {
 		return l, err
 	}
-	return l, l.loadLast()
+	return l, l.LoadLast()
 }
 
 // maxNumber is the largest count or number that a server takes: with a larger one the device could never sync or log in again.
@@ -115,15 +116,15 @@ const maxNumber = 1 << 48
 
 // ownSchema is the schema that the migrations make. A trigger or a view in a file would run whatever its author wants.
 var ownSchema = sync.OnceValues(func() (string, error) {
-	l, err := openLocal("", "", slog.New(slog.DiscardHandler))
+	l, err := open("", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
 	}
-	defer l.close()
+	defer l.Close()
 	return l.schema()
 })
 
-func (l *local) schema() (string, error) {
+func (l *DB) schema() (string, error) {
 	rows, err := l.conn.QueryContext(bg, "SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
 	if err != nil {
 		return "", err
