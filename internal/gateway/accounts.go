@@ -10,18 +10,18 @@ import (
 
 const shards = 64
 
-// shard holds what is known of the sessions of some accounts.
+// shard contains what is known of the sessions of some accounts.
 type shard struct {
 	mu sync.RWMutex
 	// live are the logged-in sessions. A slice is replaced, never changed, so it may be read after the lock is released.
 	live map[chat.UID][]*session
-	// closing are those that are no longer logged in, and of whose messages some are still on their way to the store.
+	// closing are the sessions that are no longer logged in while some of their messages are still on their way to the store.
 	closing map[chat.UID][]*session
-	// locks are those of accounts that somebody has or waits for.
+	// locks are the locks of accounts that somebody holds or waits for.
 	locks map[chat.UID]*accountLock
 }
 
-// accountLock is held by who has a place in held. uses is under shard.mu.
+// accountLock is held by the one whose place is in held. uses is protected by shard.mu.
 type accountLock struct {
 	held chan struct{}
 	uses int
@@ -33,8 +33,8 @@ func (sh *shard) init() {
 
 func (g *Gateway) shardOf(uid chat.UID) *shard { return &g.online[uint64(uid)%shards] }
 
-// lockAccount makes logins, logouts and kicks of an account come one after the other: each sees the outcome of the one before, in the store and here. Nobody who holds it
-// waits for anything but the store.
+// lockAccount serializes logins, logouts and kicks of an account: each sees the outcome of the one before, in the store and here. While holding it,
+// one waits only for the store.
 func (g *Gateway) lockAccount(uid chat.UID) (unlock func(), err error) {
 	sh := g.shardOf(uid)
 	sh.mu.Lock()
@@ -68,7 +68,7 @@ func (g *Gateway) sessionsOf(uid chat.UID) []*session {
 	return sh.live[uid]
 }
 
-// ofDevice answers the sessions of a device, and those that are over and have messages on their way. The caller holds the account's lock.
+// ofDevice returns the sessions of a device, including ended ones with messages on their way. The caller holds the account's lock.
 func (g *Gateway) ofDevice(uid chat.UID, device string) (out []*session) {
 	sh := g.shardOf(uid)
 	sh.mu.RLock()
@@ -83,7 +83,7 @@ func (g *Gateway) ofDevice(uid chat.UID, device string) (out []*session) {
 	return out
 }
 
-// listed says that the session is logged in, as far as anybody else knows.
+// listed reports whether the session is logged in, as far as anybody else knows.
 func (s *session) listed() bool { return slices.Contains(s.g.sessionsOf(s.caller.UID), s) }
 
 // register is called with s.mu held.
@@ -94,7 +94,8 @@ func (g *Gateway) register(s *session) {
 	with(sh.live, s)
 }
 
-// unregister takes a session off the list. It takes no more messages, and as long as some are on their way a later connection of its device finds it.
+// unregister removes a session from the list. It takes no more messages, and as long as some are on their way a later connection of its device finds
+// it.
 func (g *Gateway) unregister(s *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +111,7 @@ func (g *Gateway) unregister(s *session) {
 	}
 }
 
-// sent follows the end of the last message that was on its way. The caller holds s.mu.
+// sent is called after the last message that was on its way has been answered. The caller holds s.mu.
 func (g *Gateway) sent(s *session) {
 	if s.closing {
 		s.closing = false
@@ -126,7 +127,7 @@ func with(m map[chat.UID][]*session, s *session) {
 	m[s.caller.UID] = append(old[:len(old):len(old)], s)
 }
 
-// without says whether the session was there.
+// without reports whether the session was there.
 func without(m map[chat.UID][]*session, s *session) bool {
 	old := m[s.caller.UID]
 	rest := slices.DeleteFunc(slices.Clone(old), func(o *session) bool { return o == s })

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// large is a message of about 250 KB, which only a merger may be.
+// large is a message of about 250 KB, which only a merger may have.
 func large() *im.Message {
 	merger := &im.MergerElem{Title: "t", CompatibleText: "c"}
 	for range 21 {
@@ -26,14 +26,14 @@ func (c *conn) sendLarge(peer string, random uint32) *im.SendReply {
 	return r
 }
 
-// retouch modifies cloud_custom_str of a message alone: a call of some bytes.
+// retouch modifies only cloud_custom_str of a message: a call of some bytes.
 func (c *conn) retouch(peer string, epoch, seq, version uint64) *im.Change {
 	c.t.Helper()
 	return c.modify(peer, epoch, seq, version, &im.Message{CloudCustomStr: fmt.Sprint("v", version+1)}).Change
 }
 
-// TestContentOnce: however often a message is modified, who was away fetches its content once; and however the modifications of several messages stand
-// among each other. Who is there is told that there is something, and fetches it when he can.
+// TestContentOnce: however often a message is modified, a device that was away fetches its content once, even if the modifications of several
+// messages are mixed. A device that is connected is notified that there is something, and fetches it when it can.
 func TestContentOnce(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -80,7 +80,7 @@ func TestContentOnce(t *testing.T) {
 	bob.quiet()
 }
 
-// TestModificationsOfOneMessage: there is an end to them; one that is sent again gets its answer all the same.
+// TestModificationsOfOneMessage: their number is limited; one that is sent again gets its reply nevertheless.
 func TestModificationsOfOneMessage(t *testing.T) {
 	n := start(t, options{chat: chat.Config{Modifications: 3}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -102,8 +102,8 @@ func TestModificationsOfOneMessage(t *testing.T) {
 	}
 }
 
-// TestAnswersFit asks for as much as a call can, where everything is as large as it may be: no answer is more than a part of what clients read, each says what
-// it answers for, and what is left out comes with the next one.
+// TestAnswersFit asks for as much as a call can, where everything is as large as possible: no reply is more than a part of what clients read, each
+// says what it covers, and what is left out comes with the next one.
 func TestAnswersFit(t *testing.T) {
 	n := start(t, options{chat: chat.Config{RevokeWindow: time.Hour}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -114,7 +114,7 @@ func TestAnswersFit(t *testing.T) {
 			t.Errorf("%s: %d bytes", what, len(f.Body))
 		}
 	}
-	// Many recalled messages, each with the longest reason that there may be.
+	// Many recalled messages, each with the longest possible reason.
 	const recalled = 1100
 	epoch := uint64(0)
 	for i := range uint64(recalled) {
@@ -137,7 +137,7 @@ func TestAnswersFit(t *testing.T) {
 		}
 		rev = r.To + 1
 	}
-	// Many conversations, each of which ends with a message of the largest kind. All of them were modified, so that a LOOKUP answers with them.
+	// Many conversations, each of which ends with a message of the largest kind. All of them were modified, so that a LOOKUP returns them.
 	const peers = 12
 	lookup := &im.LookupRequest{}
 	read := &im.ReadRequest{}
@@ -198,8 +198,8 @@ func TestAnswersFit(t *testing.T) {
 	}
 }
 
-// TestTextsOfOtherTimes: a store may hold longer texts than a call may carry, and such that are not UTF-8, from before there were limits. Each comes in an answer
-// that clients read.
+// TestTextsOfOtherTimes: a store may contain longer texts than a call may carry, and texts that are not UTF-8, from before there were limits. Each
+// arrives in a reply that clients can read.
 func TestTextsOfOtherTimes(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -245,7 +245,7 @@ func TestTextsOfOtherTimes(t *testing.T) {
 	}
 }
 
-// TestAnswerBeyondAll: an answer that no client would read is not written; the call fails, and the connection lives.
+// TestAnswerBeyondAll: a reply that no client would read is not written; the call fails, and the connection stays.
 func TestAnswerBeyondAll(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})

@@ -2,7 +2,7 @@
 
 package gateway
 
-// Sessions do not rest where it is not known how to wait for input without taking it.
+// Sessions do not rest on systems where we cannot wait for input without reading it.
 const canAwait = false
 
 func (c *guard) await() error { return nil }

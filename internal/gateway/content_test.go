@@ -9,8 +9,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestBodiesAreBounded: every call has a limit of its own for its bytes, and what is beyond it is refused unread. What would explode when it is decoded is
-// refused as well, and so is what JSON cannot say.
+// TestBodiesAreBounded: every call has its own limit for its size, and a larger one is refused unread. A body that would expand when it is decoded is
+// refused as well, and so is what JSON cannot express.
 func TestBodiesAreBounded(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -51,8 +51,8 @@ func TestBodiesAreBounded(t *testing.T) {
 	bob.quiet()
 }
 
-// TestDecodingIsBounded: what is being decoded has one budget. A large call waits while others hold it, small calls do not, and it is answered when
-// there is room, however large it is.
+// TestDecodingIsBounded: everything that is being decoded shares one budget. A large call waits while others hold it, small calls do not, and it is
+// answered when there is room, however large it is.
 func TestDecodingIsBounded(t *testing.T) {
 	o := options{}
 	o.gateway.Decoding = 64 << 10

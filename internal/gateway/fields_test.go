@@ -11,14 +11,13 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// beyond is a request with one field that is beyond its limit.
+// beyond is a request with one field that exceeds its limit.
 type beyond struct {
 	field string
 	req   proto.Message
 }
 
-// allBeyond makes for each field of a request, and of the messages in it, requests that go beyond its limit. make wraps what is
-// inside of another message.
+// allBeyond makes for each field of a request, and of the messages in it, requests that exceed its limit. make wraps what is inside another message.
 func allBeyond(t *testing.T, d protoreflect.MessageDescriptor, base func() proto.Message, at func(proto.Message) protoreflect.Message) (all []beyond) {
 	add := func(f protoreflect.FieldDescriptor, values ...protoreflect.Value) {
 		for _, v := range values {
@@ -93,7 +92,7 @@ func allBeyond(t *testing.T, d protoreflect.MessageDescriptor, base func() proto
 	return all
 }
 
-// TestEveryFieldIsBounded sends, for every field of every call that there is, what lies beyond its limit: each is refused with a code, and the text
+// TestEveryFieldIsBounded sends, for every field of every existing call, a value that exceeds its limit: each is refused with a code, and the text
 // names the field. A field without a limit fails.
 func TestEveryFieldIsBounded(t *testing.T) {
 	n := start(t, options{})

@@ -12,8 +12,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// FuzzInput sends anything over a connection, before a login or after one: as the bytes of the connection, or as the frames of a message. Whatever it is, no call
-// fails inside the server, the connection ends when the client closes it, and somebody else is served as before.
+// FuzzInput sends anything over a connection, before or after a login: as the bytes of the connection, or as the frames of a message. Whatever it is,
+// no call fails inside the server, the connection ends when the client closes it, and somebody else is served as before.
 func FuzzInput(f *testing.F) {
 	login := im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, device{user: "mallory"}.request())
 	frames := func(m im.Method, body im.Body) []byte {

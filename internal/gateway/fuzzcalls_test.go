@@ -9,8 +9,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// FuzzCalls draws a method and makes the call with any bytes as its body, in a conversation that is there. Each call is answered, by a body that can be read and is
-// not too large or by a code that is not the server's own failure; and the other person reads all that there is afterwards.
+// FuzzCalls draws a method and makes the call with any bytes as its body, in an existing conversation. Each call is answered, by a body that can be
+// read and is not too large or by a code that is not the server's own failure; and the other person can read everything afterwards.
 func FuzzCalls(f *testing.F) {
 	var methods []im.Method
 	for number := range im.Method_name {
@@ -79,7 +79,7 @@ func FuzzCalls(f *testing.F) {
 		if m != im.Method_SEND && m != im.Method_MODIFY && m != im.Method_REVOKE {
 			return
 		}
-		// What she has been pushed, and what she can pull from the end.
+		// What she was pushed, and what she can pull from the end.
 		alice.call(im.Method_HEARTBEAT, &im.Empty{}, 0, nil)
 		for _, p := range alice.pushes {
 			if info, ok := p.Method.Info(); !ok || info.NewReply().UnmarshalVT(p.Body) != nil {

@@ -1,8 +1,8 @@
-// Package gateway carries the calls of clients to the rules and events back to them, over WebSocket.
+// Package gateway carries the calls of clients to the rules, and events back to the clients, over WebSocket.
 //
-// A session is one connection. Its frames are handled in order by the goroutine that reads them; it does not wait for a commit. What goes
-// out waits in the session's buffer, and a goroutine that lives only while there is something to write sends all that has
-// gathered in one WebSocket message. So an idle session costs one goroutine that waits for input, and nobody waits for a slow client.
+// A session is one connection. The goroutine that reads its frames handles them in order; it does not wait for a commit. Output waits in the
+// session's buffer, and a goroutine that exists only while there is something to write sends everything that has gathered in one WebSocket message.
+// So an idle session costs one goroutine that waits for input, and nobody waits for a slow client.
 package gateway
 
 import (
@@ -27,42 +27,45 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Config holds the limits of sessions. Zero values are the defaults.
+// Config contains the limits of sessions. Zero values mean the defaults.
 type Config struct {
-	// QueueBytes and QueueFrames bound what may wait for a session; pushes over them are dropped: 4 MiB, 4096.
+	// QueueBytes and QueueFrames limit what may wait for a session; pushes above them are dropped: 4 MiB, 4096.
 	QueueBytes, QueueFrames int
-	// QueueMemory bounds what may wait for all sessions together, and in them to be called; above it a session has fairShare instead of QueueBytes: 512 MiB.
+	// QueueMemory limits what may wait for all sessions together, including calls that wait to be made; above it a session has fairShare instead of
+	// QueueBytes: 512 MiB.
 	QueueMemory int64
-	// OpenCalls is how many calls of a session may wait for their answers before its frames are left unread: 1024.
+	// OpenCalls is how many calls of a session may be unanswered before its frames are left unread: 1024.
 	OpenCalls int
-	// Decoding is how many bytes the requests may take in memory that are being answered at a time; others wait: 64 MiB. Small ones are not counted, and
+	// Decoding is how much memory the requests may take that are being handled at the same time; others wait: 64 MiB. Small ones are not counted, and
 	// neither are sends, which are not decoded.
 	Decoding int64
 	// LoginWithin is how long a connection may stay without a login: 10 s.
 	LoginWithin time.Duration
-	// Silence is how long a client may say nothing: 90 s.
+	// Silence is how long a client may be silent: 90 s.
 	Silence time.Duration
-	// Stall is how long a socket may take nothing of what is written to it: 30 s.
+	// Stall is how long a socket may accept nothing of what is written to it: 30 s.
 	Stall time.Duration
 	// AckWithin is how long a kicked session is kept for its acknowledgement, and a closed one for the client to close: 5 s.
 	AckWithin time.Duration
-	// Sweep is how often the time limits are looked at: 1 s.
+	// Sweep is how often the time limits are checked: 1 s.
 	Sweep time.Duration
 	// Now is the clock of the time limits.
 	Now func() time.Time
 	Log *slog.Logger
-	// PerAddress and PerUser are how many connections one address and one user may have: 10,000 and 100. Connections is how many there may be in all; 0 is
-	// no limit. Of the others a negative number is.
+	// PerAddress and PerUser are how many connections one address and one user may have: 10,000 and 100. Connections is how many there may be in
+	// total; 0 means no limit. For the others a negative number does.
 	PerAddress, PerUser, Connections int
-	// FailuresPerUser and FailuresPerAddress are how many bad tickets one user at an address, and one address, may show in a minute: 10 and 100.
+	// FailuresPerUser and FailuresPerAddress are how many bad tickets one user at an address, and one address, may show per minute: 10 and 100.
 	FailuresPerUser, FailuresPerAddress int
-	// SendRate and CallRate are how many messages and other calls a connection may make in a second; 0 is no limit.
+	// SendRate and CallRate are how many messages and other calls a connection may make per second; 0 means no limit.
 	SendRate, CallRate int
-	// Accepted is how many connections the listener holds, those included that are no sessions yet: they count in Connections. Nil: only sessions count.
+	// Accepted returns how many connections the listener holds, including those that are not sessions yet: they count in Connections. Nil: only
+	// sessions count.
 	Accepted func() int
-	// Origins are the web pages whose scripts may connect, such as https://app.example; none: all. Programs that are no browsers name no origin and always may.
+	// Origins are the web pages whose scripts may connect, such as https://app.example; none: all. Programs that are not browsers send no origin and
+	// always may.
 	Origins []string
-	// TrustedProxies are those whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Metrics is where the gateway's counters are registered; nil: nowhere.
 	Metrics prometheus.Registerer
@@ -124,15 +127,15 @@ type Gateway struct {
 	log     *slog.Logger
 	metrics metrics
 	limits  limits
-	// decoding is the budget of what is being decoded.
+	// decoding is the budget for what is being decoded.
 	decoding *semaphore.Weighted
 
-	// ctx is that of all calls to the rules; it ends when Close has given up waiting.
+	// ctx is the context of all calls to the rules; it ends when Close has given up waiting.
 	ctx              context.Context
 	cancel           context.CancelFunc
 	wg               sync.WaitGroup
 	stopSweep, swept chan struct{}
-	// now is the clock at the last sweep, in nanoseconds since base: what sessions measure silence by.
+	// now is the clock at the last sweep, in nanoseconds since base: sessions measure silence with it.
 	base time.Time
 	now  atomic.Int64
 	// backlog is how many bytes wait in sessions that have more than fairShare.
@@ -164,10 +167,10 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	return g
 }
 
-// ServeHTTP makes a WebSocket of a request and returns; the connection lives on.
+// ServeHTTP upgrades a request to a WebSocket and returns; the connection stays open.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !offers(r.Header.Values("Sec-Websocket-Protocol"), im.Subprotocol) {
-		w.Header().Set(im.CodeHeader, strconv.Itoa(im.CodeConnectRefused)) // by it a client knows the answer for a server's
+		w.Header().Set(im.CodeHeader, strconv.Itoa(im.CodeConnectRefused)) // by it a client recognizes a server's response
 		http.Error(w, "this server speaks the WebSocket subprotocol "+im.Subprotocol+", and the client offered none that it knows",
 			http.StatusBadRequest)
 		return
@@ -224,7 +227,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go s.read()
 }
 
-// contain runs what touches a client's input or makes bytes for it. A panic in it is logged, and ends that client's connection and nothing else.
+// contain runs code that handles a client's input or makes bytes for it. A panic in it is logged, and ends only that client's connection.
 func (s *session) contain(f func()) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -234,7 +237,8 @@ func (s *session) contain(f func()) {
 	f()
 }
 
-// broken ends the connection after a panic. The goroutine that panicked holds no lock of the session: those that are held while a body is encoded are released by defer.
+// broken ends the connection after a panic. The goroutine that panicked holds no lock of the session: locks that are held while a body is encoded are
+// released by defer.
 func (s *session) broken(r any) {
 	s.g.metrics.failures.Inc()
 	s.g.log.Error("a connection failed inside the server", "user", s.user(), "remote", s.conn.RemoteAddr(), "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
@@ -250,7 +254,7 @@ func (s *session) broken(r any) {
 
 func (g *Gateway) clock() int64 { return int64(g.cfg.Now().Sub(g.base)) }
 
-// allows says whether a request with these Origin headers may become a WebSocket.
+// allows reports whether a request with these Origin headers may become a WebSocket.
 func (g *Gateway) allows(origins []string) bool {
 	return len(g.cfg.Origins) == 0 || !slices.ContainsFunc(origins, func(o string) bool {
 		return !slices.ContainsFunc(g.cfg.Origins, func(a string) bool { return strings.EqualFold(a, o) })
@@ -268,7 +272,7 @@ func offers(lines []string, want string) bool {
 	return false
 }
 
-// Sessions is how many connections are open.
+// Sessions returns how many connections are open.
 func (g *Gateway) Sessions() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -285,13 +289,13 @@ func (g *Gateway) snapshot() []*session {
 	return out
 }
 
-// Close ends all sessions: it takes no more calls, answers those it has taken, tells the clients that it goes away, and waits until everything
-// has stopped. When ctx ends it stops waiting for clients and cuts their connections.
+// Close ends all sessions: it takes no more calls, answers those it has taken, notifies the clients that it shuts down, and waits until everything
+// has stopped. When ctx ends it stops waiting for clients and closes their connections.
 func (g *Gateway) Close(ctx context.Context) {
 	g.mu.Lock()
 	g.closing = true
 	g.mu.Unlock()
-	// The answers come from the store, not from clients: waiting for them is bounded by it.
+	// The answers come from the store, not from clients, so waiting for them is limited by the store.
 	all := g.snapshot()
 	for _, s := range all {
 		s.fence()
@@ -315,6 +319,6 @@ func (g *Gateway) Close(ctx context.Context) {
 	<-gone
 	close(g.stopSweep)
 	<-g.swept
-	g.chat.Wait() // sends of connections that had ended before wait for their hook too; the end of ctx ends that
+	g.chat.Wait() // sends of connections that had ended before wait for their hook, too; the end of ctx ends that
 	g.cancel()
 }

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock is the gateway's clock in tests: it moves when told to.
+// clock is the gateway's clock in tests: it moves only when told to.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -97,7 +97,7 @@ func (n *node) stop() {
 	}
 }
 
-// later moves the clock when nothing is being written, and looks at the time limits.
+// later moves the clock when nothing is being written, and checks the time limits.
 func (n *node) later(d time.Duration) {
 	n.t.Helper()
 	for _, s := range n.snapshot() {
@@ -114,7 +114,7 @@ func (n *node) leap(d time.Duration) {
 	n.sweep()
 }
 
-// verify takes the ticket "ok", good for a day, or "until" a Unix time in milliseconds.
+// verify accepts the ticket "ok", valid for a day, or "until" a Unix time in milliseconds.
 func verify(_, ticket string) (chat.Ticket, error) {
 	if ms, ok := strings.CutPrefix(ticket, "until "); ok {
 		v, err := strconv.ParseInt(ms, 10, 64)
@@ -126,7 +126,7 @@ func verify(_, ticket string) (chat.Ticket, error) {
 	return chat.Ticket{Issued: time.Now(), Expires: time.Now().Add(24 * time.Hour)}, nil
 }
 
-// conn is a client that knows the wire and nothing else. Only the test's goroutine uses it.
+// conn is a client that knows only the wire. Only the test's goroutine uses it.
 type conn struct {
 	t      testing.TB
 	ws     *websocket.Conn
@@ -134,7 +134,7 @@ type conn struct {
 	err    error // of the reader; read after in is closed
 	id     uint64
 	pushes []*im.Frame
-	// log is everything that was taken, in order.
+	// log is everything that was received, in order.
 	log   []*im.Frame
 	reply im.LoginReply
 }
@@ -214,7 +214,7 @@ func (c *conn) begin(m im.Method, req im.Body) uint64 {
 	return c.id
 }
 
-// await waits for the answer to a call; pushes that come first are kept.
+// await waits for the reply to a call; pushes that arrive first are kept.
 func (c *conn) await(id uint64) *im.Frame {
 	c.t.Helper()
 	for {
@@ -230,7 +230,7 @@ func (c *conn) await(id uint64) *im.Frame {
 	}
 }
 
-// call makes a call and wants code as the answer's; reply may be nil.
+// call makes a call and expects code in the reply; reply may be nil.
 func (c *conn) call(m im.Method, req im.Body, code int32, reply im.Msg) *im.Frame {
 	c.t.Helper()
 	f := c.await(c.begin(m, req))
@@ -245,7 +245,7 @@ func (c *conn) call(m im.Method, req im.Body, code int32, reply im.Msg) *im.Fram
 	return f
 }
 
-// push waits for the next push and wants it to be of a method.
+// push waits for the next push and expects it to be of a method.
 func (c *conn) push(m im.Method, body im.Msg) {
 	c.t.Helper()
 	for len(c.pushes) == 0 {
@@ -269,7 +269,7 @@ func (c *conn) push(m im.Method, body im.Msg) {
 	}
 }
 
-// quiet makes sure that nothing was pushed: a heartbeat's answer comes after everything that was queued before.
+// quiet checks that nothing was pushed: a heartbeat's reply comes after everything that was queued before.
 func (c *conn) quiet() *im.HeartbeatReply {
 	c.t.Helper()
 	hb := &im.HeartbeatReply{}
@@ -280,7 +280,7 @@ func (c *conn) quiet() *im.HeartbeatReply {
 	return hb
 }
 
-// closed waits for the end of the connection, and wants a close code of it.
+// closed waits for the end of the connection, and expects a close code.
 func (c *conn) closed(code int) {
 	c.t.Helper()
 	for {
@@ -415,7 +415,7 @@ func TestMessageLiveAndStored(t *testing.T) {
 	if m.Sender != "" || m.Seq != 0 || m.CustomStr != "" || m.IsRead || m.MsgId != "" {
 		t.Errorf("fields that are views came through: %v", m)
 	}
-	alice.quiet() // the device that sent hears nothing but the answer
+	alice.quiet() // the sending device gets only the reply
 	var pull im.PullReply
 	bob.call(im.Method_PULL, &im.PullRequest{Conv: key("alice"), Epoch: p.Epoch, From: 1, To: 1}, 0, &pull)
 	if len(pull.Entries) != 1 || !proto.Equal(pull.Entries[0], p.Entry) {

@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/internal/hook"
 )
 
-// draft is what a before-hook is asked about, verdict what it says.
+// draft is what a before-hook is asked about, verdict what it returns.
 type (
 	draft   struct{ *hook.C2CBeforeSendMsg }
 	verdict = hook.C2CBeforeSendMsgVerdict
@@ -68,8 +68,8 @@ func (c *conn) again(req *im.SendRequest) *im.SendReply {
 	return r
 }
 
-// TestHookOnce: a message that was stored is not shown to the hook again when its frame comes again; the answer is the first one, with the
-// content that the hook put there, and so is that to a LOOKUP.
+// TestHookOnce: the hook is not asked again about a stored message when its frame is repeated; the reply is the first one, with the hook's content,
+// and so is the one to a LOOKUP.
 func TestHookOnce(t *testing.T) {
 	a := &asked{}
 	n := start(t, options{chat: chat.Config{Hooks: asking(a.ask)}})
@@ -98,13 +98,13 @@ func TestHookOnce(t *testing.T) {
 	if a.count() != 1 {
 		t.Errorf("the hook was asked %d times", a.count())
 	}
-	// Another text under the key is refused, whatever the hook had made of the first.
+	// Another text under the key is refused, whatever the hook did with the first.
 	alice.id++
 	alice.write(im.AppendMessage(nil, &im.Frame{Id: alice.id, Method: im.Method_SEND, Resent: true}, req(1, "other")))
 	if f := alice.await(alice.id); f.Code != im.CodeInvalidParameters {
 		t.Errorf("answered %d", f.Code)
 	}
-	// A resend of what never came.
+	// A resend of something that never arrived.
 	if r := alice.again(req(2, "plain")); r.Entry.Seq != 2 || r.Entry.Message != nil || a.count() != 2 {
 		t.Errorf("answered %v after %d questions", r, a.count())
 	}
@@ -123,9 +123,9 @@ func TestHookOnce(t *testing.T) {
 	if r := alice.again(req(3, "drop")); r.Entry.Seq != 0 {
 		t.Errorf("answered %v", r)
 	}
-	// Nobody has said that this one may pass.
+	// Nobody has allowed this one.
 	alice.call(im.Method_SEND, req(4, "panic"), im.CodeWebhookFailed, nil)
-	// Messages that are for whoever is online are shown, too.
+	// The hook is asked about online-only messages, too.
 	online := req(5, "rewrite")
 	online.Message.IsOnlineMsg = true
 	r, p := &im.SendReply{}, &im.EntryPush{}
@@ -141,7 +141,7 @@ func TestHookOnce(t *testing.T) {
 	alice.quiet()
 }
 
-// TestManyParkedAtTheHook: a hook that hangs holds up the messages it was asked about, to however many people, and not the connection.
+// TestManyParkedAtTheHook: a hook that hangs delays the messages it was asked about, to however many people, and not the connection.
 func TestManyParkedAtTheHook(t *testing.T) {
 	hold := make(chan struct{})
 	n := start(t, options{chat: chat.Config{Hooks: asking(func(ctx context.Context, d *draft) verdict {
@@ -171,7 +171,7 @@ func TestManyParkedAtTheHook(t *testing.T) {
 	}
 }
 
-// TestDrainAwaitsTheHook: the server that stops stores what the hook lets through.
+// TestDrainAwaitsTheHook: a server that stops stores what the hook lets through.
 func TestDrainAwaitsTheHook(t *testing.T) {
 	in, hold := make(chan struct{}), make(chan struct{})
 	n := start(t, options{chat: chat.Config{Hooks: asking(func(ctx context.Context, d *draft) verdict {
@@ -203,8 +203,8 @@ func TestDrainAwaitsTheHook(t *testing.T) {
 	<-done
 }
 
-// TestDrainWithoutItsConnection: the hook is asked to the end for a message whose connection has gone, and not cut off by the end of the server, which would let
-// the message through as it is.
+// TestDrainWithoutItsConnection: for a message whose connection has closed, the hook is still asked to the end, and not interrupted by the end of the
+// server, which would let the message through unchanged.
 func TestDrainWithoutItsConnection(t *testing.T) {
 	in, hold := make(chan struct{}), make(chan struct{})
 	cutOff := make(chan error, 1)
@@ -229,7 +229,7 @@ func TestDrainWithoutItsConnection(t *testing.T) {
 	}()
 	select {
 	case <-n.ctx.Done():
-	case <-time.After(20 * time.Millisecond): // nothing tells that it will not be cut off
+	case <-time.After(20 * time.Millisecond): // nothing reports that it will not be interrupted
 	}
 	close(hold)
 	if err := <-cutOff; err != nil {
@@ -238,7 +238,7 @@ func TestDrainWithoutItsConnection(t *testing.T) {
 	<-done
 }
 
-// TestHookCutOff: what a hook that was cut off says does not count.
+// TestHookCutOff: the verdict of a hook that was interrupted does not count.
 func TestHookCutOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := start(t, options{chat: chat.Config{Hooks: asking(func(context.Context, *draft) verdict {
@@ -292,7 +292,7 @@ func TestOperatorWhileClosing(t *testing.T) {
 	}
 }
 
-// TestBystanderAtTheHook: a user with any number of messages at a hook that hangs keeps nobody else's from being asked about.
+// TestBystanderAtTheHook: a user with any number of messages at a hook that hangs does not keep the hook from being asked about anybody else's.
 func TestBystanderAtTheHook(t *testing.T) {
 	hold := make(chan struct{})
 	n := start(t, options{chat: chat.Config{BeforeAtOnce: 8, Hooks: asking(func(_ context.Context, d *draft) verdict {

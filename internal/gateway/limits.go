@@ -13,14 +13,14 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// What one address or user may take of the server. A limit of 0 in Config is its default, a negative one is none.
+// What one address or user may take of the server. A limit of 0 in Config means its default, a negative one means none.
 
 const (
 	// failWindow is how long failed logins are counted together, and how long the next ones are then refused.
 	failWindow = time.Minute
 	// failTable is how many addresses and users with failed logins are remembered.
 	failTable = 1 << 16
-	// beforeLogin is how many bytes a connection may send until its login is answered: nobody knows yet who it is.
+	// beforeLogin is how many bytes a connection may send until its login is answered: its user is not known yet.
 	beforeLogin = 64 << 10
 )
 
@@ -47,7 +47,7 @@ type limits struct {
 	failures map[failKey]failure
 }
 
-// failKey is a user at an address, or with no user the address.
+// failKey is a user at an address, or without a user the address.
 type failKey struct {
 	addr netip.Prefix
 	user string
@@ -66,7 +66,7 @@ func (l *limits) init(cfg *Config) {
 	l.conns, l.failures = make(map[netip.Prefix]int), make(map[failKey]failure)
 }
 
-// enter counts a connection of an address, or names the limit that it would exceed.
+// enter counts a connection of an address, or returns the limit that it would exceed.
 func (l *limits) enter(addr netip.Prefix) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +93,7 @@ func (l *limits) leave(addr netip.Prefix) {
 	}
 }
 
-// blocked says that there were too many failed logins: of this user from this address; of the address, whoever it named.
+// blocked reports whether there were too many failed logins: of this user from this address; of the address, whatever user it named.
 func (l *limits) blocked(addr netip.Prefix, user string, now int64) (pair, address bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +139,7 @@ func (l *limits) succeeded(addr netip.Prefix, user string) {
 	delete(l.failures, failKey{addr, user})
 }
 
-// AddressOf is what a limit counts as one address: the address itself, or the /64 network of IPv6, which one customer has.
+// AddressOf returns what a limit counts as one address: the address itself, or the /64 network of IPv6, which one customer has.
 func AddressOf(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
@@ -150,12 +150,12 @@ func AddressOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Trusted says whether an address is one of a proxy.
+// Trusted reports whether an address belongs to a trusted proxy.
 func Trusted(proxies []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
-// client is the address of the client that makes a request: behind trusted proxies, the last one in X-Forwarded-For that is not theirs.
+// client returns the address of the client that makes a request: behind trusted proxies, the last one in X-Forwarded-For that is not theirs.
 func (g *Gateway) client(r *http.Request) netip.Prefix {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -177,7 +177,7 @@ func (g *Gateway) client(r *http.Request) netip.Prefix {
 	return AddressOf(addr)
 }
 
-// refuse answers an upgrade request of somebody who has too many connections. The code is in a header; the SDK reads it.
+// refuse responds to the upgrade request of a client with too many connections. The code is in a header, which the SDK reads.
 func (g *Gateway) refuse(w http.ResponseWriter, limit string) {
 	g.metrics.limited.WithLabelValues(limit).Inc()
 	w.Header().Set(im.CodeHeader, strconv.Itoa(im.CodeConnectionLimit))
@@ -205,8 +205,7 @@ func (s *session) authenticate(req *im.LoginRequest) (ticket chat.Ticket, err er
 	return ticket, err
 }
 
-// roomFor says whether a user may have one more connection. Those that the login replaces do not count. The caller holds the account's
-// login lock.
+// roomFor reports whether a user may have one more connection. Those that the login replaces do not count. The caller holds the account's login lock.
 func (g *Gateway) roomFor(uid chat.UID, req *im.LoginRequest) bool {
 	if g.cfg.PerUser < 0 {
 		return true
@@ -220,7 +219,7 @@ func (g *Gateway) roomFor(uid chat.UID, req *im.LoginRequest) bool {
 	return n < g.cfg.PerUser
 }
 
-// bucket lets rate things through in a second, and as many again at once.
+// bucket lets rate things through per second, and as many again at once.
 type bucket struct {
 	left float64
 	at   int64
@@ -240,7 +239,7 @@ func (b *bucket) take(rate int, now int64) bool {
 	return true
 }
 
-// tooFast refuses a call of a client that makes more than it may. Only the reader's goroutine calls it.
+// tooFast refuses a call of a client that makes too many. Only the reader's goroutine calls it.
 func (s *session) tooFast(m im.Method) error {
 	rate, b, code, limit := s.g.cfg.CallRate, &s.calls, int32(im.CodeCallsTooFast), limitCalls
 	if m == im.Method_SEND {

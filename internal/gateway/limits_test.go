@@ -20,7 +20,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// limited is how often a limit was applied.
+// limited returns how often a limit was applied.
 func (n *node) limited(limit string) int {
 	n.t.Helper()
 	var m dto.Metric
@@ -62,7 +62,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	until(t, "a place is free", func() bool { return n.Sessions() == 2 })
 	n.login(device{user: "bob"})
 	n.turnedAway()
-	conns[0].quiet() // who is in stays in
+	conns[0].quiet() // existing sessions stay
 }
 
 func TestConnectionsInAll(t *testing.T) {
@@ -86,7 +86,7 @@ func TestConnectionsPerUser(t *testing.T) {
 	n.refused(device{user: "alice", device: "3", platform: im.Platform_PLATFORM_WEB}, im.CodeConnectionLimit)
 	n.wantLimited(limitUser, 2)
 	n.login(device{user: "bob"})
-	// A device that comes again takes its own place, and a login that ends another one takes that one's.
+	// A device that logs in again takes its own place, and a login that ends another one takes that one's.
 	two := n.login(device{user: "alice", device: "2"})
 	two.call(im.Method_LOGOUT, &im.Empty{}, 0, nil)
 	until(t, "its place is free", func() bool { return len(n.sessionsOf(chat.UID(two.reply.TinyId))) == 1 })
@@ -107,21 +107,21 @@ func TestFailedLogins(t *testing.T) {
 	}
 	bad("alice", im.CodeFailedLogins).closed(closeFailures)
 	n.refused(device{user: "alice"}, im.CodeFailedLogins) // a good ticket has to wait as well
-	n.login(device{user: "bob"})                          // and nobody else
+	n.login(device{user: "bob"})                          // and nobody else does
 	n.wantLimited(limitFailures, 2)
 	n.later(59 * time.Second)
 	n.refused(device{user: "alice"}, im.CodeFailedLogins)
 	n.later(2 * time.Second)
 	n.login(device{user: "alice"})
 
-	// A success forgets what failed before it.
+	// A success forgets earlier failures.
 	for range 2 {
 		bad("bob", im.CodeTicketMalformed)
 	}
 	n.login(device{user: "bob"})
 	bad("bob", im.CodeTicketMalformed)
 	n.login(device{user: "bob"})
-	// Of many users at one address: bad tickets are no longer told why, good ones pass, because an address may be that of a whole company.
+	// With many users at one address, bad tickets no longer get the reason, but good ones pass, because the address may be that of a whole company.
 	for i := range 3 {
 		bad(fmt.Sprint("user", i), im.CodeTicketMalformed)
 	}
@@ -131,7 +131,7 @@ func TestFailedLogins(t *testing.T) {
 	bad("carol", im.CodeTicketMalformed)
 }
 
-// The table of failures stays bounded whoever fails from wherever.
+// The table of failures stays limited whoever fails from wherever.
 func TestFailedLoginsAreForgotten(t *testing.T) {
 	var l limits
 	l.init(&Config{FailuresPerUser: 3, FailuresPerAddress: 3})
@@ -205,7 +205,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// raw is a connection that has become a WebSocket and of which every byte is the test's.
+// raw is a connection that has become a WebSocket and whose every byte is the test's.
 func (n *node) raw() net.Conn {
 	n.t.Helper()
 	addr := n.http.Listener.Addr().String()
@@ -249,7 +249,7 @@ func untilGone(c net.Conn) error {
 	}
 }
 
-// TestBeforeLogin: nobody who has not logged in makes the server hold more than a login takes.
+// TestBeforeLogin: nobody who has not logged in makes the server hold more than a login needs.
 func TestBeforeLogin(t *testing.T) {
 	n := start(t, options{})
 	for name, bytes := range map[string][]byte{
@@ -268,7 +268,7 @@ func TestBeforeLogin(t *testing.T) {
 				}
 			}
 		} else {
-			go c.Write(bytes) // it is cut amid this
+			go c.Write(bytes) // it is closed during this
 		}
 		if err := untilGone(c); strings.Contains(err.Error(), "timeout") {
 			t.Errorf("%s: the connection stays", name)
@@ -285,8 +285,8 @@ func TestBeforeLogin(t *testing.T) {
 	alice.quiet()
 }
 
-// TestAbuseIsBounded: hundreds of connections that each do the worst they may leave the server's memory and queues within their limits, and somebody who
-// behaves is served meanwhile.
+// TestAbuseIsBounded: hundreds of connections that each do the worst they can leave the server's memory and queues within their limits, and a
+// well-behaved user is served at the same time.
 func TestAbuseIsBounded(t *testing.T) {
 	const each = 100
 	o := options{}
@@ -337,20 +337,20 @@ func TestAbuseIsBounded(t *testing.T) {
 		deaf[i] = c
 	}
 	for _, s := range n.snapshot() {
-		if s.user() == "mallory" { // so that the system takes little and the test is short
+		if s.user() == "mallory" { // so that the system buffers little and the test is short
 			s.conn.Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
 		}
 	}
 	var calls []byte
 	for i := range uint64(100) {
-		// The answer to the second is longer than itself: it says what there is not.
+		// The reply to the second is longer than the call: it says what is available.
 		calls = im.AppendFrame(calls, &im.Frame{Id: i + 10, Method: im.Method_LOOKUP, Body: make([]byte, 2000)})
 		calls = im.AppendMessage(calls, &im.Frame{Id: i + 10, Method: im.Method_PULL}, &im.PullRequest{Conv: key(strings.Repeat("n", 5000)), From: 1, To: 1})
 	}
 	calls = append(header(uint64(len(calls))), calls...)
 	for _, c := range deaf {
 		wg.Go(func() {
-			// Nobody reads the answers, so in the end the server no longer reads either, and this waits until it is cut.
+			// Nobody reads the replies, so in the end the server no longer reads either, and this waits until it is closed.
 			for {
 				if _, err := c.Write(calls); err != nil {
 					return

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// login handles a LOGIN on the reader's goroutine: nothing of this connection comes before it is done.
+// login handles a LOGIN on the reader's goroutine: nothing else of this connection is handled before it is done.
 func (s *session) login(f *im.Frame, st state) {
 	g := s.g
 	if st != fresh {
@@ -59,7 +59,7 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		return err
 	}
 	defer unlock()
-	if s.left() { // nobody is there any more to whom a kick of others would be of use
+	if s.left() { // nobody is connected any more to whom kicking others would be of use
 		replace(older)
 		return nil
 	}
@@ -80,7 +80,7 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		s.move(kicked, g.now.Load()+int64(g.cfg.AckWithin)+int64(g.cfg.Sweep))
 		return im.Errorf(im.CodeKicked, "another login has ended this session")
 	}
-	// The login is in the store, so the others are over, whatever has become of this connection.
+	// The login is in the store, so the others have ended, whatever has happened to this connection.
 	entered := s.enter(id, res)
 	g.endOthers(s, req.Resume)
 	if !entered {
@@ -91,9 +91,9 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 	return nil
 }
 
-// fenceOlder fences the older connections of the device: what they had sent is stored and answered, or dropped if the before-hook was not asked about it yet,
-// before this connection may send anything again. An older session that turns up late does not disturb a newer one. It answers those that were
-// logged in. Without an error it returns with the account locked, and there is room for the connection.
+// fenceOlder fences the older connections of the device: what they had sent is stored and answered, or dropped if the before-hook was not asked about
+// it yet, before this connection may send anything again. An older session that turns up late does not disturb a newer one. It returns those that
+// were logged in. Without an error it returns with the account locked, and there is room for the connection.
 func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*session, unlock func(), err error) {
 	g := s.g
 	for {
@@ -121,7 +121,7 @@ func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*sessi
 		if busy == nil {
 			return older, unlock, nil
 		}
-		unlock() // nobody waits for those who wait for a hook
+		unlock() // nobody waits for those that wait for a hook
 		busy.awaitSends(g.ctx)
 		if g.ctx.Err() != nil {
 			return older, nil, g.ctx.Err()
@@ -129,8 +129,8 @@ func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*sessi
 	}
 }
 
-// endOthers ends the other sessions that a login has ended in the store: those of its class and older ones of its device. It goes by who is logged in here, not
-// by what the store said of them before. The caller holds the account's lock.
+// endOthers ends the other sessions that a login has ended in the store: those of its class and older ones of its device. It goes by who is logged in
+// here, not by what the store said about them before. The caller holds the account's lock.
 func (g *Gateway) endOthers(s *session, resume bool) {
 	me := s.caller
 	class := g.chat.Class(me.Platform)
@@ -156,8 +156,8 @@ func replace(older []*session) {
 	}
 }
 
-// enter makes the session live. It becomes known to events while its lock is held, so that one that finds it waits and is queued behind the reply: what
-// happens after the client has its reply reaches it, also what is kept nowhere, such as an online-only message.
+// enter makes the session live. It becomes known to events while its lock is held, so that an event that finds it waits and is queued behind the
+// reply: what happens after the client has its reply reaches the client, including what is not kept, such as an online-only message.
 func (s *session) enter(id uint64, res chat.Login) bool {
 	if !s.goLive(id, res) {
 		return false
@@ -192,14 +192,14 @@ func (s *session) move(to state, due int64) {
 	}
 }
 
-// left says that the connection has ended before its login did.
+// left reports that the connection has ended before its login did.
 func (s *session) left() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state != fresh
 }
 
-// sending says that messages of the session are on their way to the store.
+// sending reports whether messages of the session are on their way to the store.
 func (s *session) sending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,14 +231,14 @@ func (s *session) awaitSends(ctx context.Context) {
 	}
 }
 
-// leave takes the session off the list and closes its connection.
+// leave removes the session from the list and closes its connection.
 func (s *session) leave(code uint16, reason string) {
 	s.g.unregister(s)
 	s.finish(code, reason)
 }
 
-// kickBefore ends the sessions of an account whose logins came before a kick, whatever the store says of them. The lock waits for a login that is under way: it is
-// known afterwards, with its number.
+// kickBefore ends the sessions of an account whose logins came before a kick, whatever the store says about them. The lock waits for a login that is
+// under way: it is known afterwards, with its number.
 func (g *Gateway) kickBefore(uid chat.UID, before uint64, why string) {
 	unlock, err := g.lockAccount(uid)
 	if err != nil {
@@ -252,7 +252,7 @@ func (g *Gateway) kickBefore(uid chat.UID, before uint64, why string) {
 	}
 }
 
-// kick ends the session's login and tells it: from now on it may only acknowledge.
+// kick ends the session's login and notifies it: from then on it may only acknowledge.
 func (s *session) kick(why string) {
 	s.g.unregister(s)
 	s.mu.Lock()
@@ -269,7 +269,7 @@ func (s *session) kick(why string) {
 	s.g.chat.Stop(s.caller)
 }
 
-// acknowledge pays the debt of a kicked session and lets it go.
+// acknowledge pays the debt of a kicked session and closes it.
 func (s *session) acknowledge(id uint64) {
 	err := s.g.chat.KickedAck(s.g.ctx, s.caller)
 	s.reply(id, im.Method_KICKED_ACK, &im.Empty{}, err)
@@ -278,7 +278,7 @@ func (s *session) acknowledge(id uint64) {
 	}
 }
 
-// logout ends the session once what it had sent is stored. What the before-hook has not been asked about in Config.AckWithin is dropped.
+// logout ends the session once what it had sent is stored. Messages that the before-hook was not asked about within Config.AckWithin are dropped.
 func (s *session) logout(id uint64) {
 	g := s.g
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.AckWithin)

@@ -40,7 +40,7 @@ func TestNewestLoginWinsInItsClass(t *testing.T) {
 		t.Errorf("generation %d after %d", b.reply.Generation, others[2].reply.Generation)
 	}
 	a.kicked(a.reply.Generation)
-	// The session is dead at once: it can acknowledge, and nothing else.
+	// The session ends at once: it can acknowledge, and nothing else.
 	a.call(im.Method_SEND, a.request("bob", "from the grave"), im.CodeNotLoggedIn, nil)
 	a.call(im.Method_HEARTBEAT, &im.Empty{}, im.CodeNotLoggedIn, nil)
 	b.send("bob", "hi")
@@ -53,7 +53,7 @@ func TestNewestLoginWinsInItsClass(t *testing.T) {
 		c.push(im.Method_ENTRY, nil)
 		c.quiet()
 	}
-	// It was told, so nothing is owed.
+	// It was notified, so nothing is owed.
 	n.login(device{user: "alice", device: "pc", platform: windows})
 	b.kicked(b.reply.Generation)
 }
@@ -73,7 +73,7 @@ func TestKickedWithoutAcknowledgement(t *testing.T) {
 // Rule 27: 6208 is owed to another device that was logged in and away, once.
 func TestDebts(t *testing.T) {
 	pc, laptop := device{user: "alice", device: "pc"}, device{user: "alice", device: "laptop"}
-	away := func(n *node, d device) uint64 { // logs in and is gone without a logout
+	away := func(n *node, d device) uint64 { // logs in and disconnects without a logout
 		c := n.login(d)
 		before := n.Sessions()
 		c.ws.CloseNow()
@@ -165,7 +165,7 @@ func TestDebts(t *testing.T) {
 	})
 }
 
-// A mere reconnect kicks nobody, and goes on under the same generation.
+// A mere reconnect kicks nobody, and continues under the same generation.
 func TestResume(t *testing.T) {
 	n := start(t, options{})
 	phone := n.login(device{user: "alice", device: "phone", platform: ios})
@@ -203,7 +203,7 @@ func TestSameDeviceLogsInAgain(t *testing.T) {
 	n.login(d).quiet()
 }
 
-// A store that has lost the session, because it is another one, takes a resume as a login that kicks nobody.
+// A store that has lost the session, because it is another one, treats a resume as a login that kicks nobody.
 func TestResumeAtAnotherStore(t *testing.T) {
 	n := start(t, options{})
 	a := n.login(device{user: "alice", device: "pc", resume: true, generation: 7})
@@ -228,11 +228,11 @@ func TestTicketRunsOut(t *testing.T) {
 	n.later(2 * time.Second)
 	alice.push(im.Method_EXPIRED, nil)
 	alice.closed(closeExpired)
-	// Nobody else logged in meanwhile, so nothing is owed.
+	// Nobody else logged in since, so nothing is owed.
 	n.login(device{user: "alice"}).quiet()
 }
 
-// Many devices of one account at once: in the end one is logged in, and everybody else knows it.
+// Many devices of one account at once: in the end one is logged in, and all others know it.
 func TestLoginsAtOnce(t *testing.T) {
 	n := start(t, options{})
 	const devices = 16

@@ -18,7 +18,7 @@ func (c *conn) modify(peer string, epoch, seq, version uint64, m *im.Message) *i
 	return r
 }
 
-// TestModify: either person may do it; all devices hear of it, the calling one after its answer; later pulls have the new content.
+// TestModify: either person may do it; all devices are notified, the calling one after its reply; later pulls have the new content.
 func TestModify(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -62,7 +62,7 @@ func TestModify(t *testing.T) {
 	if len(changes.Changes) != 1 || !proto.Equal(changes.Changes[0], ch) {
 		t.Errorf("the rev line has %v", changes.Changes)
 	}
-	// A resend of the message gets the first answer, with the content as it is now.
+	// A resend of the message gets the first reply, with the content as it is by then.
 	again := &im.SendReply{}
 	alice.call(im.Method_SEND, &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: 3, Message: m}, 0, again)
 	if again.Entry.Seq != 1 || again.Entry.Version != 1 || !proto.Equal(again.Entry.Message, now) {
@@ -94,7 +94,7 @@ func TestModifyConflict(t *testing.T) {
 		t.Errorf("with the version it is answered %v", r)
 	}
 
-	// A frame that was sent again after its first copy did it gets the first answer; one whose copy did not is a conflict.
+	// A frame that was sent again after its first copy succeeded gets the first reply; one whose copy did not is a conflict.
 	resend := func(version uint64, s string) *im.ModifyReply {
 		req := &im.ModifyRequest{Conv: key("bob"), Epoch: epoch, Seq: 1, Version: version, Message: im.Text(s)}
 		alice.id++
@@ -160,7 +160,7 @@ func merger(layers int) *im.Message {
 	return m
 }
 
-// TestMerger: of a message made of others only cloud_custom_str can be modified.
+// TestMerger: of a message with merged ones, only cloud_custom_str can be modified.
 func TestMerger(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -204,7 +204,7 @@ func TestMerger(t *testing.T) {
 	send(big, im.CodeMessageSize)
 }
 
-// TestManyModifications: changes carry the content, so a reply holds as many as fit, and says which.
+// TestManyModifications: changes carry the content, so a reply contains as many as fit, and says which.
 func TestManyModifications(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})

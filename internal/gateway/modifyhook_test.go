@@ -11,11 +11,11 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// slowHook holds what it is asked about until it is let go of.
+// slowHook holds what it is asked about until it is released.
 type slowHook struct {
 	mu    sync.Mutex
 	asked []string
-	in    chan string // brings each text that begins with "hold"
+	in    chan string // passes on each text that begins with "hold"
 	free  chan verdict
 }
 
@@ -73,8 +73,8 @@ func (c *conn) modified(id uint64) *im.ModifyReply {
 	return r
 }
 
-// TestModifyAtTheHook: while the before-hook is asked about a modification nobody hears of it, what comes behind it in its conversation waits, and all else goes
-// on: other calls of the session, and other people's logins.
+// TestModifyAtTheHook: while the before-hook is asked about a modification, nobody is notified of it, what comes behind it in its conversation waits,
+// and everything else continues: other calls of the session, and other people's logins.
 func TestModifyAtTheHook(t *testing.T) {
 	h := newSlowHook()
 	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
@@ -113,7 +113,8 @@ func TestModifyAtTheHook(t *testing.T) {
 	}
 }
 
-// TestModifyIsAskedOnce: a frame that comes again after it was made is not asked about, nor is one that cannot be made; one that was not made is.
+// TestModifyIsAskedOnce: the hook is not asked about a frame that is repeated after it was made, nor about one that cannot be made; it is asked about
+// one that was not made.
 func TestModifyIsAskedOnce(t *testing.T) {
 	h := newSlowHook()
 	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
@@ -127,7 +128,7 @@ func TestModifyIsAskedOnce(t *testing.T) {
 			&im.ModifyRequest{Conv: key("bob"), Epoch: epoch, Seq: 1, Version: version, Message: im.Text(s)}))
 		return alice.modified(alice.id)
 	}
-	if r := resend(0, "two"); r.Change.GetRev() != 1 { // its first copy never came
+	if r := resend(0, "two"); r.Change.GetRev() != 1 { // its first copy never arrived
 		t.Errorf("answered %v", r)
 	}
 	if r := resend(0, "two"); r.Change.GetRev() != 1 || r.Current != nil {
@@ -145,8 +146,9 @@ func TestModifyIsAskedOnce(t *testing.T) {
 	}
 }
 
-// TestModifyOnlyWhatWasAsked: if the message has changed while the hook was asked, its answer is about something else, and it is a conflict; a modification that
-// was not asked about because it named another version than there was is not made either when that version comes. A message that is recalled meanwhile stays so.
+// TestModifyOnlyWhatWasAsked: if the message has changed while the hook was asked, its answer is about something else, and it is a conflict; a
+// modification that the hook was not asked about, because it named another version, is not made either when that version arrives. A message that is
+// recalled in the meantime stays so.
 func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	h := newSlowHook()
 	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask)}})
@@ -178,7 +180,8 @@ func TestModifyOnlyWhatWasAsked(t *testing.T) {
 	}
 }
 
-// TestModifyOfAStoppedSession: modifications that wait for the hook are dropped when the device connects anew, and are made once when it sends them again.
+// TestModifyOfAStoppedSession: modifications that wait for the hook are dropped when the device reconnects, and are made once when it sends them
+// again.
 func TestModifyOfAStoppedSession(t *testing.T) {
 	h := newSlowHook()
 	n := start(t, options{chat: chat.Config{Hooks: asking(h.ask), BeforeAtOnce: 1}})
@@ -213,8 +216,8 @@ func (s *between) Entries(ctx context.Context, id chat.ConvID, from, to uint64, 
 	return list, err
 }
 
-// TestModifyUnaskedOfANewVersion: a modification that need not be asked about, because it names a version that the message does not have, is a conflict also if
-// the message gets that version in the same moment.
+// TestModifyUnaskedOfANewVersion: a modification about which the hook need not be asked, because it names a version that the message does not have,
+// is a conflict even if the message gets that version at the same moment.
 func TestModifyUnaskedOfANewVersion(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})

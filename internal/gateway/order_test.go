@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// newRand draws a seed and says it; TIDINGS_SEED runs one again.
+// newRand draws a seed and logs it; TIDINGS_SEED runs one again.
 func newRand(t testing.TB) *rand.Rand {
 	seed := new(maphash.Hash).Sum64()
 	if s := os.Getenv("TIDINGS_SEED"); s != "" {
@@ -21,8 +21,8 @@ func newRand(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// Rule 12: the order of calls is the order of seq in each conversation, also where the first message makes the conversation, and
-// although nobody waits for anybody.
+// Rule 12: the order of calls is the order of seq in each conversation, even if the first message creates the conversation, and although nobody waits
+// for anybody.
 func TestOrderOfCallsIsOrderOfSeq(t *testing.T) {
 	n := start(t, options{})
 	const peers, each = 20, 100
@@ -60,7 +60,7 @@ func TestOrderOfCallsIsOrderOfSeq(t *testing.T) {
 	}
 }
 
-// A message to somebody unknown, or refused, does not hold up the others.
+// A message to an unknown user, or a refused one, does not delay the others.
 func TestRefusedAmongOthers(t *testing.T) {
 	n := start(t, options{})
 	n.login(device{user: "bob"})
@@ -75,7 +75,7 @@ func TestRefusedAmongOthers(t *testing.T) {
 		if i%3 > 0 {
 			want = im.CodeUnknownReceiver
 		}
-		// Answers of different conversations may come in any order.
+		// Replies for different conversations may arrive in any order.
 		f := findReply(alice, id)
 		if f.Code != want {
 			t.Errorf("message %d is answered %d, want %d", i, f.Code, want)
@@ -104,8 +104,8 @@ func findReply(c *conn, id uint64) *im.Frame {
 	}
 }
 
-// Rule 12: a device's new connection fences the old one. What the old one had sent is stored and answered before the login is, so that what
-// is sent again meets its own key; nothing gets in afterwards.
+// Rule 12: a device's new connection fences the old one. What the old one had sent is stored and answered before the login is, so that what is sent
+// again meets its own key; nothing gets in afterwards.
 func TestFence(t *testing.T) {
 	n := start(t, options{})
 	n.login(device{user: "bob"})
@@ -123,7 +123,7 @@ func TestFence(t *testing.T) {
 		}
 		old.write(batch)
 		next := n.login(d)
-		// Whatever the old one did not get in, this one sends again; all are in order and there once.
+		// This one sends again what the old one did not get in; everything is in order and present once.
 		for i, r := range requests {
 			next.write(im.AppendMessage(nil, &im.Frame{Id: uint64(5000 + i), Method: im.Method_SEND, Resent: true}, r))
 		}
@@ -142,7 +142,7 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// Stopping answers what was taken, and tells the clients.
+// Stopping answers what was taken, and notifies the clients.
 func TestDrain(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, options{dir: dir})
@@ -151,7 +151,7 @@ func TestDrain(t *testing.T) {
 	for i := range 500 {
 		alice.begin(im.Method_SEND, alice.request("bob", strconv.Itoa(i)))
 	}
-	alice.await(1 + 100) // in the midst of it
+	alice.await(1 + 100) // in the middle of it
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

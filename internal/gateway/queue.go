@@ -7,14 +7,14 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// What waits to be written to a session is a run of frames in one buffer, behind room for the header of a WebSocket message, so that
-// it can be written as it stands.
+// What waits to be written to a session is a run of frames in one buffer, behind room for the header of a WebSocket message, so that it can be
+// written without copying.
 
 const (
 	// headRoom is the longest header of a message that a server writes.
 	headRoom = 10
-	// maxWrite is the size beyond which no further frame is put into a message: a socket that takes less than this in Config.Stall is
-	// too slow to be kept.
+	// maxWrite is the size above which no further frame is put into a message: a socket that takes less than this within Config.Stall is too slow to
+	// be kept.
 	maxWrite = 128 << 10
 	// spareBuffer is the size of a buffer that is worth keeping for another session.
 	spareBuffer = 64 << 10
@@ -45,8 +45,8 @@ func (s *session) begun() {
 	s.frames++
 }
 
-// wake starts the goroutine that writes, if there is none. It counts as a part of the one that reads, which is there: a session whose
-// reader has ended takes no frames.
+// wake starts the goroutine that writes, if there is none. It counts as a part of the one that reads, which still runs: a session whose reader has
+// ended takes no frames.
 func (s *session) wake() {
 	if !s.writing {
 		s.writing = true
@@ -60,7 +60,7 @@ func (s *session) waiting() int { return len(s.out) }
 // fairShare is how many bytes may wait in a session whatever waits in others.
 const fairShare = 64 << 10
 
-// tally keeps Gateway.backlog. It is called after each change of what waits; the caller holds s.mu.
+// tally updates Gateway.backlog. It is called after each change of what waits; the caller holds s.mu.
 func (s *session) tally() {
 	n := len(s.out) + s.written + s.held
 	if n <= fairShare {
@@ -72,7 +72,7 @@ func (s *session) tally() {
 	}
 }
 
-// most is how many bytes may wait in one session now.
+// most returns how many bytes may wait in one session at this moment.
 func (s *session) most() int {
 	if s.g.backlog.Load() > s.g.cfg.QueueMemory {
 		return min(fairShare, s.g.cfg.QueueBytes)
@@ -86,8 +86,8 @@ func (s *session) drop() {
 	s.tally()
 }
 
-// admit counts a push, and says whether there is room for it. What comes after a dropped push is dropped too, until all has been written:
-// the client will ask for everything in any case. The caller holds s.mu.
+// admit counts a push, and reports whether there is room for it. What comes after a dropped push is dropped too, until everything has been written:
+// the client will ask for everything anyway. The caller holds s.mu.
 func (s *session) admit(size int) bool {
 	if s.state != live {
 		return false
@@ -167,7 +167,7 @@ func (s *session) write() {
 	}
 }
 
-// writeOut writes frames that stand behind headRoom.
+// writeOut writes frames that are behind headRoom.
 func (s *session) writeOut(out []byte) error {
 	for first := headRoom; first < len(out); {
 		end := first
@@ -178,7 +178,7 @@ func (s *session) writeOut(out []byte) error {
 			}
 			end += n + int(size)
 		}
-		// What stands before the frames has been written, and makes room for the header.
+		// What was before the frames has been written, and makes room for the header.
 		start := putHeader(out[:first], end-first)
 		s.since.Store(s.g.now.Load())
 		_, err := s.conn.Write(out[start:end])
@@ -191,7 +191,7 @@ func (s *session) writeOut(out []byte) error {
 	return nil
 }
 
-// putHeader writes the header of a binary message of n bytes at the end of room, and answers where it begins.
+// putHeader writes the header of a binary message of n bytes at the end of room, and returns where it begins.
 func putHeader(room []byte, n int) int {
 	const finBinary = 0x82
 	at := len(room)
@@ -232,8 +232,8 @@ func (s *session) finish(code uint16, reason string) {
 	s.wake()
 }
 
-// hangUp writes the close frame and says that nothing follows it. The connection is not closed yet: with frames of the client unread, the system would
-// reset it, and the client might lose what was just written to it. The client closes it, or the sweep does.
+// hangUp writes the close frame, which nothing follows. The connection is not closed yet: with frames of the client unread, the system would reset
+// it, and the client might lose what was just written to it. The client closes it, or the sweep does.
 func (s *session) hangUp(e *ending) {
 	frame := make([]byte, 4, 4+len(e.reason))
 	frame[0], frame[1] = 0x88, byte(2+len(e.reason))

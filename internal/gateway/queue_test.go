@@ -45,7 +45,7 @@ func (s *session) isBehind() bool {
 	return s.behind
 }
 
-// flood sends big messages until the session is behind, and answers how many.
+// flood sends big messages until the session is behind, and returns how many.
 func flood(alice *conn, s *session, to string) (sent int) {
 	alice.t.Helper()
 	big := strings.Repeat("x", 12<<10)
@@ -62,7 +62,7 @@ func flood(alice *conn, s *session, to string) (sent int) {
 	return sent
 }
 
-// Rule 9: a full queue drops pushes and counts them; when it has drained, one hint is sent, and the client finds everything by HEADS and PULL.
+// Rule 9: a full queue drops pushes and counts them; when it has drained, one hint is sent, and the client finds everything with HEADS and PULL.
 func TestBehind(t *testing.T) {
 	o := options{}
 	o.gateway.QueueFrames = 50
@@ -99,7 +99,8 @@ func TestBehind(t *testing.T) {
 	slow.quiet()
 }
 
-// What waits in all sessions together is bounded: above that a session has its fair share, however much it may have alone. Who takes what waits finds everything.
+// What waits in all sessions together is limited: above that a session has its fair share, however much it may have alone. A client that takes what
+// waits finds everything.
 func TestQueuesShareMemory(t *testing.T) {
 	const users, memory, big = 4, 1 << 20, 12<<10 + 1000
 	o := options{}
@@ -154,7 +155,7 @@ func TestStalledSocket(t *testing.T) {
 	alice.quiet()
 }
 
-// A client that calls and calls but does not read is not read either, so what it is owed stays bounded.
+// The server stops reading from a client that calls and calls but does not read, so what it is owed stays limited.
 func TestAnswersAreBounded(t *testing.T) {
 	o := options{}
 	o.gateway.QueueBytes = 256 << 10
@@ -197,7 +198,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	})
 }
 
-// slowDisk is a store that takes no message until it is let go.
+// slowDisk is a store that accepts no message until it is released.
 type slowDisk struct {
 	chat.Store
 	mu    sync.Mutex
@@ -226,7 +227,7 @@ func (d *slowDisk) release() {
 	}
 }
 
-// TestSendsAreBounded: of a client's large messages no more are taken than a few megabytes until the store has them, and none of them is lost.
+// TestSendsAreBounded: at most a few megabytes of a client's large messages are taken before the store has them, and none of them is lost.
 func TestSendsAreBounded(t *testing.T) {
 	const total = 40
 	disk := &slowDisk{}
@@ -253,7 +254,7 @@ func TestSendsAreBounded(t *testing.T) {
 		defer s.mu.Unlock()
 		return s.crowded()
 	})
-	n.leap(n.cfg.Silence + time.Second) // it cannot be heard, and is not taken for silent
+	n.leap(n.cfg.Silence + time.Second) // the server does not read from it, and does not consider it silent
 	disk.mu.Lock()
 	if most := n.cfg.QueueBytes + im.MaxMessage; disk.bytes > most {
 		t.Errorf("the store was given %d bytes", disk.bytes)
@@ -269,8 +270,8 @@ func TestSendsAreBounded(t *testing.T) {
 	alice.quiet()
 }
 
-// TestAnswersAreBoundedToTheEnd: what a client had called before its session was fenced or kicked, and what it sends then, is answered as it takes the answers.
-// Of one that goes on, less waits than there may be of events.
+// TestAnswersAreBoundedToTheEnd: what a client had called before its session was fenced or kicked, and what it sends then, is answered as fast as it
+// takes the replies. If it continues, less waits than there may be of events.
 func TestAnswersAreBoundedToTheEnd(t *testing.T) {
 	for name, end := range map[string]func(*node, *session){
 		"live":   func(n *node, _ *session) { n.login(device{user: "bob"}) },
@@ -309,7 +310,7 @@ func TestAnswersAreBoundedToTheEnd(t *testing.T) {
 			defer wg.Wait()
 			defer s.finish(closeGoingAway, "the test is over")
 			wg.Go(func() { greedy.ws.Write(t.Context(), websocket.MessageBinary, more) })
-			// As long as it takes to answer somebody else as many times.
+			// As long as it takes to answer somebody else that many times.
 			for range 300 {
 				alice.call(im.Method_PULL, &im.PullRequest{Conv: key("greedy"), Epoch: epoch, From: 1, To: 40}, 0, nil)
 			}
@@ -336,7 +337,7 @@ func TestSilence(t *testing.T) {
 	alice.closed(closeSilent)
 }
 
-// Rule 9: the time that a heartbeat brings lets the cursor advance: what was committed before it has been queued.
+// Rule 9: the time in a heartbeat's reply lets the cursor advance: what was committed before it has been queued.
 func TestHeartbeatTime(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -394,7 +395,7 @@ func TestNoLogin(t *testing.T) {
 	alice.quiet()
 }
 
-// A client that does not close when it is told to is cut.
+// A client that does not close when it is told to is disconnected.
 func TestClientThatDoesNotClose(t *testing.T) {
 	n := start(t, options{})
 	n.connect() // it does not read, so it sees no close frame

@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// moody is a store whose Updates take their time, before the commit or after it.
+// moody is a store whose Updates take some time, before or after the commit.
 type moody struct {
 	chat.Store
 	mu sync.Mutex
@@ -39,7 +39,7 @@ func (m *moody) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) er
 	return err
 }
 
-// actor is a device that does what it likes. It keeps connections that it has turned its back on, and reads them at the end.
+// actor is a device that acts at random. It keeps connections that it has abandoned, and reads them at the end.
 type actor struct {
 	n    *node
 	r    *rand.Rand
@@ -47,12 +47,12 @@ type actor struct {
 	conn *conn // logged in as far as it knows
 	old  []*conn
 	keys uint32
-	// acked are the numbers that it was told of its messages to the other user.
+	// acked are the numbers that were acknowledged for its messages to the other user.
 	acked map[uint64]bool
 	to    string
 }
 
-// try makes a call; nil if the connection is over, or its session: what came to a fenced one is thrown away.
+// try makes a call; it returns nil if the connection or its session has ended: what arrives at a fenced one is thrown away.
 func (a *actor) try(c *conn, m im.Method, req im.Body) *im.Frame {
 	c.id++
 	if c.ws.Write(context.Background(), websocket.MessageBinary, im.AppendMessage(nil, &im.Frame{Id: c.id, Method: m}, req)) != nil {
@@ -100,7 +100,7 @@ func (a *actor) step() {
 			a.leave()
 		}
 		c := a.n.dial()
-		if a.r.IntN(6) == 0 { // goes away while it logs in
+		if a.r.IntN(6) == 0 { // disconnects while it logs in
 			c.begin(im.Method_LOGIN, d.request())
 			a.old = append(a.old, c)
 			if a.r.IntN(2) == 0 {
@@ -148,7 +148,7 @@ func (a *actor) step() {
 	}
 }
 
-// leave goes away, by closing the connection or by forgetting it.
+// leave disconnects, by closing the connection or by abandoning it.
 func (a *actor) leave() {
 	if a.r.IntN(2) == 0 {
 		a.conn.ws.CloseNow()
@@ -157,8 +157,8 @@ func (a *actor) leave() {
 	a.conn = nil
 }
 
-// TestSessionsAtRandom: whatever order logins, resumes, kicks, logouts and lost connections come in, with a store and a hook that are slow: in the end each class of a
-// user has one session at most, it is what the store says, and all others know that they are over.
+// TestSessionsAtRandom: in whatever order logins, resumes, kicks, logouts and lost connections come, with a store and a hook that are slow: in the
+// end each class of a user has at most one session, it is what the store says, and all others know that they have ended.
 func TestSessionsAtRandom(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { sessionsAtRandom(t, seed) })

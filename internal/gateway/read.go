@@ -26,25 +26,25 @@ const (
 	opPong     = 10
 )
 
-// readBuffer is the size of a buffer to read into. Only a session that is heard of has one.
+// readBuffer is the size of a buffer to read into. Only an active session has one.
 const readBuffer = 4 << 10
 
 var inputs = sync.Pool{New: func() any { return &input{buf: make([]byte, readBuffer)} }}
 
-// input takes messages out of what a client sends. It trusts the headers of frames: a guard stands before it.
+// input extracts messages from what a client sends. It trusts the headers of frames: a guard has checked them.
 type input struct {
 	r        io.Reader
 	buf      []byte
-	from, to int // what of buf was read and not taken
-	// What came of a message in pieces, and its opcode.
+	from, to int // the part of buf that was read and not taken
+	// What has arrived of a fragmented message, and its opcode.
 	whole  []byte
 	opcode byte
 }
 
-// empty says that nothing of a frame or of a message was read yet.
+// empty reports whether nothing of a frame or of a message was read yet.
 func (in *input) empty() bool { return in.from == in.to && in.opcode == 0 }
 
-// need waits until n bytes stand in the buffer, which is large enough for them. They stay there until they are taken.
+// need waits until n bytes are in the buffer, which is large enough for them. They stay there until they are taken.
 func (in *input) need(n int) ([]byte, error) {
 	if in.from == in.to {
 		in.from, in.to = 0, 0
@@ -61,7 +61,8 @@ func (in *input) need(n int) ([]byte, error) {
 	return in.buf[in.from : in.from+n], nil
 }
 
-// next answers the next message, or the next control frame. It is good until the call after it. With an error that passes nothing is lost: the next call goes on.
+// next returns the next message, or the next control frame. It is valid until the next call. After a temporary error nothing is lost: the next call
+// continues.
 func (in *input) next() (opcode byte, payload []byte, err error) {
 	for {
 		b, err := in.need(2)
@@ -137,10 +138,11 @@ func unmask(b []byte, mask [4]byte) {
 	}
 }
 
-// A reader is a goroutine, with the stack that handling what a client sends has left it, and a buffer. Most clients are silent most of the time. So the reader
-// of one that is not heard of ends, and another that does nothing but wait, on a stack of the smallest size and without a buffer, stands in for it: the session rests.
+// A reader is a goroutine, with the stack that handling a client's input has left it, and a buffer. Most clients are silent most of the time. So the
+// reader of a silent one ends, and another goroutine that only waits, on a stack of the smallest size and without a buffer, takes its place: the
+// session rests.
 
-// restAfter is how long a session must be silent to rest, if it was heard of more than once in that time. Another rests at once.
+// restAfter is how long a session must be silent to rest, if it was active more than once in that time. Another rests at once.
 const restAfter = int64(2 * time.Second)
 
 // read is the session's reader.
@@ -162,16 +164,16 @@ func (s *session) read() {
 	s.g.wg.Done()
 }
 
-// rest waits until there is something to read, or the connection is closed, and makes a reader again.
+// rest waits until there is something to read, or the connection is closed, and starts a reader again.
 func (s *session) rest() {
 	err := s.conn.await()
 	now := s.g.now.Load()
-	s.busy.Store(err != nil || now-s.woken < restAfter) // after an error the reader reads it too
+	s.busy.Store(err != nil || now-s.woken < restAfter) // after an error the reader gets it too
 	s.woken = now
 	go s.read()
 }
 
-// readOn handles what comes until the connection ends, or the session may rest.
+// readOn handles input until the connection ends, or the session may rest.
 func (s *session) readOn(in *input) (rested bool, err error) {
 	// A reader was started because there is something to read, so it reads before it may rest.
 	for first := true; ; first = false {
@@ -179,7 +181,7 @@ func (s *session) readOn(in *input) (rested bool, err error) {
 			return true, nil
 		}
 		opcode, payload, err := in.next()
-		if errors.Is(err, os.ErrDeadlineExceeded) { // the sweep says that the session may rest
+		if errors.Is(err, os.ErrDeadlineExceeded) { // the sweep decided that the session may rest
 			s.busy.Store(!in.empty())
 			continue
 		}
@@ -203,7 +205,8 @@ func (s *session) readOn(in *input) (rested bool, err error) {
 	}
 }
 
-// control writes a control frame, unless the close frame of this side has been written or waits for that: what follows it would fail, and reset the connection.
+// control writes a control frame, unless the close frame of this side has been written or waits for that: what follows it would fail, and reset the
+// connection.
 func (s *session) control(opcode byte, payload []byte) {
 	s.mu.Lock()
 	over := s.state >= ended
@@ -219,7 +222,7 @@ func (s *session) pong(payload []byte) {
 	}
 }
 
-// farewell answers a client that closes.
+// farewell responds to a client that closes.
 func (s *session) farewell(payload []byte) error {
 	code, text := uint16(0), ""
 	if len(payload) >= 2 {
@@ -235,7 +238,7 @@ func (s *session) farewell(payload []byte) error {
 	return fmt.Errorf("the client closed with %d %q", code, text)
 }
 
-// upgradeConn makes a WebSocket of a request.
+// upgradeConn upgrades a request to a WebSocket.
 func upgradeConn(w http.ResponseWriter, r *http.Request) (*guard, error) {
 	key := r.Header.Get("Sec-Websocket-Key")
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || !offers([]string{strings.ToLower(strings.Join(r.Header.Values("Connection"), ","))}, "upgrade") ||
@@ -259,7 +262,7 @@ func upgradeConn(w http.ResponseWriter, r *http.Request) (*guard, error) {
 		return nil, err
 	}
 	c := &guard{Conn: conn}
-	if sc, ok := conn.(syscall.Conn); ok && canAwait { // not of TLS, which has a buffer of its own
+	if sc, ok := conn.(syscall.Conn); ok && canAwait { // not for TLS, which has a buffer of its own
 		c.raw, err = sc.SyscallConn()
 	}
 	return c, err

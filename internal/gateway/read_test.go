@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
-// torn gives bytes in pieces, and fails now and then in the way that the sweep makes a read fail.
+// torn returns bytes in pieces, and fails sometimes in the way in which the sweep makes a read fail.
 type torn struct {
 	in  *bytes.Reader
 	rnd *rand.Rand
@@ -29,7 +29,8 @@ func (r *torn) Read(p []byte) (int, error) {
 	return r.in.Read(p[:1+r.rnd.IntN(len(p))])
 }
 
-// FuzzReading compares the reader with another WebSocket library: of what the guard lets through, in whatever pieces it comes, both take the same out.
+// FuzzReading compares the reader with another WebSocket library: both extract the same from what the guard lets through, in whatever pieces it
+// arrives.
 func FuzzReading(f *testing.F) {
 	masked := append(frame(0x82, ""), bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7}, 40)...)
 	copy(masked[:8], []byte{0x82, 0xfe, 1, 24, 9, 8, 7, 6})
@@ -71,8 +72,8 @@ func FuzzReading(f *testing.F) {
 	})
 }
 
-// TestRest: a session that was busy rests when it has been silent for a while, is served as before when it is heard of again, also in the midst of a message, and
-// ends as before: by the client, and by the server.
+// TestRest: a busy session rests when it has been silent for a while, is served as before when it becomes active, even in the middle of a message,
+// and ends as before: by the client, and by the server.
 func TestRest(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
@@ -81,14 +82,14 @@ func TestRest(t *testing.T) {
 		needs.Missing(t, "sessions do not rest on this system")
 	}
 	for range 3 {
-		// The clock of the sweep stands still: to have been woken twice is to be busy.
+		// The clock of the sweep stands still: a session that was woken twice is busy.
 		alice.call(im.Method_HEARTBEAT, &im.Empty{}, 0, nil)
 		alice.call(im.Method_HEARTBEAT, &im.Empty{}, 0, nil)
 		until(t, "it is busy", s.busy.Load)
 		n.later(3 * time.Second)
 		until(t, "it rests", func() bool { return !s.busy.Load() })
 	}
-	// A frame of which only a part is there: the session does not rest, and the frame is not lost.
+	// A frame of which only a part has arrived: the session does not rest, and the frame is not lost.
 	raw := n.raw()
 	login := im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, device{user: "bob"}.request())
 	beat := im.AppendMessage(nil, &im.Frame{Id: 2, Method: im.Method_HEARTBEAT}, &im.Empty{})
@@ -115,7 +116,7 @@ func TestRest(t *testing.T) {
 	until(t, "a silent session that rests is closed", func() bool { return n.Sessions() == 0 })
 }
 
-// one is the only session of a user.
+// one returns the only session of a user.
 func (n *node) one(t *testing.T, user string) (found *session) {
 	t.Helper()
 	until(t, user+" is there", func() bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// heard takes the next push, which is a head, and wants it to be about a user.
+// heard takes the next push, which is a head, and expects it to be about a user.
 func (c *conn) heard(about string) *im.Head {
 	c.t.Helper()
 	h := &im.Head{}
@@ -29,7 +29,7 @@ func (c *conn) row(req *im.RowRequest) *im.Head {
 	return r.Head
 }
 
-// TestRow pins, and sets receive options: all devices of the caller hear of it, the calling one after its answer; the peer does not.
+// TestRow pins, and sets receive options: all devices of the caller are notified, the calling one after its reply; the peer is not.
 func TestRow(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -54,7 +54,7 @@ func TestRow(t *testing.T) {
 	if again := alice.row(&im.RowRequest{Conv: key("bob"), Epoch: epoch, Pinned: proto.Bool(true)}); !proto.Equal(again, h) {
 		t.Errorf("the same again is answered %v", again)
 	}
-	alice.quiet() // nothing changed, and nobody is told
+	alice.quiet() // nothing changed, and nobody is notified
 	phone.quiet()
 	if got := phone.head("bob"); !got.Pinned || got.RecvOpt != 2 {
 		t.Errorf("HEADS has %v", got)
@@ -98,7 +98,7 @@ func TestRowRefusals(t *testing.T) {
 	alice.quiet()
 }
 
-// TestRecvOptBeforeTheFirstMessage: the option makes the conversation, the caller's devices learn of it, and the peer does not.
+// TestRecvOptBeforeTheFirstMessage: the option creates the conversation, the caller's devices are notified of it, and the peer is not.
 func TestRecvOptBeforeTheFirstMessage(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -114,7 +114,7 @@ func TestRecvOptBeforeTheFirstMessage(t *testing.T) {
 	if r := bob.heads(&im.HeadsRequest{}); len(r.Heads) != 0 {
 		t.Errorf("the peer gets %v", r.Heads)
 	}
-	// Once more, by a device that has not heard of the conversation.
+	// Once more, by a device that does not know the conversation.
 	if again := phone.row(&im.RowRequest{Conv: key("bob"), RecvOpt: proto.Int32(1)}); again.Epoch != h.Epoch || again.RecvOpt != 1 {
 		t.Errorf("answered %v", again)
 	}
@@ -148,7 +148,7 @@ func TestFiftyPinned(t *testing.T) {
 	alice.call(im.Method_ROW, &im.RowRequest{Conv: key("peer50"), Epoch: h.Epoch, Pinned: proto.Bool(true)}, 0, nil)
 }
 
-// TestClearReads: what was cleared is read as well; the peer gets the receipt; a message that came meanwhile stays.
+// TestClearReads: what was cleared is read as well; the peer gets the receipt; a message that arrived in the meantime stays.
 func TestClearReads(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -171,7 +171,7 @@ func TestClearReads(t *testing.T) {
 	if len(pull.Entries) != 1 || pull.Entries[0].Seq != 3 || pull.From != 1 || pull.To != 3 {
 		t.Errorf("pulled %v", pull)
 	}
-	// An older device's clear, and one of what is read already: never back, and no receipt.
+	// An older device's clear, and one of what is already read: never back, and no receipt.
 	if h := bob.row(&im.RowRequest{Conv: key("alice"), Epoch: epoch, ClearedSeq: proto.Uint64(1)}); h.ClearedSeq != 2 || h.ReadSeq != 2 {
 		t.Errorf("the position went back: %v", h)
 	}

@@ -20,7 +20,7 @@ const (
 	fresh  state = iota // before the login
 	live                // logged in
 	fenced              // its frames are thrown away, but what it had called is answered
-	kicked              // its login is over: only the acknowledgement is taken
+	kicked              // its login has ended: only the acknowledgement is taken
 	ended               // nothing is taken, and the connection closes when all is written
 	gone                // the connection is closed
 )
@@ -30,15 +30,16 @@ type session struct {
 	g    *Gateway
 	conn *guard
 	addr netip.Prefix // what limits count it under
-	// How many calls and messages the client may still send now; the reader's.
+	// How many calls and messages the client may still send at this moment; the reader's.
 	calls, sent bucket
 	// caller is set by the login, on the reader's goroutine and under mu.
 	caller *chat.Caller
 
-	// heard is when the client last said something; since is when a write began that is not done. Both by Gateway.now; since is 0
-	// while nothing is written.
+	// heard is when the client last sent something; since is when an unfinished write began. Both in terms of Gateway.now; since is 0 while nothing
+	// is written.
 	heard, since atomic.Int64
-	// busy says that the reader stays though nothing comes; woken is when something came while the session rested, by Gateway.now: the reader's.
+	// busy means that the reader stays although nothing arrives; woken is when something arrived while the session rested, in terms of Gateway.now:
+	// the reader's.
 	busy  atomic.Bool
 	woken int64
 	// stalled is the sweep's: the since that it saw last time, if it was too long ago.
@@ -46,20 +47,20 @@ type session struct {
 
 	mu    sync.Mutex
 	state state
-	// due is when the sweep does what the state asks for: no login, no acknowledgement, the ticket's end.
+	// due is when the sweep does what the state requires: no login, no acknowledgement, the ticket's end.
 	due int64
 	// room is signalled when a call is answered, something was written, or the state has moved.
 	room sync.Cond
 	// open calls are those that are not answered yet; sends are those of them that are on their way to the store.
 	open, sends int
-	// closing says that the session is over and that the list of such sessions has it, until sends is 0.
+	// closing means that the session has ended and is in the list of such sessions, until sends is 0.
 	closing bool
 
-	// out holds frames that wait to be written, behind headRoom; nil if there are none.
+	// out contains frames that wait to be written, behind headRoom; nil if there are none.
 	out     []byte
 	frames  int
 	writing bool
-	// queued counts pushes, dropped ones included. behind says that some were dropped and the client does not know it.
+	// queued counts pushes, including dropped ones. behind means that some were dropped and the client does not know it.
 	queued uint64
 	behind bool
 	last   *ending
@@ -69,7 +70,7 @@ type session struct {
 	working bool
 	// held is how many bytes wait in work; large is how many bytes large messages have that are on their way to the store, counted until none is.
 	held, large int
-	// written is how many bytes are being written; tallied is what Gateway.backlog has of this session.
+	// written is how many bytes are being written; tallied is this session's part of Gateway.backlog.
 	written, tallied int
 }
 
@@ -82,7 +83,7 @@ func newSession(g *Gateway) *session {
 	return s
 }
 
-// over follows the end of the connection, once.
+// over is called once, after the end of the connection.
 func (s *session) over(err error) {
 	s.mu.Lock()
 	if s.state == gone {
@@ -96,7 +97,7 @@ func (s *session) over(err error) {
 	if s.caller != nil {
 		s.g.unregister(s)
 	}
-	s.g.limits.leave(s.addr) // before it is off the count of connections: who sees that finds the place free
+	s.g.limits.leave(s.addr) // before it is off the count of connections: a client that notices that finds the place free
 	s.g.mu.Lock()
 	delete(s.g.all, s)
 	s.g.mu.Unlock()
@@ -149,7 +150,8 @@ func (s *session) handle(f *im.Frame) error {
 	return nil
 }
 
-// ofConnection are the calls about the connection itself. The reader makes them, so that nothing of the connection comes before they are done.
+// ofConnection are the calls about the connection itself. The reader makes them, so that nothing else of the connection is handled before they are
+// done.
 var ofConnection = [...]func(s *session, f *im.Frame, st state){
 	im.Method_LOGIN:      func(s *session, f *im.Frame, st state) { s.apart(func() { s.login(f, st) }) },
 	im.Method_LOGOUT:     func(s *session, f *im.Frame, _ state) { s.logout(f.Id) },
@@ -157,8 +159,8 @@ var ofConnection = [...]func(s *session, f *im.Frame, st state){
 	im.Method_KICKED_ACK: func(s *session, f *im.Frame, _ state) { s.acknowledge(f.Id) },
 }
 
-// apart runs f on a goroutine of its own and waits for it. A stack that has grown does not shrink below four times what is in use: what goes deep would leave
-// the reader with a large one for as long as the connection lives.
+// apart runs f on a goroutine of its own and waits for it. A stack that has grown does not shrink below four times what is in use: a deep call would
+// leave the reader with a large one for as long as the connection lives.
 func (s *session) apart(f func()) {
 	done := make(chan struct{})
 	s.g.wg.Go(func() {
@@ -168,7 +170,7 @@ func (s *session) apart(f func()) {
 	<-done
 }
 
-// begin opens a call, when there is room for its answer. It says in which state the session is, or that nothing is taken any more.
+// begin opens a call, when there is room for its reply. It returns the state of the session, or reports that nothing is taken any more.
 func (s *session) begin(m im.Method, size int) (state, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,19 +190,19 @@ func (s *session) begin(m im.Method, size int) (state, bool) {
 	return s.state, true
 }
 
-// largeSend is how many bytes a message may have without being counted among the large ones.
+// largeSend is how many bytes a message may have without counting as large.
 const largeSend = 4 << 10
 
-// crowded says that there is no room for another call.
+// crowded reports that there is no room for another call.
 func (s *session) crowded() bool {
 	most := s.most()
 	return s.open >= s.g.cfg.OpenCalls || s.waiting() > most || s.held > most || s.large > most
 }
 
-// takes says that frames are still taken. A kicked session's are refused, but each refusal is an answer that waits to be written.
+// takes reports whether frames are still taken. A kicked session's are refused, but each refusal is a reply that waits to be written.
 func (s *session) takes() bool { return s.state <= kicked && s.state != fenced }
 
-// reply answers a call, from any goroutine. An answer is never dropped while the connection is there.
+// reply answers a call, from any goroutine. A reply is never dropped while the connection is open.
 func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 	f := im.Frame{Id: id, Method: m}
 	if err == nil && body != nil {
@@ -229,7 +231,7 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 	})
 }
 
-// explain makes code and text of an error. What the caller cannot have caused is logged, and not told in detail.
+// explain returns code and text of an error. What the caller cannot have caused is logged, and not reported in detail.
 func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	var e *im.Error
 	if errors.As(err, &e) {
@@ -243,7 +245,7 @@ func (g *Gateway) explain(m im.Method, err error) (int32, string) {
 	return im.CodeServerInternal, "the server failed"
 }
 
-// later makes a call on the session's second goroutine, in order with the others there, so that the reader goes on.
+// later makes a call on the session's second goroutine, in order with the others there, so that the reader continues.
 func (s *session) later(f *im.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +261,7 @@ func (s *session) later(f *im.Frame) {
 func (s *session) makeCalls() {
 	for {
 		s.mu.Lock()
-		// Also of one that was fenced or kicked meanwhile: what it had called is answered as it takes the answers.
+		// Also for one that was fenced or kicked in the meantime: what it had called is answered as it takes the replies.
 		for s.state < ended && s.waiting() > min(s.most(), answersWait) {
 			s.room.Wait()
 		}
@@ -278,11 +280,11 @@ func (s *session) makeCalls() {
 	}
 }
 
-// answersWait is how many bytes may wait to be written when a call is made whose answer may be as large: the client fetches at its own pace, and nothing is
-// won by having more ready.
+// answersWait is how many bytes may wait to be written when a call is made whose reply may be as large: the client fetches at its own pace, and
+// nothing is gained by having more ready.
 const answersWait = 512 << 10
 
-// smallCall is how many bytes a request may take in memory without being counted among what is being decoded.
+// smallCall is how much memory a request may take without being counted among what is being decoded.
 const smallCall = 16 << 10
 
 // makeCall makes a call: its reply comes from the rules, unless it is refused.
@@ -320,7 +322,7 @@ func (s *session) makeCall(f *im.Frame) {
 	}
 }
 
-// heartbeat answers in the event queue. The time is read first: every event of an earlier commit has been queued by then.
+// heartbeat replies in the event queue. The time is read first: every event of an earlier commit has been queued by then.
 func (s *session) heartbeat(id uint64) {
 	r := im.HeartbeatReply{Time: s.g.chat.Delivered(), Feed: s.caller.Feed}
 	s.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// held is a store that keeps the answers of Updates back while it is told to: they are committed, and nobody hears of it.
+// held is a store that holds the results of Updates back while it is told to: they are committed, and nobody knows it.
 type held struct {
 	chat.Store
 	mu   sync.Mutex
@@ -107,7 +107,7 @@ func TestKickWhateverTheNumbersSay(t *testing.T) {
 	}
 }
 
-// TestPlatforms: neither platforms that do not exist nor a resume that names another one give a user a session more.
+// TestPlatforms: neither unknown platforms nor a resume that names another one give a user one more session.
 func TestPlatforms(t *testing.T) {
 	n := start(t, options{})
 	d := device{user: "alice", device: "pc", platform: 99}
@@ -117,7 +117,7 @@ func TestPlatforms(t *testing.T) {
 	a.call(im.Method_KICKED_ACK, &im.Empty{}, 0, nil)
 	c := n.login(device{user: "alice", device: "pc", platform: windows})
 	b.kicked(b.reply.Generation)
-	// The session goes on as what it is.
+	// The session continues as what it is.
 	e := n.login(device{user: "alice", device: "pc", platform: web, resume: true, generation: c.reply.Generation})
 	c.closed(closeReplaced)
 	browser := n.login(device{user: "alice", device: "browser", platform: web})
@@ -127,7 +127,7 @@ func TestPlatforms(t *testing.T) {
 	browser.quiet()
 }
 
-// TestClassesChange: a session whose platform the operator has put into another class since is one of that class, and so is its row.
+// TestClassesChange: a session whose platform the operator has put into another class since belongs to that class, and so does its row.
 func TestClassesChange(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, options{dir: dir})
@@ -143,7 +143,8 @@ func TestClassesChange(t *testing.T) {
 	n.refused(device{user: "alice", device: "pc"}, im.CodeKickedWhileAway)
 }
 
-// TestLoginOutlivesItsConnection: a login that is in the store ends the others of its class although its connection was gone before the store answered.
+// TestLoginOutlivesItsConnection: a login that is in the store ends the others of its class although its connection was closed before the store
+// returned.
 func TestLoginOutlivesItsConnection(t *testing.T) {
 	st := &held{}
 	n := start(t, options{wrap: func(s chat.Store) chat.Store { st.Store = s; return st }})
@@ -169,7 +170,7 @@ func TestLoginOutlivesItsConnection(t *testing.T) {
 	n.login(device{user: "alice", device: "pc"})
 }
 
-// TestLiveWithoutARow: a session of which the store knows nothing any more is ended like all others.
+// TestLiveWithoutARow: a session that the store does not know any more is ended like all others.
 func TestLiveWithoutARow(t *testing.T) {
 	n := start(t, options{})
 	pc := n.login(device{user: "alice", device: "pc"})
@@ -184,7 +185,7 @@ func TestLiveWithoutARow(t *testing.T) {
 	laptop.quiet()
 }
 
-// heldHook is a before-hook that answers when it is told to.
+// heldHook is a before-hook that responds when it is told to.
 type heldHook struct {
 	hold  chan struct{}
 	mu    sync.Mutex
@@ -213,7 +214,7 @@ func (h *heldHook) count() (n int) {
 	return n
 }
 
-// sendMany sends a row of messages to bob and one to each of others, and waits until the hook is asked as much as it can be.
+// sendMany sends a series of messages to bob and one to each of others, and waits until the hook is asked as much as possible.
 func (c *conn) sendMany(h *heldHook, most int) (reqs []*im.SendRequest) {
 	for i := range 30 {
 		to := "bob"
@@ -241,8 +242,8 @@ func hookNode(t *testing.T, h *heldHook) *node {
 	return n
 }
 
-// TestSlowHookHoldsUpNobodyElse: while a device that connects anew waits for what it had sent at a slow hook, logins of others go through, of its own
-// user too, and so does a kick. What the hook was not asked about is dropped, and is stored once when the device sends it again.
+// TestSlowHookHoldsUpNobodyElse: while a device that reconnects waits for what it had sent at a slow hook, logins of others go through, including its
+// own user's, and so does a kick. What the hook was not asked about is dropped, and is stored once when the device sends it again.
 func TestSlowHookHoldsUpNobodyElse(t *testing.T) {
 	h := newHeldHook()
 	n := hookNode(t, h)
@@ -305,7 +306,7 @@ func (n *node) stateOf(user, device string) state {
 	return gone
 }
 
-// TestKickAtTheHook: a kick is told at once, and what the hook was not asked about is refused.
+// TestKickAtTheHook: a kick is reported at once, and what the hook was not asked about is refused.
 func TestKickAtTheHook(t *testing.T) {
 	h := newHeldHook()
 	n := hookNode(t, h)
@@ -331,14 +332,14 @@ func TestKickAtTheHook(t *testing.T) {
 	}
 }
 
-// TestLogoutAtTheHook: a logout waits for what was sent, but not for ever: what the hook was not asked about by then is refused.
+// TestLogoutAtTheHook: a logout waits for what was sent, but not forever: what the hook was not asked about by then is refused.
 func TestLogoutAtTheHook(t *testing.T) {
 	h := newHeldHook()
 	n := hookNode(t, h)
 	a := n.login(device{user: "alice"})
 	a.sendMany(h, 2)
 	out := a.begin(im.Method_LOGOUT, &im.Empty{})
-	for range 14 { // to others than bob, if the hook is asked about one to him; else more
+	for range 14 { // to others than bob, if the hook is asked about one to him; otherwise more
 		if f := a.take(); f.Method != im.Method_SEND || f.Code != im.CodeNotLoggedIn {
 			t.Fatalf("%s answered %d", f.Method, f.Code)
 		}
@@ -356,8 +357,8 @@ func TestLogoutAtTheHook(t *testing.T) {
 	}
 }
 
-// TestClosedConnectionIsFenced: what a connection had sent is waited for also if the connection has gone: what a LOOKUP does not find after the login is
-// never stored.
+// TestClosedConnectionIsFenced: what a connection had sent is waited for even if the connection is closed: what a LOOKUP does not find after the
+// login is never stored.
 func TestClosedConnectionIsFenced(t *testing.T) {
 	h := newHeldHook()
 	n := hookNode(t, h)
@@ -409,8 +410,8 @@ func TestClosedConnectionIsFenced(t *testing.T) {
 	}
 }
 
-// TestDevicesAreForgotten: what a login reads and writes does not grow with the devices that the user ever had. A debt goes after those that owe nothing, and
-// none of that touches the device that logs in.
+// TestDevicesAreForgotten: what a login reads and writes does not grow with the number of devices that the user ever had. A debt is dropped after
+// those that owe nothing, and none of that affects the device that logs in.
 func TestDevicesAreForgotten(t *testing.T) {
 	n := start(t, options{})
 	day := int64(24 * time.Hour / time.Millisecond)
@@ -465,7 +466,7 @@ func TestDevicesAreForgotten(t *testing.T) {
 	if r["d999"].Device != "" || r["recent"].Device != "" {
 		t.Error("the oldest is remembered")
 	}
-	// Who was forgotten may come back.
+	// A device that was forgotten may come back.
 	n.login(device{user: "alice", device: "d999"})
 	first.quiet()
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// sweepLoop looks at all time limits, so that no session needs a timer of its own.
+// sweepLoop checks all time limits, so that no session needs a timer of its own.
 func (g *Gateway) sweepLoop() {
 	defer close(g.swept)
 	tick := time.NewTicker(g.cfg.Sweep)
@@ -29,11 +29,11 @@ func (g *Gateway) sweep() {
 	}
 }
 
-// check does what a session's time limits ask for. It does not block.
+// check enforces a session's time limits. It does not block.
 func (s *session) check(now int64) {
 	since := s.since.Load()
 	stalled := since != 0 && now-since > int64(s.g.cfg.Stall)
-	// Seen twice, so that a write just done is not taken for one that hangs when the clock has leapt.
+	// Seen twice, so that a write just done is not mistaken for one that hangs when the clock has leapt.
 	if stalled && s.stalled == since {
 		s.g.metrics.limited.WithLabelValues(limitStall).Inc()
 		s.g.log.Info("socket takes nothing", "user", s.user(), "remote", s.conn.RemoteAddr())
@@ -45,7 +45,7 @@ func (s *session) check(now int64) {
 	}
 	s.mu.Lock()
 	st, late := s.state, now >= s.due
-	// A reader that waits for room is not listening; then the limit of writing decides.
+	// A reader that waits for room is not reading; then the limit of writing decides.
 	silent := now-s.heard.Load() > int64(s.g.cfg.Silence) && !s.crowded()
 	s.mu.Unlock()
 	switch {
@@ -63,11 +63,11 @@ func (s *session) check(now int64) {
 	case st == live && silent:
 		s.leave(closeSilent, "nothing was heard for too long")
 	case st == live && s.busy.Load() && now-s.heard.Load() > restAfter:
-		s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader takes it back
+		s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader resets it
 	}
 }
 
-// expire ends a session whose ticket has run out.
+// expire ends a session whose ticket has expired.
 func (s *session) expire() {
 	s.mu.Lock()
 	if s.state != live {

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Rule 5: the same key again gets the first answer, whatever connection it comes by; another body is an error.
+// Rule 5: the same key again gets the first reply, on whatever connection it arrives; another body is an error.
 func TestSameKeySameAnswer(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -91,7 +91,7 @@ func TestReadCommutesWithArrivals(t *testing.T) {
 	bob.call(im.Method_PULL, &im.PullRequest{Conv: key("alice"), Epoch: epoch, From: 0, To: 1}, im.CodeInvalidParameters, nil)
 }
 
-// Rule 3: an answer says which closed range it covers.
+// Rule 3: a reply says which closed range it covers.
 func TestPullCoversRanges(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -138,7 +138,7 @@ func TestPullCoversRanges(t *testing.T) {
 	}
 }
 
-// Rule 7: unread by the running indexes is what counting by hand gives.
+// Rule 7: unread by the running indexes equals a count by hand.
 func TestUnreadIsARecount(t *testing.T) {
 	n := start(t, options{})
 	people := []*conn{n.login(device{user: "alice"}), n.login(device{user: "bob"})}
@@ -195,7 +195,7 @@ func TestUnreadIsARecount(t *testing.T) {
 	}
 }
 
-// Rule 32: to oneself there is one entry, and nothing unread.
+// Rule 32: a message to oneself is one entry, and nothing is unread.
 func TestToMyself(t *testing.T) {
 	n := start(t, options{})
 	desk := n.login(device{user: "alice"})
@@ -239,7 +239,7 @@ func TestHeadsSinceCursor(t *testing.T) {
 	for id := range uint64(total) {
 		findReply(alice, id+1)
 	}
-	// A fresh device gets all of them, by pages.
+	// A fresh device gets all of them, in pages.
 	seen := map[string]bool{}
 	req := &im.HeadsRequest{WithLast: true}
 	var cursor int64
@@ -268,13 +268,13 @@ func TestHeadsSinceCursor(t *testing.T) {
 		t.Errorf("with nothing new the answer has %d bytes", len(f.Body))
 	}
 	t.Logf("nothing new in %d conversations: %d bytes, %s", total, len(f.Body), time.Since(began))
-	// Within the overlap it is told again.
+	// Within the overlap it is returned again.
 	if r := alice.heads(&im.HeadsRequest{Cursor: cursor}); len(r.Heads) == 0 {
 		t.Errorf("what was committed in the overlap before the cursor is not told")
 	}
 }
 
-// overlapAndMore is past the overlap that the server allows for: as if the sync before had been a while ago.
+// overlapAndMore is longer than the overlap that the server allows for: as if the sync before had been a while ago.
 const overlapAndMore = 61_000
 
 func TestOnlineOnly(t *testing.T) {
@@ -299,7 +299,7 @@ func TestOnlineOnly(t *testing.T) {
 	}
 }
 
-// An online-only message is not news to the device that sent it, also when that has connected anew before it goes out.
+// An online-only message is not news to the device that sent it, even if that has reconnected before it goes out.
 func TestOnlineOnlyOfThisDevice(t *testing.T) {
 	n := start(t, options{})
 	desk, bob := n.login(device{user: "alice", device: "desk"}), n.login(device{user: "bob"})
@@ -339,7 +339,7 @@ func TestRevoke(t *testing.T) {
 		!ch.Countable || ch.ClientTime != sent.Entry.ClientTime || ch.Random != sent.Entry.Random || ch.SentTime != sent.Entry.Time || ch.Time == 0 {
 		t.Fatalf("change %v", ch)
 	}
-	// Rule 31: everybody hears of it, this device too, and its answer comes first.
+	// Rule 31: everybody is notified, including this device, and its reply comes first.
 	for _, c := range []*conn{alice, phone, bob} {
 		want := "bob"
 		if c == bob {
@@ -386,7 +386,7 @@ func TestRevokeWindow(t *testing.T) {
 	alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("alice"), Epoch: r.Epoch, Seq: 1}, im.CodeRevokeWindow, nil)
 }
 
-// Rule 31: who hears of a read position.
+// Rule 31: who is notified of a read position.
 func TestReadIsHeard(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
@@ -418,7 +418,8 @@ func TestReadIsHeard(t *testing.T) {
 	phone.quiet()
 }
 
-// TestReadOfOneConversation: a call that names a conversation many times costs the store, and those who hear of it, no more than one that names it once.
+// TestReadOfOneConversation: a call that names a conversation many times costs the store, and those who are notified, no more than one that names it
+// once.
 func TestReadOfOneConversation(t *testing.T) {
 	const total = 250
 	n := start(t, options{})
@@ -449,7 +450,7 @@ func TestReadOfOneConversation(t *testing.T) {
 	bob.quiet()
 }
 
-// Mark-all goes in steps, and is heard after its answer all the same.
+// Mark-all goes in steps, and its events come after its reply nevertheless.
 func TestReadMany(t *testing.T) {
 	const total = 250
 	n := start(t, options{})

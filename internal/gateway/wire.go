@@ -14,28 +14,29 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// maxPieces is how many frames one WebSocket message may come in: an endless one costs work and is never a message.
+// maxPieces is how many frames one WebSocket message may have: an endless one costs work and is never a message.
 const maxPieces = 1024
 
-// upgradeWithin is how long the answer to an upgrade may take to be written.
+// upgradeWithin is how long writing the response to an upgrade may take.
 const upgradeWithin = 5 * time.Second
 
-// fault is why a client's connection is ended: a close code and a text for it.
+// fault is the reason why a client's connection is ended: a close code and a text for it.
 type fault struct {
 	code   uint16
 	reason string
 }
 
-// guard is the connection under a WebSocket. It follows the header of every frame as the bytes pass and lets none through that is not legal, or announces more
-// than a message may have: the WebSocket library makes memory for what a header announces, and trusts its length. From the first fault on nothing more is
-// passed on; the client is told the close code, and what it still sends is read and thrown away until it closes, or the sweep does.
+// guard is the connection under a WebSocket. It follows the header of every frame as the bytes pass, and stops frames that are not legal, or announce
+// more than a message may have: a WebSocket library allocates what a header announces, and trusts its length. From the first fault on nothing more is
+// passed on; the client gets the close code, and what it still sends is read and thrown away until it closes, or the sweep does.
 type guard struct {
 	net.Conn
 	s    *session        // set before anything is read
 	open atomic.Bool     // the login has been answered
-	raw  syscall.RawConn // waits for input without taking any; nil where that is not possible
+	raw  syscall.RawConn // waits for input without reading it; nil if that is not possible
 
-	// The reader's: bytes before the login, the header that is being read, what is left of the frame behind it, and what came of the message that it is a part of.
+	// The reader's: bytes before the login, the header that is being read, what is left of the frame after it, and the size so far of the message
+	// that it belongs to.
 	total   int
 	head    [10]byte // without the mask
 	n       int
@@ -68,10 +69,10 @@ func (c *guard) Read(p []byte) (int, error) {
 	if good == 0 {
 		return c.drain(p)
 	}
-	return good, nil // what came before it is handled first
+	return good, nil // what arrived before it is handled first
 }
 
-// read reads what is there. The sweep interrupts it with a deadline in the past, which is lifted here.
+// read reads what is available. The sweep interrupts it with a deadline in the past, which is reset here.
 func (c *guard) read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -94,7 +95,7 @@ func (c *guard) drain(p []byte) (int, error) {
 	}
 }
 
-// follow walks over what was read. It answers how many bytes may be passed on: all, or those before the byte that makes a fault certain.
+// follow walks over what was read. It returns how many bytes may be passed on: all, or those before the byte that makes a fault certain.
 func (c *guard) follow(p []byte) (int, *fault) {
 	for i := 0; i < len(p); {
 		if c.body > 0 {
@@ -111,7 +112,7 @@ func (c *guard) follow(p []byte) (int, *fault) {
 	return len(p), nil
 }
 
-// header takes one more byte of a header. A fault is found before the library has a whole header in its hands.
+// header takes one more byte of a header. A fault is found before the library has the whole header.
 func (c *guard) header(b byte) *fault {
 	if c.n < len(c.head) {
 		c.head[c.n] = b
@@ -181,7 +182,7 @@ func (c *guard) header(b byte) *fault {
 	return nil
 }
 
-// CloseWrite says that nothing follows.
+// CloseWrite tells the other side that nothing follows.
 func (c *guard) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -189,7 +190,7 @@ func (c *guard) CloseWrite() error {
 	return nil
 }
 
-// Close cuts the connection. A TLS connection would first wait for a farewell to be written, which a client that reads nothing can hold up.
+// Close cuts the connection. A TLS connection would first wait for its last record to be written, which a client that reads nothing can block.
 func (c *guard) Close() error {
 	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
 		return t.NetConn().Close()
@@ -197,8 +198,8 @@ func (c *guard) Close() error {
 	return c.Conn.Close()
 }
 
-// reset closes the connection and drops what the system still has to send on it. Without this, the system would hold those bytes for minutes for a client that takes
-// none, and the client, if it only writes, might not learn for as long that nobody is there.
+// reset closes the connection and drops what the system still has to send on it. Otherwise the system would hold those bytes for minutes for a client
+// that reads nothing, and the client, if it only writes, might not learn for as long that nobody is there.
 func (c *guard) reset() {
 	conn := c.Conn
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
@@ -212,7 +213,7 @@ func (c *guard) reset() {
 
 var errEarly = errors.New("gateway: the client went on before its upgrade was answered")
 
-// hijack takes the connection of a request over.
+// hijack takes over the connection of a request.
 func hijack(w http.ResponseWriter) (net.Conn, error) {
 	hj, ok := w.(http.Hijacker)
 	if !ok {
@@ -222,7 +223,7 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Answers to earlier requests may stand unread before this one's. A good upgrade lifts it.
+	// Responses to earlier requests may still be unread before this one. A good upgrade lifts the limit.
 	conn.SetWriteDeadline(time.Now().Add(upgradeWithin))
 	if rw.Reader.Buffered() > 0 {
 		// These bytes would be lost, and what follows taken for the beginning of a frame.

@@ -59,7 +59,7 @@ var illegal = []struct {
 	{"pieces that are too much together", append(frame(0x02, ""), bytes.Repeat(frame(0x00, strings.Repeat("x", 60000)), im.MaxMessage/60000+1)...), 1009},
 }
 
-// closedWith reads until the other side closes, and answers the code of the close frame that came last.
+// closedWith reads until the other side closes, and returns the code of the last close frame.
 func closedWith(t *testing.T, c net.Conn) uint16 {
 	t.Helper()
 	r := bufio.NewReader(c)
@@ -89,8 +89,8 @@ func closedWith(t *testing.T, c net.Conn) uint16 {
 	}
 }
 
-// TestIllegalFrames: whatever the header of a frame says, before a login and after one, at once and byte by byte, the connection is closed with a code that
-// the client can read, though it goes on sending; nobody else notices.
+// TestIllegalFrames: whatever the header of a frame says, before a login and after one, at once and byte by byte, the connection is closed with a
+// code that the client can read, although it keeps sending; nobody else is affected.
 func TestIllegalFrames(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
@@ -108,7 +108,7 @@ func TestIllegalFrames(t *testing.T) {
 					if _, err := c.Read(b[:]); err != nil {
 						t.Fatal(err)
 					}
-					// The rest of the answer stands before the close frame; its first byte was 0x82.
+					// The rest of the reply is before the close frame; its first byte was 0x82.
 					c = &unread{Conn: c, b: b[:]}
 				}
 				sent := make(chan struct{})
@@ -138,7 +138,7 @@ func TestIllegalFrames(t *testing.T) {
 	}
 }
 
-// failed is how many calls and connections failed inside the server.
+// failed returns how many calls and connections failed inside the server.
 func (n *node) failed() float64 {
 	var m dto.Metric
 	n.metrics.failures.Write(&m)
@@ -160,7 +160,8 @@ func (u *unread) Read(p []byte) (int, error) {
 	return u.Conn.Read(p)
 }
 
-// TestFaultIsOneOfMany: what came before an illegal frame in the same bytes is handled, and a client that stays after its close frame is cut.
+// TestFaultIsOneOfMany: what arrived before an illegal frame in the same bytes is handled, and a client that stays after its close frame is
+// disconnected.
 func TestFaultIsOneOfMany(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
@@ -179,7 +180,7 @@ func TestFaultIsOneOfMany(t *testing.T) {
 	until(t, "it is cut", func() bool { return n.Sessions() == 0 })
 }
 
-// TestPings: pings are answered, and count as calls: more than may be made are not.
+// TestPings: pings are answered, and count as calls: too many are not.
 func TestPings(t *testing.T) {
 	o := options{}
 	o.gateway.CallRate = 5
@@ -192,7 +193,7 @@ func TestPings(t *testing.T) {
 	}
 }
 
-// TestUpgradeWithMore: what follows an upgrade before its answer, as a body or as bytes, is not taken for frames.
+// TestUpgradeWithMore: what follows an upgrade before its response, as a body or as bytes, is not taken for frames.
 func TestUpgradeWithMore(t *testing.T) {
 	n := start(t, options{})
 	for name, more := range map[string]string{
@@ -222,7 +223,7 @@ func TestUpgradeWithMore(t *testing.T) {
 	})
 }
 
-// TestOrigins: with allowed origins, scripts of other pages are refused; programs, which name none, never are.
+// TestOrigins: with allowed origins, scripts of other pages are refused; programs, which send none, never are.
 func TestOrigins(t *testing.T) {
 	o := options{}
 	o.gateway.Origins = []string{"https://app.example", "http://localhost:8080"}
@@ -271,7 +272,8 @@ func (*panics) SizeVT() int                                { return 10 }
 func (*panics) MarshalToSizedBufferVT([]byte) (int, error) { panic("a mistake") }
 func (*panics) MarshalVT() ([]byte, error)                 { panic("a mistake") }
 
-// TestPanicEndsOneConnection: a panic while something is made or done for a connection is counted, and ends that connection only: in a reply; on the goroutine that reads.
+// TestPanicEndsOneConnection: a panic while something is made or done for a connection is counted, and ends only that connection: in a reply; on the
+// goroutine that reads.
 func TestPanicEndsOneConnection(t *testing.T) {
 	o := options{}
 	o.gateway.CallRate = 1000
@@ -301,8 +303,8 @@ func TestPanicEndsOneConnection(t *testing.T) {
 const upgrade = "GET / HTTP/1.1\r\nHost: tidings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + im.Subprotocol + "\r\n\r\n"
 
-// FuzzConnection sends the bytes of a whole connection, from the first of HTTP or from the first behind the upgrade or the login, in pieces that seed draws. Whatever
-// they are, the connection ends when the client has closed, no call fails inside the server, and somebody else is served as before.
+// FuzzConnection sends the bytes of a whole connection, from the first of HTTP or from the first after the upgrade or the login, in pieces that seed
+// draws. Whatever they are, the connection ends when the client has closed, no call fails inside the server, and somebody else is served as before.
 func FuzzConnection(f *testing.F) {
 	login := im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, device{user: "mallory"}.request())
 	login = append(header(uint64(len(login))), login...)
@@ -363,7 +365,7 @@ func FuzzConnection(f *testing.F) {
 	})
 }
 
-// tape is a connection of which the input stands fast.
+// tape is a connection whose input is fixed.
 type tape struct {
 	net.Conn
 	in  io.Reader
@@ -376,7 +378,7 @@ func (*tape) Close() error                     { return nil }
 func (*tape) SetDeadline(time.Time) error      { return nil }
 func (*tape) SetWriteDeadline(time.Time) error { return nil }
 
-// heard records what the library takes out of a connection's bytes.
+// heard records what the library extracts from a connection's bytes.
 type heard struct {
 	gws.BuiltinEventHandler
 	log []string
@@ -391,7 +393,7 @@ func (h *heard) OnPing(_ *gws.Conn, p []byte)   { h.log = append(h.log, fmt.Spri
 func (h *heard) OnPong(_ *gws.Conn, p []byte)   { h.log = append(h.log, fmt.Sprintf("pong %x", p)) }
 func (h *heard) OnClose(_ *gws.Conn, err error) { h.err = err }
 
-// library gives bytes to the WebSocket library alone.
+// library gives bytes to the WebSocket library without the guard.
 func library(t *testing.T, data []byte) (h *heard, panicked any) {
 	h = &heard{}
 	up := gws.NewUpgrader(h, &gws.ServerOption{ReadMaxPayloadSize: im.MaxMessage})
@@ -409,8 +411,9 @@ func library(t *testing.T, data []byte) (h *heard, panicked any) {
 	return h, nil
 }
 
-// FuzzGuard compares the guard with the library under it. What the guard lets through never makes the library panic or complain of a header; and where the
-// guard sees a fault, the library alone would have taken nothing more out of the bytes either, so that no legal client is refused.
+// FuzzGuard compares the guard with the library under it. What the guard lets through never makes the library panic or report an error in a header;
+// and where the guard sees a fault, the library alone would not have extracted anything more from the bytes either, so that no legal client is
+// refused.
 func FuzzGuard(f *testing.F) {
 	for i, in := range illegal {
 		if len(in.bytes) < 1000 {
