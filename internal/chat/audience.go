@@ -6,61 +6,62 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Who is told of what. The rules say it by values: a carrier on this server, or on another one that hears of it over a bus, finds the sessions. Nothing here
-// points into a carrier, and an event is the bytes that cross the wire.
+// The rules name those who get an event by values, and a carrier finds the sessions. An event holds no pointer into a carrier, so it can also go over a bus to the
+// carrier of another server.
 
-// SessionID names a logged-in connection. The zero value names none.
+// SessionID is the name of a logged-in connection. The zero value is the name of none.
 type SessionID struct {
-	// Server is drawn when a server starts. No rises with each login, resume and kick of an account as that server's rules take them; unlike the generation it
-	// owes nothing to what clients say.
+	// Server is a random number of the process. No rises with each login, resume and kick of an account, in the order in which the store takes them. Unlike the
+	// generation it does not depend on what clients claim.
 	Server, No uint64
 }
 
-// Device names a device of a user: two users of one device share its id. The zero value names none.
+// Device is a device of one user. Two users of the same folder have the same id. The zero value is none.
 type Device struct {
 	User UID
 	ID   string
 }
 
-// Audience says who is told: the sessions of Users, and of the members of Group. The zero value is nobody.
+// Audience is the set of sessions that get an event: those of Users, and those of the members of Group. The zero value is empty.
 type Audience struct {
 	Users []UID
-	// Group is a group's conversation. Its members are those of the moment in which the event is told, in commit order.
+	// Group is the conversation of a group. Its members are those at the time of the event, in commit order.
 	Group ConvID
-	// But not the session Except, nor those of ExceptDevice; and of all these none but Only, if it is set.
+	// Except and the sessions of ExceptDevice do not get the event. If Only is set, no other session gets it.
 	Except, Only SessionID
 	ExceptDevice Device
 }
 
-// Has says whether the audience has a session of one of its users or members.
+// Has reports whether a session of one of the users or members is in the audience.
 func (a *Audience) Has(s *Caller) bool {
 	return s.ID != a.Except && (a.Only == SessionID{} || s.ID == a.Only) && (a.ExceptDevice.ID == "" || s.UID != a.ExceptDevice.User || s.Device != a.ExceptDevice.ID)
 }
 
-// Event is something that the audience is told of.
+// Event is a push and those who get it.
 type Event struct {
 	To     Audience
 	Method im.Method
-	// Frame is the push as it goes to clients. Whoever keeps it copies it.
+	// Frame is the push as it goes to clients. It is valid until Carrier.Tell returns.
 	Frame []byte
 }
 
-// Carrier carries events to sessions. Its functions are called from the store's delivery goroutine, in commit order, and must not block.
+// Carrier takes events to sessions.
 type Carrier struct {
-	// Hears says whether anybody would be told: an event for nobody is not made.
+	// Hears reports whether any session would get an event. Tell queues it to these sessions. Both are called from the store's delivery goroutine, in commit
+	// order, and must not block.
 	Hears func(Audience) bool
 	Tell  func(Event)
 	// Kick ends the sessions of an account whose SessionID.No is below before. It may be called from any goroutine.
 	Kick func(uid UID, before uint64, why string)
 }
 
-// Subscribe sets who carries the events. It is called once, before the first Login.
+// Subscribe sets the carrier. It is called once, before the first Login.
 func (c *Chat) Subscribe(to Carrier) { c.carrier = to }
 
-// push is a method that carries a B. The generated ones are all there are, so a push with another body does not compile.
+// push is the method of a push whose body is a B. They are generated from the contract, so a push with another body does not compile.
 type push[B im.Body] struct{ method im.Method }
 
-// news is an event whose body is not encoded yet, because perhaps nobody hears of it.
+// news is an event that is not encoded yet, because perhaps nobody gets it.
 type news struct {
 	to     Audience
 	method im.Method
@@ -69,7 +70,7 @@ type news struct {
 
 func (p push[B]) to(who Audience, body B) news { return news{who, p.method, body} }
 
-// wire is to for a body that is put together by hand.
+// wire is like to, for a body that is encoded by hand.
 func (p push[B]) wire(who Audience, body wireOf[B]) news { return news{who, p.method, body} }
 
 var frames = sync.Pool{New: func() any { return new([]byte) }}
@@ -77,7 +78,7 @@ var frames = sync.Pool{New: func() any { return new([]byte) }}
 // spareFrame is the size of a buffer that is worth keeping for another event.
 const spareFrame = 64 << 10
 
-// tell encodes and publishes what somebody hears of. If it cannot be encoded, those are told that they have missed something.
+// tell encodes an event that somebody gets, once, and hands it to the carrier. If encoding panics, its audience gets BEHIND instead, and asks for what it missed.
 func (c *Chat) tell(n news) {
 	if !c.carrier.Hears(n.to) {
 		return

@@ -2,10 +2,10 @@ package chat
 
 import "github.com/tidings-im/tidings/im"
 
-// circle is a conversation as those who are in it know it: who they are, and what each of them calls it.
+// circle is who is in a conversation, and the id by which each of them knows it.
 type circle struct {
 	conv ConvID
-	// people are the two of a C2C conversation, or the one who has it with himself.
+	// people are the two of a C2C conversation, or one if it is with oneself.
 	people []person
 }
 
@@ -16,7 +16,7 @@ func circleOf(id ConvID, a, b person) circle {
 	return circle{id, []person{a, b}}
 }
 
-// others are all but one.
+// others returns all except one.
 func (w *circle) others(uid UID) (out []person) {
 	for _, p := range w.people {
 		if p.uid != uid {
@@ -26,7 +26,7 @@ func (w *circle) others(uid UID) (out []person) {
 	return out
 }
 
-// nameOf is the name of one of them.
+// nameOf returns the name of one of them.
 func (w *circle) nameOf(uid UID) string {
 	for _, p := range w.people {
 		if p.uid == uid {
@@ -36,7 +36,7 @@ func (w *circle) nameOf(uid UID) string {
 	return ""
 }
 
-// calledBy is the id by which one of them calls the conversation: the other's, or his own.
+// calledBy returns the id of the conversation for one of them: the other's name, or their own.
 func (w *circle) calledBy(uid UID) string {
 	for _, p := range w.people {
 		if p.uid != uid {
@@ -46,7 +46,7 @@ func (w *circle) calledBy(uid UID) string {
 	return w.nameOf(uid)
 }
 
-// change tells them of a change in the rev line.
+// change makes the events of a change in the rev line: one for all who know the conversation by the same id.
 func (w *circle) change(ch *im.Change) (out []news) {
 	for _, p := range w.people {
 		out = append(out, pushChange.to(Audience{Users: []UID{p.uid}}, &im.ChangePush{
@@ -56,7 +56,7 @@ func (w *circle) change(ch *im.Change) (out []news) {
 	return out
 }
 
-// head tells one of them of the conversation as he has it inside a transaction.
+// head reads the head of one of them inside a transaction, and makes its event.
 func (w *circle) head(tx Tx, uid UID) (*im.Head, news, error) {
 	row, err := headIn(tx, w.conv, uid)
 	if err != nil {
@@ -66,7 +66,7 @@ func (w *circle) head(tx Tx, uid UID) (*im.Head, news, error) {
 	return head, pushHead.to(Audience{Users: []UID{uid}}, head), nil
 }
 
-// heads tells some of them.
+// heads makes the events of the heads of some of them.
 func (w *circle) heads(tx Tx, people []person) (out []news, err error) {
 	for _, p := range people {
 		_, n, err := w.head(tx, p.uid)

@@ -61,7 +61,7 @@ func (c *Chat) Read(ctx context.Context, call Call[*im.ReadReply], req *im.ReadR
 				}
 			}
 			for _, n := range mine {
-				if !last {
+				if !last && s.ID != (SessionID{}) {
 					later := n
 					n.to.Except, later.to.Only = s.ID, s.ID
 					early = append(early, later)

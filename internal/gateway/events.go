@@ -7,7 +7,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// audience goes through the sessions here that are told. No server has groups yet, so nobody is a member of one.
+// audience calls each with the sessions of an audience, until it returns false. There are no groups yet, so nobody is a member of one.
 func (g *Gateway) audience(to *chat.Audience, each func(*session) bool) {
 	for _, uid := range to.Users {
 		for _, s := range g.sessionsOf(uid) {
@@ -23,7 +23,7 @@ func (g *Gateway) hears(to chat.Audience) (any bool) {
 	return any
 }
 
-// tell queues an event to the sessions it concerns.
+// tell queues an event to its audience.
 func (g *Gateway) tell(e chat.Event) {
 	n := 0
 	g.audience(&e.To, func(s *session) bool {
@@ -32,7 +32,7 @@ func (g *Gateway) tell(e chat.Event) {
 		return true
 	})
 	g.metrics.pushes.Add(float64(n))
-	if e.Method == im.Method_BEHIND { // the rules could not say it
+	if e.Method == im.Method_BEHIND { // in place of an event that could not be encoded
 		g.metrics.failures.Inc()
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Every kind of audience reaches those whom it names, once each, and nobody else; and who would be told is known before an event is made.
+// Every kind of audience gets an event once, nobody else gets it, and hears reports whether anybody would.
 func TestAudience(t *testing.T) {
 	n := start(t, options{})
 	all := map[string]*conn{
@@ -69,8 +69,8 @@ func TestAudience(t *testing.T) {
 	}
 }
 
-// What the rules could not say is counted, and whoever should have heard of it is told to ask.
-func TestEventThatCouldNotBeSaid(t *testing.T) {
+// An event that could not be encoded is counted, and its audience gets BEHIND.
+func TestEventThatCouldNotBeEncoded(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
 	before := n.failed()
@@ -81,7 +81,7 @@ func TestEventThatCouldNotBeSaid(t *testing.T) {
 	}
 }
 
-// Every call of the contract is taken by somebody: by the connection, or by the rules.
+// Every call of the contract is taken, by the connection or by the rules.
 func TestEveryCallIsTaken(t *testing.T) {
 	n := start(t, options{})
 	for number := range im.Method_name {

@@ -11,13 +11,13 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// atOnce is a store that keeps its word without a queue: what is told behind nothing is told at once.
+// atOnce is a store without a queue.
 type atOnce struct{ chat.Store }
 
 func (atOnce) Deliver(_ chat.ConvID, f func()) { f() }
 
-// BenchmarkTell is the way of an online-only message through the gateway and the rules, from the frame of its sender to the buffers of those who are told, with
-// nothing of disk and network: what telling costs for so many other sessions of the sender, and of the receiver.
+// BenchmarkTell measures an online-only message from the sender's frame to the buffers of those who get it, without disk and network, by the number of other sessions of
+// the sender and of sessions of the receiver.
 func BenchmarkTell(b *testing.B) {
 	for _, c := range []struct{ own, peer int }{{0, 0}, {0, 1}, {2, 1}, {0, 50}} {
 		b.Run(fmt.Sprintf("own=%d/peer=%d", c.own, c.peer), func(b *testing.B) {
@@ -84,5 +84,28 @@ func BenchmarkTell(b *testing.B) {
 				n.unregister(s)
 			}
 		})
+	}
+}
+
+// BenchmarkTellMany measures one event for many users with a session each.
+func BenchmarkTellMany(b *testing.B) {
+	n := start(b, options{})
+	e := chat.Event{Method: im.Method_ENTRY, Frame: im.AppendMessage(nil, &im.Frame{Method: im.Method_ENTRY}, &im.EntryPush{Conv: key("alice"), Entry: &im.Entry{Message: text("hello")}})}
+	var all []*session
+	for uid := range chat.UID(500) {
+		s := newSession(n.Gateway)
+		s.caller, s.state, s.writing, s.out = &chat.Caller{UID: uid}, live, true, make([]byte, headRoom, 4<<10)
+		n.register(s)
+		all = append(all, s)
+		e.To.Users = append(e.To.Users, uid)
+	}
+	for b.Loop() {
+		n.tell(e)
+		for _, s := range all {
+			s.out, s.frames = s.out[:headRoom], 0
+		}
+	}
+	for _, s := range all {
+		n.unregister(s)
 	}
 }
