@@ -6,31 +6,31 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// function is what the table says of one function.
+// function is what the table says about one function.
 type function struct {
 	name     string
 	class    class
 	built    bool
 	sets     int // of a setter: the callback type
-	pages    int // the callback type, if that gets a page of a list and no code
+	pages    int // the callback type, if it gets a page of a list and no code
 	texts    []text
 	json     jsonKind
 	jsonAt   int // which text is JSON
-	jsonCode int // the result for JSON that is not as it should be; 0: that is found out later
+	jsonCode int // the result for wrong JSON; 0: that is checked later
 	nonEmpty bool
 	keys     []string // that an object must have
 	fail     string   // JSON of the callback when the call failed
 }
 
-// text says what NULL and "" do as a text parameter.
+// text describes the effect of NULL and "" for a text parameter.
 type text struct {
-	null, empty bool // they are taken
+	null, empty bool // they are accepted
 	code        int8 // the result where they are not
 }
 
 var textOptional = text{null: true, empty: true}
 
-// class says what state a function needs.
+// class is the state that a function needs.
 type class int
 
 const (
@@ -48,10 +48,10 @@ const (
 	jsonObject
 	jsonArray
 	jsonStrings
-	jsonConv // no JSON: the id of a conversation with its kind, or a kind alone
+	jsonConv // not JSON: the id of a conversation with its kind, or only a kind
 )
 
-// checkJSON looks at the JSON parameter as far as the function says no at once.
+// checkJSON checks the JSON parameter as far as the function refuses it at once.
 func (c *call) checkJSON() int {
 	if c.json == jsonNone || c.jsonCode == resultOK {
 		return resultOK
@@ -61,7 +61,7 @@ func (c *call) checkJSON() int {
 		return resultOK
 	}
 	if c.built && !c.nonEmpty {
-		return resultOK // its handler reads it all
+		return resultOK // its handler reads all of it
 	}
 	if !c.readable(s) {
 		return c.refuse(c.jsonCode, "its JSON is not as it must be")
@@ -69,7 +69,7 @@ func (c *call) checkJSON() int {
 	return resultOK
 }
 
-// unreadable answers for JSON that parse does not take.
+// unreadable returns the result for JSON that parse does not accept.
 func (c *call) unreadable(err error) int {
 	return c.refuse(c.jsonCode, err.Error())
 }

@@ -22,7 +22,7 @@ const (
 	levelMost  = 7
 )
 
-// userDefinedMost bounds set_config_user_define_data.
+// userDefinedMost limits set_config_user_define_data.
 const userDefinedMost = 64
 
 // config is what the application has set, for as long as the process lives.
@@ -31,7 +31,7 @@ type config struct {
 	set *im.SetConfig
 	// By callExperimentalAPI.
 	server string
-	// console is the console's own level, by the environment when the library was loaded, and again when TIMInit was called.
+	// console is the console's own level, from the environment when the library was loaded, and again when TIMInit was called.
 	console *int
 }
 
@@ -41,7 +41,7 @@ func (g *config) init() {
 	g.console = consoleLevel()
 }
 
-// consoleLevel is the level that the environment sets for the console; nil if it sets none.
+// consoleLevel returns the level that the environment sets for the console; nil if it sets none.
 func consoleLevel() *int {
 	if level, ok := consoleLevels[getenv("TIDINGS_CONSOLE_LOG")]; ok {
 		return &level
@@ -52,7 +52,8 @@ func consoleLevel() *int {
 // consoleLevels are the values of TIDINGS_CONSOLE_LOG.
 var consoleLevels = map[string]int{"off": levelOff, "debug": levelDebug, "info": levelInfo, "warn": levelWarn, "error": levelError}
 
-// levels answers from which level on lines go to the console, to the file and to the callback. That of the console is the file's unless the environment sets it.
+// levels returns from which level on lines go to the console, to the file and to the callback. The console's is the file's unless the environment
+// sets it.
 func (g *config) levels() (console, file, callback int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +80,7 @@ func setConfig(c *call) int {
 	return resultOK
 }
 
-// change sets what is in in, and answers all settings.
+// change applies the settings in in, and returns all settings.
 func (g *config) change(in *im.SetConfig) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,7 +110,7 @@ func change[T any](to **T, from *T) {
 	}
 }
 
-// proxy is the proxy for the connection, or "": the SOCKS5 one if there are two.
+// proxy returns the proxy for the connection, or "": the SOCKS5 one if there are two.
 func (g *config) proxy() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -130,7 +131,7 @@ func proxyURL(scheme, host string, port int, user, password string) string {
 	return u.String()
 }
 
-// server is where the server is: set by the application, by the environment, or the default.
+// server returns the server's address: set by the application, by the environment, or the default.
 func (l *library) server() string {
 	l.config.mu.Lock()
 	defer l.config.mu.Unlock()

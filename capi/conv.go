@@ -13,12 +13,12 @@ func setDraft(c *call) int {
 	return c.draft(d)
 }
 
-// draft keeps a draft, or takes it away, and waits until that is done: its result is all that the program gets. It is the one function that waits for the
-// client, which waits for its own disk at most: the local database is its own while it is open.
+// draft keeps a draft, or removes it, and waits until that is done: its result is all that the program gets. It is the only function that waits for
+// the client, which waits at most for its own disk: the local database belongs to it while it is open.
 func (c *call) draft(d *im.Draft) int {
 	key := c.conv()
 	if key.ID == "" && d == nil {
-		return resultOK // there is nothing to take away
+		return resultOK // there is nothing to remove
 	}
 	if key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP {
 		return c.refuse(resultParam, "conv_type is neither C2C nor group")
@@ -29,7 +29,7 @@ func (c *call) draft(d *im.Draft) int {
 	if l.session != nil {
 		cl = l.session.client
 	}
-	l.mu.RUnlock() // TIMUninit need not wait for it: the client answers when it ends
+	l.mu.RUnlock() // TIMUninit need not wait for it: the client returns when it ends
 	var err error = &im.Error{Code: im.CodeNotLoggedIn}
 	if cl != nil {
 		err = cl.SetDraft(key, d)

@@ -11,7 +11,7 @@ func cancelSend(c *call) int {
 	defer l.mu.RUnlock()
 	if err := c.needs(true); err != nil {
 		json := ""
-		if l.session == nil { // a message of which nothing is known, as observed
+		if l.session == nil { // a message that is unknown, as observed
 			m := &im.Message{}
 			blank(m)
 			m.MsgId = "-0-0"
@@ -41,7 +41,7 @@ func mergedMessages(c *call, cl *client.Client, m *im.Message) {
 	c.answer(err, json)
 }
 
-// c2c are the conversations with users.
+// c2c returns the conversations with users.
 func c2c(users []string) []client.Conv {
 	keys := make([]client.Conv, len(users))
 	for i, u := range users {
@@ -65,7 +65,7 @@ func deleteMessage(c *call, cl *client.Client, p *im.MsgDeleteParam) {
 	}
 }
 
-// localClear deletes the messages of a conversation on this device alone, a page at a time: newest first.
+// localClear deletes the messages of a conversation on this device only, a page at a time: newest first.
 type localClear struct {
 	c      *call
 	cl     *client.Client
@@ -106,7 +106,7 @@ func (d *localClear) next(last *im.Message) {
 	})
 }
 
-// then goes on, unless the client has ended meanwhile: it would answer nothing more.
+// then continues, unless the client has ended in the meantime: it would not call back any more.
 func (d *localClear) then(f func()) {
 	l := d.c.lib
 	l.mu.RLock()

@@ -22,7 +22,7 @@ func removeListener(c *call) int {
 	return resultOK
 }
 
-// set is what all other setters do.
+// set does what all other setters do.
 func (c *call) set() int {
 	c.lib.slots.set(c.sets, c.cb(), c.ud())
 	return resultOK
@@ -34,13 +34,13 @@ type callbackType struct {
 	shape int
 }
 
-// brought is what a callback brings: its texts and its numbers, each in the order of its parameters.
+// brought is what a callback gets: its texts and its numbers, each in the order of its parameters.
 type brought struct {
 	texts   []string
 	numbers []int64
 }
 
-// tell calls the callbacks of a type with what make gives; without any it is not made. It runs on the thread t.
+// tell calls the callbacks of a type with the result of make, which is not called without any. It runs on the thread t.
 func (l *library) tell(t *thread, typ int, make func() brought) {
 	listeners := l.slots.listeners(typ)
 	if len(listeners) == 0 {
@@ -54,8 +54,9 @@ func (l *library) tell(t *thread, typ int, make func() brought) {
 	}
 }
 
-// callBack calls a callback of the application. The texts are copied into one block of C's memory, which C frees when the callback has returned. They are not
-// lent out of Go's memory, so that sanitizers see a program that reads beyond a text or after its callback, and do not see Go's own dealings with its memory.
+// callBack calls a callback of the application. The texts are copied into one block of C memory, which C frees when the callback has returned. They
+// are not lent from Go's memory, so that sanitizers see a program that reads beyond a text or after its callback, and do not see Go's own use of its
+// memory.
 func callBack(typ int, cb, ud uintptr, what brought) {
 	e := C.tidings_event{ud: C.uintptr_t(ud)}
 	size := 0
@@ -81,15 +82,15 @@ func callBack(typ int, cb, ud uintptr, what brought) {
 	C.tidings_fire(C.int(callbackTypes[typ].shape), C.uintptr_t(cb), e)
 }
 
-// jsonNull stands for JSON that is NULL; no text is this. The first text is never it: the block begins there.
+// jsonNull stands for JSON that is NULL; no text has this value. The first text never does: the block begins there.
 const jsonNull = "\x00"
 
-// callComm calls the callback of a result.
+// callComm calls a result callback.
 func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {
 	callBack(cbTIMCommCallback, cb, ud, brought{[]string{desc, json}, []int64{int64(code)}})
 }
 
-// listOrNone is a list in JSON, or no text for none.
+// listOrNone returns a list in JSON, or no text for none.
 func listOrNone[M im.TIM](list []M) string {
 	if len(list) == 0 {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// operation says what is answered to an operation of callExperimentalAPI.
+// operation describes the result of an operation of callExperimentalAPI.
 type operation int
 
 const (
@@ -24,7 +24,7 @@ const (
 // operationPrefix is how the names of all operations begin.
 const operationPrefix = "internal_operation_"
 
-// acting do what the operations do that act, and answer what the response has beside the name. l.mu is held.
+// acting carry out the operations that have an effect, and return what the response contains besides the name. l.mu is held.
 var acting = map[string]func(l *library, req *im.ExperimentalRequest, resp *im.ExperimentalResponse) error{
 	operationPrefix + "set_custom_server_info": setServer,
 	operationPrefix + "set_env":                setEnv,
@@ -59,7 +59,7 @@ func setEnv(_ *library, req *im.ExperimentalRequest, resp *im.ExperimentalRespon
 	return nil
 }
 
-// writeLog writes a line of the program's own.
+// writeLog writes a line of the program.
 func writeLog(l *library, req *im.ExperimentalRequest, _ *im.ExperimentalResponse) error {
 	text := req.LogContent
 	if req.LogFunc != "" {

@@ -8,12 +8,13 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// handlers do what the functions that are built do. What fits into a line stands here: how the function's parameters are read (ready for numbers and ids, object,
-// list, names and reading for JSON), which call of the client it makes, and what its answer is (done, doneList, doneOne and their like). Setters have none but those of new messages.
+// handlers implement the built functions. What fits into a line is here: how the function's parameters are read (ready for numbers and ids, object,
+// list, names and reading for JSON), which call of the client it makes, and how its result is returned (done, doneList, doneOne and so on). Setters
+// have none, except those of new messages.
 var handlers = [fnCount]func(*call) int{
 	fnTIMInit:             initialize,
 	fnTIMUninit:           uninitialize,
-	fnTIMGetSDKVersion:    func(*call) int { return resultOK }, // the shim answers it
+	fnTIMGetSDKVersion:    func(*call) int { return resultOK }, // the shim returns it
 	fnTIMGetServerTime:    serverTime,
 	fnTIMSetConfig:        setConfig,
 	fnTIMLogin:            login,
@@ -72,13 +73,13 @@ var handlers = [fnCount]func(*call) int{
 	fnTIMMsgSearchLocalMessages: object(func(c *call, cl *client.Client, p *im.SearchParam) { cl.SearchFunc(p, doneOne[*im.SearchResult](c)) }),
 }
 
-// ready is the handler of a function that has no JSON to read.
+// ready makes the handler of a function that has no JSON to read.
 func ready(f func(*call, *client.Client)) func(*call) int {
 	return func(c *call) int { return c.with(func(cl *client.Client) { f(c, cl) }) }
 }
 
-// reading is the handler of a function whose JSON is read by read. What that does not take is refused at once, or, where the table says so, answered when the
-// state is right.
+// reading makes the handler of a function whose JSON is read by read. JSON that read does not accept is refused at once or, where the table says so,
+// when the state is right.
 func reading[T any](read func(*call) (T, error), f func(*call, *client.Client, T)) func(*call) int {
 	return func(c *call) int {
 		v, err := read(c)
@@ -95,7 +96,7 @@ func reading[T any](read func(*call) (T, error), f func(*call, *client.Client, T
 	}
 }
 
-// object is the handler of a function whose JSON is an object.
+// object makes the handler of a function whose JSON is an object.
 func object[M any, P interface {
 	*M
 	im.TIM
@@ -106,7 +107,7 @@ func object[M any, P interface {
 	}, f)
 }
 
-// list is the handler of a function whose JSON is an array of objects.
+// list makes the handler of a function whose JSON is an array of objects.
 func list[M any, P interface {
 	*M
 	im.TIM
@@ -114,7 +115,7 @@ func list[M any, P interface {
 	return reading(func(c *call) ([]P, error) { return im.ListFromJSON[M, P](c.text[c.jsonAt]) }, f)
 }
 
-// names is the handler of a function whose JSON is an array of ids, none of which is empty.
+// names makes the handler of a function whose JSON is an array of ids, none of which is empty.
 func names(f func(*call, *client.Client, []string)) func(*call) int {
 	return reading((*call).strings, func(c *call, cl *client.Client, ids []string) {
 		if slices.Contains(ids, "") {
@@ -157,7 +158,7 @@ func (c *call) done() func(error) {
 	return func(e error) { err = e; run() }
 }
 
-// doneWith is the completion of a call whose result is put into JSON by json, unless it failed.
+// doneWith is the completion of a call whose result json converts to JSON, unless it failed.
 func doneWith[T any](c *call, json func(T) string) func(T, error) {
 	var v T
 	var err error
@@ -171,15 +172,15 @@ func doneWith[T any](c *call, json func(T) string) func(T, error) {
 	return func(r T, e error) { v, err = r, e; run() }
 }
 
-// doneList is the completion of a call that gives a list.
+// doneList is the completion of a call that returns a list.
 func doneList[M im.TIM](c *call) func([]M, error) { return doneWith(c, im.ListToJSON[M]) }
 
-// doneOne is the completion of a call that gives an object.
+// doneOne is the completion of a call that returns an object.
 func doneOne[M im.TIM](c *call) func(M, error) {
 	return doneWith(c, func(m M) string { return im.ToJSON(m) })
 }
 
-// doneTotal is the completion of a call that gives an unread number.
+// doneTotal is the completion of a call that returns an unread number.
 func doneTotal(c *call) func(int, error) {
 	return doneWith(c, func(n int) string { return im.ToJSON(&im.TotalUnread{Count: int32(n)}) })
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// logWaiting bounds the lines that wait for the log callback; older ones are dropped, and counted.
+// logWaiting limits the lines that wait for the log callback; older ones are dropped, and counted.
 const logWaiting = 1000
 
-// lineMost bounds a line of the log, in bytes: an application may write lines of its own.
+// lineMost limits a line of the log, in bytes: an application may write lines of its own.
 const lineMost = 64 << 10
 
-// logger is the log of the library and of its client: to the console, to a file and to the application's callback, each by a level of its own.
+// logger is the log of the library and of its client: to the console, to a file and to the application's callback, each with its own level.
 type logger struct {
 	*slog.Logger
 	lib  *library
@@ -42,16 +42,16 @@ func newLogger(l *library) *logger {
 	return lg
 }
 
-// printf writes a line to the console alone, at whatever level.
+// printf writes a line to the console only, at any level.
 func (lg *logger) printf(format string, args ...any) {
 	writeLine(levelWarn, fmt.Sprintf(format, args...))
 }
 
 func writeLine(level int, text string) {
-	syscall.Write(2, []byte(formatLine(level, text))) // one write, so that lines do not mix; nobody can do anything about an error
+	syscall.Write(2, []byte(formatLine(level, text))) // one write, so that lines do not mix; nothing can be done about an error
 }
 
-// formatLine is a line of the console or the file.
+// formatLine returns a line for the console or the file.
 func formatLine(level int, text string) string {
 	return time.Now().Format("2006-01-02T15:04:05.000Z07:00 ") + levelName(level) + " tidings: " + text + "\n"
 }
@@ -122,7 +122,7 @@ func (lg *logger) deliver(t *thread) {
 	}
 }
 
-// logHandler brings what is logged with slog to line.
+// logHandler passes what is logged with slog to line.
 type logHandler struct {
 	*logger
 	attrs string // as they are written
@@ -141,7 +141,7 @@ func levelOf(l slog.Level) int {
 	return levelDebug
 }
 
-// slogLevel is what levelOf makes a level of TIM of.
+// slogLevel converts a level of TIM to what levelOf converts back.
 func slogLevel(level int) slog.Level {
 	switch {
 	case level >= levelError:

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// The newest lines are kept for a callback that is slow, and those that were dropped are counted.
+// The newest lines are kept for a slow callback, and those that were dropped are counted.
 func TestLogWaits(t *testing.T) {
 	l := newLibrary()
 	l.slots.set(cbTIMLogCallback, 1, 0)
@@ -45,7 +45,8 @@ func TestServerOf(t *testing.T) {
 	}
 }
 
-// The file holds what is at or above its level, is put aside when it is full, and the oldest of those go; what the console and the callback get does not matter.
+// The file contains what is at or above its level, is put aside when it is full, and the oldest of those are deleted; what the console and the
+// callback get does not matter.
 func TestLogFile(t *testing.T) {
 	l := newLibrary()
 	*l.config.set.IsLogOutputConsole = false
@@ -85,7 +86,7 @@ func TestLogFile(t *testing.T) {
 		}
 	}
 
-	// What is there goes on; a program that shares the file may put it aside in between.
+	// An existing file is continued; a program that shares the file may put it aside in between.
 	l.log.file.open(dir)
 	other := logFile{most: 1000}
 	if err := other.open(dir); err != nil {
@@ -107,7 +108,7 @@ func TestLogFile(t *testing.T) {
 	}
 }
 
-// Only their owner may read the log files, also those that everybody could read before.
+// Only their owner may read the log files, including those that everybody could read before.
 func TestLogFileIsPrivate(t *testing.T) {
 	dir := t.TempDir()
 	names := []string{logName, logName + ".1"}

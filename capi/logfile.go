@@ -12,7 +12,7 @@ import (
 
 const (
 	logName = "imsdk.log"
-	// logSize is how large the file becomes before it is put aside as imsdk.log.1, and that one as imsdk.log.2, and so on; logKept is how many of those
+	// logSize is how large the file becomes before it is put aside as imsdk.log.1, that one as imsdk.log.2, and so on; logKept is how many of those
 	// there are.
 	logSize = 5 << 20
 	logKept = 4
@@ -23,11 +23,11 @@ type logFile struct {
 	mu   sync.Mutex
 	path string
 	most int64
-	f    *os.File // nil: there is none
+	f    *os.File // nil: no file
 	ours os.FileInfo
 }
 
-// open begins to write into a folder, which is made; "" ends it.
+// open begins to write into a folder, which is created; "" ends it.
 func (lf *logFile) open(dir string) error {
 	lf.mu.Lock()
 	defer lf.mu.Unlock()
@@ -74,7 +74,7 @@ func (lf *logFile) on() bool {
 	return lf.f != nil
 }
 
-// write appends a line; it is lost if the disk does not take it. The file may have been put aside by another program, or deleted.
+// write appends a line; it is lost if the disk does not take it. Another program may have put the file aside, or deleted it.
 func (lf *logFile) write(line string) {
 	lf.mu.Lock()
 	defer lf.mu.Unlock()

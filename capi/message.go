@@ -55,7 +55,7 @@ func (c *call) sent() func(*im.Message, error) {
 	return func(v *im.Message, e error) { m, err = v, e; run() }
 }
 
-// send sends m, or fails it when nobody is logged in, and answers its id; l.mu must be held.
+// send sends m, or fails it if nobody is logged in, and returns its id; l.mu must be held.
 func (c *call) send(m *im.Message, done func(*im.Message, error)) string {
 	if err := c.needs(true); err != nil {
 		unsent(m, c.conv())
@@ -73,7 +73,7 @@ func (c *call) send(m *im.Message, done func(*im.Message, error)) string {
 	return id
 }
 
-// media answers an error for a message with an element whose file would have to be uploaded: that is not built.
+// media returns an error for a message with an element whose file would have to be uploaded: that is not built.
 func media(m *im.Message) error {
 	for _, e := range m.GetElemArray() {
 		switch e.ElemType {
@@ -84,7 +84,7 @@ func media(m *im.Message) error {
 	return nil
 }
 
-// unsent fills in a message that no client took, as the reference library does.
+// unsent fills in a message that no client accepted, as the reference library does.
 func unsent(m *im.Message, conv client.Conv) {
 	m.ConvId, m.ConvType = conv.ID, conv.Type
 	m.ClientTime, m.Rand = uint64(time.Now().Unix()), uint64(rand.Uint32N(1<<31-1)+1)
@@ -93,7 +93,7 @@ func unsent(m *im.Message, conv client.Conv) {
 	blank(m)
 }
 
-// blank sets what a message has of which nothing is known to the server.
+// blank sets the fields of a message that is unknown to the server.
 func blank(m *im.Message) {
 	m.Status = im.MessageStatus_MESSAGE_STATUS_SENT
 	m.IsFromSelf, m.IsRead = true, true

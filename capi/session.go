@@ -41,7 +41,7 @@ func initialize(c *call) int {
 	return resultOK
 }
 
-// deviceFolder is the client's folder for a configured path; "/" is what programs give that have none.
+// deviceFolder returns the client's folder for a configured path; "/" is what programs pass that have none.
 func deviceFolder(path string) string {
 	if path == "/" {
 		return ""
@@ -58,7 +58,7 @@ func uninitialize(c *call) int {
 		ending := l.ending
 		l.mu.Unlock()
 		if ending != nil && !inCallback {
-			<-ending // another thread is at it, 5 s at most
+			<-ending // another thread is ending it, 5 s at most
 		}
 		return resultOK
 	}
@@ -82,7 +82,7 @@ func uninitialize(c *call) int {
 	}
 	t.disp.Close()
 	if inCallback {
-		return resultOK // the thread answers what is open when it gets back from this callback, and ends
+		return resultOK // the thread answers what is open when this callback has returned, and ends
 	}
 	select {
 	case <-t.gone:
@@ -150,7 +150,7 @@ func login(c *call) int {
 	cfg := client.Config{Server: l.server(), UserID: user, UserSig: ticket, AppID: s.app, Dir: s.dir, Platform: l.platform(), Proxy: l.config.proxy(), Log: l.log.Logger, Dispatcher: t.disp}
 	same := s.cfg
 	same.UserSig = ticket
-	if s.client != nil && same == cfg { // only the ticket is new, if anything: the last one may have run out
+	if s.client != nil && same == cfg { // only the ticket is new, if anything: the last one may have expired
 		s.client.SetUserSig(ticket)
 		s.cfg = cfg
 	} else {
@@ -206,7 +206,7 @@ var platforms = map[string]im.Platform{
 	"ios": im.Platform_PLATFORM_IOS, "pad": im.Platform_PLATFORM_PAD, "web": im.Platform_PLATFORM_WEB,
 }
 
-// platform is that of TIDINGS_PLATFORM, else that of the build.
+// platform returns the one of TIDINGS_PLATFORM, or the build's.
 func (l *library) platform() im.Platform {
 	own := runtime.GOOS
 	if own == "darwin" {

@@ -11,7 +11,7 @@ type slot struct{ cb, ud uintptr }
 // slots keeps the callbacks of events.
 type slots struct {
 	mu sync.Mutex
-	// all has them by type: one, or none, but of new messages as many as were added, in that order.
+	// all contains them by type: one, or none, but for new messages as many as were added, in that order.
 	all [cbCount][]slot
 }
 
@@ -31,7 +31,7 @@ func (s *slots) clear() {
 	s.all = [cbCount][]slot{}
 }
 
-// add adds a callback; one that is there gets the new user data.
+// add adds a callback; an existing one gets the new user data.
 func (s *slots) add(typ int, cb, ud uintptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,21 +51,21 @@ func (s *slots) remove(typ int, cb uintptr) {
 	s.all[typ] = slices.DeleteFunc(s.all[typ], func(x slot) bool { return x.cb == cb })
 }
 
-// listeners are the callbacks of a type as they are now.
+// listeners returns the callbacks of a type at this moment.
 func (s *slots) listeners(typ int) []slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.all[typ])
 }
 
-// any says whether there is a callback of a type.
+// any reports whether there is a callback of a type.
 func (s *slots) any(typ int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all[typ]) > 0
 }
 
-// has answers the callback as it is set now, if it still is.
+// has returns the callback as it is set at this moment, if it still is.
 func (s *slots) has(typ int, cb uintptr) (slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

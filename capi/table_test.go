@@ -2,8 +2,8 @@ package main
 
 import "testing"
 
-// The table, and with it docs/reference/coverage.md, says of a function that it is built exactly if there is code for it. A setter is built if something fires
-// its callback, which the generator sees to.
+// The table, and with it docs/reference/coverage.md, marks a function as built exactly if there is code for it. A setter is built if something fires
+// its callback, which the generator checks.
 func TestBuiltHasHandler(t *testing.T) {
 	for fn, f := range functions {
 		if f.class != classSetter && f.built != (handlers[fn] != nil) {

@@ -16,11 +16,11 @@ import (
 	"github.com/tidings-im/tidings/client"
 )
 
-// threads keeps the callback thread. It is made when something is to be called back, or by TIMInit, and ends with TIMUninit.
+// threads keeps the callback thread. It is created when something is to be called back, or by TIMInit, and ends with TIMUninit.
 type threads struct {
 	mu  sync.Mutex
 	now *thread
-	// last is the thread before: the next one starts to work when it is done, so that callbacks never overlap.
+	// last is the previous thread: the next one starts to work when it is done, so that callbacks never overlap.
 	last *thread
 }
 
@@ -30,19 +30,19 @@ type thread struct {
 	disp   *client.Dispatcher
 	prev   *thread
 	gone   chan struct{} // closed when it has run everything
-	left   chan struct{} // closed when it is given up: its callback never came back
+	left   chan struct{} // closed when it is abandoned: its callback never returned
 	handle cgo.Handle
 
 	mu    sync.Mutex
 	given bool // up: nothing more starts
 
-	// What runs now, for the watch over callbacks that block.
+	// What is running, to detect callbacks that block.
 	name  atomic.Pointer[string]
 	since atomic.Int64
 	armed atomic.Bool
 }
 
-// current is the callback thread, made if there is none.
+// current returns the callback thread, and creates it if there is none.
 func (ts *threads) current(l *library) *thread {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -58,7 +58,7 @@ func (ts *threads) current(l *library) *thread {
 	return ts.now
 }
 
-// take ends the duty of the callback thread; the caller closes it. It may be nil.
+// take detaches the callback thread; the caller closes it. It may be nil.
 func (ts *threads) take() *thread {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -105,7 +105,7 @@ func (t *thread) post(name string, f func()) {
 	t.disp.Post(func() { t.fire(name, f) })
 }
 
-// fire runs f, which calls the application, unless the thread has been given up. It must run on the thread.
+// fire runs f, which calls the application, unless the thread has been abandoned. It must run on the thread.
 func (t *thread) fire(name string, f func()) {
 	t.mu.Lock()
 	given := t.given
@@ -131,7 +131,7 @@ func (t *thread) fire(name string, f func()) {
 	f()
 }
 
-// watch logs a callback that blocks the thread. It looks again as long as callbacks keep coming.
+// watch logs a callback that blocks the thread. It checks as long as callbacks keep coming.
 func (t *thread) watch() {
 	since, name := t.since.Load(), t.name.Load()
 	if since == 0 {
@@ -140,7 +140,7 @@ func (t *thread) watch() {
 	}
 	ran := time.Since(time.Unix(0, since))
 	if ran >= uninitWait {
-		// The log callback hears of it when the callback is over: it has the same thread.
+		// The log callback gets that line when the callback has returned: it has the same thread.
 		t.lib.log.Warn(fmt.Sprintf("the callback of %s has been running for over %v: nothing else can be called back meanwhile", *name, uninitWait))
 		t.armed.Store(false)
 		return
@@ -148,7 +148,7 @@ func (t *thread) watch() {
 	time.AfterFunc(uninitWait-ran, t.watch)
 }
 
-// giveUp leaves the thread behind: nothing starts on it any more.
+// giveUp abandons the thread: nothing starts on it any more.
 func (t *thread) giveUp() {
 	t.mu.Lock()
 	t.given = true

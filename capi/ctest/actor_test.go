@@ -19,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/scenario"
 )
 
-// actor is a device, with what it heard in this step.
+// actor is a device, with what it got in this step.
 type actor struct {
 	t      *testing.T
 	name   string
@@ -33,7 +33,7 @@ type actor struct {
 	ended  chan struct{}
 
 	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced when something came
+	changed  chan struct{} // closed and replaced when something arrived
 	heard    []string
 	probed   string
 	results  []result
@@ -43,7 +43,7 @@ type actor struct {
 	offline  bool // as the script says
 }
 
-// result is what became of a command.
+// result is the result of a command.
 type result struct {
 	Result string
 	Code   int
@@ -63,7 +63,7 @@ func (a *actor) online() bool {
 	return a.loggedIn && !a.offline
 }
 
-// start starts the program, if it does not run.
+// start starts the program, unless it is running.
 func (a *actor) start(program string) {
 	a.t.Helper()
 	if a.cmd != nil {
@@ -108,7 +108,7 @@ func (a *actor) start(program string) {
 	})
 }
 
-// end ends the program as one that is closed by its user, and waits for that.
+// end ends the program as its user would, and waits for that.
 func (a *actor) end() {
 	a.t.Helper()
 	if a.cmd == nil {
@@ -129,7 +129,7 @@ func (a *actor) end() {
 	a.mu.Unlock()
 }
 
-// until waits for a fact about what the device has said, and reports whether it came true.
+// until waits for a fact about what the device has reported, and reports whether it came true.
 func (a *actor) until(fact func() bool) bool {
 	timeout := time.After(patience)
 	for {
@@ -147,7 +147,7 @@ func (a *actor) until(fact func() bool) bool {
 	}
 }
 
-// hear takes a line of the program.
+// hear handles a line of the program.
 func (a *actor) hear(l []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -238,7 +238,7 @@ func (a *actor) event(name string, n int, v any) {
 	}
 }
 
-// command gives the program a command, and answers its result.
+// command gives the program a command, and returns its result.
 func (a *actor) command(verb string, args ...string) result {
 	a.t.Helper()
 	if a.cmd == nil {
@@ -260,7 +260,7 @@ func (a *actor) command(verb string, args ...string) result {
 	return r
 }
 
-// find is the JSON of the message of a number, as the device has it.
+// find returns the JSON of the message with a number, as the device has it.
 func (a *actor) find(peer, seq string) json.RawMessage {
 	a.t.Helper()
 	r := a.command("list", peer, fmt.Sprintf(`{"msg_getmsglist_param_last_msg_seq":%s,"msg_getmsglist_param_count":1}`, seq))
@@ -270,7 +270,7 @@ func (a *actor) find(peer, seq string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"message_conv_id":%q,"message_conv_type":1,"message_seq":%s}`, peer, seq))
 }
 
-// at is what stands at a path in decoded JSON.
+// at returns the value at a path in decoded JSON.
 func at(v any, path ...string) any {
 	for _, p := range path {
 		switch x := v.(type) {

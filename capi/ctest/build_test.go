@@ -1,4 +1,4 @@
-// Package ctest has the tests of the C library: they compile C programs against it and run them.
+// Package ctest contains the tests of the C library: they compile C programs against it and run them.
 package ctest
 
 import (
@@ -38,13 +38,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// library builds libImSDK.so, once in a run, with the Makefile's rule and answers its folder.
+// library builds libImSDK.so, once per run, with the Makefile's rule, and returns its folder.
 func library(t testing.TB) string {
 	t.Helper()
 	return made(t, libraryOnce)
 }
 
-// symbols is library with the symbols left in: the same code, only that tools can name it.
+// symbols is library with symbols: the same code, except that tools can name it.
 func symbols(t testing.TB) string {
 	t.Helper()
 	return made(t, symbolsOnce)
@@ -74,7 +74,7 @@ func makeLibrary(name string, vars ...string) (string, error) {
 	return dir, nil
 }
 
-// compile builds a C program, or a C++ one by the name of its source, against the library; with a sanitizer against the one with symbols.
+// compile builds a C program, or a C++ one by the name of its source, against the library; with a sanitizer, against the one with symbols.
 func compile(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
 	dir := ""
@@ -96,7 +96,7 @@ func compile(t testing.TB, name, source string, flags ...string) string {
 	return program
 }
 
-// write puts a source into the work folder.
+// write writes a source into the work folder.
 func write(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(work, name)
@@ -106,7 +106,7 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-// run runs a program to its end and answers what it printed.
+// run runs a program to its end and returns what it printed.
 func run(t testing.TB, program string, env []string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -192,12 +192,12 @@ func (p prototype) takes(typ string) bool {
 	return slices.ContainsFunc(p.params, func(a parameter) bool { return a.typ == typ })
 }
 
-// paged says that the function answers through a callback that has a page of a list and no code.
+// paged reports whether the function returns its result through a callback that has a page of a list and no code.
 func (p prototype) paged() bool {
 	return p.class != "setter" && slices.ContainsFunc(p.params, func(a parameter) bool { return a.callback() && a.typ != "TIMCommCallback" })
 }
 
-// params0 are all parameters as one text.
+// params0 returns all parameters as one text.
 func (p prototype) params0() string {
 	var s []string
 	for _, a := range p.params {

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// device is a running C program with a folder of its own, initialised, with its events set.
+// device is a running C program with a folder of its own, initialized, with its callbacks set.
 type device struct {
 	*driver
 	s    *imtest.Server
@@ -17,7 +17,7 @@ type device struct {
 	dir  string
 }
 
-// events are the setters of what fires.
+// events are the setters of callbacks that fire.
 var eventSetters = []string{
 	"TIMAddRecvNewMsgCallback", "TIMSetConvEventCallback", "TIMSetConvTotalUnreadMessageCountChangedCallback", "TIMSetNetworkStatusListenerCallback",
 	"TIMSetKickedOfflineCallback", "TIMSetUserSigExpiredCallback", "TIMSetMsgReadedReceiptCallback", "TIMSetMsgRevokeCallback", "TIMSetMsgUpdateCallback",
@@ -54,7 +54,7 @@ func (d *device) login() {
 	d.must("TIMLogin", d.user, d.s.Sig(d.user), on)
 }
 
-// message is what the tests look at of a message.
+// message is what the tests check of a message.
 type message struct {
 	ID       string `json:"message_msg_id"`
 	Conv     string `json:"message_conv_id"`
@@ -90,7 +90,7 @@ func textJSON(s string) string {
 	return `{"message_elem_array":[{"elem_type":0,"text_elem_content":` + string(b) + `}]}`
 }
 
-// say sends a text to a user and answers the message as it was sent.
+// say sends a text to a user and returns the message as it was sent.
 func (d *device) say(to, text string) message {
 	d.t.Helper()
 	r, id, call := d.callID("TIMMsgSendMessage", to, 1, textJSON(text), on, on)
@@ -105,7 +105,7 @@ func (d *device) say(to, text string) message {
 	return m
 }
 
-// hears waits for the new message with a text, and answers it and where it stands among the lines.
+// hears waits for the new message with a text, and returns it and its position among the lines.
 func (d *device) hears(text string) message {
 	d.t.Helper()
 	var found message
@@ -185,7 +185,7 @@ func TestTwoPrograms(t *testing.T) {
 		t.Errorf("total %s", json)
 	}
 
-	// Bob reads: his total falls, ann gets the receipt, and her message is read. What is not in the conversation reads nothing.
+	// Bob reads: his total falls, ann gets the receipt, and her message is read. A message that is not in the conversation marks nothing as read.
 	at = bob.position()
 	for _, m := range []string{`{}`, `{"message_msg_id":"144115000000000001-1-1"}`, `{"message_seq":9}`} {
 		if a := bob.ask("TIMMsgReportReaded", "ann", 1, m, on); a.code != 6017 {
@@ -202,7 +202,7 @@ func TestTwoPrograms(t *testing.T) {
 		t.Errorf("history %+v", h)
 	}
 
-	// Bob answers; ann marks all read.
+	// Bob replies; ann marks all as read.
 	at = ann.position()
 	bob.say("ann", "hi")
 	ann.hears("hi")
@@ -210,7 +210,7 @@ func TestTwoPrograms(t *testing.T) {
 	ann.must("TIMMsgMarkAllMessageAsRead", on)
 	ann.total(at, 0)
 
-	// Order of sends is order of arrival; the second form with two callbacks too.
+	// Order of sends is order of arrival, also in the second form with two callbacks.
 	for i := range 20 {
 		ann.send(command(100+i, "TIMMsgSendNewMsg", "bob", 1, textJSON(fmt.Sprintf("n%d", i)), on))
 	}
@@ -245,7 +245,7 @@ func TestTwoPrograms(t *testing.T) {
 		t.Errorf("TIMMsgSendNewMsgEx: %v", both)
 	}
 
-	// Recall: the other side hears, and the message stays with status 6.
+	// Recall: the other side is notified, and the message stays with status 6.
 	last := ann.say("bob", "oops")
 	bob.hears("oops")
 	msg, _ := json.Marshal(map[string]any{"message_msg_id": last.ID, "message_seq": last.Seq, "message_conv_id": "bob", "message_conv_type": 1})
@@ -255,7 +255,7 @@ func TestTwoPrograms(t *testing.T) {
 		t.Errorf("history after the recall: %d messages, newest %+v", len(h), h[0])
 	}
 
-	// To somebody whom there is not.
+	// To a user that does not exist.
 	if a := ann.ask("TIMMsgSendMessage", "nobody", 1, textJSON("?"), on, on); a.code != 20003 || decode[message](t, a.json).Status != 3 {
 		t.Errorf("to nobody: %+v", a)
 	}
@@ -266,7 +266,7 @@ func TestTwoPrograms(t *testing.T) {
 	}
 }
 
-// What was missed comes at the next login, once, between the start and the end of the sync.
+// What was missed arrives at the next login, once, between the start and the end of the sync.
 func TestMissedMessages(t *testing.T) {
 	s := imtest.Start(t)
 	ann, bob := newDevice(t, s, "ann", ""), newDevice(t, s, "bob", "")
@@ -331,7 +331,7 @@ func TestKick(t *testing.T) {
 	phone.quit()
 }
 
-// A ticket that runs out while online fires once and ends the session; one that has run out refuses the login.
+// A ticket that expires while online fires once and ends the session; an expired one refuses the login.
 func TestTicket(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
@@ -347,7 +347,7 @@ func TestTicket(t *testing.T) {
 	d.quit()
 }
 
-// The server's address may come by callExperimentalAPI, which wins over the environment.
+// The server's address may be set by callExperimentalAPI, which overrides the environment.
 func TestServerAddress(t *testing.T) {
 	s := imtest.Start(t)
 	d := start(t, "TIDINGS_SERVER=ws://127.0.0.1:1")

@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for what must happen.
 const patience = 60 * time.Second
 
 // driver is a running C program that does what it is told.
@@ -30,7 +30,7 @@ type driver struct {
 	mu    sync.Mutex
 	lines []line
 	ended bool
-	more  chan struct{} // closed and replaced when a line comes
+	more  chan struct{} // closed and replaced when a line arrives
 	id    int
 }
 
@@ -190,21 +190,21 @@ func (d *driver) send(command string) {
 	}
 }
 
-// position is how many lines there are now.
+// position returns how many lines there are.
 func (d *driver) position() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.lines)
 }
 
-// all are the lines so far.
+// all returns the lines so far.
 func (d *driver) all() []line {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]line(nil), d.lines...)
 }
 
-// wait answers the first line from a position on for which match is true.
+// wait returns the first line from a position on for which match is true.
 func (d *driver) wait(from int, what string, match func(line) bool) line {
 	d.t.Helper()
 	l, ok := d.waitFor(patience, from, match)
@@ -242,7 +242,7 @@ func (d *driver) waitFor(limit time.Duration, from int, match func(line) bool) (
 	}
 }
 
-// command is the line that calls a function; texts are escaped unless they are null or repeat.
+// command returns the line that calls a function; texts are escaped unless they are null or repeat.
 func command(id int, fn string, args ...any) string {
 	s := "call\t" + fn
 	for _, a := range args {
@@ -271,7 +271,7 @@ func (d *driver) nextID() int {
 	return 1000 + d.id
 }
 
-// call calls a function and answers its result and what it wrote to a buffer.
+// call calls a function and returns its result and what it wrote to a buffer.
 func (d *driver) call(fn string, args ...any) (int, string) {
 	d.t.Helper()
 	r, text, _ := d.callID(fn, args...)
@@ -322,7 +322,7 @@ func (d *driver) ask(fn string, args ...any) answer {
 	return d.answerOf(id, fn)
 }
 
-// must is ask for a call that must succeed; it answers the JSON.
+// must is ask for a call that must succeed; it returns the JSON.
 func (d *driver) must(fn string, args ...any) string {
 	d.t.Helper()
 	a := d.ask(fn, args...)

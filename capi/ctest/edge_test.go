@@ -37,7 +37,7 @@ func TestUninitInCallback(t *testing.T) {
 	if a := d.ask("TIMConvGetConvList", on); a.code != 6013 {
 		t.Errorf("a later call: %+v", a)
 	}
-	// And it starts again.
+	// And it can start again.
 	g.set(false)
 	d.init()
 	d.login()
@@ -82,8 +82,8 @@ func TestLogoutDuringLogin(t *testing.T) {
 	d.quit()
 }
 
-// TIMUninit from elsewhere waits 5 seconds for a callback that blocks, and returns; nothing is called after it, the thread is left behind, and the next TIMInit
-// starts a new one. The callback is logged by its name; the log callback, which has the same thread, does not hear of it.
+// TIMUninit on another thread waits 5 seconds for a callback that blocks, and returns; nothing is called after it, the thread is abandoned, and the
+// next TIMInit starts a new one. The callback is logged by its name; the log callback, which has the same thread, does not get that line.
 func TestUninitDuringBlockedCallback(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
@@ -100,7 +100,7 @@ func TestUninitDuringBlockedCallback(t *testing.T) {
 	if took := time.Since(begin); took < 4*time.Second || took > 20*time.Second {
 		t.Errorf("TIMUninit took %v", took)
 	}
-	// A new life begins while the old thread still blocks.
+	// TIMInit again while the old thread still blocks.
 	at := d.position()
 	d.init()
 	d.login()
@@ -152,7 +152,7 @@ func TestCallsInCallbacks(t *testing.T) {
 	bob.login()
 	bob.synced(0)
 
-	// Answer inside the new message callback.
+	// A reply inside the new message callback.
 	bob.send("hook\tTIMRecvNewMsgCallback\t" + command(1, "TIMMsgSendMessage", "ann", 1, textJSON("echo"), on, on))
 	ann.say("bob", "hello")
 	ann.hears("echo")
@@ -181,7 +181,7 @@ func TestCallsInCallbacks(t *testing.T) {
 		t.Errorf("the callback was called %d times, want 2", n)
 	}
 
-	// Setting replaces, NULL removes.
+	// Setting replaces a callback, NULL removes it.
 	bob.call("TIMSetConvTotalUnreadMessageCountChangedCallback", false)
 	at = bob.position()
 	ann.say("bob", "no total")
@@ -204,7 +204,7 @@ func TestCallsInCallbacks(t *testing.T) {
 		t.Errorf("login inside the callback: %+v", a)
 	}
 
-	// TIMUninit and all over again inside a callback.
+	// TIMUninit and starting over inside a callback.
 	bob.send("hook\tTIMCommCallback\t" + command(8, "TIMUninit"))
 	bob.send("hook\tTIMCommCallback\t" + command(9, "TIMInit", 1400000000, null))
 	bob.must("TIMConvGetConvList", on)
@@ -216,7 +216,7 @@ func TestCallsInCallbacks(t *testing.T) {
 	}
 }
 
-// Login inside the kicked callback comes back, and kicks the other.
+// A login inside the kicked callback gets back in, and kicks the other.
 func TestLoginInKickedCallback(t *testing.T) {
 	s := imtest.Start(t)
 	first, second := newDevice(t, s, "bob", ""), newDevice(t, s, "bob", "")
@@ -232,7 +232,7 @@ func TestLoginInKickedCallback(t *testing.T) {
 	second.quit()
 }
 
-// Logging in as another user needs a logout, and then sees that user's data.
+// Logging in as another user needs a logout, and then shows that user's data.
 func TestChangeUser(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
@@ -252,7 +252,7 @@ func TestChangeUser(t *testing.T) {
 	d.quit()
 }
 
-// A forked child gets answers that need no Go, and the parent goes on.
+// A forked child gets results that need no Go, and the parent continues.
 func TestFork(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
@@ -274,7 +274,7 @@ func TestFork(t *testing.T) {
 	d.quit()
 }
 
-// The settings are kept and all answered; a level counts at once; the log goes to console and callback by their own levels.
+// The settings are kept and all returned; a level takes effect at once; the log goes to console and callback by their own levels.
 func TestConfigAndLog(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "", "TIDINGS_PLATFORM=toaster")
@@ -309,7 +309,7 @@ func TestConfigAndLog(t *testing.T) {
 	d.quit()
 }
 
-// A folder is a device; one that cannot be used leaves the library working in memory.
+// A folder is a device; with an unusable one the library still works, in memory.
 func TestUnwritableFolder(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "/proc/no/such/folder")
@@ -355,7 +355,7 @@ func TestTooManyCalls(t *testing.T) {
 func TestLogLevels(t *testing.T) {
 	s := imtest.Start(t)
 	dir := t.TempDir()
-	d := start(t, "TIDINGS_SERVER="+s.URL, "TIDINGS_CONSOLE_LOG=error", "TIDINGS_PLATFORM=toaster") // which is warned of
+	d := start(t, "TIDINGS_SERVER="+s.URL, "TIDINGS_CONSOLE_LOG=error", "TIDINGS_PLATFORM=toaster") // which causes a warning
 	d.must("TIMSetConfig", `{"set_config_log_level":3,"set_config_callback_log_level":5}`, on)
 	d.call("TIMSetLogCallback", on)
 	d.call("TIMInit", 1400000000, fmt.Sprintf(`{"sdk_config_config_file_path":%q,"sdk_config_log_file_path":%q}`, t.TempDir(), dir))

@@ -21,7 +21,7 @@ func raw(t testing.TB, list string) []string {
 	return out
 }
 
-// with is a message's JSON with some keys changed.
+// with returns a message's JSON with some keys changed.
 func with(t testing.TB, message string, changes map[string]any) string {
 	t.Helper()
 	m := map[string]json.RawMessage{}
@@ -42,13 +42,13 @@ func with(t testing.TB, message string, changes map[string]any) string {
 	return string(b)
 }
 
-// list is what the device has of a conversation, newest first; local: without asking the server.
+// list returns what the device has of a conversation, newest first; local: without asking the server.
 func (d *device) list(peer string, local bool) []string {
 	d.t.Helper()
 	return raw(d.t, d.must("TIMMsgGetMsgList", peer, 1, fmt.Sprintf(`{"msg_getmsglist_param_count":100,"msg_getmsglist_param_is_ramble":%v}`, !local), on))
 }
 
-// told are the texts of messages, and their status where they are not simply sent.
+// told returns the texts of messages, and their status unless they are simply sent.
 func told(t testing.TB, list []string) string {
 	t.Helper()
 	var out []string
@@ -70,7 +70,7 @@ func wantTold(t testing.TB, what string, list []string, want string) {
 	}
 }
 
-// pair are two programs whose users are logged in.
+// pair returns two programs whose users are logged in.
 func pair(t *testing.T) (s *imtest.Server, ann, bob *device) {
 	t.Helper()
 	s = imtest.Start(t)
@@ -82,7 +82,7 @@ func pair(t *testing.T) (s *imtest.Server, ann, bob *device) {
 	return s, ann, bob
 }
 
-// convs is the conversation list with what a test looks at.
+// convs returns the conversation list with what a test checks.
 func (d *device) convs() string {
 	d.t.Helper()
 	type conv struct {
@@ -210,7 +210,7 @@ func TestDeleteFunctions(t *testing.T) {
 	all := ann.list("bob", false)
 	wantTold(t, "all", all, "m5 m4 m3 m2 m1 m0")
 
-	// On this device alone, by is_ramble false: the server would bring it again if the device did not know.
+	// Only on this device, with is_ramble false: the server would bring it again if the device did not remember it.
 	ann.must("TIMMsgDelete", "bob", 1, `{"msg_delete_param_msg":`+all[0]+`}`, on)
 	wantTold(t, "one less here", ann.list("bob", false), "m4 m3 m2 m1 m0")
 	ann.must("TIMMsgDelete", "bob", 1, `{"msg_delete_param_msg":`+all[1]+`,"msg_delete_param_is_ramble":true}`, on)
@@ -224,7 +224,7 @@ func TestDeleteFunctions(t *testing.T) {
 	}
 	wantTold(t, "bob keeps them", bob.list("ann", false), "m5 m4 m3 m2 m1 m0")
 
-	// A whole conversation on this device alone: more than a page, and what is sent meanwhile stays.
+	// A whole conversation, only on this device: more than a page, and what is sent in the meantime stays.
 	for i := range 70 {
 		bob.send(command(100+i, "TIMMsgSendMessage", "ann", 1, textJSON(fmt.Sprint("n", i)), on, on))
 	}
@@ -249,7 +249,7 @@ func TestDeleteFunctions(t *testing.T) {
 	bob.quit()
 }
 
-// The end of the library ends a deletion in many steps, with 7009.
+// Ending the library ends a deletion in many steps, with 7009.
 func TestUninitDuringLocalClear(t *testing.T) {
 	_, ann, bob := pair(t)
 	for i := range 200 {
@@ -360,7 +360,7 @@ func TestModifyMessage(t *testing.T) {
 			t.Errorf("%s was told of %q", d.user, got)
 		}
 	}
-	// The other side may as well; who has not seen that gets a conflict, and the message as it is.
+	// The other side may as well; a device that has not seen that gets a conflict, and the message as it is.
 	theirs := bob.list("ann", true)[0]
 	bob.must("TIMMsgModifyMessage", text(theirs, "third"), on)
 	ann.event("TIMMsgUpdateCallback", 2)
@@ -409,7 +409,7 @@ func TestSendFunctions(t *testing.T) {
 		t.Errorf("of a text: %+v", a)
 	}
 
-	// What is not built says so, and nothing is sent.
+	// What is not built reports that, and nothing is sent.
 	for _, typ := range []int{1, 2, 4, 9} {
 		a := ann.ask("TIMMsgSendMessage", "bob", 1, fmt.Sprintf(`{"message_elem_array":[{"elem_type":%d}]}`, typ), on, on)
 		if a.code != 7013 || !strings.Contains(a.desc, "not implemented") || decode[message](t, a.json).Status != 3 {
@@ -420,7 +420,7 @@ func TestSendFunctions(t *testing.T) {
 		t.Errorf("download: %+v", a)
 	}
 
-	// A message is cancelled while no connection carries it.
+	// A message is cancelled while there is no connection.
 	sent := ann.say("bob", "sent")
 	if a := ann.ask("TIMMsgCancelSend", "bob", 1, sent.ID, on); a.code != 8020 || a.json != "{}" {
 		t.Errorf("cancelling what was sent: %+v", a)

@@ -54,7 +54,7 @@ func startExample(t *testing.T, s *imtest.Server, args ...string) *example {
 	return e
 }
 
-// until waits for a line with a text in it.
+// until waits for a line that contains a text.
 func (e *example) until(text string) {
 	e.t.Helper()
 	timeout := time.After(patience)

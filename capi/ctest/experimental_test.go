@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Every operation of callExperimentalAPI answers what the reference says of it, before TIMInit and without a callback, too. The ones that bindings call on
-// every start answer 0.
+// Every operation of callExperimentalAPI does what the reference says, also before TIMInit and without a callback. The ones that bindings call on
+// every start return 0.
 func TestOperations(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(root, "docs/reference/other.md"))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// samples are right parameters for a function; the user and the ticket are for TIMLogin.
+// samples are correct parameters for a function; the user and the ticket are for TIMLogin.
 func samples(p prototype, user, ticket string) []any {
 	var args []any
 	for _, a := range p.params {
@@ -77,8 +77,8 @@ func TestNastyParameters(t *testing.T) {
 	}
 }
 
-// nastyCalls calls every function with everything. The ids of calls with one callback begin at 1<<20, the others are below. longest is the
-// longest text.
+// nastyCalls calls every function with everything. The ids of calls with one callback begin at 1<<20, the others are below. longest is the longest
+// text.
 func nastyCalls(t *testing.T, d *driver, longest int) {
 	nasty := append([]string{repeat(100000), repeat(longest)}, nasty...)
 	funcs, _ := prototypes(t)

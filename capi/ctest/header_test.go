@@ -13,7 +13,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
-// The library exports the functions of the table and nothing else, under its own name, and is not larger than 12 MB.
+// The library exports exactly the functions of the table, under its own name, and is not larger than 12 MB.
 func TestExports(t *testing.T) {
 	path := filepath.Join(library(t), "libImSDK.so")
 	f, err := elf.Open(path)
@@ -56,7 +56,7 @@ func TestExports(t *testing.T) {
 	}
 }
 
-// A binding that resolves every function when it starts, those that are not built included, starts.
+// A binding that resolves every function when it starts, including those that are not built, starts.
 func TestBindingResolvesAll(t *testing.T) {
 	funcs, _ := prototypes(t)
 	var b strings.Builder
@@ -71,7 +71,7 @@ func TestBindingResolvesAll(t *testing.T) {
 	}
 }
 
-// The header compiles alone, in C and C++, with all warnings as errors, in a file that uses nothing of it.
+// The header compiles by itself, in C and C++, with all warnings as errors, in a file that uses nothing of it.
 func TestHeaderCompiles(t *testing.T) {
 	dir := library(t)
 	source := "#include <TIMCloud.h>\nint main(void) { return 0; }\n"
@@ -89,7 +89,7 @@ func TestHeaderCompiles(t *testing.T) {
 	}
 }
 
-// The header says what the facts say.
+// The header agrees with the facts.
 func TestFacts(t *testing.T) {
 	source := factsSource(t)
 	for _, name := range []string{"facts.c", "facts.cpp"} {
@@ -102,7 +102,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// What `make build` leaves for pkg-config works.
+// The files of `make build` for pkg-config work.
 func TestPkgConfig(t *testing.T) {
 	needs.Program(t, "pkg-config", "pkg-config")
 	dir := library(t)
@@ -123,7 +123,7 @@ func TestPkgConfig(t *testing.T) {
 	}
 }
 
-// What `make build` leaves for CMake works, whether CMake is told the folder of the library or the one around it, as in /usr/local.
+// The files of `make build` for CMake work, whether CMake is given the folder of the library or the one around it, as with /usr/local.
 func TestCMake(t *testing.T) {
 	cmake := needs.Program(t, "cmake", "cmake")
 	around := t.TempDir()
@@ -157,7 +157,7 @@ func TestCMake(t *testing.T) {
 	}
 }
 
-// The first line of an example's build file builds it, where `make build` has left the library.
+// The first line of an example's build file builds it, with the library where `make build` puts it.
 func TestExampleBuilds(t *testing.T) {
 	for _, c := range []struct{ file, program string }{
 		{"examples/c/Makefile", "chat"}, {"examples/c/Makefile", "device"}, {"examples/cpp/CMakeLists.txt", "build/chat"},
@@ -189,7 +189,7 @@ func TestExampleBuilds(t *testing.T) {
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v\n%s", line, err, out)
 			}
-			// It finds the library by itself, and says what it takes.
+			// It finds the library by itself, and says what arguments it takes.
 			out, err := exec.Command(filepath.Join(folder, c.program)).CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "usage: ") {
 				t.Errorf("%s: %v\n%s", c.program, err, out)

@@ -17,8 +17,8 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// travels are the keys that a program sets in a message, with values that are not their defaults, which the other side, another device of the sender and the
-// sender's own history have as they were given.
+// travels are the keys that a program sets in a message, with values that are not their defaults, and which the other side, another device of the
+// sender and the sender's own history get unchanged.
 var travels = map[string]string{
 	"message_priority": `2`, "message_need_read_receipt": `true`, "message_support_message_extension": `true`, "message_cloud_custom_str": `"cloud"`,
 	"message_is_excluded_from_unread_count": `true`, "message_excluded_from_last_message": `true`, "message_excluded_from_content_moderation": `true`,
@@ -42,7 +42,7 @@ var travels = map[string]string{
 		{"elem_type":7,"location_elem_desc":"ld","location_elem_longitude":1.5,"location_elem_latitude":-2.25}]`,
 }
 
-// includes says where have is not what want says: keys that only have has do not matter.
+// includes returns an error where have does not agree with want: keys that only have has do not matter.
 func includes(path string, have, want any) error {
 	if w, ok := want.(map[string]any); ok {
 		h, ok := have.(map[string]any)
@@ -111,7 +111,7 @@ func TestMessageKeysTravel(t *testing.T) {
 	}
 }
 
-// The callback of a recall names the message and who recalled it and why; there are no nicknames and faces yet, and their keys are there.
+// The callback of a recall names the message, who recalled it and why; there are no nicknames and faces yet, but their keys are present.
 func TestRevokeCallback(t *testing.T) {
 	_, ann, bob := pair(t)
 	sent := ann.must("TIMMsgSendMessage", "bob", 1, textJSON("not meant"), on, on)
@@ -137,7 +137,7 @@ func TestRevokeCallback(t *testing.T) {
 	bob.quit()
 }
 
-// What a program reads has what happened in it: in messages, conversations, receipts, recalls, and the results of calls.
+// What a program reads shows what happened: in messages, conversations, receipts, recalls, and the results of calls.
 func TestKeysRead(t *testing.T) {
 	s := imtest.Start(t)
 	ann, bob := newDevice(t, s, "ann", "", "TIDINGS_PLATFORM=windows"), newDevice(t, s, "bob", "")
@@ -230,7 +230,7 @@ func exact(t testing.TB, text string) any {
 	return v
 }
 
-// held are the keys that no travelling message has, by the test that holds them.
+// held are the keys that no travelling message has, with the test that checks them.
 var held = map[string]string{
 	"TestSignaling (im)":                     "signaling_info_invite_id signaling_info_group_id signaling_info_inviter signaling_info_invitee_list signaling_info_data signaling_info_action_type signaling_info_timeout",
 	"TestOnlineOnly (client)":                "message_is_online_msg",
@@ -256,7 +256,7 @@ var held = map[string]string{
 	"TestQuietSession (capi/ctest)":          "sdk_config_config_file_path sdk_config_log_file_path",
 }
 
-// built are the objects that the reference page does not call not built.
+// built returns the objects that the reference page does not mark as not built.
 func built(page string) map[string]bool {
 	out := map[string]bool{}
 	for section := range strings.SplitSeq(page, "\n## ") {
@@ -285,8 +285,8 @@ func goNames() map[string]string {
 	return out
 }
 
-// No key of an object that the reference calls built is forgotten: each is set in TestMessageKeysTravel, held by the test that is named here and stands in a file
-// that speaks of it, or is marked in the reference as not built.
+// No key of an object that the reference marks as built is forgotten: each is set in TestMessageKeysTravel, checked by the test that is named here
+// and that is in a file that mentions it, or marked in the reference as not built.
 func TestEveryKey(t *testing.T) {
 	lacks := map[string]string{}
 	for _, r := range table(t, "capi/facts/lacks.tsv") {
@@ -366,7 +366,7 @@ func TestEveryKey(t *testing.T) {
 		}
 	}
 	for key, reason := range lacks {
-		if marked[key] != reason && (inPage[key] || !strings.HasPrefix(key, "internal_operation_")) { // an operation without a constant is no key
+		if marked[key] != reason && (inPage[key] || !strings.HasPrefix(key, "internal_operation_")) { // an operation without a constant is not a key
 			t.Errorf("the reference says of %s that it is not built: %q, and not: %s", key, marked[key], reason)
 		}
 	}

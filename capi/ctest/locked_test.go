@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// lockLocal makes a connection of this process to the local database of a user, and begins to write on it when the program lets go.
+// lockLocal opens a connection of this process to the local database of a user, and begins to write to it when the program releases it.
 func lockLocal(t *testing.T, d *device, user string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+localFile(d, user)+"?_busy_timeout=60000")
@@ -31,8 +31,8 @@ func localFile(d *device, user string) string {
 	return filepath.Join(d.dir, "app-1400000000", "users", hex.EncodeToString([]byte(user))+".db")
 }
 
-// No function waits on the program's thread for another process that has the local database: each returns while the lock is held, and what becomes of it the
-// callback tells. Once it is open nobody can lock it.
+// No function waits on the program's thread for another process that has the local database: each returns while the lock is held, and its callback
+// reports the result. Once the database is open, nobody can lock it.
 func TestNoCallWaitsForALock(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "", "TIDINGS_CONSOLE_LOG=info")
@@ -51,7 +51,7 @@ func TestNoCallWaitsForALock(t *testing.T) {
 			t.Errorf("%s: logged in without the local data", when)
 		}
 	}
-	// A login waits 5 s for the lock, which a slow machine may take: busy says so.
+	// A login waits 5 s for the lock, which a slow machine may need: busy reports that.
 	busy := func(a answer) bool { return a.code == 6019 && strings.Contains(a.desc, "in use by another process") }
 	ended := func(id int) {
 		t.Helper()

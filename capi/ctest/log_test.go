@@ -28,7 +28,7 @@ func (d *driver) flushLog() {
 	d.wait(0, "the log", func(l line) bool { return l.kind == "TIMLogCallback" && l.fields[1] == text })
 }
 
-// A session in which nothing goes wrong says at level info what happens, each line with what a reader wants to know, and nothing of ticket and messages.
+// A session in which nothing goes wrong logs at level info what happens, each line with what a reader needs, and nothing of ticket and messages.
 func TestQuietSession(t *testing.T) {
 	s := imtest.Start(t)
 	bob := newDevice(t, s, "bob", "")
@@ -83,7 +83,7 @@ func TestQuietSession(t *testing.T) {
 	bob.quit()
 }
 
-// At debug each call has one line with its result, however wrong its input was, and no line has anything of what was given: texts, tickets, messages.
+// At debug each call has one line with its result, however wrong its input was, and no line contains anything of the input: texts, tickets, messages.
 func TestLogOfWrongCalls(t *testing.T) {
 	s := imtest.Start(t)
 	const secret = "hush-hush"
@@ -151,7 +151,7 @@ func TestLogOfWrongCalls(t *testing.T) {
 	for name, n := range want {
 		extra := 0
 		if name == "callExperimentalAPI" {
-			extra = 1 // the last line was asked for by it
+			extra = 1 // the last line was requested with it
 		}
 		if got := after[name] - before[name]; got != n && got != n+extra {
 			t.Errorf("%s was called %d times, and the log has %d lines", name, n, got)
@@ -174,7 +174,7 @@ func TestLogOfWrongCalls(t *testing.T) {
 	d.quit()
 }
 
-// A callback that takes long is named while it runs, on the console, and in the log when it is over.
+// A slow callback is named while it runs, on the console, and in the log when it has returned.
 func TestSlowCallbackIsLogged(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")

@@ -8,8 +8,8 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// After a logout, and after a login that failed with another ticket or as another app, nothing of the user can be read; without a server it can with the ticket
-// that one has taken.
+// After a logout, and after a login that failed with another ticket or as another app, nothing of the user can be read; without a server it can be
+// with the ticket that one has accepted.
 func TestWhoMayRead(t *testing.T) {
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")

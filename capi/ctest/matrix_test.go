@@ -23,20 +23,20 @@ import (
 // scenarios are those that package client runs through the Go SDK: the rows of docs/events.md.
 const scenarios = "client/testdata/scenarios/*.txtar"
 
-// TestMatrix runs the scenarios of the event matrix through C: each device is a process of examples/c/device.c, which hears what its callbacks hear, and the
-// transcript must be the one that stands in the file, word for word. It is made comparable as package client makes it, for the same reasons:
+// TestMatrix runs the scenarios of the event matrix through C: each device is a process of examples/c/device.c, which gets what its callbacks get,
+// and the transcript must be the one in the file, word for word. It is normalized as in package client, for the same reasons:
 //
-//   - In JSON, keys at their defaults are left out and what differs from run to run is "*".
-//   - A conversation is not looked at while its last message is being sent: whether that state is seen depends on how fast the server answers.
-//   - Of the tries to connect again only the one that succeeds is looked at.
-//   - What belongs to the user "probe" is left out.
+//   - In JSON, keys at their defaults are left out and values that differ from run to run are "*".
+//   - A conversation is ignored while its last message is being sent: whether that state is seen depends on how fast the server answers.
+//   - Of the attempts to reconnect, only the one that succeeds counts.
+//   - Everything of the user "probe" is left out.
 //   - Updates of different conversations that follow each other are one line, with the last total.
 //
-// And for one reason of its own: receipts are told at most once a second (package client's scenarios set no such limit), so that one may come after the event of its
-// conversation. It is put before it.
+// And for one reason of its own: at most one receipt fires per second (package client's scenarios set no such limit), so one may come after the event
+// of its conversation. It is moved before it.
 //
-// A step ends when each device has heard as much as the file says, and then a message of the probe that was sent after that. What fires beyond that stands in
-// this step or in the next one, at the end in what is heard until the programs have ended: it is never lost.
+// A step ends when each device has got as much as the file says, and then a message of the probe that was sent after that. What fires beyond that is
+// in this step or in the next one, and at the end in what arrives until the programs have ended: it is never lost.
 func TestMatrix(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, scenarios))
 	if err != nil || len(files) == 0 {
@@ -92,7 +92,7 @@ func newStage(t *testing.T, program string) *stage {
 	return s
 }
 
-// run runs the script, whose steps stand in the transcript that is wanted, and answers what was heard.
+// run runs the script, whose steps are in the expected transcript, and returns what the devices got.
 func (s *stage) run(want string) string {
 	var out strings.Builder
 	steps := strings.Split(want, "> ")[1:]
@@ -132,7 +132,7 @@ func (s *stage) run(want string) string {
 	return out.String()
 }
 
-// key is the key of message 1 between two people, made from what a device of the sender has.
+// key returns the key of message 1 between two people, made from what a device of the sender has.
 func (s *stage) key(from, to string) string {
 	for _, name := range s.order {
 		if a := s.devices[name]; a.user == from && a.cmd != nil {
@@ -150,7 +150,7 @@ func (s *stage) key(from, to string) string {
 	return ""
 }
 
-// settle sends a message of the probe to all who are online, and waits until their devices have heard it.
+// settle sends a message of the probe to all who are online, and waits until their devices have got it.
 func (s *stage) settle() {
 	s.t.Helper()
 	s.probes++
@@ -185,7 +185,7 @@ func (s *stage) settle() {
 
 var convEvents = []string{"conv_add", "conv_delete", "conv_update", "sync_start", "sync_finish"}
 
-// do runs a step of a script and answers its result.
+// do runs a step of a script and returns its result.
 func (s *stage) do(verb string, args []string) string {
 	s.t.Helper()
 	switch verb {
@@ -221,7 +221,7 @@ func (s *stage) do(verb string, args []string) string {
 	case "login":
 		a.start(s.program)
 		return login(a.ticket)
-	case "relogin": // with a new ticket; one of the second of a kick is void with those before it, so it may take another
+	case "relogin": // with a new ticket; one from the second of a kick is void, like those before it, so it may take another
 		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 		defer cancel()
 		for ctx.Err() == nil {
@@ -240,7 +240,7 @@ func (s *stage) do(verb string, args []string) string {
 		n, _ := strconv.Atoi(args[0])
 		a.ticket = s.server.SigFor(a.user, time.Duration(n)*time.Second)
 		return ""
-	case "expire", "cut", "offline", "online": // what is heard of it ends the step
+	case "expire", "cut", "offline", "online": // its event ends the step
 		a.mu.Lock()
 		switch verb {
 		case "offline":

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// drawn are the keys whose values are drawn anew for each message.
+// drawn are the keys whose values are drawn for each message.
 var drawn = []string{"message_client_time", "message_rand", "message_msg_id", "message_unique_id"}
 
 // messageDiffers are the keys that differ from what was observed, with the reason.
@@ -19,7 +19,7 @@ var messageDiffers = map[string]string{
 	"unknown message_elem_array":             "the observed library drops an element of a type that it does not know; ours keeps it",
 }
 
-// The message that a failed send brings is the one that the reference library was observed to bring, key by key.
+// The message in the callback of a failed send is the one that the reference library was observed to return, key by key.
 func TestObservedMessages(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(root, "im/testdata/observed_messages.jsonl"))
 	if err != nil {

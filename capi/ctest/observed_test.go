@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// differs are the observed answers that the library does not give, with the reason.
+// differs are the observed results that the library does not give, with the reason.
 var differs = map[string]string{
 	"TIMMsgBatchSend preinit":                "observed 0 without a callback; ours calls back whenever it returned 0",
 	"TIMMsgBatchSend nologin":                "observed 0 without a callback; ours calls back whenever it returned 0",
@@ -40,7 +40,7 @@ var differs = map[string]string{
 
 const both = "observed -3 with a callback; ours calls back only if it returned 0"
 
-// arguments are those of the observation: texts u1, numbers 1, JSON as given.
+// arguments returns those of the observation: texts u1, numbers 1, JSON as given.
 func arguments(p prototype, json string) []any {
 	var args []any
 	for _, a := range p.params {
@@ -59,7 +59,7 @@ func arguments(p prototype, json string) []any {
 	return args
 }
 
-// empty is the empty JSON value that a function's JSON parameter may have.
+// empty returns the empty JSON value that a function's JSON parameter may have.
 func empty(p prototype) string {
 	if strings.Contains(p.json, "=object") {
 		return "{}"
@@ -76,7 +76,7 @@ func sameJSON(ours, observed string) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// Without a server, functions answer what the reference library was observed to answer.
+// Without a server, functions return what the reference library was observed to return.
 func TestObservedCalls(t *testing.T) {
 	funcs, _ := prototypes(t)
 	byName := map[string]prototype{}
@@ -148,8 +148,8 @@ func TestObservedCalls(t *testing.T) {
 	d.quit()
 }
 
-// NULL and "" for each text of each function: a wrong parameter, but where the rule says otherwise. They are no observations: the reference library
-// crashes at some of them.
+// NULL and "" for each text of each function: a wrong parameter, except where the rule differs. These are not observations: the reference library
+// crashes on some of them.
 func TestMissingTexts(t *testing.T) {
 	type place struct{ function, parameter, value string }
 	rule := map[place]map[string]string{}
@@ -160,7 +160,7 @@ func TestMissingTexts(t *testing.T) {
 		rule[place{r["function"], r["parameter"], r["value"]}] = r
 	}
 	funcs, _ := prototypes(t)
-	// Which takes NULL, and leads to another state, comes last.
+	// A function that accepts NULL and leads to another state comes last.
 	first := slices.IndexFunc(funcs, func(p prototype) bool { return p.name == "TIMInit" })
 	funcs = append(slices.Delete(slices.Clone(funcs), first, first+1), funcs[first])
 	s := imtest.Start(t)
@@ -204,7 +204,7 @@ func TestMissingTexts(t *testing.T) {
 	}
 }
 
-// What was observed besides the table.
+// What was observed beyond the table.
 func TestObservedBesides(t *testing.T) {
 	d := start(t, "TIDINGS_SERVER=ws://127.0.0.1:1")
 	want := func(what string, got, want int) {

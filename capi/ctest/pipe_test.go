@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pipeSource calls the library, which writes its log to a standard error that nobody reads, and then writes there itself.
+// pipeSource calls the library, which logs to a standard error that has no reader, and then writes there itself.
 const pipeSource = `#include <TIMCloud.h>
 #include <errno.h>
 #include <signal.h>
@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
 }
 `
 
-// TestBrokenConsole: an application whose standard error nobody reads does not die of the library's log, and SIGPIPE does to it what it did without the library.
+// TestBrokenConsole: the library's log does not end an application whose standard error has no reader, and SIGPIPE has the effect on it that it had
+// without the library.
 func TestBrokenConsole(t *testing.T) {
 	program := compile(t, "pipe", write(t, "pipe.c", pipeSource))
 	if out := run(t, program, []string{"TIDINGS_CONSOLE_LOG=debug"}, "ignore"); out != "alive\nEPIPE\n" {

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// sanitizerReport is how a sanitizer begins what it has found.
+// sanitizerReport is how a sanitizer's report begins.
 var sanitizerReport = regexp.MustCompile(`(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:`)
 
 // life is what the programs under sanitizers do: a whole session with messages, nasty parameters and an end.
@@ -63,8 +63,8 @@ func threadSanitizer() []string {
 	return []string{"TSAN_OPTIONS=exitcode=66:halt_on_error=0:suppressions=" + filepath.Join(root, "capi/ctest/testdata/tsan.supp")}
 }
 
-// ThreadSanitizer does find a race in an application's callback, so that its silence means something; and it sees no race where the
-// hand-over is all there is between two threads.
+// ThreadSanitizer does find a race in an application's callback, so that its silence means something; and it finds no race if the hand-over is all
+// there is between two threads.
 func TestThreadSanitizerSees(t *testing.T) {
 	program := compile(t, "race", filepath.Join(root, "capi/ctest/testdata/race.c"), "-fsanitize=thread")
 	for arg, want := range map[string]bool{"race": true, "handover": false} {

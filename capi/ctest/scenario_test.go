@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// texts are the texts of all new messages that a program was told of, in order.
+// texts returns the texts of all new messages that a program got, in order.
 func (d *device) texts() []string {
 	d.t.Helper()
 	var out []string
@@ -24,7 +24,7 @@ func (d *device) texts() []string {
 	return out
 }
 
-// numbered checks that texts are prefix0, prefix1, ... n of them.
+// numbered checks that texts are prefix0, prefix1, ... and n of them.
 func numbered(t *testing.T, texts []string, prefix string, n int) {
 	t.Helper()
 	if len(texts) != n {
@@ -37,7 +37,7 @@ func numbered(t *testing.T, texts []string, prefix string, n int) {
 	}
 }
 
-// A thousand messages to one who is away come at his login in order, each once; the next login brings none of them again, also after
+// A thousand messages to a user who is away arrive at the next login in order, each once; the login after that brings none of them again, even after
 // a kill of the program.
 func TestThousandMissed(t *testing.T) {
 	s := imtest.Start(t)
@@ -69,7 +69,7 @@ func TestThousandMissed(t *testing.T) {
 	again.total(0, n)
 	numbered(t, again.texts(), "n", n)
 	again.must("TIMConvGetConvList", on)
-	again.must("TIMLogout", on) // everything told is cleared
+	again.must("TIMLogout", on) // everything reported is cleared
 	again.cmd.Process.Kill()
 	third := newDevice(t, s, "bob", bob.dir)
 	third.login()
@@ -80,8 +80,8 @@ func TestThousandMissed(t *testing.T) {
 	third.quit()
 }
 
-// The server goes and comes back: the program hears of it, sends fail while there is no link and keep the message with status 3, and everything goes on by
-// itself; nothing comes twice.
+// The server stops and restarts: the program is notified, sends fail while there is no link and keep the message with status 3, and everything
+// continues by itself; nothing arrives twice.
 func TestServerRestart(t *testing.T) {
 	s := imtest.Start(t)
 	ann, bob := newDevice(t, s, "ann", ""), newDevice(t, s, "bob", "")
@@ -114,7 +114,7 @@ func TestServerRestart(t *testing.T) {
 	bob.quit()
 }
 
-// Without a server a login fails in time, and what is local can still be read with the ticket that a server has taken.
+// Without a server a login fails in time, and local data can still be read with the ticket that a server has accepted.
 func TestLocalWithoutServer(t *testing.T) {
 	s := imtest.Start(t)
 	ann := newDevice(t, s, "ann", "")
@@ -136,7 +136,7 @@ func TestLocalWithoutServer(t *testing.T) {
 	again.quit()
 }
 
-// Another of my devices hears what I send; a message to myself is not unread.
+// Another of my devices gets what I send; a message to myself is not unread.
 func TestOwnDevices(t *testing.T) {
 	s := imtest.Start(t)
 	desktop, phone := newDevice(t, s, "ann", ""), newDevice(t, s, "ann", "", "TIDINGS_PLATFORM=android")
@@ -161,7 +161,7 @@ func TestOwnDevices(t *testing.T) {
 	phone.quit()
 }
 
-// A message that is modified fires at those who have it, with its new content.
+// A message that is modified fires on devices that have it, with its new content.
 func TestModified(t *testing.T) {
 	s := imtest.Start(t)
 	bob := newDevice(t, s, "bob", "")
@@ -184,7 +184,7 @@ func TestModified(t *testing.T) {
 	bob.quit()
 }
 
-// A function that refuses at once says why in the log.
+// A function that refuses at once logs the reason.
 func TestRefusalIsLogged(t *testing.T) {
 	d := start(t)
 	d.must("TIMSetConfig", `{"set_config_callback_log_level":3}`, on)

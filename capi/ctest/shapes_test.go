@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every callback type gets each of its parameters, by the shape that the table has for it: a program of C is called as a callback of each type.
+// Every callback type gets each of its parameters, according to its shape in the table: a C program is called as a callback of each type.
 func TestShapes(t *testing.T) {
 	table, err := os.ReadFile(filepath.Join(root, "capi/table_gen.go"))
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// driverSource writes a C program that does what lines of its standard input say and prints what comes of it; testdata/driver.h has its
-// other half. So a scenario is written in Go and runs through C.
+// driverSource writes a C program that does what lines of its standard input say and prints the results; testdata/driver.h has its other half. So a
+// scenario is written in Go and runs through C.
 func driverSource(t testing.TB) string {
 	t.Helper()
 	top, err := os.ReadFile("testdata/driver.h")
@@ -81,7 +81,7 @@ func driverSource(t testing.TB) string {
 	}
 	b.WriteString("  return 0;\n}\n\n")
 
-	// What a forked child does: every function, with what is wrong in it.
+	// What a forked child does: it calls every function, and prints what is wrong.
 	b.WriteString("int in_child(void) {\n  int bad = 0;\n")
 	for _, f := range funcs {
 		var args []string
@@ -110,8 +110,8 @@ func driverSource(t testing.TB) string {
 	return b.String()
 }
 
-// factsSource writes a C program that holds the header against the facts: the values of enums and codes, the type of every function and
-// callback, the text of every key.
+// factsSource writes a C program that compares the header with the facts: the values of enums and codes, the type of every function and callback, the
+// text of every key.
 func factsSource(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder

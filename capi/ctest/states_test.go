@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// stateTable reads docs/c-states.md: answers by function and state.
+// stateTable reads docs/c-states.md: results by function and state.
 func stateTable(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, "docs", "c-states.md"))
@@ -39,7 +39,7 @@ func stateTable(t *testing.T) map[string]map[string]string {
 	return table
 }
 
-// gate is a proxy before a server that can stop to forward what the server says.
+// gate is a proxy in front of a server that can stop forwarding what the server sends.
 type gate struct {
 	net.Listener
 	mu     sync.Mutex
@@ -63,7 +63,7 @@ func newGate(t *testing.T, server string) *gate {
 			}
 			if server == "" {
 				t.Cleanup(func() { in.Close() })
-				continue // takes connections and never says a word
+				continue // accepts connections and never sends a word
 			}
 			out, err := net.Dial("tcp", strings.TrimPrefix(server, "ws://"))
 			if err != nil {
@@ -111,13 +111,13 @@ func (g *gate) set(stall bool) {
 	g.closed.Broadcast()
 }
 
-// stand is a state in which a program calls functions, and how it gets there. A state of the table may be reached in two ways.
+// stand is a state in which a program calls functions, and how to reach it. A state of the table may be reached in two ways.
 type stand struct {
 	name, state string
 	prepare     func(t *testing.T) *driver
 }
 
-// stands are all of them, with ann's ticket and a server where bob is.
+// stands returns all of them, with ann's ticket and a server where bob exists.
 func stands(s *imtest.Server, ticket string) []stand {
 	loggedIn := func(t *testing.T, url string) *driver {
 		d := start(t, "TIDINGS_SERVER="+url)
@@ -163,7 +163,7 @@ func stands(s *imtest.Server, ticket string) []stand {
 	}
 }
 
-// Every function in every state answers what docs/c-states.md says; and nothing that is built says "not implemented".
+// Every function in every state returns what docs/c-states.md says; and no built function returns "not implemented".
 func TestStates(t *testing.T) {
 	table := stateTable(t)
 	funcs, _ := prototypes(t)
@@ -199,7 +199,7 @@ func TestStates(t *testing.T) {
 					}
 					walk(t, d, p, table[p.name][state], ticket)
 				case "callExperimentalAPI", "TIMConvDelete":
-					last = append([]prototype{p}, last...) // sets another server; takes away what others name
+					last = append([]prototype{p}, last...) // sets another server; removes what others name
 				default:
 					walk(t, d, p, table[p.name][state], ticket)
 				}
@@ -210,7 +210,7 @@ func TestStates(t *testing.T) {
 				}
 				switch {
 				case p.name == "TIMLogin":
-					// Logs in for real: another program, so that the state of this one stays.
+					// A real login: another program, so that the state of this one stays.
 					e := start(t, "TIDINGS_SERVER="+s.URL)
 					e.call("TIMInit", 1400000000, null)
 					walk(t, e, p, table[p.name][state], ticket)
@@ -265,7 +265,7 @@ func walk(t *testing.T, d *driver, p prototype, want, ticket string) {
 	}
 }
 
-// The coverage table says what the table of functions says.
+// The coverage table agrees with the table of functions.
 func TestCoverage(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(root, "docs", "reference", "coverage.md"))
 	if err != nil {

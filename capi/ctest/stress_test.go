@@ -22,7 +22,7 @@ func TestStressThreadSanitizer(t *testing.T) {
 	t.Log(run(t, compile(t, "stress_tsan", source, "-fsanitize=thread"), env, "10", s.Sig("ann")))
 }
 
-// A runtime that suspends threads by a signal, as garbage collectors do, can suspend the callback thread, within a callback and between two.
+// A runtime that suspends threads with a signal, as garbage collectors do, can suspend the callback thread, inside a callback and between two.
 func TestSuspended(t *testing.T) {
 	s := imtest.Start(t)
 	source := filepath.Join(root, "capi/ctest/testdata/suspend.c")
