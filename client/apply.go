@@ -4,19 +4,11 @@ import (
 	"github.com/tidings-im/tidings/client/internal/local"
 
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/tidings-im/tidings/im"
-)
-
-// Kinds of owed events.
-const (
-	owedNew     = 1
-	owedRevoked = 2
-	owedUpdated = 3
 )
 
 // sendKey is what a sender drew for a message: with the conversation, the key by which its log entry is known.
@@ -25,20 +17,6 @@ type sendKey struct {
 	clientTime uint64
 	random     uint32
 }
-
-// messageEvent gathers the messages of one callback until the batch commits, or holds one recall. Its row in owed names the rows of all of them; rows of
-// owed are written in the order of the callbacks.
-type messageEvent struct {
-	kind     int
-	ids      []int64
-	messages []*im.Message
-	recalled *im.MsgLocator
-	// size is about how many bytes it is in JSON.
-	size int
-}
-
-// mostTold bounds a callback of several messages, in bytes of JSON.
-const mostTold = 2 << 20
 
 // applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
 // moves SyncedTo.
@@ -53,7 +31,7 @@ func (c *Client) applyEntry(cv *conv, e *im.Entry) {
 	}
 	m := e.Message
 	c.fillEntry(cv, e, m)
-	c.tellMessage(owedNew, id, m)
+	c.tellMessage(kindNewMessages, id, m)
 }
 
 // store writes an entry's row, or brings the row that history has put there up to date, and answers its id. An answer may have been made before a change that
@@ -73,126 +51,6 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 		}
 	}
 	return id
-}
-
-// tellMessage adds a message to the batch's events; neighbours of one kind share a callback.
-func (c *Client) tellMessage(kind int, id int64, m *im.Message) {
-	size := im.JSONSize(m)
-	if n := len(c.out); n > 0 {
-		if ev := c.out[n-1].event; ev != nil && ev.kind == kind && len(ev.ids) < eventsAtOnce && ev.size+size <= mostTold {
-			ev.size += size
-			ev.ids = append(ev.ids, id)
-			ev.messages = append(ev.messages, m)
-			return
-		}
-	}
-	c.out = append(c.out, output{event: &messageEvent{kind: kind, ids: []int64{id}, messages: []*im.Message{m}, size: size}})
-}
-
-// tellRevoked adds a recall to the batch's events.
-func (c *Client) tellRevoked(loc *im.MsgLocator) {
-	c.out = append(c.out, output{event: &messageEvent{kind: owedRevoked, recalled: loc}})
-}
-
-func (c *Client) owe(kind int, payload []byte) (int64, bool) {
-	id, err := c.db.Owe(kind, payload)
-	return id, c.check(err)
-}
-
-// oweEvents writes the rows of the batch's message events, just before the commit.
-func (c *Client) oweEvents() {
-	for i := range c.out {
-		ev := c.out[i].event
-		if ev == nil {
-			continue
-		}
-		payload, err := ev.payload()
-		if !c.check(err) {
-			return
-		}
-		id, ok := c.owe(ev.kind, payload)
-		if !ok {
-			return
-		}
-		c.out[i].owed, c.out[i].size = id, ev.size
-		c.out[i].event = nil
-		c.out[i].run = func() { c.fire(ev) }
-	}
-}
-
-// payload is what stands in owed: the locator of a recall, or the ids of messages.
-func (ev *messageEvent) payload() ([]byte, error) {
-	if ev.kind == owedRevoked {
-		return ev.recalled.MarshalVT()
-	}
-	payload := make([]byte, 0, 8*len(ev.ids))
-	for _, id := range ev.ids {
-		payload = binary.AppendVarint(payload, id)
-	}
-	return payload, nil
-}
-
-// owedMessages are the ids of the messages that an owed callback is of.
-func owedMessages(o local.Owed) (ids []int64) {
-	for p := o.Payload; o.Kind != owedRevoked && len(p) > 0; {
-		id, n := binary.Varint(p)
-		if n <= 0 {
-			break
-		}
-		ids = append(ids, id)
-		p = p[n:]
-	}
-	return ids
-}
-
-// fireOwed tells what an earlier run of the application may not have heard, before the first sync after the database was opened.
-func (c *Client) fireOwed() {
-	if c.owedDone {
-		return
-	}
-	c.owedDone = true
-	owed, err := c.db.Owed()
-	if !c.check(err) {
-		return
-	}
-	for _, o := range owed {
-		if o.Kind == owedRevoked {
-			loc := &im.MsgLocator{}
-			if err := loc.UnmarshalVT(o.Payload); err == nil {
-				c.out = append(c.out, output{owed: o.ID, run: func() { c.fire(&messageEvent{kind: o.Kind, recalled: loc}) }})
-			}
-			continue
-		}
-		ev := &messageEvent{kind: o.Kind}
-		for _, id := range owedMessages(o) {
-			row, err := c.db.ByID(id)
-			if !c.check(err) {
-				return
-			}
-			if row != nil && c.byID[row.Conv] != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
-				if m, err := c.view(c.byID[row.Conv], row); err == nil {
-					ev.messages = append(ev.messages, m)
-				}
-			}
-		}
-		c.out = append(c.out, output{owed: o.ID, run: func() {
-			if len(ev.messages) > 0 {
-				c.fire(ev)
-			}
-		}})
-	}
-}
-
-// fire calls the application.
-func (c *Client) fire(ev *messageEvent) {
-	switch {
-	case ev.kind == owedNew && c.ev.NewMessages != nil:
-		c.ev.NewMessages(ev.messages)
-	case ev.kind == owedUpdated && c.ev.Updated != nil:
-		c.ev.Updated(ev.messages)
-	case ev.kind == owedRevoked && c.ev.Revoked != nil:
-		c.ev.Revoked([]*im.MsgLocator{ev.recalled})
-	}
 }
 
 // applyChange applies the next number of a rev line. The caller moves rev.
@@ -221,8 +79,8 @@ func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
 		return
 	}
 	seconds := uint64(ch.SentTime / 1000)
-	c.tellRevoked(&im.MsgLocator{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
-		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)})
+	c.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
+		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}})
 }
 
 func uniqueID(seconds uint64, random uint32) uint64 { return seconds<<32 + uint64(random) }

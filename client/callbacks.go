@@ -12,12 +12,12 @@ import (
 // output is what a batch tells the application, in order, after its commit.
 type output struct {
 	run    func()
-	owed   int64         // event with a row in owed
-	answer bool          // the result of a call: runs even when the client is closing
-	undone func()        // makes a success a failure, as the batch was undone; nil if the answer holds all the same
-	direct bool          // a blocking call waits for it: run on the engine
-	event  *messageEvent // what is told of messages; becomes owed and run before the commit
-	size   int           // of the event, in bytes of JSON
+	owed   int64     // event with a row in owed
+	answer bool      // the result of a call: runs even when the client is closing
+	undone func()    // makes a success a failure, as the batch was undone; nil if the answer holds all the same
+	direct bool      // a blocking call waits for it: run on the engine
+	event  owedEvent // what is told one for one; becomes owed and run before the commit
+	size   int       // of the event, in bytes of JSON
 }
 
 // tell hands the batch's outputs to the dispatcher.

@@ -41,30 +41,6 @@ const (
 	LoggingOut LoginStatus = 4
 )
 
-// Events are the callbacks of a client; nil ones are not called (an event without a listener counts as delivered). The slices and messages
-// belong to the callback: the client does not touch them afterwards.
-type Events struct {
-	// NewMessages brings messages that this device did not have: live, missed while away, or sent by another of the user's devices. In order of seq
-	// within a conversation.
-	NewMessages func([]*im.Message)
-	// Receipts says up to when a peer has read.
-	Receipts func([]*im.MessageReceipt)
-	// Updated brings messages whose content was rewritten: by the server for the one who sent them, or by a modification.
-	Updated func([]*im.Message)
-	// Revoked names messages that were recalled.
-	Revoked func([]*im.MsgLocator)
-	// Conversations says what was added, deleted or updated, and frames the sync of a login.
-	Conversations func(ConvEvent, []*im.ConvInfo)
-	// TotalUnread brings the total of unread messages whenever it differs from the last one told.
-	TotalUnread func(int)
-	// Network brings the state of the link, with a TIM code and text where it failed.
-	Network func(status NetworkStatus, code int32, desc string)
-	// KickedOffline says that another login of the platform class, or an operator, ended this session. The client is logged out.
-	KickedOffline func()
-	// UserSigExpired says that the ticket has run out. The client is logged out.
-	UserSigExpired func()
-}
-
 // Config says who logs in where. Only UserID and UserSig are needed.
 type Config struct {
 	// Server is ws://host:port or wss://host[:port]; default ws://127.0.0.1:7070.

@@ -255,9 +255,7 @@ func (c *Client) kicked(desc string) {
 		c.mu.Lock()
 		c.kickedGeneration = generation
 		c.mu.Unlock()
-		if c.ev.KickedOffline != nil {
-			c.ev.KickedOffline()
-		}
+		c.ev.tellKickedOffline()
 		c.post(func() { c.kickedTold(login, generation, l) })
 	})
 }
@@ -282,11 +280,7 @@ func (c *Client) ticketExpired() {
 	c.offline = time.Time{}
 	c.hangUp(LoggedOut)
 	c.failCalls(notLoggedIn)
-	c.live(func() {
-		if c.ev.UserSigExpired != nil {
-			c.ev.UserSigExpired()
-		}
-	})
+	c.live(c.ev.tellUserSigExpired)
 	c.releaseAfterCallbacks()
 }
 
@@ -312,11 +306,7 @@ func (c *Client) releaseUnless(login int) {
 // network tells the state of the link; only the latest state is of interest to a callback that comes late.
 func (c *Client) network(s NetworkStatus, code int32, desc string) {
 	c.log.Debug("network", "status", s, "code", code, "desc", desc)
-	c.live(func() {
-		if c.ev.Network != nil {
-			c.ev.Network(s, code, desc)
-		}
-	})
+	c.live(func() { c.ev.tellNetwork(s, code, desc) })
 }
 
 // connectFailed tells of a try that came to nothing, with the address: it may be that which is wrong.

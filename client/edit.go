@@ -156,7 +156,7 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 			return
 		}
 		c.fillEntry(cv, e, e.Message)
-		c.tellMessage(owedUpdated, id, e.Message)
+		c.tellMessage(kindUpdated, id, e.Message)
 		return
 	}
 	if row.Version >= ch.Version || row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED || row.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
@@ -170,7 +170,7 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 	c.reindex(row)
 	c.changed[cv] = true
 	if m, err := c.view(cv, row); c.check(err) {
-		c.tellMessage(owedUpdated, row.ID, m)
+		c.tellMessage(kindUpdated, row.ID, m)
 	}
 }
 
@@ -186,11 +186,7 @@ func (c *Client) onlineOnly(key Conv, e *im.Entry) {
 	m := e.Message
 	c.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
-	c.live(func() {
-		if c.ev.NewMessages != nil {
-			c.ev.NewMessages([]*im.Message{m})
-		}
-	})
+	c.live(func() { c.ev.tellNewMessages([]*im.Message{m}) })
 }
 
 // FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.

@@ -90,8 +90,10 @@ func (c *Client) load() error {
 		return err
 	}
 	for _, o := range owed { // the ids of messages that it names are not given to others
-		for _, id := range owedMessages(o) {
-			c.db.Reserve(id)
+		if rows, ok := owedFrom(o).(*owedRows); ok {
+			for _, id := range rows.ids {
+				c.db.Reserve(id)
+			}
 		}
 	}
 	c.storeID = storeID

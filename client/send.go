@@ -257,7 +257,7 @@ func (c *Client) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 		o.finish(answer, nil)
 	}
 	if rewritten && row.Status == im.MessageStatus_MESSAGE_STATUS_SENT {
-		c.tellMessage(owedUpdated, row.ID, m)
+		c.tellMessage(kindUpdated, row.ID, m)
 	}
 }
 

@@ -215,16 +215,16 @@ func (c *Client) fireState(s *stateChange) {
 		tell  func()
 	}{
 		{stageReceipts, func() {
-			if len(s.receipts) > 0 && c.ev.Receipts != nil {
-				c.ev.Receipts(s.receipts)
+			if len(s.receipts) > 0 {
+				c.ev.tellReceipts(s.receipts)
 			}
 		}},
 		{stageAdded, func() { c.tellConvs(ConvAdd, s.added) }},
 		{stageUpdated, func() { c.tellConvs(ConvUpdate, s.updated) }},
 		{stageRemoved, func() { c.tellConvs(ConvDelete, s.removed) }},
 		{stageTotal, func() {
-			if s.totalChanged && c.ev.TotalUnread != nil {
-				c.ev.TotalUnread(s.total)
+			if s.totalChanged {
+				c.ev.tellTotalUnread(s.total)
 			}
 		}},
 	} {
@@ -247,8 +247,8 @@ func (c *Client) enterStage(s *stateChange, n stage) bool {
 
 func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
 	framing := kind == ConvSyncStart || kind == ConvSyncFinish
-	if c.ev.Conversations != nil && (framing || len(list) > 0) {
-		c.ev.Conversations(kind, list)
+	if framing || len(list) > 0 {
+		c.ev.tellConversations(kind, list)
 	}
 }
 

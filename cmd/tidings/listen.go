@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,8 +18,7 @@ import (
 func init() { commands = append(commands, listenCommand) }
 
 // listenEvents are the words that --until accepts: events, and types of the event conversation.
-var listenEvents = []string{"new_message", "receipt", "revoked", "updated", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired",
-	"add", "update", "delete", "sync_start", "sync_finish"}
+var listenEvents = append(client.EventNames(), client.EventTypes()...)
 
 func listenCommand() *cobra.Command {
 	l := login{folder: "cli-listen", platform: ownPlatform()}
@@ -31,8 +29,7 @@ func listenCommand() *cobra.Command {
 		Long: "Log in and print each event as a line of JSON, until it is interrupted:\n\n" +
 			`  {"event":"new_message","data":[...]}` + "\n" +
 			`  {"event":"conversation","type":"add","data":[...]}` + "\n\n" +
-			"The events are new_message, receipt, revoked, updated, conversation (of type add, update, delete, sync_start or sync_finish), total_unread, " +
-			"network, kicked_offline and user_sig_expired; data is what the callback of that name gets in the TIM C API. " +
+			"The events are " + strings.Join(client.EventNames(), ", ") + "; a conversation event is of the type " + strings.Join(client.EventTypes(), ", ") + "; data is what the callback of that name gets in the TIM C API. " +
 			"Messages that came while nobody listened are printed first.\n\n" + loginHelp,
 		Example: "  tidings listen --user bob\n  tidings listen --user bob --until new_message",
 		Args:    cobra.NoArgs,
@@ -44,7 +41,7 @@ func listenCommand() *cobra.Command {
 				return fmt.Errorf("listen: there is no event %q; there are %s", until, strings.Join(listenEvents, ", "))
 			}
 			p := &printer{out: c.OutOrStdout(), until: until, over: make(chan error, 1)}
-			cl, err := l.dial(c.Context(), p.events())
+			cl, err := l.dial(c.Context(), client.Each(p.event))
 			if err != nil {
 				return err
 			}
@@ -87,56 +84,22 @@ func (p *printer) end(err error) {
 	}
 }
 
-// line prints an event; data is JSON, or empty.
-func (p *printer) line(event, typ, data string) {
+// event prints an event as a line.
+func (p *printer) event(e client.Event) {
 	enc := json.NewEncoder(p.out)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(struct {
 		Event string          `json:"event"`
 		Type  string          `json:"type,omitempty"`
 		Data  json.RawMessage `json:"data,omitempty"`
-	}{event, typ, json.RawMessage(data)})
-	if err != nil || p.until == event || p.until != "" && p.until == typ {
+	}{e.Name, e.Type, json.RawMessage(e.Data())})
+	if err != nil || p.until == e.Name || p.until != "" && p.until == e.Type {
 		p.end(err)
 	}
-}
-
-// linkState is the data of a network event.
-type linkState struct {
-	Status string `json:"status"`
-	Code   int32  `json:"code"`
-	Desc   string `json:"desc"`
-}
-
-var (
-	networkNames = map[client.NetworkStatus]string{client.NetworkConnected: "connected", client.NetworkDisconnected: "disconnected",
-		client.NetworkConnecting: "connecting", client.NetworkConnectFailed: "connect_failed"}
-	convNames = map[client.ConvEvent]string{client.ConvAdd: "add", client.ConvUpdate: "update", client.ConvDelete: "delete",
-		client.ConvSyncStart: "sync_start", client.ConvSyncFinish: "sync_finish"}
-)
-
-func (p *printer) events() client.Events {
-	return client.Events{
-		NewMessages:   func(ms []*im.Message) { p.line("new_message", "", im.ListToJSON(ms)) },
-		Receipts:      func(rs []*im.MessageReceipt) { p.line("receipt", "", im.ListToJSON(rs)) },
-		Revoked:       func(ls []*im.MsgLocator) { p.line("revoked", "", im.ListToJSON(ls)) },
-		Updated:       func(ms []*im.Message) { p.line("updated", "", im.ListToJSON(ms)) },
-		Conversations: func(e client.ConvEvent, cs []*im.ConvInfo) { p.line("conversation", convNames[e], im.ListToJSON(cs)) },
-		TotalUnread:   func(n int) { p.line("total_unread", "", strconv.Itoa(n)) },
-		Network: func(s client.NetworkStatus, code int32, desc string) {
-			data, err := json.Marshal(linkState{networkNames[s], code, desc})
-			if err != nil {
-				p.end(err)
-			}
-			p.line("network", "", string(data))
-		},
-		KickedOffline: func() {
-			p.line("kicked_offline", "", "")
-			p.end(errors.New("another device logged in and ended this session"))
-		},
-		UserSigExpired: func() {
-			p.line("user_sig_expired", "", "")
-			p.end(&im.Error{Code: im.CodeTicketExpiredSDK, Desc: "the ticket has run out"})
-		},
+	switch e.Name {
+	case "kicked_offline":
+		p.end(errors.New("another device logged in and ended this session"))
+	case "user_sig_expired":
+		p.end(&im.Error{Code: im.CodeTicketExpiredSDK, Desc: "the ticket has run out"})
 	}
 }

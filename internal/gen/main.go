@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/gen/calls"
 	"github.com/tidings-im/tidings/internal/gen/capi"
+	"github.com/tidings-im/tidings/internal/gen/events"
 	"github.com/tidings-im/tidings/internal/gen/operator"
 )
 
@@ -110,7 +111,7 @@ func generate(root string) (map[string][]byte, error) {
 		}
 		files[name] = text
 	}
-	for _, make := range []func(string) (map[string][]byte, error){calls.Files, capi.Files, operator.Files} {
+	for _, make := range []func(string) (map[string][]byte, error){calls.Files, events.Files, capi.Files, operator.Files} {
 		made, err := make(root)
 		if err != nil {
 			return nil, err
