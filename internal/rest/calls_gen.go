@@ -3,8 +3,6 @@
 package rest
 
 import (
-	"encoding/json"
-
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
@@ -178,8 +176,8 @@ type accountImportRequest struct {
 
 func (r *accountImportRequest) read(o *object) {
 	text(o, &r.UserID, needs(70402), "UserID", "Identifier")
-	value(o, &r.Nick, may(70402), "Nick")
-	value(o, &r.FaceUrl, may(70402), "FaceUrl")
+	text(o, &r.Nick, may(70402), "Nick")
+	text(o, &r.FaceUrl, may(70402), "FaceUrl")
 }
 
 // multiaccountImportRequest is the body of im_open_login_svc/multiaccount_import.
@@ -189,10 +187,8 @@ type multiaccountImportRequest struct {
 }
 
 func (r *multiaccountImportRequest) read(o *object) {
-	value(o, &r.Accounts, may(70402), "Accounts")
-	o.most(len(r.Accounts), 100, 70206, "Accounts", "items")
-	objects(o, &r.AccountList, may(70402), "AccountList")
-	o.most(len(r.AccountList), 100, 70206, "AccountList", "items")
+	list(o, &r.Accounts, may(70402).limit(100, 70206), "Accounts")
+	objects(o, &r.AccountList, may(70402).limit(100, 70206), "AccountList")
 }
 
 // multiaccountImportRequestAccountList is in AccountList.
@@ -203,9 +199,9 @@ type multiaccountImportRequestAccountList struct {
 }
 
 func (r *multiaccountImportRequestAccountList) read(o *object) {
-	value(o, &r.UserID, may(70402), "UserID")
-	value(o, &r.Nick, may(70402), "Nick")
-	value(o, &r.FaceUrl, may(70402), "FaceUrl")
+	text(o, &r.UserID, may(70402), "UserID")
+	text(o, &r.Nick, may(70402), "Nick")
+	text(o, &r.FaceUrl, may(70402), "FaceUrl")
 }
 
 // multiaccountImportReply is the answer to it.
@@ -220,8 +216,7 @@ type accountCheckRequest struct {
 }
 
 func (r *accountCheckRequest) read(o *object) {
-	objects(o, &r.CheckItem, needs(70402), "CheckItem")
-	o.most(len(r.CheckItem), 100, 70206, "CheckItem", "items")
+	objects(o, &r.CheckItem, needs(70402).limit(100, 70206), "CheckItem")
 }
 
 // accountCheckRequestCheckItem is in CheckItem.
@@ -230,7 +225,7 @@ type accountCheckRequestCheckItem struct {
 }
 
 func (r *accountCheckRequestCheckItem) read(o *object) {
-	value(o, &r.UserID, may(70402), "UserID")
+	text(o, &r.UserID, may(70402), "UserID")
 }
 
 // accountCheckReply is the answer to it.
@@ -272,11 +267,11 @@ type sendmsgRequest struct {
 	ForbidCallbackControl   []string
 	SendMsgControl          []string
 	OfflinePushInfo         *pushInfo
-	MsgBody                 json.RawMessage
+	MsgBody                 msgBody
 }
 
 func (r *sendmsgRequest) read(o *object) {
-	value(o, &r.From_Account, may(90008), "From_Account")
+	text(o, &r.From_Account, may(90008), "From_Account")
 	text(o, &r.To_Account, needs(90003), "To_Account")
 	maybe(o, &r.MsgSeq, may(90004), "MsgSeq")
 	value(o, &r.MsgRandom, needs(90005), "MsgRandom")
@@ -288,11 +283,11 @@ func (r *sendmsgRequest) read(o *object) {
 	value(o, &r.OnlineOnlyFlag, may(90001), "OnlineOnlyFlag")
 	value(o, &r.IsNeedReadReceipt, may(90001), "IsNeedReadReceipt")
 	value(o, &r.SupportMessageExtension, may(90001), "SupportMessageExtension")
-	value(o, &r.CloudCustomData, may(90001), "CloudCustomData")
-	value(o, &r.ForbidCallbackControl, may(90001), "ForbidCallbackControl")
-	value(o, &r.SendMsgControl, may(90001), "SendMsgControl")
+	text(o, &r.CloudCustomData, may(90001), "CloudCustomData")
+	list(o, &r.ForbidCallbackControl, may(90001), "ForbidCallbackControl")
+	list(o, &r.SendMsgControl, may(90001), "SendMsgControl")
 	maybe(o, &r.OfflinePushInfo, may(90043), "OfflinePushInfo")
-	value(o, &r.MsgBody, may(90007), "MsgBody")
+	elements(o, &r.MsgBody, needs(90007, 90010), "MsgBody")
 }
 
 // sendmsgReply is the answer to it.
@@ -321,7 +316,7 @@ type modifyC2cMsgRequest struct {
 	From_Account    string
 	To_Account      string
 	MsgKey          string
-	MsgBody         json.RawMessage
+	MsgBody         msgBody
 	CloudCustomData *string
 }
 
@@ -329,6 +324,6 @@ func (r *modifyC2cMsgRequest) read(o *object) {
 	text(o, &r.From_Account, needs(20003), "From_Account")
 	text(o, &r.To_Account, needs(90003), "To_Account")
 	text(o, &r.MsgKey, needs(90054), "MsgKey")
-	value(o, &r.MsgBody, may(90007), "MsgBody")
+	elements(o, &r.MsgBody, may(90007, 90010), "MsgBody")
 	maybe(o, &r.CloudCustomData, may(90001), "CloudCustomData")
 }

@@ -93,7 +93,7 @@ func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 		m.OfflinePushConfig = r.OfflinePushInfo.config()
 	}
 	var err error
-	if m.ElemArray, err = restjson.ReadBody(r.MsgBody); err != nil {
+	if m.ElemArray, err = r.MsgBody.elems(); err != nil {
 		return nil, err
 	}
 	return &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: r.To_Account}, Random: r.MsgRandom, Message: m}, nil
@@ -163,8 +163,8 @@ func (a *API) modifyC2cMsg(c *call, r *modifyC2cMsgRequest) error {
 		return err
 	}
 	edit := chat.Edit{Cloud: r.CloudCustomData}
-	if r.MsgBody != nil {
-		if edit.Elems, err = restjson.ReadBody(r.MsgBody); err != nil {
+	if r.MsgBody.there() {
+		if edit.Elems, err = r.MsgBody.elems(); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/tidings-im/tidings/im"
@@ -39,6 +40,9 @@ func readBody[T any, P shape[T]](body []byte) (P, error) {
 type rule struct {
 	need           bool
 	missing, wrong int32
+	// most is the limit of items or bytes, and tooMany the code above it; 0 means no limit.
+	most    int
+	tooMany int32
 }
 
 // needs is the rule for a required field. missing is the code without it; wrong, for a value of another type, differs for a few fields.
@@ -54,6 +58,12 @@ func may(missing int32, wrong ...int32) rule {
 	if len(wrong) > 0 {
 		r.wrong = wrong[0]
 	}
+	return r
+}
+
+// limit adds a limit of items or bytes.
+func (r rule) limit(most int, tooMany int32) rule {
+	r.most, r.tooMany = most, tooMany
 	return r
 }
 
@@ -88,38 +98,77 @@ func value[T any](o *object, to *T, r rule, names ...string) bool {
 // maybe reads a field whose absence has a meaning.
 func maybe[T any](o *object, to **T, r rule, names ...string) {
 	var v T
-	if value(o, &v, r, names...) {
-		*to = &v
-	}
-}
-
-// text reads a text that must not be empty.
-func text(o *object, to *string, r rule, names ...string) {
-	if value(o, to, r, names...) && *to == "" {
-		o.refuse(r.missing, names[0], "is missing")
-	}
-}
-
-// list reads an array that must not be empty.
-func list[T any](o *object, to *[]T, r rule, names ...string) {
-	if value(o, to, r, names...) && len(*to) == 0 {
-		o.refuse(r.missing, names[0], "is missing")
-	}
-}
-
-// objects reads an array of objects; a required one must not be empty.
-func objects[T any, P shape[T]](o *object, to *[]T, r rule, names ...string) {
-	var raw []map[string]json.RawMessage
-	if !value(o, &raw, r, names...) || *o.wrong != nil {
+	if !value(o, &v, r, names...) {
 		return
 	}
-	if r.need && len(raw) == 0 {
-		o.refuse(r.missing, names[0], "is missing")
+	*to = &v
+	if s, ok := any(&v).(*string); ok {
+		o.limit(len(*s), r, names[0], "bytes")
 	}
-	*to = make([]T, len(raw))
-	for i := range raw {
-		P(&(*to)[i]).read(&object{raw: raw[i], path: fmt.Sprintf("%s%s[%d].", o.path, names[0], i), wrong: o.wrong})
+}
+
+// text reads a text; a required one must not be empty.
+func text(o *object, to *string, r rule, names ...string) {
+	if value(o, to, r, names...) {
+		o.sized(len(*to), r, names[0], "bytes")
 	}
+}
+
+// list reads an array; a required one must not be empty.
+func list[T any](o *object, to *[]T, r rule, names ...string) {
+	if value(o, to, r, names...) {
+		o.sized(len(*to), r, names[0], "items")
+	}
+}
+
+// objects reads an array of objects; a required one must not be empty. Nothing is made for an array that is too long.
+func objects[T any, P shape[T]](o *object, to *[]T, r rule, names ...string) {
+	var items []json.RawMessage
+	if !value(o, &items, r, names...) {
+		return
+	}
+	if o.sized(len(items), r, names[0], "items"); *o.wrong != nil {
+		return
+	}
+	*to = make([]T, len(items))
+	for i, item := range items {
+		of := object{path: fmt.Sprintf("%s%s[%d].", o.path, names[0], i), wrong: o.wrong}
+		if json.Unmarshal(item, &of.raw) != nil {
+			o.refuse(r.wrong, names[0], "has a value of the wrong type, or out of range")
+			return
+		}
+		P(&(*to)[i]).read(&of)
+	}
+}
+
+// msgBody is a MsgBody. Its elements are read when the other fields have been found right, and what they mean has been.
+type msgBody struct {
+	raw  json.RawMessage
+	rule rule
+}
+
+// elements takes a MsgBody as it is.
+func elements(o *object, to *msgBody, r rule, names ...string) {
+	to.rule = r
+	value(o, &to.raw, may(r.missing), names...)
+}
+
+// there reports whether the call has a MsgBody.
+func (b *msgBody) there() bool { return b.raw != nil }
+
+// elems reads the elements, of which there must be one.
+func (b *msgBody) elems() ([]*im.Elem, error) {
+	elems, err := restjson.ReadBody(b.raw)
+	var e *im.Error
+	if errors.As(err, &e) {
+		switch e.Code {
+		case restjson.CodeBodyEmpty:
+			err = im.Errorf(b.rule.missing, "%s", e.Desc)
+		case restjson.CodeElement:
+			err = im.Errorf(b.rule.wrong, "%s", e.Desc)
+		}
+	}
+	return elems, err
 }
 
 // inner reads a nested object.
@@ -140,9 +189,16 @@ func innerMaybe[T any, P shape[T]](o *object, to **T, r rule, names ...string) {
 	}
 }
 
-// most refuses a text or an array that is longer than allowed.
-func (o *object) most(n, most int, code int32, name, counted string) {
-	if n > most {
-		o.refuse(code, name, "has %d %s, more than %d", n, counted, most)
+// sized refuses a text or an array that is empty and must not be, or longer than allowed.
+func (o *object) sized(n int, r rule, name, counted string) {
+	if r.need && n == 0 {
+		o.refuse(r.missing, name, "is missing")
+	}
+	o.limit(n, r, name, counted)
+}
+
+func (o *object) limit(n int, r rule, name, counted string) {
+	if r.most > 0 && n > r.most {
+		o.refuse(r.tooMany, name, "has %d %s, more than %d", n, counted, r.most)
 	}
 }

@@ -18,6 +18,8 @@ type sample struct {
 	Part  sampleItem
 	Maybe *sampleItem
 	Count *uint32
+	Word  *string
+	Body  msgBody
 	Most  int64
 	On    restjson.Flag
 }
@@ -26,12 +28,13 @@ type sampleItem struct{ Key string }
 
 func (r *sample) read(o *object) {
 	text(o, &r.Text, needs(1, 2), "Text", "Older")
-	list(o, &r.Names, needs(3), "Names")
-	o.most(len(r.Names), 2, 4, "Names", "items")
-	objects(o, &r.Items, needs(5), "Items")
+	list(o, &r.Names, needs(3).limit(2, 4), "Names")
+	objects(o, &r.Items, needs(5).limit(3, 14), "Items")
 	inner(o, &r.Part, needs(6), "Part")
 	innerMaybe(o, &r.Maybe, may(7), "Maybe")
 	maybe(o, &r.Count, may(8), "Count")
+	maybe(o, &r.Word, may(12).limit(3, 13), "Word")
+	elements(o, &r.Body, needs(15, 16), "Body")
 	r.Most = 9
 	value(o, &r.Most, may(9), "Most")
 	value(o, &r.On, may(10), "On")
@@ -40,16 +43,16 @@ func (r *sample) read(o *object) {
 func (r *sampleItem) read(o *object) { text(o, &r.Key, needs(11), "key") }
 
 const (
-	whole = `{"Text":"t","Names":["a"],"Items":[{"key":"k"}],"Part":{"key":"p"},"Maybe":{"key":"m"},"Count":0,"Most":3,"On":1,"unknown":{}}`
+	whole = `{"Text":"t","Names":["a"],"Items":[{"key":"k"}],"Part":{"key":"p"},"Maybe":{"key":"m"},"Count":0,"Word":"abc","Body":[],"Most":3,"On":1,"unknown":{}}`
 	least = `{"Older":"t","Names":["a"],"Items":[{"key":"k"}],"Part":{"key":"p"},"Maybe":null,"Count":null}`
 )
 
 // TestObject: fields are read by their exact names and older spellings, absent ones have the table's defaults, and unknown ones are ignored.
 func TestObject(t *testing.T) {
-	count := uint32(0)
+	count, word := uint32(0), "abc"
 	for body, want := range map[string]*sample{
-		whole: {"t", []string{"a"}, []sampleItem{{"k"}}, sampleItem{"p"}, &sampleItem{"m"}, &count, 3, true},
-		least: {"t", []string{"a"}, []sampleItem{{"k"}}, sampleItem{"p"}, nil, nil, 9, false},
+		whole: {"t", []string{"a"}, []sampleItem{{"k"}}, sampleItem{"p"}, &sampleItem{"m"}, &count, &word, msgBody{[]byte("[]"), needs(15, 16)}, 3, true},
+		least: {"t", []string{"a"}, []sampleItem{{"k"}}, sampleItem{"p"}, nil, nil, nil, msgBody{nil, needs(15, 16)}, 9, false},
 	} {
 		got, err := readBody[sample](([]byte)(body))
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -83,6 +86,9 @@ func TestObjectRefusals(t *testing.T) {
 		{`{"key":"m"}`, `{}`, 11, "Maybe.key is missing"},
 		{`"Count":0`, `"Count":"0"`, 8, "Count has a value"},
 		{`"Count":0`, `"Count":4294967296`, 8, "Count has a value of the wrong type, or out of range"},
+		{`[{"key":"k"}]`, `[{},{},{},{}]`, 14, "Items has 4 items, more than 3"},
+		{`[{"key":"k"}]`, `[{"key":"k"},7]`, 5, "Items has a value"},
+		{`"abc"`, `"abcd"`, 13, "Word has 4 bytes, more than 3"},
 		{`"Most":3`, `"Most":1.5`, 9, "Most has a value"},
 		{`"On":1`, `"On":2`, 10, "On is neither 0 nor 1"},
 		{whole, `[]`, codeNotJSON, "not a JSON object"},
@@ -101,6 +107,20 @@ func TestObjectRefusals(t *testing.T) {
 		var v struct{ On restjson.Flag }
 		if err := json.Unmarshal([]byte(body), &v); err != nil || bool(v.On) != want {
 			t.Errorf("%s: %v, %v", body, v.On, err)
+		}
+	}
+}
+
+// TestElements: elements are read when the call asks for them, and refused with the codes of the call.
+func TestElements(t *testing.T) {
+	for body, code := range map[string]int32{`null`: 15, `[]`: 15, `{}`: 15, `[{}]`: 16, `[{"MsgType":"TIMTextElem","MsgContent":{"Text":1}}]`: 16,
+		`[{"MsgType":"TIMTextElem","MsgContent":{"Text":"x"}}]`: 0} {
+		r, err := readBody[sample]([]byte(strings.Replace(whole, `"Body":[]`, `"Body":`+body, 1)))
+		if err != nil || r.Body.there() != (body != "null") {
+			t.Fatalf("%s: %v", body, err)
+		}
+		if elems, err := r.Body.elems(); im.CodeOf(err) != code || (code == 0) != (len(elems) == 1) {
+			t.Errorf("%s has %d elements, %v, want %d", body, len(elems), err, code)
 		}
 	}
 }

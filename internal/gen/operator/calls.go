@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,16 +69,6 @@ func callFiles(calls []*call, codes []tsv.Row) (map[string][]byte, error) {
 // callTypes writes the routes, and the types of the calls that are built.
 func callTypes(calls []*call) ([]byte, error) {
 	var c code
-	c.p("// %s", generated)
-	c.p("")
-	c.p("package rest")
-	c.p("")
-	c.p("import (")
-	c.p("%q", "encoding/json")
-	c.p("")
-	c.p("%q", "github.com/tidings-im/tidings/internal/restjson")
-	c.p(")")
-	c.p("")
 	c.p("// routes are the commands. A command without a handler is not built.")
 	c.p("var routes = map[string]route{")
 	for _, k := range calls {
@@ -101,7 +92,21 @@ func callTypes(calls []*call) ([]byte, error) {
 			c.writtenTypes(k.name+"Reply", "is the answer to it.", "envelope", k.reply)
 		}
 	}
-	return c.source()
+	var file code
+	file.p("// %s", generated)
+	file.p("")
+	file.p("package rest")
+	file.p("")
+	file.p("import (")
+	if bytes.Contains(c.Bytes(), []byte("json.RawMessage")) {
+		file.p("%q", "encoding/json")
+		file.p("")
+	}
+	file.p("%q", "github.com/tidings-im/tidings/internal/restjson")
+	file.p(")")
+	file.p("")
+	file.Write(c.Bytes())
+	return file.source()
 }
 
 func (k *call) displayed() string {
@@ -139,36 +144,35 @@ func (c *code) readTypes(name, doc string, fields []*field) {
 			c.p("r.%s = %s", f.goName(), f.without)
 		}
 		how := "value"
-		switch {
+		switch typ := f.goType(name, false); {
 		case f.typ == "object" && f.maybe:
 			how = "innerMaybe"
 		case f.typ == "object":
 			how = "inner"
 		case f.typ == "[object]":
 			how = "objects"
-		case strings.HasPrefix(f.goType(name, false), "*"):
+		case f.typ == "[element]":
+			how = "elements"
+		case strings.HasPrefix(typ, "*"):
 			how = "maybe"
-		case f.need && f.typ == "string":
+		case f.typ == "string":
 			how = "text"
-		case f.need && strings.HasPrefix(f.goType(name, false), "[]"):
+		case strings.HasPrefix(typ, "[]"):
 			how = "list"
 		}
 		rule := "may"
 		if f.need {
 			rule = "needs"
 		}
-		codes := f.missing
+		rule += "(" + f.missing
 		if f.wrong != f.missing {
-			codes += ", " + f.wrong
+			rule += ", " + f.wrong
 		}
-		c.p("%s(o, &r.%s, %s(%s), %s)", how, f.goName(), rule, codes, strings.Join(names, ", "))
+		rule += ")"
 		if f.most != "" {
-			if typ := f.goType(name, false); strings.HasPrefix(typ, "*") {
-				c.p("if r.%s != nil { o.most(len(*r.%s), %s, %s, %q, %q) }", f.goName(), f.goName(), f.most, f.tooMany, f.name, f.counted())
-			} else {
-				c.p("o.most(len(r.%s), %s, %s, %q, %q)", f.goName(), f.most, f.tooMany, f.name, f.counted())
-			}
+			rule += fmt.Sprintf(".limit(%s, %s)", f.most, f.tooMany)
 		}
+		c.p("%s(o, &r.%s, %s, %s)", how, f.goName(), rule, strings.Join(names, ", "))
 	}
 	c.p("}")
 	for _, f := range fields {

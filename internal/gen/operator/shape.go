@@ -70,7 +70,7 @@ var types = map[string][2]string{
 	"[map]":      {"[]map[string]json.RawMessage", "restjson.List[map[string]any]"},
 	"[string]":   {"[]string", "restjson.List[string]"},
 	"[int]":      {"[]int64", "restjson.List[int64]"},
-	"[element]":  {"json.RawMessage", "restjson.Elems"},
+	"[element]":  {"msgBody", "restjson.Elems"},
 	"push":       {"pushInfo", ""},
 	"object":     {"", ""},
 	"[object]":   {"", ""},
@@ -166,7 +166,7 @@ func (f *field) goType(owner string, written bool) string {
 			typ = "restjson.List[" + owner + f.goName() + "]"
 		}
 	}
-	if f.maybe && !strings.HasPrefix(typ, "[]") && !strings.HasPrefix(typ, "restjson.List") && !strings.HasPrefix(typ, "map") && typ != "json.RawMessage" && typ != "any" &&
+	if f.maybe && typ != "msgBody" && !strings.HasPrefix(typ, "[]") && !strings.HasPrefix(typ, "restjson.List") && !strings.HasPrefix(typ, "map") && typ != "json.RawMessage" && typ != "any" &&
 		typ != "restjson.Elems" {
 		typ = "*" + typ
 	}
