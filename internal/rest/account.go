@@ -29,7 +29,10 @@ func (a *API) multiaccountImport(c *call, r *multiaccountImportRequest) (*multia
 			users = append(users, item.UserID)
 		}
 	}
-	if len(users) == 0 {
+	switch {
+	case users == nil && r.AccountList == nil:
+		return nil, im.Errorf(im.CodeBadRequest, "AccountList is missing")
+	case len(users) == 0:
 		return nil, im.Errorf(im.CodeBadRequest, "no account is named")
 	}
 	out := &multiaccountImportReply{}
