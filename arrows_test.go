@@ -42,7 +42,8 @@ var arrows = func() map[string][]string {
 		"internal/gen":     {"im"},
 		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
 		// The bottom of the client.
-		"client/internal/link":  {"im"},
+		"client/internal/link":  {"im", "client/internal/ws"},
+		"client/internal/ws":    {},
 		"client/internal/local": {"im", "internal/private"},
 		// For tests.
 		"internal/testing/faultproxy": {},
@@ -90,6 +91,12 @@ var (
 	remote = append([]string{"net/http", "database/sql"}, drivers...)
 )
 
+// light are the folders that the C library is made of. Every program carries what they depend on, so none of the heavy packages may be among it.
+var (
+	light = []string{"client", "client/internal/link", "client/internal/local", "client/internal/ws", "capi"}
+	heavy = []string{"net/http", "text/template", "regexp"}
+)
+
 // brokenImport returns what is wrong with an import of one package in another, or nothing. Packages of ours are given without the module's path.
 func brokenImport(from, to string, ours bool) string {
 	folder, ok := folderOf(from)
@@ -118,6 +125,9 @@ func brokenImport(from, to string, ours bool) string {
 func brokenReach(from, to string) string {
 	if folder, _ := folderOf(from); slices.Contains(pure, folder) && under(to, remote) {
 		return fmt.Sprintf("%s may not depend on %s: it does no I/O", from, to)
+	}
+	if folder, _ := folderOf(from); slices.Contains(light, folder) && under(to, heavy) {
+		return fmt.Sprintf("%s may not depend on %s: the C library would carry it", from, to)
 	}
 	return ""
 }
@@ -215,6 +225,8 @@ func TestArrowsRule(t *testing.T) {
 		{"client", "client/internal/link", true},
 		{"client/internal/link", "im", true},
 		{"client/internal/link", "client", false},
+		{"client/internal/link", "client/internal/ws", true},
+		{"client/internal/ws", "im", false},
 		{"client/internal/link", "github.com/mattn/go-sqlite3", false},
 		{"capi", "client/internal/link", false},
 		{"client", "github.com/mattn/go-sqlite3", false},
@@ -301,7 +313,9 @@ func TestArrowsRule(t *testing.T) {
 		{"usersig", "net/http", false},
 		{"usersig", "encoding/json", true},
 		{"internal/gateway", "net/http", true},
-		{"client", "net/http", true},
+		{"client", "net/http", false},
+		{"client", "database/sql", true},
+		{"capi", "text/template", false},
 	} {
 		if broken := brokenReach(c.from, c.to); (broken == "") != c.ok {
 			t.Errorf("%s depends on %s: %q, want ok %v", c.from, c.to, broken, c.ok)

@@ -530,7 +530,6 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.engine.Wait()
 	c.wg.Wait()
-	c.way.Close()
 }
 
 // shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too, and states are kept as told.

@@ -20,6 +20,9 @@ func wsURL(server string) (string, error) {
 	if strings.Contains(server, "#") {
 		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has a part behind a #, which is not sent", u.Redacted())
 	}
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }) {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has letters beyond ASCII: write its name as xn--", u.Redacted())
+	}
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
 	return u.String(), nil
 }

@@ -2,12 +2,10 @@ package link
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
-	"github.com/coder/websocket"
-
+	"github.com/tidings-im/tidings/client/internal/ws"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -19,7 +17,7 @@ type Conn struct {
 	Ticket string         // that the server took
 	Reply  *im.LoginReply // its answer
 
-	ws     *websocket.Conn
+	ws     *ws.Conn
 	cancel context.CancelFunc
 	wake   chan struct{} // 1: there is something in out
 
@@ -78,7 +76,7 @@ func (c *Conn) write(ctx context.Context) {
 		ending := c.ending
 		c.mu.Unlock()
 		for _, b := range out {
-			if c.ws.Write(ctx, websocket.MessageBinary, b) != nil {
+			if c.ws.Write(b) != nil {
 				return
 			}
 		}
@@ -91,12 +89,9 @@ func (c *Conn) write(ctx context.Context) {
 // read hands each message on, in order, until the connection breaks.
 func (c *Conn) read(ctx context.Context, arrived func(ctx context.Context, c *Conn, data []byte) error) error {
 	for {
-		typ, data, err := c.ws.Read(ctx)
+		data, err := c.ws.Read()
 		if err != nil {
 			return err
-		}
-		if typ != websocket.MessageBinary {
-			return errors.New("client: the server sent text")
 		}
 		if err := arrived(ctx, c, data); err != nil {
 			return err

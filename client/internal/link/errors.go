@@ -5,44 +5,44 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/tidings-im/tidings/client/internal/ws"
 	"github.com/tidings-im/tidings/im"
 )
 
 // dialError says why a request did not become a WebSocket. Only an answer that names a code is one of a server of Tidings: any other may come from what lies
 // between, and passes.
-func dialError(u string, resp *http.Response, err error) error {
+func dialError(u string, err error) error {
 	var plain tls.RecordHeaderError
+	var a *ws.Answer
 	switch {
-	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case errors.As(err, &plain):
 		return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks no TLS: is the address ws://?", u)
-	case resp == nil && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // an alert of TLS
+	case errors.Is(err, ws.ErrTLS):
 		return errSpeaksTLS(u)
-	case resp == nil:
+	case !errors.As(err, &a):
 		return err
 	}
-	code, e := strconv.ParseInt(resp.Header.Get(im.CodeHeader), 10, 32)
+	code, e := strconv.ParseInt(a.Header.Get(im.CodeHeader), 10, 32)
 	ours := e == nil && code != 0
 	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
+	case a.Code == 429:
 		if !ours {
 			code = im.CodeConnectionLimit
 		}
-		return &Refused{Err: im.Errorf(int32(code), "the server refuses the connection: %s", resp.Status), Retry: true}
-	case resp.StatusCode == http.StatusBadRequest && ours:
+		return &Refused{Err: im.Errorf(int32(code), "the server refuses the connection: %s", a.Status), Retry: true}
+	case a.Code == 400 && ours:
 		return &Refused{Err: im.Errorf(im.CodeConnectRefused, "the server at %s does not speak %s", u, subprotocol)}
-	case resp.StatusCode == http.StatusBadRequest:
-		if text, _ := io.ReadAll(io.LimitReader(resp.Body, maxHeaders)); strings.Contains(string(text), "HTTPS") { // what servers of Go, nginx and Apache say
+	case a.Code == 400:
+		if strings.Contains(string(a.Body), "HTTPS") { // what servers of Go, nginx and Apache say
 			return errSpeaksTLS(u)
 		}
 	}
-	return im.Errorf(im.CodeConnectRefused, "what answers at %s opens no connection: %s", u, resp.Status)
+	return im.Errorf(im.CodeConnectRefused, "what answers at %s opens no connection: %s", u, a.Status)
 }
 
 func errSpeaksTLS(u string) error {

@@ -8,11 +8,11 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/ws"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -31,7 +31,7 @@ type Link struct {
 	cfg   Config
 	url   string
 	shown string
-	http  *http.Client
+	dial  *ws.Dialer
 }
 
 // New refuses an address that could not be used exactly as it is written.
@@ -40,18 +40,15 @@ func New(cfg Config) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	hc, err := httpClient(&cfg)
+	proxy, err := proxyURL(cfg.Proxy)
 	if err != nil {
 		return nil, err
 	}
-	return &Link{cfg: cfg, url: url, shown: shownServer(cfg.Server), http: hc}, nil
+	return &Link{cfg: cfg, url: url, shown: shownServer(cfg.Server), dial: &ws.Dialer{TLS: cfg.TLS, Proxy: proxy, Subprotocol: subprotocol, Most: im.MaxAnswer}}, nil
 }
 
 // String is the server's address as it may be shown: a password or a token in it stays out.
 func (l *Link) String() string { return l.shown }
-
-// Close lets go of what the tries have left open. No Run may be under way.
-func (l *Link) Close() { l.http.CloseIdleConnections() }
 
 // Host is whom a Run connects. Its functions are called on the goroutine of Run, one at a time, in the order of what happened.
 type Host struct {
@@ -126,7 +123,7 @@ func (l *Link) once(ctx context.Context, h *Host, resume bool) (again bool, take
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c, err := l.dial(ctx, h, resume)
+	c, err := l.login(ctx, h, resume)
 	if err != nil {
 		var refused *Refused
 		switch {
@@ -139,7 +136,8 @@ func (l *Link) once(ctx context.Context, h *Host, resume bool) (again bool, take
 		h.Failed(ErrorOf(err))
 		return true, nil
 	}
-	defer c.ws.CloseNow()
+	defer c.ws.Close()
+	defer context.AfterFunc(ctx, c.ws.Close)()
 	c.cancel = cancel
 	var writer sync.WaitGroup
 	writer.Go(func() { c.write(ctx) })
@@ -150,7 +148,7 @@ func (l *Link) once(ctx context.Context, h *Host, resume bool) (again bool, take
 	}
 	taken = c
 	err = c.read(ctx, h.Arrived)
-	c.ws.CloseNow()
+	c.ws.Close()
 	h.Lost(c, ErrorOf(err))
 	return !c.final.Load(), c
 }

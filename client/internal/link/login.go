@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/coder/websocket"
-
+	"github.com/tidings-im/tidings/client/internal/ws"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -24,39 +23,42 @@ type Refused struct {
 
 func (e *Refused) Error() string { return e.Err.Error() }
 
-// dial connects and makes the login exchange.
-func (l *Link) dial(ctx context.Context, h *Host, resume bool) (*Conn, error) {
+// login connects and makes the login exchange.
+func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Try)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, l.url, &websocket.DialOptions{Subprotocols: []string{subprotocol}, HTTPClient: l.http})
+	conn, err := l.dial.Dial(ctx, l.url)
 	if err != nil {
-		return nil, dialError(l.shown, resp, err)
+		return nil, dialError(l.shown, err)
 	}
-	if ws.Subprotocol() != subprotocol {
-		ws.CloseNow()
+	if conn.Subprotocol != subprotocol {
+		conn.Close()
 		return nil, im.Errorf(im.CodeConnectRefused, "what answers at %s does not speak %s", l.shown, subprotocol)
 	}
 	h.Open()
-	ws.SetReadLimit(im.MaxAnswer)
+	release := context.AfterFunc(ctx, conn.Interrupt)
 	req := h.Login(resume)
-	reply, err := exchange(ctx, ws, req)
+	reply, err := exchange(conn, req)
+	if !release() && err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
-		ws.CloseNow()
+		conn.Close()
 		return nil, err
 	}
-	return &Conn{Ticket: req.UserSig, Reply: reply, ws: ws, wake: make(chan struct{}, 1)}, nil
+	return &Conn{Ticket: req.UserSig, Reply: reply, ws: conn, wake: make(chan struct{}, 1)}, nil
 }
 
 // exchange makes the login, which is the first frame either way.
-func exchange(ctx context.Context, ws *websocket.Conn, req *im.LoginRequest) (*im.LoginReply, error) {
+func exchange(conn *ws.Conn, req *im.LoginRequest) (*im.LoginReply, error) {
 	body, err := req.MarshalVT()
 	if err != nil {
 		return nil, err
 	}
-	if err := ws.Write(ctx, websocket.MessageBinary, im.AppendFrame(nil, &im.Frame{Id: FirstID - 1, Method: im.Method_LOGIN, Body: body})); err != nil {
+	if err := conn.Write(im.AppendFrame(nil, &im.Frame{Id: FirstID - 1, Method: im.Method_LOGIN, Body: body})); err != nil {
 		return nil, err
 	}
-	_, data, err := ws.Read(ctx)
+	data, err := conn.Read()
 	if err != nil {
 		return nil, err
 	}

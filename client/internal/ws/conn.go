@@ -1,0 +1,209 @@
+package ws
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Opcodes, and the close codes that are sent.
+const (
+	opMore   = 0
+	opText   = 1
+	opBinary = 2
+	opClose  = 8
+	opPing   = 9
+	opPong   = 10
+
+	closeProtocol = 1002
+	closeText     = 1003
+	closeTooLarge = 1009
+)
+
+// Closed is the end that the server gave to the connection.
+type Closed struct {
+	Code   uint16 // 1005: it gave none
+	Reason string
+}
+
+func (e *Closed) Error() string {
+	return fmt.Sprintf("the server closed the connection: %d %q", e.Code, e.Reason)
+}
+
+// Conn is a connection that was upgraded. One goroutine reads, one writes, and anyone may close it.
+type Conn struct {
+	Subprotocol string // that the server chose
+
+	tcp  net.Conn // under TLS, if there is TLS
+	conn net.Conn
+	r    *bufio.Reader
+	most int
+
+	mu sync.Mutex // over w: pongs are written by the reader
+	w  *bufio.Writer
+}
+
+func newConn(tcp, conn net.Conn, r *bufio.Reader, most int) *Conn {
+	return &Conn{tcp: tcp, conn: conn, r: r, most: most, w: bufio.NewWriter(conn)}
+}
+
+// Close cuts the connection, and waits for nobody: TLS would first write a farewell.
+func (c *Conn) Close() { c.tcp.Close() }
+
+// Interrupt makes what reads or writes fail with os.ErrDeadlineExceeded, now and from now on.
+func (c *Conn) Interrupt() { c.conn.SetDeadline(time.Unix(1, 0)) }
+
+// Write sends a binary message. It changes b, which is the connection's from then on.
+func (c *Conn) Write(b []byte) error { return c.frame(opBinary, b) }
+
+// frame writes a frame that is a whole message.
+func (c *Conn) frame(op byte, b []byte) error {
+	var head [14]byte
+	n := 2
+	head[0] = 0x80 | op
+	switch {
+	case len(b) < 126:
+		head[1] = byte(len(b))
+	case len(b) < 1<<16:
+		head[1] = 126
+		binary.BigEndian.PutUint16(head[2:], uint16(len(b)))
+		n = 4
+	default:
+		head[1] = 127
+		binary.BigEndian.PutUint64(head[2:], uint64(len(b)))
+		n = 10
+	}
+	head[1] |= 0x80 // a client masks all that it sends
+	key := head[n : n+4]
+	rand.Read(key)
+	mask(b, [4]byte(key))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.w.Write(head[:n+4])
+	c.w.Write(b)
+	return c.w.Flush() // it keeps the first error
+}
+
+// mask changes b by the key.
+func mask(b []byte, key [4]byte) {
+	k := uint64(binary.LittleEndian.Uint32(key[:]))
+	k |= k << 32
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^k)
+		b = b[8:]
+	}
+	for i := range b {
+		b[i] ^= key[i&3]
+	}
+}
+
+// Read answers the next binary message, and answers pings meanwhile. After an error the connection is of no use.
+func (c *Conn) Read() ([]byte, error) {
+	var message []byte
+	begun := false
+	for {
+		final, op, size, err := c.header()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case op >= opClose:
+			if !final || size > 125 {
+				return nil, c.fail(closeProtocol, "a control frame is too long")
+			}
+			if err := c.control(op, int(size)); err != nil {
+				return nil, err
+			}
+			continue
+		case op == opText:
+			return nil, c.fail(closeText, "the server sent text")
+		case op != opMore && op != opBinary, (op == opMore) != begun:
+			return nil, c.fail(closeProtocol, "the server sent a frame that nothing should be")
+		case size > uint64(c.most-len(message)):
+			return nil, c.fail(closeTooLarge, fmt.Sprintf("the server sent a message of more than %d bytes", c.most))
+		}
+		begun = true
+		if message, err = c.payload(message, int(size)); err != nil {
+			return nil, err
+		}
+		if final {
+			return message, nil
+		}
+	}
+}
+
+// header reads the start of a frame.
+func (c *Conn) header() (final bool, op byte, size uint64, err error) {
+	var b [8]byte
+	if _, err := io.ReadFull(c.r, b[:2]); err != nil {
+		return false, 0, 0, err
+	}
+	if b[0]&0x70 != 0 || b[1]&0x80 != 0 {
+		return false, 0, 0, c.fail(closeProtocol, "the server sent a frame with a reserved bit, or a mask")
+	}
+	final, op, size = b[0]&0x80 != 0, b[0]&0x0f, uint64(b[1])
+	ext := 0
+	switch size {
+	case 126:
+		ext = 2
+	case 127:
+		ext = 8
+	}
+	if ext > 0 {
+		if _, err := io.ReadFull(c.r, b[8-ext:]); err != nil {
+			return false, 0, 0, err
+		}
+		clear(b[:8-ext])
+		size = binary.BigEndian.Uint64(b[:])
+	}
+	return final, op, size, nil
+}
+
+// pieceOf is how much memory is made for what is announced and has not come.
+const pieceOf = 64 << 10
+
+// payload appends size bytes to b.
+func (c *Conn) payload(b []byte, size int) ([]byte, error) {
+	for size > 0 {
+		n, at := min(size, pieceOf), len(b)
+		b = append(b, make([]byte, n)...)
+		if _, err := io.ReadFull(c.r, b[at:]); err != nil {
+			return nil, err
+		}
+		size -= n
+	}
+	return b, nil
+}
+
+// control takes a control frame.
+func (c *Conn) control(op byte, size int) error {
+	b := make([]byte, size)
+	if _, err := io.ReadFull(c.r, b); err != nil {
+		return err
+	}
+	switch op {
+	case opPing:
+		return c.frame(opPong, b)
+	case opPong:
+		return nil
+	case opClose:
+		e := &Closed{Code: 1005}
+		if len(b) >= 2 {
+			e.Code, e.Reason = binary.BigEndian.Uint16(b), string(b[2:])
+		}
+		c.frame(opClose, b)
+		return e
+	}
+	return c.fail(closeProtocol, "the server sent an unknown control frame")
+}
+
+// fail tells the server why the connection ends.
+func (c *Conn) fail(code uint16, why string) error {
+	c.frame(opClose, binary.BigEndian.AppendUint16(nil, code))
+	return fmt.Errorf("client: %s", why)
+}
