@@ -297,7 +297,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	for _, r := range table(t, "capi/facts/operations.tsv") {
 		if r["answer"] != "acts" {
-			lacks[r["operation"]] = map[string]string{"not built": "It answers 7013", "accepted": "It answers 0. " + r["meaning"]}[r["answer"]]
+			lacks[r["operation"]] = map[string]string{"not built": "It returns 7013", "accepted": "It returns 0. " + r["meaning"]}[r["answer"]]
 		}
 	}
 	known, inGo := map[string]bool{}, goNames()

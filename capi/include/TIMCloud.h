@@ -3,9 +3,9 @@
 /*
  * The C API of libImSDK.so: one file, for C11 and C++17.
  *
- * Results and parameters are JSON in UTF-8; the keys stand below. A function that takes a TIMCommCallback answers 0 and then calls it exactly
- * once, or answers a TIMResult below zero and does not call it. All callbacks run one at a time on a thread of the library; texts that they
- * get are good until they return. They may call any function of this file. They must not throw, longjmp or end the thread.
+ * Results and parameters are JSON in UTF-8; the keys are listed below. A function that takes a TIMCommCallback returns 0 and then calls it
+ * exactly once, or returns a TIMResult below zero and does not call it. All callbacks run one at a time on a thread of the library; their texts
+ * are valid until they return. They may call any function of this file. They must not throw, longjmp or end the thread.
  *
  * The library does not work in a forked child, and must not be unloaded. A signal handler needs SA_ONSTACK.
  */
@@ -2282,7 +2282,7 @@ TIM_KEY kTIMSignalingInfoTimeout = "signaling_info_timeout"; /* int: Timeout in 
 
 /* Callback types */
 
-/* Once per asynchronous call that returned TIM_SUCC (more than once for TIMMsgDownloadElemToPath progress). code is an int32 error code, 0 is success. JSON: the result of the call, as the page of the function says; an empty text on failure. */
+/* Once per asynchronous call that returned TIM_SUCC (more than once for TIMMsgDownloadElemToPath progress). code is an int32 error code, 0 is success. JSON: the result of the call, as described for the function; an empty text on failure. */
 typedef void (*TIMCommCallback)(int32_t code, const char* desc, const char* json_params, const void* user_data);
 
 /* Every batch of messages that this device did not have: live, synced after login, or read elsewhere. Also carries group report elements from @TIM#SYSTEM. JSON: array<Message>. */
@@ -2509,677 +2509,677 @@ typedef void (*TIMCommunityModifyTopicPermissionCallback)(const char* group_id, 
 
 /* Functions: init+login */
 
-/* Starts the library; may be called again, which does nothing. The folder of sdk_config_config_file_path is the device: in it each app has a folder of its own, with the device's id and the local data of its users; what lies there without an app goes to the app that comes first. sdk_app_id must be that of the tickets and of the server, or TIMLogin answers 70014. The log goes to a file in the folder of sdk_config_log_file_path. Takes: SdkConfig (optional; NULL or "" allowed). */
+/* Starts the library; calling it again has no effect. The folder of sdk_config_config_file_path is the device: in it each app has a folder of its own, with the device's id and the local data of its users; data there that belong to no app go to the app that is opened first. sdk_app_id must be the same as in the tickets and on the server, otherwise TIMLogin fails with 70014. The log goes to a file in the folder of sdk_config_log_file_path. JSON parameter: SdkConfig (optional; NULL or "" allowed). */
 TIM_API int TIMInit(uint64_t sdk_app_id, const char* json_sdk_config);
 
-/* Ends the library. Open calls are answered with 7009, a login still running too. Called inside a callback it returns at once; elsewhere it waits up to 5 seconds for the callback that runs. It clears all callbacks that were set. Calling it again does nothing. */
+/* Ends the library. Open calls, including a running login, are answered with 7009. Inside a callback it returns at once; on other threads it waits up to 5 seconds for the running callback. It removes all callbacks. Calling it again has no effect. */
 TIM_API int TIMUninit(void);
 
-/* The version as "major.minor.build". The pointer stays valid for the life of the process. Gives: string "major.minor.build". */
+/* The version as "major.minor.build". The pointer stays valid for the life of the process. JSON result: string "major.minor.build". */
 TIM_API const char* TIMGetSDKVersion(void);
 
-/* The server's clock in whole seconds; without a login, this machine's. Gives: uint64 seconds. */
+/* The server's clock in whole seconds; without a login, this machine's. JSON result: uint64 seconds. */
 TIM_API uint64_t TIMGetServerTime(void);
 
-/* Sets what is in the JSON and answers all settings. Each item may be set alone; proxies belong before TIMInit. cb may be NULL. The SOCKS5 proxy relays the connection from the next login on. Kept and answered, but without effect yet: the HTTP proxy, user settings, user-defined data. Takes: SetConfig. Gives: SetConfig (all current settings). */
+/* Applies the settings in the JSON and returns all settings. Each item may be set by itself; set proxies before TIMInit. cb may be NULL. A SOCKS5 or HTTP proxy relays the connection from the next login on. Kept and returned, but without effect yet: user settings, user-defined data. JSON parameter: SetConfig. JSON result: SetConfig (all current settings). */
 TIM_API int TIMSetConfig(const char* json_config, TIMCommCallback cb, const void* user_data);
 
-/* Logs a user in; an unknown account is made by its first login. TIMConvGetConvList may be called right after this returns, everything else after the callback. While the server cannot be reached it is tried again, each try for up to 10 s, for 60 s in all; the network callback brings the code of each try, and then the callback the last one: 9511 nobody listens there, 9516 the name cannot be resolved, 9512 there is no way to it, 9514 or 9508 the connection was cut, 9510 no answer in time, -302 the server has too many connections. A refused ticket is answered at once. After a login that failed, what is local of the user can be read if a server has taken the ticket on this device before, it has not run out, and no server has refused it since; otherwise reads answer 6014, as they do after a logout. 6206 or 70001: the ticket has expired; 70014: the app of TIMInit, of the ticket and of the server are not the same; 7003: the user id is not 1 to 32 printable ASCII characters; 7501: a login is running; 7502: a logout is running; 6208: the device was kicked while it was away, and the next try succeeds. Takes: user_id, user_sig strings. */
+/* Logs a user in; the first login of an unknown user creates the account. TIMConvGetConvList may be called right after this returns, everything else after the callback. While the server cannot be reached, the library tries again, up to 10 s per attempt and 60 s in total; the network callback gets the code of each attempt, and then the callback the last one: 9511 nobody listens there, 9516 the name cannot be resolved, 9512 there is no route, 9514 or 9508 the connection was cut, 9510 no answer in time, -302 the server has too many connections. A refused ticket fails at once. After a failed login, the user's local data can be read if a server has accepted the ticket on this device before, it has not expired, and no server has refused it since; otherwise reads return 6014, as they do after a logout. 6206 or 70001: the ticket has expired; 70014: the app of TIMInit, of the ticket and of the server are not the same; 7003: the user id is not 1 to 32 printable ASCII characters; 7501: a login is running; 7502: a logout is running; 6208: the device was kicked while it was away, and the next try succeeds. JSON parameter: user_id, user_sig strings. */
 TIM_API int TIMLogin(const char* user_id, const char* user_sig, TIMCommCallback cb, const void* user_data);
 
 /* Ends the session. Wait for the callback before logging in as another user. 7502: a logout is running. During a login it ends that login with 7009. */
 TIM_API int TIMLogout(TIMCommCallback cb, const void* user_data);
 
-/* Synchronous out parameter. Takes: caller buffer of at least 128 bytes. Gives: NUL-terminated user id in the buffer. */
+/* Synchronous out parameter. JSON parameter: caller buffer of at least 128 bytes. JSON result: NUL-terminated user id in the buffer. */
 TIM_API int TIMGetLoginUserID(char* user_id_buffer);
 
-/* Synchronous. 1 logged in, 2 logging in, 3 not logged in, 4 logging out. Gives: enum TIMLoginStatus. */
+/* Synchronous. 1 logged in, 2 logging in, 3 not logged in, 4 logging out. JSON result: enum TIMLoginStatus. */
 TIM_API enum TIMLoginStatus TIMGetLoginStatus(void);
 
 /* Functions: event callback */
 
-/* Single slot. Topic created. Takes: TIMCommunityCreateTopicCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topic created. JSON parameter: TIMCommunityCreateTopicCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityCreateTopicCallback(TIMCommunityCreateTopicCallback cb, const void* user_data);
 
-/* Single slot. Topics deleted. Takes: TIMCommunityDeleteTopicCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topics deleted. JSON parameter: TIMCommunityDeleteTopicCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityDeleteTopicCallback(TIMCommunityDeleteTopicCallback cb, const void* user_data);
 
-/* Single slot. Topic profile changed. Takes: TIMCommunityChangeTopicInfoCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topic profile changed. JSON parameter: TIMCommunityChangeTopicInfoCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityChangeTopicInfoCallback(TIMCommunityChangeTopicInfoCallback cb, const void* user_data);
 
-/* Single slot. Custom system notice sent to a topic through the REST API. Takes: TIMCommunityReceiveTopicRESTCustomDataCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Custom system notice sent to a topic through the REST API. JSON parameter: TIMCommunityReceiveTopicRESTCustomDataCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityReceiveTopicRESTCustomDataCallback(TIMCommunityReceiveTopicRESTCustomDataCallback cb, const void* user_data);
 
-/* Single slot. Permission group created. Takes: TIMCommunityCreatePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Permission group created. JSON parameter: TIMCommunityCreatePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityCreatePermissionGroupCallback(TIMCommunityCreatePermissionGroupCallback cb, const void* user_data);
 
-/* Single slot. Permission groups deleted. Takes: TIMCommunityDeletePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Permission groups deleted. JSON parameter: TIMCommunityDeletePermissionGroupCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityDeletePermissionGroupCallback(TIMCommunityDeletePermissionGroupCallback cb, const void* user_data);
 
-/* Single slot. Permission group changed. Takes: TIMCommunityChangePermissionGroupInfoCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Permission group changed. JSON parameter: TIMCommunityChangePermissionGroupInfoCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityChangePermissionGroupInfoCallback(TIMCommunityChangePermissionGroupInfoCallback cb, const void* user_data);
 
-/* Single slot. Members joined a permission group. Takes: TIMCommunityAddMembersToPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Members joined a permission group. JSON parameter: TIMCommunityAddMembersToPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityAddMembersToPermissionGroupCallback(TIMCommunityAddMembersToPermissionGroupCallback cb, const void* user_data);
 
-/* Single slot. Members left a permission group. Takes: TIMCommunityRemoveMembersFromPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Members left a permission group. JSON parameter: TIMCommunityRemoveMembersFromPermissionGroupCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityRemoveMembersFromPermissionGroupCallback(TIMCommunityRemoveMembersFromPermissionGroupCallback cb, const void* user_data);
 
-/* Single slot. Topic permissions added to a permission group. Takes: TIMCommunityAddTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topic permissions added to a permission group. JSON parameter: TIMCommunityAddTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityAddTopicPermissionCallback(TIMCommunityAddTopicPermissionCallback cb, const void* user_data);
 
-/* Single slot. Topic permissions removed. Takes: TIMCommunityDeleteTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topic permissions removed. JSON parameter: TIMCommunityDeleteTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityDeleteTopicPermissionCallback(TIMCommunityDeleteTopicPermissionCallback cb, const void* user_data);
 
-/* Single slot. Topic permissions changed. Takes: TIMCommunityModifyTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Topic permissions changed. JSON parameter: TIMCommunityModifyTopicPermissionCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetCommunityModifyTopicPermissionCallback(TIMCommunityModifyTopicPermissionCallback cb, const void* user_data);
 
-/* Single slot. Add, delete, update, sync start and sync finish; Start and Finish carry an empty string. Takes: TIMConvEventCallback. */
+/* Single slot. Add, delete, update, sync start and sync finish; Start and Finish carry an empty string. JSON parameter: TIMConvEventCallback. */
 TIM_API void TIMSetConvEventCallback(TIMConvEventCallback cb, const void* user_data);
 
-/* Single slot. Fires whenever the total differs from the last one told. Takes: TIMConvTotalUnreadMessageCountChangedCallback. */
+/* Single slot. Fires whenever the total differs from the last one reported. JSON parameter: TIMConvTotalUnreadMessageCountChangedCallback. */
 TIM_API void TIMSetConvTotalUnreadMessageCountChangedCallback(TIMConvTotalUnreadMessageCountChangedCallback cb, const void* user_data);
 
-/* Single slot. Fires for filters registered with TIMConvSubscribeUnreadMessageCountByFilter. Takes: TIMConvTotalUnreadMessageCountChangedByFilterCallback. Since 7.0.3762. Never fires yet. */
+/* Single slot. Fires for filters registered with TIMConvSubscribeUnreadMessageCountByFilter. JSON parameter: TIMConvTotalUnreadMessageCountChangedByFilterCallback. Since 7.0.3762. Never fires yet. */
 TIM_API void TIMSetConvUnreadMessageCountChangedByFilterCallback(TIMConvTotalUnreadMessageCountChangedByFilterCallback cb, const void* user_data);
 
-/* Single slot. A conversation group (folder) was created. Takes: TIMConvConversationGroupCreatedCallback. Since 6.6. Never fires yet. */
+/* Single slot. A conversation group (folder) was created. JSON parameter: TIMConvConversationGroupCreatedCallback. Since 6.6. Never fires yet. */
 TIM_API void TIMSetConvConversationGroupCreatedCallback(TIMConvConversationGroupCreatedCallback cb, const void* user_data);
 
-/* Single slot. A conversation group was deleted. Takes: TIMConvConversationGroupDeletedCallback. Since 6.6. Never fires yet. */
+/* Single slot. A conversation group was deleted. JSON parameter: TIMConvConversationGroupDeletedCallback. Since 6.6. Never fires yet. */
 TIM_API void TIMSetConvConversationGroupDeletedCallback(TIMConvConversationGroupDeletedCallback cb, const void* user_data);
 
-/* Single slot. A conversation group was renamed. Takes: TIMConvConversationGroupNameChangedCallback. Since 6.6. Never fires yet. */
+/* Single slot. A conversation group was renamed. JSON parameter: TIMConvConversationGroupNameChangedCallback. Since 6.6. Never fires yet. */
 TIM_API void TIMSetConvConversationGroupNameChangedCallback(TIMConvConversationGroupNameChangedCallback cb, const void* user_data);
 
-/* Single slot. Conversations joined a conversation group. Takes: TIMConvConversationsAddedToGroupCallback. Since 6.6. Never fires yet. */
+/* Single slot. Conversations joined a conversation group. JSON parameter: TIMConvConversationsAddedToGroupCallback. Since 6.6. Never fires yet. */
 TIM_API void TIMSetConvConversationsAddedToGroupCallback(TIMConvConversationsAddedToGroupCallback cb, const void* user_data);
 
-/* Single slot. The typedef gained a uint32_t reason argument in 8.0: an ABI change. Takes: TIMConvConversationsDeletedFromGroupCallback. Since 6.6. Never fires yet. */
+/* Single slot. The typedef gained a uint32_t reason argument in 8.0: an ABI change. JSON parameter: TIMConvConversationsDeletedFromGroupCallback. Since 6.6. Never fires yet. */
 TIM_API void TIMSetConvConversationsDeletedFromGroupCallback(TIMConvConversationsDeletedFromGroupCallback cb, const void* user_data);
 
-/* Single slot. Key and data notifications of experimental features. Takes: TIMExperimentalNotifyCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Key and data notifications of experimental features. JSON parameter: TIMExperimentalNotifyCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetExperimentalNotifyCallback(TIMExperimentalNotifyCallback cb, const void* user_data);
 
-/* Single slot. Friend added, all devices of both sides concerned. Takes: TIMOnAddFriendCallback. Never fires yet. */
+/* Single slot. Friend added, all devices of both sides concerned. JSON parameter: TIMOnAddFriendCallback. Never fires yet. */
 TIM_API void TIMSetOnAddFriendCallback(TIMOnAddFriendCallback cb, const void* user_data);
 
-/* Single slot. Friend removed. Takes: TIMOnDeleteFriendCallback. Never fires yet. */
+/* Single slot. Friend removed. JSON parameter: TIMOnDeleteFriendCallback. Never fires yet. */
 TIM_API void TIMSetOnDeleteFriendCallback(TIMOnDeleteFriendCallback cb, const void* user_data);
 
-/* Single slot. Remark, friend groups or friend custom fields changed. Takes: TIMUpdateFriendProfileCallback. Never fires yet. */
+/* Single slot. Remark, friend groups or friend custom fields changed. JSON parameter: TIMUpdateFriendProfileCallback. Never fires yet. */
 TIM_API void TIMSetUpdateFriendProfileCallback(TIMUpdateFriendProfileCallback cb, const void* user_data);
 
-/* Single slot. Incoming friend request when own add permission is need-confirm; every device of the account gets it. Takes: TIMFriendAddRequestCallback. Never fires yet. */
+/* Single slot. Incoming friend request when own add permission is need-confirm; every device of the account gets it. JSON parameter: TIMFriendAddRequestCallback. Never fires yet. */
 TIM_API void TIMSetFriendAddRequestCallback(TIMFriendAddRequestCallback cb, const void* user_data);
 
-/* Single slot. Requests deleted, refused, accepted, or own request refused by the other side. Takes: TIMFriendApplicationListDeletedCallback. Never fires yet. */
+/* Single slot. Requests deleted, refused, accepted, or own request refused by the other side. JSON parameter: TIMFriendApplicationListDeletedCallback. Never fires yet. */
 TIM_API void TIMSetFriendApplicationListDeletedCallback(TIMFriendApplicationListDeletedCallback cb, const void* user_data);
 
-/* Single slot. Requests marked read with TIMFriendshipReportPendencyReaded on any device. Takes: TIMFriendApplicationListReadCallback. Never fires yet. */
+/* Single slot. Requests marked read with TIMFriendshipReportPendencyReaded on any device. JSON parameter: TIMFriendApplicationListReadCallback. Never fires yet. */
 TIM_API void TIMSetFriendApplicationListReadCallback(TIMFriendApplicationListReadCallback cb, const void* user_data);
 
-/* Single slot. Blocklist grew. Takes: TIMFriendBlackListAddedCallback. Never fires yet. */
+/* Single slot. Blocklist grew. JSON parameter: TIMFriendBlackListAddedCallback. Never fires yet. */
 TIM_API void TIMSetFriendBlackListAddedCallback(TIMFriendBlackListAddedCallback cb, const void* user_data);
 
-/* Single slot. Blocklist shrank. Takes: TIMFriendBlackListDeletedCallback. Never fires yet. */
+/* Single slot. Blocklist shrank. JSON parameter: TIMFriendBlackListDeletedCallback. Never fires yet. */
 TIM_API void TIMSetFriendBlackListDeletedCallback(TIMFriendBlackListDeletedCallback cb, const void* user_data);
 
-/* Single slot. Friend group created. Takes: TIMFriendGroupCreatedCallback. Since 8.0.5906. Never fires yet. */
+/* Single slot. Friend group created. JSON parameter: TIMFriendGroupCreatedCallback. Since 8.0.5906. Never fires yet. */
 TIM_API void TIMSetFriendGroupCreatedCallback(TIMFriendGroupCreatedCallback cb, const void* user_data);
 
-/* Single slot. Friend groups deleted. Takes: TIMFriendGroupDeletedCallback. Since 8.0.5906. Never fires yet. */
+/* Single slot. Friend groups deleted. JSON parameter: TIMFriendGroupDeletedCallback. Since 8.0.5906. Never fires yet. */
 TIM_API void TIMSetFriendGroupDeletedCallback(TIMFriendGroupDeletedCallback cb, const void* user_data);
 
-/* Single slot. Friend group renamed. Takes: TIMFriendGroupNameChangedCallback. Since 8.0.5906. Never fires yet. */
+/* Single slot. Friend group renamed. JSON parameter: TIMFriendGroupNameChangedCallback. Since 8.0.5906. Never fires yet. */
 TIM_API void TIMSetFriendGroupNameChangedCallback(TIMFriendGroupNameChangedCallback cb, const void* user_data);
 
-/* Single slot. Friends put into a friend group. Takes: TIMFriendsAddedToGroupCallback. Since 8.0.5906. Never fires yet. */
+/* Single slot. Friends put into a friend group. JSON parameter: TIMFriendsAddedToGroupCallback. Since 8.0.5906. Never fires yet. */
 TIM_API void TIMSetFriendsAddedToGroupCallback(TIMFriendsAddedToGroupCallback cb, const void* user_data);
 
-/* Single slot. Friends taken out of a friend group. Takes: TIMFriendsDeletedFromGroupCallback. Since 8.0.5906. Never fires yet. */
+/* Single slot. Friends taken out of a friend group. JSON parameter: TIMFriendsDeletedFromGroupCallback. Since 8.0.5906. Never fires yet. */
 TIM_API void TIMSetFriendsDeletedFromGroupCallback(TIMFriendsDeletedFromGroupCallback cb, const void* user_data);
 
-/* Single slot. Official account subscribed. Takes: TIMOfficialAccountSubscribedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Official account subscribed. JSON parameter: TIMOfficialAccountSubscribedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetOfficialAccountSubscribedCallback(TIMOfficialAccountSubscribedCallback cb, const void* user_data);
 
-/* Single slot. Official account unsubscribed. Takes: TIMOfficialAccountUnsubscribedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Official account unsubscribed. JSON parameter: TIMOfficialAccountUnsubscribedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetOfficialAccountUnsubscribedCallback(TIMOfficialAccountUnsubscribedCallback cb, const void* user_data);
 
-/* Single slot. A subscribed official account was deleted. Takes: TIMOfficialAccountDeletedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. A subscribed official account was deleted. JSON parameter: TIMOfficialAccountDeletedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetOfficialAccountDeletedCallback(TIMOfficialAccountDeletedCallback cb, const void* user_data);
 
-/* Single slot. A subscribed official account changed its profile. Takes: TIMOfficialAccountInfoChangedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. A subscribed official account changed its profile. JSON parameter: TIMOfficialAccountInfoChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetOfficialAccountInfoChangedCallback(TIMOfficialAccountInfoChangedCallback cb, const void* user_data);
 
-/* Single slot. Users that I follow changed. Takes: TIMMyFollowingListChangedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Users that I follow changed. JSON parameter: TIMMyFollowingListChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetMyFollowingListChangedCallback(TIMMyFollowingListChangedCallback cb, const void* user_data);
 
-/* Single slot. Users that follow me changed. Takes: TIMMyFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Users that follow me changed. JSON parameter: TIMMyFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetMyFollowersListChangedCallback(TIMMyFollowersListChangedCallback cb, const void* user_data);
 
-/* Single slot. Mutual followers changed. Takes: TIMMutualFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. Mutual followers changed. JSON parameter: TIMMutualFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetMutualFollowersListChangedCallback(TIMMutualFollowersListChangedCallback cb, const void* user_data);
 
-/* Single slot. Membership, admin and profile changes sent to all members. Takes: TIMGroupTipsEventCallback. Never fires yet. */
+/* Single slot. Membership, admin and profile changes sent to all members. JSON parameter: TIMGroupTipsEventCallback. Never fires yet. */
 TIM_API void TIMSetGroupTipsEventCallback(TIMGroupTipsEventCallback cb, const void* user_data);
 
-/* Single slot. Delivers all attributes of the group after a change, not only the changed ones. Takes: TIMGroupAttributeChangedCallback. Never fires yet. */
+/* Single slot. Delivers all attributes of the group after a change, not only the changed ones. JSON parameter: TIMGroupAttributeChangedCallback. Never fires yet. */
 TIM_API void TIMSetGroupAttributeChangedCallback(TIMGroupAttributeChangedCallback cb, const void* user_data);
 
-/* Single slot. One call per changed counter with its new value. Takes: TIMGroupCounterChangedCallback. Since 7.0.3762. Never fires yet. */
+/* Single slot. One call per changed counter with its new value. JSON parameter: TIMGroupCounterChangedCallback. Since 7.0.3762. Never fires yet. */
 TIM_API void TIMSetGroupCounterChangedCallback(TIMGroupCounterChangedCallback cb, const void* user_data);
 
-/* Single slot. Older twin of TIMSetCommunityCreateTopicCallback. Takes: TIMGroupTopicCreatedCallback. Since 6.3. Never fires yet. */
+/* Single slot. Older twin of TIMSetCommunityCreateTopicCallback. JSON parameter: TIMGroupTopicCreatedCallback. Since 6.3. Never fires yet. */
 TIM_API void TIMSetGroupTopicCreatedCallback(TIMGroupTopicCreatedCallback cb, const void* user_data);
 
-/* Single slot. Older twin of TIMSetCommunityDeleteTopicCallback. Takes: TIMGroupTopicDeletedCallback. Since 6.3. Never fires yet. */
+/* Single slot. Older twin of TIMSetCommunityDeleteTopicCallback. JSON parameter: TIMGroupTopicDeletedCallback. Since 6.3. Never fires yet. */
 TIM_API void TIMSetGroupTopicDeletedCallback(TIMGroupTopicDeletedCallback cb, const void* user_data);
 
-/* Single slot. Older twin of TIMSetCommunityChangeTopicInfoCallback. Takes: TIMGroupTopicChangedCallback. Since 6.3. Never fires yet. */
+/* Single slot. Older twin of TIMSetCommunityChangeTopicInfoCallback. JSON parameter: TIMGroupTopicChangedCallback. Since 6.3. Never fires yet. */
 TIM_API void TIMSetGroupTopicChangedCallback(TIMGroupTopicChangedCallback cb, const void* user_data);
 
-/* Single slot. State of the link to the chat server, not of the local network. Informational: reconnect and message sync are automatic while logged in. Takes: TIMNetworkStatusListenerCallback. */
+/* Single slot. State of the link to the chat server, not of the local network. Informational: reconnect and message sync are automatic while logged in. JSON parameter: TIMNetworkStatusListenerCallback. */
 TIM_API void TIMSetNetworkStatusListenerCallback(TIMNetworkStatusListenerCallback cb, const void* user_data);
 
-/* Single slot. Fires on the online device that lost to another login. Offline kicks appear as login error 6208 instead. Takes: TIMKickedOfflineCallback. */
+/* Single slot. Fires on the online device that lost to another login. Offline kicks appear as login error 6208 instead. JSON parameter: TIMKickedOfflineCallback. */
 TIM_API void TIMSetKickedOfflineCallback(TIMKickedOfflineCallback cb, const void* user_data);
 
-/* Single slot. Ticket expired while online; get a new UserSig and log in again. Takes: TIMUserSigExpiredCallback. */
+/* Single slot. Ticket expired while online; get a new UserSig and log in again. JSON parameter: TIMUserSigExpiredCallback. */
 TIM_API void TIMSetUserSigExpiredCallback(TIMUserSigExpiredCallback cb, const void* user_data);
 
-/* Single slot. Own profile changed, also from another device. Takes: TIMSelfInfoUpdatedCallback. Since 6.3. Never fires yet. */
+/* Single slot. Own profile changed, also from another device. JSON parameter: TIMSelfInfoUpdatedCallback. Since 6.3. Never fires yet. */
 TIM_API void TIMSetSelfInfoUpdatedCallback(TIMSelfInfoUpdatedCallback cb, const void* user_data);
 
-/* Single slot. Subscribed users, friends when the console switch is on, and own custom status on all own devices. Takes: TIMUserStatusChangedCallback. Since 6.3. Never fires yet. */
+/* Single slot. Subscribed users, friends when the console switch is on, and own custom status on all own devices. JSON parameter: TIMUserStatusChangedCallback. Since 6.3. Never fires yet. */
 TIM_API void TIMSetUserStatusChangedCallback(TIMUserStatusChangedCallback cb, const void* user_data);
 
-/* Single slot. Only non-friend users subscribed through TIMSubscribeUserInfo. Takes: TIMUserInfoChangedCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Only non-friend users subscribed through TIMSubscribeUserInfo. JSON parameter: TIMUserInfoChangedCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetUserInfoChangedCallback(TIMUserInfoChangedCallback cb, const void* user_data);
 
-/* Single slot. Log lines of the library at or above set_config_callback_log_level. May be set before TIMInit. Takes: TIMLogCallback. */
+/* Single slot. Log lines of the library at or above set_config_callback_log_level. May be set before TIMInit. JSON parameter: TIMLogCallback. */
 TIM_API void TIMSetLogCallback(TIMLogCallback cb, const void* user_data);
 
-/* Adds to a list: the only event that takes several callbacks. Register before TIMLogin, or messages synced at login are missed. The same callback added twice counts once. Delivered messages are those new to this device, so they may already be read elsewhere. Takes: TIMRecvNewMsgCallback. */
+/* Adds to a list: the only event that takes several callbacks. Register before TIMLogin, or messages synced at login are missed. The same callback added twice counts once. Delivered messages are those new to this device, so they may already be read elsewhere. JSON parameter: TIMRecvNewMsgCallback. */
 TIM_API void TIMAddRecvNewMsgCallback(TIMRecvNewMsgCallback cb, const void* user_data);
 
-/* Matches by function pointer; an unknown pointer removes nothing. Takes no user_data. Takes: TIMRecvNewMsgCallback. */
+/* Matches by function pointer; an unknown pointer removes nothing. Takes no user_data. JSON parameter: TIMRecvNewMsgCallback. */
 TIM_API void TIMRemoveRecvNewMsgCallback(TIMRecvNewMsgCallback cb);
 
-/* Single slot. Fires while image, sound, file and video elements upload. Takes: TIMMsgElemUploadProgressCallback. Never fires yet. */
+/* Single slot. Fires while image, sound, file and video elements upload. JSON parameter: TIMMsgElemUploadProgressCallback. Never fires yet. */
 TIM_API void TIMSetMsgElemUploadProgressCallback(TIMMsgElemUploadProgressCallback cb, const void* user_data);
 
-/* Single slot. Sender side: peer cleared C2C unread or sent per-message receipts. Takes: TIMMsgReadedReceiptCallback. */
+/* Single slot. Sender side: peer cleared C2C unread or sent per-message receipts. JSON parameter: TIMMsgReadedReceiptCallback. */
 TIM_API void TIMSetMsgReadedReceiptCallback(TIMMsgReadedReceiptCallback cb, const void* user_data);
 
-/* Single slot. Other party (and own other devices) learn of a recall. Takes: TIMMsgRevokeCallback. */
+/* Single slot. Other party (and own other devices) learn of a recall. JSON parameter: TIMMsgRevokeCallback. */
 TIM_API void TIMSetMsgRevokeCallback(TIMMsgRevokeCallback cb, const void* user_data);
 
-/* Single slot. A stored message changed on the server (server hook edit or TIMMsgModifyMessage); both sides get it. Takes: TIMMsgUpdateCallback. */
+/* Single slot. A stored message changed on the server (server hook edit or TIMMsgModifyMessage); both sides get it. JSON parameter: TIMMsgUpdateCallback. */
 TIM_API void TIMSetMsgUpdateCallback(TIMMsgUpdateCallback cb, const void* user_data);
 
-/* Single slot. Extension keys added or changed on one message. Takes: TIMMsgExtensionsChangedCallback. Since 6.8.3381. Never fires yet. */
+/* Single slot. Extension keys added or changed on one message. JSON parameter: TIMMsgExtensionsChangedCallback. Since 6.8.3381. Never fires yet. */
 TIM_API void TIMSetMsgExtensionsChangedCallback(TIMMsgExtensionsChangedCallback cb, const void* user_data);
 
-/* Single slot. Extension keys removed from one message. Takes: TIMMsgExtensionsDeletedCallback. Since 6.8.3381. Never fires yet. */
+/* Single slot. Extension keys removed from one message. JSON parameter: TIMMsgExtensionsDeletedCallback. Since 6.8.3381. Never fires yet. */
 TIM_API void TIMSetMsgExtensionsDeletedCallback(TIMMsgExtensionsDeletedCallback cb, const void* user_data);
 
-/* Single slot. Incremental: only the reactions that changed. Takes: TIMMsgReactionsChangedCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Incremental: only the reactions that changed. JSON parameter: TIMMsgReactionsChangedCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetMsgReactionsChangedCallback(TIMMsgReactionsChangedCallback cb, const void* user_data);
 
-/* Single slot. Global do-not-disturb of the login user changed (multi-device). Takes: TIMMsgAllMessageReceiveOptionCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Global do-not-disturb of the login user changed (multi-device). JSON parameter: TIMMsgAllMessageReceiveOptionCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetMsgAllMessageReceiveOptionCallback(TIMMsgAllMessageReceiveOptionCallback cb, const void* user_data);
 
-/* Single slot. A group message was pinned or unpinned. Takes: TIMMsgGroupPinnedMessageChangedCallback. Since 7.9.5670. Never fires yet. */
+/* Single slot. A group message was pinned or unpinned. JSON parameter: TIMMsgGroupPinnedMessageChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetMsgGroupPinnedMessageChangedCallback(TIMMsgGroupPinnedMessageChangedCallback cb, const void* user_data);
 
-/* Single slot. Invitation arrived. Takes: TIMSignalingReceiveNewInvitationCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Invitation arrived. JSON parameter: TIMSignalingReceiveNewInvitationCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingReceiveNewInvitationCallback(TIMSignalingReceiveNewInvitationCallback cb, const void* user_data);
 
-/* Single slot. Inviter cancelled. Takes: TIMSignalingInvitationCancelledCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Inviter cancelled. JSON parameter: TIMSignalingInvitationCancelledCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingInvitationCancelledCallback(TIMSignalingInvitationCancelledCallback cb, const void* user_data);
 
-/* Single slot. An invitee accepted. Takes: TIMSignalingInviteeAcceptedCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. An invitee accepted. JSON parameter: TIMSignalingInviteeAcceptedCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingInviteeAcceptedCallback(TIMSignalingInviteeAcceptedCallback cb, const void* user_data);
 
-/* Single slot. An invitee rejected. Takes: TIMSignalingInviteeRejectedCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. An invitee rejected. JSON parameter: TIMSignalingInviteeRejectedCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingInviteeRejectedCallback(TIMSignalingInviteeRejectedCallback cb, const void* user_data);
 
-/* Single slot. Invitation timed out; never fires when timeout was 0. Takes: TIMSignalingInvitationTimeoutCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Invitation timed out; never fires when timeout was 0. JSON parameter: TIMSignalingInvitationTimeoutCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingInvitationTimeoutCallback(TIMSignalingInvitationTimeoutCallback cb, const void* user_data);
 
-/* Single slot. Invitation data changed. Takes: TIMSignalingInvitationModifiedCallback. Since 7.4.4661. Never fires yet. */
+/* Single slot. Invitation data changed. JSON parameter: TIMSignalingInvitationModifiedCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetSignalingInvitationModifiedCallback(TIMSignalingInvitationModifiedCallback cb, const void* user_data);
 
-/* Existed only in SDK 6.1.2117; replaced by TIMSetMsgReadedReceiptCallback carrying group receipts. Takes: TIMMsgGroupReadReceiptCallback. Since 6.1.2117. Never fires yet. */
+/* Existed only in SDK 6.1.2117; replaced by TIMSetMsgReadedReceiptCallback carrying group receipts. JSON parameter: TIMMsgGroupReadReceiptCallback. Since 6.1.2117. Never fires yet. */
 TIM_API void TIMSetMsgGroupMessageReceiptCallback(TIMMsgGroupReadReceiptCallback cb, const void* user_data);
 
 /* Functions: conversation */
 
-/* Local cache, no paging; already sorted, pinned and recently active first. May be called before the login callback. Gives: array<ConvInfo>. */
+/* Local cache, no paging; already sorted, pinned and recently active first. May be called before the login callback. JSON result: array<ConvInfo>. */
 TIM_API int TIMConvGetConvList(TIMCommCallback cb, const void* user_data);
 
-/* Looks up the listed conversations only. Takes: array<GetConversationListParam>. Gives: array<ConvInfo>. */
+/* Looks up the listed conversations only. JSON parameter: array<GetConversationListParam>. JSON result: array<ConvInfo>. */
 TIM_API int TIMConvGetConvInfo(const char* json_get_conv_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Lists the conversations of this device that a filter names, a page at a time. The generation of 6.6 had the paging in the filter: programs built with its header need a rebuild. Takes: TIMConversationListFilter, next_seq, count. Gives: TIMConversationListResult. Since 6.6. Not implemented yet. */
+/* Lists the conversations of this device that a filter names, a page at a time. The generation of 6.6 had the paging in the filter: programs built with its header need a rebuild. JSON parameter: TIMConversationListFilter, next_seq, count. JSON result: TIMConversationListResult. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvGetConversationListByFilter(const char* filter, uint64_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data);
 
-/* Takes a conversation off the list of all of the user's devices, with its messages, here and on the server; it cannot be undone. kTIMConvEvent_Del follows. The next message brings the conversation back. Takes: conv_id, TIMConvType. */
+/* Removes a conversation with its messages from all of the user's devices and from the server; it cannot be undone. kTIMConvEvent_Del follows. The next message brings the conversation back. JSON parameter: conv_id, TIMConvType. */
 TIM_API int TIMConvDelete(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
 
-/* Up to 100 per call; clear_message=false keeps the messages. Takes: array<string> conversation ids (c2c_x, group_x), bool. Gives: array<TIMConversationOperationResult>. Since 7.4.4661. Not implemented yet. */
+/* Up to 100 per call; clear_message=false keeps the messages. JSON parameter: array<string> conversation ids (c2c_x, group_x), bool. JSON result: array<TIMConversationOperationResult>. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMConvDeleteConversationList(const char* conversation_id_array, bool clear_message, TIMCommCallback cb, const void* user_data);
 
-/* Keeps a draft on this device: a local write, without a callback, not synced. A draft moves the conversation up in the list. -4 when conv_id is empty or conv_type is neither C2C nor group. Before a login there is nothing to keep it in: 0, and a line in the log. Takes: conv_id, TIMConvType, Draft. */
+/* Keeps a draft on this device: a local write, without a callback, not synced. A draft moves the conversation up in the list. -4 when conv_id is empty or conv_type is neither C2C nor group. Before a login there is nowhere to keep it: the result is 0, and the log has a line. JSON parameter: conv_id, TIMConvType, Draft. */
 TIM_API int TIMConvSetDraft(const char* conv_id, enum TIMConvType conv_type, const char* json_draft_param);
 
-/* Takes the draft of a conversation away. Answers as TIMConvSetDraft does. Takes: conv_id, TIMConvType. */
+/* Takes the draft of a conversation away. Answers as TIMConvSetDraft does. JSON parameter: conv_id, TIMConvType. */
 TIM_API int TIMConvCancelDraft(const char* conv_id, enum TIMConvType conv_type);
 
-/* custom_data up to 256 bytes; at most 100 conversations per call. Takes: array<string>, custom_data. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+/* custom_data up to 256 bytes; at most 100 conversations per call. JSON parameter: array<string>, custom_data. JSON result: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvSetConversationCustomData(const char* conversation_id_array, const char* custom_data, TIMCommCallback cb, const void* user_data);
 
-/* Puts a conversation before the others on all of the user's devices, or back among them; 51012 above 50 pinned conversations. Takes: conv_id, TIMConvType, bool. */
+/* Puts a conversation before the others on all of the user's devices, or back among them; 51012 above 50 pinned conversations. JSON parameter: conv_id, TIMConvType, bool. */
 TIM_API int TIMConvPinConversation(const char* conv_id, enum TIMConvType conv_type, bool is_pinned, TIMCommCallback cb, const void* user_data);
 
-/* Custom marks are 1<<n with 32<=n<64. 51006 above 100 per call, 51008 above 1000 in total. Takes: array<string>, uint64 mark, bool. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+/* Custom marks are 1<<n with 32<=n<64. 51006 above 100 per call, 51008 above 1000 in total. JSON parameter: array<string>, uint64 mark, bool. JSON result: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvMarkConversation(const char* conversation_id_array, uint64_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data);
 
-/* The sum of the unread numbers of all conversations whose messages are announced (receive options 0 and 4). Gives: GetTotalUnreadNumberResult. */
+/* The sum of the unread numbers of all conversations whose messages are announced (receive options 0 and 4). JSON result: GetTotalUnreadNumberResult. */
 TIM_API int TIMConvGetTotalUnreadMessageCount(TIMCommCallback cb, const void* user_data);
 
-/* The sum of the unread numbers of the conversations that a filter names; those that are not announced count 0. Takes: TIMConversationListFilter. Gives: GetTotalUnreadNumberResult. Since 7.0.3762. Not implemented yet. */
+/* The sum of the unread numbers of the conversations that a filter names; those that are not announced count 0. JSON parameter: TIMConversationListFilter. JSON result: GetTotalUnreadNumberResult. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMConvGetUnreadMessageCountByFilter(const char* filter, TIMCommCallback cb, const void* user_data);
 
-/* TIMConvTotalUnreadMessageCountChangedByFilterCallback is called when the sum of a filter changes. Without a callback of its own; several filters may be active at once. Takes: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
+/* TIMConvTotalUnreadMessageCountChangedByFilterCallback is called when the sum of a filter changes. Without a callback of its own; several filters may be active at once. JSON parameter: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMConvSubscribeUnreadMessageCountByFilter(const char* filter);
 
-/* Ends TIMConvSubscribeUnreadMessageCountByFilter for the same filter. Takes: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
+/* Ends TIMConvSubscribeUnreadMessageCountByFilter for the same filter. JSON parameter: TIMConversationListFilter. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMConvUnsubscribeUnreadMessageCountByFilter(const char* filter);
 
-/* Clears unread numbers: of one conversation (c2c_x, group_x), of all of a kind ("c2c", "group"), or of all (""). The time bounds C2C, the sequence bounds groups, 0 clears all. Takes: conversation id, uint64 timestamp, uint64 seq. Since 7.4.4661. Not implemented yet. */
+/* Clears unread numbers: of one conversation (c2c_x, group_x), of all of a kind ("c2c", "group"), or of all (""). The time limits C2C, the sequence limits groups, 0 clears all. JSON parameter: conversation id, uint64 timestamp, uint64 seq. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMConvCleanConversationUnreadMessageCount(const char* conversation_id, uint64_t clean_timestamp, uint64_t clean_sequence, TIMCommCallback cb, const void* user_data);
 
-/* Name up to 32 bytes, at most 20 groups (51010, 51011). Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+/* Name up to 32 bytes, at most 20 groups (51010, 51011). JSON parameter: group_name, array<string>. JSON result: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvCreateConversationGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Local cache; best after kTIMConvEvent_Finish. Gives: array<string>. Since 6.6. Not implemented yet. */
+/* Local cache; best after kTIMConvEvent_Finish. JSON result: array<string>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvGetConversationGroupList(TIMCommCallback cb, const void* user_data);
 
-/* 51009 when it does not exist. Takes: group_name. Since 6.6. Not implemented yet. */
+/* 51009 when it does not exist. JSON parameter: group_name. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvDeleteConversationGroup(const char* group_name, TIMCommCallback cb, const void* user_data);
 
-/* Raises the renamed event. Takes: old_name, new_name. Since 6.6. Not implemented yet. */
+/* Raises the renamed event. JSON parameter: old_name, new_name. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvRenameConversationGroup(const char* old_name, const char* new_name, TIMCommCallback cb, const void* user_data);
 
-/* Above 1000 members the oldest is evicted (reason 1 in the removed event). Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+/* Above 1000 members the oldest is evicted (reason 1 in the removed event). JSON parameter: group_name, array<string>. JSON result: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvAddConversationsToGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Raises the removed event with reason 0. Takes: group_name, array<string>. Gives: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
+/* Raises the removed event with reason 0. JSON parameter: group_name, array<string>. JSON result: array<TIMConversationOperationResult>. Since 6.6. Not implemented yet. */
 TIM_API int TIMConvDeleteConversationsFromGroup(const char* group_name, const char* conversation_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Fetches a conversation, or makes it before it has a message; a new one also raises kTIMConvEvent_Add. Without a login it answers 0 and an empty text. Takes: conv_id, TIMConvType. Gives: ConvInfo. */
+/* Fetches a conversation, or creates it before it has a message; a new one also fires kTIMConvEvent_Add. Without a login the callback gets 0 and an empty text. JSON parameter: conv_id, TIMConvType. JSON result: ConvInfo. */
 TIM_API int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
 
 /* Functions: message */
 
-/* Sends a message. The message id is in the buffer (128 bytes or more, may be NULL) before the function returns; the callback brings the message as it was sent (message_status 2), or as it failed (3). 8001: larger than 12 KB; 9508: no connection; 20003: no such user. Takes: Message, conv_id, TIMConvType, caller buffer >=128 bytes or NULL. Gives: Message. */
+/* Sends a message. The message id is in the buffer (128 bytes or more, may be NULL) before the function returns; the callback gets the message as it was sent (message_status 2), or as it failed (3). 8001: larger than 12 KB; 9508: no connection; 20003: no such user. JSON parameter: Message, conv_id, TIMConvType, caller buffer >=128 bytes or NULL. JSON result: Message. */
 TIM_API int TIMMsgSendMessage(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, char* message_id_buffer, TIMCommCallback cb, const void* user_data);
 
-/* Takes back a message that waits for a connection: the callback of its send then brings 8021 and status 7. 8020 when it is on its way, was sent, or is unknown. Takes: conv_id, TIMConvType, message_id. Gives: Message. */
+/* Takes back a message that waits for a connection: the callback of its send then gets 8021 and status 7. 8020 when it is under way, was sent, or is unknown. JSON parameter: conv_id, TIMConvType, message_id. JSON result: Message. */
 TIM_API int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, const char* message_id, TIMCommCallback cb, const void* user_data);
 
-/* Sends one message to up to 500 users (90011 above), to each as a message of its own. One result for each, in the order of the list; one that failed has a code there. Takes: MsgBatchSendParam. Gives: array<MsgBatchSendResult>. */
+/* Sends one message to up to 500 users (90011 above), to each as a message of its own. One result for each, in the order of the list; one that failed has a code there. JSON parameter: MsgBatchSendParam. JSON result: array<MsgBatchSendResult>. */
 TIM_API int TIMMsgBatchSend(const char* json_batch_send_param, TIMCommCallback cb, const void* user_data);
 
-/* The same callback fires many times: desc "downloading" means progress, any other desc is the final result. Takes: DownloadElemParam, path. Gives: MsgDownloadElemResult. Not implemented yet. */
+/* The same callback fires many times: desc "downloading" means progress, any other desc is the final result. JSON parameter: DownloadElemParam, path. JSON result: MsgDownloadElemResult. Not implemented yet. */
 TIM_API int TIMMsgDownloadElemToPath(const char* json_download_elem_param, const char* path, TIMCommCallback cb, const void* user_data);
 
-/* Answers the messages that a merged message holds. 8005 when merged messages are nested more than 100 deep. Takes: Message. Gives: array<Message>. */
+/* Answers the messages that a merged message holds. 8005 when merged messages are nested more than 100 deep. JSON parameter: Message. JSON result: array<Message>. */
 TIM_API int TIMMsgDownloadMergerMessage(const char* json_single_msg, TIMCommCallback cb, const void* user_data);
 
-/* Keeps message_custom_int and message_custom_str with the message, on this device. The message is found by its message_msg_id, or by conversation and message_seq. Takes: Message. */
+/* Keeps message_custom_int and message_custom_str with the message, on this device. The message is found by its message_msg_id, or by conversation and message_seq. JSON parameter: Message. */
 TIM_API int TIMMsgSetLocalCustomData(const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Says how the messages of up to 30 users are received: 0 as always, 1 not, 2 without push. Those of 1 to 3 are not in the total of unread messages. Takes: array<string>, TIMReceiveMessageOpt. */
+/* Says how the messages of up to 30 users are received: 0 as always, 1 not, 2 without push. Those of 1 to 3 are not in the total of unread messages. JSON parameter: array<string>, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetC2CReceiveMessageOpt(const char* json_identifier_array, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
 
-/* Answers the receive option of each user of the list. Takes: array<string>. Gives: array<GetC2CRecvMsgOptResult>. */
+/* Answers the receive option of each user of the list. JSON parameter: array<string>. JSON result: array<GetC2CRecvMsgOptResult>. */
 TIM_API int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
-/* Says how the messages of a group are received. Read the value back from ConvInfo. Groups are not built yet: the callback brings what the server says of a group that it does not know. Takes: group_id, TIMReceiveMessageOpt. */
+/* Sets how the messages of a group are received. Read the value back from ConvInfo. Groups are not built yet: the callback gets the server's code for an unknown group. JSON parameter: group_id, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
 
-/* Daily window; a duration of a full day or more means permanent. Takes: TIMReceiveMessageOpt, hour, minute, second, duration. Since 7.4.4661. Not implemented yet. */
+/* Daily window; a duration of a full day or more means permanent. JSON parameter: TIMReceiveMessageOpt, hour, minute, second, duration. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgSetAllReceiveMessageOpt(enum TIMReceiveMessageOpt opt, int32_t start_hour, int32_t start_minute, int32_t start_second, uint32_t duration, TIMCommCallback cb, const void* user_data);
 
-/* Same with an absolute start time. Takes: TIMReceiveMessageOpt, UTC start, duration. Since 7.4.4661. Not implemented yet. */
+/* Same with an absolute start time. JSON parameter: TIMReceiveMessageOpt, UTC start, duration. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgSetAllReceiveMessageOpt2(enum TIMReceiveMessageOpt opt, uint32_t start_time_stamp, uint32_t duration, TIMCommCallback cb, const void* user_data);
 
-/* The option for all messages, as TIMMsgSetAllReceiveMessageOpt or TIMMsgSetAllReceiveMessageOpt2 left it. Gives: TIMReceiveMessageOptInfo. Since 7.4.4661. Not implemented yet. */
+/* The option for all messages, as TIMMsgSetAllReceiveMessageOpt or TIMMsgSetAllReceiveMessageOpt2 left it. JSON result: TIMReceiveMessageOptInfo. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgGetAllReceiveMessageOpt(TIMCommCallback cb, const void* user_data);
 
-/* Lists messages of a conversation. Going back, the list is newest first and its last item is the next cursor; with msg_getmsglist_param_is_forward it goes towards newer ones, in rising order. Without a connection: what is local. Takes: MsgGetMsgListParam. Gives: array<Message>. */
+/* Lists messages of a conversation. Going back, the list is newest first and its last item is the next cursor; with msg_getmsglist_param_is_forward it goes towards newer ones, in rising order. Without a connection: what is local. JSON parameter: MsgGetMsgListParam. JSON result: array<Message>. */
 TIM_API int TIMMsgGetMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_get_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Recalls an own message within the server's window (2 minutes by default; 20016 when too late). Takes: Message. */
+/* Recalls an own message within the server's window (2 minutes by default; 20016 when too late). JSON parameter: Message. */
 TIM_API int TIMMsgRevoke(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Replaces the elements and message_cloud_custom_str of a message; either side may. The message is found by its message_msg_id, or by conversation and message_seq. 8006 when it was changed after message_version: nothing is changed then. The callback brings the message as it is now in both cases; all devices of both sides get TIMMsgUpdateCallback. Takes: Message. Gives: Message. Since 6.2. */
+/* Replaces the elements and message_cloud_custom_str of a message; either side may. The message is found by its message_msg_id, or by conversation and message_seq. 8006 when it was changed after message_version: nothing is changed then. The callback gets the message as it is then in both cases; all devices of both sides get TIMMsgUpdateCallback. JSON parameter: Message. JSON result: Message. Since 6.2. */
 TIM_API int TIMMsgModifyMessage(const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Deletes a message for this user: with is_ramble on the server too, else on this device alone. Without msg_delete_param_msg: all messages of the conversation, which stays in the list. Takes: MsgDeleteParam. */
+/* Deletes a message for this user: with is_ramble on the server too, otherwise only on this device. Without msg_delete_param_msg: all messages of the conversation, which stays in the list. JSON parameter: MsgDeleteParam. */
 TIM_API int TIMMsgDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msgdel_param, TIMCommCallback cb, const void* user_data);
 
-/* Deletes 1 to 50 messages of one conversation for this user, here and on the server. Other devices that have them keep them. Takes: array<Message>. */
+/* Deletes 1 to 50 messages of one conversation for this user, here and on the server. Other devices that have them keep them. JSON parameter: array<Message>. */
 TIM_API int TIMMsgListDelete(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* Deletes all messages of a conversation for this user, on all devices and on the server, and keeps the conversation. Takes: conv_id, TIMConvType. */
+/* Deletes all messages of a conversation for this user, on all devices and on the server, and keeps the conversation. JSON parameter: conv_id, TIMConvType. */
 TIM_API int TIMMsgClearHistoryMessage(const char* conv_id, enum TIMConvType conv_type, TIMCommCallback cb, const void* user_data);
 
-/* Puts a message into the local history without sending it, at its end. The sender is message_sender, or the user. Takes: Message. */
+/* Puts a message into the local history without sending it, at its end. The sender is message_sender, or the user. JSON parameter: Message. */
 TIM_API int TIMMsgSaveMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* Puts messages of elsewhere into the local history, with their own senders and times, among those that are there; message_status is 5. Takes: array<Message>. */
+/* Puts messages of elsewhere into the local history, with their own senders and times, among those that are there; message_status is 5. JSON parameter: array<Message>. */
 TIM_API int TIMMsgImportMsgList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* Answers the messages with the given ids that are on this device, in the order asked for; recalled and deleted ones too: look at message_status. Takes: array<string> message ids. Gives: array<Message>. */
+/* Returns the messages with the given ids that are on this device, in the requested order, including recalled and deleted ones: check message_status. JSON parameter: array<string> message ids. JSON result: array<Message>. */
 TIM_API int TIMMsgFindMessages(const char* json_message_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Answers the messages of a conversation that have the time, seq, rand and direction of a locator and are on this device; recalled and deleted ones too. Takes: array<MsgLocator>. Gives: array<Message>. */
+/* Returns the messages of a conversation that have the time, seq, rand and direction of a locator and are on this device, including recalled and deleted ones. JSON parameter: array<MsgLocator>. JSON result: array<Message>. */
 TIM_API int TIMMsgFindByMsgLocatorList(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_Locator_array, TIMCommCallback cb, const void* user_data);
 
-/* Searches the messages on this device for up to 5 keywords, in any part of a word; case does not matter, and recalled and deleted messages are left out. In one conversation: a page of its messages, newest first. Over all: the conversations with the number of their hits, and the message where there is exactly one. Takes: MessageSearchParam. Gives: MessageSearchResult. */
+/* Searches the messages on this device for up to 5 keywords, in any part of a word; case does not matter, and recalled and deleted messages are left out. In one conversation: a page of its messages, newest first. Over all: the conversations with the number of their hits, and the message if there is exactly one. JSON parameter: MessageSearchParam. JSON result: MessageSearchResult. */
 TIM_API int TIMMsgSearchLocalMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data);
 
-/* 60020 when the paid feature is off. Takes: MessageSearchParam. Gives: MessageSearchResult. Since 7.4.4661. Not implemented yet. */
+/* 60020 when the paid feature is off. JSON parameter: MessageSearchParam. JSON result: MessageSearchResult. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgSearchCloudMessages(const char* json_search_message_param, TIMCommCallback cb, const void* user_data);
 
-/* Same conversation; does not change unread counts; the senders get receipts. Takes: array<Message>. Since 6.1.2155. Not implemented yet. */
+/* Same conversation; does not change unread counts; the senders get receipts. JSON parameter: array<Message>. Since 6.1.2155. Not implemented yet. */
 TIM_API int TIMMsgSendMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* Same conversation. Takes: array<Message>. Gives: array<MessageReceipt>. Since 6.1.2155. Not implemented yet. */
+/* Same conversation. JSON parameter: array<Message>. JSON result: array<MessageReceipt>. Since 6.1.2155. Not implemented yet. */
 TIM_API int TIMMsgGetMessageReadReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* A page of the members who have read a message, or have not. Its callback has no code. Takes: Message, filter, next_seq, count<=100. Gives: array<GroupMemberInfo> through its own callback type. Since 6.1.2155. Not implemented yet. */
+/* A page of the members who have read a message, or have not. Its callback has no code. JSON parameter: Message, filter, next_seq, count<=100. JSON result: array<GroupMemberInfo> through its own callback type. Since 6.1.2155. Not implemented yet. */
 TIM_API int TIMMsgGetGroupMessageReadMemberList(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupMessageReadMemberListCallback cb, const void* user_data);
 
-/* Message needs message_support_message_extension=true. Key 100 B, value 1 KB, 20 per call, 300 per message; 23001 on conflict. Takes: Message, array<MessageExtension>. Gives: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
+/* Message needs message_support_message_extension=true. Key 100 B, value 1 KB, 20 per call, 300 per message; 23001 on conflict. JSON parameter: Message, array<MessageExtension>. JSON result: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
 TIM_API int TIMMsgSetMessageExtensions(const char* json_msg, const char* json_extension_array, TIMCommCallback cb, const void* user_data);
 
-/* All extensions of a message. Takes: Message. Gives: array<MessageExtension>. Since 6.8.3381. Not implemented yet. */
+/* All extensions of a message. JSON parameter: Message. JSON result: array<MessageExtension>. Since 6.8.3381. Not implemented yet. */
 TIM_API int TIMMsgGetMessageExtensions(const char* json_msg, TIMCommCallback cb, const void* user_data);
 
-/* Empty key list deletes all; 20 per call; 23001 conflict, 23004 missing. Takes: Message, array<string> keys. Gives: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
+/* Empty key list deletes all; 20 per call; 23001 conflict, 23004 missing. JSON parameter: Message, array<string> keys. JSON result: array<MessageExtensionResult>. Since 6.8.3381. Not implemented yet. */
 TIM_API int TIMMsgDeleteMessageExtensions(const char* json_msg, const char* json_extension_key_array, TIMCommCallback cb, const void* user_data);
 
-/* 10 reactions per message, 100 users each; 23005, 23006, 23007. Takes: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
+/* 10 reactions per message, 100 users each; 23005, 23006, 23007. JSON parameter: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgAddMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data);
 
-/* 23008 no such reaction, 23009 not reacted by this user. Takes: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
+/* 23008 no such reaction, 23009 not reacted by this user. JSON parameter: Message, reaction_id. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgRemoveMessageReaction(const char* json_msg, const char* reaction_id, TIMCommCallback cb, const void* user_data);
 
-/* Up to 20 messages of one conversation. Takes: array<Message>, uint32 0..10. Gives: array<MessageReactionResult>. Since 7.4.4661. Not implemented yet. */
+/* Up to 20 messages of one conversation. JSON parameter: array<Message>, uint32 0..10. JSON result: array<MessageReactionResult>. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgGetMessageReactions(const char* json_msg_array, uint32_t max_user_count_per_reaction, TIMCommCallback cb, const void* user_data);
 
-/* Paged by next_seq, start with 0. Takes: Message, reaction_id, next_seq, count<=100. Gives: MessageReactionUserResult. Since 7.4.4661. Not implemented yet. */
+/* Paged by next_seq, start with 0. JSON parameter: Message, reaction_id, next_seq, count<=100. JSON result: MessageReactionUserResult. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgGetAllUserListOfMessageReaction(const char* json_msg, const char* reaction_id, uint32_t next_seq, uint32_t count, TIMCommCallback cb, const void* user_data);
 
-/* Empty source language means auto-detect. Takes: array<string>, source, target language. Gives: array<MessageTranslateTextResult>. Since 7.0.3762. Not implemented yet. */
+/* Empty source language means auto-detect. JSON parameter: array<string>, source, target language. JSON result: array<MessageTranslateTextResult>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMMsgTranslateText(const char* json_source_text_array, const char* source_language, const char* target_language, TIMCommCallback cb, const void* user_data);
 
-/* Paid feature. Takes: url, language. Gives: plain string. Since 7.4.4661. Not implemented yet. */
+/* Paid feature. JSON parameter: url, language. JSON result: plain string. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMMsgConvertVoiceToText(const char* url, const char* language, TIMCommCallback cb, const void* user_data);
 
-/* 10070 above 10 pinned, 10071 already pinned. Takes: group_id, Message, bool. Since 7.9.5670. Not implemented yet. */
+/* 10070 above 10 pinned, 10071 already pinned. JSON parameter: group_id, Message, bool. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMPinGroupMessage(const char* group_id, const char* json_msg, bool is_pinned, TIMCommCallback cb, const void* user_data);
 
-/* Expired messages are left out; pinner fields are filled. Takes: group_id. Gives: array<Message>. Since 7.9.5670. Not implemented yet. */
+/* Expired messages are left out; pinner fields are filled. JSON parameter: group_id. JSON result: array<Message>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetPinnedGroupMessageList(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* TIMMsgSendMessage without the buffer for the id. Takes: Message. Gives: Message. */
+/* TIMMsgSendMessage without the buffer for the id. JSON parameter: Message. JSON result: Message. */
 TIM_API int TIMMsgSendNewMsg(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
-/* TIMMsgSendMessage with a callback more: the first brings conversation and message id, the second the outcome. Both get the same user_data. Takes: Message, two callbacks. Gives: msgid_cb: message id; res_cb: Message. */
+/* TIMMsgSendMessage with one more callback: the first gets conversation and message id, the second the outcome. Both get the same user_data. JSON parameter: Message, two callbacks. JSON result: msgid_cb: message id; res_cb: Message. */
 TIM_API int TIMMsgSendNewMsgEx(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback msgid_cb, TIMCommCallback res_cb, const void* user_data);
 
-/* Reads a conversation up to a message, which its message_msg_id or its message_seq names; without a message, or with JSON null, up to the newest. A message that is not in the conversation is 6017, and nothing is read. An empty conv_id reads every conversation of that type. Takes: Message or NULL or "". */
+/* Reads a conversation up to a message, which its message_msg_id or its message_seq names; without a message, or with JSON null, up to the newest. A message that is not in the conversation is 6017, and nothing is read. An empty conv_id reads every conversation of that type. JSON parameter: Message or NULL or "". */
 TIM_API int TIMMsgReportReaded(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, TIMCommCallback cb, const void* user_data);
 
 /* Reads everything that has arrived in all conversations. */
 TIM_API int TIMMsgMarkAllMessageAsRead(TIMCommCallback cb, const void* user_data);
 
-/* 6.1.2117 only, renamed TIMMsgSendMessageReadReceipts. Takes: array<Message>. Since 6.1.2117. Not implemented yet. */
+/* 6.1.2117 only, renamed TIMMsgSendMessageReadReceipts. JSON parameter: array<Message>. Since 6.1.2117. Not implemented yet. */
 TIM_API int TIMMsgSendGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* 6.1.2117 only, renamed TIMMsgGetMessageReadReceipts. Takes: array<Message>. Gives: array<receipt>. Since 6.1.2117. Not implemented yet. */
+/* 6.1.2117 only, renamed TIMMsgGetMessageReadReceipts. JSON parameter: array<Message>. JSON result: array<receipt>. Since 6.1.2117. Not implemented yet. */
 TIM_API int TIMMsgGetGroupMessageReceipts(const char* json_msg_array, TIMCommCallback cb, const void* user_data);
 
-/* 6.1.2117 only, renamed TIMMsgGetGroupMessageReadMemberList. Takes: Message, filter, paging. Gives: members through its own callback. Since 6.1.2117. Not implemented yet. */
+/* 6.1.2117 only, renamed TIMMsgGetGroupMessageReadMemberList. JSON parameter: Message, filter, paging. JSON result: members through its own callback. Since 6.1.2117. Not implemented yet. */
 TIM_API int TIMMsgGetGroupMessageReadMembers(const char* json_msg, enum TIMGroupMessageReadMembersFilter filter, uint64_t next_seq, uint32_t count, TIMMsgGroupReadMembersCallback cb, const void* user_data);
 
 /* Functions: group */
 
-/* Server assigns an id when none is given; custom ids must not start with @TGS# (Community must start with @TGS#_). 10021 id in use, 10025 in use and you own it. Takes: CreateGroupParam. Gives: CreateGroupResult. Not implemented yet. */
+/* Server assigns an id when none is given; custom ids must not start with @TGS# (Community must start with @TGS#_). 10021 id in use, 10025 in use and you own it. JSON parameter: CreateGroupParam. JSON result: CreateGroupResult. Not implemented yet. */
 TIM_API int TIMGroupCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data);
 
-/* Owner only; Work groups cannot be dissolved by clients (10007). Members get a Delete report or tip. Takes: group_id. Not implemented yet. */
+/* Owner only; Work groups cannot be dissolved by clients (10007). Members get a Delete report or tip. JSON parameter: group_id. Not implemented yet. */
 TIM_API int TIMGroupDelete(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* Work groups refuse (8508 or 10007). With approval required the call succeeds but membership waits. 10013 already a member. Takes: group_id, hello_msg. Not implemented yet. */
+/* Work groups refuse (8508 or 10007). With approval required the call succeeds but membership waits. 10013 already a member. JSON parameter: group_id, hello_msg. Not implemented yet. */
 TIM_API int TIMGroupJoin(const char* group_id, const char* hello_msg, TIMCommCallback cb, const void* user_data);
 
-/* Owner may only quit Work groups (10009 elsewhere). Takes: group_id. Not implemented yet. */
+/* Owner may only quit Work groups (10009 elsewhere). JSON parameter: group_id. Not implemented yet. */
 TIM_API int TIMGroupQuit(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* AVChatRooms are not (or only partly) listed. SDK limit one call per second (8514). Gives: array<GroupBaseInfo>. Not implemented yet. */
+/* AVChatRooms are not (or only partly) listed. SDK limit one call per second (8514). JSON result: array<GroupBaseInfo>. Not implemented yet. */
 TIM_API int TIMGroupGetJoinedGroupList(TIMCommCallback cb, const void* user_data);
 
-/* Per-group result code; limit one call per second (8513). Takes: array<string>. Gives: array<GetGroupInfoResult>. Not implemented yet. */
+/* Per-group result code; limit one call per second (8513). JSON parameter: array<string>. JSON result: array<GetGroupInfoResult>. Not implemented yet. */
 TIM_API int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search, up to 5 keywords. Takes: GroupSearchParam. Gives: array<GroupDetailInfo>. Not implemented yet. */
+/* Local search, up to 5 keywords. JSON parameter: GroupSearchParam. JSON result: array<GroupDetailInfo>. Not implemented yet. */
 TIM_API int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
 
-/* Cloud search, paged by cursor, paid. Takes: GroupSearchParam. Gives: GroupSearchResult. Since 8.6.7021. Not implemented yet. */
+/* Cloud search, paged by cursor, paid. JSON parameter: GroupSearchParam. JSON result: GroupSearchResult. Since 8.6.7021. Not implemented yet. */
 TIM_API int TIMGroupSearchCloudGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
 
-/* Only the fields named in modify_flag are read. Owner transfer uses flag 1<<31 alone; C callers write it as -2147483648, so accept signed and unsigned. Takes: GroupModifyInfoParam. Not implemented yet. */
+/* Only the fields named in modify_flag are read. Owner transfer uses only flag 1<<31; C callers write it as -2147483648, so accept signed and unsigned. JSON parameter: GroupModifyInfoParam. Not implemented yet. */
 TIM_API int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Replaces all attributes. AVChatRoom only up to 6.7, also Public, Meeting, Work in 6.8, every type but topics since 7.0. 16 keys, key 32 B, value 4 KB, total 16 KB. Writes: 10 per 5 s locally (8511), 5 per s on the server (10049), 10056 on a stale write. Takes: group_id, array<GroupAttributes>. Not implemented yet. */
+/* Replaces all attributes. AVChatRoom only up to 6.7, also Public, Meeting, Work in 6.8, every type but topics since 7.0. 16 keys, key 32 B, value 4 KB, total 16 KB. Writes: 10 per 5 s locally (8511), 5 per s on the server (10049), 10056 on a stale write. JSON parameter: group_id, array<GroupAttributes>. Not implemented yet. */
 TIM_API int TIMGroupInitGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data);
 
-/* Adds or overwrites the given keys; same limits. Takes: group_id, array<GroupAttributes>. Not implemented yet. */
+/* Adds or overwrites the given keys; same limits. JSON parameter: group_id, array<GroupAttributes>. Not implemented yet. */
 TIM_API int TIMGroupSetGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data);
 
-/* Empty list clears all attributes. Takes: group_id, array<string>. Not implemented yet. */
+/* Empty list clears all attributes. JSON parameter: group_id, array<string>. Not implemented yet. */
 TIM_API int TIMGroupDeleteGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data);
 
-/* Empty keys returns everything; 20 reads per 5 s. Must be called once before the first write of a session (5.6+). Takes: group_id, array<string> or "". Gives: array<GroupAttributes>. Not implemented yet. */
+/* Empty keys returns everything; 20 reads per 5 s. Must be called once before the first write of a session (5.6+). JSON parameter: group_id, array<string> or "". JSON result: array<GroupAttributes>. Not implemented yet. */
 TIM_API int TIMGroupGetGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data);
 
-/* Before 7.3 AVChatRoom only; one call per 60 s (8512). Takes: group_id. Gives: GroupGetOnlineMemberCountResult. Not implemented yet. */
+/* Before 7.3 AVChatRoom only; one call per 60 s (8512). JSON parameter: group_id. JSON result: GroupGetOnlineMemberCountResult. Not implemented yet. */
 TIM_API int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* Returns the counters as stored. Not for Community and topics. 20 keys at most (10063). Takes: group_id, array<GroupCounter>. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+/* Returns the counters as stored. Not for Community and topics. 20 keys at most (10063). JSON parameter: group_id, array<GroupCounter>. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMGroupSetGroupCounters(const char* group_id, const char* json_group_counter_array, TIMCommCallback cb, const void* user_data);
 
-/* Empty key list returns all. Takes: group_id, array<string>. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+/* Empty key list returns all. JSON parameter: group_id, array<string>. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMGroupGetGroupCounters(const char* group_id, const char* json_group_counter_key_array, TIMCommCallback cb, const void* user_data);
 
-/* Missing key starts from 0. Takes: group_id, key, int64. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+/* Missing key starts from 0. JSON parameter: group_id, key, int64. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMGroupIncreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data);
 
-/* Missing key starts from 0. Takes: group_id, key, int64. Gives: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
+/* Missing key starts from 0. JSON parameter: group_id, key, int64. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMGroupDecreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data);
 
-/* Paged by next_seq until 0. AVChatRoom: recent members only; rejoin after restart or get 10007. Takes: GroupGetMemberInfoListParam. Gives: GroupGetMemberInfoListResult. Not implemented yet. */
+/* Paged by next_seq until 0. AVChatRoom: recent members only; rejoin after restart or get 10007. JSON parameter: GroupGetMemberInfoListParam. JSON result: GroupGetMemberInfoListResult. Not implemented yet. */
 TIM_API int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search. Takes: GroupMemberSearchParam. Gives: array<GroupSearchGroupMembersResult>. Not implemented yet. */
+/* Local search. JSON parameter: GroupMemberSearchParam. JSON result: array<GroupSearchGroupMembersResult>. Not implemented yet. */
 TIM_API int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data);
 
-/* Searches the members of own groups on the server, a page at a time. Takes: GroupMemberSearchParam. Gives: GroupMemberSearchResult. Since 8.6.7021. Not implemented yet. */
+/* Searches the members of own groups on the server, a page at a time. JSON parameter: GroupMemberSearchParam. JSON result: GroupMemberSearchResult. Since 8.6.7021. Not implemented yet. */
 TIM_API int TIMGroupSearchCloudGroupMembers(const char* json_group_search_cloud_group_members_param, TIMCommCallback cb, const void* user_data);
 
-/* Flags select role, mute time, name card, receive option, custom data. Roles are 200, 300, 400 since the 2021 header (1, 2, 3 before). Muting is a duration in seconds. Takes: GroupModifyMemberInfoParam. Not implemented yet. */
+/* Flags select role, mute time, name card, receive option, custom data. Roles are 200, 300, 400 since the 2021 header (1, 2, 3 before). Muting is a duration in seconds. JSON parameter: GroupModifyMemberInfoParam. Not implemented yet. */
 TIM_API int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Up to 20 users. Result per user: failed, added, already member, invitation sent. AVChatRoom refuses. Takes: GroupInviteMemberParam. Gives: array<GroupInviteMemberResult>. Not implemented yet. */
+/* Up to 20 users. Result per user: failed, added, already member, invitation sent. AVChatRoom refuses. JSON parameter: GroupInviteMemberParam. JSON result: array<GroupInviteMemberResult>. Not implemented yet. */
 TIM_API int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCallback cb, const void* user_data);
 
-/* Work: owner only. Public, Meeting, Community: owner and admins. AVChatRoom since 6.6. Optional rejoin ban duration (7.2). Takes: GroupDeleteMemberParam. Gives: array<GroupDeleteMemberResult>. Not implemented yet. */
+/* Work: owner only. Public, Meeting, Community: owner and admins. AVChatRoom since 6.6. Optional rejoin ban duration (7.2). JSON parameter: GroupDeleteMemberParam. JSON result: array<GroupDeleteMemberResult>. Not implemented yet. */
 TIM_API int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data);
 
-/* AVChatRoom only, owner only, mark >= 1000, 10 marks per room (8515 when not allowed). Takes: group_id, array<string>, uint32, bool. Since 6.6. Not implemented yet. */
+/* AVChatRoom only, owner only, mark >= 1000, 10 marks per room (8515 when not allowed). JSON parameter: group_id, array<string>, uint32, bool. Since 6.6. Not implemented yet. */
 TIM_API int TIMGroupMarkGroupMemberList(const char* group_id, const char* member_array, uint32_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data);
 
-/* Only approvers see entries; handled ones stay listed with their outcome. Cursor is start_time, 0 means finished. Takes: GroupPendencyOption. Gives: GroupPendencyResult. Not implemented yet. */
+/* Only approvers see entries; handled ones stay listed with their outcome. Cursor is start_time, 0 means finished. JSON parameter: GroupPendencyOption. JSON result: GroupPendencyResult. Not implemented yet. */
 TIM_API int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Pass the whole GroupPendency back. 10024 when already handled. Takes: GroupHandlePendencyParam. Not implemented yet. */
+/* Pass the whole GroupPendency back. 10024 when already handled. JSON parameter: GroupHandlePendencyParam. Not implemented yet. */
 TIM_API int TIMGroupHandlePendency(const char* json_group_handle_pendency_param, TIMCommCallback cb, const void* user_data);
 
-/* Marks entries up to that time read; they remain listed. Takes: uint64 seconds. Not implemented yet. */
+/* Marks entries up to that time read; they remain listed. JSON parameter: uint64 seconds. Not implemented yet. */
 TIM_API int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data);
 
 /* Functions: user profile */
 
-/* Any user including self; keep to 100 ids per call. Strangers are cached about 10 minutes. Takes: FriendShipGetProfileListParam. Gives: array<UserProfile>. Not implemented yet. */
+/* Any user including self; keep to 100 ids per call. Strangers are cached about 10 minutes. JSON parameter: FriendShipGetProfileListParam. JSON result: array<UserProfile>. Not implemented yet. */
 TIM_API int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Only the keys present are changed. Custom keys work with and without the Tag_Profile_Custom_ prefix. Takes: UserProfileItem. Not implemented yet. */
+/* Only the keys present are changed. Custom keys work with and without the Tag_Profile_Custom_ prefix. JSON parameter: UserProfileItem. Not implemented yet. */
 TIM_API int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data);
 
-/* 7.4+, strangers only, 200 users, oldest evicted; 72012 when off. Takes: array<string>. Since 7.4.4661. Not implemented yet. */
+/* 7.4+, strangers only, 200 users, oldest evicted; 72012 when off. JSON parameter: array<string>. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
-/* Empty or NULL drops all. Takes: array<string> or NULL. Since 7.4.4661. Not implemented yet. */
+/* Empty or NULL drops all. JSON parameter: array<string> or NULL. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMUnsubscribeUserInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
-/* 8.4+, cloud search; 60020 when off. Takes: UserSearchParam. Gives: UserSearchResult. Since 8.6.7021. Not implemented yet. */
+/* 8.4+, cloud search; 60020 when off. JSON parameter: UserSearchParam. JSON result: UserSearchResult. Since 8.6.7021. Not implemented yet. */
 TIM_API int TIMSearchUsers(const char* json_user_search_param, TIMCommCallback cb, const void* user_data);
 
-/* 6.3+, paid for other users, free for self; 72001 when off. Takes: array<string>. Gives: array<TIMUserStatus>. Since 6.3. Not implemented yet. */
+/* 6.3+, paid for other users, free for self; 72001 when off. JSON parameter: array<string>. JSON result: array<TIMUserStatus>. Since 6.3. Not implemented yet. */
 TIM_API int TIMGetUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
-/* 6.3+; free; up to 100 bytes, empty clears it, going offline clears it too; all own devices get the status event. Takes: TIMUserStatus (custom status only). Since 6.3. Not implemented yet. */
+/* 6.3+; free; up to 100 bytes, empty clears it, going offline clears it too; all own devices get the status event. JSON parameter: TIMUserStatus (custom status only). Since 6.3. Not implemented yet. */
 TIM_API int TIMSetSelfStatus(const char* json_current_user_status, TIMCommCallback cb, const void* user_data);
 
-/* 6.3+; not for self; 200 users, oldest evicted. Takes: array<string>. Since 6.3. Not implemented yet. */
+/* 6.3+; not for self; 200 users, oldest evicted. JSON parameter: array<string>. Since 6.3. Not implemented yet. */
 TIM_API int TIMSubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
-/* Empty or NULL drops all. Takes: array<string> or NULL. Since 6.3. Not implemented yet. */
+/* Empty or NULL drops all. JSON parameter: array<string> or NULL. Since 6.3. Not implemented yet. */
 TIM_API int TIMUnsubscribeUserStatus(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
 /* Functions: friendship */
 
-/* Whole friend list, local cache refreshed from the server. Gives: array<FriendProfile>. Not implemented yet. */
+/* Whole friend list, local cache refreshed from the server. JSON result: array<FriendProfile>. Not implemented yet. */
 TIM_API int TIMFriendshipGetFriendProfileList(TIMCommCallback cb, const void* user_data);
 
-/* Friends by their ids. Takes: array<string>. Gives: array<FriendInfoGetResult>. Not implemented yet. */
+/* Friends by their ids. JSON parameter: array<string>. JSON result: array<FriendInfoGetResult>. Not implemented yet. */
 TIM_API int TIMFriendshipGetFriendsInfo(const char* friend_id_list, TIMCommCallback cb, const void* user_data);
 
-/* Custom keys work with and without Tag_SNS_Custom_. Takes: FriendshipModifyFriendProfileParam. Not implemented yet. */
+/* Custom keys work with and without Tag_SNS_Custom_. JSON parameter: FriendshipModifyFriendProfileParam. Not implemented yet. */
 TIM_API int TIMFriendshipModifyFriendProfile(const char* json_modify_friend_info_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search, up to 5 keywords. Takes: FriendSearchParam. Gives: array<FriendInfoGetResult>. Not implemented yet. */
+/* Local search, up to 5 keywords. JSON parameter: FriendSearchParam. JSON result: array<FriendInfoGetResult>. Not implemented yet. */
 TIM_API int TIMFriendshipSearchFriends(const char* json_search_friends_param, TIMCommCallback cb, const void* user_data);
 
-/* Outcome in friend_result_code: 0 added, 30539 waiting for approval, 30516 refused by setting, 30515 and 30525 blocklists, 30010 and 30014 full. Takes: FriendshipAddFriendParam. Gives: FriendResult. Not implemented yet. */
+/* Outcome in friend_result_code: 0 added, 30539 waiting for approval, 30516 refused by setting, 30515 and 30525 blocklists, 30010 and 30014 full. JSON parameter: FriendshipAddFriendParam. JSON result: FriendResult. Not implemented yet. */
 TIM_API int TIMFriendshipAddFriend(const char* json_add_friend_param, TIMCommCallback cb, const void* user_data);
 
-/* Single or both-way; 31704 when not a friend. Up to 100 ids per call. Takes: FriendshipDeleteFriendParam. Gives: array<FriendResult>. Not implemented yet. */
+/* Single or both-way; 31704 when not a friend. Up to 100 ids per call. JSON parameter: FriendshipDeleteFriendParam. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipDeleteFriend(const char* json_delete_friend_param, TIMCommCallback cb, const void* user_data);
 
-/* Single check answers none or A-has-B, both check answers all four. Takes: FriendshipCheckFriendTypeParam. Gives: array<FriendshipCheckFriendTypeResult>. Not implemented yet. */
+/* A single check returns none or A-has-B, a check of both sides all four. JSON parameter: FriendshipCheckFriendTypeParam. JSON result: array<FriendshipCheckFriendTypeResult>. Not implemented yet. */
 TIM_API int TIMFriendshipCheckFriendType(const char* json_check_friend_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Sent and received requests, 100 kept. Takes: FriendshipGetPendencyListParam. Gives: PendencyPage. Not implemented yet. */
+/* Sent and received requests, 100 kept. JSON parameter: FriendshipGetPendencyListParam. JSON result: PendencyPage. Not implemented yet. */
 TIM_API int TIMFriendshipGetPendencyList(const char* json_get_pendency_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Agree, agree and add back, or reject; 30614 when there is none. Takes: FriendResponse. Gives: FriendResult. Not implemented yet. */
+/* Agree, agree and add back, or reject; 30614 when there is none. JSON parameter: FriendResponse. JSON result: FriendResult. Not implemented yet. */
 TIM_API int TIMFriendshipHandleFriendAddRequest(const char* json_handle_friend_add_param, TIMCommCallback cb, const void* user_data);
 
-/* Other devices get the read event. Takes: uint64 seconds, 0 means now. Not implemented yet. */
+/* Other devices get the read event. JSON parameter: uint64 seconds, 0 means now. Not implemented yet. */
 TIM_API int TIMFriendshipReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data);
 
-/* Raises the application-deleted event. Takes: FriendshipDeletePendencyParam. Gives: array<FriendResult>. Not implemented yet. */
+/* Raises the application-deleted event. JSON parameter: FriendshipDeletePendencyParam. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipDeletePendency(const char* json_delete_pendency_param, TIMCommCallback cb, const void* user_data);
 
-/* Whole blocklist. Gives: array<FriendProfile>. Not implemented yet. */
+/* Whole blocklist. JSON result: array<FriendProfile>. Not implemented yet. */
 TIM_API int TIMFriendshipGetBlackList(TIMCommCallback cb, const void* user_data);
 
-/* By default blocking ends the friendship on both sides, and the blocked user's messages are dropped while his send callback still says success; only with the console switch turned off does he get 20007. The other direction still works. 30013 when full (1000). Takes: array<string>. Gives: array<FriendResult>. Not implemented yet. */
+/* By default blocking ends the friendship on both sides, and the blocked user's messages are dropped while their send callback still reports success; they get 20007 only if the console switch is off. The other direction still works. 30013 when full (1000). JSON parameter: array<string>. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipAddToBlackList(const char* json_add_to_blacklist_param, TIMCommCallback cb, const void* user_data);
 
-/* Per-user result. Takes: array<string>. Gives: array<FriendResult>. Not implemented yet. */
+/* Per-user result. JSON parameter: array<string>. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipDeleteFromBlackList(const char* json_delete_from_blacklist_param, TIMCommCallback cb, const void* user_data);
 
-/* Existing names are refused; 32 groups, name 30 bytes. Takes: CreateFriendGroupParam. Gives: array<FriendResult>. Not implemented yet. */
+/* Existing names are refused; 32 groups, name 30 bytes. JSON parameter: CreateFriendGroupParam. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipCreateFriendGroup(const char* json_create_friend_group_param, TIMCommCallback cb, const void* user_data);
 
-/* Empty list returns all. Takes: array<string>. Gives: array<FriendGroupInfo>. Not implemented yet. */
+/* Empty list returns all. JSON parameter: array<string>. JSON result: array<FriendGroupInfo>. Not implemented yet. */
 TIM_API int TIMFriendshipGetFriendGroupList(const char* json_get_friend_group_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Friends stay friends. Takes: array<string>. Not implemented yet. */
+/* Friends stay friends. JSON parameter: array<string>. Not implemented yet. */
 TIM_API int TIMFriendshipDeleteFriendGroup(const char* json_delete_friend_group_param, TIMCommCallback cb, const void* user_data);
 
-/* Rename, add and remove in one call. Takes: FriendshipModifyFriendGroupParam. Gives: array<FriendResult>. Not implemented yet. */
+/* Rename, add and remove in one call. JSON parameter: FriendshipModifyFriendGroupParam. JSON result: array<FriendResult>. Not implemented yet. */
 TIM_API int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_param, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+, 20 per call; 32100..32103 limits. Takes: array<string>. Gives: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+, 20 per call; 32100..32103 limits. JSON parameter: array<string>. JSON result: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMFollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+, 20 per call. Takes: array<string>. Gives: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+, 20 per call. JSON parameter: array<string>. JSON result: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMUnfollowUser(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+; empty cursor ends. Takes: string cursor, NULL or "" first. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+/* 7.8+; empty cursor ends. JSON parameter: string cursor, NULL or "" first. JSON result: FollowListResult. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetMyFollowingList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: string cursor. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: string cursor. JSON result: FollowListResult. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetMyFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: string cursor. Gives: FollowListResult. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: string cursor. JSON result: FollowListResult. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetMutualFollowersList(const char* next_cursor, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: array<string>. Gives: array<FollowInfo>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: array<string>. JSON result: array<FollowInfo>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetUserFollowInfo(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: array<string>. Gives: array<FollowTypeCheckResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: array<string>. JSON result: array<FollowTypeCheckResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCheckFollowType(const char* json_user_id_list, TIMCommCallback cb, const void* user_data);
 
 /* Functions: signaling */
 
-/* Invite id is written before return. timeout 0 disables the timer. Unless online-only, each signaling step also creates a custom message in history. Takes: invitee, data, bool online only, OfflinePushConfig, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
+/* Invite id is written before return. timeout 0 disables the timer. Unless online-only, each signaling step also creates a custom message in history. JSON parameter: invitee, data, bool online only, OfflinePushConfig, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingInvite(const char* invitee, const char* data, bool online_user_only, const char* json_offline_push_info, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data);
 
-/* Invitees must be members. Takes: group_id, array<string>, data, bool, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
+/* Invitees must be members. JSON parameter: group_id, array<string>, data, bool, int timeout, buffer >=128 or NULL. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingInviteInGroup(const char* group_id, const char* json_invitee_array, const char* data, bool online_user_only, int timeout, char* invite_id_buffer, TIMCommCallback cb, const void* user_data);
 
-/* Inviter only (8011); 8010 once all invitees answered or timed out. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+/* Inviter only (8011); 8010 once all invitees answered or timed out. JSON parameter: invite_id, data. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingCancel(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
 
-/* Only listed invitees (8010, 8011). Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+/* Only listed invitees (8010, 8011). JSON parameter: invite_id, data. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingAccept(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
 
-/* Only listed invitees. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+/* Only listed invitees. JSON parameter: invite_id, data. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingReject(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
 
-/* Tells what a message says of an invitation. Needs neither TIMInit nor a login. 6017, with NULL in the place of JSON, when the message is no invitation, or cannot be read. Takes: Message. Gives: SignalingInfo. Since 7.4.4661. */
+/* Returns the invitation in a message. Needs neither TIMInit nor a login. 6017, with NULL instead of JSON, when the message is not an invitation, or cannot be read. JSON parameter: Message. JSON result: SignalingInfo. Since 7.4.4661. */
 TIM_API int TIMGetSignalingInfo(const char* json_msg, TIMCommCallback json_signaling_info_cb, const void* user_data);
 
-/* 6.7+; not for online-only invitations. Takes: invite_id, data. Since 7.4.4661. Not implemented yet. */
+/* 6.7+; not for online-only invitations. JSON parameter: invite_id, data. Since 7.4.4661. Not implemented yet. */
 TIM_API int TIMSignalingModifyInvitation(const char* invite_id, const char* data, TIMCommCallback cb, const void* user_data);
 
 /* Functions: offline push */
 
-/* The token of the system for offline push, on iOS and Android; NULL switches push off. Takes: OfflinePushToken or NULL. Since 6.1.2117. Not implemented yet. */
+/* The token of the system for offline push, on iOS and Android; NULL switches push off. JSON parameter: OfflinePushToken or NULL. Since 6.1.2117. Not implemented yet. */
 TIM_API int TIMMsgSetOfflinePushToken(const char* json_token, TIMCommCallback cb, const void* user_data);
 
-/* Tells that the application is in the background, with the number on its badge; on iOS and Android. Takes: uint32 unread. Since 6.1.2117. Not implemented yet. */
+/* Tells that the application is in the background, with the number on its badge; on iOS and Android. JSON parameter: uint32 unread. Since 6.1.2117. Not implemented yet. */
 TIM_API int TIMMsgDoBackground(uint32_t unread_count, TIMCommCallback cb, const void* user_data);
 
 /* Tells that the application is in the foreground again; on iOS and Android. Since 6.1.2117. Not implemented yet. */
@@ -3187,90 +3187,90 @@ TIM_API int TIMMsgDoForeground(TIMCommCallback cb, const void* user_data);
 
 /* Functions: community */
 
-/* Makes a community with topics. Takes: CreateGroupParam. Gives: CreateGroupResult. Since 7.9.5670. Not implemented yet. */
+/* Makes a community with topics. JSON parameter: CreateGroupParam. JSON result: CreateGroupResult. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data);
 
-/* Topic-enabled communities only. Gives: array<GroupBaseInfo>. Since 7.9.5670. Not implemented yet. */
+/* Topic-enabled communities only. JSON result: array<GroupBaseInfo>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetJoinedCommunityList(TIMCommCallback cb, const void* user_data);
 
-/* Topic id is community id + @TOPIC#_ + suffix. Takes: group_id, TopicInfo. Gives: plain string topic id. Since 7.9.5670. Not implemented yet. */
+/* Topic id is community id + @TOPIC#_ + suffix. JSON parameter: group_id, TopicInfo. JSON result: plain string topic id. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data);
 
-/* Per-topic result. Takes: group_id, array<string>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* Per-topic result. JSON parameter: group_id, array<string>. JSON result: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Fields selected by the modify flag. Takes: TopicInfo. Since 7.9.5670. Not implemented yet. */
+/* Fields selected by the modify flag. JSON parameter: TopicInfo. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunitySetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data);
 
-/* Empty list returns all topics. Takes: group_id, array<string>. Gives: array<TopicInfoResult>. Since 7.9.5670. Not implemented yet. */
+/* Empty list returns all topics. JSON parameter: group_id, array<string>. JSON result: array<TopicInfoResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 8.1+. Takes: topic_id, bool. Since 8.2.6325. Not implemented yet. */
+/* 8.1+. JSON parameter: topic_id, bool. Since 8.2.6325. Not implemented yet. */
 TIM_API int TIMCommunitySetTopicInheritMessageReceiveOptionFromCommunity(const char* topic_id, bool isInherit, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+, paid. Takes: PermissionGroupInfo. Gives: plain string permission group id. Since 7.9.5670. Not implemented yet. */
+/* 7.8+, paid. JSON parameter: PermissionGroupInfo. JSON result: plain string permission group id. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityCreatePermissionGroupInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, array<string>. Gives: array<PermissionGroupOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, array<string>. JSON result: array<PermissionGroupOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityDeletePermissionGroupFromCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+, flag selects fields. Takes: PermissionGroupInfo. Since 7.9.5670. Not implemented yet. */
+/* 7.8+, flag selects fields. JSON parameter: PermissionGroupInfo. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityModifyPermissionGroupInfoInCommunity(const char* json_permission_group_info, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id. Gives: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id. JSON result: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetJoinedPermissionGroupListInCommunity(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+; empty list returns all. Takes: group_id, array<string>. Gives: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+; empty list returns all. JSON parameter: group_id, array<string>. JSON result: array<PermissionGroupInfoResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetPermissionGroupListInCommunity(const char* group_id, const char* json_permission_group_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<string>. JSON result: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityAddCommunityMembersToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<string>. JSON result: array<PermissionGroupMemberOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityRemoveCommunityMembersFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_member_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+; string cursor, empty means finished. Takes: group_id, permission_group_id, next_cursor. Gives: PermissionGroupMemberInfoResult. Since 7.9.5670. Not implemented yet. */
+/* 7.8+; string cursor, empty means finished. JSON parameter: group_id, permission_group_id, next_cursor. JSON result: PermissionGroupMemberInfoResult. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetCommunityMemberListInPermissionGroup(const char* group_id, const char* permission_group_id, const char* next_cursor, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<TopicPermission>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<TopicPermission>. JSON result: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityAddTopicPermissionToPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<string>. JSON result: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityDeleteTopicPermissionFromPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<TopicPermission>. Gives: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<TopicPermission>. JSON result: array<TopicOperationResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityModifyTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_permission_map, TIMCommCallback cb, const void* user_data);
 
-/* 7.8+. Takes: group_id, permission_group_id, array<string>. Gives: array<TopicPermissionResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.8+. JSON parameter: group_id, permission_group_id, array<string>. JSON result: array<TopicPermissionResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMCommunityGetTopicPermissionInPermissionGroup(const char* group_id, const char* permission_group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Topic-enabled communities only. Gives: array<GroupBaseInfo>. Since 6.3. Not implemented yet. */
+/* Topic-enabled communities only. JSON result: array<GroupBaseInfo>. Since 6.3. Not implemented yet. */
 TIM_API int TIMGroupGetJoinedCommunityList(TIMCommCallback cb, const void* user_data);
 
-/* Older entry point, kept next to TIMCommunityCreateTopicInCommunity. Takes: group_id, TIMGroupTopicInfo. Gives: plain string topic id. Since 6.3. Not implemented yet. */
+/* Older entry point, kept next to TIMCommunityCreateTopicInCommunity. JSON parameter: group_id, TIMGroupTopicInfo. JSON result: plain string topic id. Since 6.3. Not implemented yet. */
 TIM_API int TIMGroupCreateTopicInCommunity(const char* group_id, const char* json_topic_info, TIMCommCallback cb, const void* user_data);
 
-/* Per-topic result. Takes: group_id, array<string>. Gives: array<TIMGroupTopicOperationResult>. Since 6.3. Not implemented yet. */
+/* Per-topic result. JSON parameter: group_id, array<string>. JSON result: array<TIMGroupTopicOperationResult>. Since 6.3. Not implemented yet. */
 TIM_API int TIMGroupDeleteTopicFromCommunity(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
-/* Uses group_modify_info_param_modify_flag to select fields. Takes: TIMGroupTopicInfo. Since 6.3. Not implemented yet. */
+/* Uses group_modify_info_param_modify_flag to select fields. JSON parameter: TIMGroupTopicInfo. Since 6.3. Not implemented yet. */
 TIM_API int TIMGroupSetTopicInfo(const char* json_topic_info, TIMCommCallback cb, const void* user_data);
 
-/* Empty list returns all topics. Takes: group_id, array<string>. Gives: array<TIMGroupTopicInfoResult>. Since 6.3. Not implemented yet. */
+/* Empty list returns all topics. JSON parameter: group_id, array<string>. JSON result: array<TIMGroupTopicInfoResult>. Since 6.3. Not implemented yet. */
 TIM_API int TIMGroupGetTopicInfoList(const char* group_id, const char* json_topic_id_array, TIMCommCallback cb, const void* user_data);
 
 /* Functions: other */
 
-/* Runs the operation named in request_internal_operation. internal_operation_set_custom_server_info says where the server is. cb may be NULL. Takes: RequestParam. Gives: ResponseInfo. */
+/* Runs the operation named in request_internal_operation. internal_operation_set_custom_server_info sets the server's address. cb may be NULL. JSON parameter: RequestParam. JSON result: ResponseInfo. */
 TIM_API int callExperimentalAPI(const char* json_param, TIMCommCallback cb, const void* user_data);
 
-/* 7.6+. Takes: official_account_id. Since 7.9.5670. Not implemented yet. */
+/* 7.6+. JSON parameter: official_account_id. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMSubscribeOfficialAccount(const char* official_account_id, TIMCommCallback cb, const void* user_data);
 
-/* 7.6+. Takes: official_account_id. Since 7.9.5670. Not implemented yet. */
+/* 7.6+. JSON parameter: official_account_id. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMUnsubscribeOfficialAccount(const char* unsubscribe_official_account_id, TIMCommCallback cb, const void* user_data);
 
-/* 7.6+; empty list returns all subscribed. Takes: array<string>. Gives: array<GetOfficialAccountInfoResult>. Since 7.9.5670. Not implemented yet. */
+/* 7.6+; empty list returns all subscribed. JSON parameter: array<string>. JSON result: array<GetOfficialAccountInfoResult>. Since 7.9.5670. Not implemented yet. */
 TIM_API int TIMGetOfficialAccountsInfo(const char* json_official_account_id_list, TIMCommCallback cb, const void* user_data);
 
 #ifdef __cplusplus

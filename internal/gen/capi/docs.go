@@ -27,8 +27,8 @@ func pages(t *tables) map[string][]byte {
 		"docs/reference/codes.md":     codePage(t),
 	}
 	var index bytes.Buffer
-	index.WriteString(generatedPage + "# The C API\n\n`TIMCloud.h` declares it, `libImSDK.so` has it. What holds for all functions stands in the header; " +
-		"which answer comes in which state, in [the state table](../c-states.md); what is built, in [the coverage table](coverage.md).\n\n")
+	index.WriteString(generatedPage + "# The C API\n\n`TIMCloud.h` declares it, `libImSDK.so` implements it. The header has the rules for all functions, [the state table](../c-states.md) their " +
+		"results in each state, and [the coverage table](coverage.md) what is built.\n\n")
 	var groups []string
 	for _, f := range t.funcs {
 		if !slices.Contains(groups, f.group) {
@@ -47,45 +47,45 @@ func pages(t *tables) map[string][]byte {
 }
 
 const limits = `
-## Where the server is
+## The server's address
 
-By the operation ` + "`internal_operation_set_custom_server_info`" + ` of ` + "[callExperimentalAPI](other.md#callexperimentalapi)" + `, else the environment variable
-` + "`TIDINGS_SERVER`" + ` (` + "`ws://host:port` or `wss://host`" + `), else ` + "`ws://127.0.0.1:7070`" + `. What counts is what is set when ` + "`TIMLogin`" + ` is called. ` + "`TIDINGS_PLATFORM`" + ` says
-what kind of device this is: windows, mac, linux, android, ios, pad or web; the default is the system of the build.
+The operation ` + "`internal_operation_set_custom_server_info`" + ` of ` + "[callExperimentalAPI](other.md#callexperimentalapi)" + ` sets it; otherwise the environment variable
+` + "`TIDINGS_SERVER`" + ` (` + "`ws://host:port` or `wss://host`" + `); otherwise it is ` + "`ws://127.0.0.1:7070`" + `. The address is read when ` + "`TIMLogin`" + ` is called. ` + "`TIDINGS_PLATFORM`" + ` sets
+the kind of device: windows, mac, linux, android, ios, pad or web; the default is the system of the build.
 
 ## The log
 
-Each line goes to three places, each with a level of its own: to the file if it is at or above ` + "`set_config_log_level`" + `, to the console (stderr) if it is at or above
-the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debug, info, warn, error; without it the file's) and ` + "`set_config_is_log_output_console`" + ` is on, to
-` + "[TIMLogCallback](callbacks.md#timlogcallback)" + ` if it is at or above ` + "`set_config_callback_log_level`" + `. All begin at 4, info. The file is ` + "`imsdk.log`" + ` in the folder
-` + "`sdk_config_log_file_path`" + ` of TIMInit; without a folder, or with ` + "`/`" + `, there is none. At 5 MiB it is put aside as ` + "`imsdk.log.1`" + `, the one before as ` + "`imsdk.log.2`" + `, up to 4.
+Each line goes to three places, each with its own level: to the file if it is at or above ` + "`set_config_log_level`" + `; to the console (stderr) if
+` + "`set_config_is_log_output_console`" + ` is on and the line is at or above the level in the environment variable ` + "`TIDINGS_CONSOLE_LOG`" + ` (off, debug, info, warn, error; by default the file's);
+to ` + "[TIMLogCallback](callbacks.md#timlogcallback)" + ` if it is at or above ` + "`set_config_callback_log_level`" + `. All levels start at 4, info. The file is ` + "`imsdk.log`" + ` in the folder
+` + "`sdk_config_log_file_path`" + ` of TIMInit; without a folder, or with ` + "`/`" + `, there is none. At 5 MiB it is renamed to ` + "`imsdk.log.1`" + `, the one before to ` + "`imsdk.log.2`" + `, up to 4.
 
-| level | what it says |
+| level | lines |
 |---|---|
-| 3, debug | each call with its result, one line a call; what the link tells the application |
-| 4, info | TIMInit with version and folders, the server's address, connecting, connected, the login with device and time, start and end of the first sync of a connection with its counts, the end of a connection with its cause, the pause before the next try, a kick, a ticket that ran out, a callback that took over a second, the logout |
-| 5, warn | what is not as it was asked for, and the library goes on: no log file, a folder that cannot be written, a callback that has been running for over 5 seconds |
-| 6, error | what failed inside |
+| 3, debug | each call with its result, one line per call; what the link reports to the application |
+| 4, info | TIMInit with version and folders, the server's address, connecting, connected, the login with device and time, start and end of the first sync of a connection with its counts, the end of a connection with its cause, the pause before the next attempt, a kick, an expired ticket, a callback that took over a second, the logout |
+| 5, warn | something is not as requested, and the library continues: no log file, a folder that cannot be written, a callback that has been running for over 5 seconds |
+| 6, error | internal failures |
 
-No line has a ticket or anything of a message, and texts that errors quote are left out.
+No line contains a ticket or anything of a message, and texts that errors quote are left out.
 
 ## What a program must know
 
-- The library is a Go runtime in the program's process. There can be only one of those in a process, and it cannot be unloaded: no ` + "`dlclose`" + `.
-- Signal handlers of the program need ` + "`SA_ONSTACK`" + `. The callback thread inherits the signal mask of the thread that starts
-  it, so that runtimes which suspend threads by a signal can suspend it.
+- The library is a Go runtime in the program's process. There can be only one of those per process, and it cannot be unloaded: no ` + "`dlclose`" + `.
+- Signal handlers of the program need ` + "`SA_ONSTACK`" + `. The callback thread inherits the signal mask of the thread that starts it, so that runtimes which suspend threads with a
+  signal can suspend it.
 - No exception, ` + "`longjmp`" + ` or ` + "`pthread_exit`" + ` may leave a callback.
-- A forked child may only ` + "`exec`" + ` or ` + "`_exit`" + `: there, functions answer -1 or nothing, and enter no Go.
+- A forked child may only ` + "`exec`" + ` or ` + "`_exit`" + `: there, functions return -1 or nothing, and enter no Go.
 - Built and tested with glibc; musl is untested.
-- The folder in ` + "`sdk_config_config_file_path`" + ` is the device: its id and a database for each of its users. Without it the folder is ` + "`tidings`" + ` in the user's data home.
+- The folder in ` + "`sdk_config_config_file_path`" + ` is the device: it contains the device's id and a database per user. The default is the folder ` + "`tidings`" + ` in the user's data home.
 
 ## Sanitizers
 
-A program that uses the library can be built with AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; the library is the one that everybody uses, not
-instrumented. ThreadSanitizer does not see how Go orders its threads, and takes memory and locks of SQLite that Go hands from thread to thread for races: suppress those with
+A program that uses the library can be built with AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; the library itself is not instrumented. ThreadSanitizer
+does not see how Go orders its threads, and reports memory and locks of SQLite that Go passes from thread to thread as races: suppress those with
 ` + "`capi/ctest/testdata/tsan.supp`" + `, and build the library with its symbols (` + "`make library STRIP=`" + `) so that they can be named. The calls of the library and its callbacks are not
-suppressed: they pass a mutex that ThreadSanitizer sees, so that a race in a callback is found and the hand-over to it is not one. LeakSanitizer cannot see what Go holds; after ` + "`TIMUninit`" + ` there is nothing of
-that kind.
+suppressed: they pass a mutex that ThreadSanitizer sees, so that a race in a callback is found and the hand-over to it is not reported. LeakSanitizer cannot see what Go holds; after
+` + "`TIMUninit`" + ` nothing of that kind is left.
 `
 
 func title(group string) string {
@@ -115,9 +115,9 @@ func coverage(t *tables) []byte {
 			later++
 		}
 	}
-	fmt.Fprintf(&b, "%d of the %d functions are built: %d are those of the generation of %s, %d came later. The others check their parameters and the state as they always will, and then answer 7013 with the text "+
-		"\"not implemented\" through their callback; setters keep their callback, and nothing calls it; a function without a callback answers -4 once a user is logged "+
-		"in; a callback without a code gets an empty page. A test holds every line of this page against the library.\n\n", done, len(t.funcs), len(t.funcs)-later, firstGeneration, later)
+	fmt.Fprintf(&b, "%d of the %d functions are built; %d are from the generation of %s, %d from later ones. The others check their parameters and the state as they will when they are built, and then return 7013 with the text "+
+		"\"not implemented\" through their callback; setters keep their callback, and nothing calls it; a function without a callback returns -4 once a user is logged "+
+		"in; a callback without a code gets an empty page. A test compares every line of this page with the library.\n\n", done, len(t.funcs), len(t.funcs)-later, firstGeneration, later)
 	b.WriteString("| function | group | since | built |\n|---|---|---|---|\n")
 	for _, f := range t.funcs {
 		fmt.Fprintf(&b, "| [%s](%s#%s) | %s | %s | %s |\n", f.name, groupPage(f.group), strings.ToLower(f.name), f.group, f.since, yes(f.built))
@@ -127,7 +127,7 @@ func coverage(t *tables) []byte {
 		fmt.Fprintf(&b, "| [%s](callbacks.md#%s) | %s | %s |\n", f.name, strings.ToLower(f.name), f.since, yes(f.built))
 	}
 	b.WriteString("\nOf the message elements, text, custom, face, location and merged messages are built. A message with an image, a sound, a file or a video is not sent: its " +
-		"callback brings 7013 \"not implemented\" and the message with status 3. Which operations of `callExperimentalAPI` are built stands [there](other.md#callexperimentalapi).\n")
+		"callback gets 7013 \"not implemented\" and the message with status 3. The operations of `callExperimentalAPI` that are built are listed [there](other.md#callexperimentalapi).\n")
 	return b.Bytes()
 }
 
@@ -147,7 +147,7 @@ func functionPage(t *tables, group string) []byte {
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n```c\n%s %s(%s);\n```\n\n%s%s\n", f.name, f.ret, f.name, f.prototype(), text(f.row["summary"]), added(f)+notBuilt(f))
 		if v := f.row["takes"]; v != "" && v != "-" {
-			fmt.Fprintf(&b, "\nTakes: %s.", link(t, v))
+			fmt.Fprintf(&b, "\nJSON parameter: %s.", link(t, v))
 		}
 		if v := f.row["sample"]; v != "" {
 			fmt.Fprintf(&b, " For example:\n\n```json\n%s\n```\n", v)
@@ -155,7 +155,7 @@ func functionPage(t *tables, group string) []byte {
 			b.WriteString("\n")
 		}
 		if v := f.row["gives"]; v != "" && v != "-" {
-			fmt.Fprintf(&b, "\nGives: %s.\n", link(t, v))
+			fmt.Fprintf(&b, "\nJSON result: %s.\n", link(t, v))
 		}
 		b.WriteString(enumsOf(t, f))
 		if s := resultCodes(t, f); s != "" {
@@ -170,8 +170,8 @@ func functionPage(t *tables, group string) []byte {
 
 // operationTable lists the operations of callExperimentalAPI.
 func operationTable(b *bytes.Buffer, t *tables) {
-	b.WriteString("\nAn operation that acts does what it says. One that is accepted answers 0 and changes nothing: programs call it, and need no more than the 0. One that is not built " +
-		"answers 7013 through the callback. Any other name answers -3.\n\n| operation | answer | meaning |\n|---|---|---|\n")
+	b.WriteString("\nAn operation that *acts* has the described effect. One that is *accepted* returns 0 and changes nothing, which is all that programs need. One that is *not built* " +
+		"returns 7013 through the callback. Any other name returns -3.\n\n| operation | result | meaning |\n|---|---|---|\n")
 	for _, r := range t.operations {
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", r["operation"], r["answer"], cell(r["meaning"]))
 	}
@@ -224,7 +224,7 @@ func resultCodes(t *tables, f *function) string {
 		}
 	}
 	if taken != "" {
-		texts += " (but " + taken[2:] + ")"
+		texts += " (except: " + taken[2:] + ")"
 	}
 	if texts != "" {
 		now = append(now, texts)
@@ -232,7 +232,7 @@ func resultCodes(t *tables, f *function) string {
 	if bad != "" {
 		now = append(now, bad)
 	}
-	out := "Answers 0"
+	out := "Returns 0"
 	if len(now) > 0 {
 		out += ", or " + strings.Join(now, ", ")
 	}
@@ -313,7 +313,7 @@ func enumsOf(t *tables, f *function) string {
 
 func enumPage(t *tables) []byte {
 	var b bytes.Buffer
-	b.WriteString(generatedPage + "# Enums\n\nIn JSON they are their numbers.\n")
+	b.WriteString(generatedPage + "# Enums\n\nIn JSON they are numbers.\n")
 	for _, name := range groupNames(t.enums, "enum") {
 		fmt.Fprintf(&b, "\n## %s\n\n| value | constant | meaning |\n|---|---|---|\n", name)
 		for _, r := range t.enums {
@@ -341,7 +341,7 @@ func callbackPage(t *tables) []byte {
 			fmt.Fprintf(&b, "\nSet by: %s.\n", link(t, strings.Join(strings.Fields(v), ", ")))
 		}
 		if v := f.row["gives"]; v != "" && v != "-" {
-			fmt.Fprintf(&b, "\nBrings: %s.\n", link(t, v))
+			fmt.Fprintf(&b, "\nPasses: %s.\n", link(t, v))
 		}
 		b.WriteString(enumsOf(t, &f.function))
 	}
@@ -350,9 +350,9 @@ func callbackPage(t *tables) []byte {
 
 // repeats describes which parts of an event may be repeated, according to rule 17.
 var repeats = map[events.Kind]string{
-	events.Live:  "It is never told twice, nor later.",
-	events.State: "It is the difference to what was told last: what was not told for certain is told again, as it is by then.",
-	events.Owed:  "It is kept until it was told: after a crash it may be told a second time.",
+	events.Live:  "It never fires twice, and never later.",
+	events.State: "It reports the difference to what was last reported: if it is not certain that something was reported, it is reported again with its present value.",
+	events.Owed:  "It is kept until it has fired: after a crash it may fire a second time.",
 }
 
 // reached returns the JSON objects that built functions and callbacks take or return, and the elements that are built. A key that is not built does
@@ -402,9 +402,9 @@ func (t *tables) reasons() map[string]string {
 	for _, r := range t.operations {
 		switch r["answer"] {
 		case "not built":
-			out[r["operation"]] = "It answers 7013"
+			out[r["operation"]] = "It returns 7013"
 		case "accepted":
-			out[r["operation"]] = "It answers 0. " + r["meaning"]
+			out[r["operation"]] = "It returns 0. " + r["meaning"]
 		}
 	}
 	return out
@@ -412,8 +412,8 @@ func (t *tables) reasons() map[string]string {
 
 func jsonPage(t *tables) []byte {
 	var b bytes.Buffer
-	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" is what a program gives, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one. " +
-		"Of an object that nothing built takes or gives, it is said that it is not built; a key that is not, while its object is, says so with the reason. All others are honoured.\n")
+	b.WriteString(generatedPage + "# JSON objects\n\n\"write\" marks what a program passes, \"read\" what it gets. Older spellings of a key are read, too, and written beside the new one. " +
+		"An object that no built function or callback uses is marked as not built; so is a key that is not built while its object is, with the reason. All others are supported.\n")
 	reached, lacks := t.reached(), t.reasons()
 	for _, name := range groupNames(t.keys, "struct") {
 		fmt.Fprintf(&b, "\n## %s\n\n", name)

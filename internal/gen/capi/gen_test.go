@@ -34,7 +34,7 @@ func TestReferencePages(t *testing.T) {
 	for _, cb := range tab.callbacks {
 		_, part, _ := strings.Cut(page, "\n## "+cb.name+"\n")
 		part, _, _ = strings.Cut(part, "\n## ")
-		set, brings := lineOf(part, "Set by: "), lineOf(part, "Brings: ")
+		set, brings := lineOf(part, "Set by: "), lineOf(part, "Passes: ")
 		for _, f := range tab.funcs {
 			takes := slices.ContainsFunc(f.params, func(p param) bool { return p.typ == cb.name })
 			named := regexp.MustCompile(`\b` + f.name + `\b`)

@@ -52,21 +52,21 @@ func answers(f *function) [5]string {
 
 func statePage(t *tables) []byte {
 	var b bytes.Buffer
-	b.WriteString(generatedPage + "# States and answers of the C library\n\n" +
-		"What each function answers in each state when its parameters are right: its result and, after a comma, the code of its callback. Wrong parameters are found first, " +
-		"in every state (the reference pages say which). A test walks this table through the library.\n\n" +
+	b.WriteString(generatedPage + "# States and results of the C library\n\n" +
+		"The results of each function in each state with correct parameters: its result and, after a comma, the code of its callback. Wrong parameters are reported first, " +
+		"in every state (see the reference pages). A test checks this table with the library.\n\n" +
 		"- **uninit**: before `TIMInit` and after `TIMUninit`. **inited**: after `TIMInit`. **logging in**: after `TIMLogin`, before its callback. **in**: after that callback " +
 		"with code 0. **logging out**: after `TIMLogout`, before its callback.\n" +
-		"- `TIMLogin` in state *in* is for the same user; for another one it answers 6017: log out first.\n" +
-		"- `TIMLogout` while logging in ends that login, which answers 7009.\n" +
-		"- `TIMMsgCancelSend` names a message that was sent, `TIMMsgSetGroupReceiveMessageOpt` a group that there is not.\n" +
-		"- `[]` in the place of a code is an empty page, for a callback that has no code.\n" +
+		"- `TIMLogin` in state *in* is for the same user; for another one it fails with 6017: log out first.\n" +
+		"- `TIMLogout` while logging in ends that login, which fails with 7009.\n" +
+		"- `TIMMsgCancelSend` names a message that was sent, `TIMMsgSetGroupReceiveMessageOpt` a group that does not exist.\n" +
+		"- `[]` instead of a code is an empty page, for a callback that has no code.\n" +
 		"- After a kick or an expired ticket the state is *inited*.\n" +
 		"- `TIMUninit` leads to *uninit* from everywhere. Open calls are answered with 7009. Inside a callback it returns at once and they are answered when that " +
-		"callback has returned; elsewhere it waits for the running callback, 5 seconds at most: what could not be answered by then is never answered. Nothing starts after it returned.\n" +
-		"- The text of a callback with code 0 is empty. That is what the reference library was observed to give (`TIMSetConfig`, `TIMConvCreate`); the first callback of " +
-		"`TIMMsgSendNewMsgEx` has `ok` there, and has it here. Of no other function is a successful text known, so none is invented: a program looks at the code.\n" +
-		"- In a forked child functions that return int answer -1, the others 0, nothing, the version, and 3 (`TIMGetLoginStatus`).\n\n")
+		"callback has returned; on other threads it waits for the running callback, 5 seconds at most: calls that could not be answered by then are never answered. Nothing starts after it has returned.\n" +
+		"- The text of a callback with code 0 is empty. That is what the reference library was observed to return (`TIMSetConfig`, `TIMConvCreate`); the first callback of " +
+		"`TIMMsgSendNewMsgEx` has `ok` in both. No other text of a successful call is known: programs should check the code.\n" +
+		"- In a forked child functions that return int return -1, the others 0, nothing, the version, and 3 (`TIMGetLoginStatus`).\n\n")
 	fmt.Fprintf(&b, "| function | %s |\n|---|---|---|---|---|---|\n", strings.Join(states, " | "))
 	for _, f := range t.funcs {
 		fmt.Fprintf(&b, "| %s |", f.name)
