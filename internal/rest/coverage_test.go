@@ -27,7 +27,7 @@ func TestCoverage(t *testing.T) {
 			built++
 		}
 	}
-	if len(rows) != 157 || built != 7 {
+	if len(rows) != 157 || built < 7 {
 		t.Errorf("the page has %d calls, %d of which are built", len(rows), built)
 	}
 }
