@@ -1,8 +1,6 @@
 package store
 
 import (
-	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -31,7 +29,7 @@ func (s *Store) add(o *op) error {
 	}
 	if h.Dissolved || h.Policy != e.Policy || s.full.Load() {
 		// The first answer to a key stands, whatever has changed since.
-		stored, err := lookup(background, s.w, keyOf(e))
+		stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(e))
 		switch {
 		case err == nil:
 			ev.answer(e, stored)
@@ -79,7 +77,7 @@ func (s *Store) add(o *op) error {
 		return fmt.Errorf("insert: %w", err)
 	}
 	if !isNew {
-		stored, err := lookup(background, s.w, keyOf(e))
+		stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(e))
 		if err != nil {
 			return fmt.Errorf("lookup: %w", err)
 		}
@@ -88,7 +86,7 @@ func (s *Store) add(o *op) error {
 	}
 
 	if e.Unseen {
-		if _, err := s.w.ExecContext(background, deleteSQL, int64(e.Sender), int64(e.Conv), int64(st.Seq)); err != nil {
+		if err := tables.PutDeleted.Tell(background, writing{s.w}, tables.DeletedRow{UID: e.Sender, Conv: e.Conv, Seq: st.Seq}); err != nil {
 			return fmt.Errorf("unseen: %w", err)
 		}
 	}
@@ -142,19 +140,4 @@ func (s *Store) insert(st *chat.Stored, prev uint64) (isNew bool, err error) {
 		return err
 	})
 	return isNew, err
-}
-
-func keyOf(e *chat.Entry) chat.SendKey {
-	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
-}
-
-// lookup finds the entry stored under a key.
-func lookup(ctx context.Context, db querier, k chat.SendKey) (chat.Stored, error) {
-	st, err := tables.ScanEntry(db.QueryRowContext(ctx, "SELECT "+tables.EntryCols+
-		" FROM entry e WHERE e.client_time = $1 AND e.random = $2 AND e.conv = $3 AND e.sender = $4",
-		int64(k.ClientTime), int64(k.Random), int64(k.Conv), int64(k.Sender)))
-	if errors.Is(err, sql.ErrNoRows) {
-		return st, chat.ErrNotFound
-	}
-	return st, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/private"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // A disk without room. What a transaction could not write is undone and refused with ErrFull, and nothing else changes: reads go on, and what was
@@ -103,7 +104,7 @@ func makeReserve(dir string, more int) error {
 func (s *Store) refused(o *op, refusal error) event {
 	ev := event{err: refusal, done: o.done}
 	if s.broken == nil {
-		if stored, err := lookup(background, s.w, keyOf(&o.entry)); err == nil {
+		if stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(&o.entry)); err == nil {
 			ev.err = nil
 			ev.answer(&o.entry, stored)
 		}

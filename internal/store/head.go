@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 
 	"github.com/tidings-im/tidings/internal/chat"
@@ -45,8 +44,8 @@ func (s *Store) head(id chat.ConvID) (*head, error) {
 	if h := s.heads[id]; h != nil {
 		return h, nil
 	}
-	c, err := tables.ScanConv(s.w.QueryRowContext(background, "SELECT "+tables.ConvCols+" FROM conv c WHERE c.id = $1", int64(id)))
-	if errors.Is(err, sql.ErrNoRows) {
+	c, err := tables.ConvByID.One(background, writing{s.w}, int64(id))
+	if errors.Is(err, chat.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -68,13 +67,11 @@ func (s *Store) own(h *head, uid chat.UID) (*own, error) {
 	if o := h.senders[uid]; o != nil {
 		return o, nil
 	}
-	o := &own{conv: h.ID, uid: uid}
-	var n, last int64
-	err := s.w.QueryRowContext(background, "SELECT own, last FROM sender WHERE conv = $1 AND uid = $2", int64(h.ID), int64(uid)).Scan(&n, &last)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	row, err := tables.SenderOf.One(background, writing{s.w}, int64(h.ID), int64(uid))
+	if err != nil && !errors.Is(err, chat.ErrNotFound) {
 		return nil, err
 	}
-	o.n, o.last = uint64(n), uint64(last)
+	o := &own{conv: h.ID, uid: uid, n: row.Own, last: row.Last}
 	if h.senders == nil {
 		h.senders = make(map[chat.UID]*own)
 	}
@@ -108,14 +105,17 @@ func (s *Store) touchOwn(h *head, o *own) {
 	}
 }
 
+var (
+	putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, seq = :seq, rev = :rev, time = :time, changed = :changed, idx = :idx, own_a = :own_a, own_b = :own_b,
+		policy = :policy, member_set = :member_set, dissolved = :dissolved WHERE id = :id`)
+	putSender = tables.NewWrite[tables.SenderRow](`INSERT INTO sender (conv, uid, own, last) VALUES (:conv, :uid, :own, :last)
+		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`)
+)
+
 // writeHead stores a head in its row.
 func (s *Store) writeHead(h *head) error {
-	_, err := s.w.ExecContext(background, `UPDATE conv SET grp = $1, seq = $2, rev = $3, time = $4, changed = $5, idx = $6, own_a = $7, own_b = $8,
-		policy = $9, member_set = $10, dissolved = $11 WHERE id = $12`,
-		h.Group, int64(h.Seq), int64(h.Rev), h.Time, h.Changed, int64(h.Index), int64(h.OwnA), int64(h.OwnB),
-		int64(h.Policy), int64(h.MemberSet), bit(h.Dissolved), int64(h.ID))
 	h.dirty = false
-	return err
+	return putHead.Tell(background, writing{s.w}, tables.ConvRow(h.Conv))
 }
 
 // flushAll stores all dirty heads and counts together with the entry id that they cover, in the running transaction.
@@ -134,9 +134,7 @@ func (s *Store) flushAll() error {
 			h.behind = false
 			s.move(h)
 		}
-		if _, err := s.w.ExecContext(background, `INSERT INTO sender (conv, uid, own, last) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`,
-			int64(o.conv), int64(o.uid), int64(o.n), int64(o.last)); err != nil {
+		if err := putSender.Tell(background, writing{s.w}, tables.SenderRow{Conv: o.conv, UID: o.uid, Own: o.n, Last: o.last}); err != nil {
 			return err
 		}
 	}
@@ -192,62 +190,62 @@ func (s *Store) replay(ctx context.Context) error {
 	return nil
 }
 
+type countedRow struct {
+	ID     int64       `sql:"id"`
+	Conv   chat.ConvID `sql:"conv"`
+	Sender chat.UID    `sql:"sender"`
+	Seq    uint64      `sql:"seq"`
+	Time   int64       `sql:"time"`
+	Index  uint64      `sql:"idx"`
+	Own    uint64      `sql:"own"`
+	Flags  int64       `sql:"flags"`
+}
+
+var (
+	counted = tables.NewKind[countedRow]()
+	above   = tables.NewQuery(counted, "SELECT "+counted.Cols("e")+" FROM entry e WHERE e.id > $1 ORDER BY e.id")
+)
+
 // recount does that in memory, and answers how many entries there were.
 func (s *Store) recount(ctx context.Context) (int, error) {
-	type row struct {
-		conv, sender, seq, time, idx, own, flags int64
-	}
-	var rows []row
-	r, err := s.w.QueryContext(ctx, "SELECT id, conv, sender, seq, time, idx, own, flags FROM entry WHERE id > $1 ORDER BY id", s.covered)
+	rows, err := above.All(ctx, writing{s.w}, s.covered)
 	if err != nil {
 		return 0, err
 	}
-	defer r.Close()
 	s.nextID = s.covered + 1
-	for r.Next() {
-		var x row
-		var id int64
-		if err := r.Scan(&id, &x.conv, &x.sender, &x.seq, &x.time, &x.idx, &x.own, &x.flags); err != nil {
-			return 0, err
-		}
-		s.nextID = id + 1
-		rows = append(rows, x)
+	if n := len(rows); n > 0 {
+		s.nextID = rows[n-1].ID + 1
 	}
-	if err := r.Err(); err != nil {
-		return 0, err
-	}
-	r.Close()
 	for _, x := range rows {
-		h, err := s.head(chat.ConvID(x.conv))
+		h, err := s.head(x.Conv)
 		if err != nil {
 			return 0, err
 		}
 		if h == nil {
 			continue
 		}
-		sender, seq := chat.UID(x.sender), uint64(x.seq)
 		if h.Kind == chat.KindGroup {
-			o, err := s.own(h, sender)
+			o, err := s.own(h, x.Sender)
 			if err != nil {
 				return 0, err
 			}
-			if x.flags&tables.FlagCountable != 0 && seq > o.last {
-				o.n, o.last = uint64(x.own), seq
+			if x.Flags&tables.FlagCountable != 0 && x.Seq > o.last {
+				o.n, o.last = x.Own, x.Seq
 				s.touchOwn(h, o)
 			}
 		}
-		s.clock.Store(max(s.clock.Load(), x.time))
-		if seq <= h.Seq {
+		s.clock.Store(max(s.clock.Load(), x.Time))
+		if x.Seq <= h.Seq {
 			continue
 		}
-		h.Seq, h.Index = seq, uint64(x.idx)
-		h.Time, h.Changed = x.time, max(h.Changed, x.time)
+		h.Seq, h.Index = x.Seq, x.Index
+		h.Time, h.Changed = x.Time, max(h.Changed, x.Time)
 		if h.Kind == chat.KindC2C {
-			if sender == h.A {
-				h.OwnA = uint64(x.own)
+			if x.Sender == h.A {
+				h.OwnA = x.Own
 			}
-			if sender == h.B {
-				h.OwnB = uint64(x.own)
+			if x.Sender == h.B {
+				h.OwnB = x.Own
 			}
 		}
 		s.touch(h)

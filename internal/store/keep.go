@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/private"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // backupMark is what a copy has as SQLite's application id, so that no server takes it for its own: two servers on one copy, or a server on an
@@ -228,7 +229,7 @@ func Restore(ctx context.Context, from, dir string) error {
 		if mark != backupMark {
 			return fmt.Errorf("%s is not a backup that this program made", from)
 		}
-		if err := migrate(ctx, db); err != nil { // refuses that of a newer program
+		if err := tables.Migrate(ctx, db, tables.SQLite); err != nil { // refuses that of a newer program
 			return err
 		}
 		if err := db.Close(); err != nil {

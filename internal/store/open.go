@@ -32,6 +32,7 @@ import (
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/private"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // Config of a Store on SQLite.
@@ -63,6 +64,7 @@ const (
 
 // Store is chat.Store on SQLite.
 type Store struct {
+	tables.Alike
 	cfg  Config
 	id   string
 	lock *flock.Flock
@@ -138,6 +140,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		stopCkpt: make(chan struct{}),
 		heads:    make(map[chat.ConvID]*head),
 	}
+	s.On = reads{s}
 	if err := s.open(ctx); err != nil {
 		s.release()
 		return nil, fmt.Errorf("store: %s: %w", cfg.Dir, err)
@@ -201,7 +204,7 @@ func (s *Store) open(ctx context.Context) error {
 func (s *Store) openDB(ctx context.Context) error {
 	s.wdb = pool(s.dsn(url.Values{
 		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_cache_size": {"-65536"}, "_txlock": {"immediate"}}), 1)
-	if err := migrate(ctx, s.wdb); err != nil {
+	if err := tables.Migrate(ctx, s.wdb, tables.SQLite); err != nil {
 		return err
 	}
 	conn, err := s.wdb.Conn(ctx)

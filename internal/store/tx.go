@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // update is an Update on its way. With fn nil it only asks for the heads to be flushed.
@@ -23,7 +24,7 @@ func (u *update) start() bool { return u.started.CompareAndSwap(false, true) }
 
 // Update runs fn on the writer goroutine, in the transaction of the batch it came with. There is one writer, so nothing needs to be locked.
 func (s *Store) Update(ctx context.Context, _ []chat.Key, fn func(chat.Tx) error) error {
-	return s.update(ctx, func(t *tx) error { return fn(t) })
+	return s.update(ctx, func(t *tx) error { return fn(&t.Tx) })
 }
 
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
@@ -73,7 +74,8 @@ func (s *Store) runUpdate(u *update) error {
 		return err
 	}
 	s.now = s.Now()
-	t := &tx{s: s, db: s.w, now: s.now, saved: make(map[*head]savedHead)}
+	t := &tx{s: s, saved: make(map[*head]savedHead)}
+	t.Tx = tables.Tx{On: t, Ctx: background, Time: s.now}
 	u.err = t.run(u.fn)
 	if u.err == nil {
 		u.err = t.finish()
@@ -91,21 +93,19 @@ func (s *Store) runUpdate(u *update) error {
 	if _, err := s.w.ExecContext(ctx, "RELEASE u"); err != nil {
 		return err
 	}
-	if u.err == nil && len(t.after) > 0 {
-		s.events = append(s.events, event{after: t.after})
+	if u.err == nil && len(t.After) > 0 {
+		s.events = append(s.events, event{after: t.After})
 	}
 	return nil
 }
 
 // tx is the inside of an Update.
 type tx struct {
+	tables.Tx
 	s     *Store
-	db    querier
-	now   int64
 	saved map[*head]savedHead
 	made  []chat.ConvID
 	wrote bool
-	after []func()
 }
 
 type savedHead struct {
@@ -113,7 +113,7 @@ type savedHead struct {
 	dirty bool
 }
 
-var _ chat.Tx = (*tx)(nil)
+var _ tables.Holder = (*tx)(nil)
 
 // background is the context of the writer: nothing it has begun is given up.
 var background = context.Background()
@@ -137,8 +137,7 @@ func (t *tx) finish() error {
 	if !t.wrote {
 		return nil // an Update that only read costs no sync of the disk
 	}
-	_, err := t.db.ExecContext(background, "UPDATE meta SET clock = $1", t.now)
-	return err
+	return t.Tell(background, "UPDATE meta SET clock = $1", t.Time)
 }
 
 func (t *tx) undo() {
@@ -152,6 +151,73 @@ func (t *tx) undo() {
 	t.s.mu.Unlock()
 }
 
+// writing are the verbs of the writer's connection.
+type writing struct{ q querier }
+
+func (w writing) Dialect() tables.Dialect { return tables.SQLite }
+
+func (w writing) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
+	return ask(ctx, w.q, read, text, args)
+}
+
+func (w writing) Tell(ctx context.Context, text string, args ...any) error {
+	_, err := w.q.ExecContext(ctx, text, args...)
+	return err
+}
+
+func (w writing) Wrote() {}
+
+func (t *tx) Dialect() tables.Dialect { return tables.SQLite }
+
+func (t *tx) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
+	return ask(ctx, t.s.w, read, text, args)
+}
+
+func (t *tx) Tell(ctx context.Context, text string, args ...any) error {
+	t.wrote = true
+	_, err := t.s.w.ExecContext(ctx, text, args...)
+	return err
+}
+
+func (t *tx) Wrote() { t.wrote = true }
+
+var (
+	drawUID    = tables.NewQuery(tables.Number, "UPDATE meta SET next_uid = next_uid + 1 RETURNING next_uid - 1 AS n")
+	drawConvID = tables.NewQuery(tables.Number, "UPDATE meta SET next_conv = next_conv + 1 RETURNING next_conv - 1 AS n")
+)
+
+func (t *tx) NewUID() (chat.UID, error) {
+	t.wrote = true
+	n, err := drawUID.One(background, t)
+	return chat.UID(n), err
+}
+
+func (t *tx) NewConvID() (chat.ConvID, error) {
+	t.wrote = true
+	n, err := drawConvID.One(background, t)
+	return chat.ConvID(n), err
+}
+
+// HoldUser has nothing to do: there is one writer.
+func (t *tx) HoldUser(chat.UID) error { return nil }
+
+func (t *tx) Made(c chat.Conv) error {
+	h := &head{Conv: c}
+	t.s.keep(h)
+	t.made = append(t.made, c.ID)
+	t.saved[h] = savedHead{conv: c}
+	t.s.touch(h)
+	return nil
+}
+
+func (t *tx) Head(id chat.ConvID) (*chat.Conv, error) {
+	h, err := t.head(id)
+	if err != nil {
+		return nil, err
+	}
+	return &h.Conv, nil
+}
+
 // head finds a conversation or answers ErrNotFound.
 func (t *tx) head(id chat.ConvID) (*head, error) {
 	h, err := t.s.head(id)
@@ -161,8 +227,7 @@ func (t *tx) head(id chat.ConvID) (*head, error) {
 	return h, err
 }
 
-// change finds a conversation that is going to be changed.
-func (t *tx) change(id chat.ConvID) (*head, error) {
+func (t *tx) Change(id chat.ConvID) (*chat.Conv, error) {
 	h, err := t.head(id)
 	if err != nil {
 		return nil, err
@@ -172,9 +237,17 @@ func (t *tx) change(id chat.ConvID) (*head, error) {
 	}
 	t.s.touch(h)
 	t.wrote = true
-	return h, nil
+	return &h.Conv, nil
 }
 
-func (t *tx) Now() int64 { return t.now }
-
-func (t *tx) AfterCommit(f func()) { t.after = append(t.after, f) }
+func (t *tx) SenderOf(id chat.ConvID, uid chat.UID) (own, last uint64, err error) {
+	h, err := t.head(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	o, err := t.s.own(h, uid)
+	if err != nil {
+		return 0, 0, err
+	}
+	return o.n, o.last, nil
+}

@@ -73,13 +73,26 @@ func (p *arrays) bytes(n int) [][]byte {
 	return p.params
 }
 
-// ints reads a row of bigints that are not NULL.
-func ints(row [][]byte, dest []int64) error {
-	for i := range dest {
-		if len(row[i]) != 8 {
-			return fmt.Errorf("store: column %d has %d bytes, not 8", i, len(row[i]))
+// scan reads a row in the same form. Its numbers are of 2, 4 or 8 bytes.
+func scan(row [][]byte, dest []any) error {
+	for i, v := range row {
+		switch to := dest[i].(type) {
+		case *int64:
+			switch len(v) {
+			case 8:
+				*to = int64(binary.BigEndian.Uint64(v))
+			case 4:
+				*to = int64(int32(binary.BigEndian.Uint32(v)))
+			case 2:
+				*to = int64(int16(binary.BigEndian.Uint16(v)))
+			default:
+				return fmt.Errorf("%w: column %d is a number of %d bytes", errRow, i, len(v))
+			}
+		case *string:
+			*to = string(v)
+		case *[]byte:
+			*to = append([]byte{}, v...)
 		}
-		dest[i] = int64(binary.BigEndian.Uint64(row[i]))
 	}
 	return nil
 }

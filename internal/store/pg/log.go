@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // complete answers the position up to which nothing will be added. The order of the two statements matters: see draw_batch in the schema.
@@ -38,7 +37,7 @@ func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntr
 		if err != nil {
 			return nil, err
 		}
-		list, err := many(ctx, s, tables.ScanLog, "SELECT e.id, "+tables.EntryCols+" FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3", after, upTo, int64(max(limit, 0)))
+		list, err := s.LogUpTo(ctx, after, upTo, limit)
 		if err != nil || len(list) > 0 || !open {
 			return list, err
 		}
@@ -61,17 +60,5 @@ func (s *Store) LogEnd(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	pos, err := one(ctx, s, scanNumber, "SELECT coalesce(max(id), 0) FROM entry WHERE id <= $1", upTo)
-	return int64(pos), err
-}
-
-func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
-	pos, err := one(ctx, s, scanNumber, "SELECT pos FROM progress WHERE name = $1", name)
-	return int64(pos), err
-}
-
-func (s *Store) StartCursor(ctx context.Context, name string, pos int64) error {
-	return s.update(ctx, nil, func(t *tx) error {
-		return t.tell("INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, pos)
-	})
+	return s.LastUpTo(ctx, upTo)
 }

@@ -34,7 +34,7 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 			ev.err = chat.ErrNotFound
 			continue
 		}
-		key := keyOf(e)
+		key := tables.KeyOf(e)
 		if was, ok := w.known[key]; ok {
 			// The first answer to a key stands, whatever has changed since.
 			switch {
@@ -105,7 +105,7 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
 	kept := *st
 	kept.Policy, kept.Unseen = 0, false // they are not kept
-	w.known[keyOf(e)] = answer{Stored: kept, prev: prev, told: true}
+	w.known[tables.KeyOf(e)] = answer{Stored: kept, prev: prev, told: true}
 }
 
 // insert makes the statements that store what is new.
@@ -120,7 +120,7 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 			flags = tables.FlagCountable
 		}
 		w.args.row(batch<<12|int64(k), int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
-			int64(st.Index), int64(st.OwnIndex), w.known[keyOf(&st.Entry)].prev, int64(st.Hash), flags)
+			int64(st.Index), int64(st.OwnIndex), w.known[tables.KeyOf(&st.Entry)].prev, int64(st.Hash), flags)
 		bodies.blob(st.Body)
 	}
 	steps := make([]step, 0, 4)
@@ -152,8 +152,4 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 		steps = append(steps, step{name: "count", args: counts.bytes(4)})
 	}
 	return append(steps, step{name: "commit"})
-}
-
-func keyOf(e *chat.Entry) chat.SendKey {
-	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
 }

@@ -66,6 +66,7 @@ const (
 
 // Store is chat.Store on PostgreSQL.
 type Store struct {
+	tables.Alike
 	cfg     Config
 	id      string
 	conn    *pgx.ConnConfig // of the writers
@@ -132,6 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		deliver: make(chan []event, 16),
 		horizon: horizon{last: -1},
 	}
+	s.On = reads{s}
 	s.hooks(c)
 	s.conn = c.Copy()
 	// The statements of the hot path are few and their plans never change: every table is reached by an index.

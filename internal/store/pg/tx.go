@@ -29,7 +29,7 @@ func (s *Store) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) er
 	if err := s.appended(ctx, keys); err != nil {
 		return err
 	}
-	return s.update(ctx, keys, func(t *tx) error { return fn(t) })
+	return s.update(ctx, keys, func(t *tx) error { return fn(&t.Tx) })
 }
 
 // update does not wait for what was appended before.
@@ -57,10 +57,9 @@ func (s *Store) update(ctx context.Context, keys []chat.Key, fn func(*tx) error)
 
 // tx is the inside of an Update.
 type tx struct {
-	s    *Store
-	conn *pgxpool.Conn
-	ctx  context.Context // ends when the transaction has taken too long, not when its caller gives up
-	now  int64
+	tables.Tx // its Ctx ends when the transaction has taken too long, not when its caller gives up
+	s         *Store
+	conn      *pgxpool.Conn
 	// xid and span say which transaction this is.
 	xid  string
 	span span
@@ -70,14 +69,11 @@ type tx struct {
 	// held are the users and conversations whose gates and rows are ours.
 	held map[chat.Key]bool
 	// wanted are the keys for when it is run again.
-	wanted  []chat.Key
-	users   map[chat.UID]*chat.User
-	convs   map[chat.ConvID]*convState
-	members map[memberKey]uint64 // known row numbers
+	wanted []chat.Key
+	convs  map[chat.ConvID]*convState
 	// late are statements that nobody needs the answer of; they are sent with the next one that is asked.
 	late  *pgx.Batch
 	wrote bool
-	after []func()
 	// err is the first failure of the database; nothing works after it. again: the transaction is to be run again.
 	err   error
 	again bool
@@ -88,19 +84,12 @@ type convState struct {
 	dirty bool
 }
 
-type memberKey struct {
-	conv chat.ConvID
-	uid  chat.UID
-}
-
-var _ chat.Tx = (*tx)(nil)
+var _ tables.Holder = (*tx)(nil)
 
 // try runs fn once. The answered tx says whether and with which keys it is to run again.
 func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t *tx, err error) {
-	t = &tx{
-		s: s, held: make(map[chat.Key]bool, len(keys)), users: make(map[chat.UID]*chat.User), convs: make(map[chat.ConvID]*convState),
-		members: make(map[memberKey]uint64), late: &pgx.Batch{},
-	}
+	t = &tx{s: s, held: make(map[chat.Key]bool, len(keys)), convs: make(map[chat.ConvID]*convState), late: &pgx.Batch{}}
+	t.Tx = tables.Tx{On: t, Users: make(map[chat.UID]*chat.User)}
 	if err := s.gates.lock(ctx, keys); err != nil {
 		return t, err
 	}
@@ -139,12 +128,12 @@ func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t
 		return t, failure(err)
 	}
 	t.span = spanOf(t.conn.Conn().PgConn())
-	t.ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Within)
+	t.Ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Within)
 	defer cancel()
 	over := false
 	defer func() {
 		if !over { // the goroutine ends inside fn
-			t.conn.Conn().Close(t.ctx)
+			t.conn.Conn().Close(t.Ctx)
 			t.conn.Release()
 		}
 	}()
@@ -169,8 +158,8 @@ func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t
 	} else if err = t.commit(); err != nil {
 		return t, err
 	}
-	if len(t.after) > 0 {
-		s.deliver <- []event{{after: t.after}}
+	if len(t.After) > 0 {
+		s.deliver <- []event{{after: t.After}}
 	}
 	return t, nil
 }
@@ -184,9 +173,9 @@ func (t *tx) run(fn func(*tx) error) (err error) {
 	return fn(t)
 }
 
-const (
-	lockUsers = "SELECT " + tables.UserCols + " FROM users u WHERE u.uid = ANY ($1::bigint[]) ORDER BY u.uid FOR NO KEY UPDATE"
-	lockConvs = "SELECT " + tables.ConvCols + " FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE"
+var (
+	lockUsers = tables.NewQuery(tables.User, "SELECT "+tables.User.Cols("u")+" FROM users u WHERE u.uid = ANY ($1::bigint[]) ORDER BY u.uid"+tables.ForUpdate)
+	lockConvs = tables.NewQuery(tables.Conv, "SELECT "+tables.Conv.Cols("c")+" FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id"+tables.ForUpdate)
 )
 
 // begin locks the rows of keys, and reads them and the clock.
@@ -202,34 +191,26 @@ func (t *tx) begin(keys []chat.Key) error {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN")
 	if len(users) > 0 {
-		b.Queue(lockUsers, users).Query(func(rows pgx.Rows) error {
-			list, err := all(rows, nil, tables.ScanUser)
-			for i := range list {
-				t.users[list[i].UID] = &list[i]
-			}
-			return err
+		b.Queue(lockUsers.Text(tables.Postgres), users).Query(func(r pgx.Rows) error {
+			return lockUsers.Each(rows{r}, func(u chat.User) bool { t.Users[u.UID] = &u; return true })
 		})
 	}
 	if len(convs) > 0 {
-		b.Queue(lockConvs, convs).Query(func(rows pgx.Rows) error {
-			list, err := all(rows, nil, tables.ScanConv)
-			for i := range list {
-				t.convs[list[i].ID] = &convState{Conv: list[i]}
-			}
-			return err
+		b.Queue(lockConvs.Text(tables.Postgres), convs).Query(func(r pgx.Rows) error {
+			return lockConvs.Each(rows{r}, func(c chat.Conv) bool { t.convs[c.ID] = &convState{Conv: c}; return true })
 		})
 	}
 	var sample int64
 	// The number shows others that something may still be committed with this time (horizon.go).
 	b.Queue("SELECT pg_current_xact_id()::text, draw_batch(), " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, nil, &sample) })
-	if err := t.failed(t.conn.SendBatch(t.ctx, b).Close()); err != nil {
+	if err := t.failed(t.conn.SendBatch(t.Ctx, b).Close()); err != nil {
 		return err
 	}
-	var rows int64
+	var last int64
 	for _, c := range t.convs {
-		rows = max(rows, c.Changed)
+		last = max(last, c.Changed)
 	}
-	t.now = t.s.clock.commit(sample, rows)
+	t.Time = t.s.clock.commit(sample, last)
 	return nil
 }
 
@@ -260,19 +241,24 @@ func (t *tx) hold(k chat.Key) error {
 // undo ends the transaction without effect, and gives the connection back.
 func (t *tx) undo() {
 	if !t.conn.Conn().IsClosed() {
-		if _, err := t.conn.Exec(t.ctx, "ROLLBACK"); err != nil {
-			t.conn.Conn().Close(t.ctx)
+		if _, err := t.conn.Exec(t.Ctx, "ROLLBACK"); err != nil {
+			t.conn.Conn().Close(t.Ctx)
 		}
 	}
 	t.conn.Release()
 }
 
+// The ends of a log are not the transaction's: they are moved with its entries.
+var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved
+	WHERE id = :id`)
+
 // commit sends what is still to be written, commits, and finds out what became of it if the connection is lost meanwhile.
 func (t *tx) commit() error {
 	for _, c := range t.convs {
 		if c.dirty {
-			t.late.Queue(`UPDATE conv SET grp = $1, rev = $2, changed = $3, policy = $4, member_set = $5, dissolved = $6 WHERE id = $7`,
-				c.Group, int64(c.Rev), c.Changed, int64(c.Policy), int64(c.MemberSet), bit(c.Dissolved), int64(c.ID))
+			if err := putHead.Tell(t.Ctx, t, tables.ConvRow(c.Conv)); err != nil {
+				return err
+			}
 		}
 	}
 	t.late.Queue("COMMIT")
@@ -283,7 +269,7 @@ func (t *tx) commit() error {
 	select {
 	case err = <-ended:
 		stop()
-	case <-t.ctx.Done():
+	case <-t.Ctx.Done():
 		// A COMMIT that waits for its standby is not given up: it keeps its place and its connection, so only so many can wait.
 		t.left = true
 		t.s.running.Go(func() {
@@ -295,7 +281,7 @@ func (t *tx) commit() error {
 			t.conn.Release()
 			<-t.s.updates
 		})
-		return t.settle(t.ctx.Err())
+		return t.settle(t.Ctx.Err())
 	}
 	switch {
 	case err == nil:
@@ -307,7 +293,7 @@ func (t *tx) commit() error {
 		t.again = conflict(err)
 		return failure(err)
 	}
-	t.conn.Conn().Close(t.ctx)
+	t.conn.Conn().Close(t.Ctx)
 	t.conn.Release()
 	return t.settle(err)
 }
@@ -388,73 +374,54 @@ func (t *tx) outcome() (string, error) {
 	return *status, nil
 }
 
-// ask sends what is to be written and a query with it.
-func (t *tx) ask(read func(pgx.Row) error, sql string, args ...any) error {
+func (t *tx) Dialect() tables.Dialect { return tables.Postgres }
+
+// Ask sends what is to be written and a query with it.
+func (t *tx) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
 	if t.err != nil {
 		return t.err
 	}
 	b := t.late
 	t.late = &pgx.Batch{}
-	none := false
-	b.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
-		err := read(row)
-		if errors.Is(err, pgx.ErrNoRows) {
-			none, err = true, nil
-		}
-		return err
-	})
-	if err := t.failed(t.conn.SendBatch(t.ctx, b).Close()); err != nil {
-		return err
-	}
-	if none {
-		return chat.ErrNotFound
-	}
-	return nil
+	b.Queue(text, args...).Query(func(r pgx.Rows) error { return read(rows{r}) })
+	return t.failed(t.conn.SendBatch(ctx, b).Close())
 }
 
-// tell keeps a statement until the next query or the commit.
-func (t *tx) tell(sql string, args ...any) error {
+// Tell keeps a statement until the next query or the commit.
+func (t *tx) Tell(_ context.Context, text string, args ...any) error {
 	t.wrote = true
 	if t.err == nil {
-		t.late.Queue(sql, args...)
+		t.late.Queue(text, args...)
 	}
 	return t.err
 }
 
-// ask1 asks for one row.
-func ask1[T any](t *tx, scan func(tables.Scanner) (T, error), sql string, args ...any) (v T, err error) {
-	err = t.ask(func(row pgx.Row) (err error) { v, err = scan(row); return err }, sql, args...)
-	return v, err
+func (t *tx) Wrote() { t.wrote = true }
+
+var (
+	drawUID    = tables.NewQuery(tables.Number, "SELECT nextval('user_uid') AS n")
+	drawConvID = tables.NewQuery(tables.Number, "SELECT nextval('conv_id') AS n")
+)
+
+func (t *tx) NewUID() (chat.UID, error) {
+	n, err := drawUID.One(t.Ctx, t)
+	return chat.UID(n), err
 }
 
-// askAll asks for many.
-func askAll[T any](t *tx, scan func(tables.Scanner) (T, error), sql string, args ...any) (list []T, err error) {
-	if t.err != nil {
-		return nil, t.err
-	}
-	b := t.late
-	t.late = &pgx.Batch{}
-	b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) { list, err = all(rows, nil, scan); return err })
-	return list, t.failed(t.conn.SendBatch(t.ctx, b).Close())
+func (t *tx) NewConvID() (chat.ConvID, error) {
+	n, err := drawConvID.One(t.Ctx, t)
+	return chat.ConvID(n), err
 }
 
-// user finds an account, locked.
-func (t *tx) user(uid chat.UID) (*chat.User, error) {
-	if t.err != nil {
-		return nil, t.err
+// HoldUser takes the gate, which comes before the row.
+func (t *tx) HoldUser(uid chat.UID) error { return t.hold(chat.Key{UID: uid}) }
+
+func (t *tx) Made(c chat.Conv) error {
+	if err := t.hold(chat.Key{Conv: c.ID}); err != nil {
+		return err
 	}
-	if u := t.users[uid]; u != nil {
-		return u, nil
-	}
-	if err := t.hold(chat.Key{UID: uid}); err != nil {
-		return nil, err
-	}
-	u, err := ask1(t, tables.ScanUser, lockUsers, []int64{int64(uid)})
-	if err != nil {
-		return nil, err
-	}
-	t.users[uid] = &u
-	return &u, nil
+	t.convs[c.ID] = &convState{Conv: c}
+	return nil
 }
 
 // head finds a conversation, locked.
@@ -468,7 +435,7 @@ func (t *tx) head(id chat.ConvID) (*convState, error) {
 	if err := t.hold(chat.Key{Conv: id}); err != nil {
 		return nil, err
 	}
-	c, err := ask1(t, tables.ScanConv, lockConvs, []int64{int64(id)})
+	c, err := lockConvs.One(t.Ctx, t, []int64{int64(id)})
 	if err != nil {
 		return nil, err
 	}
@@ -476,15 +443,27 @@ func (t *tx) head(id chat.ConvID) (*convState, error) {
 	return t.convs[id], nil
 }
 
-// change finds a conversation that is going to be changed.
-func (t *tx) change(id chat.ConvID) (*convState, error) {
+func (t *tx) Head(id chat.ConvID) (*chat.Conv, error) {
 	c, err := t.head(id)
-	if err == nil {
-		c.dirty, t.wrote = true, true
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	return &c.Conv, nil
 }
 
-func (t *tx) Now() int64 { return t.now }
+func (t *tx) Change(id chat.ConvID) (*chat.Conv, error) {
+	c, err := t.head(id)
+	if err != nil {
+		return nil, err
+	}
+	c.dirty, t.wrote = true, true
+	return &c.Conv, nil
+}
 
-func (t *tx) AfterCommit(f func()) { t.after = append(t.after, f) }
+func (t *tx) SenderOf(id chat.ConvID, uid chat.UID) (own, last uint64, err error) {
+	o, err := tables.SenderOf.One(t.Ctx, t, int64(id), int64(uid))
+	if errors.Is(err, chat.ErrNotFound) {
+		err = nil
+	}
+	return o.Own, o.Last, err
+}

@@ -45,6 +45,8 @@ type writer struct {
 	hurry bool
 
 	conn *pgx.Conn
+	// columns are those of its statements.
+	columns map[string][]string
 	// down: the last batch could not be written in time, so the next ones are tried once only.
 	down bool
 	// said: so says the log, and the end of it is said too.
@@ -109,17 +111,6 @@ const (
 	sqlBegin  = "BEGIN"
 	sqlCommit = "COMMIT"
 	sqlUndo   = "ROLLBACK"
-	// The lock. If it waits for another transaction, it answers with the row as that one left it; other tables it would still show as they were
-	// before. So everything else is asked in later statements.
-	sqlHeads = `SELECT c.id, c.kind::bigint, c.a, c.b, c.seq, c.time, c.idx, c.own_a, c.own_b, c.policy, c.dissolved::bigint
-		FROM conv c WHERE c.id = ANY ($1::bigint[]) ORDER BY c.id FOR NO KEY UPDATE`
-	// Without waiting: who holds a row may hang.
-	sqlFree    = sqlHeads + " SKIP LOCKED"
-	sqlSenders = `SELECT o.conv, o.uid, o.own, o.last FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) JOIN sender o ON o.conv = k.conv AND o.uid = k.uid`
-	sqlKnown   = `SELECT e.conv, e.sender, e.client_time, e.random, e.hash, e.flags::bigint, e.seq, e.time, e.idx, e.own, e.status::bigint, e.version, e.revoker, e.reason, e.body
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
-		JOIN entry e ON e.client_time = k.client_time AND e.random = k.random AND e.conv = k.conv AND e.sender = k.sender`
-	sqlDraw   = `SELECT draw_batch(), ` + sampleSQL
 	sqlInsert = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, hash, flags, body)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
 			$10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[])`
@@ -129,6 +120,25 @@ const (
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`
 	sqlUnseen = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
+
+// The lock is lockConvs. If it waits for another transaction, it answers with the row as that one left it; other tables it would still show as they were
+// before. So everything else is asked in later statements.
+var (
+	sqlHeads = lockConvs.Text(tables.Postgres)
+	// Without waiting: who holds a row may hang.
+	sqlFree    = sqlHeads + " SKIP LOCKED"
+	sqlSenders = "SELECT " + tables.Sender.Cols("o") + " FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) JOIN sender o ON o.conv = k.conv AND o.uid = k.uid"
+	sqlKnown   = "SELECT " + tables.Entry.Cols("e") + ` FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
+		JOIN entry e ON e.client_time = k.client_time AND e.random = k.random AND e.conv = k.conv AND e.sender = k.sender`
+	sqlDraw = "SELECT draw_batch() AS batch, " + sampleSQL + " AS sample"
+)
+
+type drawnRow struct {
+	Batch  int64 `sql:"batch"`
+	Sample int64 `sql:"sample"`
+}
+
+var drawn = tables.NewKind[drawnRow]()
 
 var prepared = map[string]string{
 	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
@@ -348,13 +358,18 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	columns := make(map[string][]string)
 	for name, sql := range prepared {
-		if _, err := c.PgConn().Prepare(ctx, name, sql, nil); err != nil {
+		st, err := c.PgConn().Prepare(ctx, name, sql, nil)
+		if err != nil {
 			c.Close(ctx)
 			return fmt.Errorf("statement %s: %w", name, err)
 		}
+		for i := range st.Fields {
+			columns[name] = append(columns[name], st.Fields[i].Name)
+		}
 	}
-	w.conn = c
+	w.conn, w.columns = c, columns
 	return nil
 }
 
@@ -401,7 +416,7 @@ func (w *writer) attempt() (_ []event, err error) {
 	steps := w.insert(batch, events, fresh)
 	for _, i := range fresh {
 		st := &events[i].stored
-		w.sent[keyOf(&st.Entry)] = sent{st.Seq, st.Time}
+		w.sent[tables.KeyOf(&st.Entry)] = sent{st.Seq, st.Time}
 	}
 	if err := w.round(ctx, steps...); err != nil {
 		w.unknown = !undone(err)
@@ -491,27 +506,8 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 	}
 	steps := []step{
 		{name: "begin"},
-		{name: heads, args: [][]byte{w.ids.bytes()}, row: func(row [][]byte) error {
-			var n [11]int64
-			if err := ints(row, n[:]); err != nil {
-				return err
-			}
-			w.heads[chat.ConvID(n[0])] = &head{Conv: chat.Conv{
-				ID: chat.ConvID(n[0]), Kind: chat.Kind(n[1]), A: chat.UID(n[2]), B: chat.UID(n[3]), Seq: uint64(n[4]), Time: n[5],
-				Index: uint64(n[6]), OwnA: uint64(n[7]), OwnB: uint64(n[8]), Policy: uint64(n[9]), Dissolved: n[10] != 0,
-			}}
-			return nil
-		}},
-		{name: "known", args: w.args.bytes(4), row: func(row [][]byte) error {
-			var r tables.EntryRow
-			if err := ints(row, r.N[:]); err != nil {
-				return err
-			}
-			r.Reason, r.Body = string(row[13]), append([]byte{}, row[14]...)
-			st := r.Stored()
-			w.known[keyOf(&st.Entry)] = answer{Stored: st}
-			return nil
-		}},
+		asking(w, heads, [][]byte{w.ids.bytes()}, tables.Conv, func(c chat.Conv) { w.heads[c.ID] = &head{Conv: c} }),
+		asking(w, "known", w.args.bytes(4), tables.Entry, func(st chat.Stored) { w.known[tables.KeyOf(&st.Entry)] = answer{Stored: st} }),
 	}
 	if len(w.groups) > 0 {
 		slices.SortFunc(w.groups, func(a, b ownKey) int { return cmp.Or(cmp.Compare(a.conv, b.conv), cmp.Compare(a.uid, b.uid)) })
@@ -521,20 +517,26 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 		for _, k := range w.groups {
 			args.row(int64(k.conv), int64(k.uid))
 		}
-		steps = append(steps, step{name: "senders", args: args.bytes(2), row: func(row [][]byte) error {
-			var n [4]int64
-			err := ints(row, n[:])
-			w.senders[ownKey{chat.ConvID(n[0]), chat.UID(n[1])}] = &own{n: n[2], last: n[3]}
-			return err
-		}})
+		steps = append(steps, asking(w, "senders", args.bytes(2), tables.Sender, func(r tables.SenderRow) {
+			w.senders[ownKey{r.Conv, r.UID}] = &own{n: int64(r.Own), last: int64(r.Last)}
+		}))
 	}
 	// Last, so that the number is drawn and the clock read with the rows in our hands.
-	steps = append(steps, step{name: "draw", row: func(row [][]byte) error {
-		var n [2]int64
-		err := ints(row, n[:])
-		batch, sample = n[0], n[1]
-		return err
-	}})
+	steps = append(steps, asking(w, "draw", nil, drawn, func(r drawnRow) { batch, sample = r.Batch, r.Sample }))
 	err = w.round(ctx, steps...)
 	return batch, sample, err
+}
+
+// asking makes the step that asks for rows of a kind.
+func asking[V any](w *writer, name string, args [][]byte, kind *tables.Kind[V], take func(V)) step {
+	r, err := kind.Reader(w.columns[name])
+	return step{name: name, args: args, row: func(row [][]byte) error {
+		if err == nil {
+			err = scan(row, r.Dest)
+		}
+		if err == nil {
+			take(r.Value())
+		}
+		return err
+	}}
 }

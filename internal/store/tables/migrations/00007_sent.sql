@@ -1,7 +1,7 @@
 -- +goose Up
 
--- Messages that operators have sent under a key of theirs, for some minutes: which client time each got. The same call again, also after a
--- restart, sends under the same key of the log, which decides.
+-- Messages that operators have sent under a key of theirs, for some minutes: which client time each got. The same call again, after a restart or to whichever
+-- server, sends under the same key of the log, which decides.
 CREATE TABLE sent (
     sender      BIGINT NOT NULL,
     random      BIGINT NOT NULL,
@@ -10,5 +10,5 @@ CREATE TABLE sent (
     hash        BIGINT NOT NULL,
     at          BIGINT NOT NULL,
     PRIMARY KEY (sender, random, seq)
-) WITHOUT ROWID;
+) {{keyed "fillfactor = 80"}};
 CREATE INDEX sent_at ON sent (at);

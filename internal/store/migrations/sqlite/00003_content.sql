@@ -1,7 +1,0 @@
--- +goose Up
-
--- Of a modification: the version of the content that it made. Each raised its message's by one.
-ALTER TABLE change ADD COLUMN version BIGINT NOT NULL DEFAULT 0;
-UPDATE change SET version = n
-FROM (SELECT conv AS c, rev AS r, row_number() OVER (PARTITION BY conv, seq ORDER BY rev) AS n FROM change WHERE kind = 2)
-WHERE conv = c AND rev = r;

@@ -1,0 +1,24 @@
+// Package tables is what the two stores have alike, written once: the tables and the kinds of their rows, what is asked of them and written to them, and the
+// migrations that make them.
+//
+// A store gives the verbs: Ask and Tell (query.go), and what differs between them: numbers of what is new, locks of rows, the ends of conversations that one
+// of them has in memory (Base, Holder). It stores batches of messages in its own way. Where only a text differs, both stand here side by side (Dialect).
+//
+// A new table is a step in migrations/, a struct with its columns, and its statements.
+package tables
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+// Contain runs a function that an answer or an event is handed to. It touches what clients have sent; a panic in it is logged, and those behind it are told all the same.
+func Contain(log *slog.Logger, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("telling of a commit failed inside the server", "err", fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	f()
+}

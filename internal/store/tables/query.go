@@ -1,0 +1,200 @@
+package tables
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+// Asker runs queries: a store's connections for reads, or an Update's transaction.
+type Asker interface {
+	Dialect() Dialect
+	// Ask runs a query and hands its rows to read. It may do both again, after a connection that turned out to be dead, so read begins anew each time.
+	Ask(ctx context.Context, read func(Rows) error, text string, args ...any) error
+}
+
+// DB is the inside of a transaction.
+type DB interface {
+	Asker
+	// Tell runs a statement that has no answer. It may wait for the next query or the end of the transaction, which fails then if it fails.
+	Tell(ctx context.Context, text string, args ...any) error
+	// Wrote says that a query changes something as well: a transaction in which nothing was written is not committed.
+	Wrote()
+}
+
+// Query is a query and the kind of its rows. Placeholders are $1, $2, …, which both dialects take.
+type Query[V any] struct {
+	kind *Kind[V]
+	text [2]string
+	cols atomic.Pointer[[]int] // once it has been asked
+}
+
+// NewQuery makes a query that both dialects take.
+func NewQuery[V any](kind *Kind[V], text string) *Query[V] { return either(kind, text, text) }
+
+// either makes a query whose text differs.
+func either[V any](kind *Kind[V], sqlite, postgres string) *Query[V] {
+	return &Query[V]{kind: kind, text: [2]string{SQLite: sqlite, Postgres: postgres}}
+}
+
+// locking makes a query whose rows are locked until the end of the transaction. SQLite has one writer, so they are ours there in any case.
+func locking[V any](kind *Kind[V], text string) *Query[V] { return either(kind, text, text+ForUpdate) }
+
+// ForUpdate locks the rows of a query against everybody who writes or locks them.
+const ForUpdate = " FOR NO KEY UPDATE"
+
+// Text is the query's text.
+func (q *Query[V]) Text(d Dialect) string { return q.text[d] }
+
+// Each hands the values of rows on until f has had enough.
+func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
+	cols := q.cols.Load()
+	if cols == nil {
+		names, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		found, err := q.kind.columns(names)
+		if err != nil {
+			return fmt.Errorf("%w in: %s", err, q.text)
+		}
+		cols = &found
+		q.cols.Store(cols)
+	}
+	var r *Reader[V]
+	for rows.Next() {
+		if r == nil {
+			r = q.kind.reader(*cols)
+		}
+		if err := rows.Scan(r.Dest...); err != nil {
+			return err
+		}
+		if !f(r.Value()) {
+			break
+		}
+	}
+	return rows.Err()
+}
+
+// All asks for all rows.
+func (q *Query[V]) All(ctx context.Context, db Asker, args ...any) ([]V, error) {
+	var out []V
+	err := db.Ask(ctx, func(rows Rows) error {
+		out = nil
+		return q.Each(rows, func(v V) bool { out = append(out, v); return true })
+	}, q.text[db.Dialect()], args...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// One asks for the first row, and answers ErrNotFound if there is none.
+func (q *Query[V]) One(ctx context.Context, db Asker, args ...any) (V, error) {
+	var out, none V
+	found := false
+	err := db.Ask(ctx, func(rows Rows) error {
+		found = false
+		return q.Each(rows, func(v V) bool { out, found = v, true; return false })
+	}, q.text[db.Dialect()], args...)
+	if err == nil && !found {
+		err = chat.ErrNotFound
+	}
+	if err != nil {
+		return none, err
+	}
+	return out, nil
+}
+
+// within asks for the rows up to so many bytes; the first always fits.
+func (q *Query[V]) within(ctx context.Context, db Asker, maxBytes int, size func(V) int, args ...any) ([]V, error) {
+	var out []V
+	err := db.Ask(ctx, func(rows Rows) error {
+		out = nil
+		sum := 0
+		return q.Each(rows, func(v V) bool {
+			if sum += size(v); sum > maxBytes && len(out) > 0 {
+				return false
+			}
+			out = append(out, v)
+			return true
+		})
+	}, q.text[db.Dialect()], args...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// parameter finds them, and casts to types.
+var parameter = regexp.MustCompile("::?[a-z_]+")
+
+// Write is a statement whose values are those of a row R, by the names of their columns: ":read_seq".
+type Write[R any] struct {
+	text string
+	args []field
+}
+
+// NewWrite makes one that both dialects take.
+func NewWrite[R any](text string) *Write[R] {
+	w := &Write[R]{}
+	fields := fieldsOf(reflect.TypeFor[R](), "", nil)
+	w.text = parameter.ReplaceAllStringFunc(text, func(name string) string {
+		if strings.HasPrefix(name, "::") {
+			return name
+		}
+		for i, f := range w.args {
+			if ":"+f.name == name {
+				return fmt.Sprint("$", i+1)
+			}
+		}
+		for _, f := range fields {
+			if ":"+f.name == name {
+				w.args = append(w.args, f)
+				return fmt.Sprint("$", len(w.args))
+			}
+		}
+		panic(fmt.Sprintf("tables: %s has no column %s", reflect.TypeFor[R](), name))
+	})
+	return w
+}
+
+// Args are the values of the statement's parameters.
+func (w *Write[R]) Args(row *R) []any {
+	v := reflect.ValueOf(row).Elem()
+	out := make([]any, len(w.args))
+	for i := range w.args {
+		f := v.FieldByIndex(w.args[i].at)
+		switch f.Kind() {
+		case reflect.String:
+			out[i] = f.String()
+		case reflect.Slice:
+			b := f.Bytes()
+			if b == nil {
+				b = []byte{}
+			}
+			out[i] = b
+		case reflect.Bool:
+			n := int64(0)
+			if f.Bool() {
+				n = 1
+			}
+			out[i] = n
+		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+			out[i] = f.Int()
+		default:
+			out[i] = int64(f.Uint()) // the number of the same bits
+		}
+	}
+	return out
+}
+
+// Tell runs the statement.
+func (w *Write[R]) Tell(ctx context.Context, db DB, row R) error {
+	return db.Tell(ctx, w.text, w.Args(&row)...)
+}

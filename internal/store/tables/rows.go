@@ -1,0 +1,174 @@
+package tables
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Rows is the result of a query, as both drivers give it.
+type Rows interface {
+	Columns() ([]string, error)
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+}
+
+// Kind is how rows are read into values: by the names of their columns, in whatever order they come.
+//
+// A kind is made from a struct whose fields have the names of columns as tags: `sql:"read_seq"`. A field that is a struct itself has its own fields' names
+// behind its name and a dot ("m.read_seq"); one without a tag is read as if its fields stood in its place. A column is a number, a bool that is
+// stored as 0 or 1, a text, or bytes. NULL is for bytes only.
+type Kind[V any] struct {
+	fields []field
+	start  func() (reflect.Value, func() V)
+}
+
+type field struct {
+	name string
+	at   []int // as reflect finds it
+	typ  reflect.Type
+}
+
+// newKind makes a kind of the struct R, of which value makes V.
+func newKind[R, V any](value func(*R) V) *Kind[V] {
+	return &Kind[V]{
+		fields: fieldsOf(reflect.TypeFor[R](), "", nil),
+		start: func() (reflect.Value, func() V) {
+			r := new(R)
+			return reflect.ValueOf(r).Elem(), func() V { return value(r) }
+		},
+	}
+}
+
+// NewKind makes a kind whose values are the structs themselves.
+func NewKind[R any]() *Kind[R] { return newKind(func(r *R) R { return *r }) }
+
+func fieldsOf(t reflect.Type, prefix string, at []int) []field {
+	var out []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag := f.Tag.Get("sql")
+		here := append(slices.Clone(at), i)
+		switch {
+		case tag == "-":
+		case f.Type.Kind() != reflect.Struct:
+			if tag == "" {
+				panic(fmt.Sprintf("tables: %s.%s has no column", t, f.Name))
+			}
+			out = append(out, field{prefix + tag, here, f.Type})
+		case tag == "":
+			out = append(out, fieldsOf(f.Type, prefix, here)...)
+		default:
+			out = append(out, fieldsOf(f.Type, prefix+tag+".", here)...)
+		}
+	}
+	return out
+}
+
+// Cols lists the columns of a kind as those of a table that a query calls alias. Every one is named: SQLite promises no name otherwise.
+func (k *Kind[V]) Cols(alias string) string {
+	return k.list(func(f field) string { return alias + "." + f.name + " AS " + f.name })
+}
+
+// part lists them under the names that they have in a field that is tagged with alias. Where the table has no row, as after a LEFT JOIN, they are zero.
+func (k *Kind[V]) part(alias string, outer bool) string {
+	return k.list(func(f field) string {
+		col := alias + "." + f.name
+		switch {
+		case outer && f.typ.Kind() == reflect.Slice:
+			return ""
+		case outer && f.typ.Kind() == reflect.String:
+			return "coalesce(" + col + `, '') AS "` + col + `"`
+		case outer:
+			return "coalesce(" + col + `, 0) AS "` + col + `"`
+		}
+		return col + ` AS "` + col + `"`
+	})
+}
+
+func (k *Kind[V]) list(of func(field) string) string {
+	var out []string
+	for _, f := range k.fields {
+		if s := of(f); s != "" {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// columns finds the field of each column.
+func (k *Kind[V]) columns(names []string) ([]int, error) {
+	out := make([]int, len(names))
+	for i, name := range names {
+		out[i] = slices.IndexFunc(k.fields, func(f field) bool { return f.name == name })
+		if out[i] < 0 || slices.Contains(out[:i], out[i]) {
+			return nil, fmt.Errorf("store: column %q has no field of its own", name)
+		}
+	}
+	if len(names) < len(k.fields) {
+		return nil, fmt.Errorf("store: %d columns for %d fields", len(names), len(k.fields))
+	}
+	return out, nil
+}
+
+// Reader reads the rows of one result.
+type Reader[V any] struct {
+	// Dest is where a row is scanned to: *int64, *string and *[]byte. database/sql copies into no other number without formatting it.
+	Dest  []any
+	value func() V
+	set   []setter
+	nums  []int64
+}
+
+// setter puts a number where it does not fit by itself.
+type setter struct {
+	to   reflect.Value
+	from int
+}
+
+// Reader begins a result whose columns have these names.
+func (k *Kind[V]) Reader(names []string) (*Reader[V], error) {
+	cols, err := k.columns(names)
+	if err != nil {
+		return nil, err
+	}
+	return k.reader(cols), nil
+}
+
+var int64Pointer = reflect.TypeFor[*int64]()
+
+func (k *Kind[V]) reader(cols []int) *Reader[V] {
+	row, value := k.start()
+	r := &Reader[V]{Dest: make([]any, len(cols)), value: value, nums: make([]int64, len(cols)), set: make([]setter, 0, len(cols))}
+	for i, c := range cols {
+		f := &k.fields[c]
+		switch to := row.FieldByIndex(f.at); f.typ.Kind() {
+		case reflect.String, reflect.Slice:
+			r.Dest[i] = to.Addr().Interface()
+		case reflect.Int64:
+			r.Dest[i] = to.Addr().Convert(int64Pointer).Interface()
+		default:
+			r.Dest[i] = &r.nums[i]
+			r.set = append(r.set, setter{to, i})
+		}
+	}
+	return r
+}
+
+// Value is what the row that was scanned last is.
+func (r *Reader[V]) Value() V {
+	for i := range r.set {
+		n := r.nums[r.set[i].from]
+		switch to := r.set[i].to; to.Kind() {
+		case reflect.Bool:
+			to.SetBool(n != 0)
+		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32:
+			to.SetInt(n)
+		default:
+			to.SetUint(uint64(n)) // the number of the same bits
+		}
+	}
+	return r.value()
+}
