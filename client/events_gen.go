@@ -11,25 +11,26 @@ import (
 // Events are the callbacks of a client. Those that are nil are not called: an event without a listener counts as delivered. The slices and messages
 // belong to the callback: the client does not touch them afterwards.
 type Events struct {
-	// NewMessages brings messages that this device did not have: live, missed while away, or sent by another of the user's
+	// NewMessages passes messages that this device did not have: live, missed while away, or sent by another of the user's
 	// devices. In order of seq within a conversation.
 	NewMessages func(messages []*im.Message)
-	// Receipts says up to when a peer has read.
+	// Receipts reports up to which time a peer has read.
 	Receipts func(receipts []*im.MessageReceipt)
 	// Revoked names messages that were recalled.
 	Revoked func(recalls []*im.MsgLocator)
-	// Updated brings messages whose content was rewritten: by the server for the one who sent them, or by a modification.
+	// Updated passes messages whose content changed: because the server rewrote what this device sent, or by a
+	// modification.
 	Updated func(messages []*im.Message)
-	// Conversations says what was added, deleted or updated, and frames the sync of a login.
+	// Conversations reports what was added, deleted or updated, and the start and finish of the sync of a login.
 	Conversations func(event ConvEvent, conversations []*im.ConvInfo)
-	// TotalUnread brings the total of unread messages whenever it differs from the last one told.
+	// TotalUnread passes the total of unread messages whenever it differs from the last one passed.
 	TotalUnread func(total int)
-	// Network brings the state of the link, with a TIM code and text where it failed.
+	// Network reports the state of the link, with a TIM code and text if it failed.
 	Network func(status NetworkStatus, code int32, desc string)
-	// KickedOffline says that another login of the platform class, or an operator, ended this session. The client is
+	// KickedOffline fires when another login of the platform class, or an operator, ended this session. The client is
 	// logged out.
 	KickedOffline func()
-	// UserSigExpired says that the ticket has run out. The client is logged out.
+	// UserSigExpired fires when the ticket has expired. The client is logged out.
 	UserSigExpired func()
 }
 

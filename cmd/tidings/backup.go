@@ -17,8 +17,8 @@ func backupCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backup --to FOLDER",
 		Short: "Copy the data of a server, which may be running",
-		Long: "Copy the data of a server, which may be running. The copy is of one moment: everything that was acknowledged before is in it. It goes to a folder that " +
-			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file, the database alone. It has been read through when the command ends.\n\n" +
+		Long: "Copy the data of a server, which may be running. The copy is a snapshot of one moment with everything that was acknowledged before. It goes to a folder that " +
+			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file with only the database. It has been read back completely when the command ends.\n\n" +
 			"The data of a server on PostgreSQL are not in its folder: use pg_dump for them.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -50,11 +50,11 @@ func restoreCommand() *cobra.Command {
 	var data, from string
 	c := &cobra.Command{
 		Use:   "restore --from BACKUP",
-		Short: "Make a data folder of a backup",
-		Long: "Make a data folder of a backup. The folder must be empty or not exist: nothing is overwritten. Its files belong to the user who runs this command, and nobody " +
-			"else may read them: run it as the user of the server. Then start the server on the folder. What was stored after the backup is gone from the server. Clients " +
-			"notice that it was restored: what they have on the device can still be read, and each conversation begins anew with what the server has.\n\n" +
-			"A backup of a server on PostgreSQL is made by pg_dump, and restored by pg_restore.",
+		Short: "Make a data folder from a backup",
+		Long: "Make a data folder from a backup. The folder must be empty or not exist: nothing is overwritten. Its files belong to the user who runs this command, and nobody " +
+			"else may read them: run it as the user of the server. Then start the server on the folder. What was stored after the backup is lost on the server. Clients " +
+			"notice the restore: what they have on the device can still be read, and each conversation starts over with what the server has.\n\n" +
+			"A backup of a server on PostgreSQL is made with pg_dump, and restored with pg_restore.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), ""); err != nil {

@@ -37,8 +37,8 @@ func benchIdle() *cobra.Command {
 	var asJSON bool
 	var dir string
 	c := &cobra.Command{
-		Use: "idle", Short: "Memory of the server for each connection that is logged in and silent", Args: cobra.NoArgs,
-		Long: "Log bare clients in, wait, and read the server's resident set; then kill the server, start it again, let all clients come back as the SDK " +
+		Use: "idle", Short: "Memory of the server per silent logged-in connection", Args: cobra.NoArgs,
+		Long: "Log bare clients in, wait, and read the server's resident set; then kill the server, start it again, let all clients reconnect as the SDK " +
 			"does, and read it again. The clients send their heartbeats and nothing else. It is an error if one of them is gone at the end, or if a " +
 			"connection takes more memory than it may.",
 		RunE: func(c *cobra.Command, _ []string) error {

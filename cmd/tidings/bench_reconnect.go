@@ -32,8 +32,8 @@ func benchReconnect() *cobra.Command {
 	clients, within := 20_000, time.Minute
 	var dir string
 	c := &cobra.Command{
-		Use: "reconnect", Short: "How long all clients take to come back after a restart of the server", Args: cobra.NoArgs,
-		Long: "Log many bare clients in, end the server, start it again, and let all clients come back as the SDK does: each tries again after a pause " +
+		Use: "reconnect", Short: "How long all clients take to reconnect after a restart of the server", Args: cobra.NoArgs,
+		Long: "Log many bare clients in, end the server, start it again, and let all clients reconnect as the SDK does: each tries again after a pause " +
 			"drawn evenly below half a second, a second, two and so on up to 30. One line of JSON is printed.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := runReconnect(c.Context(), clients, dir)

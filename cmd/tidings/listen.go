@@ -30,7 +30,7 @@ func listenCommand() *cobra.Command {
 			`  {"event":"new_message","data":[...]}` + "\n" +
 			`  {"event":"conversation","type":"add","data":[...]}` + "\n\n" +
 			"The events are " + strings.Join(client.EventNames(), ", ") + "; a conversation event is of the type " + strings.Join(client.EventTypes(), ", ") + "; data is what the callback of that name gets in the TIM C API. " +
-			"Messages that came while nobody listened are printed first.\n\n" + loginHelp,
+			"Messages that arrived while nobody listened are printed first.\n\n" + loginHelp,
 		Example: "  tidings listen --user bob\n  tidings listen --user bob --until new_message",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

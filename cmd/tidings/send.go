@@ -26,7 +26,7 @@ func sendCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "send --user USER --to USER TEXT...",
 		Short: "Send a message",
-		Long: "Send a message and print it as it was stored, in the JSON of the TIM API. What follows the flags is its text, joined by spaces.\n\n" +
+		Long: "Send a message and print it as it was stored, in the JSON of the TIM API. The arguments after the flags are its text, joined by spaces.\n\n" +
 			loginHelp,
 		Example: `  tidings send --user alice --to bob Hello, Bob!`,
 		Args:    cobra.MinimumNArgs(1),

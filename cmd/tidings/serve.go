@@ -29,9 +29,9 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server",
-		Long: "Run a server. No flag is needed: the first start makes a data folder and a secret key, and says how to log in.\n\n" +
+		Long: "Run a server. No flag is needed: the first start creates a data folder and a secret key, and prints how to log in.\n\n" +
 			"Every flag may also be set in the environment (--app-id as TIDINGS_APP_ID) or in the YAML file that --config names (app-id: 1400000001); " +
-			"a flag wins over the environment, and that over the file. SIGHUP makes the server read the log level, the certificate and its key again.",
+			"a flag overrides the environment, and the environment the file. SIGHUP makes the server read the log level, the certificate and its key again.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), file); err != nil {
@@ -41,7 +41,7 @@ func serveCommand() *cobra.Command {
 		},
 	}
 	settingFlags(c.Flags(), set)
-	c.Flags().BoolVar(&newKey, "new-key", false, "make another secret key, because that of the data was lost: every ticket is void then")
+	c.Flags().BoolVar(&newKey, "new-key", false, "create another secret key, because the one of the data was lost: all tickets are void then")
 	c.Flags().StringVar(&file, "config", os.Getenv("TIDINGS_CONFIG"), "YAML file with settings")
 	return c
 }
@@ -239,12 +239,12 @@ func welcome(w io.Writer, s *server.Server, cfg *server.Config) {
 	if cfg.AppID != server.DefaultAppID {
 		where += fmt.Sprintf(" --app-id %d", cfg.AppID)
 	}
-	fmt.Fprintf(w, `A new secret key was made.
+	fmt.Fprintf(w, `A new secret key was created.
 
   server   %s
   app id   %d
 
-A ticket (UserSig) for a user, who exists from his first login on:
+To make a ticket (UserSig) for a user, who exists from the first login on:
 
   tidings usersig --user alice%s
 

@@ -22,8 +22,8 @@ func usersigCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "usersig",
 		Short: "Print a ticket with which a user may log in",
-		Long: "Print a ticket with which a user may log in. It is signed with the secret key of the server's data folder, so this " +
-			"is run where the server's data is; the server need not run.",
+		Long: "Print a ticket with which a user may log in. It is signed with the secret key of the server's data folder, so run this " +
+			"where the server's data are; the server need not be running.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
@@ -56,9 +56,9 @@ func usersigCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&user, "user", "", "the user's id")
-	f.DurationVar(&expire, "expire", 180*24*time.Hour, "how long the ticket is good")
+	f.DurationVar(&expire, "expire", 180*24*time.Hour, "how long the ticket is valid")
 	f.StringVar(&data, "data", server.DefaultData, "the server's data folder")
 	f.Uint64Var(&appID, "app-id", server.DefaultAppID, "SDKAppID")
-	f.StringVar(&key, "secret-key", "", "key to sign with (default: that of the data folder)")
+	f.StringVar(&key, "secret-key", "", "key to sign with (default: the data folder's)")
 	return c
 }

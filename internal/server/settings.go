@@ -27,44 +27,44 @@ import (
 type Settings struct {
 	Listen    string        `key:"listen" group:"Server" default:"127.0.0.1:7070" help:"address to listen on"`
 	Data      string        `key:"data" default:"./tidings-data" help:"data folder"`
-	AppID     uint64        `key:"app-id" default:"1400000000" help:"SDKAppID that clients and tickets name"`
-	SecretKey string        `key:"secret-key" help:"key that signs tickets (default: made by the first start, kept in the data folder)"`
+	AppID     uint64        `key:"app-id" default:"1400000000" help:"SDKAppID of clients and tickets"`
+	SecretKey string        `key:"secret-key" help:"key that signs tickets (default: created by the first start and kept in the data folder)"`
 	Drain     time.Duration `key:"drain" default:"5s" help:"how long to wait for clients when stopping"`
 	LogLevel  string        `key:"log-level" default:"info" reload:"true" help:"debug, info, warn or error"`
 	Profile   string        `key:"cpu-profile" hidden:"true" help:"write a CPU profile to this file"`
 
-	TLSCert string `key:"tls-cert" group:"TLS" reload:"true" help:"file with the certificate chain, PEM; with tls-key clients connect by wss://"`
+	TLSCert string `key:"tls-cert" group:"TLS" reload:"true" help:"file with the certificate chain, PEM; with tls-key, clients connect to wss://"`
 	TLSKey  string `key:"tls-key" reload:"true" help:"file with the private key of tls-cert, PEM"`
 
 	RevokeWindow  time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
-	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; then it is refused with 7008, by the admin API with 60007"`
+	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; further modifications are refused with 7008, by the admin API with 60007"`
 	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
-	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, but for those of class any"`
+	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
 
-	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files leaves room for"`
-	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (of IPv6, one /64 network); 0: no limit"`
+	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files allows"`
+	ConnectionsPerAddress int           `key:"max-connections-per-address" default:"10000" help:"connections from one address (for IPv6, one /64 network); 0: no limit"`
 	ConnectionsPerUser    int           `key:"max-connections-per-user" default:"100" help:"logged-in connections of one user; 0: no limit"`
 	TrustedProxies        string        `key:"trusted-proxies" list:"true" help:"addresses or networks of reverse proxies whose X-Forwarded-For names the client, separated by commas"`
-	AllowedOrigins        string        `key:"allowed-origins" list:"true" help:"web pages whose scripts may connect to /ws, such as https://app.example, separated by commas; none: those of any page"`
-	FailuresPerUser       int           `key:"max-failed-logins-per-user" default:"10" help:"bad tickets for one user from one address within a minute, before its logins from there are answered with 70050 for a minute; 0: no limit"`
+	AllowedOrigins        string        `key:"allowed-origins" list:"true" help:"web pages whose scripts may connect to /ws, such as https://app.example, separated by commas; default: any page"`
+	FailuresPerUser       int           `key:"max-failed-logins-per-user" default:"10" help:"bad tickets for one user from one address within a minute, before logins of that user from that address are answered with 70050 for a minute; 0: no limit"`
 	FailuresPerAddress    int           `key:"max-failed-logins-per-address" default:"100" help:"bad tickets from one address within a minute, before further bad ones are answered with 70050 for a minute; 0: no limit"`
 	LoginWithin           time.Duration `key:"login-within" default:"10s" help:"how long a connection may stay without a login"`
-	Silence               time.Duration `key:"silence" default:"1m30s" help:"how long a client may say nothing"`
-	SendsPerSecond        int           `key:"max-sends-per-second" default:"0" help:"messages that one connection may send in a second, with as many again at once; 0: no limit"`
-	CallsPerSecond        int           `key:"max-calls-per-second" default:"10000" help:"other calls that one connection may make in a second, with as many again at once; 0: no limit"`
+	Silence               time.Duration `key:"silence" default:"1m30s" help:"how long a client may be silent"`
+	SendsPerSecond        int           `key:"max-sends-per-second" default:"0" help:"messages that one connection may send per second, with as many again in a burst; 0: no limit"`
+	CallsPerSecond        int           `key:"max-calls-per-second" default:"10000" help:"other calls that one connection may make per second, with as many again in a burst; 0: no limit"`
 	QueueBytes            int           `key:"queue-bytes" default:"4194304" help:"bytes of events that may wait for a connection before further ones are dropped and pulled later"`
-	QueueMemory           int           `key:"queue-memory" default:"536870912" help:"bytes that may wait for all connections together; above it 64 KiB may wait for each"`
+	QueueMemory           int           `key:"queue-memory" default:"536870912" help:"bytes that may wait for all connections together; above that, 64 KiB may wait per connection"`
 	QueueFrames           int           `key:"queue-frames" default:"4096" help:"events that may wait for a connection"`
 
 	Admins            string        `key:"admins" list:"true" group:"Operators" default:"administrator" help:"users whose tickets may call the admin API (/v4/), separated by commas"`
-	WebhookURL        string        `key:"webhook-url" help:"http or https address that is asked about messages and told of them"`
-	WebhookToken      string        `key:"webhook-token" help:"signs what is sent to webhook-url"`
-	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to answer"`
-	WebhookUnanswered string        `key:"webhook-unanswered" default:"deliver" help:"what becomes of a message that webhook-url was asked about and gave no proper answer: deliver, or refuse with code 80003"`
+	WebhookURL        string        `key:"webhook-url" help:"http or https address that is asked about messages and notified of them"`
+	WebhookToken      string        `key:"webhook-token" help:"signs the requests to webhook-url"`
+	WebhookDeadline   time.Duration `key:"webhook-deadline" default:"2s" help:"how long webhook-url may take to respond"`
+	WebhookUnanswered string        `key:"webhook-unanswered" default:"deliver" help:"what happens to a message if webhook-url does not respond properly: deliver, or refuse with code 80003"`
 
 	LockWait time.Duration `key:"lock-wait" group:"Storage" default:"5s" help:"how long a write waits for another program's lock on the database file before it is refused, up to 1m"`
 	Postgres string        `key:"postgres" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
-	Standby  string        `key:"postgres-standby" default:"none" help:"what a standby of PostgreSQL has that is promoted: synchronous (all that was acknowledged; synchronous_standby_names sees to that), or none (perhaps less: the database is another store then, and clients begin their logs anew)"`
+	Standby  string        `key:"postgres-standby" default:"none" help:"what a promoted standby of PostgreSQL has: synchronous (everything that was acknowledged, ensured by synchronous_standby_names), or none (perhaps less: then the database is another store, and clients start their logs over)"`
 	NATS     string        `key:"nats" hidden:"true" help:"not built yet"`
 	Blob     string        `key:"blob" hidden:"true" help:"not built yet"`
 }
@@ -450,8 +450,8 @@ func Reference() string {
 # Settings of the server
 
 Each setting of ` + "`tidings serve`" + ` is a flag, an environment variable and a key of the YAML file that ` + "`--config`" + ` (or
-` + "`TIDINGS_CONFIG`" + `) names. A flag wins over the environment, and that over the file. In the file, a key that does not exist is
-an error, and so is a value that its key cannot have. A length of time is a number with a unit, such as 90s, 2m or 1h30m.
+` + "`TIDINGS_CONFIG`" + `) names. A flag overrides the environment, and the environment the file. In the file, an unknown key is an error, and so is a
+value that its key cannot have. A duration is a number with a unit, such as 90s, 2m or 1h30m.
 
 ` + "```yaml" + `
 listen: 0.0.0.0:7070
@@ -462,8 +462,8 @@ classes:
   mac: any
 ` + "```" + `
 
-SIGHUP makes a running server read the file and the environment again. It takes what is marked *reload* below; of other
-settings that have changed it says in the log that they need a restart.
+SIGHUP makes a running server read the file and the environment again. It applies the settings that are marked *reload* below; for other changed
+settings, it logs that they need a restart.
 `)
 	group := ""
 	for _, k := range DefaultSettings().Keys() {
