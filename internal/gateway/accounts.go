@@ -64,8 +64,9 @@ func (g *Gateway) lockAccount(uid chat.UID) (unlock func(), err error) {
 func (g *Gateway) sessionsOf(uid chat.UID) []*session {
 	sh := g.shardOf(uid)
 	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	return sh.live[uid]
+	all := sh.live[uid]
+	sh.mu.RUnlock()
+	return all
 }
 
 // ofDevice returns the sessions of a device, including ended ones with messages on their way. The caller holds the account's lock.

@@ -1,36 +1,42 @@
 package gateway
 
 import (
+	"iter"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// audience calls each with the sessions of an audience, until it returns false. There are no groups yet, so nobody is a member of one.
-func (g *Gateway) audience(to *chat.Audience, each func(*session) bool) {
-	for _, uid := range to.Users {
-		for _, s := range g.sessionsOf(uid) {
-			if to.Has(s.caller) && !each(s) {
-				return
+// audience returns the sessions of an audience. There are no groups yet, so nobody is a member of one.
+func (g *Gateway) audience(to *chat.Audience) iter.Seq[*session] {
+	return func(yield func(*session) bool) {
+		for _, uid := range to.Users {
+			for _, s := range g.sessionsOf(uid) {
+				if to.Has(s.caller) && !yield(s) {
+					return
+				}
 			}
 		}
 	}
 }
 
-func (g *Gateway) hears(to chat.Audience) (any bool) {
-	g.audience(&to, func(*session) bool { any = true; return false })
-	return any
+// hears reports whether an audience has a session here.
+func (g *Gateway) hears(to chat.Audience) bool {
+	for range g.audience(&to) {
+		return true
+	}
+	return false
 }
 
 // tell queues an event to its audience.
 func (g *Gateway) tell(e chat.Event) {
 	n := 0
-	g.audience(&e.To, func(s *session) bool {
+	for s := range g.audience(&e.To) {
 		s.push(e.Frame)
 		n++
-		return true
-	})
+	}
 	g.metrics.pushes.Add(float64(n))
 	if e.Method == im.Method_BEHIND { // in place of an event that could not be encoded
 		g.metrics.failures.Inc()
