@@ -9,8 +9,8 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// insertSQL inserts one entry. A statement of many rows is slower: SQLite keeps a journal of its own for each, to undo the first rows if a
-// later one fails.
+// insertSQL inserts one entry. A statement of many rows is slower: SQLite keeps a journal of its own for each, to undo the first rows if a later one
+// fails.
 const insertSQL = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, flags, hash, body)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_time, random, conv, sender) DO NOTHING`
 
@@ -28,7 +28,7 @@ func (s *Store) add(o *op) error {
 		return nil
 	}
 	if h.Dissolved || h.Policy != e.Policy || s.full.Load() {
-		// The first answer to a key stands, whatever has changed since.
+		// The first result for a key stands, whatever has changed since.
 		stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(e))
 		switch {
 		case err == nil:
@@ -109,7 +109,7 @@ func (s *Store) add(o *op) error {
 	return nil
 }
 
-// answer answers an entry whose key is stored.
+// answer returns the result for an entry whose key is stored.
 func (ev *event) answer(e *chat.Entry, stored chat.Stored) {
 	if stored.Hash != e.Hash {
 		ev.stored, ev.err = chat.Stored{}, chat.ErrOtherBody
@@ -118,7 +118,7 @@ func (ev *event) answer(e *chat.Entry, stored chat.Stored) {
 	ev.stored, ev.dup = stored, true
 }
 
-// insert stores an entry unless its key is stored already.
+// insert stores an entry unless its key is already stored.
 func (s *Store) insert(st *chat.Stored, prev uint64) (isNew bool, err error) {
 	var flags int64
 	if st.Countable {

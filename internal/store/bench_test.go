@@ -29,7 +29,7 @@ func open(tb testing.TB, dir string) *store.Store {
 	return s
 }
 
-// pairs makes n C2C conversations.
+// pairs creates n C2C conversations.
 func pairs(tb testing.TB, s *store.Store, n int) []chat.Conv {
 	tb.Helper()
 	ctx := context.Background()
@@ -50,8 +50,8 @@ func pairs(tb testing.TB, s *store.Store, n int) []chat.Conv {
 	return out
 }
 
-// BenchmarkAppend is the server's main load: 200 senders in 100 conversations, each waits for its commit. The keys of one second are ordered
-// by time (milliseconds in the upper bits of random), or random: then a commit touches a page of the dedupe index for nearly every entry.
+// BenchmarkAppend is the server's main load: 200 senders in 100 conversations, each waits for its commit. The keys of one second are ordered by time
+// (milliseconds in the upper bits of random), or random: then a commit touches a page of the dedupe index for nearly every entry.
 func BenchmarkAppend(b *testing.B) {
 	for _, k := range []struct {
 		senders int
@@ -192,7 +192,7 @@ func BenchmarkHeads(b *testing.B) {
 	})
 }
 
-// BenchmarkUpdate is one small change at a time, and 100 that come together.
+// BenchmarkUpdate is one small change at a time, and 100 that arrive together.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 100} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {

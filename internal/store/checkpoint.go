@@ -8,15 +8,15 @@ import (
 
 const (
 	checkpointEvery = 300 * time.Millisecond
-	// walRestart is the size of the WAL from which the writer is asked to start it over.
+	// walRestart is the size of the WAL from which the writer is asked to restart it.
 	walRestart = 64 << 20
-	// After so many ticks without a commit a WAL that has become large is given back to the file system.
+	// After so many ticks without a commit, a large WAL is returned to the file system.
 	walQuiet = 100
 )
 
-// checkpoint copies the WAL into the database from a connection of its own, so that no commit waits for it. That never gets to the end
-// of the WAL while the writer goes on, so above a size the writer itself is asked to copy the rest, which is little then, and to start over
-// at the file's beginning: overwriting it costs less than a new file would.
+// checkpoint copies the WAL into the database on a connection of its own, so that no commit waits for it. That never gets to the end of the WAL while
+// the writer continues, so above a size the writer itself is asked to copy the rest, which is little then, and to start over at the beginning of the
+// file: overwriting it costs less than a new file would.
 func (s *Store) checkpoint() {
 	defer s.checkpointed.Done()
 	tick := time.NewTicker(checkpointEvery)
@@ -60,7 +60,7 @@ func (s *Store) settleWAL(mode string) {
 	}
 }
 
-// restartWAL is the writer's answer. It does not wait for readers: then it is done next time.
+// restartWAL is the writer's part. It does not wait for readers: then it is done next time.
 func (s *Store) restartWAL(mode string) {
 	_, err := s.w.ExecContext(background, "PRAGMA busy_timeout=0")
 	if err == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// connector opens connections by the driver itself, so that no name has to be registered.
+// connector opens connections with the driver itself, so that no name has to be registered.
 type connector struct{ dsn string }
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }

@@ -15,30 +15,30 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// A disk without room. What a transaction could not write is undone and refused with ErrFull, and nothing else changes: reads go on, and what was
-// acknowledged stays. A file of reserve is removed then, so that the heads can still be flushed, which reads of lists need. New entries are refused
+// A disk without space. What a transaction could not write is undone and refused with ErrFull, and nothing else changes: reads continue, and what was
+// acknowledged stays. A reserve file is removed then, so that the heads can still be flushed, which reads of lists need. New entries are refused
 // until the reserve can be made again.
 
 const (
 	reserveFile = "reserve"
 	reserveSize = 16 << 20
-	// roomEnough is what there must be beside the reserve before messages are taken again, so that they are not refused at once.
+	// roomEnough is how much space there must be beside the reserve before messages are accepted again, so that they are not refused at once.
 	roomEnough = 4 << 20
 )
 
-// fullRetry is how often room is looked for. A variable for tests.
+// fullRetry is how often the space is checked. A variable for tests.
 var fullRetry = time.Second
 
-// isFull says that a write failed for want of room, and that nothing of its transaction counts.
+// isFull reports whether a write failed for lack of space, and nothing of its transaction counts.
 func isFull(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrFull || e.ExtendedCode == sqlite3.ErrIoErrSHMSize) || errors.Is(err, chat.ErrFull)
 }
 
-// Full says that the store refuses new entries because its disk is full.
+// Full reports whether the store refuses new entries because its disk is full.
 func (s *Store) Full() bool { return s.full.Load() }
 
-// noRoom makes the store as it was before the transaction that failed with err. An error of it is the end of the store.
+// noRoom restores the state before the transaction that failed with err. An error from it is the end of the store.
 func (s *Store) noRoom(err error) error {
 	if err := s.rollback(); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *Store) makeRoom(err error) {
 	}
 }
 
-// lookForRoom ends the refusals when there is room again.
+// lookForRoom ends the refusals when there is space again.
 func (s *Store) lookForRoom() {
 	if !s.full.Load() || time.Since(s.fullAt) < fullRetry {
 		return
@@ -78,7 +78,7 @@ func (s *Store) lookForRoom() {
 	}
 }
 
-// makeReserve makes the file of reserve, unless it is there, if the disk has room for it and some more.
+// makeReserve makes the reserve file, unless it exists, if the disk has space for it and some more.
 func makeReserve(dir string, more int) error {
 	name := filepath.Join(dir, reserveFile)
 	if fi, err := os.Stat(name); err == nil && fi.Size() == reserveSize {
@@ -100,7 +100,7 @@ func makeReserve(dir string, more int) error {
 	return err
 }
 
-// refused answers an Append whose transaction failed. One whose key is stored gets the first answer.
+// refused handles an Append whose transaction failed. One whose key is stored gets the first result.
 func (s *Store) refused(o *op, refusal error) event {
 	ev := event{err: refusal, done: o.done}
 	if s.broken == nil {
@@ -112,7 +112,7 @@ func (s *Store) refused(o *op, refusal error) event {
 	return ev
 }
 
-// writeZeros takes room for a file by writing it.
+// writeZeros reserves space for a file by writing it.
 func writeZeros(f *os.File, size int) error {
 	zeros := make([]byte, 1<<20)
 	for ; size > 0; size -= len(zeros) {
@@ -123,7 +123,7 @@ func writeZeros(f *os.File, size int) error {
 	return nil
 }
 
-// rollback undoes the transaction that could not be written, and makes memory what was committed.
+// rollback undoes the transaction that could not be written, and resets memory to what was committed.
 func (s *Store) rollback() error {
 	done := false // SQLite has rolled back by itself
 	if err := s.w.Raw(func(c any) error { done = c.(*sqlite3.SQLiteConn).AutoCommit(); return nil }); err != nil {
@@ -158,7 +158,7 @@ func (s *Store) rollback() error {
 	return nil
 }
 
-// SetMaxPages bounds the size of the database; 0 is no bound. Tests take it for a full disk.
+// SetMaxPages limits the size of the database; 0 means no limit. Tests use it as a full disk.
 func (s *Store) SetMaxPages(n int) error {
 	n = cmp.Or(n, 1<<32-2)
 	done := make(chan error, 1)

@@ -21,8 +21,8 @@ type fullDisk struct {
 	fill, free func(*Store) error
 }
 
-// TestFullDisk: when there is no room, senders are refused with ErrFull, reads go on, what was acknowledged stays and is answered again, and
-// when there is room all works as before: dense numbers, right counts, also after a restart.
+// TestFullDisk: without space, senders are refused with ErrFull, reads continue, what was acknowledged stays and is answered again, and once there is
+// space everything works as before: dense numbers, correct counts, also after a restart.
 func TestFullDisk(t *testing.T) {
 	defer func(d time.Duration) { fullRetry = d }(fullRetry)
 	fullRetry = time.Millisecond
@@ -38,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 		d.free = func(s *Store) error { return s.SetMaxPages(0) }
 		testFullDisk(t, d)
 	})
-	// A small file system, where the machine lets us have one.
+	// A small file system, if the machine lets us have one.
 	t.Run("tmpfs", func(t *testing.T) {
 		d := &fullDisk{dir: t.TempDir()}
 		if err := mountSmall(t, d.dir, reserveSize+64<<20); err != nil {
@@ -113,7 +113,7 @@ func testFullDisk(t *testing.T, d *fullDisk) {
 	var mu sync.Mutex
 	var acks []ack
 	var key atomic.Uint32
-	// send appends n entries at once and answers how many were refused for want of room.
+	// send appends n entries at once and returns how many were refused for lack of space.
 	send := func(n, size int) (refused int) {
 		t.Helper()
 		var wg sync.WaitGroup

@@ -17,7 +17,7 @@ type head struct {
 	// dirty: the row in conv is older than Conv. behind: a sender's row is. moved: this transaction changed it. The writer's.
 	dirty, behind, moved bool
 
-	// pub is the committed state, ID 0 before the first commit. Guarded by Store.mu, like unflushed: the rows are not all as new as pub.
+	// pub is the committed state, ID 0 before the first commit. Protected by Store.mu, like unflushed: some rows are older than pub.
 	pub       chat.Conv
 	unflushed bool
 }
@@ -79,7 +79,7 @@ func (s *Store) own(h *head, uid chat.UID) (*own, error) {
 	return o, nil
 }
 
-// move notes that the running transaction changes h or its rows.
+// move records that the running transaction changes h or its rows.
 func (s *Store) move(h *head) {
 	if !h.moved {
 		h.moved = true
@@ -87,7 +87,7 @@ func (s *Store) move(h *head) {
 	}
 }
 
-// touch notes that the running transaction changes h, and that its row falls behind.
+// touch records that the running transaction changes h, and that its row falls behind.
 func (s *Store) touch(h *head) {
 	s.move(h)
 	if !h.dirty {
@@ -144,7 +144,7 @@ func (s *Store) flushAll() error {
 	return err
 }
 
-// publish shows readers what was committed, before anybody is answered.
+// publish shows readers what was committed, before any result is delivered.
 func (s *Store) publish() {
 	s.dirty.Store(len(s.dirtyHeads)+len(s.dirtyOwns) > 0)
 	s.mu.Lock()
@@ -156,7 +156,7 @@ func (s *Store) publish() {
 	if len(s.heads) > headsMax {
 		for id, h := range s.heads {
 			if len(s.heads) <= headsMax*3/4 || s.dirty.Load() {
-				break // only after a flush: a head that is dropped must be as its row
+				break // only after a flush: a head that is dropped must equal its row
 			}
 			if h.pub.ID != 0 {
 				delete(s.heads, id)
@@ -167,7 +167,8 @@ func (s *Store) publish() {
 	s.moved = s.moved[:0]
 }
 
-// replay adds the entries above meta.covered to the heads. Each row has the running numbers in it, so one that is contained already does no harm.
+// replay adds the entries above meta.covered to the heads. Each row contains the running numbers, so adding one that is already included does no
+// harm.
 func (s *Store) replay(ctx context.Context) error {
 	n, err := s.recount(ctx)
 	if err != nil || n == 0 {
@@ -206,7 +207,7 @@ var (
 	above   = tables.NewQuery(counted, "SELECT "+counted.Cols("e")+" FROM entry e WHERE e.id > $1 ORDER BY e.id")
 )
 
-// recount does that in memory, and answers how many entries there were.
+// recount does that in memory, and returns how many entries there were.
 func (s *Store) recount(ctx context.Context) (int, error) {
 	rows, err := above.All(ctx, writing{s.w}, s.covered)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tidings-im/tidings/internal/store"
 )
 
-// FuzzRestore restores files that began as a good backup. Whatever has been changed in one, it is refused, or makes a data folder that the store opens or refuses; and
-// the file itself stays as it is.
+// FuzzRestore restores files that began as a good backup. Whatever has been changed in one, it is refused, or makes a data folder that the store
+// opens or refuses; and the file itself stays unchanged.
 func FuzzRestore(f *testing.F) {
 	log := slog.New(slog.DiscardHandler)
 	dir := f.TempDir()
@@ -51,7 +51,7 @@ func FuzzRestore(f *testing.F) {
 		b := binary.BigEndian.AppendUint32(nil, uint32(at))
 		f.Add(append(b, good[at]^0xff))
 	}
-	// Each five bytes are a place and what stands there.
+	// Each five bytes are a position and a value.
 	f.Fuzz(func(t *testing.T, changes []byte) {
 		bad := slices.Clone(good)
 		for c := range slices.Chunk(changes, 5) {

@@ -17,8 +17,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// TestFailedCommit: nothing that waits is answered as success when a commit fails, the process is told to stop, and the disk has what was
-// committed before.
+// TestFailedCommit: nothing that waits gets a success when a commit fails, the process is told to stop, and the disk has what was committed before.
 func TestFailedCommit(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -94,7 +93,7 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-// TestDroppedHeads: heads that no longer fit in memory come back from their rows.
+// TestDroppedHeads: heads that no longer fit in memory are read from their rows.
 func TestDroppedHeads(t *testing.T) {
 	defer func(n int) { headsMax = n }(headsMax)
 	headsMax = 4
@@ -146,8 +145,8 @@ func TestDroppedHeads(t *testing.T) {
 	}
 }
 
-// TestReplay: heads that were not flushed are recomputed from the entries when a copy of the files is opened, and the clock goes on from
-// the last commit, whatever it was.
+// TestReplay: heads that were not flushed are recomputed from the entries when a copy of the files is opened, and the clock continues from the last
+// commit, whatever it was.
 func TestReplay(t *testing.T) {
 	for _, last := range []string{"append", "update"} {
 		t.Run(last, func(t *testing.T) { replay(t, last) })
@@ -210,7 +209,7 @@ func replay(t *testing.T, last string) {
 		} else if err := s.Update(ctx, nil, func(tx chat.Tx) error { _, err := tx.AddFeed(users[0], 1, nil); return err }); err != nil {
 			t.Fatal(err)
 		}
-		// On the writer goroutine nothing is committed meanwhile.
+		// While this runs on the writer goroutine, nothing is committed.
 		if err := s.update(ctx, func(*tx) error {
 			if copied = len(s.dirtyHeads) > 0 && len(s.dirtyOwns) > 0; !copied {
 				return nil // the writer was idle so long that it has flushed

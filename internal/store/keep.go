@@ -18,11 +18,11 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// backupMark is what a copy has as SQLite's application id, so that no server takes it for its own: two servers on one copy, or a server on an
-// old copy, would give out numbers that clients know already. Restore removes it.
+// backupMark is the SQLite application id of a copy, so that no server uses it as its own: two servers on one copy, or a server on an old copy, would
+// give out numbers that clients already know. Restore removes it.
 const backupMark = 0x54644270
 
-// DamagedError says that a database cannot be used as it is. Nothing was changed.
+// DamagedError means that a database cannot be used as it is. Nothing was changed.
 type DamagedError struct {
 	File string
 	Err  error
@@ -47,7 +47,7 @@ func readOnly(file string) *sql.DB {
 	return pool("file:"+(&url.URL{Path: file}).EscapedPath()+"?"+url.Values{"mode": {"ro"}, "_mutex": {"no"}, "_busy_timeout": {busyTimeout(lockWait)}}.Encode(), 1)
 }
 
-// examine looks at a database before anything may write to it: opening a damaged one as usual would already copy its WAL into it.
+// examine checks a database before anything may write to it: opening a damaged one as usual would already copy its WAL into it.
 func examine(ctx context.Context, file string) error {
 	fi, err := os.Stat(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -57,7 +57,7 @@ func examine(ctx context.Context, file string) error {
 		return err
 	}
 	if fi.Size() == 0 {
-		return nil // as good as none
+		return nil // equivalent to none
 	}
 	db := readOnly(file)
 	defer db.Close()
@@ -101,8 +101,8 @@ func checkWhole(ctx context.Context, db *sql.DB, file string) error {
 	return err
 }
 
-// Backup copies the database of a data folder, whether a server runs on it or not, to a file that must not exist. It is a copy of one moment: all that was acknowledged
-// before the call is in it. It answers once the copy is on the disk and has been read through.
+// Backup copies the database of a data folder, whether a server uses it or not, to a file that must not exist. It is a copy of one moment: everything
+// that was acknowledged before the call is in it. It returns once the copy is on the disk and has been read back completely.
 func Backup(ctx context.Context, dir, to string) error {
 	from := filepath.Join(dir, dbFile)
 	if _, err := os.Stat(from); err != nil {
@@ -121,7 +121,7 @@ func Backup(ctx context.Context, dir, to string) error {
 	})
 }
 
-// copyDB copies a database with SQLite's backup interface, in one step: a reader's view of one moment, which holds up no writer.
+// copyDB copies a database with SQLite's backup interface, in one step: a reader's view of one moment, which blocks no writer.
 func copyDB(ctx context.Context, src *sql.DB, to string) error {
 	dst := pool("file:"+(&url.URL{Path: to}).EscapedPath()+"?_mutex=no", 1)
 	defer dst.Close()
@@ -150,7 +150,7 @@ func copyDB(ctx context.Context, src *sql.DB, to string) error {
 	})
 }
 
-// seal makes last changes to a copy, checks all of it, and leaves one file on the disk.
+// seal makes the last changes to a copy, checks all of it, and leaves one file on the disk.
 func seal(ctx context.Context, file string, changes ...string) error {
 	db := pool("file:"+(&url.URL{Path: file}).EscapedPath()+"?_mutex=no&_journal_mode=DELETE&_synchronous=FULL", 1)
 	defer db.Close()
@@ -194,8 +194,8 @@ func put(name string, fill func(tmp string) error) error {
 	return syncDir(filepath.Dir(name))
 }
 
-// Restore makes a data folder of a backup. The folder must be empty or not exist. The store has a new name to clients, and they start their local logs anew
-// (docs/sync.md, rule 2): its numbers will be given out a second time.
+// Restore makes a data folder from a backup. The folder must be empty or not exist. The store gets a new name for clients, and they start their local
+// logs over (docs/sync.md, rule 2): its numbers will be given out a second time.
 func Restore(ctx context.Context, from, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)

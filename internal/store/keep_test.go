@@ -17,7 +17,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store"
 )
 
-// sums are hashes of all files in a folder but the lock.
+// sums returns hashes of all files in a folder except the lock.
 func sums(t *testing.T, dir string) string {
 	t.Helper()
 	names, err := os.ReadDir(dir)
@@ -26,7 +26,7 @@ func sums(t *testing.T, dir string) string {
 	}
 	var out strings.Builder
 	for _, n := range names {
-		// The WAL's index holds nothing but what the WAL says.
+		// The index of the WAL contains only what the WAL does.
 		if n.Name() == "lock" || strings.HasSuffix(n.Name(), "-shm") {
 			continue
 		}
@@ -67,14 +67,14 @@ func filled(t *testing.T, crash bool) string {
 		}
 		return dir
 	}
-	// The schema is in the database, and what comes now in the WAL alone.
+	// The schema is in the database, and what comes next only in the WAL.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
 	appendAll(t, s, c, a.UID, 500, 3)
 	copied := t.TempDir()
-	if err := s.Update(ctx, nil, func(chat.Tx) error { // nothing is committed meanwhile
+	if err := s.Update(ctx, nil, func(chat.Tx) error { // nothing is committed in between
 		for _, name := range []string{"tidings.db", "tidings.db-wal"} {
 			b, err := os.ReadFile(filepath.Join(dir, name))
 			if err == nil {
@@ -153,7 +153,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// A page in the middle is not looked at when the store is opened; a backup reads everything, and refuses.
+// Opening the store does not read a page in the middle; a backup reads everything, and refuses.
 func TestBackupOfDamaged(t *testing.T) {
 	dir := filled(t, false)
 	file := filepath.Join(dir, "tidings.db")
@@ -176,8 +176,8 @@ func TestBackupOfDamaged(t *testing.T) {
 	}
 }
 
-// TestBackupRestore: a copy that was made amid writes has everything that was acknowledged before, goes on from there, and has another name to clients;
-// two restores of it differ. It is no data folder itself, and nothing is overwritten.
+// TestBackupRestore: a copy that was made during writes has everything that was acknowledged before, continues from there, and has another name for
+// clients; two restores of it differ. It is not a data folder itself, and nothing is overwritten.
 func TestBackupRestore(t *testing.T) {
 	ctx := context.Background()
 	dir, place := t.TempDir(), t.TempDir()

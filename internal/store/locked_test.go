@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store"
 )
 
-// lock is a lock of somebody else on the database in dir; what it answers lets go.
+// lock locks the database in dir as another program would; it returns the function that releases it.
 func lock(t *testing.T, dir string) (letGo func()) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "tidings.db")+"?_busy_timeout=60000")
@@ -38,7 +38,8 @@ func lock(t *testing.T, dir string) (letGo func()) {
 	}
 }
 
-// TestLocked: while another program has locked the database, what cannot be written in time is refused and nothing else, and all goes on when it lets go.
+// TestLocked: while another program has locked the database, only what cannot be written in time is refused, and everything continues when it is
+// released.
 func TestLocked(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	start := func(wait time.Duration) (*store.Store, error) {
@@ -104,7 +105,7 @@ func TestLocked(t *testing.T) {
 			t.Error("the store says that it is locked")
 		}
 	}
-	// A store that is closed meanwhile ends, and refuses what waits.
+	// A store that is closed in that time ends, and refuses what waits.
 	letGo := lock(t, dir)
 	waits := queue(1000)
 	if err := s.Close(); err != nil {
@@ -119,7 +120,7 @@ func TestLocked(t *testing.T) {
 	}
 	letGo()
 
-	// Who waits long enough is not refused.
+	// An operation that waits long enough is not refused.
 	if s, err = start(time.Minute); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// mountSmall puts a file system of some bytes on dir; it takes privileges.
+// mountSmall mounts a file system of some bytes on dir; it needs privileges.
 func mountSmall(t *testing.T, dir string, size int) error {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		return err

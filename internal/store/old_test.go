@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// oldData makes a data folder of the database that testdata keeps from the first schema.
+// oldData makes a data folder from the database of the first schema in testdata.
 func oldData(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/v1.db")
@@ -23,12 +23,12 @@ func oldData(t *testing.T) string {
 	return dir
 }
 
-// TestOldDatabase: a database of the first schema is brought to today's, with all that is in it. It has 20 messages of alice to bob, of which the third
-// is withdrawn, then 5 of bob to alice, and a note of bob to himself.
+// TestOldDatabase: a database of the first schema is migrated to today's, with everything in it. It has 20 messages of alice to bob, the third of
+// which is withdrawn, then 5 of bob to alice, and a note of bob to himself.
 func TestOldDatabase(t *testing.T) {
 	ctx := t.Context()
 	dir := oldData(t)
-	for range 2 { // migrated, and opened again
+	for range 2 { // migrated, and reopened
 		s := open(t, dir)
 		if s.ID() != "43c74c7079c48cbe.0" {
 			t.Error("the store is called", s.ID())
@@ -84,7 +84,8 @@ func TestOldDatabase(t *testing.T) {
 	}
 }
 
-// TestContentOfOldModifications: a database from before changes had a version knows afterwards which of them made the content that is there.
+// TestContentOfOldModifications: in a database from before changes had a version, the change that made the present content is known after the
+// migration.
 func TestContentOfOldModifications(t *testing.T) {
 	ctx := t.Context()
 	dir := oldData(t)

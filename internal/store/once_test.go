@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// twice are the texts that may stand in both stores, or in one of them and in package tables, with the reason. They are normalised.
+// twice are the texts that may be in both stores, or in one of them and in package tables, with the reason. They are normalized.
 var twice = map[string]string{
 	"commit":   "each store ends its own transactions",
 	"rollback": "each store ends its own transactions",
@@ -26,14 +26,14 @@ var (
 	blank   = regexp.MustCompile(`\s+`)
 )
 
-// normal is a text without what may differ between two places where it means the same.
+// normal returns a text without what may differ between two places with the same meaning.
 func normal(text string) string {
 	text = cast.ReplaceAllString(strings.ToLower(text), "")
 	text = param.ReplaceAllString(text, "?")
 	return strings.TrimSpace(blank.ReplaceAllString(text, " "))
 }
 
-// texts finds the SQL in a file, and where it stands: texts that are put together with a plus are one, with a dot for what is not a literal.
+// texts finds the SQL in a file, and its place: texts that are joined with a plus are one, with a dot for what is not a literal.
 func texts(file *ast.File, set *token.FileSet) map[string]string {
 	out := make(map[string]string)
 	var join func(e ast.Expr) string
@@ -78,7 +78,7 @@ func texts(file *ast.File, set *token.FileSet) map[string]string {
 	return out
 }
 
-// textsIn finds those of all files of a folder but tests.
+// textsIn finds those of all files in a folder except tests.
 func textsIn(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	set := token.NewFileSet()
@@ -105,7 +105,7 @@ func textsIn(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-// TestSQLStandsOnce: what both stores ask or write alike stands in package tables, and nowhere else.
+// TestSQLStandsOnce: SQL that both stores share is in package tables, and nowhere else.
 func TestSQLStandsOnce(t *testing.T) {
 	sqlite, postgres, tables := textsIn(t, "."), textsIn(t, "pg"), textsIn(t, "tables")
 	if len(tables) < 50 {
@@ -133,7 +133,7 @@ func TestSQLStandsOnce(t *testing.T) {
 	}
 }
 
-// TestSQLIsFound shows that the count sees through what differs between two places.
+// TestSQLIsFound shows that the count ignores what differs between two places.
 func TestSQLIsFound(t *testing.T) {
 	find := func(src string) []string {
 		set := token.NewFileSet()

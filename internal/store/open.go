@@ -1,11 +1,11 @@
 // Package store is chat.Store on SQL.
 //
-// SQLite: one data folder, one process, one writer goroutine. Everything that changes the store goes through one queue; the writer takes
-// all that waits, numbers it, writes it in one transaction, and answers after the commit (group commit). Reads have connections of their own.
+// SQLite: one data folder, one process, one writer goroutine. Everything that changes the store goes through one queue; the writer takes everything
+// that waits, numbers it, writes it in one transaction, and delivers the results after the commit (group commit). Reads have connections of their
+// own.
 //
-// The way of an entry: Append → queue → writer (append.go: number, insert) → COMMIT → delivery goroutine → done.
-// The ends of the conversations live in memory (head.go) and are written to their rows now and then; entries above meta.covered are added
-// to them again at start.
+// The path of an entry: Append → queue → writer (append.go: number, insert) → COMMIT → delivery goroutine → done. The ends of the conversations live
+// in memory (head.go) and are written to their rows from time to time; entries above meta.covered are added to them again at start.
 package store
 
 import (
@@ -37,16 +37,16 @@ import (
 
 // Config of a Store on SQLite.
 type Config struct {
-	// Dir is the data folder; it is made if it is missing. One process at a time may use it.
+	// Dir is the data folder; it is created if it is missing. One process at a time may use it.
 	Dir string
 	// Log, by default slog.Default().
 	Log *slog.Logger
 	// Clock is the wall clock, by default time.Now. It may run back; the store's time does not.
 	Clock func() time.Time
-	// LockWait is how long a write waits for another program's lock on the database before what waits for it is refused: 5 s.
+	// LockWait is how long a write waits for another program's lock on the database before it is refused: 5 s.
 	LockWait time.Duration
-	// Fatal is called once when a commit failed: nobody knows what the disk holds then, so the process must end and
-	// start again from the disk. By default it logs and exits with 1. If it returns, everything later is answered with the error.
+	// Fatal is called once when a commit failed: nobody knows what the disk holds then, so the process must end and start again from the disk. By
+	// default it logs and exits with 1. If it returns, everything later fails with the error.
 	Fatal func(error)
 }
 
@@ -80,8 +80,8 @@ type Store struct {
 	free    chan []event // delivered slices on their way back
 	settle  chan string  // checkpoints that the writer is asked for
 
-	// gate holds Close back while an operation is on its way into the queue. Reads only look at closed: a done function may read, and
-	// must not wait for a Close that waits for a full queue that waits for it.
+	// gate holds Close back while an operation is being put into the queue. Reads only check closed: a done function may read, and must not wait for
+	// a Close that waits for a full queue that waits for it.
 	gate   sync.RWMutex
 	closed atomic.Bool
 	close  sync.Once
@@ -91,12 +91,12 @@ type Store struct {
 	checkpointed       sync.WaitGroup
 	commits            atomic.Uint64
 
-	// mu guards the map (which only the writer changes) and what readers see of the heads.
+	// mu protects the map (which only the writer changes) and what readers see of the heads.
 	mu    sync.RWMutex
 	heads map[chat.ConvID]*head
-	// dirty says that some head is ahead of its row.
+	// dirty means that some head is ahead of its row.
 	dirty atomic.Bool
-	// full says that there is no room on the disk (full.go), locked that another program has locked the database (locked.go).
+	// full means that there is no space on the disk (full.go), locked that another program has locked the database (locked.go).
 	full, locked atomic.Bool
 
 	writer // the writer goroutine's own state
@@ -104,7 +104,7 @@ type Store struct {
 
 var _ chat.Store = (*Store)(nil)
 
-// Open opens the store in a folder, making it if there is none.
+// Open opens the store in a folder, and creates it if there is none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	if cfg.Clock == nil {
@@ -154,7 +154,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// dsn gives the driver's name of the database file with the settings that every connection has.
+// dsn returns the driver's name of the database file with the settings of every connection.
 func (s *Store) dsn(more url.Values) string {
 	v := url.Values{"_mutex": {"no"}, "_busy_timeout": {busyTimeout(s.cfg.LockWait)}, "_stmt_cache_size": {"100"}}
 	for k := range more {
@@ -164,10 +164,10 @@ func (s *Store) dsn(more url.Values) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
 }
 
-// busyTimeout is a time as SQLite takes it.
+// busyTimeout returns a duration in SQLite's form.
 func busyTimeout(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// pool opens n connections at most and keeps them.
+// pool opens at most n connections and keeps them.
 func pool(dsn string, n int) *sql.DB {
 	db := sql.OpenDB(connector{dsn})
 	db.SetMaxOpenConns(n)
@@ -180,7 +180,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	file := filepath.Join(s.cfg.Dir, dbFile)
-	// SQLite gives the files that it makes beside a database the mode of that one.
+	// SQLite gives files that it makes beside a database the mode of the database.
 	if err := errors.Join(private.File(file), private.Narrow(file+"-wal", file+"-shm", filepath.Join(s.cfg.Dir, reserveFile))); err != nil {
 		s.cfg.Log.Warn("store: others may be able to read the data", "dir", s.cfg.Dir, "err", err)
 	}
@@ -235,7 +235,7 @@ func (s *Store) openDB(ctx context.Context) error {
 	}
 	s.id = name + "." + strconv.FormatInt(restores, 10)
 	s.clock.Store(clock)
-	// SQLite opens what it may not write as well, and says so at the first write only.
+	// SQLite opens even what it may not write, and reports that only at the first write.
 	if _, err := conn.ExecContext(ctx, "UPDATE meta SET clock = clock"); err != nil && !isFull(err) {
 		return err
 	}
@@ -269,7 +269,7 @@ func openAll(ctx context.Context, db *sql.DB, n int) error {
 	return errors.Join(errs...)
 }
 
-// writable refuses a folder in which no files can be made, which the database's own need not show.
+// writable refuses a folder in which no files can be made, which the mode of the database itself need not show.
 func writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-*")
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -281,9 +281,9 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// syncDir makes the new database file's name, and the folder's, survive a loss of power.
+// syncDir makes the name of the new database file, and of the folder, survive a loss of power.
 func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // a folder cannot be synced there
+	if runtime.GOOS == "windows" { // folders cannot be synced there
 		return nil
 	}
 	for _, name := range []string{dir, filepath.Dir(dir)} {
@@ -300,7 +300,7 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// Close commits what is queued, answers it, and releases the folder. It must not be called from a done function.
+// Close commits what is queued, delivers the results, and releases the folder. It must not be called from a done function.
 func (s *Store) Close() error {
 	var err error
 	s.close.Do(func() {
@@ -338,16 +338,16 @@ func (s *Store) release() error {
 	return errors.Join(errs...)
 }
 
-// ID is the store's random id and its restore counter.
+// ID returns the store's random id and its restore counter.
 func (s *Store) ID() string { return s.id }
 
-// Horizon is now: a read waits for what is on its way.
+// Horizon returns now: a read waits for what is under way.
 func (s *Store) Horizon() int64 { return s.Now() }
 
-// Shared is false: one process at a time has the data folder.
+// Shared returns false: one process at a time has the data folder.
 func (s *Store) Shared() bool { return false }
 
-// Now is the store's clock.
+// Now returns the store's clock.
 func (s *Store) Now() int64 {
 	now := s.cfg.Clock().UnixMilli()
 	for {

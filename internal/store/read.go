@@ -31,7 +31,7 @@ var _ tables.Base = reads{}
 
 func (r reads) Dialect() tables.Dialect { return tables.SQLite }
 
-// Ask answers ErrClosed after Close.
+// Ask returns ErrClosed after Close.
 func (r reads) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
 	if r.s.closed.Load() {
 		return chat.ErrClosed
@@ -52,7 +52,7 @@ func (r reads) Latest(c chat.Conv) chat.Conv {
 	return c
 }
 
-// published answers a conversation that is in memory, as it was last committed.
+// published returns a conversation that is in memory, as it was last committed.
 func (s *Store) published(id chat.ConvID) (chat.Conv, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -63,7 +63,7 @@ func (s *Store) published(id chat.ConvID) (chat.Conv, bool) {
 	return h.pub, true
 }
 
-// Conv answers from memory, where the ends are that are not in the row yet. A conversation that is not in memory is as its row.
+// Conv uses memory, which has the ends that are not in the row yet. A conversation that is not in memory equals its row.
 func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
 	if s.closed.Load() {
 		return chat.Conv{}, chat.ErrClosed
@@ -74,7 +74,7 @@ func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
 	return tables.ConvByID.One(ctx, reads{s}, int64(id))
 }
 
-// Heads reads rows, so the heads are flushed first; that is shared with the group commit and with everybody who asks at the same time.
+// Heads reads rows, so the heads are flushed first; the flush is shared with the group commit and with everybody who asks at the same time.
 func (s *Store) Heads(ctx context.Context, uid chat.UID, since int64, after chat.ConvID, limit int) ([]chat.HeadRow, bool, error) {
 	if err := s.flushed(ctx); err != nil {
 		return nil, false, err
@@ -108,5 +108,5 @@ func (s *Store) SetCursor(ctx context.Context, name string, pos, _ int64) error 
 	return s.update(ctx, func(t *tx) error { return t.Tell(background, moveCursor, pos, name) })
 }
 
-// Lease is always had: one process at a time has the data folder.
+// Lease always succeeds: one process at a time has the data folder.
 func (s *Store) Lease(context.Context, string, int64, time.Duration) (int64, error) { return 1, nil }

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/needs"
 )
 
-// freeze lets nobody write a file or a folder: by a mount of its own for root, whom modes do not hold.
+// freeze makes everything read-only: with a mount of its own for root, whom modes do not stop.
 func freeze(t *testing.T, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -33,7 +33,7 @@ func freeze(t *testing.T, path string) {
 	}
 }
 
-// TestReadOnly: a database, or a data folder, that cannot be written is refused when it is opened, and it is said what it is.
+// TestReadOnly: a database, or a data folder, that cannot be written is refused when it is opened, with the reason.
 func TestReadOnly(t *testing.T) {
 	for what, want := range map[string]string{".": "cannot be written", dbFile: "cannot be written"} {
 		t.Run(what, func(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// allocate takes room for a file without writing it, where the file system can.
+// allocate reserves space for a file without writing it, if the file system can.
 func allocate(f *os.File, size int) error {
 	err := syscall.Fallocate(int(f.Fd()), 0, 0, int64(size))
 	if err == syscall.EOPNOTSUPP || err == syscall.ENOSYS {

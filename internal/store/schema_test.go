@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
-// TestKeptDatabase: a database that was filled by the program whose schema had the number 4 is read, written and brought to the schema of a new one.
+// TestKeptDatabase: a database that was filled by the program with schema number 4 is read, written and migrated to the schema of a new one.
 func TestKeptDatabase(t *testing.T) {
 	b, err := os.ReadFile("testdata/v4.db")
 	if err != nil {
@@ -31,7 +31,7 @@ func TestKeptDatabase(t *testing.T) {
 	}
 }
 
-// schema is everything that a database has, by the texts that made it, and the steps that it knows. Comments and white space count for nothing.
+// schema is everything that a database has, by the texts that made it, and the steps that it knows. Comments and white space are ignored.
 func schema(t *testing.T, dir string) (out []string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", filepath.Join(dir, "tidings.db"))

@@ -203,7 +203,7 @@ func TestKill(t *testing.T) {
 	t.Logf("%d acknowledged in %d rounds", all, rounds)
 }
 
-// killed runs a child until it has acknowledged n things, kills it, and notes all that it had acknowledged.
+// killed runs a child until it has acknowledged n operations, kills it, and records all that it had acknowledged.
 func killed(t *testing.T, dir string, n int, acks map[string]bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -300,7 +300,7 @@ func verify(t *testing.T, dir string, acks map[string]bool) {
 	}
 }
 
-// recount walks over a log: dense, each key once, running numbers right, and the heads say the same.
+// recount walks over a log: dense, each key once, running numbers correct, and the heads agree.
 func recount(t *testing.T, s *store.Store, id chat.ConvID) {
 	t.Helper()
 	ctx := context.Background()

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// update is an Update on its way. With fn nil it only asks for the heads to be flushed.
+// update is an Update under way. With fn nil it only asks for the heads to be flushed.
 type update struct {
 	fn      func(*tx) error
 	started atomic.Bool
@@ -19,10 +19,10 @@ type update struct {
 	ended   chan struct{}
 }
 
-// start claims the update for the writer, or for its caller who gives it up; only one gets true.
+// start claims the update for the writer, or for a caller that gives it up; only one gets true.
 func (u *update) start() bool { return u.started.CompareAndSwap(false, true) }
 
-// Update runs fn on the writer goroutine, in the transaction of the batch it came with. There is one writer, so nothing needs to be locked.
+// Update runs fn on the writer goroutine, in the transaction of the batch with which it arrived. There is one writer, so nothing needs to be locked.
 func (s *Store) Update(ctx context.Context, _ []chat.Key, fn func(chat.Tx) error) error {
 	return s.update(ctx, func(t *tx) error { return fn(&t.Tx) })
 }
@@ -55,8 +55,8 @@ func (s *Store) flushed(ctx context.Context) error {
 	return s.update(ctx, nil)
 }
 
-// runUpdate runs one Update inside a savepoint of the batch's transaction. Its error goes to the caller of Update; only a store
-// that no longer works is an error of the batch.
+// runUpdate runs one Update inside a savepoint of the batch's transaction. Its error goes to the caller of Update; only a store that no longer works
+// is an error of the batch.
 func (s *Store) runUpdate(u *update) error {
 	if !u.start() {
 		return nil
@@ -115,7 +115,7 @@ type savedHead struct {
 
 var _ tables.Holder = (*tx)(nil)
 
-// background is the context of the writer: nothing it has begun is given up.
+// background is the context of the writer: nothing it has begun is cancelled.
 var background = context.Background()
 
 func (t *tx) run(fn func(*tx) error) (err error) {
@@ -127,7 +127,7 @@ func (t *tx) run(fn func(*tx) error) (err error) {
 	return fn(t)
 }
 
-// finish writes the heads that fn changed: what it did to them cannot be seen from the entries at the next start.
+// finish writes the heads that fn changed: the entries do not show its changes at the next start.
 func (t *tx) finish() error {
 	for h := range t.saved {
 		if err := t.s.writeHead(h); err != nil {
@@ -218,7 +218,7 @@ func (t *tx) Head(id chat.ConvID) (*chat.Conv, error) {
 	return &h.Conv, nil
 }
 
-// head finds a conversation or answers ErrNotFound.
+// head finds a conversation or returns ErrNotFound.
 func (t *tx) head(id chat.ConvID) (*head, error) {
 	h, err := t.s.head(id)
 	if err == nil && h == nil {

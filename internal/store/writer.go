@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// op is one thing for the writer: an Append, an Update if upd is set, or a Deliver if tell is.
+// op is one item for the writer: an Append, an Update if upd is set, or a Deliver if tell is.
 type op struct {
 	tell  func()
 	entry chat.Entry
@@ -20,7 +20,7 @@ type op struct {
 	upd   *update
 }
 
-// event is what the delivery goroutine tells after the commit: the answer to an Append, or an Update's AfterCommit functions.
+// event is what the delivery goroutine delivers after the commit: the result of an Append, or an Update's AfterCommit functions.
 type event struct {
 	stored chat.Stored
 	dup    bool
@@ -46,7 +46,7 @@ type writer struct {
 	flush           bool  // the batch was asked to flush heads
 	dirtyHeads      []*head
 	dirtyOwns       []*own
-	fullAt          time.Time // when room was last looked for
+	fullAt          time.Time // when the space was last checked
 }
 
 const idleFlush = 200 * time.Millisecond
@@ -117,7 +117,7 @@ func (s *Store) write() {
 	whole = true
 }
 
-// batch does what was taken from the queue in one transaction, and hands the answers on.
+// batch does what was taken from the queue in one transaction, and passes the results on.
 func (s *Store) batch(ops []op) {
 	select {
 	case s.events = <-s.free:
@@ -162,7 +162,7 @@ func (s *Store) batch(ops []op) {
 	s.events = nil
 }
 
-// refusal answers what the operations of a failed transaction are refused with. Memory is what was committed again, or the store has failed.
+// refusal returns the error for the operations of a failed transaction. Memory equals what was committed again, or the store has failed.
 func (s *Store) refusal(err error) error {
 	why := chat.ErrFull
 	var failed error
@@ -247,7 +247,7 @@ func (s *Store) fail(err error) {
 	s.cfg.Fatal(s.broken)
 }
 
-// deliverAll is the delivery goroutine: it answers batch after batch while the writer commits the next one.
+// deliverAll is the delivery goroutine: it delivers batch after batch while the writer commits the next one.
 func (s *Store) deliverAll() {
 	defer s.delivered.Done()
 	for events := range s.deliver {
@@ -289,7 +289,7 @@ func (s *Store) Append(e chat.Entry, done func(chat.Stored, bool, error)) {
 	}
 }
 
-// prepare makes the statement of the hot path on the driver's own connection: that saves a tenth of database/sql's time.
+// prepare prepares the statement of the hot path on the driver's own connection: that saves a tenth of database/sql's time.
 func (s *Store) prepare() error {
 	return s.w.Raw(func(c any) error {
 		conn, ok := c.(*sqlite3.SQLiteConn)

@@ -14,8 +14,8 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// BenchmarkAppend is the server's main load, as in the benchmark of that name on SQLite: senders in 100 conversations, each waits for its commit, here
-// through one or two servers. TIDINGS_PG_FSYNC=1 makes the database of the tests write to the disk.
+// BenchmarkAppend is the server's main load, as in the benchmark of that name on SQLite: senders in 100 conversations, each waits for its commit,
+// here through one or two servers. TIDINGS_PG_FSYNC=1 makes the database of the tests write to the disk.
 func BenchmarkAppend(b *testing.B) {
 	for _, k := range []struct{ senders, servers int }{{200, 1}, {1000, 1}, {4000, 1}, {1000, 2}} {
 		b.Run(fmt.Sprintf("senders=%d/servers=%d", k.senders, k.servers), func(b *testing.B) {

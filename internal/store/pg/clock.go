@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// The store's time is that of PostgreSQL: a transaction reads clock_timestamp() once it holds its rows, and is at max(that, the last time that this
-// server knows, the last time of its conversations). So a log never runs back, whoever writes it.
+// The store's time is PostgreSQL's: a transaction reads clock_timestamp() once it holds its rows, and is at max(that, the last time that this server
+// knows, the last time of its conversations). So a log never runs back, whoever writes it.
 //
-// Now has to answer without asking: the last reading, and what has passed on this machine since it arrived. As the reading was made before it
-// arrived, this is never ahead of PostgreSQL's clock; it is behind by no more than the way of an answer. So a time that one server
-// gives out is not above what another one writes next.
+// Now has to return without asking: the last reading, plus what has passed on this machine since it arrived. As the reading was made before it
+// arrived, this is never ahead of PostgreSQL's clock; it is behind by at most the way of a response. So a time that one server gives out is not above
+// what another one writes next.
 //
-// If PostgreSQL's own clock is set back, each server's time stands until it has caught up. Servers share their last time by way of meta.clock, which each
-// raises every second; between two servers, or after a crash, time may then run back by that second and no more. Clients ask for a minute more
-// than they have.
+// If PostgreSQL's own clock is set back, each server's time stands still until it has caught up. Servers share their last time through meta.clock,
+// which each raises every second; between two servers, or after a crash, time may then run back by that second and no more. Clients ask for a minute
+// more than they have.
 
 // sampleSQL reads PostgreSQL's clock in microseconds.
 const sampleSQL = "floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -42,7 +42,7 @@ func (c *clock) now() int64 {
 	return c.last
 }
 
-// commit answers the time of a transaction that has read the clock, or of one whose rows have a later time.
+// commit returns the time of a transaction that has read the clock, or of one whose rows have a later time.
 func (c *clock) commit(sample, rows int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,14 +56,14 @@ func (c *clock) commit(sample, rows int64) int64 {
 	return c.last
 }
 
-// seen notes a time that another server has given out.
+// seen records a time that another server has given out.
 func (c *clock) seen(t int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(c.last, t)
 }
 
-// Now is the store's clock.
+// Now returns the store's clock.
 func (s *Store) Now() int64 { return s.clock.now() }
 
 // sample reads PostgreSQL's clock.
@@ -76,7 +76,7 @@ func (s *Store) sample(ctx context.Context) error {
 	return nil
 }
 
-// sqlNote does not wait for a standby: times that are a second behind do no harm, and who waits here would hold the row.
+// sqlNote does not wait for a standby: times that are a second behind do no harm, and a transaction that waits here would hold the row.
 const sqlNote = `UPDATE meta SET clock = greatest(clock, $1), horizon = greatest(horizon, $2) WHERE set_config('synchronous_commit', 'local', true) <> ''
 	RETURNING clock, horizon, ` + sampleSQL
 
@@ -91,7 +91,7 @@ func (s *Store) note(ctx context.Context) error {
 	return nil
 }
 
-// noteClock does that every second, and looks for the horizon.
+// noteClock does that every second, and updates the horizon.
 func (s *Store) noteClock() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// params are the settings of every session. A transaction whose server process is gone ends soon, so that its locks do. There is none that ends a
-// COMMIT: PostgreSQL's statement_timeout is over before it.
+// params are the settings of every session. A transaction whose server process is gone ends soon, so that its locks do. None ends a COMMIT:
+// PostgreSQL's statement_timeout does not cover it.
 var params = map[string]string{
 	"application_name":                    "tidings",
 	"client_encoding":                     "UTF8",
@@ -29,7 +29,7 @@ var params = map[string]string{
 	"tcp_keepalives_count":                "3",
 }
 
-// keepAlive finds out within 25 s that the machine at the other end is gone.
+// keepAlive detects within 25 s that the machine at the other end is gone.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // Why a connection is not used, or a commit is not believed.
@@ -37,18 +37,18 @@ var (
 	errStandby = errors.New("this is a standby")
 	errOld     = errors.New("this was the primary before a standby was promoted")
 	errUnsafe  = errors.New("store: committed, but perhaps not on the standby")
-	// ErrMoved: the database is another store now, so whoever uses this one has to open it anew.
+	// ErrMoved: the database is another store now, so users of this one have to reopen it.
 	ErrMoved = errors.New("store: a standby was promoted that may not have had everything: this is another store now")
 )
 
-// hooks makes the connections of a configuration behave, and asks who is at the other end.
+// hooks configures the connections of a configuration, and checks who is at the other end.
 func (s *Store) hooks(c *pgx.ConnConfig) {
 	for k, v := range params {
 		if _, set := c.RuntimeParams[k]; !set {
 			c.RuntimeParams[k] = v
 		}
 	}
-	c.RuntimeParams["client_min_messages"] = "warning" // a COMMIT that did not wait for its standby says so by a warning
+	c.RuntimeParams["client_min_messages"] = "warning" // a COMMIT that did not wait for its standby reports that with a warning
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, connectWithin)
 	dial := s.cfg.Dial
 	if dial == nil {
@@ -67,9 +67,9 @@ func (s *Store) hooks(c *pgx.ConnConfig) {
 	c.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) { pc.CustomData()[warning] = n }
 	fatal := c.OnPgError
 	c.OnPgError = func(pc *pgconn.PgConn, e *pgconn.PgError) bool {
-		return fatal(pc, e) && e.Code != readOnly // who only reads may be a standby by now
+		return fatal(pc, e) && e.Code != readOnly // a connection that only reads may lead to a standby by now
 	}
-	// Of several hosts the first that passes is taken, so a standby is turned down here; prefer-standby passes by this, and not by AfterConnect.
+	// Of several hosts the first that passes is used, so a standby is turned down here; prefer-standby ignores this, and not AfterConnect.
 	own := c.ValidateConnect
 	c.ValidateConnect = func(ctx context.Context, pc *pgconn.PgConn) error {
 		if own != nil {
@@ -82,8 +82,9 @@ func (s *Store) hooks(c *pgx.ConnConfig) {
 	c.AfterConnect = s.suitable
 }
 
-// link is a connection that no cancel request is sent for. pgx sends one when a context ends or a connection breaks; PostgreSQL would then end the
-// wait of a COMMIT for its standby as if it had been successful. pgx dials the other end's address for that, so there is none to be had.
+// link is a connection for which no cancel request is sent. pgx sends one when a context ends or a connection breaks; PostgreSQL would then end the
+// wait of a COMMIT for its standby as if it had been successful. pgx dials the other end's address for that, so link reports none that can be
+// dialled.
 type link struct {
 	net.Conn
 	cancel atomic.Bool // a request may be sent
@@ -102,7 +103,7 @@ type nowhere struct{}
 func (nowhere) Network() string { return "nowhere" }
 func (nowhere) String() string  { return "nowhere" }
 
-// cancellable lets a cancel request be sent for what pc does, or no longer.
+// cancellable allows a cancel request for what pc does, or forbids it again.
 func cancellable(pc *pgconn.PgConn, may bool) {
 	conn := pc.Conn()
 	if t, ok := conn.(*tls.Conn); ok {
@@ -115,11 +116,11 @@ func cancellable(pc *pgconn.PgConn, may bool) {
 
 // Keys of what is kept with a connection.
 const (
-	warning = "warning" // the last one that came
+	warning = "warning" // the last one that arrived
 	spanKey = "span"
 )
 
-// quiet forgets warnings; waited answers an error if one came since that says that a commit did not wait for its standby.
+// quiet forgets warnings; waited returns an error if one has arrived since that means that a commit did not wait for its standby.
 func quiet(pc *pgconn.PgConn) { delete(pc.CustomData(), warning) }
 
 func waited(pc *pgconn.PgConn) error {
@@ -133,8 +134,8 @@ func waited(pc *pgconn.PgConn) error {
 // sqlMark writes a few bytes to PostgreSQL's log and nothing else. A transaction that has a number and wrote nothing would not wait.
 const sqlMark = "SELECT pg_logical_emit_message(true, 'tidings', '')::text"
 
-// fence is a small commit that waits for the standby if there is one to wait for. The log of PostgreSQL is in order, so all that could be seen before is
-// on the standby then. It may be given up by a cancel request, as it changes nothing: else each try without a standby would leave a process waiting.
+// fence is a small commit that waits for the standby if there is one. The log of PostgreSQL is in order, so everything that could be seen before is
+// on the standby then. It may be cancelled, as it changes nothing: otherwise each attempt without a standby would leave a process waiting.
 func fence(ctx context.Context, pc *pgconn.PgConn) error {
 	quiet(pc)
 	cancellable(pc, true)
@@ -145,7 +146,7 @@ func fence(ctx context.Context, pc *pgconn.PgConn) error {
 	return waited(pc)
 }
 
-// span is a time in which PostgreSQL did not recover: a recovery shows what was committed and not acknowledged, and may give out transaction ids again.
+// span is a time in which PostgreSQL did not recover: a recovery shows what was committed and not acknowledged, and may reuse transaction ids.
 type span struct {
 	started  string // the server
 	reset    string // its statistics, as each recovery after a crash does: the server process may have lived on
@@ -232,7 +233,7 @@ func (s *Store) suitable(ctx context.Context, pc *pgconn.PgConn) error {
 	return nil
 }
 
-// move ends the use of this store: it is another one in the database.
+// move ends the use of this store: the database is another store now.
 func (s *Store) move(timeline int64) {
 	if s.moved.Swap(true) {
 		return
@@ -244,7 +245,7 @@ func (s *Store) move(timeline int64) {
 	}
 }
 
-// stale says that a connection leads to what was the primary before.
+// stale reports whether a connection leads to a former primary.
 func (s *Store) stale(pc *pgconn.PgConn) bool {
 	s.spans.Lock()
 	defer s.spans.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// Arrays in PostgreSQL's binary form, written by hand: a batch has a dozen of them with an element for each message.
+// Arrays in PostgreSQL's binary form, written by hand: a batch has a dozen of them with an element per message.
 
 // array is a one-dimensional array being written.
 type array struct {

@@ -16,7 +16,7 @@ const (
 	lockTimeout = "55P03"
 )
 
-// code is the SQLSTATE of an error that PostgreSQL sent, or nothing.
+// code returns the SQLSTATE of an error that PostgreSQL sent, or nothing.
 func code(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -25,14 +25,14 @@ func code(err error) string {
 	return ""
 }
 
-// undone says that PostgreSQL has answered a statement with an error, which undoes the transaction. An error that ends the connection may as well come
-// after the commit.
+// undone reports whether PostgreSQL has answered a statement with an error, which undoes the transaction. An error that ends the connection may also
+// come after the commit.
 func undone(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR"
 }
 
-// conflict says that a transaction was undone because of another one, and may be run again at once.
+// conflict reports whether a transaction was undone because of another one, and may be run again at once.
 func conflict(err error) bool {
 	switch code(err) {
 	case "40001", "40P01": // serialisation failure, deadlock
@@ -41,7 +41,7 @@ func conflict(err error) bool {
 	return false
 }
 
-// passing says that an error may go away by itself: the connection or the server is gone, or it waits for somebody.
+// passing reports whether an error may go away by itself: the connection or the server is gone, or it waits for somebody.
 func passing(err error) bool {
 	c := code(err)
 	if len(c) < 2 {
@@ -50,7 +50,7 @@ func passing(err error) bool {
 	switch c[:2] {
 	case "08", "40", "57": // connection; rollback; intervention by an operator, or a statement that took too long
 		return true
-	case "53": // resources; but a full disk is told at once
+	case "53": // resources; but a full disk is reported at once
 		return c != diskFull
 	case "25": // read-only: a standby that is being promoted, or a primary that no longer is one; or a transaction that idled too long
 		return c == readOnly || c == "25P03"
@@ -58,7 +58,7 @@ func passing(err error) bool {
 	return c == lockTimeout
 }
 
-// failure is what callers are told.
+// failure is the error for callers.
 func failure(err error) error {
 	if code(err) == diskFull {
 		return fmt.Errorf("%w: %w", chat.ErrFull, err)

@@ -10,9 +10,9 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// gates are locks on users and conversations within this process. Whoever writes takes the gates before the rows and lets them go when its answers
-// stand in the queue of the delivery goroutine: so answers about one conversation are told in the order of the commits, and writers that
-// wait for each other do so without holding a connection. Everybody takes them in the order of compareKeys, or gives up if one is held.
+// gates are locks on users and conversations within this process. A writer takes the gates before the rows and releases them when its results are in
+// the queue of the delivery goroutine: so results about one conversation are delivered in the order of the commits, and writers that wait for each
+// other do so without holding a connection. Everybody takes them in the order of compareKeys, or gives up if one is held.
 type gates struct {
 	mu sync.Mutex
 	// held has a key for each gate that is held, with those who wait for it.
@@ -24,7 +24,7 @@ func compareKeys(a, b chat.Key) int {
 	return cmp.Or(cmp.Compare(a.Conv, b.Conv), cmp.Compare(a.UID, b.UID))
 }
 
-// sorted brings keys into the order in which they are locked.
+// sorted returns keys in the order in which they are locked.
 func sorted(keys []chat.Key) []chat.Key {
 	out := make([]chat.Key, 0, len(keys))
 	for _, k := range keys {
@@ -71,7 +71,7 @@ func (g *gates) lock(ctx context.Context, keys []chat.Key) error {
 	return nil
 }
 
-// some takes those of the keys, which are sorted, whose gates it gets within a time in all.
+// some takes those of the keys, which are sorted, whose gates it gets within a total time.
 func (g *gates) some(keys []chat.Key, within time.Duration) (got []chat.Key) {
 	got = make([]chat.Key, 0, len(keys))
 	var late <-chan time.Time // made when it has to wait
@@ -124,7 +124,7 @@ func (g *gates) unlock(keys []chat.Key) {
 	g.mu.Unlock()
 }
 
-// release hands each gate to who has waited longest.
+// release hands each gate to the one who has waited longest.
 func (g *gates) release(keys []chat.Key) {
 	for _, k := range keys {
 		waiting := g.held[k]

@@ -11,11 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// horizon is a time such that every transaction of an earlier one, whichever server's it is, has ended: who reads now sees all of them.
+// horizon is a time such that every transaction of an earlier one, on any server, has ended: reads that begin after that see all of them.
 //
-// Whoever commits something that has a time draws a number first (draw_batch in the schema) and reads the clock after it. A reading takes the clock and
-// then the last number drawn. Who draws later has a later time; so the clock of the reading is the horizon once everybody has ended who had drawn by then.
-// A transaction that hangs, or waits for a standby, holds its lock until it has ended, and the horizon with it.
+// Before committing something that has a time, a server draws a number (draw_batch in the schema) and reads the clock after it. A reading takes the
+// clock and then the last number drawn. A server that draws later has a later time; so the clock of the reading is the horizon once all transactions
+// have ended whose numbers had been drawn by then. A transaction that hangs, or waits for a standby, holds its lock until it has ended, and holds
+// back the horizon.
 type horizon struct {
 	mu   sync.Mutex
 	time int64
@@ -23,7 +24,7 @@ type horizon struct {
 	clock, last int64
 }
 
-// read takes in a reading. low is the lowest lock of an open transaction, which is below the number that it drew.
+// read processes a reading. low is the lowest lock of an open transaction, which is below the number that it drew.
 func (h *horizon) read(clock, last int64, low *int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -39,7 +40,7 @@ func (h *horizon) read(clock, last int64, low *int64) {
 	}
 }
 
-// seen notes the horizon of another server.
+// seen records the horizon of another server.
 func (h *horizon) seen(t int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +53,7 @@ func (h *horizon) get() int64 {
 	return h.time
 }
 
-// Horizon is documented at chat.Store. It is a second old at most while nothing hangs.
+// Horizon is documented at chat.Store. It is at most a second old while nothing hangs.
 func (s *Store) Horizon() int64 { return s.horizon.get() }
 
 // Shared is documented at chat.Store.
@@ -85,7 +86,7 @@ func (s *Store) look(ctx context.Context) error {
 	return err
 }
 
-// firstLook waits until there is a horizon: without one nobody could be told how far his list of conversations reaches.
+// firstLook waits until there is a horizon: without one, clients could not be told how far their list of conversations reaches.
 func (s *Store) firstLook(ctx context.Context) error {
 	for {
 		if err := cmp.Or(s.look(ctx), s.note(ctx)); err != nil || s.Horizon() > 0 {

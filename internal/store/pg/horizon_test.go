@@ -24,7 +24,7 @@ import (
 
 const patience = time.Minute
 
-// valve holds back what is written to the database when it has a mark in it.
+// valve holds back what is written to the database if it contains a mark.
 type valve struct {
 	mu   sync.Mutex
 	mark []byte
@@ -32,7 +32,7 @@ type valve struct {
 	open chan struct{} // closed when it may go on
 }
 
-// shut lets the next write that has mark in it wait. It answers when it does, and what lets it go on.
+// shut makes the next write that contains mark wait. It returns when that happens, with a function that lets it continue.
 func (v *valve) shut(mark string) (held <-chan struct{}, open func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -87,7 +87,7 @@ func (m *movable) move(d time.Duration) {
 type node struct {
 	store *pg.Store
 	http  *httptest.Server
-	// said gets a value when clients have said something.
+	// said gets a value when clients have sent something.
 	said chan struct{}
 }
 
@@ -113,7 +113,7 @@ func newNode(t *testing.T, cfg pg.Config) *node {
 	return n
 }
 
-// listening tells when something is read from a connection.
+// listening reports when something is read from a connection.
 type listening struct {
 	net.Listener
 	said chan struct{}
@@ -140,7 +140,7 @@ func (c *heardConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// dial logs in, and returns when the sync of the login is over.
+// dial logs in, and returns when the sync of the login is complete.
 func (n *node) dial(t *testing.T, user, dir string, heard chan string, limits client.Limits) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -178,9 +178,9 @@ func (n *node) dial(t *testing.T, user, dir string, heard chan string, limits cl
 
 const recalled = "recalled"
 
-// TestNothingMissedAtLogin: bob is at one server. Something is done through the other one: a message, or a recall, whose transaction may hang between the
-// number that it draws and its COMMIT. In each order of that, of his own server's telling him something else, and of his logins, with more than a minute
-// between: at each login he hears everything that is committed by then.
+// TestNothingMissedAtLogin: bob is connected to one server. Something is done through the other one: a message, or a recall, whose transaction may
+// hang between the number that it draws and its COMMIT. In each order of that, of bob's server notifying him of something else, and of bob's logins,
+// with more than a minute in between: at each login bob gets everything that is committed by then.
 func TestNothingMissedAtLogin(t *testing.T) {
 	dsn := pgtest.DSN(t) + " idle_in_transaction_session_timeout=0 pool_max_conns=3"
 	now := &movable{t: time.Now()}
@@ -200,7 +200,7 @@ func TestNothingMissedAtLogin(t *testing.T) {
 		}
 	}
 
-	// begin and commit of the other server's transaction, own: bob's server tells him something, login.
+	// begin and commit of the other server's transaction, own: bob's server notifies him, login.
 	orders := []string{}
 	var grow func(string)
 	grow = func(s string) {
@@ -310,7 +310,7 @@ func TestNothingMissedAtLogin(t *testing.T) {
 								t.Fatal("no heartbeat")
 							}
 						}
-						// The answer comes behind those of the heartbeats.
+						// The reply comes after those of the heartbeats.
 						if _, err := c.SendMessage(ctx, client.C2C("carol"), im.Text("heard")); err != nil {
 							t.Fatal(err)
 						}
@@ -335,7 +335,7 @@ func TestNothingMissedAtLogin(t *testing.T) {
 	}
 }
 
-// TestListWithoutLogin: a device that stays connected hears of what came through another server when it asks anew, as it does from time to time.
+// TestListWithoutLogin: a device that stays connected gets what came through another server when it asks again, as it does from time to time.
 func TestListWithoutLogin(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	one, two := newNode(t, pg.Config{DSN: dsn}), newNode(t, pg.Config{DSN: dsn})
@@ -362,7 +362,8 @@ func TestListWithoutLogin(t *testing.T) {
 	}
 }
 
-// TestHorizonAtStart: a server that does not know the horizon, while a transaction hangs, is not open before that has ended. One that knows it from others is.
+// TestHorizonAtStart: a server that does not know the horizon, while a transaction hangs, does not open before that has ended. One that knows it from
+// others does.
 func TestHorizonAtStart(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -418,7 +419,7 @@ func TestHorizonAtStart(t *testing.T) {
 	}
 }
 
-// told tells when a line of a log has a text in it.
+// told reports when a line of a log contains a text.
 type told struct {
 	text string
 	c    chan struct{}

@@ -28,7 +28,7 @@ func grab(t *testing.T, c *pgx.Conn, id chat.ConvID) {
 
 // TestHungRow: while somebody holds a row and hangs, only its conversation waits. Then all of that is stored in the order of the calls.
 func TestHungRow(t *testing.T) {
-	// What else of the process may hold the conversation while it waits for the row.
+	// What else in the process may hold the conversation while it waits for the row.
 	for name, first := range map[string]func(*place){
 		"row": func(*place) {},
 		"gate": func(p *place) {
@@ -40,7 +40,7 @@ func TestHungRow(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
 			dsn := pgtest.DSN(t)
-			// No time limit frees anything here: only the end of the one that hangs.
+			// No time limit releases anything here: only the end of the one that hangs.
 			s := open(t, pg.Config{DSN: dsn + " lock_timeout=10min statement_timeout=10min", Patience: 2 * long, Within: 2 * long})
 			defer s.Close()
 			p := newPlace(t, s)
@@ -69,7 +69,7 @@ func TestHungRow(t *testing.T) {
 				}))
 				held = append(held, p.append(0))
 			}
-			// A row that is not there is not one that is held.
+			// A row that does not exist is not one that is held.
 			none := &promise{end: make(chan struct{})}
 			s.Append(chat.Entry{Conv: 4711, Sender: p.users[0], ClientTime: 1, Random: 1, Hash: 1}, func(_ chat.Stored, _ bool, err error) {
 				none.err = err
@@ -103,8 +103,8 @@ func TestHungRow(t *testing.T) {
 	}
 }
 
-// TestLaneOrder: two servers send to the same conversations while somebody takes their rows for shorter and longer times. What one goroutine appends, and
-// what it tells between, is numbered and answered in the order of its calls.
+// TestLaneOrder: two servers send to the same conversations while somebody takes their rows for shorter and longer times. What one goroutine appends,
+// and what it delivers in between, is numbered and answered in the order of its calls.
 func TestLaneOrder(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -182,7 +182,7 @@ func TestLaneOrder(t *testing.T) {
 	}
 }
 
-// TestHungServer: the rows of a server that hangs in the middle of a transaction are free again soon, by PostgreSQL's own time limit.
+// TestHungServer: the rows of a server that hangs in the middle of a transaction are released soon, by PostgreSQL's own time limit.
 func TestHungServer(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.DSN(t)

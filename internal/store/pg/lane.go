@@ -9,12 +9,12 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// A batch takes only rows that nobody holds. What it does not get goes, with all that follows of the conversation, to a lane: a writer like the others,
-// which waits for its rows a little while, and passes on what it still does not get to a second one, which waits for one conversation at a time. So a
-// server that hangs with a row in its hands stops that conversation, and no other.
+// A batch takes only rows that nobody holds. What it does not get goes, with everything that follows in the conversation, to a lane: a writer like
+// the others, which waits for its rows a little while, and passes on what it still does not get to a second one, which waits for one conversation at
+// a time. So a server that hangs while it holds a row blocks that conversation, and no other.
 //
-// Nothing overtakes: everything passes the main queue of its conversation, whose writer sends it after what is in a lane already; only that writer
-// feeds the lane with the conversation, and a lane lets go of it when its answers stand in the queue of the delivery goroutine.
+// Nothing overtakes: everything passes through the main queue of its conversation, whose writer sends it behind what is already in a lane; only that
+// writer feeds the lane with the conversation, and a lane releases it when its results are in the queue of the delivery goroutine.
 
 const (
 	// gateWait is how long a batch waits for the gates that Updates of this process hold.
@@ -23,7 +23,7 @@ const (
 	laneWait = 250 * time.Millisecond
 )
 
-// kind says how long a writer waits for what somebody else holds.
+// kind is how long a writer waits for what somebody else holds.
 type kind int
 
 const (
@@ -35,7 +35,7 @@ const (
 // errLanes refuses what does not fit into the queue of a lane.
 var errLanes = errors.New("store: too much waits for this conversation, which somebody else holds")
 
-// load counts what of each conversation is in a lane, or in the lane behind it.
+// load counts what is in a lane, or in the lane behind it, per conversation.
 type load struct {
 	mu sync.Mutex
 	n  map[chat.ConvID]int
@@ -112,8 +112,8 @@ func (w *writer) over(o op) {
 	}
 }
 
-// arrived passes a barrier on if what it waits for is in a lane, and lifts it otherwise. Who waits for all conversations does not wait for the second
-// lane: it may take long there.
+// arrived passes a barrier on if what it waits for is in a lane, and lifts it otherwise. A barrier for all conversations does not wait for the second
+// lane, where it may take long.
 func (w *writer) arrived(b *barrier) {
 	next := w.next
 	if next == nil || !slices.ContainsFunc(b.convs, next.load.has) && (len(b.convs) > 0 || next.kind == stuck || next.waiting.Load() == 0) {
@@ -129,7 +129,7 @@ func (w *writer) arrived(b *barrier) {
 	}
 }
 
-// barrier stands in the queues behind what an Update waits for.
+// barrier is put into the queues behind what an Update waits for.
 type barrier struct {
 	convs []chat.ConvID // none: all
 	lift  chan error

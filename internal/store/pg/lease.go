@@ -10,13 +10,14 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// A lease ends by PostgreSQL's clock, and not with a connection: a process that is stopped keeps its connections.
+// A lease ends by PostgreSQL's clock, and not with a connection: a process that is suspended keeps its connections.
 const (
 	sqlMillis = "(" + sampleSQL + " / 1000)"
 	sqlTake   = `INSERT INTO lease (name, epoch, until) VALUES ($1, 1, ` + sqlMillis + ` + $2)
 		ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1, until = excluded.until WHERE lease.until <= ` + sqlMillis + ` RETURNING epoch`
 	sqlRenew = `UPDATE lease SET until = ` + sqlMillis + ` + $2 WHERE name = $1 AND epoch = $3 RETURNING epoch`
-	// The row is held until the commit. So who takes the lease waits for a step that is being committed, and one that comes later finds another epoch.
+	// The row is held until the commit. So a server that takes the lease waits for a step that is being committed, and one that comes later finds
+	// another epoch.
 	sqlCursor = `WITH mine AS MATERIALIZED (SELECT 1 FROM lease WHERE name = $1 AND epoch = $3 FOR SHARE)
 		UPDATE progress SET pos = greatest(pos, $2) WHERE name = $1 AND EXISTS (SELECT 1 FROM mine) RETURNING pos`
 )

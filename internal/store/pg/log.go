@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// complete answers the position up to which nothing will be added. The order of the two statements matters: see draw_batch in the schema.
+// complete returns the position up to which nothing will be added. The order of the two statements matters: see draw_batch in the schema.
 func (s *Store) complete(ctx context.Context) (pos int64, open bool, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		var last int64
@@ -29,8 +29,8 @@ func (s *Store) complete(ctx context.Context) (pos int64, open bool, err error) 
 	return pos, open, err
 }
 
-// Log holds back what stands above a batch that is open. If that is all there is, it waits for a moment, as nobody else may tell the caller
-// when the batch of another server has ended.
+// Log holds back what is above a batch that is open. If that is all there is, it waits for a moment, because nobody else may notify the caller when
+// the batch of another server has ended.
 func (s *Store) Log(ctx context.Context, after int64, limit int) ([]chat.LogEntry, error) {
 	for range 20 {
 		upTo, open, err := s.complete(ctx)

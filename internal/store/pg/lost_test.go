@@ -34,7 +34,7 @@ type wire struct {
 type failure int
 
 const (
-	behind   failure = iota // what was written arrives; the answer does not
+	behind   failure = iota // what was written arrives; the response does not
 	ahead                   // it does not arrive, and the connection ends
 	halfOpen                // it does not arrive, and the server does not learn that the connection is gone
 )
@@ -110,7 +110,7 @@ func (l *link) Write(b []byte) (int, error) {
 		return l.Conn.Write(b)
 	case how == behind:
 		l.Conn.Write(b)
-		l.Conn.Read(make([]byte, 1)) // the answer has begun, so all is done
+		l.Conn.Read(make([]byte, 1)) // the response has begun, so everything is done
 		l.Conn.Close()
 	case how == ahead:
 		l.Conn.Close()
@@ -150,19 +150,19 @@ func (w *wire) end() {
 	}
 }
 
-// Names of prepared statements, as they stand in what is written.
+// Names of prepared statements, as they appear in what is written.
 var (
 	writersCommit = "\x00commit\x00"
 	updatesCommit = "\x00" + cached("COMMIT") + "\x00"
 )
 
-// cached is the name that pgx gives a statement.
+// cached returns the name that pgx gives a statement.
 func cached(sql string) string {
 	sum := sha256.Sum256([]byte(sql))
 	return "stmtcache_" + hex.EncodeToString(sum[:24])
 }
 
-// place is a database with a few people.
+// place is a database with a few users.
 type place struct {
 	*pg.Store
 	t     *testing.T
@@ -226,7 +226,7 @@ type outcome struct {
 	err   error
 }
 
-// send appends n entries at once and waits for the answers.
+// send appends n entries at once and waits for the results.
 func (p *place) send(n int) []outcome {
 	out := make([]outcome, n)
 	var wg sync.WaitGroup
@@ -274,7 +274,7 @@ func (p *place) check(outcomes []outcome) {
 	}
 }
 
-// TestLostCommit: a connection ends with the COMMIT of a batch on its way, or done and not answered. Everybody gets the right answer.
+// TestLostCommit: a connection ends with the COMMIT of a batch under way, or done and not confirmed. Every caller gets the right result.
 func TestLostCommit(t *testing.T) {
 	for name, how := range map[string]failure{"done": behind, "not arrived": ahead, "not arrived and not noticed": halfOpen} {
 		t.Run(name, func(t *testing.T) {
@@ -300,7 +300,7 @@ func TestLostCommit(t *testing.T) {
 	}
 }
 
-// TestLostUpdate is the same of Updates: each takes effect once, and what it tells is told once.
+// TestLostUpdate is the same for Updates: each takes effect once, and its AfterCommit runs once.
 func TestLostUpdate(t *testing.T) {
 	for name, how := range map[string]failure{"done": behind, "not arrived": ahead, "not arrived and not noticed": halfOpen} {
 		t.Run(name, func(t *testing.T) {
@@ -417,7 +417,7 @@ func TestTerminated(t *testing.T) {
 	}
 }
 
-// TestDown: while the database cannot be reached, everything is answered with an error in time; afterwards all is well.
+// TestDown: while the database cannot be reached, everything fails with an error in time; afterwards everything works.
 func TestDown(t *testing.T) {
 	t.Parallel()
 	w := newWire()
@@ -448,7 +448,7 @@ func TestDown(t *testing.T) {
 	p.check(append(append(all, down...), again...))
 }
 
-// TestClosedInDoubt: a store that is closed while nobody knows whether a batch was committed ends all the same.
+// TestClosedInDoubt: a store that is closed while nobody knows whether a batch was committed ends nevertheless.
 func TestClosedInDoubt(t *testing.T) {
 	t.Parallel()
 	w := newWire()
@@ -466,7 +466,7 @@ func TestClosedInDoubt(t *testing.T) {
 	}
 }
 
-// Connections that died all at once while nobody used them cost no read.
+// Connections that broke all at once while nobody used them do not fail a read.
 func TestReadAfterAllConnectionsDied(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.DSN(t)

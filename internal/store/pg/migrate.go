@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// migrate brings the schema to what this program knows; of several servers that start together one does it.
+// migrate brings the schema to what this program knows; of several servers that start together, one does it.
 func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(*cfg)
 	defer db.Close()

@@ -7,7 +7,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// number answers each op, giving numbers to what is new; fresh are the indexes of those among the events.
+// number handles each op and assigns numbers to new entries; fresh are the indexes of those among the events.
 func (w *writer) number(sample int64) (events []event, fresh []int) {
 	var rows int64
 	for _, h := range w.heads {
@@ -36,12 +36,12 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 		}
 		key := tables.KeyOf(e)
 		if was, ok := w.known[key]; ok {
-			// The first answer to a key stands, whatever has changed since.
+			// The first result for a key stands, whatever has changed since.
 			switch {
 			case was.Hash != e.Hash:
 				ev.err = chat.ErrOtherBody
 			case !was.told && w.sent[key] == sent{was.Seq, was.Time}:
-				// It was committed by an attempt that nobody answered. Only the first op with the key is told so.
+				// It was committed by an attempt whose result nobody got. Only the first op with the key gets it.
 				was.told = true
 				w.known[key] = was
 				ev.stored = was.Stored
@@ -64,7 +64,7 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 	return events, fresh
 }
 
-// add gives an entry its numbers.
+// add assigns an entry its numbers.
 func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	st := &ev.stored
 	st.Entry = *e

@@ -1,11 +1,11 @@
 // Package pg is chat.Store on PostgreSQL, which several servers may share.
 //
 // Messages: Append → queue of one of two writers (by conversation) → batch → COMMIT → delivery goroutine → done. A batch locks the rows of its
-// conversations in one statement and looks for its keys in the next, which sees everything that was committed under those locks; then it is
-// numbered here, inserted and committed (writer.go). Updates run at the same time on connections of the pool (tx.go). Within this process, both take
-// gates before rows (gates.go).
+// conversations in one statement and looks up its keys in the next, which sees everything that was committed under those locks; then it is numbered
+// here, inserted and committed (writer.go). Updates run at the same time on connections of the pool (tx.go). Within this process, both take gates
+// before rows (gates.go).
 //
-// Nothing is kept in memory that another server could change.
+// Nothing that another server could change is kept in memory.
 package pg
 
 import (
@@ -32,7 +32,7 @@ import (
 
 // Config of a Store on PostgreSQL.
 type Config struct {
-	// DSN names the database: a URL or key=value words, as libpq and pgx read them. pool_max_conns bounds the connections for reads and updates.
+	// DSN names the database: a URL or key=value words, as libpq and pgx read them. pool_max_conns limits the connections for reads and updates.
 	DSN string
 	// Log, by default slog.Default().
 	Log *slog.Logger
@@ -40,15 +40,16 @@ type Config struct {
 	Clock func() time.Time
 	// Dial replaces how connections are opened, in tests.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Patience is how long what could not be written is tried again while the database does not answer: 10 s. Then it is refused. What may have been
-	// committed is not refused: it is tried until that is known.
+	// Patience is how long writes are retried while the database does not respond: 10 s. Then they are refused. What may have been committed is not
+	// refused: it is retried until that is known.
 	Patience time.Duration
-	// Within bounds every statement: 30 s. A COMMIT that takes longer is not given up: what became of it is asked elsewhere.
+	// Within limits every statement: 30 s. A COMMIT that takes longer is not cancelled: its outcome is queried on another connection.
 	Within time.Duration
-	// Synchronous says that only a standby is promoted that has all that was acknowledged. Otherwise a database whose standby was promoted is another store.
+	// Synchronous means that only a standby is promoted that has everything that was acknowledged. Otherwise a database whose standby was promoted is
+	// another store.
 	Synchronous bool
-	// Moved is called once if that happens while the store is open. The store answers nothing but errors then: it is to be closed and opened anew. Moved must
-	// not wait for the store.
+	// Moved is called once if that happens while the store is open. After that the store returns only errors: it must be closed and reopened. Moved
+	// must not wait for the store.
 	Moved func()
 }
 
@@ -56,9 +57,9 @@ const (
 	writers  = 2
 	queueLen = 8192
 	batchMax = 2000
-	// poolConns is the default size of the pool; updates use at most so many of them, so that reads go on.
+	// poolConns is the default size of the pool; updates use at most that many of them, so that reads continue.
 	poolConns = 10
-	// within is the default of Config.Within, and how long it is asked what became of an Update. connectWithin bounds a connection.
+	// within is the default of Config.Within, and how long the outcome of an Update is queried. connectWithin limits a connection.
 	within        = 30 * time.Second
 	connectWithin = 5 * time.Second
 	minVersion    = 150000
@@ -86,7 +87,7 @@ type Store struct {
 	}
 	moved atomic.Bool
 
-	// gate holds Close back while something is on its way into a queue or running.
+	// gate holds Close back while something is being put into a queue or running.
 	gate    sync.RWMutex
 	closed  atomic.Bool
 	full    atomic.Bool
@@ -101,7 +102,7 @@ type Store struct {
 
 var _ chat.Store = (*Store)(nil)
 
-// event is what the delivery goroutine tells after the commit: the answer to an Append, or an Update's AfterCommit functions.
+// event is what the delivery goroutine delivers after the commit: the result of an Append, or an Update's AfterCommit functions.
 type event struct {
 	stored chat.Stored
 	dup    bool
@@ -110,10 +111,10 @@ type event struct {
 	after  []func()
 }
 
-// errUnknown answers what may have been committed, and the database could not say in time.
+// errUnknown is the error of what may have been committed, if the database could not say in time.
 var errUnknown = errors.New("store: nobody knows yet whether this was committed")
 
-// Open opens the store in a database, making its tables if there are none.
+// Open opens the store in a database, and creates its tables if there are none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
@@ -165,7 +166,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// unquoted is what is wrong with an address, without the address: the driver takes the password out of it, and not all of one that is badly written.
+// unquoted returns what is wrong with an address, without the address: the driver removes the password from it, but not all of one that is badly
+// written.
 func unquoted(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, "`: "); i >= 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// connect is a connection of somebody else.
+// connect opens a connection of another program.
 func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Helper()
 	c, err := pgx.Connect(context.Background(), dsn)
@@ -70,7 +70,7 @@ func TestLogHoldsBack(t *testing.T) {
 	}
 }
 
-// TestCopy: a copy of a database is another store, and only once; a store that was brought back is another one as well.
+// TestCopy: a copy of a database is another store, and only once; a store that was taken back to an earlier time is another one as well.
 func TestCopy(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -120,7 +120,7 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-// TestUnfit: what cannot be used is said clearly, and without the password.
+// TestUnfit: an unusable database is reported clearly, and without the password.
 func TestUnfit(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -136,7 +136,7 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
-// TestText: what PostgreSQL does not take as text is nobody's name, and does no harm as a reason.
+// TestText: what PostgreSQL does not accept as text is nobody's name, and does no harm as a reason.
 func TestText(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

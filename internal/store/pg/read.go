@@ -11,8 +11,8 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// read lends a connection to f. ctx bounds the waiting for one only: to give up a running query costs the connection, and reads are short.
-// A connection that turns out to be dead is replaced, as often as there may be others of its age.
+// read lends a connection to f. ctx only limits the waiting for one: cancelling a running query costs the connection, and reads are short. A
+// connection that turns out to be broken is replaced, as often as there may be others of its age.
 func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	if s.closed.Load() {
 		return chat.ErrClosed
@@ -48,7 +48,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 	}
 }
 
-// rows are pgx's as package tables reads them.
+// rows are pgx's rows in the form that package tables reads.
 type rows struct{ pgx.Rows }
 
 func (r rows) Columns() ([]string, error) {
@@ -88,14 +88,14 @@ func (r reads) Run(ctx context.Context, keys []chat.Key, fn func(*tables.Tx) err
 
 func (r reads) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) { return r.s.Conv(ctx, id) }
 
-// Latest is what the row says: nothing is kept in memory.
+// Latest returns what the row says: nothing is kept in memory.
 func (r reads) Latest(c chat.Conv) chat.Conv { return c }
 
 func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
 	return tables.ConvByID.One(ctx, reads{s}, int64(id))
 }
 
-// Used says that there are accounts: somebody may have a ticket.
+// Used reports whether there are accounts: somebody may have a ticket.
 func (s *Store) Used(ctx context.Context) (used bool, err error) {
 	err = s.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM users)").Scan(&used)
 	return used, err

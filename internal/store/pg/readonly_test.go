@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// TestReadOnlyDatabase: a database that takes no writes is refused when it is opened, whether it is new or was used before, and it is said what it is.
+// TestReadOnlyDatabase: a database that takes no writes is refused when it is opened, whether it is new or was used before, with the reason.
 func TestReadOnlyDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -13,7 +13,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
-// TestKeptDatabase: a database that was filled by the program whose schema had the number 7 is read, written and brought to the schema of a new one.
+// TestKeptDatabase: a database that was filled by the program with schema number 7 is read, written and migrated to the schema of a new one.
 func TestKeptDatabase(t *testing.T) {
 	dump, err := os.ReadFile("testdata/v7.sql") // by pg_dump --inserts
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// Two servers on one PostgreSQL keep the numbers of a conversation dense and lose nothing while clients of both send. A bus that tells one server's clients
-// of the other's messages at once is still to come: they get them with the next message of their own server, a heartbeat, or a login.
+// Two servers on one PostgreSQL keep the numbers of a conversation dense and lose nothing while clients of both send. There is no bus yet that
+// notifies one server's clients of the other's messages at once: they get them with the next message of their own server, a heartbeat, or a login.
 func TestTwoServersOnePostgres(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	key := imtest.SecretKey("one key for both")
@@ -56,7 +56,7 @@ func TestTwoServersOnePostgres(t *testing.T) {
 			t.Fatalf("nobody was answered seq %d", seq)
 		}
 	}
-	// A device that logs in now has all of them, from either server.
+	// A device that logs in at this point has all of them, from either server.
 	for _, s := range []*imtest.Server{one, two} {
 		synced := make(chan struct{})
 		fresh := s.Dial("bob", client.Events{Conversations: func(k client.ConvEvent, _ []*im.ConvInfo) {
@@ -89,7 +89,7 @@ func TestTwoServersOnePostgres(t *testing.T) {
 	}
 }
 
-// The whole way of a message over PostgreSQL, and over a restart of the server.
+// The whole path of a message over PostgreSQL, and across a restart of the server.
 func TestPostgres(t *testing.T) {
 	s := imtest.Start(t, imtest.Postgres(pgtest.DSN(t)))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -123,8 +123,8 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// TestServerMoves: when PostgreSQL was promoted from a standby that is not known to have everything, the server starts anew by itself, on the same address and
-// under the store's new name; clients come back and go on.
+// TestServerMoves: when PostgreSQL was promoted from a standby that may not have everything, the server restarts by itself, on the same address and
+// under the store's new name; clients reconnect and continue.
 func TestServerMoves(t *testing.T) {
 	t.Parallel()
 	old := pgtest.New(t)

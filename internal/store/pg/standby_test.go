@@ -19,7 +19,7 @@ import (
 // long is how long a fact is waited for.
 const long = 2 * time.Minute
 
-// becomes waits until a query answers true, whatever happens to the connection meanwhile.
+// becomes waits until a query returns true, whatever happens to the connection in the meantime.
 func becomes(t *testing.T, dsn, sql string, args ...any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), long)
@@ -38,7 +38,7 @@ func becomes(t *testing.T, dsn, sql string, args ...any) {
 	}
 }
 
-// promise is what an Append or an Update will be answered.
+// promise is the future result of an Append or an Update.
 type promise struct {
 	chat.Stored
 	dup bool
@@ -55,7 +55,7 @@ func (p *promise) kept() bool {
 	}
 }
 
-// ok waits for a good answer.
+// ok waits for a good result.
 func (p *promise) ok(t *testing.T) {
 	t.Helper()
 	select {
@@ -106,8 +106,8 @@ func one(t *testing.T, c *pgx.Conn, sql string, args ...any) bool {
 	return is
 }
 
-// TestNoStandbyNoAnswer: while the synchronous standby is away nothing is acknowledged, and nobody sees it; both come when the standby does. That a context
-// ends, a connection breaks or somebody cancels the wait changes nothing.
+// TestNoStandbyNoAnswer: while the synchronous standby is away nothing is acknowledged, and nobody sees it; both follow when the standby is back. It
+// makes no difference if a context ends, a connection breaks or somebody cancels the wait.
 func TestNoStandbyNoAnswer(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.New(t, "synchronous_standby_names=s1")
@@ -158,7 +158,7 @@ func TestNoStandbyNoAnswer(t *testing.T) {
 	}
 }
 
-// TestBarrier: what PostgreSQL shows after it recovered may not be on the standby. Nobody is shown it before it is.
+// TestBarrier: what PostgreSQL shows after it recovered may not be on the standby. Nobody sees it before it is.
 func TestBarrier(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.New(t, "synchronous_standby_names=s1")
@@ -200,8 +200,8 @@ func TestBarrier(t *testing.T) {
 	}
 }
 
-// TestPromotion: where a standby may lack what was acknowledged, its promotion makes another store, and a store that is open says so; where it has
-// everything, all goes on under the same name. What was the primary before is not used any more, nor as a standby: it would show older heads.
+// TestPromotion: if a standby may lack what was acknowledged, its promotion makes another store, and an open store reports that; if it has
+// everything, everything continues under the same name. The former primary is not used any more, not even as a standby: it would show older heads.
 func TestPromotion(t *testing.T) {
 	for name, synchronous := range map[string]bool{"none": false, "synchronous": true} {
 		t.Run(name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestPromotion(t *testing.T) {
 			}
 			becomes(t, next.DSN(), "SELECT timeline = 2 FROM meta")
 
-			// The old primary is back as a standby that is behind, and stands first in the address.
+			// The old primary is back as a standby that is behind, and is the first in the address.
 			old.Follow(next, "recovery_min_apply_delay=1h")
 			p.append(0).ok(t)
 			next.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidings'")
@@ -259,7 +259,7 @@ func TestPromotion(t *testing.T) {
 			if c, err := s.Conv(ctx, p.convs[0].ID); err != nil || c.Seq != 4 {
 				t.Fatal(c.Seq, err)
 			}
-			// Once noted, it is the same store whatever is said of standbys.
+			// Once recorded, it is the same store whatever the setting for standbys.
 			was := s.ID()
 			p.ok(s.Close())
 			cfg.Synchronous = false
@@ -275,7 +275,7 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
-// TestReadOnlyConnection: a connection that takes no writes any more is closed, so that the next one may reach somebody who does.
+// TestReadOnlyConnection: a connection that takes no writes any more is closed, so that the next one may reach a server that does.
 func TestReadOnlyConnection(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

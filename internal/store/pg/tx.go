@@ -14,14 +14,14 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// errBusy undoes a transaction that wants a row that another writer of this process holds. It is run again with that row among its keys.
+// errBusy undoes a transaction that needs a row that another writer of this process holds. It is run again with that row among its keys.
 var errBusy = errors.New("store: a row is held by another writer")
 
 // attempts is how often an Update is run before its conflicts are an error.
 const attempts = 50
 
-// Update runs fn in a transaction of its own. Rows that fn uses beyond keys are locked when it does; should that meet another writer who waits for
-// this one, the transaction is undone and runs again with all rows that it used locked beforehand, in order.
+// Update runs fn in a transaction of its own. Rows that fn uses beyond keys are locked when it does; if that meets another writer who waits for this
+// one, the transaction is undone and runs again with all rows that it used locked beforehand, in order.
 func (s *Store) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -60,18 +60,18 @@ type tx struct {
 	tables.Tx // its Ctx ends when the transaction has taken too long, not when its caller gives up
 	s         *Store
 	conn      *pgxpool.Conn
-	// xid and span say which transaction this is.
+	// xid and span identify this transaction.
 	xid  string
 	span span
-	// left: the COMMIT still waits for an answer, and whoever waits for it gives the place and the connection back.
+	// left: the COMMIT is still unconfirmed, and the goroutine that waits for it gives the place and the connection back.
 	left bool
 
-	// held are the users and conversations whose gates and rows are ours.
+	// held are the users and conversations whose gates and rows this transaction holds.
 	held map[chat.Key]bool
 	// wanted are the keys for when it is run again.
 	wanted []chat.Key
 	convs  map[chat.ConvID]*convState
-	// late are statements that nobody needs the answer of; they are sent with the next one that is asked.
+	// late are statements whose result nobody needs; they are sent with the next query.
 	late  *pgx.Batch
 	wrote bool
 	// err is the first failure of the database; nothing works after it. again: the transaction is to be run again.
@@ -86,7 +86,7 @@ type convState struct {
 
 var _ tables.Holder = (*tx)(nil)
 
-// try runs fn once. The answered tx says whether and with which keys it is to run again.
+// try runs fn once. The returned tx says whether and with which keys it is to run again.
 func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t *tx, err error) {
 	t = &tx{s: s, held: make(map[chat.Key]bool, len(keys)), convs: make(map[chat.ConvID]*convState), late: &pgx.Batch{}}
 	t.Tx = tables.Tx{On: t, Users: make(map[chat.UID]*chat.User)}
@@ -142,7 +142,7 @@ func (s *Store) try(ctx context.Context, keys []chat.Key, fn func(*tx) error) (t
 	}
 	over = true
 	if t.err != nil {
-		err = t.err // whatever fn made of it
+		err = t.err // whatever fn did with it
 	}
 	if err != nil || !t.wrote {
 		t.undo()
@@ -214,7 +214,7 @@ func (t *tx) begin(keys []chat.Key) error {
 	return nil
 }
 
-// failed notes that the database does not take part any more.
+// failed records that the database no longer takes part.
 func (t *tx) failed(err error) error {
 	if err != nil && t.err == nil {
 		t.err = err
@@ -248,11 +248,11 @@ func (t *tx) undo() {
 	t.conn.Release()
 }
 
-// The ends of a log are not the transaction's: they are moved with its entries.
+// The ends of a log do not belong to the transaction: they move with its entries.
 var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved
 	WHERE id = :id`)
 
-// commit sends what is still to be written, commits, and finds out what became of it if the connection is lost meanwhile.
+// commit sends what is still to be written, commits, and finds out the outcome if the connection is lost.
 func (t *tx) commit() error {
 	for _, c := range t.convs {
 		if c.dirty {
@@ -270,7 +270,7 @@ func (t *tx) commit() error {
 	case err = <-ended:
 		stop()
 	case <-t.Ctx.Done():
-		// A COMMIT that waits for its standby is not given up: it keeps its place and its connection, so only so many can wait.
+		// A COMMIT that waits for its standby is not cancelled: it keeps its place and its connection, so only so many can wait.
 		t.left = true
 		t.s.running.Go(func() {
 			defer stop()
@@ -322,7 +322,7 @@ func (t *tx) send(ctx context.Context) error {
 	return err
 }
 
-// settle asks what became of a transaction whose COMMIT was not answered, or did not wait for its standby.
+// settle finds out the outcome of a transaction whose COMMIT was not confirmed, or did not wait for its standby.
 func (t *tx) settle(lost error) error {
 	begun := time.Now()
 	wait := 20 * time.Millisecond
@@ -348,10 +348,11 @@ func (t *tx) settle(lost error) error {
 	return fmt.Errorf("%w: %w", errUnknown, lost)
 }
 
-// errSpan: PostgreSQL has recovered since, so that the number of a transaction that was lost may be that of another one.
+// errSpan: PostgreSQL has recovered since, so that the number of a transaction that was lost may belong to another one.
 var errSpan = errors.New("store: the database was started again meanwhile")
 
-// outcome is what PostgreSQL says of the transaction. It may say that it is committed while its standby does not have it: so a commit of ours follows.
+// outcome returns what PostgreSQL reports about the transaction. It may report that it is committed while its standby does not have it: so a commit
+// of ours follows.
 func (t *tx) outcome() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
 	defer cancel()

@@ -18,11 +18,11 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
-// op is one thing for a writer: an entry, a barrier, or something to be told.
+// op is one item for a writer: an entry, a barrier, or a function to deliver.
 type op struct {
 	entry chat.Entry
 	done  func(chat.Stored, bool, error)
-	// tell is called behind what stands in the queue before it of the conversation of entry.
+	// tell is called behind what is in the queue before it of the conversation of entry.
 	tell    func()
 	barrier *barrier
 }
@@ -39,7 +39,7 @@ type writer struct {
 	kind         kind
 	next, before *writer
 	load         load
-	// ahead was taken from the queue and is not of the batch's conversation.
+	// ahead was taken from the queue and does not belong to the batch's conversation.
 	ahead *op
 	// hurry: the lane has waited for the rows of this batch.
 	hurry bool
@@ -47,9 +47,9 @@ type writer struct {
 	conn *pgx.Conn
 	// columns are those of its statements.
 	columns map[string][]string
-	// down: the last batch could not be written in time, so the next ones are tried once only.
+	// down: the last batch could not be written in time, so the next ones are tried only once.
 	down bool
-	// said: so says the log, and the end of it is said too.
+	// said: the log says so, and its end will be logged too.
 	said bool
 
 	// Scratch of one batch.
@@ -61,7 +61,7 @@ type writer struct {
 	groups  []ownKey
 	ids     array
 	args    arrays
-	// sent is what attempts at this batch have sent to be committed. unknown: the last one's COMMIT was not answered.
+	// sent is what attempts at this batch have sent to be committed. unknown: the last one's COMMIT was not confirmed.
 	sent    map[chat.SendKey]sent
 	unknown bool
 	// c2c says which conversations are not groups; that never changes.
@@ -121,11 +121,11 @@ const (
 	sqlUnseen = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
 
-// The lock is lockConvs. If it waits for another transaction, it answers with the row as that one left it; other tables it would still show as they were
-// before. So everything else is asked in later statements.
+// The lock is lockConvs. If it waits for another transaction, it returns the row as that one left it; it would still show other tables as they were
+// before. So everything else is queried in later statements.
 var (
 	sqlHeads = lockConvs.Text(tables.Postgres)
-	// Without waiting: who holds a row may hang.
+	// Without waiting: a transaction that holds a row may hang.
 	sqlFree    = sqlHeads + " SKIP LOCKED"
 	sqlSenders = "SELECT " + tables.Sender.Cols("o") + " FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) JOIN sender o ON o.conv = k.conv AND o.uid = k.uid"
 	sqlKnown   = "SELECT " + tables.Entry.Cols("e") + ` FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
@@ -170,7 +170,7 @@ func (w *writer) write() {
 	}
 }
 
-// more takes what waits, up to a full batch. Something to be told ends it, and in the last lane another conversation.
+// more takes what waits, up to a full batch. A function to deliver ends it, and in the last lane another conversation does.
 func (w *writer) more() {
 	for len(w.ops) < batchMax {
 		select {
@@ -189,7 +189,7 @@ func (w *writer) more() {
 	}
 }
 
-// told tells something in its place.
+// told delivers something in its place.
 func (w *writer) told(o op) {
 	if w.next != nil && w.next.load.has(o.conv()) && w.pass(o) {
 		return
@@ -198,7 +198,7 @@ func (w *writer) told(o op) {
 	w.over(o)
 }
 
-// batch stores ops, or refuses them, and hands the answers on.
+// batch stores ops, or refuses them, and passes the results on.
 func (w *writer) batch() {
 	w.follow()
 	w.keysOfOps()
@@ -209,7 +209,7 @@ func (w *writer) batch() {
 	case contended:
 		gated = w.s.gates.some(w.keys, laneWait)
 	default:
-		w.s.gates.lock(context.Background(), w.keys) // who holds one is bounded in time, and waits for no batch
+		w.s.gates.lock(context.Background(), w.keys) // whoever holds one is limited in time, and waits for no batch
 	}
 	if len(gated) < len(w.keys) {
 		w.divert(func(id chat.ConvID) bool {
@@ -292,7 +292,7 @@ func (w *writer) store() []event {
 	}
 }
 
-// refused answers all of a batch with an error.
+// refused fails all of a batch with an error.
 func (w *writer) refused(err error) []event {
 	events := make([]event, 0, len(w.ops))
 	for i := range w.ops {
@@ -303,7 +303,7 @@ func (w *writer) refused(err error) []event {
 	return events
 }
 
-// refuseQueued answers what is in the queue, without a try.
+// refuseQueued fails what is in the queue, without an attempt.
 func (w *writer) refuseQueued(err error) {
 	for range cap(w.queue) {
 		select {
@@ -396,7 +396,7 @@ func (w *writer) attempt() (_ []event, err error) {
 	if free && len(w.heads) < len(w.keys) {
 		w.divert(func(id chat.ConvID) bool { return w.heads[id] == nil })
 	}
-	// The rows are ours, so whatever another transaction did to them is over: known has all keys that are stored.
+	// The rows are locked by us, so other transactions are done with them: known has all keys that are stored.
 	events, fresh := w.number(sample)
 	w.unknown = false
 	if len(fresh) == 0 {
@@ -406,7 +406,7 @@ func (w *writer) attempt() (_ []event, err error) {
 			}
 			return events, nil
 		}
-		// What is told to be stored may have been committed by somebody who did not wait for the standby: so a commit of ours does.
+		// An entry that is found stored may have been committed by somebody who did not wait for the standby: so a commit of ours does.
 		if err := w.round(ctx, step{name: "mark"}, step{name: "commit"}); err != nil {
 			w.unknown = true
 			return nil, err
@@ -434,10 +434,10 @@ type step struct {
 
 var binaryFormat = []int16{pgx.BinaryFormatCode}
 
-// errRow is an answer that cannot be read.
+// errRow is a result that cannot be read.
 var errRow = errors.New("store: an unexpected answer")
 
-// round sends statements together and reads their answers.
+// round sends statements together and reads their results.
 func (w *writer) round(ctx context.Context, steps ...step) error {
 	quiet(w.conn.PgConn())
 	p := w.conn.PgConn().StartPipeline(ctx)
@@ -521,13 +521,13 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 			w.senders[ownKey{r.Conv, r.UID}] = &own{n: int64(r.Own), last: int64(r.Last)}
 		}))
 	}
-	// Last, so that the number is drawn and the clock read with the rows in our hands.
+	// Last, so that the number is drawn and the clock read with the rows locked.
 	steps = append(steps, asking(w, "draw", nil, drawn, func(r drawnRow) { batch, sample = r.Batch, r.Sample }))
 	err = w.round(ctx, steps...)
 	return batch, sample, err
 }
 
-// asking makes the step that asks for rows of a kind.
+// asking makes the step that queries rows of a kind.
 func asking[V any](w *writer, name string, args [][]byte, kind *tables.Kind[V], take func(V)) step {
 	r, err := kind.Reader(w.columns[name])
 	return step{name: name, args: args, row: func(row [][]byte) error {

@@ -9,21 +9,21 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Base is what a store gives of its own.
+// Base is what a store provides itself.
 type Base interface {
 	Asker
 	// Run is chat.Store's Update.
 	Run(ctx context.Context, keys []chat.Key, fn func(*Tx) error) error
 	// Conv is chat.Store's.
 	Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error)
-	// Latest is a conversation as it is now. Its row, which c is, may be older.
+	// Latest returns the present state of a conversation. Its row, which c is, may be older.
 	Latest(c chat.Conv) chat.Conv
 }
 
-// Alike is what both stores do in the same way: most of chat.Store's reads, and the few writes that are not part of an Update of a caller.
+// Alike is what both stores do in the same way: most of chat.Store's reads, and the few writes that are not part of a caller's Update.
 type Alike struct{ On Base }
 
-// clamp brings the end of a range into what SQL can count.
+// clamp limits the end of a range to what SQL can count.
 func clamp(n uint64) int64 { return int64(min(n, chat.NoEnd)) }
 
 var (
@@ -32,7 +32,7 @@ var (
 	insertUser = NewWrite[userRow]("INSERT INTO users (uid, name, generation, feed) VALUES (:uid, :name, :generation, :feed) ON CONFLICT (name) DO NOTHING")
 )
 
-// CreateUser makes an account, or answers the one that has the name.
+// CreateUser creates an account, or returns the one that has the name.
 func (s *Alike) CreateUser(ctx context.Context, name string) (chat.User, error) {
 	u, err := s.UserByName(ctx, name)
 	if !errors.Is(err, chat.ErrNotFound) {
@@ -50,7 +50,7 @@ func (s *Alike) CreateUser(ctx context.Context, name string) (chat.User, error) 
 	}); err != nil {
 		return chat.User{}, err
 	}
-	return s.UserByName(ctx, name) // somebody else may have made it at the same time
+	return s.UserByName(ctx, name) // somebody else may have created it at the same time
 }
 
 func (s *Alike) UserByName(ctx context.Context, name string) (chat.User, error) {
@@ -65,7 +65,7 @@ func (s *Alike) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
 	return userByID.One(ctx, s.On, int64(uid))
 }
 
-// C2C answers the conversation of two users, making it if it is new; ErrNotFound if there is no such user.
+// C2C returns the conversation of two users, and creates it if it is new; ErrNotFound if there is no such user.
 func (s *Alike) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	c, err := s.FindC2C(ctx, a, b)
 	if !errors.Is(err, chat.ErrNotFound) {
@@ -77,7 +77,7 @@ func (s *Alike) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	return s.FindC2C(ctx, a, b)
 }
 
-// newC2C makes the conversation of two users unless there is one. The rows of both are ours, so nobody else makes it now.
+// newC2C creates the conversation of two users unless there is one. The rows of both are locked, so nobody else creates it at the same time.
 func (t *Tx) newC2C(a, b chat.UID) error {
 	for _, uid := range []chat.UID{a, b} {
 		if _, err := t.user(uid); err != nil {
@@ -100,14 +100,14 @@ func (t *Tx) newC2C(a, b chat.UID) error {
 }
 
 var (
-	// ConvByID is the row of a conversation.
+	// ConvByID returns the row of a conversation.
 	ConvByID    = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.id = $1")
 	convOfPair  = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.kind = 1 AND c.a = $1 AND c.b = $2")
 	convOfGroup = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.kind = 2 AND c.grp = $1 ORDER BY c.id DESC LIMIT 1")
 	members     = NewQuery(member, "SELECT "+member.Cols("m")+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid")
 )
 
-// FindC2C answers the conversation of two users if there is one.
+// FindC2C returns the conversation of two users if there is one.
 func (s *Alike) FindC2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	return s.latest(convOfPair.One(ctx, s.On, int64(min(a, b)), int64(max(a, b))))
 }
@@ -135,8 +135,8 @@ var (
 	entriesDown = entriesIn("DESC")
 )
 
-// entriesIn reads a range. SQLite hands over one row after the other, so who has enough ends it. PostgreSQL sends all that it is asked for, so it is told where
-// the bytes end: the window counts those of an entry and of the ones before it.
+// entriesIn reads a range. SQLite returns one row after the other, so a reader that has enough ends it. PostgreSQL sends everything that is
+// requested, so it is told where the bytes end: the window counts those of an entry and of the ones before it.
 func entriesIn(order string) *Query[chat.Stored] {
 	return either(Entry,
 		"SELECT "+Entry.Cols("e")+" FROM entry e WHERE e.conv = $1 AND e.seq BETWEEN $2 AND $3 ORDER BY e.seq "+order+" LIMIT $4",
@@ -227,12 +227,12 @@ func Lookup(ctx context.Context, db Asker, k chat.SendKey) (chat.Stored, error) 
 	return byKey.One(ctx, db, int64(k.ClientTime), int64(k.Random), int64(k.Conv), int64(k.Sender))
 }
 
-// KeyOf is the key of an entry.
+// KeyOf returns the key of an entry.
 func KeyOf(e *chat.Entry) chat.SendKey {
 	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
 }
 
-// SeqAt searches by halves: times never decrease along a log.
+// SeqAt uses binary search: times never decrease along a log.
 func (s *Alike) SeqAt(ctx context.Context, id chat.ConvID, t int64) (uint64, error) {
 	c, err := s.On.Conv(ctx, id)
 	if err != nil {
@@ -272,15 +272,15 @@ var (
 	startCursor = "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 )
 
-// LogEnds is the end of a log of which nothing is held back.
+// LogEnds returns the end of a log of which nothing is held back.
 const LogEnds = math.MaxInt64
 
-// LogUpTo answers the entries that stand after a position, and not after another one.
+// LogUpTo returns the entries after a position, and not after another one.
 func (s *Alike) LogUpTo(ctx context.Context, after, upTo int64, limit int) ([]chat.LogEntry, error) {
 	return logged.All(ctx, s.On, after, upTo, int64(max(limit, 0)))
 }
 
-// LastUpTo answers the last position that is not after another one.
+// LastUpTo returns the last position that is not after another one.
 func (s *Alike) LastUpTo(ctx context.Context, upTo int64) (int64, error) {
 	return lastID.One(ctx, s.On, upTo)
 }

@@ -1,8 +1,8 @@
-// Package tables is what the two stores have alike, written once: the tables and the kinds of their rows, what is asked of them and written to them, and the
-// migrations that make them.
+// Package tables is what the two stores share, written once: the tables and the kinds of their rows, the queries and writes, and the migrations.
 //
-// A store gives the verbs: Ask and Tell (query.go), and what differs between them: numbers of what is new, locks of rows, the ends of conversations that one
-// of them has in memory (Base, Holder). It stores batches of messages in its own way. Where only a text differs, both stand here side by side (Dialect).
+// A store provides the verbs: Ask and Tell (query.go), and what differs between them: numbers of what is new, locks of rows, the ends of
+// conversations that one of them has in memory (Base, Holder). It stores batches of messages in its own way. Where only a text differs, both are here
+// side by side (Dialect).
 //
 // A new table is a step in migrations/, a struct with its columns, and its statements.
 package tables
@@ -13,7 +13,7 @@ import (
 	"runtime/debug"
 )
 
-// Contain runs a function that an answer or an event is handed to. It touches what clients have sent; a panic in it is logged, and those behind it are told all the same.
+// Contain runs a function that gets a result or an event. It handles what clients have sent; a panic in it is logged, and those behind it still run.
 func Contain(log *slog.Logger, f func()) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -26,8 +26,9 @@ var head = newKind(func(r *headRow) chat.HeadRow {
 	return h
 })
 
-// headText makes HeadRows from the user's own rows. The peer's uid is what is left of a + b, so his row is found by its key. Each row costs one lookup in conv
-// and one in member or in sender and period; withdrawn is asked only for the rows that are answered. One statement, so that all of it is of one moment.
+// headText makes HeadRows from the user's own rows. The peer's uid is what is left of a + b, so the peer's row is found by its key. Each row costs
+// one lookup in conv and one in member or in sender and period; withdrawn is queried only for the rows that are returned. One statement, so that all
+// of it is from one moment.
 var headText = "SELECT " + Conv.part("c", false) + ", " + member.part("m", false) + ", " + member.part("p", true) + `,
 	CASE WHEN c.kind = 2 THEN coalesce((SELECT o.own FROM sender o WHERE o.conv = m.conv AND o.uid = m.uid), 0)
 		WHEN c.a = m.uid THEN c.own_a ELSE c.own_b END AS own,
@@ -58,7 +59,7 @@ func periodsOf(text string) []chat.Period {
 	return out
 }
 
-// Heads answers what the rows say: a store that has newer ends in memory writes them first.
+// Heads returns what the rows say: a store that has newer ends in memory writes them first.
 func (s *Alike) Heads(ctx context.Context, uid chat.UID, since int64, after chat.ConvID, limit int) ([]chat.HeadRow, bool, error) {
 	if limit <= 0 {
 		return nil, false, nil
@@ -71,7 +72,7 @@ func (s *Alike) Heads(ctx context.Context, uid chat.UID, since int64, after chat
 	return rows, more, err
 }
 
-// Head answers the row of one conversation.
+// Head returns the row of one conversation.
 func (s *Alike) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.HeadRow, error) {
 	return headOf.One(ctx, s.On, int64(uid), int64(id))
 }

@@ -2,8 +2,8 @@ package tables
 
 import "github.com/tidings-im/tidings/internal/chat"
 
-// The rows of the tables. A struct here that has the same fields as one of package chat is turned into it as a whole, so the compiler says if one of them has
-// a field that the other has not.
+// The rows of the tables. A struct here that has the same fields as one of package chat is converted to it as a whole, so the compiler reports if one
+// of them has a field that the other does not have.
 
 const (
 	// FlagCountable is the bit of entry.flags of a message that counts as unread.
@@ -115,7 +115,7 @@ type changeRow struct {
 	Version  uint64   `sql:"version"`
 }
 
-// change is the kind of a change alone, told one that is read with its message.
+// change is the kind of a change without its message, told of one that is read with it.
 var (
 	change = NewKind[changeRow]()
 	told   = newKind(func(r *struct {

@@ -14,13 +14,13 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// sources are the steps that have made the schema what it is. Each is a template that either dialect is made of: what differs are types, how rows are
-// kept, and what only one store needs. A step that is empty in a dialect does not exist there.
+// sources are the steps that have made the schema what it is. Each is a template from which either dialect is made: what differs are types, how rows
+// are kept, and what only one store needs. A step that is empty in a dialect does not exist there.
 //
 //go:embed migrations/*.sql
 var sources embed.FS
 
-// numbers are those under which databases of SQLite know a step, where they are not those of its file.
+// numbers are those under which SQLite databases know a step, if they differ from the file's.
 var numbers = map[string]string{"00005_content.sql": "00003_content.sql", "00007_sent.sql": "00004_sent.sql"}
 
 // words are what a template may say.

@@ -14,16 +14,17 @@ import (
 // Asker runs queries: a store's connections for reads, or an Update's transaction.
 type Asker interface {
 	Dialect() Dialect
-	// Ask runs a query and hands its rows to read. It may do both again, after a connection that turned out to be dead, so read begins anew each time.
+	// Ask runs a query and passes its rows to read. It may do both again, after a connection that turned out to be broken, so read starts over each
+	// time.
 	Ask(ctx context.Context, read func(Rows) error, text string, args ...any) error
 }
 
 // DB is the inside of a transaction.
 type DB interface {
 	Asker
-	// Tell runs a statement that has no answer. It may wait for the next query or the end of the transaction, which fails then if it fails.
+	// Tell runs a statement without a result. It may wait for the next query or the end of the transaction, which fails then if it fails.
 	Tell(ctx context.Context, text string, args ...any) error
-	// Wrote says that a query changes something as well: a transaction in which nothing was written is not committed.
+	// Wrote records that a query changes something as well: a transaction in which nothing was written is not committed.
 	Wrote()
 }
 
@@ -48,10 +49,10 @@ func locking[V any](kind *Kind[V], text string) *Query[V] { return either(kind, 
 // ForUpdate locks the rows of a query against everybody who writes or locks them.
 const ForUpdate = " FOR NO KEY UPDATE"
 
-// Text is the query's text.
+// Text returns the query's text.
 func (q *Query[V]) Text(d Dialect) string { return q.text[d] }
 
-// Each hands the values of rows on until f has had enough.
+// Each passes the values of rows on until f has enough.
 func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
 	cols := q.cols.Load()
 	if cols == nil {
@@ -81,7 +82,7 @@ func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
 	return rows.Err()
 }
 
-// All asks for all rows.
+// All returns all rows.
 func (q *Query[V]) All(ctx context.Context, db Asker, args ...any) ([]V, error) {
 	var out []V
 	err := db.Ask(ctx, func(rows Rows) error {
@@ -94,7 +95,7 @@ func (q *Query[V]) All(ctx context.Context, db Asker, args ...any) ([]V, error) 
 	return out, nil
 }
 
-// One asks for the first row, and answers ErrNotFound if there is none.
+// One returns the first row, or ErrNotFound if there is none.
 func (q *Query[V]) One(ctx context.Context, db Asker, args ...any) (V, error) {
 	var out, none V
 	found := false
@@ -111,7 +112,7 @@ func (q *Query[V]) One(ctx context.Context, db Asker, args ...any) (V, error) {
 	return out, nil
 }
 
-// within asks for the rows up to so many bytes; the first always fits.
+// within returns the rows up to a number of bytes; the first always fits.
 func (q *Query[V]) within(ctx context.Context, db Asker, maxBytes int, size func(V) int, args ...any) ([]V, error) {
 	var out []V
 	err := db.Ask(ctx, func(rows Rows) error {
@@ -164,7 +165,7 @@ func NewWrite[R any](text string) *Write[R] {
 	return w
 }
 
-// Args are the values of the statement's parameters.
+// Args returns the values of the statement's parameters.
 func (w *Write[R]) Args(row *R) []any {
 	v := reflect.ValueOf(row).Elem()
 	out := make([]any, len(w.args))
@@ -188,7 +189,7 @@ func (w *Write[R]) Args(row *R) []any {
 		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 			out[i] = f.Int()
 		default:
-			out[i] = int64(f.Uint()) // the number of the same bits
+			out[i] = int64(f.Uint()) // the number with the same bits
 		}
 	}
 	return out

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Rows is the result of a query, as both drivers give it.
+// Rows is the result of a query, in the form of both drivers.
 type Rows interface {
 	Columns() ([]string, error)
 	Next() bool
@@ -15,11 +15,11 @@ type Rows interface {
 	Err() error
 }
 
-// Kind is how rows are read into values: by the names of their columns, in whatever order they come.
+// Kind describes how rows are read into values: by the names of their columns, in whatever order they come.
 //
-// A kind is made from a struct whose fields have the names of columns as tags: `sql:"read_seq"`. A field that is a struct itself has its own fields' names
-// behind its name and a dot ("m.read_seq"); one without a tag is read as if its fields stood in its place. A column is a number, a bool that is
-// stored as 0 or 1, a text, or bytes. NULL is for bytes only.
+// A kind is made from a struct whose fields have the names of columns as tags: `sql:"read_seq"`. The fields of a field that is a struct itself have
+// its name and a dot before their own ("m.read_seq"); those of a struct without a tag are read as if they were in its place. A column is a number, a
+// bool that is stored as 0 or 1, a text, or bytes. Only bytes may be NULL.
 type Kind[V any] struct {
 	fields []field
 	start  func() (reflect.Value, func() V)
@@ -67,12 +67,12 @@ func fieldsOf(t reflect.Type, prefix string, at []int) []field {
 	return out
 }
 
-// Cols lists the columns of a kind as those of a table that a query calls alias. Every one is named: SQLite promises no name otherwise.
+// Cols lists the columns of a kind as those of a table that a query calls alias. Each gets a name: SQLite promises none otherwise.
 func (k *Kind[V]) Cols(alias string) string {
 	return k.list(func(f field) string { return alias + "." + f.name + " AS " + f.name })
 }
 
-// part lists them under the names that they have in a field that is tagged with alias. Where the table has no row, as after a LEFT JOIN, they are zero.
+// part lists them under the names that they have in a field that is tagged with alias. If the table has no row, as after a LEFT JOIN, they are zero.
 func (k *Kind[V]) part(alias string, outer bool) string {
 	return k.list(func(f field) string {
 		col := alias + "." + f.name
@@ -122,7 +122,7 @@ type Reader[V any] struct {
 	nums  []int64
 }
 
-// setter puts a number where it does not fit by itself.
+// setter sets a field from a number that does not fit by itself.
 type setter struct {
 	to   reflect.Value
 	from int
@@ -157,7 +157,7 @@ func (k *Kind[V]) reader(cols []int) *Reader[V] {
 	return r
 }
 
-// Value is what the row that was scanned last is.
+// Value returns the value of the row that was scanned last.
 func (r *Reader[V]) Value() V {
 	for i := range r.set {
 		n := r.nums[r.set[i].from]
@@ -167,7 +167,7 @@ func (r *Reader[V]) Value() V {
 		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32:
 			to.SetInt(n)
 		default:
-			to.SetUint(uint64(n)) // the number of the same bits
+			to.SetUint(uint64(n)) // the number with the same bits
 		}
 	}
 	return r.value()

@@ -61,7 +61,7 @@ type allRow struct {
 	}
 }
 
-// TestRowsByName: a row is read by the names of its columns, and what is missing or unknown is an error instead of a value in another field.
+// TestRowsByName: a row is read by the names of its columns, and a missing or unknown one is an error instead of a value in another field.
 func TestRowsByName(t *testing.T) {
 	db := inMemory(t)
 	cols := []string{"7 AS id", "-1 AS big", "-2 AS small", "1 AS yes", "'x' AS text", "NULL AS bytes", `4294967295 AS "p.n"`, "9 AS m"}
@@ -93,7 +93,7 @@ func TestRowsByName(t *testing.T) {
 	}
 }
 
-// TestWriteByName: a statement takes its values from the fields that its parameters name, and what was written is read again as it was.
+// TestWriteByName: a statement takes its values from the fields that its parameters name, and what was written is read back unchanged.
 func TestWriteByName(t *testing.T) {
 	db := inMemory(t)
 	if err := db.Tell(t.Context(), `CREATE TABLE x (m, "p.n", bytes, text, yes, small, big, id)`); err != nil {

@@ -8,26 +8,26 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Holder is what a store's transaction does of its own: numbers of what is new, rows that are held, and ends of conversations that may be in memory.
+// Holder is what a store's transaction does itself: numbers of what is new, rows that are held, and ends of conversations that may be in memory.
 type Holder interface {
 	DB
 	NewUID() (chat.UID, error)
 	NewConvID() (chat.ConvID, error)
 	// HoldUser is called before an account's row is first used.
 	HoldUser(uid chat.UID) error
-	// Head finds a conversation and holds it until the end. Change does, and stores what the caller makes of it then.
+	// Head finds a conversation and holds it until the end. So does Change, which also stores the caller's changes.
 	Head(id chat.ConvID) (*chat.Conv, error)
 	Change(id chat.ConvID) (*chat.Conv, error)
-	// Made takes in a conversation that was made by this transaction.
+	// Made registers a conversation that was created by this transaction.
 	Made(c chat.Conv) error
-	// SenderOf answers how many countable messages a user has sent to a group that is held, and the seq of the last.
+	// SenderOf returns how many countable messages a user has sent to a group that is held, and the seq of the last.
 	SenderOf(id chat.ConvID, uid chat.UID) (own, last uint64, err error)
 }
 
 // Tx is chat.Tx on either store.
 type Tx struct {
 	On Holder
-	// Ctx is that of all statements.
+	// Ctx is the context of all statements.
 	Ctx context.Context
 	// Time is the commit time.
 	Time int64
@@ -83,7 +83,7 @@ func (t *Tx) User(uid chat.UID) (chat.User, error) {
 	return *u, nil
 }
 
-// PutUser leaves the feed's number alone: only AddFeed moves it.
+// PutUser does not change the feed's number: only AddFeed moves it.
 func (t *Tx) PutUser(u chat.User) error {
 	old, err := t.user(u.UID)
 	if err != nil {
@@ -197,7 +197,7 @@ var (
 	periods      = NewQuery(period, "SELECT "+period.Cols("p")+" FROM period p WHERE p.uid = $1 AND p.conv = $2 ORDER BY p.from_seq")
 )
 
-// Join of somebody who is a member already changes nothing. The conversation is held first, so it is also the lock of rows that do not exist yet.
+// Join of a user who is already a member changes nothing. The conversation is held first, so it is also the lock of rows that do not exist yet.
 func (t *Tx) Join(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	h, err := t.On.Head(id)
 	if err != nil {
