@@ -470,15 +470,39 @@ func TestReadMany(t *testing.T) {
 	if len(r.Heads) != total || len(bob.pushes) > 0 {
 		t.Fatalf("%d heads, %d pushes before the answer", len(r.Heads), len(bob.pushes))
 	}
-	for i := range total {
-		for _, c := range []*conn{bob, phone} {
-			var h im.Head
-			c.push(im.Method_HEAD, &h)
-			if h.Conv.Id != user(i) || h.Unread != 0 {
-				t.Fatalf("push %d: %v", i, &h)
+	told := func() {
+		t.Helper()
+		for i := range total {
+			for _, c := range []*conn{bob, phone} {
+				var h im.Head
+				c.push(im.Method_HEAD, &h)
+				if h.Conv.Id != user(i) || h.Unread != 0 {
+					t.Fatalf("push %d: %v", i, &h)
+				}
 			}
 		}
+		bob.quiet()
+		phone.quiet()
 	}
-	bob.quiet()
-	phone.quiet()
+	told()
+
+	// A caller that has no session is not notified itself, and both sessions get each event once.
+	for i, p := range req.Positions {
+		msg := &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: 1 << 31, Message: text("y")}
+		if _, err := n.rules.SendAs(t.Context(), user(i), chat.Via{}, msg); err != nil {
+			t.Fatal(err)
+		}
+		p.Seq = 2
+		bob.push(im.Method_ENTRY, nil)
+		phone.push(im.Method_ENTRY, nil)
+	}
+	replied := make(chan error, 1)
+	caller := &chat.Caller{UID: chat.UID(bob.reply.TinyId), Name: "bob", Reply: func(_ uint64, _ im.Method, _ im.Body, err error) { replied <- err }}
+	if err := n.rules.Call(t.Context(), caller, &im.Frame{Method: im.Method_READ}, req); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-replied; err != nil {
+		t.Fatal(err)
+	}
+	told()
 }
