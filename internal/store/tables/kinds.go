@@ -115,7 +115,7 @@ type changeRow struct {
 	Version  uint64   `sql:"version"`
 }
 
-// change is the kind of a change without its message, told of one that is read with it.
+// change is the kind of a change without its message, told the kind of one with its message.
 var (
 	change = NewKind[changeRow]()
 	told   = newKind(func(r *struct {
