@@ -7,10 +7,10 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// wsURL is the address of the server's WebSocket.
+// wsURL returns the address of the server's WebSocket.
 func wsURL(server string) (string, error) {
 	u, err := url.Parse(server)
-	// What is no address is not repeated, and no password is.
+	// An invalid address is not repeated, nor is a password.
 	if err != nil {
 		return "", im.Errorf(im.CodeInvalidParameters, "the server address is not ws://host:port or wss://host")
 	}
@@ -27,7 +27,7 @@ func wsURL(server string) (string, error) {
 	return u.String(), nil
 }
 
-// shownServer is the server's address as it may be shown: a password or a token in it stays out.
+// shownServer returns the server's address in a form that may be shown: without a password or a token.
 func shownServer(server string) string {
 	u, err := url.Parse(server)
 	if err != nil {

@@ -9,17 +9,17 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// messageSoft is about how large a message of several frames gets; the server reads up to im.MaxMessage.
+// messageSoft is roughly how large a message of several frames gets; the server reads up to im.MaxMessage.
 const messageSoft = 256 << 10
 
-// Conn is one connection whose login the server has taken. All methods may be called from any goroutine; none waits for the network.
+// Conn is one connection whose login the server has accepted. All methods may be called from any goroutine; none waits for the network.
 type Conn struct {
-	Ticket string         // that the server took
-	Reply  *im.LoginReply // its answer
+	Ticket string         // the accepted ticket
+	Reply  *im.LoginReply // its reply
 
 	ws     *ws.Conn
 	cancel context.CancelFunc
-	wake   chan struct{} // 1: there is something in out
+	wake   chan struct{} // 1: out is not empty
 
 	mu     sync.Mutex
 	out    [][]byte // WebSocket messages of whole frames
@@ -28,7 +28,7 @@ type Conn struct {
 	final, synced atomic.Bool
 }
 
-// Send queues a frame. It does not bound what waits: who sends bounds its open calls.
+// Send queues a frame. It does not limit what waits: callers limit their open calls.
 func (c *Conn) Send(f *im.Frame) {
 	c.mu.Lock()
 	if n := len(c.out); n > 0 && len(c.out[n-1])+len(f.Body) < messageSoft {
@@ -54,11 +54,11 @@ func (c *Conn) Last(f *im.Frame) {
 // Break ends the connection. Unless it is final, Run makes another one.
 func (c *Conn) Break() { c.cancel() }
 
-// Final says that no other connection follows this one.
+// Final means that no other connection follows this one.
 func (c *Conn) Final() { c.final.Store(true) }
 
-// Synced says that a sync on this connection has come to its end and is on the disk. Until then the connection counts as a try that came to nothing: what ends
-// it may wait behind the login each time.
+// Synced records that a sync on this connection has completed and is on the disk. Until then the connection counts as a failed attempt: the sync that
+// follows the login may contain what ends it, each time.
 func (c *Conn) Synced() { c.synced.Store(true) }
 
 // write sends what is queued, everything that waits in one message, until the context ends or the connection breaks.
@@ -86,7 +86,7 @@ func (c *Conn) write(ctx context.Context) {
 	}
 }
 
-// read hands each message on, in order, until the connection breaks.
+// read passes each message on, in order, until the connection breaks.
 func (c *Conn) read(ctx context.Context, arrived func(ctx context.Context, c *Conn, data []byte) error) error {
 	for {
 		data, err := c.ws.Read()

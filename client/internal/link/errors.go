@@ -14,8 +14,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// dialError says why a request did not become a WebSocket. Only an answer that names a code is one of a server of Tidings: any other may come from what lies
-// between, and passes.
+// dialError returns the reason why a request did not become a WebSocket. Only a response that names a code comes from a Tidings server: any other may
+// come from something in between, and is temporary.
 func dialError(u string, err error) error {
 	var plain tls.RecordHeaderError
 	var a *ws.Answer
@@ -38,7 +38,7 @@ func dialError(u string, err error) error {
 	case a.Code == 400 && ours:
 		return &Refused{Err: im.Errorf(im.CodeConnectRefused, "the server at %s does not speak %s", u, subprotocol)}
 	case a.Code == 400:
-		if strings.Contains(string(a.Body), "HTTPS") { // what servers of Go, nginx and Apache say
+		if strings.Contains(string(a.Body), "HTTPS") { // what servers in Go, nginx and Apache respond
 			return errSpeaksTLS(u)
 		}
 	}
@@ -49,7 +49,7 @@ func errSpeaksTLS(u string) error {
 	return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks TLS: is the address wss://?", u)
 }
 
-// ErrorOf gives a network error its TIM code.
+// ErrorOf returns the TIM code for a network error.
 func ErrorOf(err error) *im.Error {
 	var e *im.Error
 	var dns *net.DNSError

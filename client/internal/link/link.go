@@ -1,5 +1,5 @@
-// Package link keeps a device connected to a server: it dials, through a proxy too, makes the login exchange, reads and writes frames, and begins anew when a
-// connection breaks, with pauses that grow. It knows nothing of what the frames mean.
+// Package link keeps a device connected to a server: it dials, also through a proxy, logs in, reads and writes frames, and starts over when a
+// connection breaks, with growing pauses. It does not know what the frames mean.
 package link
 
 import (
@@ -16,17 +16,17 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Config says where the server is. New checks it.
+// Config is the server's address. New checks it.
 type Config struct {
 	Server string // ws://host:port or wss://host[:port]
 	Proxy  string // socks5:// or http://, or none
 	TLS    *tls.Config
 	Log    *slog.Logger
-	// Try is the longest that one try to connect and log in takes; Pause the longest pause between two.
+	// Try is the longest time for one attempt to connect and log in; Pause the longest pause between two.
 	Try, Pause time.Duration
 }
 
-// Link is the way to one server.
+// Link is the connection to one server, through all of its attempts.
 type Link struct {
 	cfg   Config
 	url   string
@@ -47,30 +47,30 @@ func New(cfg Config) (*Link, error) {
 	return &Link{cfg: cfg, url: url, shown: shownServer(cfg.Server), dial: &ws.Dialer{TLS: cfg.TLS, Proxy: proxy, Subprotocol: subprotocol, Most: im.MaxAnswer}}, nil
 }
 
-// String is the server's address as it may be shown: a password or a token in it stays out.
+// String returns the server's address in a form that may be shown: without a password or a token.
 func (l *Link) String() string { return l.shown }
 
-// Host is whom a Run connects. Its functions are called on the goroutine of Run, one at a time, in the order of what happened.
+// Host is what a Run connects. Its functions are called on the goroutine of Run, one at a time, in the order of what happened.
 type Host struct {
-	// Login is what the next login shows. resume says that this Run has been logged in before.
+	// Login returns what the next login sends. resume means that this Run has been logged in before.
 	Login func(resume bool) *im.LoginRequest
-	// Waiting tells of the pause before a try that is not the first, Connecting of the try itself, and Open that the server speaks the protocol.
+	// Waiting reports the pause before an attempt other than the first, Connecting the attempt itself, and Open that the server speaks the protocol.
 	Waiting    func(try int, pause time.Duration)
 	Connecting func()
 	Open       func()
-	// Failed tells that a try came to nothing. Another one follows.
+	// Failed reports that an attempt failed. Another one follows.
 	Failed func(err *im.Error)
-	// Refused tells that the server did not take the login, or the connection.
+	// Refused reports that the server did not accept the login, or the connection.
 	Refused func(r *Refused, resume bool)
 	// Connected takes a connection over, until Lost. If it does not, Run ends. ctx ends with the connection.
 	Connected func(ctx context.Context, c *Conn) bool
-	// Arrived brings a WebSocket message. It may wait for room, until ctx ends. An error ends the connection.
+	// Arrived passes a WebSocket message. It may wait for room, until ctx ends. An error ends the connection.
 	Arrived func(ctx context.Context, c *Conn, data []byte) error
-	// Lost tells of the end of a connection that was taken over.
+	// Lost reports the end of a connection that was taken over.
 	Lost func(c *Conn, err *im.Error)
 }
 
-// Run dials, logs in and reads, again and again until ctx ends, the server refuses for good, or a connection was final.
+// Run dials, logs in and reads, again and again until ctx ends, the server refuses permanently, or a connection was final.
 func (l *Link) Run(ctx context.Context, h *Host) {
 	resume := false
 	for try := 0; ; try++ {
@@ -97,18 +97,18 @@ func (l *Link) Run(ctx context.Context, h *Host) {
 	}
 }
 
-// backoff is the upper end of the pause before a try: doubling from half a second. The pause is drawn evenly below it (full jitter), so that
-// the clients of a server that comes back do not come in waves.
+// backoff returns the upper end of the pause before an attempt: doubling from half a second. The pause is drawn evenly below it (full jitter), so
+// that the clients of a server that restarts do not all connect at once.
 func backoff(try int, most time.Duration) time.Duration {
 	d := 500 * time.Millisecond << min(try-1, 16)
 	return min(d, most)
 }
 
-// errPanic stands for a panic on what a server sent.
+// errPanic stands for a panic while handling what a server sent.
 var errPanic = &im.Error{Code: im.CodeDisconnected, Desc: "a mistake inside the client"}
 
-// once makes one connection and returns when it is over: whether to try again, and the connection, if it was taken over. A panic is a connection that broke: what
-// comes from outside does not end the process of the application.
+// once makes one connection and returns when it has ended: whether to try again, and the connection, if it was taken over. A panic counts as a broken
+// connection: input from outside does not end the process of the application.
 func (l *Link) once(ctx context.Context, h *Host, resume bool) (again bool, taken *Conn) {
 	defer func() {
 		if r := recover(); r != nil {

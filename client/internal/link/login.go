@@ -14,16 +14,16 @@ const subprotocol = im.Subprotocol
 // FirstID is the first request id after the login's, which is 1 on every connection.
 const FirstID = 2
 
-// Refused is an answer of the server to the login, or to the request for a connection.
+// Refused is the server's refusal of the login, or of the request for a connection.
 type Refused struct {
 	Err    *im.Error
-	Retry  bool   // another try may succeed, and follows
-	Ticket string // that was shown, if the login got that far
+	Retry  bool   // another attempt may succeed, and follows
+	Ticket string // the ticket, if the login got that far
 }
 
 func (e *Refused) Error() string { return e.Err.Error() }
 
-// login connects and makes the login exchange.
+// login connects and logs in.
 func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Try)
 	defer cancel()
@@ -49,7 +49,7 @@ func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 	return &Conn{Ticket: req.UserSig, Reply: reply, ws: conn, wake: make(chan struct{}, 1)}, nil
 }
 
-// exchange makes the login, which is the first frame either way.
+// exchange sends the login, which is the first frame in both directions.
 func exchange(conn *ws.Conn, req *im.LoginRequest) (*im.LoginReply, error) {
 	body, err := req.MarshalVT()
 	if err != nil {
@@ -84,7 +84,7 @@ func exchange(conn *ws.Conn, req *im.LoginRequest) (*im.LoginReply, error) {
 	return reply, reply.UnmarshalVT(first.Body)
 }
 
-// mayPass says which refusals of a login may pass by waiting.
+// mayPass reports which refusals of a login may go away with time.
 func mayPass(code int32) bool {
 	return code == im.CodeConnectionLimit || code == im.CodeServerInternal
 }

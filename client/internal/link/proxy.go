@@ -7,14 +7,14 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// proxyURL is the proxy's address; nil for none. What the environment says does not count.
+// proxyURL returns the proxy's address; nil for none. The environment is ignored.
 func proxyURL(proxy string) (*url.URL, error) {
 	if proxy == "" {
 		return nil, nil
 	}
 	u, err := url.Parse(proxy)
 	switch {
-	// The address is not repeated: it may have a password in it.
+	// The address is not repeated: it may contain a password.
 	case err != nil || u.Hostname() == "" || u.Scheme == "http" && u.Port() == "" || u.Scheme != "http" && u.Scheme != "socks5":
 		return nil, im.Errorf(im.CodeInvalidParameters, "the proxy is not socks5://host:port or http://host:port")
 	case strings.TrimSuffix(u.Path, "/") != "" || strings.ContainsAny(proxy, "?#"):

@@ -4,7 +4,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// ConvRow is a conversation as this device has stored it. docs/sync.md says what each number is for.
+// ConvRow is a conversation as this device has stored it. docs/sync.md explains each number.
 type ConvRow struct {
 	ID       int64
 	Type     im.ConvType
@@ -28,7 +28,7 @@ type ConvRow struct {
 	Pinned              bool
 	Time                int64 // of the newest message, milliseconds
 
-	// What the application was last told: hash of the conversation (0: not in its list), the peer's read position, and its part of the total.
+	// What was last announced to the application: hash of the conversation (0: not in its list), the peer's read position, and its part of the total.
 	Announced  int64
 	Receipt    uint64
 	ToldUnread uint64
@@ -41,7 +41,7 @@ type ConvRow struct {
 
 const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold, hidden, draft"
 
-// columns are the row's fields in the order of convColumns, to scan into or to write from.
+// columns returns the row's fields in the order of convColumns, to scan into or to write from.
 func (r *ConvRow) columns() []any {
 	return []any{&r.ID, &r.Type, &r.Target, &r.Era, &r.Epoch, &r.SyncedTo, &r.Rev, &r.HoleTo, &r.Others, &r.Own, &r.Row, &r.ReadSeq, &r.ReadOthers,
 		&r.ReadTime, &r.Withdrawn, &r.WithdrawnRev, &r.PeerSeq, &r.PeerTime, &r.Cleared, &r.RecvOpt, &r.Pinned, &r.Time, &r.Announced, &r.Receipt, &r.ToldUnread, &r.Listed, &r.Untold, &r.Hidden, &r.Draft}

@@ -14,9 +14,8 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Open opens the database of a user in dir, or one in memory if dir is empty. It does not wait for another process to let go: ErrLocked. A damaged database
-// is set aside: what the server has is brought again by the sync, and the old files
-// stay beside it under a name that says when they were left.
+// Open opens the database of a user in dir, or one in memory if dir is empty. If another process has it, it does not wait but returns ErrLocked. A
+// damaged database is set aside: the sync brings back what the server has, and the old files stay beside it under a name with the time.
 func Open(dir, user string, log *slog.Logger) (*DB, error) {
 	for try := 0; ; try++ {
 		l, err := openSound(dir, user, log)
@@ -37,22 +36,22 @@ func Open(dir, user string, log *slog.Logger) (*DB, error) {
 	}
 }
 
-// errForeign says that a file is a database, and not one that this program has made.
+// errForeign means that a file is a database that this program has not made.
 var errForeign = errors.New("client: the file has another content than a local database")
 
-// IsRefused says that SQLite would not run a statement, and not that the disk failed.
+// IsRefused reports whether SQLite did not run a statement, and the disk did not fail.
 func IsRefused(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrError || e.Code == sqlite3.ErrTooBig)
 }
 
-// isBusy says that another connection has the database locked.
+// isBusy reports whether another connection has the database locked.
 func isBusy(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
 }
 
-// IsDamaged says that SQLite cannot make sense of the file, or this program of what stands in it.
+// IsDamaged reports whether SQLite cannot read the file, or this program cannot read its contents.
 func IsDamaged(err error) bool {
 	var e sqlite3.Error
 	switch {
@@ -64,7 +63,7 @@ func IsDamaged(err error) bool {
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrFormat || e.Code == sqlite3.ErrError)
 }
 
-// openSound opens a local database and looks at all that is read at once.
+// openSound opens a local database and checks everything that is read at once.
 func openSound(dir, user string, log *slog.Logger) (l *DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -111,7 +110,7 @@ func openSound(dir, user string, log *slog.Logger) (l *DB, err error) {
 	return l, l.LoadLast()
 }
 
-// maxNumber is the largest count or number that a server takes: with a larger one the device could never sync or log in again.
+// maxNumber is the largest count or number that a server accepts: with a larger one the device could never sync or log in again.
 const maxNumber = 1 << 48
 
 // ownSchema is the schema that the migrations make. A trigger or a view in a file would run whatever its author wants.

@@ -1,5 +1,5 @@
-// Package local is what a device keeps on its disk: its folder and id, and for each user a database of conversations, messages, and what the application is still
-// to be told. All SQL of the client stands here.
+// Package local is what a device keeps on its disk: its folder and id, and per user a database of conversations, messages, and callbacks that are
+// still owed to the application. All SQL of the client is here.
 package local
 
 import (
@@ -35,28 +35,28 @@ var (
 	schema3 string
 )
 
-// memoryNames tells in-memory databases of one process apart.
+// memoryNames distinguishes in-memory databases of one process.
 var memoryNames atomic.Int64
 
-// DB is the database of one user on this device. One goroutine at a time uses it. What is written belongs to a transaction that the first writing begins, and Commit or
-// Rollback ends.
+// DB is the database of one user on this device. One goroutine at a time uses it. Writes belong to a transaction that the first of them begins, and
+// Commit or Rollback ends.
 type DB struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	lock  *flock.Flock // nil in memory
 	InTx  bool
 	stmts map[string]*sql.Stmt
-	// Reads counts queries: what a call costs here.
+	// Reads counts queries: the cost of a call.
 	Reads int
-	// lastMessage is the last id of a message. One that is given up is not used again: what is owed and the index name messages by them.
+	// lastMessage is the last id of a message. Ids that are given up are not reused: owed callbacks and the index name messages by them.
 	lastMessage int64
 }
 
-// ErrLocked says that another process has the user's database open.
+// ErrLocked means that another process has the user's database open.
 var ErrLocked = errors.New("client: the user's database is in use by another process")
 
-// open opens the database of user in dir, or one in memory if dir is empty. It does not wait for another process to let go, whichever it is: ErrLocked.
-// What is open is locked until it is closed, so that no statement waits for another process either.
+// open opens the database of user in dir, or one in memory if dir is empty. If another process has it, it does not wait but returns ErrLocked. An
+// open database is locked until it is closed, so that no statement waits for another process either.
 func open(dir, user string, log *slog.Logger) (*DB, error) {
 	l := &DB{stmts: map[string]*sql.Stmt{}}
 	dsn := fmt.Sprintf("file:tidings-%d?mode=memory&cache=private", memoryNames.Add(1))
@@ -76,7 +76,7 @@ func open(dir, user string, log *slog.Logger) (*DB, error) {
 		if !ok {
 			return nil, ErrLocked
 		}
-		// SQLite gives the files that it makes beside a database the mode of that one.
+		// SQLite gives files that it makes beside a database the mode of the database.
 		if err := errors.Join(private.File(base+".db"), private.Narrow(base+".db-wal", base+".db-shm")); err != nil {
 			log.Warn("others may be able to read the user's local data", "file", base+".db", "error", err)
 		}
@@ -88,7 +88,8 @@ func open(dir, user string, log *slog.Logger) (*DB, error) {
 		l.conn, err = l.db.Conn(context.Background())
 	}
 	if err == nil && dir != "" {
-		// Not in the DSN, whose order is the driver's: only what enters WAL mode in the exclusive mode has the file to itself from here to its end.
+		// Not in the DSN, whose order is the driver's: only a connection that enters WAL mode in the exclusive mode has the file to itself from then
+		// on.
 		_, err = l.conn.ExecContext(bg, "PRAGMA journal_mode = WAL")
 	}
 	if err == nil {
@@ -105,12 +106,12 @@ func open(dir, user string, log *slog.Logger) (*DB, error) {
 	return l, nil
 }
 
-// localBase is the path of a user's local files without their endings.
+// localBase returns the path of a user's local files without their extensions.
 func localBase(dir, user string) string {
 	return filepath.Join(dir, "users", hex.EncodeToString([]byte(user)))
 }
 
-// fileURL writes a path so that SQLite's URI reading gives it back.
+// fileURL writes a path so that SQLite's URI parser returns it.
 type fileURL struct{ path string }
 
 func (u *fileURL) String() string {
@@ -160,10 +161,10 @@ func (l *DB) migrate() error {
 	return nil
 }
 
-// asideVersion is the last version whose messages do not say beside their content that they stand aside.
+// asideVersion is the last version whose messages do not record beside their content that they are excluded.
 const asideVersion = 2
 
-// markAside brings the column up to date with the contents.
+// markAside updates the column from the contents.
 func (l *DB) markAside() error {
 	rows, err := l.query("SELECT id, body FROM message")
 	if err != nil {
@@ -193,7 +194,7 @@ func (l *DB) markAside() error {
 	return nil
 }
 
-// bg is the context of local statements: they are short and must not be torn off in the middle.
+// bg is the context of local statements: they are short and must not be interrupted.
 var bg = context.Background()
 
 func (l *DB) Close() {
@@ -240,7 +241,7 @@ func (l *DB) Rollback() {
 	l.exec("ROLLBACK")
 }
 
-// prepared keeps a statement for each text: the set of texts is fixed by the code.
+// prepared keeps a statement per text: the set of texts is fixed by the code.
 func (l *DB) prepared(q string) (*sql.Stmt, error) {
 	if s, ok := l.stmts[q]; ok {
 		return s, nil
@@ -261,7 +262,7 @@ func (l *DB) exec(q string, args ...any) (sql.Result, error) {
 	return s.ExecContext(bg, countable(args)...)
 }
 
-// countable brings numbers that come from elsewhere, such as those in a message id, into what SQL can count; beyond it there are none, here or at a server.
+// countable limits numbers from elsewhere, such as those in a message id, to what SQL can count; beyond it there are none, here or at a server.
 func countable(args []any) []any {
 	for i, a := range args {
 		if n, ok := a.(uint64); ok {
@@ -288,7 +289,7 @@ func (l *DB) query(q string, args ...any) (*sql.Rows, error) {
 	return s.QueryContext(bg, countable(args)...)
 }
 
-// OnCommit runs f inside each commit, before it is done; if it does not answer 0, the commit fails.
+// OnCommit runs f inside each commit, before it is done; if it does not return 0, the commit fails.
 func (l *DB) OnCommit(f func() int) error {
 	return l.conn.Raw(func(conn any) error {
 		conn.(*sqlite3.SQLiteConn).RegisterCommitHook(f)

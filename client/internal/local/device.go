@@ -13,7 +13,8 @@ import (
 	"github.com/tidings-im/tidings/internal/private"
 )
 
-// OpenDevice finds the device's folder in dir, or that of an app in it, and the device id in it. A folder that cannot be written is a device of its own, for as long as the process lives.
+// OpenDevice finds the device's folder in dir, or that of an app in it, and the device id in it. With a folder that cannot be written, the device
+// exists for as long as the process lives.
 func OpenDevice(dir string, app uint64, log *slog.Logger) (string, string) {
 	if app != 0 {
 		dir = appFolder(dir, app, log)
@@ -35,17 +36,17 @@ func OpenDevice(dir string, app uint64, log *slog.Logger) (string, string) {
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		err = writeOnce(name, id)
 		if b, again := os.ReadFile(name); again == nil && len(b) == 32 {
-			return dir, string(b) // ours, or that of a process that was faster
+			return dir, string(b) // ours, or the one of a process that was faster
 		}
 	}
 	log.Warn("the folder cannot be written; this device keeps everything in memory", "folder", dir, "error", err)
 	return "", id
 }
 
-// appFolder is the folder of an app in the device's folder. The app that comes first gets what lies there without one.
+// appFolder returns the folder of an app in the device's folder. The app that is opened first gets files that are there without an app.
 func appFolder(dir string, app uint64, log *slog.Logger) string {
 	own := filepath.Join(dir, fmt.Sprintf("app-%d", app))
-	if os.MkdirAll(dir, 0o700) != nil || os.Mkdir(own, 0o700) != nil { // it is there, or openDevice says why it is not
+	if os.MkdirAll(dir, 0o700) != nil || os.Mkdir(own, 0o700) != nil { // it exists, or OpenDevice reports why it does not
 		return own
 	}
 	for _, part := range []string{"users", "device"} {
@@ -59,7 +60,7 @@ func appFolder(dir string, app uint64, log *slog.Logger) string {
 	return own
 }
 
-// writeOnce makes a file with a content, whole or not at all, unless it is there.
+// writeOnce makes a file with a content, whole or not at all, unless it exists.
 func writeOnce(name, content string) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), "device-*")
 	if err != nil {

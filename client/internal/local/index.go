@@ -5,7 +5,7 @@ import "strings"
 // Indexed is the last message whose words are in the index.
 func (l *DB) Indexed() (int64, error) { return l.MetaInt("indexed") }
 
-// NotIndexed are up to most messages that the index does not know, in the order in which they are to be indexed.
+// NotIndexed returns up to most messages that are not in the index, in the order in which they are to be indexed.
 func (l *DB) NotIndexed(most int) ([]*Message, error) {
 	from, err := l.Indexed()
 	if err != nil {
@@ -14,7 +14,7 @@ func (l *DB) NotIndexed(most int) ([]*Message, error) {
 	return l.messages("id > ? ORDER BY id LIMIT ?", from, most)
 }
 
-// SetIndexed says that the index knows the messages up to id.
+// SetIndexed records that the index contains the messages up to id.
 func (l *DB) SetIndexed(id int64) error { return l.SetMeta("indexed", id) }
 
 // Index adds the words of a message.
@@ -29,14 +29,14 @@ func (l *DB) cutIndex() error {
 	return err
 }
 
-// Query is what messages are looked for by; zero values do not count.
+// Query describes which messages to find; zero values are ignored.
 type Query struct {
 	Conv        int64
 	From, Until int64  // time in milliseconds, until excluded
 	Match       string // a query of the index
 }
 
-// Search are the messages that are neither deleted nor recalled, the newest first.
+// Search returns the messages that are neither deleted nor recalled, the newest first.
 func (l *DB) Search(s Query) ([]*Message, error) {
 	where, args := []string{"status NOT IN (4, 6)"}, []any{}
 	add := func(cond string, v any) { where, args = append(where, cond), append(args, v) }

@@ -8,7 +8,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Message is a row of the message table. pos orders a conversation: the seq of a logged one; a local one stands after the seq that was applied when it was made.
+// Message is a row of the message table. pos orders a conversation: the seq of a logged message; a local one comes after the seq that was applied
+// when it was made.
 type Message struct {
 	ID, Conv, Era int64
 	Pos           uint64
@@ -51,7 +52,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 	return out, rows.Err()
 }
 
-// one answers the single row of a query, nil if there is none.
+// one returns the single row of a query, nil if there is none.
 func (l *DB) one(where string, args ...any) (*Message, error) {
 	ms, err := l.messages(where, args...)
 	if err != nil || len(ms) == 0 {
@@ -60,41 +61,41 @@ func (l *DB) one(where string, args ...any) (*Message, error) {
 	return ms[0], nil
 }
 
-// ByID is the message of a row, nil if it is gone.
+// ByID returns the message of a row, nil if it is gone.
 func (l *DB) ByID(id int64) (*Message, error) { return l.one("id = ?", id) }
 
-// At is the logged message of a number in the present log of a conversation, nil if it is not here.
+// At returns the logged message with a number in the present log of a conversation, nil if it is not on the device.
 func (l *DB) At(cv *ConvRow, seq uint64) (*Message, error) {
 	return l.one("conv = ? AND era = ? AND pos = ? AND sub = 0", cv.ID, cv.Era, seq)
 }
 
-// Drawn are the messages with what a sender drew, of whatever sender and conversation.
+// Drawn returns the messages with what a sender drew, of any sender and conversation.
 func (l *DB) Drawn(clientTime uint64, random uint32) ([]*Message, error) {
 	return l.messages("client_time = ? AND random = ?", clientTime, random)
 }
 
-// SentHere is the message that this device drew these numbers for, nil without one.
+// SentHere returns the message for which this device drew these numbers, nil if there is none.
 func (l *DB) SentHere(cv *ConvRow, clientTime uint64, random uint32) (*Message, error) {
 	return l.one("client_time = ? AND random = ? AND conv = ? AND here = 1", clientTime, random, cv.ID)
 }
 
-// Sending are the messages whose send was not answered, in their order.
+// Sending returns the messages whose send was not answered, in their order.
 func (l *DB) Sending() ([]*Message, error) { return l.messages("status = 1 ORDER BY id") }
 
-// LastIn is the last local message at a pos of the present log within a span that begins at sub, nil without one.
+// LastIn returns the last local message at a pos of the present log within a span that begins at sub, nil if there is none.
 func (l *DB) LastIn(cv *ConvRow, pos uint64, sub int64, span time.Duration) (*Message, error) {
 	return l.one("conv = ? AND era = ? AND pos = ? AND sub BETWEEN ? AND ? ORDER BY sub DESC LIMIT 1", cv.ID, cv.Era, pos, sub, sub+int64(span)-1)
 }
 
-// Place is where a message stands in its conversation.
+// Place is a message's position in its conversation.
 type Place struct {
 	Era int64
 	Pos uint64
 	Sub int64
 }
 
-// Beyond lists up to most messages that stand strictly beyond a place, towards older or newer ones, of the given time: milliseconds, both ends included. Deleted and
-// cleared ones are not listed; what has no number and is here was put here after the clearing.
+// Beyond lists up to most messages strictly beyond a place, towards older or newer ones, of the given time: milliseconds, both ends included. Deleted
+// and cleared ones are not listed; messages without a number were put here after the clearing.
 func (l *DB) Beyond(cv *ConvRow, from Place, newer bool, fromTime, toTime int64, most int) ([]*Message, error) {
 	const where = "conv = ? AND status <> 4 AND (pos > ? OR sub > 0 OR era <> ?) AND time BETWEEN ? AND ? AND (era, pos, sub) "
 	order := where + "< (?, ?, ?) ORDER BY era DESC, pos DESC, sub DESC LIMIT ?"
@@ -104,8 +105,8 @@ func (l *DB) Beyond(cv *ConvRow, from Place, newer bool, fromTime, toTime int64,
 	return l.messages(order, cv.ID, cv.Cleared, cv.Era, fromTime, toTime, from.Era, from.Pos, from.Sub, most)
 }
 
-// Before is the pos of the last logged message of a conversation with a time of at most t, 0 without one. It searches by halves: times never fall
-// along a log.
+// Before returns the pos of the last logged message of a conversation with a time of at most t, 0 if there is none. It uses binary search: times
+// never fall along a log.
 func (l *DB) Before(cv *ConvRow, t int64) (uint64, error) {
 	low, high, found := uint64(1), uint64(math.MaxInt64), uint64(0)
 	for low <= high {
@@ -128,10 +129,11 @@ func (l *DB) Before(cv *ConvRow, t int64) (uint64, error) {
 	return found, nil
 }
 
-// asideMost is how far back a conversation's last message is looked for behind those that are not to be it.
+// asideMost is how far back a conversation's last message is searched behind those that are excluded.
 const asideMost = 1000
 
-// Last is the newest message of a conversation that may be its last message, and whether there is a newer one that may not; nil if there is none.
+// Last returns the newest message of a conversation that may be its last message, and whether there is a newer one that is excluded; nil if there is
+// none.
 func (l *DB) Last(cv *ConvRow) (m *Message, behind bool, err error) {
 	m, err = l.one("conv = ? AND status <> 4 ORDER BY era DESC, pos DESC, sub DESC LIMIT 1", cv.ID)
 	if err != nil || m == nil || !im.Aside(m.Body) {
@@ -159,7 +161,7 @@ func (l *DB) LoadLast() error {
 // Reserve keeps the ids up to id from being given to other messages.
 func (l *DB) Reserve(id int64) { l.lastMessage = max(l.lastMessage, id) }
 
-// newMessage is the id of another message.
+// newMessage returns the id of another message.
 func (l *DB) newMessage() int64 {
 	l.lastMessage++
 	return l.lastMessage
@@ -175,8 +177,8 @@ func (l *DB) Put(m *Message) error {
 	return err
 }
 
-// Store writes a log entry's row with its content, or brings the row that stands at its place up to date. It answers the id, 0 where the row was deleted. An answer may have been made
-// before a change that has been applied meanwhile: what is newer stays, and newer answers it with its version.
+// Store writes a log entry's row with its content, or updates the row that is in its place. It returns the id, 0 if the row was deleted. A reply may
+// have been made before a change that has been applied since: newer content stays, and newer returns it with its version.
 func (l *DB) Store(cv *ConvRow, e *im.Entry, body []byte) (id int64, version uint64, newer []byte, err error) {
 	if err := l.begin(); err != nil {
 		return 0, 0, nil, err
@@ -207,23 +209,25 @@ func (l *DB) Revoke(cv *ConvRow, seq uint64, revoker, reason string) error {
 	return err
 }
 
-// MakeRoom deletes what stands at the place of a number in the present log, but for the row of that id.
+// MakeRoom deletes what is in the place of a number in the present log, except the row with that id.
 func (l *DB) MakeRoom(cv *ConvRow, seq uint64, id int64) error {
 	_, err := l.write("DELETE FROM message WHERE conv = ? AND era = ? AND pos = ? AND sub = 0 AND id <> ?", cv.ID, cv.Era, seq, id)
 	return err
 }
 
-// DeleteUpTo deletes what a clearing up to a number of the present log takes: the messages at or before it, with those of older logs. A message that is being sent stays.
+// DeleteUpTo deletes what a clearing up to a number of the present log deletes: the messages at or before it, with those of older logs. A message
+// that is being sent stays.
 func (l *DB) DeleteUpTo(cv *ConvRow, seq uint64, failedSince time.Time) error {
 	return l.deleteRows(cv, failedSince, "status <> 1 AND (era <> ? OR pos <= ?)", cv.Era, seq)
 }
 
-// DeleteBefore is deleteUpTo for a number of a log that need not be the present one: what later logs hold stays.
+// DeleteBefore is DeleteUpTo for a number of a log that need not be the present one: the contents of later logs stay.
 func (l *DB) DeleteBefore(cv *ConvRow, era int64, seq uint64, failedSince time.Time) error {
 	return l.deleteRows(cv, failedSince, "status <> 1 AND (era < ? OR era = ? AND pos <= ?)", era, era, seq)
 }
 
-// deleteRows deletes messages of a conversation for good. Of one that failed since then an empty row stays, and one that was deleted after it had failed stays as it is.
+// deleteRows deletes messages of a conversation permanently. An empty row stays for one that failed since then, and one that was deleted after it had
+// failed stays as it is.
 func (l *DB) deleteRows(cv *ConvRow, failedSince time.Time, where string, args ...any) error {
 	const failed = "here = 1 AND seq = 0 AND time > ? AND status "
 	where = "conv = ? AND " + where + " AND "

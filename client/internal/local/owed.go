@@ -1,13 +1,13 @@
 package local
 
-// Owed is a row of owed: a callback that was not told for certain.
+// Owed is a row of owed: a callback that may not have fired.
 type Owed struct {
 	ID      int64
 	Kind    int
 	Payload []byte
 }
 
-// Owe keeps a callback until it is told, and answers the id to forget it by.
+// Owe keeps a callback until it has fired, and returns the id to delete it with.
 func (l *DB) Owe(kind int, payload []byte) (int64, error) {
 	res, err := l.write("INSERT INTO owed (kind, payload) VALUES (?, ?)", kind, payload)
 	if err != nil {
@@ -16,7 +16,7 @@ func (l *DB) Owe(kind int, payload []byte) (int64, error) {
 	return res.LastInsertId()
 }
 
-// Told forgets a callback.
+// Told deletes a callback.
 func (l *DB) Told(id int64) error {
 	_, err := l.write("DELETE FROM owed WHERE id = ?", id)
 	return err

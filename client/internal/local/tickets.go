@@ -13,7 +13,7 @@ import (
 // mostTickets is how many tickets a device remembers, the latest ones.
 const mostTickets = 16
 
-// Ticket is a ticket that a server has taken: its SHA-256, and its end by this device's clock, in milliseconds since 1970.
+// Ticket is a ticket that a server has accepted: its SHA-256, and its end by this device's clock, in milliseconds since 1970.
 type Ticket struct {
 	Hash string
 	End  int64
@@ -24,7 +24,7 @@ func HashTicket(sig string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Tickets reads the tickets that a server has taken, the latest last. What is unreadable is none.
+// Tickets reads the tickets that a server has accepted, the latest last. Unreadable ones are ignored.
 func (l *DB) Tickets() ([]Ticket, error) {
 	v, err := l.Meta("tickets")
 	var out []Ticket
@@ -37,7 +37,7 @@ func (l *DB) Tickets() ([]Ticket, error) {
 	return out, err
 }
 
-// KeepTicket remembers a ticket that a server has taken, or with end 0 forgets it.
+// KeepTicket remembers a ticket that a server has accepted, or with end 0 forgets it.
 func (l *DB) KeepTicket(hash string, end int64) error {
 	all, err := l.Tickets()
 	if err != nil {

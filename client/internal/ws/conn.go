@@ -25,9 +25,9 @@ const (
 	closeTooLarge = 1009
 )
 
-// Closed is the end that the server gave to the connection.
+// Closed is the server's close of the connection.
 type Closed struct {
-	Code   uint16 // 1005: it gave none
+	Code   uint16 // 1005: the server gave none
 	Reason string
 }
 
@@ -37,14 +37,14 @@ func (e *Closed) Error() string {
 
 // Conn is a connection that was upgraded. One goroutine reads, one writes, and anyone may close it.
 type Conn struct {
-	Subprotocol string // that the server chose
+	Subprotocol string // the server's choice
 
 	tcp  net.Conn // under TLS, if there is TLS
 	conn net.Conn
 	r    *bufio.Reader
 	most int
 
-	mu sync.Mutex // over w: pongs are written by the reader
+	mu sync.Mutex // protects w: the reader writes pongs
 	w  *bufio.Writer
 }
 
@@ -52,13 +52,13 @@ func newConn(tcp, conn net.Conn, r *bufio.Reader, most int) *Conn {
 	return &Conn{tcp: tcp, conn: conn, r: r, most: most, w: bufio.NewWriter(conn)}
 }
 
-// Close cuts the connection, and waits for nobody: TLS would first write a farewell.
+// Close cuts the connection, and waits for nobody: TLS would first write a last record.
 func (c *Conn) Close() { c.tcp.Close() }
 
-// Interrupt makes what reads or writes fail with os.ErrDeadlineExceeded, now and from now on.
+// Interrupt makes reads and writes fail with os.ErrDeadlineExceeded, at once and from then on.
 func (c *Conn) Interrupt() { c.conn.SetDeadline(time.Unix(1, 0)) }
 
-// Write sends a binary message. It changes b, which is the connection's from then on.
+// Write sends a binary message. It changes b, which belongs to the connection from then on.
 func (c *Conn) Write(b []byte) error { return c.frame(opBinary, b) }
 
 // frame writes a frame that is a whole message.
@@ -78,7 +78,7 @@ func (c *Conn) frame(op byte, b []byte) error {
 		binary.BigEndian.PutUint64(head[2:], uint64(len(b)))
 		n = 10
 	}
-	head[1] |= 0x80 // a client masks all that it sends
+	head[1] |= 0x80 // a client masks everything that it sends
 	key := head[n : n+4]
 	rand.Read(key)
 	mask(b, [4]byte(key))
@@ -89,7 +89,7 @@ func (c *Conn) frame(op byte, b []byte) error {
 	return c.w.Flush() // it keeps the first error
 }
 
-// mask changes b by the key.
+// mask XORs b with the key.
 func mask(b []byte, key [4]byte) {
 	k := uint64(binary.LittleEndian.Uint32(key[:]))
 	k |= k << 32
@@ -102,7 +102,7 @@ func mask(b []byte, key [4]byte) {
 	}
 }
 
-// Read answers the next binary message, and answers pings meanwhile. After an error the connection is of no use.
+// Read returns the next binary message, and responds to pings while it waits. After an error the connection cannot be used.
 func (c *Conn) Read() ([]byte, error) {
 	var message []byte
 	begun := false
@@ -164,7 +164,7 @@ func (c *Conn) header() (final bool, op byte, size uint64, err error) {
 	return final, op, size, nil
 }
 
-// pieceOf is how much memory is made for what is announced and has not come.
+// pieceOf is how much memory is allocated for what is announced and has not arrived.
 const pieceOf = 64 << 10
 
 // payload appends size bytes to b.
@@ -180,7 +180,7 @@ func (c *Conn) payload(b []byte, size int) ([]byte, error) {
 	return b, nil
 }
 
-// control takes a control frame.
+// control handles a control frame.
 func (c *Conn) control(op byte, size int) error {
 	b := make([]byte, size)
 	if _, err := io.ReadFull(c.r, b); err != nil {

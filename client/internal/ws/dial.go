@@ -1,5 +1,5 @@
-// Package ws is the client's side of WebSocket (RFC 6455), straight upon TCP and TLS and through proxies: what a device needs to reach its server, without
-// net/http.
+// Package ws is the client's side of WebSocket (RFC 6455), directly on TCP and TLS and through proxies: what a device needs to reach its server,
+// without net/http.
 package ws
 
 import (
@@ -21,34 +21,34 @@ import (
 	"time"
 )
 
-// maxHeaders bounds what a server or a proxy may answer with before the connection stands, maxRedirects how often it may send elsewhere.
+// maxHeaders limits the response of a server or a proxy before the connection is established, maxRedirects how often it may redirect.
 const (
 	maxHeaders   = 64 << 10
 	maxRedirects = 10
 )
 
-// Dialer says how to connect.
+// Dialer describes how to connect.
 type Dialer struct {
 	TLS         *tls.Config // for wss; may be nil
 	Proxy       *url.URL    // socks5 or http; nil: none
-	Subprotocol string      // that is offered
-	Most        int         // bytes of a message that is read
+	Subprotocol string      // to offer
+	Most        int         // limit of a message that is read, in bytes
 }
 
-// Answer is an HTTP answer that is no upgrade. It is an error.
+// Answer is an HTTP response that is not an upgrade. It is an error.
 type Answer struct {
 	Code   int    // such as 404
 	Status string // such as 404 Not Found
 	Header textproto.MIMEHeader
-	Body   []byte // at the most 64 KiB; only of Code 400
+	Body   []byte // at most 64 KiB; only for Code 400
 }
 
 func (a *Answer) Error() string { return "client: the server answered " + a.Status }
 
-// ErrTLS is what comes from a server that speaks TLS to who does not.
+// ErrTLS means that a server that uses TLS was reached without it.
 var ErrTLS = errors.New("client: the server answered in TLS")
 
-// Dial connects to a ws or wss address. The context is for this alone: the connection does not end with it.
+// Dial connects to a ws or wss address. The context is only for that: the connection does not end with it.
 func (d *Dialer) Dial(ctx context.Context, address string) (*Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -113,7 +113,7 @@ func (d *Dialer) once(ctx context.Context, u *url.URL) (_ *Conn, err error) {
 	return d.upgrade(tcp, conn, u)
 }
 
-// upgrade makes a WebSocket of a connection.
+// upgrade upgrades a connection to a WebSocket.
 func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:])
@@ -155,7 +155,7 @@ func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 	return c, nil
 }
 
-// hostOf is the host as the request names it: without the zone of an address, which is this machine's own business.
+// hostOf returns the host as the request names it: without the zone of an address, which only matters on this machine.
 func hostOf(u *url.URL) string {
 	zone := strings.IndexByte(u.Host, '%')
 	end := strings.LastIndexByte(u.Host, ']')
@@ -170,7 +170,7 @@ func basic(u *url.Userinfo) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))
 }
 
-// readAnswer reads the head of an HTTP answer; those before the last are skipped.
+// readAnswer reads the head of an HTTP response; interim ones are skipped.
 func readAnswer(r *bufio.Reader) (*Answer, error) {
 	for range maxRedirects {
 		if b, _ := r.Peek(2); string(b) == "\x15\x03" { // an alert of TLS
@@ -198,7 +198,7 @@ func readAnswer(r *bufio.Reader) (*Answer, error) {
 	return nil, errors.New("client: the server does not come to an answer")
 }
 
-// headError tells of a head that does not end.
+// headError reports a head that does not end.
 func headError(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -206,7 +206,7 @@ func headError(err error) error {
 	return err
 }
 
-// readBody reads what it gets of a body, whose end it recognises in the usual cases; the connection is closed after it.
+// readBody reads what it gets of a body, whose end it recognizes in the usual cases; the connection is closed after it.
 func readBody(r *bufio.Reader, header textproto.MIMEHeader) []byte {
 	most := maxHeaders
 	if n, err := strconv.Atoi(header.Get("Content-Length")); err == nil && n >= 0 {

@@ -63,7 +63,7 @@ func tunnel(conn net.Conn, user *url.Userinfo, addr string) error {
 	return nil
 }
 
-// What SOCKS5 (RFC 1928) and its passwords (RFC 1929) are made of.
+// The parts of SOCKS5 (RFC 1928) and its passwords (RFC 1929).
 const (
 	socksVersion    = 5
 	socksOpen       = 0 // no password
@@ -129,7 +129,7 @@ func socks5(conn net.Conn, user *url.Userinfo, host, port string) error {
 	if answer[1] != 0 {
 		return fmt.Errorf("client: the proxy does not connect: %s", socksRefusal(answer[1]))
 	}
-	// The address that it took: of no use, but it stands before what comes.
+	// The address that it used: not needed, but it precedes what follows.
 	rest := 0
 	switch answer[3] {
 	case socksIPv4:

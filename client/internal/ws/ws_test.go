@@ -76,7 +76,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestEcho holds both sides against another library, in clear and by TLS, for messages of all forms of length.
+// TestEcho compares both sides with another library, in clear and over TLS, for messages of all forms of length.
 func TestEcho(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		srv := echo(t, secure)
@@ -114,7 +114,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// peer is the raw server's side of a connection that stands.
+// peer is the raw server's side of an established connection.
 func peer(t *testing.T) (*Conn, net.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
@@ -122,7 +122,7 @@ func peer(t *testing.T) (*Conn, net.Conn) {
 	return newConn(a, a, bufio.NewReader(a), 1000), b
 }
 
-// What the server sends and must not ends the connection, and the server is told by a close code.
+// What a server must not send ends the connection, and the server gets a close code.
 func TestFaults(t *testing.T) {
 	long := binary.BigEndian.AppendUint64([]byte{0x82, 127}, 1<<62)
 	for name, c := range map[string]struct {
@@ -181,7 +181,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// A redirect is followed, also from ws to wss; one that goes round is not followed for ever; what is no upgrade is told with its answer.
+// A redirect is followed, also from ws to wss; a loop is not followed forever; a response that is not an upgrade is returned with its content.
 func TestAnswers(t *testing.T) {
 	to := echo(t, true)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +227,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// The name and password of an address are shown to the server.
+// The name and password of an address are sent to the server.
 func TestBasicAuth(t *testing.T) {
 	srv := echo(t, false)
 	host := strings.TrimPrefix(srv.URL, "http://")
@@ -243,7 +243,7 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
-// A context that ends ends what waits for a server, or a proxy, that says nothing.
+// A context that ends stops waiting for a server, or a proxy, that sends nothing.
 func TestDialEnds(t *testing.T) {
 	for _, scheme := range []string{"", "ws", "wss", "socks5", "http"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -279,7 +279,7 @@ func TestDialEnds(t *testing.T) {
 	}
 }
 
-// script answers what is asked with what stands there, piece by piece, and keeps what it was asked.
+// script sends its texts, piece by piece, and keeps what it received.
 func script(t *testing.T, answers ...string) (addr string, asked chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -309,7 +309,7 @@ func script(t *testing.T, answers ...string) (addr string, asked chan string) {
 	return l.Addr().String(), asked
 }
 
-// What a SOCKS5 proxy is asked and may answer.
+// What a SOCKS5 proxy is asked and may respond.
 func TestSocks(t *testing.T) {
 	for name, c := range map[string]struct {
 		user    *url.Userinfo
@@ -355,7 +355,7 @@ func TestSocks(t *testing.T) {
 	}
 }
 
-// What an HTTP proxy is asked and may answer.
+// What an HTTP proxy is asked and may respond.
 func TestTunnel(t *testing.T) {
 	for answer, ok := range map[string]bool{
 		"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n": true, "HTTP/1.0 200\r\n\r\n": true, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n": false,
@@ -376,7 +376,7 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
-// FuzzRead: whatever a server sends, reading ends and takes no more than it may.
+// FuzzRead: whatever a server sends, reading ends and takes no more memory than it may.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte{0x82, 1, 'a', 0x89, 0, 0x02, 1, 'b', 0x80, 1, 'c'})
 	f.Add([]byte{0x82, 126, 0, 1, 'a', 0x88, 2, 3, 0xe8})
@@ -398,7 +398,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// fixed is a connection from which all comes that ever will.
+// fixed is a connection whose whole input is known.
 type fixed struct {
 	net.Conn
 	in    *bytes.Reader

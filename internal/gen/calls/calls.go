@@ -1,14 +1,14 @@
-// Package calls writes the two forms of each call of package client: X, which waits for the answer, and XFunc, which does not.
+// Package calls generates the two forms of each call of package client: X, which waits for the result, and XFunc, which does not.
 //
-// A call is declared once, as the method that does it:
+// A call is declared once, as the method that implements it:
 //
-//	// MarkRead reads a conversation up to a message, ...
+//	// MarkRead marks a conversation as read up to a message, ...
 //	//
 //	//tidings:call
 //	func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 //
-// The forms get its comment, and its parameters behind the first one; a parameter key, which a method may want to call so because conv is a type, is conv to
-// those who call. What the method itself returns is returned by XFunc at once; a text behind "//tidings:call" says what that is.
+// The forms get its comment and its parameters, except the first one. A parameter named key, which the method may need because conv is a type, is
+// named conv in the forms. XFunc returns at once what the method itself returns; a text after "//tidings:call" describes that.
 package calls
 
 import (
@@ -28,7 +28,7 @@ import (
 
 const directive = "//tidings:call"
 
-// Files is the generated file below root.
+// Files returns the generated file below root.
 func Files(root string) (map[string][]byte, error) {
 	const folder, name = "client", "client/calls_gen.go"
 	paths, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
@@ -60,7 +60,7 @@ type declared struct {
 	remark string   // on what XFunc returns
 	// The receiver and its type, the method, the exported name.
 	receiver, on, method, name string
-	result                     string // the type of the answer
+	result                     string // the type of the result
 	names, types               []string
 	returns                    string // of the method itself, in parentheses
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Files is the generated file below root.
+// Files returns the generated file below root.
 func Files(root string) (map[string][]byte, error) {
 	all, err := Load(root)
 	if err != nil {
@@ -49,7 +49,7 @@ func write(pkg string, all []Event) ([]byte, error) {
 	return text, nil
 }
 
-// params are the parameters of a callback, names its arguments.
+// params returns the parameters of a callback, names its arguments.
 func (e *Event) params() string {
 	var parts []string
 	for _, a := range e.Args {
@@ -97,7 +97,7 @@ func tellers(b *bytes.Buffer, fired []Event) {
 	}
 }
 
-// owedEvents writes what stands in the local database until it was told.
+// owedEvents writes what is kept in the local database until it has fired.
 func owedEvents(b *bytes.Buffer, fired []Event) error {
 	b.WriteString("// Kinds of owed events, as the local database has them.\nconst (\n")
 	for _, e := range fired {
@@ -153,7 +153,8 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 	return nil
 }
 
-// encoding writes how arguments become the payload of a row, and back: a protobuf message whose fields are the arguments, counted from 1. So arguments may be added.
+// encoding writes how arguments become the payload of a row, and back: a protobuf message whose fields are the arguments, numbered from 1. So
+// arguments may be added.
 func encoding(b *bytes.Buffer, e *Event) error {
 	fmt.Fprintf(b, "func (o *owed%s) payload() (b []byte, err error) {\n", e.Name)
 	for i, a := range e.Args {
@@ -276,7 +277,7 @@ func values(b *bytes.Buffer, fired []Event) error {
 	return nil
 }
 
-// inJSON is the Go expression for an argument in JSON.
+// inJSON returns the Go expression for an argument in JSON.
 func inJSON(a Arg) (string, error) {
 	switch argKind(a.Type) {
 	case "messages":

@@ -1,15 +1,14 @@
-// Package events reads api/events.tsv, where the events are declared, and writes what package client has of them.
+// Package events reads api/events.tsv, where the events are declared, and generates the parts of package client that depend on it.
 //
-// A line is a callback type of the C API: its parameters, what sets it, what it brings. If something fires it, the line goes on:
+// A line is a callback type of the C API: its parameters, what sets it, what it passes. If something fires it, the line has more:
 //
-//   - event is the field of client.Events, word its name in JSON, doc what Events says of it.
-//   - kind is "live" (never repeated), "state" (the difference to what was told last; repeated until it was told), or "owed N FORM": one for one with what
-//     happened, kept in the local database as kind N until it was told. FORM is how the row in the database has it: "rows" names messages of the database, which are
-//     told as they are by then; "values" has the arguments themselves; "one" is a list that is told one by one, and has that one.
-//   - args are the arguments in Go, as many as the callback type has beside the user data, each "name type". A list with a ? behind it is an empty text to C when there
-//     is none.
+//   - event is the field of client.Events, word its name in JSON, doc its comment in Events.
+//   - kind is "live" (never repeated), "state" (the difference to what was last reported; repeated until it was reported), or "owed N FORM": one for one with what happened, kept in the local database as kind N
+//     until it has fired. FORM is the form of the row in the database: "rows" names messages of the database, which are passed with their content at that time; "values" contains the arguments themselves; "one" is a
+//     list that fires once per item, and contains that item.
+//   - args are the arguments in Go, as many as the callback type has besides the user data, each "name type". A list followed by a ? is an empty text in C if there is none.
 //
-// The kinds "result" and "log" are callbacks of the C library alone.
+// The kinds "result" and "log" are callbacks of the C library only.
 package events
 
 import (
@@ -29,13 +28,13 @@ type Event struct {
 	// Name is the field of client.Events; empty if there is none.
 	Name, Word string
 	Kind       Kind
-	// Owed is the number in the local database, Form how the row has it.
+	// Owed is the number in the local database, Form the form of the row.
 	Owed int
 	Form string
 	Args []Arg
 }
 
-// Kind says when an event is told again; Unbuilt that nothing fires it.
+// Kind is when an event is repeated; Unbuilt means that nothing fires it.
 type Kind string
 
 const (
@@ -50,7 +49,7 @@ const (
 // Arg is an argument in Go.
 type Arg struct {
 	Name, Type string
-	// Optional: no list is an empty text to C.
+	// Optional: without a list, C gets an empty text.
 	Optional bool
 }
 
@@ -117,5 +116,5 @@ func parse(r tsv.Row) (Event, error) {
 	return e, nil
 }
 
-// Fires says that the client has the event.
+// Fires reports whether the client has the event.
 func (e *Event) Fires() bool { return e.Kind == Live || e.Kind == State || e.Kind == Owed }

@@ -14,8 +14,8 @@ func row(event, word, kind, args string) tsv.Row {
 	return tsv.Row{"callback": "TIM" + event + "Callback", "event": event, "word": word, "kind": kind, "args": args, "doc": event + " happens."}
 }
 
-// What is declared works: the code that is written of a table with every form and every type of argument is compiled and run. Owed events come back from their rows as
-// they went in, also from rows that have more arguments; a row that is cut off is refused; the values have their JSON.
+// What is declared works: the code that is generated from a table with every form and every type of argument is compiled and run. Owed events read
+// from their rows equal what was written, even if the rows have more arguments; a row that is cut off is refused; the values have their JSON.
 func TestWritten(t *testing.T) {
 	var all []Event
 	for _, r := range []tsv.Row{
@@ -134,7 +134,7 @@ func main() {
 	}
 }
 
-// A line that would declare an event in part is refused.
+// A line that declares only a part of an event is refused.
 func TestRefused(t *testing.T) {
 	for _, r := range []tsv.Row{
 		row("", "x", "live", ""),
