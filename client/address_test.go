@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Addresses that could not be used exactly as they are written are refused, and passwords in them are not repeated.
+// Addresses that cannot be used exactly as they are written are refused, and passwords in them are not repeated.
 func TestAddressesAsWritten(t *testing.T) {
 	for _, bad := range []Config{
 		{Proxy: "http://u:hunter2@127.0.0.1"}, {Proxy: "ftp://u:hunter2@127.0.0.1:1"}, {Proxy: "socks5://u:hunter2@127.0.0.1:1/path"}, {Proxy: "http://u:hunter2@127.0.0.1:1?x"},

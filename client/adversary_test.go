@@ -18,7 +18,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// eventually waits for a fact that no event tells of.
+// eventually waits for a fact that no event reports.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
@@ -70,7 +70,7 @@ func TestCutInLogout(t *testing.T) {
 	}
 }
 
-// gate blocks whoever writes a line of the client's log that contains a word: that is how a test stops the engine where it wants.
+// gate blocks whoever writes a line of the client's log that contains a word: with it, a test stops the engine where it needs.
 type gate struct {
 	word string
 	hold chan struct{}
@@ -88,7 +88,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What a login that was given up still has to say does not reach the next login.
+// What a login that was abandoned still reports does not reach the next login.
 func TestRefusalOfAnEarlierLogin(t *testing.T) {
 	f := newFake(t)
 	refuse := make(chan struct{})
@@ -103,7 +103,7 @@ func TestRefusalOfAnEarlierLogin(t *testing.T) {
 	d := open(t, cfg)
 	first, out, second := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	d.LoginFunc(func(err error) { first <- err })
-	<-g.in // the engine stands still, and the link goes on
+	<-g.in // the engine stands still, and the link continues
 	d.LogoutFunc(func(err error) { out <- err })
 	d.LoginFunc(func(err error) { second <- err })
 	close(refuse)
@@ -118,7 +118,7 @@ func TestRefusalOfAnEarlierLogin(t *testing.T) {
 	}
 }
 
-// An application that logs in again inside its kicked callback has been told: it is not refused with 6208, and the new session's own debt stands.
+// An application that logs in again inside its kicked callback was notified: it is not refused with 6208, and the new session's own debt stands.
 func TestLoginInsideKicked(t *testing.T) {
 	s := imtest.Start(t)
 	again := make(chan error, 1)
@@ -136,7 +136,7 @@ func TestLoginInsideKicked(t *testing.T) {
 	close(ready)
 	d.login()
 	second := open(t, config(t, s, "ann"))
-	if err := second.Login(within(t)); err != nil { // its sync may not come to an end: it is kicked at once
+	if err := second.Login(within(t)); err != nil { // its sync may not complete: it is kicked at once
 		t.Fatal(err)
 	}
 	if err := <-again; err != nil {
@@ -144,14 +144,14 @@ func TestLoginInsideKicked(t *testing.T) {
 	}
 	second.count(t, "kicked", 1)
 	d.settled()
-	// Now it goes away and is kicked: that it must hear of.
+	// Then it disconnects and is kicked: it must be notified of that.
 	d.Close()
 	second.login()
 	d = open(t, d.cfg)
 	wantCode(t, d.Login(within(t)), im.CodeKickedWhileAway)
 }
 
-// Every call is answered, also one that comes after Close, in both forms.
+// Every call is answered, including one that comes after Close, in both forms.
 func TestCallsAfterClose(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -177,7 +177,7 @@ func TestCallsAfterClose(t *testing.T) {
 	}
 }
 
-// The end of a sync belongs to the login that began it: one that was not told before a logout is not told in the next login's sync.
+// The end of a sync belongs to the login that began it: one that did not fire before a logout does not fire in the next login's sync.
 func TestFinishOfAnEarlierLogin(t *testing.T) {
 	f := newFake(t)
 	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
@@ -214,7 +214,7 @@ func TestFinishOfAnEarlierLogin(t *testing.T) {
 	}
 }
 
-// A listing has no holes, whatever of the conversation is here already.
+// A listing has no gaps, whatever part of the conversation is already on the device.
 func TestHistoryAcrossIslands(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -253,7 +253,7 @@ func TestHistoryAcrossIslands(t *testing.T) {
 	wantSeqs(&im.GetMsgListParam{Count: 500, LastMsgSeq: 100, IsForward: true}, 100, 599)
 }
 
-// A pull that is not answered, or by a server in trouble, is made again: nobody else would say that there is something to pull.
+// A pull that is not answered, or that fails in the server, is repeated: nothing else would show that there is something to pull.
 func TestPullUnanswered(t *testing.T) {
 	for name, trouble := range map[string]func(*fakeLink, *im.Frame){
 		"no answer": func(*fakeLink, *im.Frame) {},
@@ -282,7 +282,7 @@ func TestPullUnanswered(t *testing.T) {
 	}
 }
 
-// A head that is older than what a push has told meanwhile does not set the reader's position back.
+// A head that is older than what a push has reported since does not set the reader's position back.
 func TestOldRowAfterNew(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -297,7 +297,7 @@ func TestOldRowAfterNew(t *testing.T) {
 	}
 	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
 		f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) { l.reply(fr, &im.HeadsReply{Heads: []*im.Head{row(3, 3, 4)}}) })
-		// The answer was made before the user read the rest on another device, and comes after the word of that.
+		// The reply was made before the user read the rest on another device, and arrives after the event of that.
 		l.push(pushed{im.Method_HEAD, row(3, 3, 3)})
 		l.reply(fr, &im.HeadsReply{Heads: []*im.Head{row(2, 1, 3)}})
 		l.push(benPush(4, "four"))
@@ -311,7 +311,7 @@ func TestOldRowAfterNew(t *testing.T) {
 	}
 }
 
-// What pushes of a conversation's new log tell while its head is being asked for is not forgotten.
+// Pushes of a conversation's new log that arrive while its head is being requested are not forgotten.
 func TestPushOfANewLog(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -339,7 +339,7 @@ func TestPushOfANewLog(t *testing.T) {
 	d.count(t, "new", 3)
 }
 
-// What was told after the kicked callback is not told again by the next login.
+// What fired after the kicked callback does not fire again at the next login.
 func TestStateAfterKicked(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -356,7 +356,7 @@ func TestStateAfterKicked(t *testing.T) {
 	wantKinds(t, d.all(), "start", "finish", "new", "kicked", "add", "total", "start", "finish")
 }
 
-// A state whose callback was running when the client was closed has been told, as a message has.
+// A state whose callback was running when the client was closed counts as reported, as a message does.
 func TestStateInClose(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))
@@ -405,7 +405,7 @@ func TestCloseInsideState(t *testing.T) {
 	}
 }
 
-// A device without a folder lives as long as its process, a logout included: nothing fires twice.
+// A device without a folder lives as long as its process, across a logout: nothing fires twice.
 func TestMemoryOverLogout(t *testing.T) {
 	s := imtest.Start(t)
 	file := filepath.Join(t.TempDir(), "a file")
@@ -429,7 +429,7 @@ func TestMemoryOverLogout(t *testing.T) {
 	bob.count(t, "new", 2)
 }
 
-// A server may send anything: no answer brings the client down.
+// A server may send anything: no reply brings the client down.
 func TestNonsense(t *testing.T) {
 	f := newFake(t)
 	nonsense := []body{&im.Empty{}, &im.HeadsReply{Heads: []*im.Head{{}, {Conv: &im.ConvKey{}}, {Conv: ben(), Seq: 1 << 63, Rev: 1 << 63, Last: &im.Entry{}}}},
@@ -456,7 +456,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// A draft that was made while a fresh device collects its conversations outlives the connection.
+// A draft that was made while a fresh device collects its conversations survives a reconnect.
 func TestDraftInFirstSync(t *testing.T) {
 	f := newFake(t)
 	paged := make(chan struct{}, 10)
@@ -489,7 +489,7 @@ func TestDraftInFirstSync(t *testing.T) {
 	}
 }
 
-// A login whose local database cannot be read is answered, and the next one is too.
+// A login whose local database cannot be read is answered, and so is the next one.
 func TestLoginOnUnreadableDatabase(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -532,7 +532,7 @@ func TestKeysOfOneProcess(t *testing.T) {
 	}
 }
 
-// tries brings the number of each try to connect anew from a client's log.
+// tries returns the number of each attempt to reconnect from a client's log.
 type tries chan string
 
 func (w tries) Write(p []byte) (int, error) {
@@ -544,7 +544,8 @@ func (w tries) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The pauses between connections grow while each of them ends before its sync does, whatever the login says; a sync that is done makes them short again.
+// The pauses between connections grow while each of them ends before its sync is complete, whatever happens to the login; a sync that completes
+// shortens them again.
 func TestPausesGrowUntilASyncIsDone(t *testing.T) {
 	f := newFake(t)
 	f.answer(im.Method_HEADS, func(l *fakeLink, _ *im.Frame) { l.ws.CloseNow() })
@@ -569,7 +570,7 @@ func TestPausesGrowUntilASyncIsDone(t *testing.T) {
 	next("1")
 	next("2")
 	next("3")
-	// One that pulls and is cut in the pull is not done either.
+	// A sync that pulls and is disconnected in the pull is not complete either.
 	f.answer(im.Method_PULL, func(l *fakeLink, _ *im.Frame) {
 		f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
 			l.reply(fr, &im.PullReply{Epoch: 5, From: 1, To: 1, Entries: []*im.Entry{fromBen(1, "one")}})

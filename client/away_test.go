@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// fill sends n messages from d without waiting for each and answers when all are acknowledged.
+// fill sends n messages from d without waiting for each and returns when all are acknowledged.
 func (d *device) fill(to string, n int) {
 	d.t.Helper()
 	done := make(chan error, 100)
@@ -32,8 +32,8 @@ func (d *device) fill(to string, n int) {
 	}
 }
 
-// Messages to a user who is away arrive at login in order, each once, between start and finish; a second login on the same device brings none
-// again (rules 16, 17).
+// Messages to a user who is away arrive at login in order, each once, between start and finish; a second login on the same device brings none again
+// (rules 16, 17).
 func TestMissedMessages(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -65,7 +65,8 @@ func TestMissedMessages(t *testing.T) {
 	wantKinds(t, bob.all(), "start", "finish")
 }
 
-// A fresh device of a user starts with what is unread, at least the last message, of recent conversations; the rest is history, silent and complete (rule 16).
+// A fresh device of a user starts with what is unread, at least the last message, of recent conversations; the rest is history, silent and complete
+// (rule 16).
 func TestFreshDevice(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))
@@ -122,7 +123,7 @@ func TestFreshDevice(t *testing.T) {
 	}
 }
 
-// What happened while a device was away: a recall of a message that it has, of one that it has not, and the peer's reading (rules 16, 22).
+// What happened while a device was away: a recall of a message that it has, of one that it does not have, and the peer's reading (rules 16, 22).
 func TestMissedChanges(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))
@@ -131,7 +132,7 @@ func TestMissedChanges(t *testing.T) {
 	mine := bob.say("alice", "mine")
 	bob.count(t, "new", 1)
 	alice.count(t, "new", 1)
-	bob.settled() // what is not told yet would be told by the next run
+	bob.settled() // what has not fired yet would fire in the next run
 	bob.Close()
 	never := alice.say("bob", "never")
 	alice.say("bob", "stays")
@@ -163,8 +164,8 @@ func TestMissedChanges(t *testing.T) {
 	wantKinds(t, bob.all(), "start", "finish")
 }
 
-// With the data folder replaced by an empty one, what is sent afterwards fires although its number is below the old one; what was here stays listed before
-// it (rule 2).
+// If the data folder is replaced by an empty one, what is sent afterwards fires although its number is below the old one; what was on the device
+// stays listed before it (rule 2).
 func TestStoreReplaced(t *testing.T) {
 	s := imtest.Start(t, imtest.SecretKey("one key for both"))
 	alice := dial(t, config(t, s, "alice"))
@@ -177,7 +178,7 @@ func TestStoreReplaced(t *testing.T) {
 	for _, d := range []*device{alice, bob} {
 		d.until(t, "reconnect", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 && len(d.of("net")) > 3 })
 	}
-	// The accounts are made by the first login, which may not have happened for bob; alice's send says so.
+	// The first login creates the accounts, and bob's may not have happened; alice's send reports that.
 	bobs := bob.again()
 	m := alice.say("bob", "new era")
 	if m.Seq != 1 {
@@ -286,7 +287,7 @@ func TestOwedUnderKill(t *testing.T) {
 			}
 		}
 		cmd.Process.Kill()
-		// What it printed between the kill and now has fired too.
+		// What it printed before the kill has fired too.
 		for lines.Scan() {
 			var seq int
 			if _, err := fmt.Sscan(lines.Text(), &seq); err == nil {

@@ -54,7 +54,7 @@ func BenchmarkMissed(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/login")
 }
 
-// BenchmarkSend is a text to a peer who is away: from the call to its answer, one at a time and many at once.
+// BenchmarkSend is a text to a peer who is away: from the call to its result, one at a time and many at once.
 func BenchmarkSend(b *testing.B) {
 	for _, window := range []int{1, 64} {
 		b.Run(fmt.Sprint("window=", window), func(b *testing.B) {

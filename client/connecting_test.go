@@ -21,7 +21,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// front is an HTTP proxy before a fake that answers with an error while it is told to.
+// front is an HTTP proxy in front of a fake that responds with an error while it is told to.
 type front struct {
 	URL     string
 	status  atomic.Int32
@@ -54,7 +54,7 @@ func newFront(t *testing.T, f *fake) *front {
 	return p
 }
 
-// What is not recognisably an answer of a server of Tidings ends nothing, at a login and at a reconnect: it is tried again.
+// A response that cannot be recognized as a Tidings server's ends nothing, at a login and at a reconnect: it is retried.
 func TestStrangeAnswersAreRetried(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 410, 426, 200, 500, 502, 503} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestStrangeAnswersAreRetried(t *testing.T) {
 	}
 }
 
-// A server that says by its header that it speaks another version is believed.
+// A server whose header says that it speaks another version is believed.
 func TestOtherVersionIsFinal(t *testing.T) {
 	f := newFake(t)
 	p := newFront(t, f)
@@ -138,8 +138,8 @@ func (l *lines) at(level string) string {
 	return strings.Join(out, "")
 }
 
-// A try that fails says at once where it went and what may be wrong with the address, to the network callback, in the log at level info, and in the error of the
-// login.
+// A failed attempt reports at once where it went and what may be wrong with the address: to the network callback, in the log at level info, and in
+// the error of the login.
 func TestFailedConnectionNamesTheAddress(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
@@ -147,7 +147,7 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	defer secure.Close()
-	// One that answers as OpenSSL does: with an alert.
+	// One that responds as OpenSSL does: with an alert.
 	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestFailedConnectionNamesTheAddress(t *testing.T) {
 	}
 }
 
-// A login that ends before the first try to connect has come to anything names the address, too.
+// A login that ends before the first attempt to connect has finished names the address, too.
 func TestSlowConnectionNamesTheAddress(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -218,8 +218,8 @@ func TestSlowConnectionNamesTheAddress(t *testing.T) {
 	}
 }
 
-// Opening a client, logging in and closing it wait for nobody who has the local database in any way; the login's answer comes when he lets go. From then on
-// nobody else can lock it.
+// Opening a client, logging in and closing it do not wait for anything that has the local database locked; the login's result arrives when it is
+// released. From then on nobody else can lock it.
 func TestOpenWaitsForNobody(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
@@ -243,7 +243,7 @@ func TestOpenWaitsForNobody(t *testing.T) {
 				t.Errorf("a draft during the login: %v", err)
 			}
 			d.Close()
-			if got := <-answer; got != im.CodeInterrupted && got != im.CodeDatabase { // 6019 if this machine took 5 s for it
+			if got := <-answer; got != im.CodeInterrupted && got != im.CodeDatabase { // 6019 if this machine needed 5 s for it
 				t.Errorf("the login answers %d", got)
 			}
 			if log := out.at("INFO"); !strings.Contains(log, "in use by another process") || strings.Contains(out.at("ERROR"), "cannot be opened") {
@@ -275,7 +275,7 @@ func TestOpenWaitsForNobody(t *testing.T) {
 	}
 }
 
-// What is local can be read as soon as the other one lets go, without another login; after a logout it is not opened for that.
+// Local data can be read as soon as the other process releases it, without another login; after a logout it is not opened for that.
 func TestReadWhenTheLockIsGone(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
@@ -310,7 +310,7 @@ func TestReadWhenTheLockIsGone(t *testing.T) {
 	}
 }
 
-// lock makes another connection to a local database, and takes hold of it.
+// lock opens another connection to a local database, and locks it.
 func lock(t *testing.T, file, take string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+file+"?_busy_timeout=60000")

@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// TestLargeCallbacks: messages that are small on the wire and large in JSON do not come in one callback, whether they arrive one by one or with a sync.
+// TestLargeCallbacks: messages that are small on the wire and large in JSON do not share one callback, whether they arrive one by one or with a sync.
 func TestLargeCallbacks(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))

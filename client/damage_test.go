@@ -13,7 +13,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// databases answers the local database files of a device.
+// databases returns the local database files of a device.
 func databases(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "users", "*.db"))

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// A program that logs in, says what comes, and sends a message.
+// A program that logs in, prints what arrives, and sends a message.
 func Example() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Config{Server: "ws://127.0.0.1:7070", UserID: "ann", UserSig: os.Getenv("TICKET")}, client.Events{

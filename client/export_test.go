@@ -10,8 +10,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// WaitQuiet returns when the client has nothing left to do by itself: no call is open, no sync runs, and everything that was to be told has been.
-// It reports false if the client has ended.
+// WaitQuiet returns when the client has nothing left to do by itself: no call is open, no sync runs, and everything that was to fire has fired. It
+// reports false if the client has ended.
 func (c *Client) WaitQuiet() bool {
 	for {
 		quiet := make(chan bool, 1)
@@ -27,7 +27,7 @@ func (c *Client) WaitQuiet() bool {
 	}
 }
 
-// Beat sends a heartbeat now and answers its numbers: pushes queued at the server, and received here.
+// Beat sends a heartbeat and returns its numbers: pushes queued at the server, and received here.
 func (c *Client) Beat() (queued, received uint64) {
 	type pair struct{ q, r uint64 }
 	ch := make(chan pair, 1)
@@ -44,7 +44,7 @@ func (c *Client) Beat() (queued, received uint64) {
 	return p.q, p.r
 }
 
-// Trust makes the client's ticket one that a server has taken.
+// Trust makes the client's ticket one that a server has accepted.
 func (c *Client) Trust() {
 	done := make(chan struct{})
 	c.post(func() {
@@ -55,14 +55,14 @@ func (c *Client) Trust() {
 	<-done
 }
 
-// Waiting is how many things wait for the engine.
+// Waiting returns how many items wait for the engine.
 func (c *Client) Waiting() int {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	return len(c.in.queue)
 }
 
-// Untold is how many events wait for the application.
+// Untold returns how many events wait for the application.
 func (c *Client) Untold() int { return int(c.waiting.Load()) }
 
 // OnCommit runs f inside each commit of the local database, before it is done.
@@ -85,7 +85,7 @@ func (c *Client) Inside(ctx context.Context, f func()) error {
 	return err
 }
 
-// Reads is how many queries of the local database were made.
+// Reads returns how many queries of the local database were made.
 func (c *Client) Reads() int {
 	n := make(chan int, 1)
 	c.post(func() { n <- c.db.Reads })
@@ -95,7 +95,7 @@ func (c *Client) Reads() int {
 // OnEngine runs f on the engine.
 func (c *Client) OnEngine(f func()) { c.post(f) }
 
-// Arrived is how many messages of the server wait for the engine.
+// Arrived returns how many messages of the server wait for the engine.
 func (c *Client) Arrived() int { return len(c.frames) }
 
 // InsideSynced is Inside for a call that waits for the sync.
@@ -116,7 +116,7 @@ func (c *Client) InsideLater(f func(), done func(error)) {
 	})
 }
 
-// FailCommits lets the next n commits of the local database fail.
+// FailCommits makes the next n commits of the local database fail.
 func (c *Client) FailCommits(n int) error {
 	failed := make(chan error, 1)
 	c.post(func() {
@@ -128,5 +128,5 @@ func (c *Client) FailCommits(n int) error {
 	return <-failed
 }
 
-// Fold is what the search makes of a text to compare it.
+// Fold returns the form of a text that the search compares.
 func Fold(s string) string { return fold(s) }

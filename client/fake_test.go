@@ -16,13 +16,14 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// fake is a server that answers what a test says, so that a client can be shown any order of events, also those that no server should make.
+// fake is a server that replies what a test says, so that a client can be shown any order of events, including those that no server should cause.
 type fake struct {
 	URL string
-	// on holds the answers of methods; without one: what a server without any conversation would say. It is called on the goroutine that reads the connection.
+	// on contains the replies of methods; the default is what a server without any conversation would reply. It is called on the goroutine that reads
+	// the connection.
 	mu sync.Mutex
 	on map[im.Method]func(l *fakeLink, f *im.Frame)
-	// logins counts the logins; links brings each connection after its login.
+	// logins counts the logins; links gets each connection after its login.
 	logins int
 	links  chan *fakeLink
 }
@@ -57,7 +58,7 @@ func newFake(t testing.TB) *fake {
 	return f
 }
 
-// answer sets the answer of a method; nil is the usual one.
+// answer sets the reply of a method; nil is the usual one.
 func (f *fake) answer(m im.Method, h func(*fakeLink, *im.Frame)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,13 +138,13 @@ func fakeConfig(t testing.TB, f *fake) client.Config {
 
 func ben() *im.ConvKey { return &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: "ben"} }
 
-// fromBen is entry seq of a log in which only ben speaks.
+// fromBen returns entry seq of a log in which only ben writes.
 func fromBen(seq uint64, s string) *im.Entry {
 	return &im.Entry{Seq: seq, Time: int64(1_700_000_000_000 + seq), Sender: "ben", SenderTinyId: 2, ClientTime: 1_700_000_000, Random: uint32(seq), Index: seq, OwnIndex: seq, Countable: true,
 		Message: textMessage(s)}
 }
 
-// benHead is the head of that log.
+// benHead returns the head of that log.
 func benHead(seq uint64) *im.Head {
 	return &im.Head{Conv: ben(), Epoch: 5, Seq: seq, Others: seq, Row: 1, Time: int64(1_700_000_000_000 + seq)}
 }

@@ -5,7 +5,7 @@ import (
 	"unicode"
 )
 
-// What is folded stays as it is when it is folded again, whatever the letter: a word and the text that it was taken from are alike.
+// Folding a folded text changes nothing, whatever the letter: so a word equals the text from which it was taken.
 func TestFoldOnce(t *testing.T) {
 	for r := range rune(unicode.MaxRune) {
 		once := fold(string(r))

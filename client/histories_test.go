@@ -13,9 +13,9 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// What random histories (internal/testing/histcheck) have found, each boiled down to what it takes.
+// What random histories (internal/testing/histcheck) have found, each reduced to the minimum.
 
-// A message that arrives while a clearing is on its way is not cleared (rule 6).
+// A message that arrives while a clearing is under way is not cleared (rule 6).
 func TestArrivalWhileClearing(t *testing.T) {
 	for name, clear := range map[string]func(*device) error{
 		"clear":  func(d *device) error { return d.ClearHistory(within(t), client.C2C("ben")) },
@@ -88,7 +88,7 @@ func TestKeptAfterClearing(t *testing.T) {
 	}
 }
 
-// A change waits for its message, also where the device knows of the change only (rule 16).
+// A change waits for its message, even if the device knows only the change (rule 16).
 func TestChangeBeforeItsMessage(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -113,7 +113,7 @@ func TestChangeBeforeItsMessage(t *testing.T) {
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
 		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 2, Entries: []*im.Entry{modified}})
 	})
-	// The word of the message itself was dropped on the way.
+	// The push of the message itself was dropped.
 	l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: recall}})
 	d.count(t, "revoke", 1)
 	got := d.of("new", "update", "revoke")
@@ -129,7 +129,7 @@ func TestChangeBeforeItsMessage(t *testing.T) {
 	d.until(t, "total 1", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
 }
 
-// Listing forwards goes on from an old log into all of a long new one.
+// Listing forwards continues from an old log into all of a long new one.
 func TestForwardIntoANewLog(t *testing.T) {
 	const n = 450
 	f := newFake(t)
@@ -159,7 +159,7 @@ func TestForwardIntoANewLog(t *testing.T) {
 	}
 }
 
-// A send that was given up turns to sent when the server's answer comes after all: nothing else tells of it.
+// A send that was given up turns to sent when the server's reply arrives after all: nothing else reports that.
 func TestAnswerAfterGivingUp(t *testing.T) {
 	f, d, l := impatient(t)
 	asked := make(chan *im.Frame, 1)
@@ -184,13 +184,13 @@ func TestAnswerAfterGivingUp(t *testing.T) {
 	}
 }
 
-// ownEntry is the entry of the only message that ann has in ben's log.
+// ownEntry returns the entry of the only message that ann has in ben's log.
 func ownEntry(seq uint64, req *im.SendRequest) *im.Entry {
 	return &im.Entry{Seq: seq, Time: int64(1_700_000_000_000 + seq), Sender: "ann", SenderTinyId: 1, ClientTime: req.ClientTime, Random: req.Random, Index: seq, OwnIndex: 1, Countable: true,
 		Message: req.Message}
 }
 
-// here are the messages of a conversation that are on the device, newest first.
+// here returns the messages of a conversation that are on the device, newest first.
 func (d *device) here(peer string) []*im.Message {
 	d.t.Helper()
 	ms, err := d.Messages(within(d.t), client.C2C(peer), &im.GetMsgListParam{IsRamble: new(bool)})
@@ -200,7 +200,7 @@ func (d *device) here(peer string) []*im.Message {
 	return ms
 }
 
-// impatient is a device that gives a send up soon. It has one message of ben.
+// impatient is a device that gives a send up soon. It has one message from ben.
 func impatient(t *testing.T) (*fake, *device, *fakeLink) {
 	t.Helper()
 	f := newFake(t)
@@ -213,7 +213,7 @@ func impatient(t *testing.T) (*fake, *device, *fakeLink) {
 	return f, d, l
 }
 
-// gaveUp sends a message from a device that is then cut off from it: the message is in the log, and here it failed.
+// gaveUp sends a message from a device that is then disconnected: the message is in the log, and on the device it failed.
 func gaveUp(t *testing.T, f *fake, d *device) (*im.Message, *im.SendRequest) {
 	t.Helper()
 	asked := make(chan *im.SendRequest, 1)
@@ -231,7 +231,7 @@ func gaveUp(t *testing.T, f *fake, d *device) (*im.Message, *im.SendRequest) {
 func TestModifiedAfterGivingUp(t *testing.T) {
 	f, d, l := impatient(t)
 	m, req := gaveUp(t, f, d)
-	// Deleted for this user on another device: the number is void, and the change is told all the same.
+	// Deleted for this user on another device: the number is void, and the change is reported nevertheless.
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
 		l.reply(fr, &im.PullReply{Epoch: 5, From: 2, To: 3, Entries: []*im.Entry{fromBen(3, "three")}})
 	})
@@ -246,7 +246,7 @@ func TestModifiedAfterGivingUp(t *testing.T) {
 	}
 }
 
-// A message that was deleted here while its send was given up stays deleted, without a word, when it is met in the log in another form.
+// A message that was deleted on this device while its send was given up stays deleted, silently, when it appears in the log in another form.
 func TestRewrittenAfterDeletion(t *testing.T) {
 	f, d, l := impatient(t)
 	m, req := gaveUp(t, f, d)
@@ -271,7 +271,7 @@ func TestRewrittenAfterDeletion(t *testing.T) {
 	}
 }
 
-// A send of an earlier run that the log tells of first is acknowledged once: the answer to the question for it is no news any more.
+// A send of an earlier run that appears in the log first is acknowledged once: the reply to the lookup for it is no news any more.
 func TestLookupAfterTheLog(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -303,7 +303,7 @@ func TestLookupAfterTheLog(t *testing.T) {
 	})
 	question := make(chan func(), 1)
 	f.answer(im.Method_LOOKUP, func(l *fakeLink, fr *im.Frame) {
-		asked := &im.Frame{Id: fr.Id, Method: fr.Method} // fr is used again for the next one
+		asked := &im.Frame{Id: fr.Id, Method: fr.Method} // fr is reused for the next one
 		question <- func() {
 			l.reply(asked, &im.LookupReply{Found: []*im.SendReply{{Epoch: 5, Entry: e}}})
 			three := fromBen(3, "three")
@@ -318,7 +318,7 @@ func TestLookupAfterTheLog(t *testing.T) {
 	again.count(t, "update", 1)
 }
 
-// What is owed of a message that was deleted meanwhile is not told of another one in its place.
+// What is owed for a message that was deleted since does not fire for another one in its place.
 func TestOwedOfADeletedMessage(t *testing.T) {
 	s := imtest.Start(t)
 	bob, alice, carl := dial(t, config(t, s, "bob")), dial(t, config(t, s, "alice")), dial(t, config(t, s, "carl"))
@@ -350,7 +350,7 @@ func TestOwedOfADeletedMessage(t *testing.T) {
 	}
 }
 
-// The next callback of messages begins when it is on disk that the one before has been told, and not while that is being written: a crash repeats one
+// The next callback of messages begins when it is on disk that the one before has completed, and not while that is being written: a crash repeats one
 // callback (rule 17).
 func TestNextCallbackAfterTheCommit(t *testing.T) {
 	f := newFake(t)
@@ -402,7 +402,7 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	<-committing // of the word that "one" has been told, at the latest 100 ms after it
+	<-committing // of the record that "one" has fired, at the latest 100 ms after it
 	close(atState)
 	select {
 	case what := <-began:
@@ -413,8 +413,8 @@ func TestNextCallbackAfterTheCommit(t *testing.T) {
 	want("two")
 }
 
-// A message whose send was given up is no news to its own device when it reaches the log after all, also if the conversation was cleared meanwhile; it
-// stands in the list then, as on all other devices.
+// A message whose send was given up is no news to its own device when it reaches the log after all, even if the conversation was cleared since; it is
+// in the list then, as on all other devices.
 func TestClearedAfterGivingUp(t *testing.T) {
 	t.Run("as it was sent", func(t *testing.T) { clearedAfterGivingUp(t, 0) })
 	t.Run("modified", func(t *testing.T) { clearedAfterGivingUp(t, 1) })
@@ -447,7 +447,7 @@ func clearedAfterGivingUp(t *testing.T, version uint64) {
 	}
 }
 
-// What another device cleared while an answer with it was on its way is void, as if it had been asked for after that.
+// What another device cleared while a reply with it was under way is void, as if it had been requested after that.
 func TestClearedWhilePulling(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))
@@ -478,7 +478,7 @@ func TestClearedWhilePulling(t *testing.T) {
 	}
 }
 
-// An answer that was made before a change, and comes after the word of it, does not bring the old content back.
+// A reply that was made before a change, and arrives after the event of that, does not bring the old content back.
 func TestOldAnswerAfterTheChange(t *testing.T) {
 	f := newFake(t)
 	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
@@ -498,13 +498,13 @@ func TestOldAnswerAfterTheChange(t *testing.T) {
 	f.answer(im.Method_PULL, pull)
 	d := dial(t, fakeConfig(t, f))
 	<-f.links
-	d.count(t, "new", 1) // the last one alone, on a fresh device
+	d.count(t, "new", 1) // only the last one, on a fresh device
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
 		l.push(pushed{im.Method_CHANGE, &im.ChangePush{Conv: ben(), Epoch: 5, Change: &im.Change{Rev: 1, Kind: im.ChangeKind_CHANGE_MODIFY, Seq: 2, Sender: "ben", SenderTinyId: 2, ClientTime: 1_700_000_000,
 			Random: 2, SentTime: 1_700_000_000_002, Countable: true, Version: 1, Operator: "ben", Message: textMessage("modified")}}})
 		pull(l, fr)
 	})
-	for range 2 { // the second time from what is here
+	for range 2 { // the second time from the device
 		ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{Count: 3})
 		if err != nil || len(ms) != 3 || text(ms[1]) != "modified" || ms[1].Version != 1 {
 			t.Fatalf("listed %v, %v", ms, err)
@@ -513,7 +513,7 @@ func TestOldAnswerAfterTheChange(t *testing.T) {
 	d.count(t, "update", 1)
 }
 
-// What was applied together and is told by the next run of the application is told in the same order: a message before its recall.
+// What was applied together and fires in the next run of the application fires in the same order: a message before its recall.
 func TestOwedInOrder(t *testing.T) {
 	f := newFake(t)
 	began, hold := make(chan struct{}), make(chan struct{})
@@ -545,7 +545,7 @@ func TestOwedInOrder(t *testing.T) {
 	}
 }
 
-// An answer to the question for sends of an earlier run may hold a part of them: the others are asked for again.
+// The reply to the lookup for sends of an earlier run may cover a part of them: the others are requested again.
 func TestLookupInParts(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))

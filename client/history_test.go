@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// secondsLog makes a fake answer for a log of 60 messages of ben's, one a second from base+1 on, of which each seventh is a custom one.
+// secondsLog makes a fake reply for a log of 60 messages from ben, one per second from base+1 on, each seventh of which is a custom one.
 func secondsLog(f *fake, base uint64) {
 	entry := func(seq uint64) *im.Entry {
 		e := fromBen(seq, fmt.Sprint(seq))
@@ -119,7 +119,7 @@ func TestHistorySelects(t *testing.T) {
 	}
 }
 
-// More rows than are looked through at once.
+// More rows than are searched at once.
 func TestHistoryOfAType(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -138,7 +138,7 @@ func TestHistoryOfAType(t *testing.T) {
 			t.Errorf("%v: %v %v", p, ms, err)
 		}
 	}
-	// The server turns times into numbers too.
+	// The server converts times to numbers too.
 	again := config(t, s, "ann")
 	again.Platform = im.Platform_PLATFORM_PAD
 	e := dial(t, again)

@@ -23,8 +23,8 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// TestHostileDatabase: whatever stands in the file of a local database, the process lives on. A file that is not what this program makes is set aside, and the
-// server brings everything again.
+// TestHostileDatabase: whatever the file of a local database contains, the process lives on. A file that this program has not made is set aside, and
+// the server brings everything again.
 func TestHostileDatabase(t *testing.T) {
 	s := imtest.Start(t)
 	cfg := config(t, s, "ann")
@@ -95,8 +95,8 @@ func TestHostileDatabase(t *testing.T) {
 	}
 }
 
-// TestPanicInside: a mistake of the client itself ends the batch and the connection that it came in, and nothing else: the call is answered, the log has it once,
-// and the client connects anew. Without a login there is nothing to undo.
+// TestPanicInside: a mistake of the client itself ends only the batch and the connection in which it happened: the call is answered, the log has it
+// once, and the client reconnects. Without a login there is nothing to undo.
 func TestPanicInside(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -117,8 +117,8 @@ func TestPanicInside(t *testing.T) {
 	d.say("ann", "after a login")
 }
 
-// FuzzLocalDatabase opens files that began as good local databases. Whatever has been changed in them, the client opens or says that it cannot, logs in or
-// answers the login, and closes.
+// FuzzLocalDatabase opens files that began as good local databases. Whatever has been changed in them, the client opens or reports that it cannot,
+// logs in or answers the login, and closes.
 func FuzzLocalDatabase(f *testing.F) {
 	server := newFake(f)
 	cfg := fakeConfig(f, server)
@@ -146,7 +146,7 @@ func FuzzLocalDatabase(f *testing.F) {
 	for at := 0; at+3 < len(good); at += 997 {
 		f.Add([]byte{byte(at >> 8), byte(at), good[at] ^ 0xff})
 	}
-	// Each three bytes are a place, counted in 1/65536 of the file in the first half and from its beginning in the second, and what stands there.
+	// Each three bytes are a place, counted in 1/65536 of the file in the first half and from its beginning in the second, and a value.
 	f.Fuzz(func(t *testing.T, changes []byte) {
 		bad := slices.Clone(good)
 		for c := range slices.Chunk(changes, 3) {
@@ -178,7 +178,7 @@ func FuzzLocalDatabase(f *testing.F) {
 	})
 }
 
-// hostile is a server of which the first answer to each connection is a test's, from the first byte on. The next connections are a fake's.
+// hostile is a server whose first response to each connection is a test's, from the first byte on. The next connections are a fake's.
 type hostile struct {
 	f    *fake
 	addr string
@@ -273,7 +273,8 @@ func binaryMessage(b []byte) []byte {
 	return append(h, b...)
 }
 
-// survives gives a client one connection to a server that sends data, and then a good one: the client is logged in by it, whatever the first one said.
+// survives gives a client one connection to a server that sends data, and then a good one: the good one logs the client in, whatever the first one
+// sent.
 func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
 	h.arm(mode, data)
 	cfg := client.Config{Server: "ws://" + h.addr, UserID: "ann", UserSig: "any", Dir: dir, Log: slog.New(slog.DiscardHandler),
@@ -302,7 +303,7 @@ func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
 	}
 }
 
-// TestHostileServer: what no server should send costs the client that connection and nothing else.
+// TestHostileServer: what no server should send costs the client only that connection.
 func TestHostileServer(t *testing.T) {
 	h := newHostile(t)
 	for name, c := range map[string]struct {
@@ -327,7 +328,7 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
-// FuzzServer shows a client the bytes of a server: instead of an upgrade, behind one, behind a login, as frames, and as bodies of pushes and answers.
+// FuzzServer shows a client the bytes of a server: instead of an upgrade, after one, after a login, as frames, and as bodies of pushes and replies.
 func FuzzServer(f *testing.F) {
 	for mode := range byte(5) {
 		f.Add(mode, []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255})

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// kinds answers the kinds of events in order, without network events.
+// kinds returns the kinds of events in order, without network events.
 func kinds(es []event) []string {
 	var out []string
 	for _, e := range es {
@@ -30,8 +30,8 @@ func wantKinds(t *testing.T, es []event, want ...string) {
 	}
 }
 
-// A message fires once at the peer, in the order new message, conversation, total; at the sender its result and no new message; on the sender's
-// other device as new (rules 18, 19, 31).
+// A message fires once at the peer, in the order new message, conversation, total; at the sender its result and no new message; on the sender's other
+// device as new (rules 18, 19, 31).
 func TestLiveMessage(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -96,7 +96,7 @@ func TestOrderOfCalls(t *testing.T) {
 	}
 }
 
-// Reading moves the unread number to what is left, on all of the reader's devices, and the peer gets one receipt (rules 6, 7, 31).
+// Reading lowers the unread number to what is left, on all of the reader's devices, and the peer gets one receipt (rules 6, 7, 31).
 func TestReadAndReceipt(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -144,7 +144,7 @@ func TestReadAndReceipt(t *testing.T) {
 	}
 }
 
-// A recall fires once on every device of both, the caller's included and after its result; the unread number falls.
+// A recall fires once on every device of both users, including the caller's, where it comes after the result; the unread number falls.
 func TestRevoke(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -189,7 +189,7 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// Receipts come at most once in their time, and the last one is not forgotten (rule 22).
+// Receipts are limited to one per period, and the last one is not forgotten (rule 22).
 func TestReceiptsAreGathered(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -245,7 +245,7 @@ func TestRefusals(t *testing.T) {
 	wantCode(t, err, im.CodeInvalidParameters)
 	_, err = alice.SendMessage(within(t), client.C2C("bob"), textMessage(string(make([]byte, 13<<10))))
 	wantCode(t, err, im.CodeBodySize)
-	// Refused here, so it stands nowhere.
+	// Refused here, so it is stored nowhere.
 	for _, bad := range []*im.Message{im.Location("nowhere", math.NaN(), 0), im.Location("everywhere", 0, math.Inf(1)), textMessage("\xff"), im.Custom("", "", "\xff"),
 		{ElemArray: slices.Repeat(textMessage("x").ElemArray, 101)}} {
 		if m, err = alice.SendMessage(within(t), client.C2C("nobody"), bad); m != nil {
@@ -255,7 +255,7 @@ func TestRefusals(t *testing.T) {
 		_, err = alice.ModifyMessage(within(t), client.C2C("nobody"), bad)
 		wantCode(t, err, im.CodeInvalidParameters)
 	}
-	// The failed one stands in the history; to oneself nothing is ever unread.
+	// The failed one is in the history; with oneself nothing is ever unread.
 	ms, err := alice.Messages(within(t), client.C2C("nobody"), nil)
 	if err != nil || len(ms) != 1 || ms[0].Status != im.MessageStatus_MESSAGE_STATUS_FAILED {
 		t.Fatalf("history: %v %v", ms, err)

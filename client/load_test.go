@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// benLog makes a fake answer for a log of n messages of ben's, of which every one was recalled up to revs.
+// benLog makes a fake reply for a log of n messages from ben, every one of which was recalled up to revs.
 func benLog(f *fake, n, revs uint64) {
 	f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
 		h := benHead(n)
@@ -62,8 +62,8 @@ func (f *fake) counting(m im.Method, n *atomic.Int64) {
 	})
 }
 
-// An application that does not take its events stops the sync and not the link: nothing more is pulled, heartbeats go on, and when it takes them again
-// each comes once, in order (rules 17, 28).
+// An application that does not take its events stops the sync and not the link: nothing more is pulled, heartbeats continue, and when it takes them
+// again each arrives once, in order (rules 17, 28).
 func TestBlockedCallback(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
@@ -141,7 +141,7 @@ func TestBlockedByRecalls(t *testing.T) {
 	d.count(t, "revoke", n)
 }
 
-// Pushes that the server dropped come with the sync that BEHIND asks for, or a heartbeat whose numbers differ (rule 9).
+// Pushes that the server dropped arrive with the sync that BEHIND requests, or a heartbeat whose numbers differ (rule 9).
 func TestDroppedPushes(t *testing.T) {
 	s := imtest.Start(t, imtest.Queue(8, 16<<10))
 	p, url := newProxy(t, s.URL)
@@ -242,7 +242,7 @@ func TestOpenCalls(t *testing.T) {
 	}
 }
 
-// Every call may be made inside a callback, in both forms, Close included.
+// Every call may be made inside a callback, in both forms, including Close.
 func TestCallsInsideCallbacks(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))
@@ -342,7 +342,7 @@ func TestNoGoroutinesAfterClose(t *testing.T) {
 	goleak.VerifyNone(t, mine)
 }
 
-// Two goroutines that log in, out and close at random never hang, and every call is answered once; the folder is as good as before.
+// Two goroutines that log in, out and close at random never hang, and every call is answered once; the folder is still good.
 func TestRandomSessions(t *testing.T) {
 	s := imtest.Start(t)
 	ben := dial(t, config(t, s, "ben"))
@@ -412,7 +412,7 @@ func legalSessions(t *testing.T, es []event) {
 	for _, e := range es {
 		switch e.kind {
 		case "start":
-			open = 1 // one that a logout cut short has no end
+			open = 1 // one that a logout interrupted has no end
 		case "finish":
 			if open--; open < 0 {
 				t.Fatalf("a sync ended that had not begun:\n%s", list(es))
@@ -446,7 +446,7 @@ func TestFarBehind(t *testing.T) {
 	d.count(t, "new", 1000)
 }
 
-// A user with 5,000 conversations logs a fresh device in, and one that has them; the newest hundred fire, all are listed, in reasonable time.
+// A user with 5,000 conversations logs in on a fresh device, and on one that has them; the newest hundred fire, all are listed, in reasonable time.
 func TestManyConversations(t *testing.T) {
 	f := newFake(t)
 	const n, page = 5000, 200

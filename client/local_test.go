@@ -21,7 +21,7 @@ import (
 
 var bobs = client.C2C("bob")
 
-// A database of the first schema is brought up to date and keeps everything.
+// A database of the first schema is migrated and keeps everything.
 func TestOldDatabase(t *testing.T) {
 	s := imtest.Start(t)
 	cfg := config(t, s, "bob")
@@ -52,7 +52,7 @@ func TestOldDatabase(t *testing.T) {
 	}
 }
 
-// Saved and imported messages stand in the local history only, at their times.
+// Saved and imported messages are only in the local history, at their times.
 func TestSaveAndImport(t *testing.T) {
 	s := imtest.Start(t)
 	dial(t, config(t, s, "bob"))
@@ -125,7 +125,7 @@ func TestDraft(t *testing.T) {
 	}
 }
 
-// The search finds parts of words in any script, of what is here now, by sender, kind, conversation and page.
+// The search finds parts of words in any script, in what is on the device, by sender, kind, conversation and page.
 func TestSearch(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -243,7 +243,7 @@ func TestSearchFolds(t *testing.T) {
 	}
 }
 
-// What Unicode's full case folding makes alike is alike for the search, whatever else is.
+// Texts that Unicode's full case folding makes equal are equal for the search, whatever else is.
 func TestFoldIsFull(t *testing.T) {
 	full := cases.Fold()
 	for r := rune(0); r <= unicode.MaxRune; r++ {
@@ -253,7 +253,7 @@ func TestFoldIsFull(t *testing.T) {
 	}
 }
 
-// Whatever is searched for, and whatever number a call names, is no failure of the disk: nothing else that is open suffers.
+// Whatever is searched for, and whatever number a call names, it is not a failure of the disk: nothing else that is open is affected.
 func TestHugeParameters(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -327,7 +327,7 @@ func TestHugeParameters(t *testing.T) {
 	d.say("ann", "still here")
 }
 
-// Many messages of one second cost what as many of different seconds cost, and keep their order.
+// Many messages of one second cost as much as many of different seconds, and keep their order.
 func TestImportOfOneSecond(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -380,7 +380,7 @@ func TestBatchSend(t *testing.T) {
 	wantCode(t, err, im.CodeTooManyReceivers)
 }
 
-// An online-only message fires where somebody is, and leaves nothing behind (rule 21).
+// An online-only message fires on devices that are connected, and leaves nothing behind (rule 21).
 func TestOnlineOnly(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -409,7 +409,7 @@ func TestOnlineOnly(t *testing.T) {
 	bob.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
 }
 
-// Merged messages arrive whole, larger than a text may be; they can be nested, but not without end.
+// Merged messages arrive whole, larger than a text may be; they can be nested, but not without limit.
 func TestMerger(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -440,7 +440,7 @@ func TestMerger(t *testing.T) {
 	wantCode(t, err, im.CodeMergerLayers)
 }
 
-// A send can be cancelled while no connection carries it.
+// A send can be cancelled while there is no connection.
 func TestCancelSend(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -478,7 +478,7 @@ func TestCancelSend(t *testing.T) {
 	}
 }
 
-// The list is in the order of what happened last, also within one second, and a draft comes before the messages of its second.
+// The list is in the order of what happened last, even within one second, and a draft comes before the messages of its second.
 func TestOrderWithinASecond(t *testing.T) {
 	f := newFake(t)
 	d := dial(t, fakeConfig(t, f))

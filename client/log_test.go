@@ -27,7 +27,7 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// until waits for a line that has all the parts, behind those that were found before, and answers where the next one begins.
+// until waits for a line that has all the parts, after those that were found before, and returns where the next one begins.
 func (l *logLines) until(t testing.TB, from int, parts ...string) int {
 	t.Helper()
 	timeout := time.After(patience)
@@ -54,7 +54,7 @@ func (l *logLines) until(t testing.TB, from int, parts ...string) int {
 	}
 }
 
-// The log tells at level info what happens to a session, at debug each call with its result, and nowhere a ticket or what a message says.
+// The log has at level info what happens to a session, at debug each call with its result, and nowhere a ticket or the content of a message.
 func TestLogSaysWhatHappens(t *testing.T) {
 	s := imtest.Start(t)
 	dial(t, config(t, s, "bob"))
@@ -65,7 +65,7 @@ func TestLogSaysWhatHappens(t *testing.T) {
 	d := openWith(t, cfg, func(ev *client.Events) {
 		told := ev.NewMessages
 		ev.NewMessages = func(ms []*im.Message) {
-			<-time.After(client.SlowCallback) // a callback that takes its time
+			<-time.After(client.SlowCallback) // a slow callback
 			told(ms)
 		}
 	})
@@ -112,7 +112,7 @@ func TestLogSaysWhatHappens(t *testing.T) {
 	}
 }
 
-// No server: the log names the address and the pause until the next try. A password and a query of the address stay out of it.
+// No server: the log names the address and the pause until the next attempt, without the password and the query of the address.
 func TestLogWithoutServer(t *testing.T) {
 	log := &logLines{more: make(chan struct{})}
 	c, err := client.Open(client.Config{Server: "ws://ann:hush-hush@127.0.0.1:1/path?token=hush-hush", UserID: "ann", UserSig: "x", Dir: t.TempDir(), Log: newLogger(log)}, client.Events{})

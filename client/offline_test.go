@@ -16,7 +16,7 @@ import (
 // hasty are limits for logins that fail.
 var hasty = client.Limits{Login: 300 * time.Millisecond, Reconnect: 50 * time.Millisecond}
 
-// readsNothing checks that every call that reads or changes what is local answers 6014.
+// readsNothing checks that every call that reads or changes local data returns 6014.
 func (d *device) readsNothing(when string) {
 	d.t.Helper()
 	ctx := within(d.t)
@@ -54,7 +54,7 @@ func (d *device) readsSecret(when string) {
 	}
 }
 
-// failsToLogIn makes a client with a ticket whose login comes to nothing.
+// failsToLogIn makes a client with a ticket whose login fails.
 func failsToLogIn(t *testing.T, cfg client.Config, sig string) *device {
 	t.Helper()
 	cfg.UserSig, cfg.Limits = sig, hasty
@@ -65,8 +65,8 @@ func failsToLogIn(t *testing.T, cfg client.Config, sig string) *device {
 	return d
 }
 
-// With the logout everything local is closed, and opened again by a login, or without a server by a ticket that a server has taken before: not by one of the right
-// name, and not for another user.
+// A logout closes all local data; a login opens it again, and so does, without a server, a ticket that a server has accepted before: not one with the
+// right name, and not for another user.
 func TestLocalDataNeedsATicket(t *testing.T) {
 	for _, memory := range []bool{false, true} {
 		t.Run(fmt.Sprintf("memory=%v", memory), func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestLocalDataNeedsATicket(t *testing.T) {
 			})
 			wantCode(t, <-inCallback, im.CodeNotLoggedIn)
 			alice.readsNothing("logged out")
-			late := s.SigFor("alice", 2*time.Hour) // as good as the other, and not known here
+			late := s.SigFor("alice", 2*time.Hour) // as good as the other, but not known on this device
 			bobs := s.Sig("bob")
 			s.Stop()
 			alice.Close()
@@ -133,7 +133,7 @@ func TestLocalDataNeedsATicket(t *testing.T) {
 	}
 }
 
-// The ticket in memory counts as that on disk does.
+// The ticket in memory counts as the one on disk does.
 func TestTicketInMemory(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
@@ -157,7 +157,7 @@ func TestTicketInMemory(t *testing.T) {
 	d.readsNothing("with another ticket")
 }
 
-// A ticket that has run out opens nothing, whatever its name.
+// An expired ticket opens nothing, whatever its name.
 func TestLocalDataTicketRunsOut(t *testing.T) {
 	s := imtest.Start(t)
 	cfg := config(t, s, "alice")
@@ -170,7 +170,7 @@ func TestLocalDataTicketRunsOut(t *testing.T) {
 	failsToLogIn(t, cfg, cfg.UserSig).readsNothing("run out, without a server")
 }
 
-// A ticket that a server has refused opens nothing any more, also in another process; a login that is refused for something else leaves it as good as it was.
+// A ticket that a server has refused opens nothing any more, even in another process; a login that is refused for another reason leaves it valid.
 func TestRefusedTicketOpensNothing(t *testing.T) {
 	for code, opens := range map[int32]bool{im.CodeTicketExpired: false, im.CodeTicketMalformed: false, im.CodeTicketMismatch: false, im.CodeTicketOtherUser: false,
 		im.CodeTicketOtherApp: false, im.CodeTicketVoid: false, im.CodeKickedWhileAway: true, im.CodeFailedLogins: true, im.CodeServerInternal: true} {
@@ -246,7 +246,7 @@ func TestReadDuringLogin(t *testing.T) {
 	goOn()
 }
 
-// Two apps in one folder share nothing, not even the device's id; what lies there without an app goes to the first that comes, once.
+// Two apps in one folder share nothing, not even the device's id; files there without an app go to the first app that is opened, once.
 func TestAppsShareNothing(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))

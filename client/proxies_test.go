@@ -28,7 +28,7 @@ func relayTo(a net.Conn, addr string) {
 	wg.Wait()
 }
 
-// serveProxy runs a proxy server; handshake answers where the client wants to go.
+// serveProxy runs a proxy server; handshake returns where the client wants to connect.
 func serveProxy(t *testing.T, handshake func(net.Conn) (string, error)) (addr string, used func() int) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

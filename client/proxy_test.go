@@ -9,13 +9,14 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/faultproxy"
 )
 
-// newProxy relays to the server at url (ws://host:port) and answers the url of the relay.
+// newProxy relays to the server at url (ws://host:port) and returns the url of the relay.
 func newProxy(t testing.TB, url string) (*faultproxy.Proxy, string) {
 	p := faultproxy.Start(t, url)
 	return p, p.URL
 }
 
-// quiet is a log that is shown with a test that fails. A client that is closed may still answer on its dispatcher: what is logged after the test goes nowhere.
+// quiet is a log that is shown with a test that fails. A client that is closed may still run callbacks on its dispatcher: what is logged after the
+// test is dropped.
 func quiet(t testing.TB) *slog.Logger {
 	w := &testLog{to: t.Output()}
 	t.Cleanup(func() {

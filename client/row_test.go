@@ -80,7 +80,7 @@ func TestPinAndMute(t *testing.T) {
 	}
 }
 
-// Deleting a conversation takes it and its messages off all devices; the next message brings it back without the old ones.
+// Deleting a conversation removes it and its messages from all devices; the next message brings it back without the old ones.
 func TestDeleteConversation(t *testing.T) {
 	s := imtest.Start(t)
 	bob, phone := two(t, s, "bob")
@@ -150,7 +150,7 @@ func TestClearHistory(t *testing.T) {
 	}
 }
 
-// Deleted messages are gone for the user who deleted them, for good; his other device keeps what it has.
+// Deleted messages are gone for the user who deleted them, permanently; the user's other device keeps what it has.
 func TestDeleteMessages(t *testing.T) {
 	s := imtest.Start(t)
 	bob, phone := two(t, s, "bob")
@@ -204,7 +204,7 @@ func TestDeleteMessages(t *testing.T) {
 	}
 }
 
-// A modification reaches every device once, the caller's after its result; one that is late is a conflict and brings the newest.
+// A modification reaches every device once, the caller's after its result; one that is late is a conflict and returns the newest.
 func TestModify(t *testing.T) {
 	s := imtest.Start(t)
 	bob, phone := two(t, s, "bob")
@@ -227,7 +227,7 @@ func TestModify(t *testing.T) {
 	if es := alice.of("done", "update"); es[0].kind != "done" || es[0].text != "final <nil>" || es[0].n != 1 {
 		t.Fatalf("%v", list(es))
 	}
-	// Bob changes it with the old version in hand.
+	// Bob changes it with an old version.
 	late := textMessage("late")
 	late.MsgId, late.Version = sent.MsgId, 0
 	m, err := bob.ModifyMessage(within(t), client.C2C("alice"), late)
@@ -235,7 +235,7 @@ func TestModify(t *testing.T) {
 	if text(m) != "final" || m.Version != 1 {
 		t.Fatalf("%v", m)
 	}
-	// With the new one he may; a device that was away hears of it once.
+	// With the new one he may; a device that was away is notified of it once.
 	phone.Close()
 	late.Version = 1
 	if _, err := bob.ModifyMessage(within(t), client.C2C("alice"), late); err != nil {
@@ -252,7 +252,7 @@ func TestModify(t *testing.T) {
 	}
 }
 
-// A modification of a message that a device first meets modified does not fire (rule 16).
+// A modification of a message that a device first sees modified does not fire (rule 16).
 func TestModifiedBeforeSeen(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -275,8 +275,8 @@ func TestModifiedBeforeSeen(t *testing.T) {
 	}
 }
 
-// However often a message is modified, a device that was away hears of it once, as it is now. A large one is fetched and not pushed: who is there hears of it
-// less often than it was modified, in order, and of the last time in any case.
+// However often a message is modified, a device that was away is notified once, with its present content. A large one is fetched and not pushed: a
+// connected device is notified less often than it was modified, in order, and in any case of the last time.
 func TestManyModifications(t *testing.T) {
 	s := imtest.Start(t)
 	bob, phone := two(t, s, "bob")
@@ -335,7 +335,7 @@ func TestManyModifications(t *testing.T) {
 	}
 }
 
-// Numbers that no message can have are found nowhere. They come from message ids and locators, and those from anywhere: the device stays as it is.
+// Numbers that no message can have are found nowhere. They come from message ids and locators, from anywhere: the device is not affected.
 func TestNumbersBeyondAll(t *testing.T) {
 	s := imtest.Start(t)
 	dial(t, config(t, s, "bob"))
@@ -372,8 +372,8 @@ func TestNumbersBeyondAll(t *testing.T) {
 	}
 }
 
-// A message that is not to be the last message is announced and listed as any other; the conversation keeps its last message and its place, also on a
-// device that has just come.
+// A message that is excluded from the last message is announced and listed as any other; the conversation keeps its last message and its place, even
+// on a fresh device.
 func TestExcludedFromLastMessage(t *testing.T) {
 	s := imtest.Start(t)
 	alice, carol := dial(t, config(t, s, "alice")), dial(t, config(t, s, "carol"))
@@ -406,7 +406,7 @@ func TestExcludedFromLastMessage(t *testing.T) {
 			t.Errorf("%s: %v %v", name, ms, err)
 		}
 	}
-	// The sender's own list too, and a conversation that has nothing else is there without a last message.
+	// The sender's own list too, and a conversation that has nothing else has no last message.
 	if _, err := alice.SendMessage(within(t), client.C2C("carol"), quiet()); err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +419,7 @@ func TestExcludedFromLastMessage(t *testing.T) {
 	}
 }
 
-// Messages that an older version has kept stand aside as well.
+// Messages that an older version has kept are excluded as well.
 func TestExcludedInAnOldDatabase(t *testing.T) {
 	s := imtest.Start(t)
 	alice, bob := dial(t, config(t, s, "alice")), dial(t, config(t, s, "bob"))
@@ -448,7 +448,7 @@ func TestExcludedInAnOldDatabase(t *testing.T) {
 	}
 }
 
-// What the history brings is gone if it was cleared, on another device, while it was on its way.
+// What the history fetches is gone if it was cleared, on another device, while it was under way.
 func TestClearingDuringHistory(t *testing.T) {
 	for name, p := range map[string]*im.GetMsgListParam{"a page": {}, "numbers": {SeqArray: []uint64{1, 2}}} {
 		t.Run(name, func(t *testing.T) {

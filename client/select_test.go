@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// TestListsAgree: whatever a device has of a conversation, and with whatever is asked for, a list is what a plain look through all of it finds.
+// TestListsAgree: whatever a device has of a conversation, and whatever is asked for, a list equals a plain search through all of it.
 func TestListsAgree(t *testing.T) {
 	const base = 1_700_000_000
 	yes, no := true, false
@@ -133,7 +133,7 @@ func TestListsAgree(t *testing.T) {
 	})
 }
 
-// plainList is what p selects of all messages of a conversation, which are in rising order.
+// plainList returns what p selects of all messages of a conversation, which are in rising order.
 func plainList(all []*im.Message, p *im.GetMsgListParam) (out []*im.Message) {
 	from, to := uint64(0), uint64(1<<63)
 	switch {

@@ -11,13 +11,14 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// TestSendingEvent: before the result of a send, the device that sends hears of the conversation with the message as it is being sent; behind the result, as it was sent.
+// TestSendingEvent: before the result of a send, the sending device gets the conversation with the message as it is being sent; after the result, as
+// it was sent.
 func TestSendingEvent(t *testing.T) {
 	answer, asked := make(chan bool), make(chan bool, 1)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("CallbackCommand") == "C2C.CallbackBeforeSendMsg" {
 			asked <- true
-			<-answer // the message stays on its way so long
+			<-answer // the message stays under way that long
 		}
 		w.Write([]byte(`{"ActionStatus":"OK","ErrorCode":0}`))
 	}))

@@ -15,8 +15,8 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// A second login of the class ends the first one's session: the first fires kicked once and is logged out; a mere reconnect never kicks
-// (rules 18, 27).
+// A second login of the class ends the first one's session: the first fires kicked once and is logged out; a mere reconnect never kicks (rules 18,
+// 27).
 func TestKicked(t *testing.T) {
 	s := imtest.Start(t)
 	first := dial(t, config(t, s, "ann"))
@@ -27,18 +27,19 @@ func TestKicked(t *testing.T) {
 	}
 	_, err := first.SendMessage(within(t), client.C2C("ann"), textMessage("x"))
 	wantCode(t, err, im.CodeNotLoggedIn)
-	// It heard of it, so its next login is not refused; that login kicks the second.
+	// It was notified, so its next login is not refused; that login kicks the second.
 	first.login()
 	second.count(t, "kicked", 1)
 	first.count(t, "kicked", 1)
-	// Another class is not touched.
+	// Another class is not affected.
 	phone := config(t, s, "ann")
 	phone.Platform = im.Platform_PLATFORM_ANDROID
 	dial(t, phone)
 	first.say("ann", "still here")
 }
 
-// A device whose session was ended while it was away is told at its next login, once, with 6208 (rule 27). A clean logout and a crash owe nothing.
+// A device whose session was ended while it was away is notified at its next login, once, with 6208 (rule 27). A clean logout and a crash owe
+// nothing.
 func TestKickedWhileAway(t *testing.T) {
 	s := imtest.Start(t)
 	first := dial(t, config(t, s, "ann"))
@@ -68,7 +69,7 @@ func TestKickedWhileAway(t *testing.T) {
 	first.login()
 }
 
-// A device that is cut off when another logs in gets the kicked callback when it comes back, not 6208, and does not kick in turn.
+// A device that is disconnected when another logs in gets the kicked callback when it reconnects, not 6208, and does not kick in turn.
 func TestKickedAtResume(t *testing.T) {
 	s := imtest.Start(t)
 	p, url := newProxy(t, s.URL)
@@ -89,8 +90,8 @@ func TestKickedAtResume(t *testing.T) {
 	second.count(t, "kicked", 1)
 }
 
-// Cutting the connection again and again while both sides send loses and doubles nothing: sends are resent, what was missed is pulled,
-// and neither start nor finish fires for a resume (rules 5, 8, 12, 19).
+// Cutting the connection again and again while both sides send loses and doubles nothing: sends are resent, what was missed is pulled, and neither
+// start nor finish fires for a resume (rules 5, 8, 12, 19).
 func TestReconnect(t *testing.T) {
 	s := imtest.Start(t)
 	pa, urlA := newProxy(t, s.URL)
@@ -182,7 +183,7 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
-// The three ways in which a send fails for want of a network, and none of them leaves a message "sending" (rule 19).
+// The three ways in which a send fails without a network; none of them leaves a message "sending" (rule 19).
 func TestSendFailures(t *testing.T) {
 	s := imtest.Start(t)
 	dial(t, config(t, s, "bob"))
@@ -222,7 +223,7 @@ func TestSendFailures(t *testing.T) {
 	}
 }
 
-// A send whose process ended before the answer is settled at the next login: it is asked for by its key, never sent by itself (rule 19).
+// A send whose process ended before the result is settled at the next login: it is looked up by its key, never sent by itself (rule 19).
 func TestUnansweredSendOfAnEarlierRun(t *testing.T) {
 	s := imtest.Start(t)
 	bob := dial(t, config(t, s, "bob"))
@@ -235,7 +236,7 @@ func TestUnansweredSendOfAnEarlierRun(t *testing.T) {
 	answer := make(chan error, 1)
 	alice.SendMessageFunc(client.C2C("bob"), textMessage("stored"), func(_ *im.Message, err error) { answer <- err })
 	bob.count(t, "new", 2)
-	// The folder as a crash would leave it here.
+	// The folder as a crash would leave it at this point.
 	copied := t.TempDir()
 	if out, err := exec.Command("cp", "-a", cfg.Dir+"/.", copied).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -256,7 +257,7 @@ func TestUnansweredSendOfAnEarlierRun(t *testing.T) {
 	bob.count(t, "new", 2)
 }
 
-// Login without a server answers within its limit, and what is local stays readable.
+// Login without a server fails within its limit, and local data stays readable.
 func TestLoginWithoutServer(t *testing.T) {
 	s := imtest.Start(t)
 	alice := dial(t, config(t, s, "alice"))
@@ -282,7 +283,7 @@ func TestLoginWithoutServer(t *testing.T) {
 	legalNetwork(t, d.of("net"))
 }
 
-// A ticket that runs out fires once, by a timer, and ends the session; a login with it is refused with 70001.
+// A ticket that expires fires once, by a timer, and ends the session; a login with it is refused with 70001.
 func TestTicketExpires(t *testing.T) {
 	s := imtest.Start(t)
 	cfg := config(t, s, "ann")
@@ -332,7 +333,7 @@ func lockChild() {
 	select {}
 }
 
-// Two processes on one folder are one device: the second login ends the first one's session, which lets go of the local data (rule 26).
+// Two processes on one folder are one device: the second login ends the first one's session, which releases the local data (rule 26).
 func TestTwoProcessesOneFolder(t *testing.T) {
 	s := imtest.Start(t)
 	cfg := config(t, s, "ann")
@@ -362,7 +363,7 @@ func TestTwoProcessesOneFolder(t *testing.T) {
 	d.say("ann", "mine now")
 }
 
-// A folder that cannot be written is not the end: everything stays in memory.
+// A folder that cannot be written is not fatal: everything stays in memory.
 func TestUnwritableFolder(t *testing.T) {
 	s := imtest.Start(t)
 	file := filepath.Join(t.TempDir(), "a file")

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/imtest"
 )
 
-// A call whose context has ended before does nothing at all.
+// A call whose context has already ended has no effect at all.
 func TestEndedContext(t *testing.T) {
 	s := imtest.Start(t)
 	d := dial(t, config(t, s, "ann"))
@@ -34,7 +34,7 @@ func TestEndedContext(t *testing.T) {
 	}
 }
 
-// What was never opened can be closed; the enums say their names; sentinels match by their codes.
+// A client that was never logged in can be closed; the enums have names; sentinels match by their codes.
 func TestSurface(t *testing.T) {
 	new(client.Client).Close()
 	got := fmt.Sprint(client.ConvAdd, client.ConvDelete, client.ConvUpdate, client.ConvSyncStart, client.ConvSyncFinish, client.ConvEvent(9), ";",

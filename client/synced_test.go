@@ -35,7 +35,7 @@ func heldHeads(t *testing.T) (f *fake, release func()) {
 	return f, release
 }
 
-// What is called between the login's answer and the end of its sync waits for the sync: it has an effect, and no list is older than the login.
+// Calls between the login's reply and the end of its sync wait for the sync: they have an effect, and no list is older than the login.
 func TestCallsBeforeTheSync(t *testing.T) {
 	f, release := heldHeads(t)
 	var mu sync.Mutex
@@ -117,7 +117,7 @@ func TestCallsBeforeTheSync(t *testing.T) {
 	}
 }
 
-// A call that waits for the sync ends with the connection, with the login and with the client, and in its own time.
+// A call that waits for the sync ends with the connection, with the login and with the client, and within its own time.
 func TestCallsWithoutASync(t *testing.T) {
 	start := func(t *testing.T, limit time.Duration) (*fake, *device, chan error) {
 		f, _ := heldHeads(t)
@@ -178,8 +178,8 @@ func TestCallsWithoutASync(t *testing.T) {
 	})
 }
 
-// A callback that makes a blocking call during the sync, while more events wait than are held, does not stand still: the sync waits for the
-// application then, and not the application for the sync.
+// A callback that makes a blocking call during the sync, while more events wait than fit, does not hang: the sync waits for the application then, and
+// not the application for the sync.
 func TestCallInACallbackOfTheSync(t *testing.T) {
 	f := newFake(t)
 	cfg := fakeConfig(t, f)
@@ -214,7 +214,7 @@ func TestCallInACallbackOfTheSync(t *testing.T) {
 	d.until(t, "recalls", func([]event) bool { return len(d.of("revoke")) >= n })
 }
 
-// Reading up to a message needs a message of the conversation; whatever else is named, nothing is read.
+// Reading up to a message needs a message of the conversation; whatever else is named, nothing is marked as read.
 func TestReadUpTo(t *testing.T) {
 	s := imtest.Start(t)
 	alice, carol := dial(t, config(t, s, "alice")), dial(t, config(t, s, "carol"))
@@ -249,9 +249,9 @@ func TestReadUpTo(t *testing.T) {
 	bob.until(t, "total 3", func(es []event) bool { e, _ := last(es, "total"); return e.n == 3 })
 }
 
-// Calls that waited for the sync are made before one that comes in the moment in which it ends.
+// Calls that waited for the sync are made before one that comes at the moment in which it ends.
 func TestNoCallOvertakesThoseThatWait(t *testing.T) {
-	for range 12 { // whether the call or the end of the sync is looked at first is a matter of chance
+	for range 12 { // whether the call or the end of the sync is handled first is a matter of chance
 		f := newFake(t)
 		release := make(chan struct{})
 		f.answer(im.Method_HEADS, func(l *fakeLink, fr *im.Frame) {
@@ -292,7 +292,7 @@ func TestNoCallOvertakesThoseThatWait(t *testing.T) {
 	}
 }
 
-// A mistake in a call that waited for the sync, or in a later piece of a call, has an answer, and so have the calls behind it.
+// A panic in a call that waited for the sync, or in a later piece of a call, has a result, and so have the calls behind it.
 func TestPanicInACallThatWaited(t *testing.T) {
 	f, release := heldHeads(t)
 	d := open(t, fakeConfig(t, f))
