@@ -64,7 +64,7 @@ const (
 
 // Store is chat.Store on SQLite.
 type Store struct {
-	tables.Alike
+	tables.Both
 	cfg  Config
 	id   string
 	lock *flock.Flock

@@ -24,7 +24,7 @@ func ask(ctx context.Context, q querier, read func(tables.Rows) error, text stri
 	return read(rows)
 }
 
-// reads are the verbs of the connections for reads.
+// reads runs queries on the connections for reads.
 type reads struct{ s *Store }
 
 var _ tables.Base = reads{}
@@ -52,7 +52,7 @@ func (r reads) Latest(c chat.Conv) chat.Conv {
 	return c
 }
 
-// published returns a conversation that is in memory, as it was last committed.
+// published returns the last committed state of a conversation that is in memory.
 func (s *Store) published(id chat.ConvID) (chat.Conv, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -79,7 +79,7 @@ func (s *Store) Heads(ctx context.Context, uid chat.UID, since int64, after chat
 	if err := s.flushed(ctx); err != nil {
 		return nil, false, err
 	}
-	return s.Alike.Heads(ctx, uid, since, after, limit)
+	return s.Both.Heads(ctx, uid, since, after, limit)
 }
 
 func (s *Store) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.HeadRow, error) {
@@ -92,7 +92,7 @@ func (s *Store) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.He
 			return chat.HeadRow{}, err
 		}
 	}
-	return s.Alike.Head(ctx, uid, id)
+	return s.Both.Head(ctx, uid, id)
 }
 
 // Log reads by entry.id: the writer draws it in the order of the commits, and a reader sees whole transactions.

@@ -151,7 +151,7 @@ func (t *tx) undo() {
 	t.s.mu.Unlock()
 }
 
-// writing are the verbs of the writer's connection.
+// writing runs statements on the writer's connection.
 type writing struct{ q querier }
 
 func (w writing) Dialect() tables.Dialect { return tables.SQLite }
@@ -198,7 +198,7 @@ func (t *tx) NewConvID() (chat.ConvID, error) {
 	return chat.ConvID(n), err
 }
 
-// HoldUser has nothing to do: there is one writer.
+// HoldUser has nothing to do because there is only one writer.
 func (t *tx) HoldUser(chat.UID) error { return nil }
 
 func (t *tx) Made(c chat.Conv) error {

@@ -73,7 +73,7 @@ func (p *arrays) bytes(n int) [][]byte {
 	return p.params
 }
 
-// scan reads a row in the same form. Its numbers are of 2, 4 or 8 bytes.
+// scan reads a row in binary form, in which numbers have 2, 4 or 8 bytes.
 func scan(row [][]byte, dest []any) error {
 	for i, v := range row {
 		switch to := dest[i].(type) {

@@ -67,7 +67,7 @@ const (
 
 // Store is chat.Store on PostgreSQL.
 type Store struct {
-	tables.Alike
+	tables.Both
 	cfg     Config
 	id      string
 	conn    *pgx.ConnConfig // of the writers

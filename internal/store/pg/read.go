@@ -48,7 +48,7 @@ func (s *Store) read(ctx context.Context, f func(ctx context.Context, c *pgxpool
 	}
 }
 
-// rows are pgx's rows in the form that package tables reads.
+// rows adapts a result of pgx to package tables.
 type rows struct{ pgx.Rows }
 
 func (r rows) Columns() ([]string, error) {
@@ -60,7 +60,7 @@ func (r rows) Columns() ([]string, error) {
 	return out, nil
 }
 
-// reads are the verbs of the pool.
+// reads runs queries on the pool.
 type reads struct{ s *Store }
 
 var _ tables.Base = reads{}
@@ -88,7 +88,7 @@ func (r reads) Run(ctx context.Context, keys []chat.Key, fn func(*tables.Tx) err
 
 func (r reads) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) { return r.s.Conv(ctx, id) }
 
-// Latest returns what the row says: nothing is kept in memory.
+// Latest returns the row: nothing is kept in memory.
 func (r reads) Latest(c chat.Conv) chat.Conv { return c }
 
 func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {

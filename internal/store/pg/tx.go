@@ -248,7 +248,7 @@ func (t *tx) undo() {
 	t.conn.Release()
 }
 
-// The ends of a log do not belong to the transaction: they move with its entries.
+// putHead leaves the ends of the log alone: the writer moves them with the entries.
 var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved
 	WHERE id = :id`)
 
@@ -414,7 +414,7 @@ func (t *tx) NewConvID() (chat.ConvID, error) {
 	return chat.ConvID(n), err
 }
 
-// HoldUser takes the gate, which comes before the row.
+// HoldUser takes the gate, which is taken before the row is locked.
 func (t *tx) HoldUser(uid chat.UID) error { return t.hold(chat.Key{UID: uid}) }
 
 func (t *tx) Made(c chat.Conv) error {

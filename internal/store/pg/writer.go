@@ -45,7 +45,7 @@ type writer struct {
 	hurry bool
 
 	conn *pgx.Conn
-	// columns are those of its statements.
+	// columns are the names of the columns of each statement.
 	columns map[string][]string
 	// down: the last batch could not be written in time, so the next ones are tried only once.
 	down bool
@@ -527,7 +527,7 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 	return batch, sample, err
 }
 
-// asking makes the step that queries rows of a kind.
+// asking returns a step that reads rows of a kind.
 func asking[V any](w *writer, name string, args [][]byte, kind *tables.Kind[V], take func(V)) step {
 	r, err := kind.Reader(w.columns[name])
 	return step{name: name, args: args, row: func(row [][]byte) error {

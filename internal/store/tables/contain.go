@@ -1,10 +1,10 @@
-// Package tables is what the two stores share, written once: the tables and the kinds of their rows, the queries and writes, and the migrations.
+// Package tables is the SQL of both stores: the tables and the kinds of their rows, the statements that read and write them, and the migrations that create them.
 //
-// A store provides the verbs: Ask and Tell (query.go), and what differs between them: numbers of what is new, locks of rows, the ends of
-// conversations that one of them has in memory (Base, Holder). It stores batches of messages in its own way. Where only a text differs, both are here
-// side by side (Dialect).
+// Each store provides two verbs, Ask and Tell (query.go), and what it does in its own way: ids of new rows, row locks, and the ends of conversations, which the store
+// on SQLite has in memory (Base, Holder). It also inserts batches of messages by itself. Where only the text of a statement differs, both texts stand here side by
+// side (Dialect).
 //
-// A new table is a step in migrations/, a struct with its columns, and its statements.
+// A new table needs a step in migrations/, a struct with its columns, and its statements.
 package tables
 
 import (

@@ -1,11 +1,12 @@
 package tables
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
 )
 
-// Dialect is which SQL a store speaks.
+// Dialect is the SQL of a store.
 type Dialect int
 
 const (
@@ -13,10 +14,31 @@ const (
 	Postgres
 )
 
-// Text answers what of a text can be stored, and whether that is all of it. PostgreSQL takes neither NUL nor what is not UTF-8.
+// Text returns a text as it can be stored, and reports whether that is the whole of it. PostgreSQL accepts neither NUL nor invalid UTF-8.
 func (d Dialect) Text(s string) (string, bool) {
 	if d == SQLite || utf8.ValidString(s) && !strings.Contains(s, "\x00") {
 		return s, true
 	}
 	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD"), false
+}
+
+// list makes a table x with the column n of a parameter that is a list of numbers. listOf makes the argument.
+func (d Dialect) list(param string) string {
+	if d == SQLite {
+		return "(SELECT value AS n FROM json_each(" + param + ")) x"
+	}
+	return "(SELECT unnest(" + param + "::bigint[]) AS n) x"
+}
+
+func (d Dialect) listOf(numbers []int64) any {
+	if d == Postgres {
+		return numbers
+	}
+	text, _ := json.Marshal(numbers) // it cannot fail for numbers
+	return string(text)
+}
+
+// texts returns both texts of a statement.
+func texts(of func(d Dialect) string) [2]string {
+	return [...]string{SQLite: of(SQLite), Postgres: of(Postgres)}
 }

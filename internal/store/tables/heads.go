@@ -26,9 +26,8 @@ var head = newKind(func(r *headRow) chat.HeadRow {
 	return h
 })
 
-// headText makes HeadRows from the user's own rows. The peer's uid is what is left of a + b, so the peer's row is found by its key. Each row costs
-// one lookup in conv and one in member or in sender and period; withdrawn is queried only for the rows that are returned. One statement, so that all
-// of it is from one moment.
+// headText makes HeadRows from the user's own rows. The peer's uid is a + b minus the user's, so their row is found by its key. Each row costs one lookup in conv
+// and one in member, or in sender and period; withdrawn is read only for the rows that are returned. It is one statement, so that everything is from the same moment.
 var headText = "SELECT " + Conv.part("c", false) + ", " + member.part("m", false) + ", " + member.part("p", true) + `,
 	CASE WHEN c.kind = 2 THEN coalesce((SELECT o.own FROM sender o WHERE o.conv = m.conv AND o.uid = m.uid), 0)
 		WHEN c.a = m.uid THEN c.own_a ELSE c.own_b END AS own,
@@ -45,7 +44,7 @@ var (
 	headOf     = NewQuery(head, headText+"WHERE m.uid = $1 AND m.conv = $2")
 )
 
-// periodsOf reads both ends of each period.
+// periodsOf parses the ends of all periods.
 func periodsOf(text string) []chat.Period {
 	if text == "" {
 		return nil
@@ -53,14 +52,14 @@ func periodsOf(text string) []chat.Period {
 	ends := strings.Fields(text)
 	out := make([]chat.Period, len(ends)/2)
 	for i := range out {
-		out[i].From, _ = strconv.ParseUint(ends[2*i], 10, 64) // the database has made them of numbers
+		out[i].From, _ = strconv.ParseUint(ends[2*i], 10, 64) // the database made the text from numbers
 		out[i].To, _ = strconv.ParseUint(ends[2*i+1], 10, 64)
 	}
 	return out
 }
 
-// Heads returns what the rows say: a store that has newer ends in memory writes them first.
-func (s *Alike) Heads(ctx context.Context, uid chat.UID, since int64, after chat.ConvID, limit int) ([]chat.HeadRow, bool, error) {
+// Heads returns what the rows contain: a store with newer ends in memory writes them first.
+func (s *Both) Heads(ctx context.Context, uid chat.UID, since int64, after chat.ConvID, limit int) ([]chat.HeadRow, bool, error) {
 	if limit <= 0 {
 		return nil, false, nil
 	}
@@ -73,6 +72,6 @@ func (s *Alike) Heads(ctx context.Context, uid chat.UID, since int64, after chat
 }
 
 // Head returns the row of one conversation.
-func (s *Alike) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.HeadRow, error) {
+func (s *Both) Head(ctx context.Context, uid chat.UID, id chat.ConvID) (chat.HeadRow, error) {
 	return headOf.One(ctx, s.On, int64(uid), int64(id))
 }

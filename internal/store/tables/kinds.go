@@ -2,8 +2,8 @@ package tables
 
 import "github.com/tidings-im/tidings/internal/chat"
 
-// The rows of the tables. A struct here that has the same fields as one of package chat is converted to it as a whole, so the compiler reports if one
-// of them has a field that the other does not have.
+// The rows of the tables. A struct here that has the same fields as one of package chat is converted to it as a whole, so a field that only one of them has does not
+// compile.
 
 const (
 	// FlagCountable is the bit of entry.flags of a message that counts as unread.
@@ -115,7 +115,7 @@ type changeRow struct {
 	Version  uint64   `sql:"version"`
 }
 
-// change is the kind of a change without its message, told the kind of one with its message.
+// change is the kind of a row of change, told the kind of a change with its message.
 var (
 	change = NewKind[changeRow]()
 	told   = newKind(func(r *struct {
@@ -124,7 +124,7 @@ var (
 	}) chat.Change {
 		x := r.Change
 		c := chat.Change{Rev: x.Rev, Kind: x.Kind, Seq: x.Seq, Time: x.Time, Operator: x.Operator, Reason: x.Reason, Version: x.Version}
-		if r.Target.Seq != 0 { // the first message has 1
+		if r.Target.Seq != 0 { // seqs begin at 1
 			st := r.Target.stored()
 			c.Target = &st
 		}
@@ -172,14 +172,14 @@ type periodRow struct {
 
 var period = newKind(func(r *periodRow) chat.Period { return chat.Period(*r) })
 
-// Number is the kind of rows of one number, n.
+// Number is the kind of rows with a single number, n.
 var Number = newKind(func(r *struct {
 	N int64 `sql:"n"`
 }) int64 {
 	return r.N
 })
 
-// SenderRow is a row of sender: how many countable messages a user has sent to a group, and the seq of the last.
+// SenderRow is a row of sender: how many countable messages a user has sent to a group, and the seq of the last one.
 type SenderRow struct {
 	Conv chat.ConvID `sql:"conv"`
 	UID  chat.UID    `sql:"uid"`

@@ -1,29 +1,29 @@
 package tables
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"testing/fstest"
 	"text/template"
 
 	"github.com/pressly/goose/v3"
 )
 
-// sources are the steps that have made the schema what it is. Each is a template from which either dialect is made: what differs are types, how rows
-// are kept, and what only one store needs. A step that is empty in a dialect does not exist there.
+// sources are the steps that create the schema. Each is a template for both dialects, which differ in types, in how rows are stored, and in what only one store
+// needs. A step that is empty in a dialect does not exist there.
 //
 //go:embed migrations/*.sql
 var sources embed.FS
 
-// numbers are those under which SQLite databases know a step, if they differ from the file's.
+// numbers are the steps that databases of SQLite know under another number than that of the file.
 var numbers = map[string]string{"00005_content.sql": "00003_content.sql", "00007_sent.sql": "00004_sent.sql"}
 
-// words are what a template may say.
+// words are the functions that a template may call.
 func words(d Dialect) template.FuncMap {
 	choose := func(sqlite, postgres string) func() string {
 		return func() string { return [...]string{SQLite: sqlite, Postgres: postgres}[d] }
@@ -42,19 +42,30 @@ func words(d Dialect) template.FuncMap {
 	return template.FuncMap{
 		"sqlite":   func() bool { return d == SQLite },
 		"postgres": func() bool { return d == Postgres },
-		// Types. A number that needs less than 64 bits, bytes, a text that is compared by its bytes, the number of a row among all.
+		// Types: numbers of 16 and 32 bits, bytes, text that is compared byte by byte, and the number of a row in its table.
 		"small": choose("BIGINT", "SMALLINT"),
 		"int":   choose("BIGINT", "INTEGER"),
 		"bytes": choose("BLOB", "BYTEA"),
 		"key":   choose("TEXT", `TEXT COLLATE "C"`),
 		"rowid": choose("INTEGER", "BIGINT"),
-		// How the rows of a table are kept: by its key, or each at the end. The parameters are PostgreSQL's.
+		// How the rows of a table are stored: by primary key, or in the order of their insertion. The parameters are those of PostgreSQL.
 		"keyed": kept("WITHOUT ROWID"),
 		"rows":  kept(""),
 	}
 }
 
-// steps makes the files of a dialect.
+// Render returns the text of a template in a dialect.
+func Render(d Dialect, source string) (string, error) {
+	t, err := template.New("sql").Funcs(words(d)).Parse(source)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, nil)
+	return b.String(), err
+}
+
+// steps returns the files of a dialect.
 func steps(d Dialect) (fs.FS, error) {
 	files, err := fs.Glob(sources, "migrations/*.sql")
 	if err != nil {
@@ -62,27 +73,27 @@ func steps(d Dialect) (fs.FS, error) {
 	}
 	out := fstest.MapFS{}
 	for _, file := range files {
-		name := path.Base(file)
-		t, err := template.New(name).Funcs(words(d)).ParseFS(sources, file)
+		source, err := fs.ReadFile(sources, file)
 		if err != nil {
 			return nil, err
 		}
-		var b bytes.Buffer
-		if err := t.Execute(&b, nil); err != nil {
+		text, err := Render(d, string(source))
+		if err != nil {
 			return nil, err
 		}
-		if len(bytes.TrimSpace(b.Bytes())) == 0 {
+		if strings.TrimSpace(text) == "" {
 			continue
 		}
+		name := path.Base(file)
 		if other := numbers[name]; other != "" && d == SQLite {
 			name = other
 		}
-		out[name] = &fstest.MapFile{Data: b.Bytes()}
+		out[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	return out, nil
 }
 
-// Migrate brings the schema to what this program knows. A schema from a newer program is refused: writing by old rules would damage it.
+// Migrate brings the schema to the newest version. A schema of a newer program is refused: writing by old rules would damage it.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect, options ...goose.ProviderOption) error {
 	files, err := steps(d)
 	if err != nil {

@@ -11,48 +11,47 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Asker runs queries: a store's connections for reads, or an Update's transaction.
+// Asker runs queries: on a store's connections for reads, or in the transaction of an Update.
 type Asker interface {
 	Dialect() Dialect
-	// Ask runs a query and passes its rows to read. It may do both again, after a connection that turned out to be broken, so read starts over each
-	// time.
+	// Ask runs a query and calls read with its rows. If the connection is lost it may do both again, so read starts from the beginning each time.
 	Ask(ctx context.Context, read func(Rows) error, text string, args ...any) error
 }
 
-// DB is the inside of a transaction.
+// DB is a transaction.
 type DB interface {
 	Asker
-	// Tell runs a statement without a result. It may wait for the next query or the end of the transaction, which fails then if it fails.
+	// Tell runs a statement without a result. It may be sent only with the next query or at the end of the transaction, which then returns its error.
 	Tell(ctx context.Context, text string, args ...any) error
-	// Wrote records that a query changes something as well: a transaction in which nothing was written is not committed.
+	// Wrote notes that a query also changes something: a transaction that wrote nothing is not committed.
 	Wrote()
 }
 
-// Query is a query and the kind of its rows. Placeholders are $1, $2, …, which both dialects take.
+// Query is a query and the kind of its rows. Placeholders are $1, $2 and so on, which both dialects accept.
 type Query[V any] struct {
 	kind *Kind[V]
 	text [2]string
-	cols atomic.Pointer[[]int] // once it has been asked
+	cols atomic.Pointer[[]int] // the fields of its columns, once it was run
 }
 
-// NewQuery makes a query that both dialects take.
+// NewQuery returns a query with the same text for both dialects.
 func NewQuery[V any](kind *Kind[V], text string) *Query[V] { return either(kind, text, text) }
 
-// either makes a query whose text differs.
+// either returns a query with a text for each dialect.
 func either[V any](kind *Kind[V], sqlite, postgres string) *Query[V] {
 	return &Query[V]{kind: kind, text: [2]string{SQLite: sqlite, Postgres: postgres}}
 }
 
-// locking makes a query whose rows are locked until the end of the transaction. SQLite has one writer, so they are ours there in any case.
+// locking returns a query whose rows are locked until the end of the transaction. On SQLite there is only one writer, so nothing needs a lock.
 func locking[V any](kind *Kind[V], text string) *Query[V] { return either(kind, text, text+ForUpdate) }
 
-// ForUpdate locks the rows of a query against everybody who writes or locks them.
+// ForUpdate locks the rows of a query against other transactions that write or lock them.
 const ForUpdate = " FOR NO KEY UPDATE"
 
-// Text returns the query's text.
+// Text returns the text of the query.
 func (q *Query[V]) Text(d Dialect) string { return q.text[d] }
 
-// Each passes the values of rows on until f has enough.
+// Each calls f with the value of each row until f returns false.
 func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
 	cols := q.cols.Load()
 	if cols == nil {
@@ -112,7 +111,7 @@ func (q *Query[V]) One(ctx context.Context, db Asker, args ...any) (V, error) {
 	return out, nil
 }
 
-// within returns the rows up to a number of bytes; the first always fits.
+// within returns rows up to a limit of bytes; the first row always fits.
 func (q *Query[V]) within(ctx context.Context, db Asker, maxBytes int, size func(V) int, args ...any) ([]V, error) {
 	var out []V
 	err := db.Ask(ctx, func(rows Rows) error {
@@ -132,16 +131,16 @@ func (q *Query[V]) within(ctx context.Context, db Asker, maxBytes int, size func
 	return out, nil
 }
 
-// parameter finds them, and casts to types.
+// parameter matches the parameters of a Write, and casts to types.
 var parameter = regexp.MustCompile("::?[a-z_]+")
 
-// Write is a statement whose values are those of a row R, by the names of their columns: ":read_seq".
+// Write is a statement that takes its values from a row R, by column name: ":read_seq".
 type Write[R any] struct {
 	text string
 	args []field
 }
 
-// NewWrite makes one that both dialects take.
+// NewWrite returns a statement for both dialects. It panics if a parameter is not a column of R.
 func NewWrite[R any](text string) *Write[R] {
 	w := &Write[R]{}
 	fields := fieldsOf(reflect.TypeFor[R](), "", nil)
@@ -165,7 +164,7 @@ func NewWrite[R any](text string) *Write[R] {
 	return w
 }
 
-// Args returns the values of the statement's parameters.
+// Args returns the values of the statement's parameters. No bytes are stored as empty, not as NULL.
 func (w *Write[R]) Args(row *R) []any {
 	v := reflect.ValueOf(row).Elem()
 	out := make([]any, len(w.args))

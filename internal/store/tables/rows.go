@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Rows is the result of a query, in the form of both drivers.
+// Rows is the result of a query of either driver.
 type Rows interface {
 	Columns() ([]string, error)
 	Next() bool
@@ -15,11 +15,11 @@ type Rows interface {
 	Err() error
 }
 
-// Kind describes how rows are read into values: by the names of their columns, in whatever order they come.
+// Kind reads rows into values by the names of their columns, in any order.
 //
-// A kind is made from a struct whose fields have the names of columns as tags: `sql:"read_seq"`. The fields of a field that is a struct itself have
-// its name and a dot before their own ("m.read_seq"); those of a struct without a tag are read as if they were in its place. A column is a number, a
-// bool that is stored as 0 or 1, a text, or bytes. Only bytes may be NULL.
+// A kind is made from a struct whose fields are tagged with column names: `sql:"read_seq"`. The columns of a field that is a struct begin with its tag and a dot
+// ("m.read_seq"); without a tag they are as if the struct's fields stood in its place. A column is a number, a bool that is stored as 0 or 1, a text, or bytes.
+// Only bytes may be NULL.
 type Kind[V any] struct {
 	fields []field
 	start  func() (reflect.Value, func() V)
@@ -27,11 +27,11 @@ type Kind[V any] struct {
 
 type field struct {
 	name string
-	at   []int // as reflect finds it
+	at   []int // index for reflect
 	typ  reflect.Type
 }
 
-// newKind makes a kind of the struct R, of which value makes V.
+// newKind returns a kind that reads into the struct R, which value converts.
 func newKind[R, V any](value func(*R) V) *Kind[V] {
 	return &Kind[V]{
 		fields: fieldsOf(reflect.TypeFor[R](), "", nil),
@@ -42,7 +42,7 @@ func newKind[R, V any](value func(*R) V) *Kind[V] {
 	}
 }
 
-// NewKind makes a kind whose values are the structs themselves.
+// NewKind returns a kind whose values are the structs themselves.
 func NewKind[R any]() *Kind[R] { return newKind(func(r *R) R { return *r }) }
 
 func fieldsOf(t reflect.Type, prefix string, at []int) []field {
@@ -67,12 +67,13 @@ func fieldsOf(t reflect.Type, prefix string, at []int) []field {
 	return out
 }
 
-// Cols lists the columns of a kind as those of a table that a query calls alias. Each gets a name: SQLite promises none otherwise.
+// Cols returns the columns of a kind as a list for SELECT, for a table with an alias. Each has its name behind AS: without that, SQLite guarantees no name.
 func (k *Kind[V]) Cols(alias string) string {
 	return k.list(func(f field) string { return alias + "." + f.name + " AS " + f.name })
 }
 
-// part lists them under the names that they have in a field that is tagged with alias. If the table has no row, as after a LEFT JOIN, they are zero.
+// part lists them under the names that they have in a struct field tagged with alias. outer is for a table of a LEFT JOIN: numbers and texts are zero instead of NULL,
+// and bytes are left out.
 func (k *Kind[V]) part(alias string, outer bool) string {
 	return k.list(func(f field) string {
 		col := alias + "." + f.name
@@ -98,7 +99,7 @@ func (k *Kind[V]) list(of func(field) string) string {
 	return strings.Join(out, ", ")
 }
 
-// columns finds the field of each column.
+// columns returns the field of each column.
 func (k *Kind[V]) columns(names []string) ([]int, error) {
 	out := make([]int, len(names))
 	for i, name := range names {
@@ -115,20 +116,20 @@ func (k *Kind[V]) columns(names []string) ([]int, error) {
 
 // Reader reads the rows of one result.
 type Reader[V any] struct {
-	// Dest is where a row is scanned to: *int64, *string and *[]byte. database/sql copies into no other number without formatting it.
+	// Dest are the destinations of Scan: *int64, *string and *[]byte. database/sql would format and parse any other kind of number.
 	Dest  []any
 	value func() V
 	set   []setter
 	nums  []int64
 }
 
-// setter sets a field from a number that does not fit by itself.
+// setter copies a number into a field that is not an int64.
 type setter struct {
 	to   reflect.Value
 	from int
 }
 
-// Reader begins a result whose columns have these names.
+// Reader returns a reader of a result that has these columns.
 func (k *Kind[V]) Reader(names []string) (*Reader[V], error) {
 	cols, err := k.columns(names)
 	if err != nil {
@@ -157,7 +158,7 @@ func (k *Kind[V]) reader(cols []int) *Reader[V] {
 	return r
 }
 
-// Value returns the value of the row that was scanned last.
+// Value returns the row that was scanned last.
 func (r *Reader[V]) Value() V {
 	for i := range r.set {
 		n := r.nums[r.set[i].from]

@@ -8,32 +8,32 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Holder is what a store's transaction does itself: numbers of what is new, rows that are held, and ends of conversations that may be in memory.
+// Holder is what the transaction of each store does in its own way: ids of new rows, row locks, and the ends of conversations, which may be in memory.
 type Holder interface {
 	DB
 	NewUID() (chat.UID, error)
 	NewConvID() (chat.ConvID, error)
-	// HoldUser is called before an account's row is first used.
+	// HoldUser is called before the row of an account is read for the first time.
 	HoldUser(uid chat.UID) error
-	// Head finds a conversation and holds it until the end. So does Change, which also stores the caller's changes.
+	// Head returns a conversation and holds it until the end of the transaction. Change does the same, and what the caller changes in it is stored then.
 	Head(id chat.ConvID) (*chat.Conv, error)
 	Change(id chat.ConvID) (*chat.Conv, error)
-	// Made registers a conversation that was created by this transaction.
+	// Made is called with a conversation that this transaction has inserted.
 	Made(c chat.Conv) error
-	// SenderOf returns how many countable messages a user has sent to a group that is held, and the seq of the last.
+	// SenderOf returns how many countable messages a user has sent to a group that is held, and the seq of the last one.
 	SenderOf(id chat.ConvID, uid chat.UID) (own, last uint64, err error)
 }
 
-// Tx is chat.Tx on either store.
+// Tx is chat.Tx of both stores.
 type Tx struct {
 	On Holder
 	// Ctx is the context of all statements.
 	Ctx context.Context
 	// Time is the commit time.
 	Time int64
-	// Users are accounts that are held, as the transaction has left them.
+	// Users are the accounts that are held, with the changes of this transaction.
 	Users map[chat.UID]*chat.User
-	// After is to be called after the commit.
+	// After are the functions to call after the commit.
 	After []func()
 
 	// members are the row numbers of members that are held.
@@ -56,7 +56,7 @@ var (
 	putUser  = NewWrite[userRow]("UPDATE users SET name = :name, generation = :generation, valid_from = :valid_from WHERE uid = :uid")
 )
 
-// user finds an account and holds it.
+// user returns an account and holds it.
 func (t *Tx) user(uid chat.UID) (*chat.User, error) {
 	if u := t.Users[uid]; u != nil {
 		return u, nil
@@ -197,7 +197,7 @@ var (
 	periods      = NewQuery(period, "SELECT "+period.Cols("p")+" FROM period p WHERE p.uid = $1 AND p.conv = $2 ORDER BY p.from_seq")
 )
 
-// Join of a user who is already a member changes nothing. The conversation is held first, so it is also the lock of rows that do not exist yet.
+// Join changes nothing for a user who is a member already. The conversation is held first: that also locks rows that do not exist yet.
 func (t *Tx) Join(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	h, err := t.On.Head(id)
 	if err != nil {
@@ -249,7 +249,7 @@ func (t *Tx) Leave(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	}
 	h.Policy++
 	h.MemberSet++
-	// A period in which nothing was written shows nothing, and its key would be in the way of the next one.
+	// A period in which nothing was written shows nothing, and its key would collide with that of the next one.
 	if err := t.On.Tell(t.Ctx, dropPeriod, int64(uid), int64(id), int64(h.Seq)); err != nil {
 		return m, err
 	}

@@ -7,8 +7,7 @@ import (
 )
 
 var (
-	entryAt = NewQuery(Entry, "SELECT "+Entry.Cols("e")+" FROM entry e WHERE e.conv = $1 AND e.seq = $2")
-	// An entry whose content has been taken away has an empty one.
+	entryAt  = NewQuery(Entry, "SELECT "+Entry.Cols("e")+" FROM entry e WHERE e.conv = $1 AND e.seq = $2")
 	setEntry = NewWrite[entryRow](`UPDATE entry SET status = :status, version = :version, revoker = :revoker, reason = :reason, body = :body
 		WHERE conv = :conv AND seq = :seq`)
 	withdraw  = NewWrite[entryRow]("INSERT INTO withdrawn (conv, seq, sender) VALUES (:conv, :seq, :sender) ON CONFLICT (conv, seq) DO NOTHING")
@@ -60,13 +59,13 @@ var (
 	count   = NewKind[countRow]()
 	ownKind = NewKind[ownRow]()
 	countAt = NewQuery(count, "SELECT "+count.Cols("e")+" FROM entry e WHERE e.conv = $1 AND e.seq = $2")
-	// From a user's last message in a group back along the chain until one is not above a seq.
+	// chain goes from a user's last message in a group back along prev until a message is not above a seq.
 	chain = NewQuery(ownKind, `WITH RECURSIVE mine (seq, own, prev) AS (
 			SELECT e.seq, e.own, e.prev FROM entry e WHERE e.conv = $1 AND e.seq = $2
 			UNION ALL
 			SELECT e.seq, e.own, e.prev FROM mine JOIN entry e ON e.conv = $1 AND e.seq = mine.prev WHERE mine.seq > $3
 		) SELECT `+ownKind.Cols("m")+` FROM mine m ORDER BY m.seq LIMIT 1`)
-	// SenderOf is the row of a sender.
+	// SenderOf reads the row of a sender.
 	SenderOf = NewQuery(Sender, "SELECT "+Sender.Cols("o")+" FROM sender o WHERE o.conv = $1 AND o.uid = $2")
 )
 
@@ -95,13 +94,13 @@ func (t *Tx) OthersAt(id chat.ConvID, uid chat.UID, seq uint64) (others uint64, 
 	case at.Sender == uid:
 		return at.Index - at.Own, at.Time, nil
 	case h.Kind == chat.KindC2C:
-		return at.Own, at.Time, nil // the row is the peer's
+		return at.Own, at.Time, nil // the peer sent it
 	}
 	n, err := t.ownAt(id, uid, seq)
 	return at.Index - n, at.Time, err
 }
 
-// ownAt counts the user's countable messages up to seq in a group. That takes as many steps as he has sent messages after seq.
+// ownAt counts the user's countable messages up to seq in a group. It takes one step per message that they have sent after seq.
 func (t *Tx) ownAt(id chat.ConvID, uid chat.UID, seq uint64) (uint64, error) {
 	own, last, err := t.On.SenderOf(id, uid)
 	if err != nil || last <= seq {
@@ -112,7 +111,7 @@ func (t *Tx) ownAt(id chat.ConvID, uid chat.UID, seq uint64) (uint64, error) {
 		return 0, fmt.Errorf("own messages of %d in %d: %w", uid, id, err)
 	}
 	if first.Seq > seq {
-		first.Own-- // the chain ended above seq: all were sent after it, and this is the first
+		first.Own-- // the chain ended above seq: this is the first message of the user, and it was sent after seq
 	}
 	return first.Own, nil
 }
@@ -134,16 +133,21 @@ func (t *Tx) Own(id chat.ConvID, uid chat.UID) (uint64, error) {
 	return 0, chat.ErrNotFound
 }
 
-// PutDeleted notes that a user has deleted a message for himself.
-var PutDeleted = NewWrite[DeletedRow]("INSERT INTO deleted (uid, conv, seq) VALUES (:uid, :conv, :seq) ON CONFLICT (uid, conv, seq) DO NOTHING")
+var (
+	// PutDeleted stores that a user has deleted a message for themselves, insertDeleted does for a list of messages.
+	PutDeleted    = NewWrite[DeletedRow]("INSERT INTO deleted (uid, conv, seq) VALUES (:uid, :conv, :seq) ON CONFLICT (uid, conv, seq) DO NOTHING")
+	insertDeleted = texts(func(d Dialect) string {
+		return "INSERT INTO deleted (uid, conv, seq) SELECT $1, $2, x.n FROM " + d.list("$3") + " WHERE true ON CONFLICT (uid, conv, seq) DO NOTHING"
+	})
+)
 
 func (t *Tx) Delete(id chat.ConvID, uid chat.UID, seqs []uint64) error {
-	for _, seq := range seqs {
-		if err := PutDeleted.Tell(t.Ctx, t.On, DeletedRow{UID: uid, Conv: id, Seq: min(seq, chat.NoEnd)}); err != nil {
-			return err
-		}
+	list := make([]int64, len(seqs))
+	for i, seq := range seqs {
+		list[i] = clamp(seq)
 	}
-	return nil
+	d := t.On.Dialect()
+	return t.On.Tell(t.Ctx, insertDeleted[d], int64(uid), int64(id), d.listOf(list))
 }
 
 type changeOf struct {
@@ -223,7 +227,7 @@ var (
 	lastSent = NewQuery(Number, "SELECT coalesce(max(s.client_time), 0) AS n FROM sent s WHERE s.sender = $1 AND s.random = $2")
 	putSent  = NewWrite[sentRow](`INSERT INTO sent (sender, random, seq, client_time, hash, at) VALUES (:sender, :random, :seq, :client_time, :hash, :at)
 		ON CONFLICT (sender, random, seq) DO UPDATE SET client_time = excluded.client_time, hash = excluded.hash, at = excluded.at`)
-	// Where there are several writers only what nobody else holds is forgotten: the old ones are of any sender.
+	// Old rows belong to any sender. With several writers, only rows that nobody else holds are deleted.
 	forgetSent = [...]string{
 		SQLite: "DELETE FROM sent WHERE at < $1 AND client_time < $2 AND (sender, random, seq) IN (SELECT sender, random, seq FROM sent ORDER BY at LIMIT 4)",
 		Postgres: `DELETE FROM sent s USING (SELECT sender, random, seq FROM sent WHERE at < $1 AND client_time < $2 ORDER BY at LIMIT 4 FOR UPDATE SKIP LOCKED) o

@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		{"Log", wholeLog},
 		{"Cursors", cursors},
 		{"Sent", sent},
+		{"NewTable", newTable},
 		{"ValidFrom", validFrom},
 		{"Concurrent", alone(concurrent)},
 	} {

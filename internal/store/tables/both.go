@@ -9,21 +9,21 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// Base is what a store provides itself.
+// Base is what each store provides in its own way.
 type Base interface {
 	Asker
-	// Run is chat.Store's Update.
+	// Run is Update of chat.Store.
 	Run(ctx context.Context, keys []chat.Key, fn func(*Tx) error) error
-	// Conv is chat.Store's.
+	// Conv is Conv of chat.Store.
 	Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error)
-	// Latest returns the present state of a conversation. Its row, which c is, may be older.
+	// Latest returns the current state of a conversation. c is its row, which may be older.
 	Latest(c chat.Conv) chat.Conv
 }
 
-// Alike is what both stores do in the same way: most of chat.Store's reads, and the few writes that are not part of a caller's Update.
-type Alike struct{ On Base }
+// Both is what both stores do in the same way: most reads of chat.Store, and the few writes that do not happen in an Update of the caller.
+type Both struct{ On Base }
 
-// clamp limits the end of a range to what SQL can count.
+// clamp limits the end of a range to the numbers that SQL has.
 func clamp(n uint64) int64 { return int64(min(n, chat.NoEnd)) }
 
 var (
@@ -32,8 +32,8 @@ var (
 	insertUser = NewWrite[userRow]("INSERT INTO users (uid, name, generation, feed) VALUES (:uid, :name, :generation, :feed) ON CONFLICT (name) DO NOTHING")
 )
 
-// CreateUser creates an account, or returns the one that has the name.
-func (s *Alike) CreateUser(ctx context.Context, name string) (chat.User, error) {
+// CreateUser creates an account, or returns the existing one with the name.
+func (s *Both) CreateUser(ctx context.Context, name string) (chat.User, error) {
 	u, err := s.UserByName(ctx, name)
 	if !errors.Is(err, chat.ErrNotFound) {
 		return u, err
@@ -50,10 +50,10 @@ func (s *Alike) CreateUser(ctx context.Context, name string) (chat.User, error) 
 	}); err != nil {
 		return chat.User{}, err
 	}
-	return s.UserByName(ctx, name) // somebody else may have created it at the same time
+	return s.UserByName(ctx, name) // another call may have created it at the same time
 }
 
-func (s *Alike) UserByName(ctx context.Context, name string) (chat.User, error) {
+func (s *Both) UserByName(ctx context.Context, name string) (chat.User, error) {
 	name, whole := s.On.Dialect().Text(name)
 	if !whole {
 		name = "" // nobody's
@@ -61,12 +61,12 @@ func (s *Alike) UserByName(ctx context.Context, name string) (chat.User, error) 
 	return userByName.One(ctx, s.On, name)
 }
 
-func (s *Alike) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
+func (s *Both) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
 	return userByID.One(ctx, s.On, int64(uid))
 }
 
-// C2C returns the conversation of two users, and creates it if it is new; ErrNotFound if there is no such user.
-func (s *Alike) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
+// C2C returns the conversation of two users and creates it if it is new; ErrNotFound if one of them does not exist.
+func (s *Both) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	c, err := s.FindC2C(ctx, a, b)
 	if !errors.Is(err, chat.ErrNotFound) {
 		return c, err
@@ -77,7 +77,7 @@ func (s *Alike) C2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	return s.FindC2C(ctx, a, b)
 }
 
-// newC2C creates the conversation of two users unless there is one. The rows of both are locked, so nobody else creates it at the same time.
+// newC2C creates the conversation of two users unless it exists. It holds the rows of both, so nobody else can create it.
 func (t *Tx) newC2C(a, b chat.UID) error {
 	for _, uid := range []chat.UID{a, b} {
 		if _, err := t.user(uid); err != nil {
@@ -100,33 +100,33 @@ func (t *Tx) newC2C(a, b chat.UID) error {
 }
 
 var (
-	// ConvByID returns the row of a conversation.
+	// ConvByID reads the row of a conversation.
 	ConvByID    = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.id = $1")
 	convOfPair  = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.kind = 1 AND c.a = $1 AND c.b = $2")
 	convOfGroup = NewQuery(Conv, "SELECT "+Conv.Cols("c")+" FROM conv c WHERE c.kind = 2 AND c.grp = $1 ORDER BY c.id DESC LIMIT 1")
 	members     = NewQuery(member, "SELECT "+member.Cols("m")+" FROM member m WHERE m.conv = $1 AND m.gone = 0 ORDER BY m.uid")
 )
 
-// FindC2C returns the conversation of two users if there is one.
-func (s *Alike) FindC2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
+// FindC2C returns the conversation of two users if it exists.
+func (s *Both) FindC2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
 	return s.latest(convOfPair.One(ctx, s.On, int64(min(a, b)), int64(max(a, b))))
 }
 
-func (s *Alike) Group(ctx context.Context, group string) (chat.Conv, error) {
+func (s *Both) Group(ctx context.Context, group string) (chat.Conv, error) {
 	if _, whole := s.On.Dialect().Text(group); !whole {
 		return chat.Conv{}, chat.ErrNotFound
 	}
 	return s.latest(convOfGroup.One(ctx, s.On, group))
 }
 
-func (s *Alike) latest(c chat.Conv, err error) (chat.Conv, error) {
+func (s *Both) latest(c chat.Conv, err error) (chat.Conv, error) {
 	if err != nil {
 		return chat.Conv{}, err
 	}
 	return s.On.Latest(c), nil
 }
 
-func (s *Alike) Members(ctx context.Context, id chat.ConvID) ([]chat.Member, error) {
+func (s *Both) Members(ctx context.Context, id chat.ConvID) ([]chat.Member, error) {
 	return members.All(ctx, s.On, int64(id))
 }
 
@@ -135,8 +135,8 @@ var (
 	entriesDown = entriesIn("DESC")
 )
 
-// entriesIn reads a range. SQLite returns one row after the other, so a reader that has enough ends it. PostgreSQL sends everything that is
-// requested, so it is told where the bytes end: the window counts those of an entry and of the ones before it.
+// entriesIn reads a range. SQLite yields one row at a time, so the reader can stop. PostgreSQL sends the whole result, so the query itself has to end at the limit of
+// bytes: the window counts those of an entry and of the entries before it.
 func entriesIn(order string) *Query[chat.Stored] {
 	return either(Entry,
 		"SELECT "+Entry.Cols("e")+" FROM entry e WHERE e.conv = $1 AND e.seq BETWEEN $2 AND $3 ORDER BY e.seq "+order+" LIMIT $4",
@@ -146,7 +146,7 @@ func entriesIn(order string) *Query[chat.Stored] {
 		) e WHERE e.nth = 1 OR e.bytes <= $5 ORDER BY e.seq `+order)
 }
 
-func (s *Alike) Entries(ctx context.Context, id chat.ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]chat.Stored, error) {
+func (s *Both) Entries(ctx context.Context, id chat.ConvID, from, to uint64, newest bool, limit, maxBytes int) ([]chat.Stored, error) {
 	q := entriesUp
 	if newest {
 		q = entriesDown
@@ -158,8 +158,8 @@ func (s *Alike) Entries(ctx context.Context, id chat.ConvID, from, to uint64, ne
 	return list, err
 }
 
-// upTo adds the number of bytes to the arguments of a query, if the database is to count them.
-func (s *Alike) upTo(maxBytes int, args ...any) []any {
+// upTo adds the limit of bytes to the arguments of a query if the database counts them.
+func (s *Both) upTo(maxBytes int, args ...any) []any {
 	if s.On.Dialect() == Postgres {
 		args = append(args, int64(maxBytes))
 	}
@@ -168,13 +168,13 @@ func (s *Alike) upTo(maxBytes int, args ...any) []any {
 
 func bytesOf(st chat.Stored) int { return len(st.Body) + len(st.RevokeReason) }
 
-// changesText reads changes with their messages. A row's version is 0 if it was written by a program that did not know it.
+// changesText reads changes with their messages. The version of a row is 0 if it was written by a program that had no versions.
 var changesText = "SELECT " + change.Cols("x") + ", " + Entry.part("e", true) + `, CASE WHEN x.kind = 2 AND x.version IN (0, e.version) THEN e.body END AS "e.body"
 	FROM change x LEFT JOIN entry e ON e.conv = x.conv AND e.seq = x.seq
 	`
 
 var (
-	// PostgreSQL first asks how far the bytes go: their lengths are known without reading them. It is one statement, so the bodies are those that were measured.
+	// PostgreSQL first finds out how many rows fit: it knows the lengths of bodies without reading them. It is one statement, so the bodies are the ones that were measured.
 	changes = either(told, changesText+"WHERE x.conv = $1 AND x.rev BETWEEN $2 AND $3 ORDER BY x.rev LIMIT $4",
 		`WITH size AS (
 			SELECT x.rev, row_number() OVER (ORDER BY x.rev) AS nth, sum(octet_length(x.reason) + coalesce(octet_length(e.reason), 0)
@@ -185,7 +185,7 @@ var (
 	lastChange = NewQuery(told, changesText+"WHERE x.conv = $1 AND x.rev > $2 AND x.seq = $3 AND x.kind = $4 AND x.operator = $5 ORDER BY x.rev DESC LIMIT 1")
 )
 
-func (s *Alike) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit, maxBytes int) ([]chat.Change, error) {
+func (s *Both) Changes(ctx context.Context, id chat.ConvID, from, to uint64, limit, maxBytes int) ([]chat.Change, error) {
 	return changes.within(ctx, s.On, maxBytes, func(c chat.Change) int {
 		if c.Target == nil {
 			return len(c.Reason)
@@ -194,7 +194,7 @@ func (s *Alike) Changes(ctx context.Context, id chat.ConvID, from, to uint64, li
 	}, s.upTo(maxBytes, int64(id), clamp(from), clamp(to), int64(max(limit, 0)))...)
 }
 
-func (s *Alike) LastChange(ctx context.Context, id chat.ConvID, seq uint64, kind int32, by chat.UID, above uint64) (chat.Change, error) {
+func (s *Both) LastChange(ctx context.Context, id chat.ConvID, seq uint64, kind int32, by chat.UID, above uint64) (chat.Change, error) {
 	return lastChange.One(ctx, s.On, int64(id), clamp(above), clamp(seq), int64(kind), int64(by))
 }
 
@@ -206,7 +206,7 @@ var (
 	sessions = NewQuery(session, "SELECT "+session.Cols("s")+" FROM session s WHERE s.uid = $1 ORDER BY s.device")
 )
 
-func (s *Alike) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from, to uint64) ([]uint64, error) {
+func (s *Both) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from, to uint64) ([]uint64, error) {
 	list, err := deleted.All(ctx, s.On, int64(uid), int64(id), clamp(from), clamp(to))
 	if err != nil || list == nil {
 		return nil, err
@@ -218,11 +218,11 @@ func (s *Alike) Deleted(ctx context.Context, uid chat.UID, id chat.ConvID, from,
 	return out, nil
 }
 
-func (s *Alike) Lookup(ctx context.Context, k chat.SendKey) (chat.Stored, error) {
+func (s *Both) Lookup(ctx context.Context, k chat.SendKey) (chat.Stored, error) {
 	return Lookup(ctx, s.On, k)
 }
 
-// Lookup finds the entry that is stored under a key.
+// Lookup returns the entry that is stored under a key.
 func Lookup(ctx context.Context, db Asker, k chat.SendKey) (chat.Stored, error) {
 	return byKey.One(ctx, db, int64(k.ClientTime), int64(k.Random), int64(k.Conv), int64(k.Sender))
 }
@@ -232,8 +232,8 @@ func KeyOf(e *chat.Entry) chat.SendKey {
 	return chat.SendKey{Conv: e.Conv, Sender: e.Sender, ClientTime: e.ClientTime, Random: e.Random}
 }
 
-// SeqAt uses binary search: times never decrease along a log.
-func (s *Alike) SeqAt(ctx context.Context, id chat.ConvID, t int64) (uint64, error) {
+// SeqAt is a binary search: times never decrease along a log.
+func (s *Both) SeqAt(ctx context.Context, id chat.ConvID, t int64) (uint64, error) {
 	c, err := s.On.Conv(ctx, id)
 	if err != nil {
 		return 0, err
@@ -257,11 +257,11 @@ func (s *Alike) SeqAt(ctx context.Context, id chat.ConvID, t int64) (uint64, err
 	return low, nil
 }
 
-func (s *Alike) Feed(ctx context.Context, uid chat.UID, from, to uint64, limit int) ([]chat.FeedEntry, error) {
+func (s *Both) Feed(ctx context.Context, uid chat.UID, from, to uint64, limit int) ([]chat.FeedEntry, error) {
 	return feeds.All(ctx, s.On, int64(uid), clamp(from), clamp(to), int64(max(limit, 0)))
 }
 
-func (s *Alike) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, error) {
+func (s *Both) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, error) {
 	return sessions.All(ctx, s.On, int64(uid))
 }
 
@@ -272,23 +272,23 @@ var (
 	startCursor = "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 )
 
-// LogEnds returns the end of a log of which nothing is held back.
+// LogEnds is the upper limit for a log that is read to its end.
 const LogEnds = math.MaxInt64
 
-// LogUpTo returns the entries after a position, and not after another one.
-func (s *Alike) LogUpTo(ctx context.Context, after, upTo int64, limit int) ([]chat.LogEntry, error) {
+// LogUpTo returns the entries after one position, up to and including another.
+func (s *Both) LogUpTo(ctx context.Context, after, upTo int64, limit int) ([]chat.LogEntry, error) {
 	return logged.All(ctx, s.On, after, upTo, int64(max(limit, 0)))
 }
 
-// LastUpTo returns the last position that is not after another one.
-func (s *Alike) LastUpTo(ctx context.Context, upTo int64) (int64, error) {
+// LastUpTo returns the last position of an entry that is at most upTo.
+func (s *Both) LastUpTo(ctx context.Context, upTo int64) (int64, error) {
 	return lastID.One(ctx, s.On, upTo)
 }
 
-func (s *Alike) Cursor(ctx context.Context, name string) (int64, error) {
+func (s *Both) Cursor(ctx context.Context, name string) (int64, error) {
 	return cursor.One(ctx, s.On, name)
 }
 
-func (s *Alike) StartCursor(ctx context.Context, name string, pos int64) error {
+func (s *Both) StartCursor(ctx context.Context, name string, pos int64) error {
 	return s.On.Run(ctx, nil, func(t *Tx) error { return t.On.Tell(t.Ctx, startCursor, name, pos) })
 }
