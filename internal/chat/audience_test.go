@@ -10,7 +10,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// listener is a carrier that remembers what it was told.
+// listener is a carrier that remembers what it got.
 type listener struct {
 	c     *Chat
 	hears bool
@@ -46,7 +46,7 @@ type broken struct{ im.Head }
 func (*broken) readAs(*im.Head)                            {}
 func (*broken) MarshalToSizedBufferVT([]byte) (int, error) { panic("a mistake") }
 
-// An event is encoded once, however many are told, and not at all if nobody is.
+// An event is encoded once, however many sessions get it, and not at all if none does.
 func TestEncodedOnce(t *testing.T) {
 	l := listen()
 	to := Audience{Users: []UID{1, 2, 3}, Except: SessionID{1, 2}}
@@ -67,7 +67,7 @@ func TestEncodedOnce(t *testing.T) {
 	}
 }
 
-// An event that cannot be encoded spoils nothing else, and whoever should have heard of it is told to ask.
+// An event that cannot be encoded affects nothing else, and its audience is asked to fetch what it missed.
 func TestEventThatCannotBeEncoded(t *testing.T) {
 	l := listen()
 	to := Audience{Users: []UID{1}}
@@ -82,7 +82,7 @@ func TestEventThatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// An event is plain data: nothing in it points into this process, and it is the same after a way over a wire.
+// An event is plain data: nothing in it points into this process, and it is unchanged after travelling over a wire.
 func TestEventIsPlain(t *testing.T) {
 	var plain func(reflect.Type, string)
 	plain = func(typ reflect.Type, path string) {

@@ -14,9 +14,9 @@ type position struct {
 	seq    uint64
 }
 
-// Read moves the caller's read positions, never back, and answers with the heads as they then are. Who is concerned hears of it after the
-// caller's reply. Many positions are done in steps, so that one call does not hold the store up; a conversation that is named several times is read once, up to the
-// largest number, and answered as often as it is named. The call may be repeated.
+// Read moves the caller's read positions, never back, and replies with the heads as they are then. Those concerned are notified after the caller's
+// reply. Many positions are handled in steps, so that one call does not block the store; a conversation that is named several times is read once, up
+// to the largest number, and is in the reply as often as it is named. The call may be repeated.
 func (c *Chat) Read(ctx context.Context, call Call[*im.ReadReply], req *im.ReadRequest) error {
 	s := call.Caller
 	var all []position
@@ -45,7 +45,7 @@ func (c *Chat) Read(ctx context.Context, call Call[*im.ReadReply], req *im.ReadR
 		return nil
 	}
 	var heads []*im.Head
-	var early []news // what the calling connection hears of the steps before the last: after its reply
+	var early []news // what the calling connection gets from the steps before the last: after its reply
 	for len(all) > 0 {
 		n := min(len(all), readStep)
 		step, last := all[:n], n == len(all)

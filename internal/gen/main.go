@@ -66,7 +66,7 @@ func run(root string) error {
 	return nil
 }
 
-// staleFiles returns the files that were generated once, stand in the folders of files, and are not among them.
+// staleFiles returns the files that were generated once, are in the folders of files, and are not among them.
 func staleFiles(root string, files map[string][]byte) ([]string, error) {
 	folders := map[string]bool{}
 	for name := range files {

@@ -307,7 +307,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Full says that the last messages were refused because the database's disk is full.
+// Full reports whether the last messages were refused because the database's disk is full.
 func (s *Store) Full() bool { return s.full.Load() }
 
 // ID is the store's random id and its restore counter.
