@@ -122,16 +122,16 @@ type Entry struct {
 	// into the upper bits of Random.
 	ClientTime uint64
 	Random     uint32
+	// Countable means that it counts as unread for the others.
+	Countable bool
+	// Unseen means that the sender does not have it, as if they had deleted it for themselves, from the same commit on.
+	Unseen bool
 	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
 	// given to Append: the store and the caller share it.
 	Body []byte
 	Hash uint64
-	// Countable means that it counts as unread for the others.
-	Countable bool
 	// Policy is the conversation's policy number that the entry was checked against.
 	Policy uint64
-	// Unseen means that the sender does not have it, as if they had deleted it for themselves, from the same commit on.
-	Unseen bool
 }
 
 // Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
