@@ -1,13 +1,12 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -20,29 +19,29 @@ type sendKey struct {
 
 // applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
 // moves SyncedTo.
-func (c *Client) applyEntry(cv *conv, e *im.Entry) {
-	c.raise(cv, e)
-	if c.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.Cleared {
+func (b *conversations) applyEntry(cv *conv, e *im.Entry) {
+	b.raise(cv, e)
+	if b.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.Cleared {
 		return // cleared: another device did it while the answer with this entry was on its way
 	}
-	id := c.store(cv, e)
+	id := b.store(cv, e)
 	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
 		return // its recall is a change of its own and fires alone
 	}
 	m := e.Message
-	c.fillEntry(cv, e, m)
-	c.tellMessage(kindNewMessages, id, m)
+	b.fillEntry(cv, e, m)
+	b.tellMessage(kindNewMessages, id, m)
 }
 
 // store writes an entry's row, or brings the row that history has put there up to date, and answers its id. An answer may have been made before a change that
 // has been applied meanwhile: what is newer stays, and e becomes it.
-func (c *Client) store(cv *conv, e *im.Entry) int64 {
+func (b *conversations) store(cv *conv, e *im.Entry) int64 {
 	body, err := content(e.Message).MarshalVT()
-	if !c.check(err) {
+	if !b.Check(err) {
 		return 0
 	}
-	id, version, newer, err := c.db.Store(&cv.ConvRow, e, body)
-	if !c.check(err) {
+	id, version, newer, err := b.DB.Store(&cv.ConvRow, e, body)
+	if !b.Check(err) {
 		return 0
 	}
 	if newer != nil {
@@ -54,33 +53,33 @@ func (c *Client) store(cv *conv, e *im.Entry) int64 {
 }
 
 // applyChange applies the next number of a rev line. The caller moves rev.
-func (c *Client) applyChange(cv *conv, ch *im.Change) {
+func (b *conversations) applyChange(cv *conv, ch *im.Change) {
 	switch ch.Kind {
 	case im.ChangeKind_CHANGE_REVOKE:
-		c.applyRevoke(cv, ch)
+		b.applyRevoke(cv, ch)
 	case im.ChangeKind_CHANGE_MODIFY:
-		c.applyModify(cv, ch)
+		b.applyModify(cv, ch)
 	}
 }
 
-func (c *Client) applyRevoke(cv *conv, ch *im.Change) {
-	if ch.Countable && ch.Sender != c.cfg.UserID && ch.Rev > cv.WithdrawnRev {
+func (b *conversations) applyRevoke(cv *conv, ch *im.Change) {
+	if ch.Countable && ch.Sender != b.c.cfg.UserID && ch.Rev > cv.WithdrawnRev {
 		cv.WithdrawnRev = ch.Rev
 		if ch.Seq > cv.ReadSeq {
 			cv.Withdrawn++
 		}
 		cv.dirty = true
 	}
-	if !c.check(c.db.Revoke(&cv.ConvRow, ch.Seq, ch.Operator, ch.Reason)) {
+	if !b.Check(b.DB.Revoke(&cv.ConvRow, ch.Seq, ch.Operator, ch.Reason)) {
 		return
 	}
-	c.changed[cv] = true
+	b.changed[cv] = true
 	if ch.Seq <= cv.Cleared {
 		return
 	}
 	seconds := uint64(ch.SentTime / 1000)
-	c.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
-		IsSelf: ch.Sender == c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}})
+	b.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
+		IsSelf: ch.Sender == b.c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}}, 0)
 }
 
 func uniqueID(seconds uint64, random uint32) uint64 { return seconds<<32 + uint64(random) }
@@ -104,11 +103,11 @@ func content(m *im.Message) *im.Message {
 }
 
 // fill sets what depends on who looks and when.
-func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime uint64, random uint32, seq uint64, at int64, status im.MessageStatus) {
+func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clientTime uint64, random uint32, seq uint64, at int64, status im.MessageStatus) {
 	seconds := uint64(at / 1000)
 	m.ConvId, m.ConvType, m.Sender = cv.key().ID, cv.key().Type, sender
 	m.ClientTime, m.Rand, m.ServerTime, m.Seq, m.Status = clientTime, uint64(random), seconds, seq, status
-	m.IsFromSelf = sender == c.cfg.UserID
+	m.IsFromSelf = sender == b.c.cfg.UserID
 	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.ReadSeq
 	m.IsPeerRead = m.IsFromSelf && cv.key().Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.PeerSeq
 	m.MsgId = messageID(tiny, clientTime, random)
@@ -119,18 +118,18 @@ func (c *Client) fill(cv *conv, m *im.Message, sender string, tiny, clientTime u
 	}
 }
 
-func (c *Client) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
-	c.fill(cv, m, e.Sender, e.SenderTinyId, e.ClientTime, e.Random, e.Seq, e.Time, max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT))
+func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
+	b.fill(cv, m, e.Sender, e.SenderTinyId, e.ClientTime, e.Random, e.Seq, e.Time, max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT))
 	m.Version, m.RevokerUserId, m.RevokeReason = e.Version, e.Revoker, e.RevokeReason
 }
 
 // view is a stored row as the application sees it.
-func (c *Client) view(cv *conv, row *local.Message) (*im.Message, error) {
+func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) {
 	m := &im.Message{}
 	if err := m.UnmarshalVT(row.Body); err != nil {
 		return nil, err
 	}
-	c.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
+	b.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
 	if row.Era != cv.Era {
 		m.IsRead = true
 	}

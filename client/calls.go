@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -19,17 +20,6 @@ func orNil(err *im.Error) error {
 	return err
 }
 
-// online answers an error for a call that needs a login and a link.
-func (c *Client) online() *im.Error {
-	switch {
-	case c.Status() != LoggedIn:
-		return notLoggedIn
-	case c.link == nil:
-		return &im.Error{Code: im.CodeDisconnected, Desc: "not connected"}
-	}
-	return nil
-}
-
 // MarkAllRead reads everything that has arrived in all conversations.
 //
 //tidings:call
@@ -41,7 +31,7 @@ func (c *Client) markAllRead(to caller[none]) { c.markRead(to, Conv{}, nil) }
 //tidings:call
 func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 	doSynced(c, to, func(finish func(none, error)) {
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
@@ -51,10 +41,10 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 				positions = append(positions, &im.ReadPosition{Conv: cv.key().wire(), Epoch: cv.Epoch, Seq: seq})
 			}
 		}
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		switch {
 		case upTo != nil:
-			seq, err := c.place(cv, key, upTo)
+			seq, err := c.convs.place(cv, key, upTo)
 			if err != nil {
 				finish(none{}, err)
 				return
@@ -63,19 +53,19 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 		case cv != nil:
 			add(cv, cv.SyncedTo)
 		case key.ID == "":
-			for _, id := range slices.Sorted(maps.Keys(c.byID)) {
-				cv := c.byID[id]
+			for _, id := range slices.Sorted(maps.Keys(c.convs.byID)) {
+				cv := c.convs.byID[id]
 				if key.Type == im.ConvType_CONV_TYPE_INVALID || key.Type == cv.key().Type {
 					add(cv, cv.SyncedTo)
 				}
 			}
 		}
-		c.readPositions(positions, finish)
+		c.convs.readPositions(positions, finish)
 	})
 }
 
 // place is where a message stands in its conversation: its own number, or that before it if it has none.
-func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
+func (b *conversations) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 	unknown := &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"}
 	if cv == nil {
 		return 0, unknown
@@ -86,10 +76,10 @@ func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 		}
 		return m.Seq, nil
 	}
-	row, err := c.find(m)
+	row, err := b.find(m)
 	switch {
-	case !c.check(err):
-		return 0, databaseFailed
+	case !b.Check(err):
+		return 0, engine.Failed
 	case row == nil || row.Conv != cv.ID:
 		return 0, unknown
 	case row.Era != cv.Era:
@@ -98,12 +88,12 @@ func (c *Client) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 	return min(row.Pos, cv.SyncedTo), nil
 }
 
-func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, error)) {
+func (b *conversations) readPositions(positions []*im.ReadPosition, finish func(none, error)) {
 	open := 0
 	var failed *im.Error
 	for part := range slices.Chunk(positions, readsAtOnce) {
 		open++
-		ask(c, im.Method_READ, &im.ReadRequest{Positions: part}, true, c.cfg.Limits.Call, func(reply *im.ReadReply, err *im.Error) {
+		engine.Ask(b.Engine, im.Method_READ, &im.ReadRequest{Positions: part}, true, b.c.cfg.Limits.Call, func(reply *im.ReadReply, err *im.Error) {
 			open--
 			if err != nil {
 				failed = err
@@ -112,10 +102,10 @@ func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, e
 				finish(none{}, failed)
 			}
 			for _, h := range reply.Heads {
-				c.applyHead(h)
+				b.applyHead(h)
 			}
 			if err != nil && err.Code == im.CodeResync {
-				c.startSync()
+				b.c.sync.start()
 			}
 		})
 	}
@@ -129,17 +119,17 @@ func (c *Client) readPositions(positions []*im.ReadPosition, finish func(none, e
 //tidings:call
 func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string) {
 	doSynced(c, to, func(finish func(none, error)) {
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		if m == nil || cv == nil {
 			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "no such message"})
 			return
 		}
 		seq := m.Seq
-		if row, err := c.find(m); c.check(err) && row != nil && row.Conv == cv.ID {
+		if row, err := c.convs.find(m); c.e.Check(err) && row != nil && row.Conv == cv.ID {
 			seq = row.Seq
 		}
 		if seq == 0 {
@@ -147,10 +137,10 @@ func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string)
 			return
 		}
 		req := &im.RevokeRequest{Conv: key.wire(), Epoch: cv.Epoch, Seq: seq, Reason: reason}
-		ask(c, im.Method_REVOKE, req, true, c.cfg.Limits.Call, func(reply *im.RevokeReply, err *im.Error) {
+		engine.Ask(c.e, im.Method_REVOKE, req, true, c.cfg.Limits.Call, func(reply *im.RevokeReply, err *im.Error) {
 			finish(none{}, err)
 			if reply.Change != nil {
-				c.pushedChange(key, cv.Epoch, reply.Change)
+				c.convs.pushedChange(key, cv.Epoch, reply.Change)
 			}
 		})
 	})
@@ -163,8 +153,8 @@ func (c *Client) conversations(to caller[[]*im.ConvInfo]) {
 	doReading(c, to, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		last := map[*im.ConvInfo]int64{}
-		for _, cv := range c.convs {
-			if info, at := c.infoAt(cv); info != nil {
+		for _, cv := range c.convs.byKey {
+			if info, at := c.convs.infoAt(cv); info != nil {
 				out = append(out, info)
 				last[info] = at
 			}
@@ -183,8 +173,8 @@ func (c *Client) conversationsByKey(to caller[[]*im.ConvInfo], keys []Conv) {
 	doReading(c, to, func(finish func([]*im.ConvInfo, error)) {
 		var out []*im.ConvInfo
 		for _, k := range keys {
-			if cv := c.convs[k]; cv != nil {
-				if info := c.info(cv); info != nil {
+			if cv := c.convs.byKey[k]; cv != nil {
+				if info := c.convs.info(cv); info != nil {
 					out = append(out, info)
 				}
 			}
@@ -197,7 +187,7 @@ func (c *Client) conversationsByKey(to caller[[]*im.ConvInfo], keys []Conv) {
 //
 //tidings:call
 func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
-	doHere(c, to, synced(c, func(finish func(*im.ConvInfo, error)) {
+	engine.DoHere(c.e, to, synced(c, func(finish func(*im.ConvInfo, error)) {
 		switch {
 		case key.ID == "" || key.Type != im.ConvType_CONV_TYPE_C2C && key.Type != im.ConvType_CONV_TYPE_GROUP:
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
@@ -206,12 +196,12 @@ func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
 			finish(nil, notLoggedIn)
 			return
 		}
-		cv := c.convOf(key)
+		cv := c.convs.convOf(key)
 		if !cv.Listed {
 			cv.Listed, cv.dirty = true, true
-			c.changed[cv] = true
+			c.convs.changed[cv] = true
 		}
-		finish(c.info(cv), nil)
+		finish(c.convs.info(cv), nil)
 	}))
 }
 
@@ -221,7 +211,7 @@ func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
 func (c *Client) totalUnread(to caller[int]) {
 	doReading(c, to, func(finish func(int, error)) {
 		sum := 0
-		for _, cv := range c.convs {
+		for _, cv := range c.convs.byKey {
 			if cv.counts() {
 				sum += int(cv.unread(c.cfg.UserID))
 			}

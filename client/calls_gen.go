@@ -5,145 +5,146 @@ package client
 import (
 	"context"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
 // MarkAllRead reads everything that has arrived in all conversations.
 func (c *Client) MarkAllRead(ctx context.Context) error {
-	_, err := wait(ctx, "MarkAllRead", func(to caller[none]) { c.markAllRead(to) })
+	_, err := engine.Wait(ctx, "MarkAllRead", func(to caller[none]) { c.markAllRead(to) })
 	return err
 }
 
 // MarkAllReadFunc is MarkAllRead without waiting.
 func (c *Client) MarkAllReadFunc(done func(error)) {
-	c.markAllRead(laterNone("MarkAllRead", done))
+	c.markAllRead(engine.LaterNone("MarkAllRead", done))
 }
 
 // MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
 // all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
 func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
-	_, err := wait(ctx, "MarkRead", func(to caller[none]) { c.markRead(to, conv, upTo) })
+	_, err := engine.Wait(ctx, "MarkRead", func(to caller[none]) { c.markRead(to, conv, upTo) })
 	return err
 }
 
 // MarkReadFunc is MarkRead without waiting.
 func (c *Client) MarkReadFunc(conv Conv, upTo *im.Message, done func(error)) {
-	c.markRead(laterNone("MarkRead", done), conv, upTo)
+	c.markRead(engine.LaterNone("MarkRead", done), conv, upTo)
 }
 
 // Revoke recalls a message that this user sent, within the server's window. reason may be empty.
 func (c *Client) Revoke(ctx context.Context, conv Conv, m *im.Message, reason string) error {
-	_, err := wait(ctx, "Revoke", func(to caller[none]) { c.revoke(to, conv, m, reason) })
+	_, err := engine.Wait(ctx, "Revoke", func(to caller[none]) { c.revoke(to, conv, m, reason) })
 	return err
 }
 
 // RevokeFunc is Revoke without waiting.
 func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(error)) {
-	c.revoke(laterNone("Revoke", done), conv, m, reason)
+	c.revoke(engine.LaterNone("Revoke", done), conv, m, reason)
 }
 
 // Conversations lists the conversations, newest first, pinned ones before the others; local.
 func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
-	return wait(ctx, "Conversations", func(to caller[[]*im.ConvInfo]) { c.conversations(to) })
+	return engine.Wait(ctx, "Conversations", func(to caller[[]*im.ConvInfo]) { c.conversations(to) })
 }
 
 // ConversationsFunc is Conversations without waiting.
 func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) {
-	c.conversations(later("Conversations", done))
+	c.conversations(engine.Later("Conversations", done))
 }
 
 // ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
 func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
-	return wait(ctx, "ConversationsByKey", func(to caller[[]*im.ConvInfo]) { c.conversationsByKey(to, keys) })
+	return engine.Wait(ctx, "ConversationsByKey", func(to caller[[]*im.ConvInfo]) { c.conversationsByKey(to, keys) })
 }
 
 // ConversationsByKeyFunc is ConversationsByKey without waiting.
 func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, error)) {
-	c.conversationsByKey(later("ConversationsByKey", done), keys)
+	c.conversationsByKey(engine.Later("ConversationsByKey", done), keys)
 }
 
 // CreateConversation puts a conversation into this device's list before it has a message.
 func (c *Client) CreateConversation(ctx context.Context, conv Conv) (*im.ConvInfo, error) {
-	return wait(ctx, "CreateConversation", func(to caller[*im.ConvInfo]) { c.createConversation(to, conv) })
+	return engine.Wait(ctx, "CreateConversation", func(to caller[*im.ConvInfo]) { c.createConversation(to, conv) })
 }
 
 // CreateConversationFunc is CreateConversation without waiting.
 func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error)) {
-	c.createConversation(later("CreateConversation", done), conv)
+	c.createConversation(engine.Later("CreateConversation", done), conv)
 }
 
 // TotalUnread is the sum of the unread numbers of conversations that are not muted.
 func (c *Client) TotalUnread(ctx context.Context) (int, error) {
-	return wait(ctx, "TotalUnread", func(to caller[int]) { c.totalUnread(to) })
+	return engine.Wait(ctx, "TotalUnread", func(to caller[int]) { c.totalUnread(to) })
 }
 
 // TotalUnreadFunc is TotalUnread without waiting.
 func (c *Client) TotalUnreadFunc(done func(int, error)) {
-	c.totalUnread(later("TotalUnread", done))
+	c.totalUnread(engine.Later("TotalUnread", done))
 }
 
 // DeleteMessages deletes messages for this user, here and on the server. Other devices that have them keep them.
 func (c *Client) DeleteMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, "DeleteMessages", func(to caller[none]) { c.deleteMessages(to, conv, ms) })
+	_, err := engine.Wait(ctx, "DeleteMessages", func(to caller[none]) { c.deleteMessages(to, conv, ms) })
 	return err
 }
 
 // DeleteMessagesFunc is DeleteMessages without waiting.
 func (c *Client) DeleteMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteMessages(laterNone("DeleteMessages", done), conv, ms)
+	c.deleteMessages(engine.LaterNone("DeleteMessages", done), conv, ms)
 }
 
 // DeleteLocalMessages deletes messages on this device only.
 func (c *Client) DeleteLocalMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, "DeleteLocalMessages", func(to caller[none]) { c.deleteLocalMessages(to, conv, ms) })
+	_, err := engine.Wait(ctx, "DeleteLocalMessages", func(to caller[none]) { c.deleteLocalMessages(to, conv, ms) })
 	return err
 }
 
 // DeleteLocalMessagesFunc is DeleteLocalMessages without waiting.
 func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteLocalMessages(laterNone("DeleteLocalMessages", done), conv, ms)
+	c.deleteLocalMessages(engine.LaterNone("DeleteLocalMessages", done), conv, ms)
 }
 
 // ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
 // read, nothing is changed and the error is 8006; the message as it is now comes in any case.
 func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return wait(ctx, "ModifyMessage", func(to caller[*im.Message]) { c.modifyMessage(to, conv, m) })
+	return engine.Wait(ctx, "ModifyMessage", func(to caller[*im.Message]) { c.modifyMessage(to, conv, m) })
 }
 
 // ModifyMessageFunc is ModifyMessage without waiting.
 func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.modifyMessage(later("ModifyMessage", done), conv, m)
+	c.modifyMessage(engine.Later("ModifyMessage", done), conv, m)
 }
 
 // FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
 func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
-	return wait(ctx, "FindMessages", func(to caller[[]*im.Message]) { c.findMessages(to, ids) })
+	return engine.Wait(ctx, "FindMessages", func(to caller[[]*im.Message]) { c.findMessages(to, ids) })
 }
 
 // FindMessagesFunc is FindMessages without waiting.
 func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error)) {
-	c.findMessages(later("FindMessages", done), ids)
+	c.findMessages(engine.Later("FindMessages", done), ids)
 }
 
 // FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
 func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
-	return wait(ctx, "FindByLocators", func(to caller[[]*im.Message]) { c.findByLocators(to, conv, locs) })
+	return engine.Wait(ctx, "FindByLocators", func(to caller[[]*im.Message]) { c.findByLocators(to, conv, locs) })
 }
 
 // FindByLocatorsFunc is FindByLocators without waiting.
 func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
-	c.findByLocators(later("FindByLocators", done), conv, locs)
+	c.findByLocators(engine.Later("FindByLocators", done), conv, locs)
 }
 
 // SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.
 func (c *Client) SetLocalCustomData(ctx context.Context, m *im.Message) error {
-	_, err := wait(ctx, "SetLocalCustomData", func(to caller[none]) { c.setLocalCustomData(to, m) })
+	_, err := engine.Wait(ctx, "SetLocalCustomData", func(to caller[none]) { c.setLocalCustomData(to, m) })
 	return err
 }
 
 // SetLocalCustomDataFunc is SetLocalCustomData without waiting.
 func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
-	c.setLocalCustomData(laterNone("SetLocalCustomData", done), m)
+	c.setLocalCustomData(engine.LaterNone("SetLocalCustomData", done), m)
 }
 
 // Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
@@ -154,151 +155,151 @@ func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
 // time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
 // element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
 func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
-	return wait(ctx, "Messages", func(to caller[[]*im.Message]) { c.messages(to, conv, p) })
+	return engine.Wait(ctx, "Messages", func(to caller[[]*im.Message]) { c.messages(to, conv, p) })
 }
 
 // MessagesFunc is Messages without waiting.
 func (c *Client) MessagesFunc(conv Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
-	c.messages(later("Messages", done), conv, p)
+	c.messages(engine.Later("Messages", done), conv, p)
 }
 
 // SaveMessage puts a message into the local history without sending it, at the end of the conversation. The sender is m's, or this user.
 func (c *Client) SaveMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return wait(ctx, "SaveMessage", func(to caller[*im.Message]) { c.saveMessage(to, conv, m) })
+	return engine.Wait(ctx, "SaveMessage", func(to caller[*im.Message]) { c.saveMessage(to, conv, m) })
 }
 
 // SaveMessageFunc is SaveMessage without waiting.
 func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.saveMessage(later("SaveMessage", done), conv, m)
+	c.saveMessage(engine.Later("SaveMessage", done), conv, m)
 }
 
 // ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
 func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := wait(ctx, "ImportMessages", func(to caller[none]) { c.importMessages(to, conv, ms) })
+	_, err := engine.Wait(ctx, "ImportMessages", func(to caller[none]) { c.importMessages(to, conv, ms) })
 	return err
 }
 
 // ImportMessagesFunc is ImportMessages without waiting.
 func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.importMessages(laterNone("ImportMessages", done), conv, ms)
+	c.importMessages(engine.LaterNone("ImportMessages", done), conv, ms)
 }
 
 // BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
 func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
-	return wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
+	return engine.Wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
 }
 
 // BatchSendFunc is BatchSend without waiting.
 func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.BatchSendResult, error)) {
-	c.batchSend(later("BatchSend", done), users, m)
+	c.batchSend(engine.Later("BatchSend", done), users, m)
 }
 
 // CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
 // that is on its way or was sent is too late: 8020.
 func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
-	return wait(ctx, "CancelSend", func(to caller[*im.Message]) { c.cancelSend(to, conv, msgID) })
+	return engine.Wait(ctx, "CancelSend", func(to caller[*im.Message]) { c.cancelSend(to, conv, msgID) })
 }
 
 // CancelSendFunc is CancelSend without waiting.
 func (c *Client) CancelSendFunc(conv Conv, msgID string, done func(*im.Message, error)) {
-	c.cancelSend(later("CancelSend", done), conv, msgID)
+	c.cancelSend(engine.Later("CancelSend", done), conv, msgID)
 }
 
 // Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
 // within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
 func (c *Client) Login(ctx context.Context) error {
-	_, err := wait(ctx, "Login", func(to caller[none]) { c.login(to) })
+	_, err := engine.Wait(ctx, "Login", func(to caller[none]) { c.login(to) })
 	return err
 }
 
 // LoginFunc is Login without waiting.
 func (c *Client) LoginFunc(done func(error)) {
-	c.login(laterNone("Login", done))
+	c.login(engine.LaterNone("Login", done))
 }
 
 // Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
 func (c *Client) Logout(ctx context.Context) error {
-	_, err := wait(ctx, "Logout", func(to caller[none]) { c.logout(to) })
+	_, err := engine.Wait(ctx, "Logout", func(to caller[none]) { c.logout(to) })
 	return err
 }
 
 // LogoutFunc is Logout without waiting.
 func (c *Client) LogoutFunc(done func(error)) {
-	c.logout(laterNone("Logout", done))
+	c.logout(engine.LaterNone("Logout", done))
 }
 
 // PinConversation puts a conversation before the others, on all of the user's devices, or back.
 func (c *Client) PinConversation(ctx context.Context, conv Conv, pinned bool) error {
-	_, err := wait(ctx, "PinConversation", func(to caller[none]) { c.pinConversation(to, conv, pinned) })
+	_, err := engine.Wait(ctx, "PinConversation", func(to caller[none]) { c.pinConversation(to, conv, pinned) })
 	return err
 }
 
 // PinConversationFunc is PinConversation without waiting.
 func (c *Client) PinConversationFunc(conv Conv, pinned bool, done func(error)) {
-	c.pinConversation(laterNone("PinConversation", done), conv, pinned)
+	c.pinConversation(engine.LaterNone("PinConversation", done), conv, pinned)
 }
 
 // DeleteConversation takes a conversation off the list of all devices, with its messages, here and on the server. The next message brings it back.
 func (c *Client) DeleteConversation(ctx context.Context, conv Conv) error {
-	_, err := wait(ctx, "DeleteConversation", func(to caller[none]) { c.deleteConversation(to, conv) })
+	_, err := engine.Wait(ctx, "DeleteConversation", func(to caller[none]) { c.deleteConversation(to, conv) })
 	return err
 }
 
 // DeleteConversationFunc is DeleteConversation without waiting.
 func (c *Client) DeleteConversationFunc(conv Conv, done func(error)) {
-	c.deleteConversation(laterNone("DeleteConversation", done), conv)
+	c.deleteConversation(engine.LaterNone("DeleteConversation", done), conv)
 }
 
 // ClearHistory deletes the messages of a conversation, here and on the server for this user, and keeps the conversation.
 func (c *Client) ClearHistory(ctx context.Context, conv Conv) error {
-	_, err := wait(ctx, "ClearHistory", func(to caller[none]) { c.clearHistory(to, conv) })
+	_, err := engine.Wait(ctx, "ClearHistory", func(to caller[none]) { c.clearHistory(to, conv) })
 	return err
 }
 
 // ClearHistoryFunc is ClearHistory without waiting.
 func (c *Client) ClearHistoryFunc(conv Conv, done func(error)) {
-	c.clearHistory(laterNone("ClearHistory", done), conv)
+	c.clearHistory(engine.LaterNone("ClearHistory", done), conv)
 }
 
 // SetRecvOpt says how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same for all but mentions.
 func (c *Client) SetRecvOpt(ctx context.Context, convs []Conv, opt int32) error {
-	_, err := wait(ctx, "SetRecvOpt", func(to caller[none]) { c.setRecvOpt(to, convs, opt) })
+	_, err := engine.Wait(ctx, "SetRecvOpt", func(to caller[none]) { c.setRecvOpt(to, convs, opt) })
 	return err
 }
 
 // SetRecvOptFunc is SetRecvOpt without waiting.
 func (c *Client) SetRecvOptFunc(convs []Conv, opt int32, done func(error)) {
-	c.setRecvOpt(laterNone("SetRecvOpt", done), convs, opt)
+	c.setRecvOpt(engine.LaterNone("SetRecvOpt", done), convs, opt)
 }
 
 // RecvOpts answers the receive options of users, as this device knows them.
 func (c *Client) RecvOpts(ctx context.Context, users []string) ([]*im.C2CRecvOptResult, error) {
-	return wait(ctx, "RecvOpts", func(to caller[[]*im.C2CRecvOptResult]) { c.recvOpts(to, users) })
+	return engine.Wait(ctx, "RecvOpts", func(to caller[[]*im.C2CRecvOptResult]) { c.recvOpts(to, users) })
 }
 
 // RecvOptsFunc is RecvOpts without waiting.
 func (c *Client) RecvOptsFunc(users []string, done func([]*im.C2CRecvOptResult, error)) {
-	c.recvOpts(later("RecvOpts", done), users)
+	c.recvOpts(engine.Later("RecvOpts", done), users)
 }
 
 // Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
 // with the number of their hits, and the message where there is exactly one.
 func (c *Client) Search(ctx context.Context, p *im.SearchParam) (*im.SearchResult, error) {
-	return wait(ctx, "Search", func(to caller[*im.SearchResult]) { c.search(to, p) })
+	return engine.Wait(ctx, "Search", func(to caller[*im.SearchResult]) { c.search(to, p) })
 }
 
 // SearchFunc is Search without waiting.
 func (c *Client) SearchFunc(p *im.SearchParam, done func(*im.SearchResult, error)) {
-	c.search(later("Search", done), p)
+	c.search(engine.Later("Search", done), p)
 }
 
 // SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
 // status failed. m is not changed. Calls from one goroutine are sent in their order.
 func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return wait(ctx, "SendMessage", func(to caller[*im.Message]) { c.sendMessage(to, conv, m) })
+	return engine.Wait(ctx, "SendMessage", func(to caller[*im.Message]) { c.sendMessage(to, conv, m) })
 }
 
 // SendMessageFunc is SendMessage without waiting; the message's id is known at once.
 func (c *Client) SendMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) (msgID string, err error) {
-	return c.sendMessage(later("SendMessage", done), conv, m)
+	return c.sendMessage(engine.Later("SendMessage", done), conv, m)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -87,6 +88,24 @@ type Limits struct {
 	Reconnect time.Duration
 }
 
+func (l *Limits) fill() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&l.Call, 30*time.Second)
+	set(&l.Login, 60*time.Second)
+	set(&l.Send, 60*time.Second)
+	set(&l.Heartbeat, 10*time.Second)
+	set(&l.Reconnect, 30*time.Second)
+	set(&l.Receipts, time.Second)
+	set(&l.List, 5*time.Minute)
+}
+
+// connect is the longest one try to connect and log in takes.
+func (l *Limits) connect() time.Duration { return min(10*time.Second, l.Login) }
+
 // Conv names a conversation: C2C("bob") or Group("@TGS#1").
 type Conv struct {
 	Type im.ConvType
@@ -101,6 +120,20 @@ func C2C(userID string) Conv { return Conv{im.ConvType_CONV_TYPE_C2C, userID} }
 // Group names the conversation of a group.
 func Group(groupID string) Conv { return Conv{im.ConvType_CONV_TYPE_GROUP, groupID} }
 
+// Client is one device's login of one user. All methods may be called from any goroutine, also inside callbacks.
+//
+// One goroutine, the engine, owns the local database and what the books have in memory. It never waits for a callback or for the network.
+type Client struct {
+	cfg Config
+	ev  Events
+	log *slog.Logger
+	e   *engine.Engine
+	// The books, in the order in which they tell.
+	session *session
+	convs   *conversations
+	sync    *catchUp
+}
+
 // Dial opens the device's folder and logs in: Open and Login.
 func Dial(ctx context.Context, cfg Config, ev Events) (*Client, error) {
 	c, err := Open(cfg, ev)
@@ -112,4 +145,15 @@ func Dial(ctx context.Context, cfg Config, ev Events) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Close ends the client: open calls are answered with 7009, the connection is closed, everything that was told is cleared, and all goroutines
+// end. On the zero Client it does nothing. It does not wait for a callback that runs; no event starts after it. A logged-in session is not logged out: the device
+// counts as away. Close may be called more than once.
+func (c *Client) Close() {
+	if c.e == nil { // never opened
+		return
+	}
+	c.e.Close()
+	c.session.links.Wait()
 }

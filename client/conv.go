@@ -1,10 +1,9 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 

@@ -1,8 +1,8 @@
 package client
 
 import (
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/client/internal/local"
-
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -24,12 +24,12 @@ func (c *Client) deleteLocalMessages(to caller[none], key Conv, ms []*im.Message
 }
 
 func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud bool) {
-	doHere(c, to, synced(c, func(finish func(none, error)) {
+	engine.DoHere(c.e, to, synced(c, func(finish func(none, error)) {
 		if c.Status() != LoggedIn {
 			finish(none{}, notLoggedIn)
 			return
 		}
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		if len(ms) == 0 || len(ms) > mostDeleted || cv == nil {
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "1 to %d messages of a conversation can be deleted", mostDeleted))
 			return
@@ -37,9 +37,9 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 		var rows []*local.Message
 		var seqs []uint64
 		for _, m := range ms {
-			row, err := c.find(m)
-			if !c.check(err) {
-				finish(none{}, databaseFailed)
+			row, err := c.convs.find(m)
+			if !c.e.Check(err) {
+				finish(none{}, engine.Failed)
 				return
 			}
 			switch {
@@ -64,24 +64,24 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 		here := func() {
 			for _, row := range rows {
 				row.Status = im.MessageStatus_MESSAGE_STATUS_DELETED
-				c.check(c.db.Put(row))
+				c.e.Check(c.e.DB.Put(row))
 			}
-			c.changed[cv] = true
+			c.convs.changed[cv] = true
 		}
 		if !cloud || len(seqs) == 0 {
 			here()
 			finish(none{}, nil)
 			return
 		}
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
-		c.request(im.Method_DELETE, &im.DeleteRequest{Conv: key.wire(), Epoch: cv.Epoch, Seqs: seqs}, true, c.cfg.Limits.Call, func(_ []byte, err *im.Error) {
+		c.e.Call(im.Method_DELETE, &im.DeleteRequest{Conv: key.wire(), Epoch: cv.Epoch, Seqs: seqs}, true, c.cfg.Limits.Call, func(err *im.Error) {
 			if err == nil {
 				here()
 			} else if err.Code == im.CodeResync {
-				c.refresh(cv)
+				c.convs.refresh(cv)
 			}
 			finish(none{}, err)
 		})
@@ -95,23 +95,23 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) {
 	now, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		refuse(c, to, err)
+		engine.Refuse(c.e, to, err)
 		return
 	}
 	now.CustomInt, now.CustomStr = 0, ""
 	doSynced(c, to, func(finish func(*im.Message, error)) {
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(nil, err)
 			return
 		}
-		row, err := c.find(m)
-		cv := c.convs[key]
-		if !c.check(err) || row == nil || cv == nil || row.Conv != cv.ID || row.Seq == 0 || row.Era != cv.Era {
+		row, err := c.convs.find(m)
+		cv := c.convs.byKey[key]
+		if !c.e.Check(err) || row == nil || cv == nil || row.Conv != cv.ID || row.Seq == 0 || row.Era != cv.Era {
 			finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"})
 			return
 		}
 		req := &im.ModifyRequest{Conv: key.wire(), Epoch: cv.Epoch, Seq: row.Seq, Version: m.Version, Message: now}
-		ask(c, im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(reply *im.ModifyReply, err *im.Error) {
+		engine.Ask(c.e, im.Method_MODIFY, req, true, c.cfg.Limits.Call, func(reply *im.ModifyReply, err *im.Error) {
 			if err == nil && reply.Current != nil {
 				err = &im.Error{Code: im.CodeModifyConflict, Desc: "the message was modified by somebody else meanwhile"}
 			}
@@ -124,39 +124,39 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 				newest.Body, _ = rewrite(row.Body, reply.Current.Message)
 				newest.Version, newest.Status = reply.Current.Version, max(reply.Current.Status, row.Status)
 			}
-			view, e := c.view(cv, &newest)
-			if !c.check(e) {
+			view, e := c.convs.view(cv, &newest)
+			if !c.e.Check(e) {
 				view = nil
 			}
 			finish(view, err)
 			if reply.Change != nil {
-				c.pushedChange(key, cv.Epoch, reply.Change)
+				c.convs.pushedChange(key, cv.Epoch, reply.Change)
 			}
 		})
 	})
 }
 
 // applyModify takes a new content in. One whose version came with a pull is no news; one of a message that is not here brings it.
-func (c *Client) applyModify(cv *conv, ch *im.Change) {
+func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 	if ch.Message == nil || ch.Seq <= cv.Cleared {
 		return
 	}
-	row, err := c.db.At(&cv.ConvRow, ch.Seq)
-	if !c.check(err) {
+	row, err := b.DB.At(&cv.ConvRow, ch.Seq)
+	if !b.Check(err) {
 		return
 	}
 	if row == nil {
 		e := &im.Entry{Seq: ch.Seq, Time: ch.SentTime, Sender: ch.Sender, SenderTinyId: ch.SenderTinyId, ClientTime: ch.ClientTime, Random: ch.Random,
 			Version: ch.Version, Message: ch.Message}
-		if c.acknowledged(cv, e) {
+		if b.acknowledged(cv, e) {
 			return
 		}
-		id := c.store(cv, e)
+		id := b.store(cv, e)
 		if id == 0 {
 			return
 		}
-		c.fillEntry(cv, e, e.Message)
-		c.tellMessage(kindUpdated, id, e.Message)
+		b.fillEntry(cv, e, e.Message)
+		b.tellMessage(kindUpdated, id, e.Message)
 		return
 	}
 	if row.Version >= ch.Version || row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED || row.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
@@ -164,29 +164,29 @@ func (c *Client) applyModify(cv *conv, ch *im.Change) {
 	}
 	row.Body, _ = rewrite(row.Body, ch.Message)
 	row.Version = ch.Version
-	if !c.check(c.db.Put(row)) {
+	if !b.Check(b.DB.Put(row)) {
 		return
 	}
-	c.reindex(row)
-	c.changed[cv] = true
-	if m, err := c.view(cv, row); c.check(err) {
-		c.tellMessage(kindUpdated, row.ID, m)
+	b.reindex(row)
+	b.changed[cv] = true
+	if m, err := b.view(cv, row); b.Check(err) {
+		b.tellMessage(kindUpdated, row.ID, m)
 	}
 }
 
 // onlineOnly tells a message that is not kept (rule 21).
-func (c *Client) onlineOnly(key Conv, e *im.Entry) {
+func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
 	if e.Message == nil {
 		return
 	}
-	cv := c.convs[key]
+	cv := b.byKey[key]
 	if cv == nil {
 		cv = newConv(0, key)
 	}
 	m := e.Message
-	c.fillEntry(cv, e, m)
+	b.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
-	c.live(func() { c.ev.tellNewMessages([]*im.Message{m}) })
+	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
 }
 
 // FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
@@ -196,7 +196,7 @@ func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
 	c.lookUp(to, func() ([]*local.Message, error) {
 		var rows []*local.Message
 		for _, id := range ids {
-			row, err := c.find(&im.Message{MsgId: id})
+			row, err := c.convs.find(&im.Message{MsgId: id})
 			if err != nil {
 				return nil, err
 			}
@@ -211,13 +211,13 @@ func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
 //tidings:call
 func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.MsgLocator) {
 	c.lookUp(to, func() ([]*local.Message, error) {
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		if cv == nil {
 			return nil, nil
 		}
 		var found []*local.Message
 		for _, l := range locs {
-			r, err := c.db.At(&cv.ConvRow, l.Seq)
+			r, err := c.e.DB.At(&cv.ConvRow, l.Seq)
 			if err != nil {
 				return nil, err
 			}
@@ -233,16 +233,16 @@ func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.M
 func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message, error)) {
 	doReading(c, to, func(finish func([]*im.Message, error)) {
 		rows, err := read()
-		if !c.check(err) {
-			finish(nil, databaseFailed)
+		if !c.e.Check(err) {
+			finish(nil, engine.Failed)
 			return
 		}
 		var out []*im.Message
 		for _, r := range rows {
-			if r == nil || c.byID[r.Conv] == nil {
+			if r == nil || c.convs.byID[r.Conv] == nil {
 				continue
 			}
-			if m, err := c.view(c.byID[r.Conv], r); err == nil {
+			if m, err := c.convs.view(c.convs.byID[r.Conv], r); err == nil {
 				out = append(out, m)
 			}
 		}
@@ -254,27 +254,27 @@ func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message,
 //
 //tidings:call
 func (c *Client) setLocalCustomData(to caller[none], m *im.Message) {
-	doHere(c, to, func(finish func(none, error)) {
-		if err := c.readable(); err != nil {
+	engine.DoHere(c.e, to, func(finish func(none, error)) {
+		if err := c.session.readable(); err != nil {
 			finish(none{}, err)
 			return
 		}
-		row, err := c.find(m)
-		if !c.check(err) || row == nil {
+		row, err := c.convs.find(m)
+		if !c.e.Check(err) || row == nil {
 			finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not here"})
 			return
 		}
 		kept := &im.Message{}
-		if !c.check(kept.UnmarshalVT(row.Body)) {
+		if !c.e.Check(kept.UnmarshalVT(row.Body)) {
 			finish(none{}, &im.Error{Code: im.CodeDatabase, Desc: "the stored message cannot be read"})
 			return
 		}
 		kept.CustomInt, kept.CustomStr = m.CustomInt, m.CustomStr
-		if row.Body, err = kept.MarshalVT(); c.check(err) {
-			c.check(c.db.Put(row))
+		if row.Body, err = kept.MarshalVT(); c.e.Check(err) {
+			c.e.Check(c.e.DB.Put(row))
 		}
-		if cv := c.byID[row.Conv]; cv != nil {
-			c.changed[cv] = true
+		if cv := c.convs.byID[row.Conv]; cv != nil {
+			c.convs.changed[cv] = true
 		}
 		finish(none{}, nil)
 	})

@@ -1,12 +1,12 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"context"
 	"runtime"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -15,8 +15,8 @@ import (
 func (c *Client) WaitQuiet() bool {
 	for {
 		quiet := make(chan bool, 1)
-		if !c.post(func() {
-			quiet <- len(c.calls) == 0 && !c.sync.running() && !c.stateOut && (len(c.changed) == 0 || !c.owedDone) && !c.finish && c.waiting.Load() == 0 && len(c.out) == 0 && c.loginDone == nil && len(c.lateReceipts) == 0
+		if !c.e.Post(func() {
+			quiet <- c.e.Idle() && !c.sync.running() && (len(c.convs.changed) == 0 || !c.e.TellsStates()) && !c.sync.finish && c.session.loginDone == nil && len(c.convs.lateReceipts) == 0
 		}) {
 			return false
 		}
@@ -31,10 +31,10 @@ func (c *Client) WaitQuiet() bool {
 func (c *Client) Beat() (queued, received uint64) {
 	type pair struct{ q, r uint64 }
 	ch := make(chan pair, 1)
-	c.post(func() {
-		ask(c, im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(reply *im.HeartbeatReply, err *im.Error) {
+	c.e.Post(func() {
+		engine.Ask(c.e, im.Method_HEARTBEAT, &im.Empty{}, false, 0, func(reply *im.HeartbeatReply, err *im.Error) {
 			if err == nil {
-				ch <- pair{reply.Queued, c.received}
+				ch <- pair{reply.Queued, c.e.Received()}
 			} else {
 				ch <- pair{}
 			}
@@ -47,37 +47,33 @@ func (c *Client) Beat() (queued, received uint64) {
 // Trust makes the client's ticket one that a server has accepted.
 func (c *Client) Trust() {
 	done := make(chan struct{})
-	c.post(func() {
-		c.check(c.db.KeepTicket(local.HashTicket(c.cfg.UserSig), time.Now().Add(time.Hour).UnixMilli()))
-		c.openLocal()
+	c.e.Post(func() {
+		c.e.Check(c.e.DB.KeepTicket(local.HashTicket(c.cfg.UserSig), time.Now().Add(time.Hour).UnixMilli()))
+		c.session.openLocal()
 		close(done)
 	})
 	<-done
 }
 
 // Waiting returns how many items wait for the engine.
-func (c *Client) Waiting() int {
-	c.in.mu.Lock()
-	defer c.in.mu.Unlock()
-	return len(c.in.queue)
-}
+func (c *Client) Waiting() int { return c.e.Queued() }
 
 // Untold returns how many events wait for the application.
-func (c *Client) Untold() int { return int(c.waiting.Load()) }
+func (c *Client) Untold() int { return c.e.Waiting() }
 
 // OnCommit runs f inside each commit of the local database, before it is done.
 func (c *Client) OnCommit(f func()) error {
 	failed := make(chan error, 1)
-	c.post(func() {
-		failed <- c.db.OnCommit(func() int { f(); return 0 })
+	c.e.Post(func() {
+		failed <- c.e.DB.OnCommit(func() int { f(); return 0 })
 	})
 	return <-failed
 }
 
 // Inside runs f on the engine, as the beginning of a call that succeeds.
 func (c *Client) Inside(ctx context.Context, f func()) error {
-	_, err := wait(ctx, "Inside", func(to caller[none]) {
-		do(c, to, func(finish func(none, error)) {
+	_, err := engine.Wait(ctx, "Inside", func(to caller[none]) {
+		engine.Do(c.e, to, func(finish func(none, error)) {
 			f()
 			finish(none{}, nil)
 		})
@@ -88,19 +84,19 @@ func (c *Client) Inside(ctx context.Context, f func()) error {
 // Reads returns how many queries of the local database were made.
 func (c *Client) Reads() int {
 	n := make(chan int, 1)
-	c.post(func() { n <- c.db.Reads })
+	c.e.Post(func() { n <- c.e.DB.Reads })
 	return <-n
 }
 
 // OnEngine runs f on the engine.
-func (c *Client) OnEngine(f func()) { c.post(f) }
+func (c *Client) OnEngine(f func()) { c.e.Post(f) }
 
 // Arrived returns how many messages of the server wait for the engine.
-func (c *Client) Arrived() int { return len(c.frames) }
+func (c *Client) Arrived() int { return c.e.Arrived() }
 
 // InsideSynced is Inside for a call that waits for the sync.
 func (c *Client) InsideSynced(f func(), done func(error)) {
-	doSynced(c, laterNone("Inside", done), func(finish func(none, error)) {
+	doSynced(c, engine.LaterNone("Inside", done), func(finish func(none, error)) {
 		f()
 		finish(none{}, nil)
 	})
@@ -108,8 +104,8 @@ func (c *Client) InsideSynced(f func(), done func(error)) {
 
 // InsideLater is Inside for a piece of a call that takes long.
 func (c *Client) InsideLater(f func(), done func(error)) {
-	do(c, laterNone("Inside", done), func(finish func(none, error)) {
-		c.soon(finishWith(finish), func() {
+	engine.Do(c.e, engine.LaterNone("Inside", done), func(finish func(none, error)) {
+		c.e.Soon(engine.FailWith(finish), func() {
 			f()
 			finish(none{}, nil)
 		})
@@ -119,8 +115,8 @@ func (c *Client) InsideLater(f func(), done func(error)) {
 // FailCommits makes the next n commits of the local database fail.
 func (c *Client) FailCommits(n int) error {
 	failed := make(chan error, 1)
-	c.post(func() {
-		failed <- c.db.OnCommit(func() int {
+	c.e.Post(func() {
+		failed <- c.e.DB.OnCommit(func() int {
 			n--
 			return min(max(n+1, 0), 1)
 		})

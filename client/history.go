@@ -1,12 +1,12 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"cmp"
 	"math"
 	"slices"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -53,7 +53,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 		p = &im.GetMsgListParam{}
 	}
 	doReading(c, to, func(finish func([]*im.Message, error)) {
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		if cv == nil {
 			finish(nil, nil)
 			return
@@ -82,9 +82,9 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 			return
 		}
 		req := &im.SeqAtRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, FromTime: w.fromTime, ToTime: w.toTime}
-		ask(c, im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(reply *im.SeqAtReply, err *im.Error) {
+		engine.Ask(c.e, im.Method_SEQ_AT, req, true, c.cfg.Limits.Call, func(reply *im.SeqAtReply, err *im.Error) {
 			switch {
-			case c.readable() != nil:
+			case c.session.readable() != nil:
 				w.finish(nil, notLoggedIn)
 			case err != nil || reply.From > reply.To:
 				w.list() // what is here can be read all the same
@@ -105,7 +105,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 func (w *historyWalk) setTime() {
 	const most = 1 << 40 // seconds; no clock comes near
 	begin, period := int64(min(w.p.TimeBegin, most)), int64(min(w.p.TimePeriod, most))
-	begin = cmp.Or(begin, w.c.serverNow().Unix())
+	begin = cmp.Or(begin, w.c.session.serverNow().Unix())
 	if w.forward {
 		w.fromTime = begin * 1000
 		if period > 0 {
@@ -121,7 +121,7 @@ func (w *historyWalk) setTime() {
 
 // remote says whether the server is asked. What it has is not looked through for types, as in the API.
 func (w *historyWalk) remote() bool {
-	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.online() == nil && w.cv.Epoch != 0 && (w.era == w.cv.Era || w.forward)
+	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.session.online() == nil && w.cv.Epoch != 0 && (w.era == w.cv.Era || w.forward)
 }
 
 // named lists the messages of message_seq_array, asking for those that are not here a run of numbers at a time.
@@ -134,9 +134,9 @@ func (w *historyWalk) named() {
 	next = func(i int) {
 		c, cv := w.c, w.cv
 		for ; i < len(seqs); i++ {
-			row, err := c.db.At(&cv.ConvRow, seqs[i])
-			if !c.check(err) {
-				w.finish(nil, databaseFailed)
+			row, err := c.e.DB.At(&cv.ConvRow, seqs[i])
+			if !c.e.Check(err) {
+				w.finish(nil, engine.Failed)
 				return
 			}
 			if row == nil && seqs[i] > cv.Cleared && seqs[i] <= cv.headSeq && w.remote() {
@@ -156,8 +156,8 @@ func (w *historyWalk) named() {
 			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
 		}
 		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: to}
-		ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
-			if c.readable() != nil {
+		engine.Ask(c.e, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
+			if c.session.readable() != nil {
 				w.finish(nil, notLoggedIn)
 				return
 			}
@@ -165,9 +165,9 @@ func (w *historyWalk) named() {
 				w.take(reply)
 			}
 			for ; i < end; i++ {
-				row, err := c.db.At(&cv.ConvRow, seqs[i])
-				if !c.check(err) {
-					w.finish(nil, databaseFailed)
+				row, err := c.e.DB.At(&cv.ConvRow, seqs[i])
+				if !c.e.Check(err) {
+					w.finish(nil, engine.Failed)
 					return
 				}
 				if row != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
@@ -183,8 +183,8 @@ func (w *historyWalk) named() {
 // take keeps what the server brought, but what was cleared while it was on its way.
 func (w *historyWalk) take(reply *im.PullReply) {
 	for _, e := range reply.Entries {
-		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.acknowledged(w.cv, e) {
-			w.c.store(w.cv, e)
+		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.convs.acknowledged(w.cv, e) {
+			w.c.convs.store(w.cv, e)
 		}
 	}
 }
@@ -199,9 +199,9 @@ func (w *historyWalk) start() bool {
 	}
 	switch {
 	case p.LastMsg != nil && (p.LastMsg.MsgId != "" || p.LastMsg.Seq != 0 || p.LastMsg.Rand != 0):
-		row, err := c.find(p.LastMsg)
-		if !c.check(err) {
-			w.finish(nil, databaseFailed)
+		row, err := c.convs.find(p.LastMsg)
+		if !c.e.Check(err) {
+			w.finish(nil, engine.Failed)
 			return false
 		}
 		switch {
@@ -246,8 +246,8 @@ func (w *historyWalk) step() {
 		return
 	}
 	era := cv.Era
-	ask(c, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
-		if c.readable() != nil {
+	engine.Ask(c.e, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
+		if c.session.readable() != nil {
 			w.finish(nil, notLoggedIn)
 			return
 		}
@@ -264,7 +264,7 @@ func (w *historyWalk) step() {
 			w.complete = reply.From <= req.From
 		}
 		rows, e := w.rows(w.count)
-		if c.check(e) && len(rows) >= w.count && w.answered(rows[len(rows)-1]) {
+		if c.e.Check(e) && len(rows) >= w.count && w.answered(rows[len(rows)-1]) {
 			w.complete = true
 		}
 		w.step()
@@ -284,12 +284,12 @@ func (w *historyWalk) answered(r *local.Message) bool {
 
 // rows reads what is local beyond the cursor, in the order of the walk.
 func (w *historyWalk) rows(most int) ([]*local.Message, error) {
-	return w.c.db.Beyond(&w.cv.ConvRow, local.Place{Era: w.era, Pos: w.pos, Sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
+	return w.c.e.DB.Beyond(&w.cv.ConvRow, local.Place{Era: w.era, Pos: w.pos, Sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
 }
 
 // list answers with what is here. With types it looks through all that is local, some rows between two commits.
 func (w *historyWalk) list() {
-	if w.c.readable() != nil {
+	if w.c.session.readable() != nil {
 		w.finish(nil, notLoggedIn)
 		return
 	}
@@ -298,8 +298,8 @@ func (w *historyWalk) list() {
 		most = scanPage
 	}
 	rows, err := w.rows(most)
-	if !w.c.check(err) {
-		w.finish(nil, databaseFailed)
+	if !w.c.e.Check(err) {
+		w.finish(nil, engine.Failed)
 		return
 	}
 	for _, r := range rows {
@@ -313,12 +313,12 @@ func (w *historyWalk) list() {
 	}
 	last := rows[len(rows)-1]
 	w.era, w.pos, w.sub = last.Era, last.Pos, last.Sub
-	w.c.soon(finishWith(w.finish), w.list)
+	w.c.e.Soon(engine.FailWith(w.finish), w.list)
 }
 
 // add lists a row if it is of the wanted types.
 func (w *historyWalk) add(r *local.Message) {
-	m, err := w.c.view(w.cv, r)
+	m, err := w.c.convs.view(w.cv, r)
 	types := w.p.MessageTypeArray
 	if err != nil || len(types) > 0 && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return slices.Contains(types, uint32(e.ElemType)) }) {
 		return
@@ -327,9 +327,9 @@ func (w *historyWalk) add(r *local.Message) {
 }
 
 // find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.
-func (c *Client) find(m *im.Message) (*local.Message, error) {
+func (b *conversations) find(m *im.Message) (*local.Message, error) {
 	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
-		rows, err := c.db.Drawn(clientTime, random)
+		rows, err := b.DB.Drawn(clientTime, random)
 		if err != nil {
 			return nil, err
 		}
@@ -340,9 +340,9 @@ func (c *Client) find(m *im.Message) (*local.Message, error) {
 		}
 		return nil, nil
 	}
-	cv := c.convs[Conv{m.ConvType, m.ConvId}]
+	cv := b.byKey[Conv{m.ConvType, m.ConvId}]
 	if cv == nil || m.Seq == 0 {
 		return nil, nil
 	}
-	return c.db.At(&cv.ConvRow, m.Seq)
+	return b.DB.At(&cv.ConvRow, m.Seq)
 }

@@ -1,13 +1,13 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"cmp"
 	"sync"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/client/internal/link"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -15,20 +15,14 @@ import (
 //
 //tidings:call
 func (c *Client) saveMessage(to caller[*im.Message], key Conv, m *im.Message) {
-	c.keep(caller[[]*im.Message]{to.name, to.direct, func(ms []*im.Message, err error) {
-		if err != nil {
-			to.done(nil, err)
-			return
-		}
-		to.done(ms[0], nil)
-	}}, key, []*im.Message{m}, false)
+	c.keep(engine.Map(to, func(ms []*im.Message) *im.Message { return ms[0] }), key, []*im.Message{m}, false)
 }
 
 // ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
 //
 //tidings:call
 func (c *Client) importMessages(to caller[none], key Conv, ms []*im.Message) {
-	c.keep(caller[[]*im.Message]{to.name, to.direct, func(_ []*im.Message, err error) { to.done(none{}, err) }}, key, ms, true)
+	c.keep(engine.Map(to, func([]*im.Message) none { return none{} }), key, ms, true)
 }
 
 // mostSeconds is the latest time that can be counted in nanoseconds, and some years less.
@@ -42,42 +36,42 @@ func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, impo
 			err = im.Errorf(im.CodeInvalidParameters, "message_client_time or message_server_time is no time in seconds")
 		}
 		if err != nil {
-			refuse(c, to, err)
+			engine.Refuse(c.e, to, err)
 			return
 		}
 		own.Sender, own.ClientTime, own.ServerTime, own.Rand = m.Sender, m.ClientTime, m.ServerTime, m.Rand
 		owned = append(owned, own)
 	}
-	doHere(c, to, func(finish func([]*im.Message, error)) {
-		if err := c.readable(); err != nil || c.Status() != LoggedIn {
+	engine.DoHere(c.e, to, func(finish func([]*im.Message, error)) {
+		if err := c.session.readable(); err != nil || c.Status() != LoggedIn {
 			finish(nil, notLoggedIn)
 			return
 		}
-		cv := c.convOf(key)
+		cv := c.convs.convOf(key)
 		var out []*im.Message
 		for _, m := range owned {
-			row, err := c.keptRow(cv, m, imported)
-			if !c.check(err) || !c.check(c.db.Put(row)) {
-				finish(nil, databaseFailed)
+			row, err := c.convs.keptRow(cv, m, imported)
+			if !c.e.Check(err) || !c.e.Check(c.e.DB.Put(row)) {
+				finish(nil, engine.Failed)
 				return
 			}
-			if view, err := c.view(cv, row); c.check(err) {
+			if view, err := c.convs.view(cv, row); c.e.Check(err) {
 				out = append(out, view)
 			}
 		}
 		cv.Hidden, cv.dirty = false, true
-		c.changed[cv] = true
+		c.convs.changed[cv] = true
 		finish(out, nil)
 	})
 }
 
 // keptRow is the row of a message that stands in no log.
-func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message, error) {
-	now := c.serverNow()
+func (b *conversations) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message, error) {
+	now := b.c.session.serverNow()
 	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: now.UnixNano(), Sender: m.Sender, Time: now.UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENT}
 	row.ClientTime, row.Random = draw()
-	if row.Sender == "" || row.Sender == c.cfg.UserID {
-		row.Sender, row.SenderTiny = c.cfg.UserID, c.TinyID()
+	if row.Sender == "" || row.Sender == b.c.cfg.UserID {
+		row.Sender, row.SenderTiny = b.c.cfg.UserID, b.c.TinyID()
 	}
 	if imported {
 		row.Status = im.MessageStatus_MESSAGE_STATUS_IMPORTED
@@ -85,7 +79,7 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message
 		if m.ServerTime != 0 {
 			row.Time, row.Sub = int64(m.ServerTime)*1000, time.Unix(int64(m.ServerTime), 0).UnixNano()
 			var err error
-			if row.Pos, err = c.db.Before(&cv.ConvRow, row.Time+999); err != nil {
+			if row.Pos, err = b.DB.Before(&cv.ConvRow, row.Time+999); err != nil {
 				return nil, err
 			}
 		}
@@ -97,7 +91,7 @@ func (c *Client) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message
 		}
 	}
 	// A place of its own among the local rows, behind those of the same second.
-	last, err := c.db.LastIn(&cv.ConvRow, row.Pos, row.Sub, time.Second)
+	last, err := b.DB.LastIn(&cv.ConvRow, row.Pos, row.Sub, time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -126,14 +120,14 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 		err = notLoggedIn
 	}
 	if err != nil {
-		refuse(c, to, err)
+		engine.Refuse(c.e, to, err)
 		return
 	}
 	results := make([]*im.BatchSendResult, len(users))
 	open := len(users)
 	var mu sync.Mutex
 	for i, u := range users {
-		c.sendMessage(caller[*im.Message]{"SendMessage", true, func(sent *im.Message, err error) {
+		c.sendMessage(engine.Within("SendMessage", func(sent *im.Message, err error) {
 			r := &im.BatchSendResult{Identifier: u, Msg: sent}
 			if err != nil {
 				e := link.ErrorOf(err)
@@ -145,9 +139,9 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 			last := open == 0
 			mu.Unlock()
 			if last {
-				c.answerNow(to.direct, func() { to.done(results, nil) })
+				engine.Answer(c.e, to, results)
 			}
-		}}, C2C(u), m)
+		}), C2C(u), m)
 	}
 }
 
@@ -156,15 +150,15 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 //
 //tidings:call
 func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
-	do(c, to, func(finish func(*im.Message, error)) {
+	engine.Do(c.e, to, func(finish func(*im.Message, error)) {
 		_, clientTime, random, ok := parseMessageID(msgID)
-		cv := c.convs[key]
-		if ok && cv != nil && c.link == nil {
+		cv := c.convs.byKey[key]
+		if ok && cv != nil && c.e.Conn == nil {
 			k := sendKey{cv.ID, clientTime, random}
-			if o := c.sends[k]; o != nil {
-				delete(c.sends, k)
-				delete(c.calls, o.call) // the next connection does not send it either
-				c.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
+			if o := c.convs.sends[k]; o != nil {
+				delete(c.convs.sends, k)
+				c.e.Withdraw(o.call) // the next connection does not send it either
+				c.convs.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
 				finish(o.m, nil)
 				return
 			}

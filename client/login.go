@@ -1,17 +1,16 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/client/internal/link"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -33,21 +32,16 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, ev: ev, way: way, disp: cfg.Dispatcher, log: log,
-		in: newInbox(), frames: make(chan arrived, 16), quit: make(chan struct{}), stopped: make(chan struct{}), firedWake: make(chan struct{}, 1),
-		status: LoggedOut, convs: map[Conv]*conv{}, byID: map[int64]*conv{}, deadlines: map[string]time.Time{}, nextID: link.FirstID,
-		calls: map[uint64]*call{}, sends: map[sendKey]*outgoing{}, changed: map[*conv]bool{}, lateReceipts: map[*conv]time.Time{}, timer: time.NewTimer(time.Hour)}
-	c.dir, c.device = local.OpenDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, c.log)
-	c.log.Info("opened", "version", Version, "folder", cmp.Or(c.dir, "none: all is kept in memory"), "device", c.device)
-	if c.disp == nil {
-		c.disp, c.dispEnded = NewDispatcher(), make(chan struct{})
-		go func() {
-			defer close(c.dispEnded)
-			c.disp.Run()
-		}()
-	}
-	c.engine.Add(1)
-	go c.run()
+	dir, device := local.OpenDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, log)
+	log.Info("opened", "version", Version, "folder", cmp.Or(dir, "none: all is kept in memory"), "device", device)
+	c := &Client{cfg: cfg, ev: ev, log: log}
+	c.session = &session{c: c, way: way, dir: dir, device: device, status: LoggedOut}
+	c.convs = newConversations(c)
+	c.sync = &catchUp{c: c}
+	c.e = engine.New(engine.Config{Log: log, Dispatcher: cfg.Dispatcher.engine(), InMemory: dir == "", Open: c.session.open, Begin: c.session.openLocal,
+		HangUp: c.session.end, Late: c.convs.late})
+	c.session.Engine, c.convs.Engine, c.sync.Engine = c.e, c.e, c.e
+	c.e.Start(c.session, c.convs, c.sync)
 	return c, nil
 }
 
@@ -73,83 +67,26 @@ func dataHome() string {
 	return os.TempDir()
 }
 
-// load reads the state of the database into memory.
-func (c *Client) load() error {
-	var err error
-	num := func(key string) int64 {
-		n, e := c.db.MetaInt(key)
-		err = errors.Join(err, e)
-		return n
-	}
-	tiny, gen, kicked := num("tiny"), num("generation"), num("kicked")
-	c.total = int(num("total"))
-	storeID, e := c.db.Meta("store")
-	convs, e2 := c.db.Convs()
-	owed, e3 := c.db.Owed()
-	if err = errors.Join(err, e, e2, e3, c.db.LoadLast()); err != nil {
-		return err
-	}
-	for _, o := range owed { // the ids of messages that it names are not given to others
-		if rows, ok := owedFrom(o).(*owedRows); ok {
-			for _, id := range rows.ids {
-				c.db.Reserve(id)
-			}
-		}
-	}
-	c.storeID = storeID
-	c.convs, c.byID, c.changed, c.lateReceipts, c.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0
-	c.sync, c.cursorAt, c.stateOut = syncState{login: c.sync.login}, 0, false
-	for _, r := range convs {
-		cv := &conv{ConvRow: *r}
-		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.SyncedTo, cv.Rev, cv.Others, cv.Own, cv.ToldUnread
-		c.convs[cv.key()], c.byID[cv.ID] = cv, cv
-		if cv.Untold {
-			c.changed[cv] = true
-		}
-		c.lastConv = max(c.lastConv, cv.ID)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tiny, c.generation, c.kickedGeneration = uint64(tiny), uint64(gen), uint64(kicked)
-	return nil
-}
-
 // Status says where the client stands.
-func (c *Client) Status() LoginStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.status
-}
-
-func (c *Client) setStatus(s LoginStatus) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.status = s
-}
+func (c *Client) Status() LoginStatus { return c.session.now() }
 
 // UserID is the user of this client.
 func (c *Client) UserID() string { return c.cfg.UserID }
 
 // TinyID is the number of the account, 0 before this device's first login.
 func (c *Client) TinyID() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tiny
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return c.session.tiny
 }
 
 // ServerTime is the server's clock as of the last login, this device's own before.
-func (c *Client) ServerTime() time.Time { return c.serverNow() }
-
-func (c *Client) serverNow() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.clockOffset)
-}
+func (c *Client) ServerTime() time.Time { return c.session.serverNow() }
 
 // SetUserSig replaces the ticket of the next login: the first one has run out, or was made void by the operator.
 func (c *Client) SetUserSig(sig string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
 	c.cfg.UserSig = sig
 }
 
@@ -158,7 +95,7 @@ func (c *Client) SetUserSig(sig string) {
 //
 //tidings:call
 func (c *Client) login(to caller[none]) {
-	do(c, to, func(finish func(none, error)) {
+	engine.Do(c.e, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedIn:
 			finish(none{}, nil)
@@ -170,56 +107,31 @@ func (c *Client) login(to caller[none]) {
 			finish(none{}, &im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"})
 			return
 		}
-		if c.openLocal(); c.localErr != nil {
-			finish(none{}, c.localErr)
+		if c.session.openLocal(); c.session.localErr != nil {
+			finish(none{}, c.session.localErr)
 			return
 		}
-		c.setStatus(LoggingIn)
-		c.logins++
-		c.loginDone = func(err error) { finish(none{}, err) }
-		c.deadlines[deadlineLogin] = time.Now().Add(c.cfg.Limits.Login)
-		c.needLocal.Store(c.db == nil)
-		if c.stopLink != nil {
-			c.stopLink() // of a session that was kicked: its acknowledgement need not wait any longer
+		c.session.setStatus(LoggingIn)
+		c.session.logins++
+		c.session.loginDone = func(err error) { finish(none{}, err) }
+		c.e.Clock.Set(alarmLogin, time.Now().Add(c.cfg.Limits.Login), func() {
+			c.session.endLogin(im.Errorf(im.CodeConnectTimeout, "the server could not be reached in time: server %s", c.session.way))
+		})
+		c.session.needLocal.Store(c.e.DB == nil)
+		if c.session.stopLink != nil {
+			c.session.stopLink() // of a session that was kicked: its acknowledgement need not wait any longer
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		c.stopLink = cancel
-		c.wg.Go(func() { c.way.Run(ctx, c.host(ctx)) })
+		c.session.stopLink = cancel
+		c.session.links.Go(func() { c.session.way.Run(ctx, c.session.host(ctx)) })
 	})
-}
-
-// endLogin answers a login that failed.
-func (c *Client) endLogin(err *im.Error) {
-	if c.loginDone == nil {
-		return
-	}
-	done := c.loginDone
-	c.loginDone = nil
-	if c.lastFailure != nil && err.Code == im.CodeConnectTimeout {
-		err = c.lastFailure
-	}
-	c.hangUp(LoggedOut)
-	done(err)
-	c.goOnParked()
-}
-
-// hangUp ends the connection and every try to make one.
-func (c *Client) hangUp(s LoginStatus) {
-	c.setStatus(s)
-	if c.stopLink != nil {
-		c.stopLink()
-	}
-	if c.link != nil {
-		c.unlink(false)
-	}
-	clear(c.deadlines)
 }
 
 // Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
 //
 //tidings:call
 func (c *Client) logout(to caller[none]) {
-	do(c, to, func(finish func(none, error)) {
+	engine.Do(c.e, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedOut:
 			finish(none{}, notLoggedIn)
@@ -228,26 +140,26 @@ func (c *Client) logout(to caller[none]) {
 			finish(none{}, &im.Error{Code: im.CodeLogoutRunning, Desc: "a logout is running"})
 			return
 		case LoggingIn:
-			c.offline, c.locked = time.Time{}, false
-			c.endLogin(interrupted)
+			c.session.offline, c.session.locked = time.Time{}, false
+			c.session.endLogin(engine.Interrupted)
 			finish(none{}, nil)
 			return
 		}
-		c.setStatus(LoggingOut)
-		c.logins++
+		c.session.setStatus(LoggingOut)
+		c.session.logins++
 		end := func() {
-			c.failParked(notLoggedIn)
-			c.offline = time.Time{}
-			c.hangUp(LoggedOut)
+			c.e.FailParked(notLoggedIn)
+			c.session.offline = time.Time{}
+			c.session.hangUp(LoggedOut)
 			c.log.Info("logged out")
-			c.failCalls(notLoggedIn)
+			c.e.FailCalls(notLoggedIn)
 			finish(none{}, nil)
-			c.releaseAfterCallbacks()
+			c.session.releaseAfterCallbacks()
 		}
-		if c.link == nil {
+		if c.e.Conn == nil {
 			end()
 			return
 		}
-		c.request(im.Method_LOGOUT, &im.Empty{}, false, min(c.cfg.Limits.Call, 5*time.Second), func([]byte, *im.Error) { end() })
+		c.e.Call(im.Method_LOGOUT, &im.Empty{}, false, min(c.cfg.Limits.Call, 5*time.Second), func(*im.Error) { end() })
 	})
 }

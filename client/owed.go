@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/binary"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
@@ -53,45 +54,29 @@ func (o *owedRows) tell(ev *Events) {
 	}
 }
 
-// mostTold bounds a callback of several messages, in bytes of JSON.
-const mostTold = 2 << 20
+// eventsAtOnce and mostTold bound a callback of several messages: how many, and how many bytes of JSON.
+const (
+	eventsAtOnce = 100
+	mostTold     = 2 << 20
+)
 
 // owe adds an event to the batch's; its row comes with the commit.
-func (c *Client) owe(ev owedEvent) { c.out = append(c.out, output{event: ev}) }
+func (b *conversations) owe(ev owedEvent, size int) {
+	b.Owe(&engine.Owed{Kind: ev.kind(), Payload: ev.payload, Run: func() { ev.tell(&b.c.ev) }, Size: size, Event: ev})
+}
 
 // tellMessage adds a message to the batch's events; neighbours of one kind share a callback.
-func (c *Client) tellMessage(kind int, id int64, m *im.Message) {
+func (b *conversations) tellMessage(kind int, id int64, m *im.Message) {
 	size := im.JSONSize(m)
-	if n := len(c.out); n > 0 {
-		o := &c.out[n-1]
-		if ev, ok := o.event.(*owedRows); ok && ev.of == kind && len(ev.ids) < eventsAtOnce && o.size+size <= mostTold {
-			o.size += size
+	if o := b.LastOwed(); o != nil {
+		if ev, ok := o.Event.(*owedRows); ok && ev.of == kind && len(ev.ids) < eventsAtOnce && o.Size+size <= mostTold {
+			o.Size += size
 			ev.ids = append(ev.ids, id)
 			ev.messages = append(ev.messages, m)
 			return
 		}
 	}
-	c.out = append(c.out, output{event: &owedRows{kind, []int64{id}, []*im.Message{m}}, size: size})
-}
-
-// oweEvents writes the rows of the batch's events, just before the commit.
-func (c *Client) oweEvents() {
-	for i := range c.out {
-		ev := c.out[i].event
-		if ev == nil {
-			continue
-		}
-		payload, err := ev.payload()
-		if !c.check(err) {
-			return
-		}
-		id, err := c.db.Owe(ev.kind(), payload)
-		if !c.check(err) {
-			return
-		}
-		c.out[i].owed, c.out[i].event = id, nil
-		c.out[i].run = func() { ev.tell(&c.ev) }
-	}
+	b.owe(&owedRows{kind, []int64{id}, []*im.Message{m}}, size)
 }
 
 // owedFrom is the event of a row; nil if there is no such kind, or it cannot be read.
@@ -106,39 +91,24 @@ func owedFrom(row local.Owed) owedEvent {
 	return ev
 }
 
-// fireOwed tells what an earlier run of the application may not have heard, before the first sync after the database was opened. What cannot be read is cleared
-// with the others.
-func (c *Client) fireOwed() {
-	if c.owedDone {
-		return
+// again makes the callback of what an earlier run of the application may not have heard; nil if it cannot be read.
+func (b *conversations) again(o local.Owed) func() {
+	ev := owedFrom(o)
+	if rows, ok := ev.(*owedRows); ev == nil || ok && !b.viewRows(rows) {
+		return nil
 	}
-	c.owedDone = true
-	owed, err := c.db.Owed()
-	if !c.check(err) {
-		return
-	}
-	for _, o := range owed {
-		ev := owedFrom(o)
-		if rows, ok := ev.(*owedRows); ok && !c.viewRows(rows) {
-			return
-		}
-		c.out = append(c.out, output{owed: o.ID, run: func() {
-			if ev != nil {
-				ev.tell(&c.ev)
-			}
-		}})
-	}
+	return func() { ev.tell(&b.c.ev) }
 }
 
 // viewRows reads the messages that an owed event names, as far as they are still here. It reports false if the database failed.
-func (c *Client) viewRows(ev *owedRows) bool {
+func (b *conversations) viewRows(ev *owedRows) bool {
 	for _, id := range ev.ids {
-		row, err := c.db.ByID(id)
-		if !c.check(err) {
+		row, err := b.DB.ByID(id)
+		if !b.Check(err) {
 			return false
 		}
-		if row != nil && c.byID[row.Conv] != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
-			if m, err := c.view(c.byID[row.Conv], row); err == nil {
+		if row != nil && b.byID[row.Conv] != nil && row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED {
+			if m, err := b.view(b.byID[row.Conv], row); err == nil {
 				ev.messages = append(ev.messages, m)
 			}
 		}

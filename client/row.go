@@ -5,19 +5,20 @@ import (
 	"context"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
 // changeRow makes the ROW call and applies the answer after done.
-func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
+func (b *conversations) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
 	req.Conv, req.Epoch = cv.key().wire(), cv.Epoch
-	ask(c, im.Method_ROW, req, true, c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
+	engine.Ask(b.Engine, im.Method_ROW, req, true, b.c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
 		finish(none{}, orNil(err))
 		switch {
 		case reply.Head != nil:
-			c.applyHead(reply.Head)
+			b.applyHead(reply.Head)
 		case err != nil && err.Code == im.CodeResync:
-			c.refresh(cv)
+			b.refresh(cv)
 		}
 	})
 }
@@ -27,16 +28,16 @@ func (c *Client) changeRow(cv *conv, req *im.RowRequest, finish func(none, error
 //tidings:call
 func (c *Client) pinConversation(to caller[none], key Conv, pinned bool) {
 	doSynced(c, to, func(finish func(none, error)) {
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
-		cv := c.convs[key]
-		if cv == nil || c.info(cv) == nil {
+		cv := c.convs.byKey[key]
+		if cv == nil || c.convs.info(cv) == nil {
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "conv_id %q is not in the list", key.ID))
 			return
 		}
-		c.changeRow(cv, &im.RowRequest{Pinned: &pinned}, finish)
+		c.convs.changeRow(cv, &im.RowRequest{Pinned: &pinned}, finish)
 	})
 }
 
@@ -51,35 +52,35 @@ func (c *Client) deleteConversation(to caller[none], key Conv) { c.clearConv(to,
 func (c *Client) clearHistory(to caller[none], key Conv) { c.clearConv(to, key, false) }
 
 func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
-	doHere(c, to, synced(c, func(finish func(none, error)) {
-		if err := c.online(); err != nil {
+	engine.DoHere(c.e, to, synced(c, func(finish func(none, error)) {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
-		cv := c.convs[key]
+		cv := c.convs.byKey[key]
 		if cv == nil {
 			finish(none{}, nil)
 			return
 		}
 		upTo, era := cv.SyncedTo, cv.Era // what had been applied: a message on its way stays (rule 6)
 		here := func() {
-			c.deleted(cv, c.db.DeleteBefore(&cv.ConvRow, era, upTo, c.failedSince()))
+			c.convs.deleted(cv, c.e.DB.DeleteBefore(&cv.ConvRow, era, upTo, c.convs.failedSince()))
 			if hide {
 				cv.Listed, cv.Draft = false, nil
 			} else {
 				cv.Listed = true
 			}
 			cv.dirty = true
-			c.changed[cv] = true
+			c.convs.changed[cv] = true
 		}
 		if cv.Epoch == 0 || cv.headSeq == 0 { // the server knows nothing of it
 			here()
 			finish(none{}, nil)
 			return
 		}
-		c.changeRow(cv, &im.RowRequest{ClearedSeq: &upTo, Hide: hide}, func(_ none, err error) {
+		c.convs.changeRow(cv, &im.RowRequest{ClearedSeq: &upTo, Hide: hide}, func(_ none, err error) {
 			finish(none{}, err)
-			if err == nil && c.db != nil {
+			if err == nil && c.e.DB != nil {
 				here()
 			}
 		})
@@ -87,23 +88,23 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 }
 
 // clearTo deletes what is at or below the number up to which the owner has cleared, on whatever device.
-func (c *Client) clearTo(cv *conv, seq uint64) {
+func (b *conversations) clearTo(cv *conv, seq uint64) {
 	if seq <= cv.Cleared {
 		return
 	}
 	cv.Cleared = seq
-	c.deleted(cv, c.db.DeleteUpTo(&cv.ConvRow, seq, c.failedSince()))
+	b.deleted(cv, b.DB.DeleteUpTo(&cv.ConvRow, seq, b.failedSince()))
 }
 
 // failedKept is for how long the key of a message outlives its row whose send failed: it may be in the log all the same, and is no news then.
 const failedKept = 24 * time.Hour
 
-func (c *Client) failedSince() time.Time { return c.serverNow().Add(-failedKept) }
+func (b *conversations) failedSince() time.Time { return b.c.session.serverNow().Add(-failedKept) }
 
 // deleted follows a deletion of messages.
-func (c *Client) deleted(cv *conv, err error) {
-	c.check(err)
-	c.changed[cv] = true
+func (b *conversations) deleted(cv *conv, err error) {
+	b.Check(err)
+	b.changed[cv] = true
 }
 
 // mostRecvOpts is how many users one call may name.
@@ -122,14 +123,14 @@ func (c *Client) setRecvOpt(to caller[none], convs []Conv, opt int32) {
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "opt %d is none of 0 to 4", opt))
 			return
 		}
-		if err := c.online(); err != nil {
+		if err := c.session.online(); err != nil {
 			finish(none{}, err)
 			return
 		}
 		open := len(convs)
 		var failed error
 		for _, key := range convs {
-			c.changeRow(c.convOf(key), &im.RowRequest{RecvOpt: &opt}, func(_ none, err error) {
+			c.convs.changeRow(c.convs.convOf(key), &im.RowRequest{RecvOpt: &opt}, func(_ none, err error) {
 				if err != nil {
 					failed = err
 				}
@@ -149,7 +150,7 @@ func (c *Client) recvOpts(to caller[[]*im.C2CRecvOptResult], users []string) {
 		var out []*im.C2CRecvOptResult
 		for _, u := range users {
 			r := &im.C2CRecvOptResult{Identifier: u}
-			if cv := c.convs[C2C(u)]; cv != nil {
+			if cv := c.convs.byKey[C2C(u)]; cv != nil {
 				r.Opt = cv.RecvOpt
 			}
 			out = append(out, r)
@@ -169,27 +170,27 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 			return im.Errorf(im.CodeInvalidParameters, "the draft cannot be encoded: %v", err)
 		}
 	}
-	_, err := wait(context.Background(), "SetDraft", func(to caller[none]) {
-		doHere(c, to, func(finish func(none, error)) {
+	_, err := engine.Wait(context.Background(), "SetDraft", func(to caller[none]) {
+		engine.DoHere(c.e, to, func(finish func(none, error)) {
 			switch {
-			case c.readable() != nil, c.Status() == LoggingIn && !time.Now().Before(c.offline):
+			case c.session.readable() != nil, c.Status() == LoggingIn && !time.Now().Before(c.session.offline):
 				finish(none{}, notLoggedIn)
 				return
 			case conv.ID == "" || conv.Type != im.ConvType_CONV_TYPE_C2C && conv.Type != im.ConvType_CONV_TYPE_GROUP:
 				finish(none{}, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id or conv_type is invalid"})
 				return
 			}
-			cv := c.convs[conv]
+			cv := c.convs.byKey[conv]
 			if cv == nil && body == nil {
 				finish(none{}, nil)
 				return
 			}
-			cv = c.convOf(conv)
+			cv = c.convs.convOf(conv)
 			cv.Draft, cv.dirty = body, true
 			if body != nil {
 				cv.Listed, cv.Hidden = true, false
 			}
-			c.changed[cv] = true
+			c.convs.changed[cv] = true
 			finish(none{}, nil)
 		})
 	})

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"cmp"
 	"fmt"
 	"slices"
@@ -12,6 +10,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -39,17 +39,17 @@ func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
 	}
 	switch {
 	case len(p.KeywordArray) > mostKeywords:
-		refuse(c, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
+		engine.Refuse(c.e, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array has more than %d keywords", mostKeywords))
 		return
 	case len(words) == 0 && len(p.SendIdentifierArray) == 0 && len(p.MessageTypeArray) == 0:
-		refuse(c, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
+		engine.Refuse(c.e, to, im.Errorf(im.CodeInvalidParameters, "msg_search_param_keyword_array, message_type_array and send_identifier_array are all empty"))
 		return
 	}
 	doReading(c, to, func(finish func(*im.SearchResult, error)) {
-		c.indexThen(func(err error) {
+		c.convs.indexThen(func(err error) {
 			var r *im.SearchResult
 			if err == nil {
-				r, err = c.searchNow(p, words)
+				r, err = c.convs.searchNow(p, words)
 			}
 			switch {
 			case err == nil:
@@ -57,8 +57,8 @@ func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
 			case local.IsRefused(err):
 				finish(&im.SearchResult{}, im.Errorf(im.CodeInvalidParameters, "the search cannot be made: %v", err))
 			default:
-				c.check(err)
-				finish(&im.SearchResult{}, databaseFailed)
+				c.e.Check(err)
+				finish(&im.SearchResult{}, engine.Failed)
 			}
 		})
 	})
@@ -124,24 +124,24 @@ func pairs(s string) []string {
 }
 
 // indexThen brings the index up to date, some messages at a time so that the engine stays free for others, and calls then.
-func (c *Client) indexThen(then func(error)) {
-	if c.readable() != nil {
+func (b *conversations) indexThen(then func(error)) {
+	if b.c.session.readable() != nil {
 		then(notLoggedIn)
 		return
 	}
-	rows, err := c.db.NotIndexed(indexAtOnce)
+	rows, err := b.DB.NotIndexed(indexAtOnce)
 	if err != nil {
 		then(err)
 		return
 	}
 	for _, r := range rows {
-		if err := c.index(r); err != nil {
+		if err := b.index(r); err != nil {
 			then(err)
 			return
 		}
 	}
 	if len(rows) > 0 {
-		if err := c.db.SetIndexed(rows[len(rows)-1].ID); err != nil {
+		if err := b.DB.SetIndexed(rows[len(rows)-1].ID); err != nil {
 			then(err)
 			return
 		}
@@ -150,10 +150,10 @@ func (c *Client) indexThen(then func(error)) {
 		then(nil)
 		return
 	}
-	c.soon(then, func() { c.indexThen(then) })
+	b.Soon(then, func() { b.indexThen(then) })
 }
 
-func (c *Client) index(r *local.Message) error {
+func (b *conversations) index(r *local.Message) error {
 	m := &im.Message{}
 	if err := m.UnmarshalVT(r.Body); err != nil {
 		return nil // nothing to be found in it
@@ -166,21 +166,21 @@ func (c *Client) index(r *local.Message) error {
 		return nil
 	}
 	slices.Sort(words)
-	return c.db.Index(r.ID, slices.Compact(words))
+	return b.DB.Index(r.ID, slices.Compact(words))
 }
 
 // reindex adds the words of a changed message, if it was indexed already.
-func (c *Client) reindex(r *local.Message) {
-	last, err := c.db.Indexed()
-	if c.check(err) && r.ID <= last {
-		c.check(c.index(r))
+func (b *conversations) reindex(r *local.Message) {
+	last, err := b.DB.Indexed()
+	if b.Check(err) && r.ID <= last {
+		b.Check(b.index(r))
 	}
 }
 
-func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult, error) {
+func (b *conversations) searchNow(p *im.SearchParam, words []string) (*im.SearchResult, error) {
 	var s local.Query
 	if p.ConvType != im.ConvType_CONV_TYPE_INVALID {
-		cv := c.convs[Conv{p.ConvType, p.ConvId}]
+		cv := b.byKey[Conv{p.ConvType, p.ConvId}]
 		if cv == nil {
 			return &im.SearchResult{}, nil
 		}
@@ -191,22 +191,22 @@ func (c *Client) searchNow(p *im.SearchParam, words []string) (*im.SearchResult,
 		s.Until = int64(until+1) * 1000
 	}
 	if p.SearchTimePeriod != 0 {
-		until = cmp.Or(until, uint64(c.serverNow().Unix()))
+		until = cmp.Or(until, uint64(b.c.session.serverNow().Unix()))
 		s.From = int64(until-min(until, p.SearchTimePeriod)) * 1000
 	}
 	s.Match = matchOf(words, p.KeywordListMatchType == 1)
-	rows, err := c.db.Search(s)
+	rows, err := b.DB.Search(s)
 	if err != nil {
 		return nil, err
 	}
 	hits := map[*conv][]*im.Message{}
 	var order []*conv
 	for _, r := range rows {
-		cv := c.byID[r.Conv]
+		cv := b.byID[r.Conv]
 		if cv == nil || len(p.SendIdentifierArray) > 0 && !slices.Contains(p.SendIdentifierArray, r.Sender) {
 			continue
 		}
-		m, err := c.view(cv, r)
+		m, err := b.view(cv, r)
 		if err != nil || !matches(m, p, words) {
 			continue
 		}

@@ -1,14 +1,14 @@
 package client
 
 import (
-	"github.com/tidings-im/tidings/client/internal/local"
-
 	"bytes"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -30,16 +30,16 @@ type outgoing struct {
 func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
 	own, err := ownCopy(key, m, im.CheckMessage)
 	if err != nil {
-		refuse(c, to, err)
+		engine.Refuse(c.e, to, err)
 		return "", err
 	}
 	// Drawn anew for each message, whatever the application's JSON says (rule 5).
 	clientTime, random := draw()
-	c.mu.Lock()
-	tiny := c.tiny
-	c.mu.Unlock()
+	c.session.mu.Lock()
+	tiny := c.session.tiny
+	c.session.mu.Unlock()
 	own.Platform = messagePlatform(c.cfg.Platform)
-	do(c, to, func(finish func(*im.Message, error)) { c.startSend(key, own, tiny, clientTime, random, finish) })
+	engine.Do(c.e, to, func(finish func(*im.Message, error)) { c.convs.startSend(key, own, tiny, clientTime, random, finish) })
 	return messageID(tiny, clientTime, random), nil
 }
 
@@ -99,133 +99,133 @@ func messagePlatform(p im.Platform) int32 {
 	return int32(p)
 }
 
-func (c *Client) startSend(key Conv, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
-	if c.Status() != LoggedIn {
-		c.fill(newConv(0, key), m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
+func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+	if b.c.Status() != LoggedIn {
+		b.fill(newConv(0, key), m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
 		finish(m, notLoggedIn)
 		return
 	}
-	cv := c.convOf(key)
+	cv := b.convOf(key)
 	stored := content(m)
 	body, err := stored.MarshalVT()
-	if !c.check(err) {
+	if !b.Check(err) {
 		finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message cannot be encoded"})
 		return
 	}
-	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: time.Now().UnixNano(), ClientTime: clientTime, Random: random, Sender: c.cfg.UserID,
-		SenderTiny: tiny, Time: c.serverNow().UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENDING, Here: true, Body: body}
-	if row.Sub <= c.lastSub {
-		row.Sub = c.lastSub + 1
+	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: time.Now().UnixNano(), ClientTime: clientTime, Random: random, Sender: b.c.cfg.UserID,
+		SenderTiny: tiny, Time: b.c.session.serverNow().UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENDING, Here: true, Body: body}
+	if row.Sub <= b.lastSub {
+		row.Sub = b.lastSub + 1
 	}
-	c.lastSub = row.Sub
+	b.lastSub = row.Sub
 	o := &outgoing{cv: cv, row: row, m: m, finish: finish}
 	if !m.IsOnlineMsg { // an online-only message has no row (rule 21)
-		if !c.check(c.db.Put(row)) {
-			finish(nil, databaseFailed)
+		if !b.Check(b.DB.Put(row)) {
+			finish(nil, engine.Failed)
 			return
 		}
 		cv.Hidden, cv.dirty = false, true
-		c.changed[cv] = true
+		b.changed[cv] = true
 	}
-	if c.link == nil {
-		c.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
+	if b.Conn == nil {
+		b.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
 		return
 	}
 	k := sendKey{cv.ID, clientTime, random}
-	c.sends[k], o.call = o, c.nextID
+	b.sends[k] = o
 	stored.CustomInt, stored.CustomStr = 0, ""
 	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}
-	ask(c, im.Method_SEND, req, true, c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
-		if c.sends[k] != o {
+	o.call = engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
+		if b.sends[k] != o {
 			return // the log entry came first and was the acknowledgement
 		}
 		if err == nil && reply.Entry == nil {
-			err = unreadable
+			err = engine.Unreadable
 		}
 		if err != nil {
-			delete(c.sends, k)
-			c.failSend(o, err)
+			delete(b.sends, k)
+			b.failSend(o, err)
 			return
 		}
-		c.sent(o, reply)
+		b.sent(o, reply)
 	})
 }
 
 // sent takes the server's answer: the entry as it stands in the log.
-func (c *Client) sent(o *outgoing, reply *im.SendReply) {
+func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 	cv, e := o.cv, reply.Entry
 	if o.m.IsOnlineMsg {
-		delete(c.sends, sendKey{cv.ID, o.row.ClientTime, o.row.Random})
-		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
-		c.fillEntry(cv, e, o.m)
+		delete(b.sends, sendKey{cv.ID, o.row.ClientTime, o.row.Random})
+		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
+		b.fillEntry(cv, e, o.m)
 		if o.finish != nil {
 			o.finish(o.m, nil)
 		}
 		return
 	}
-	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
-	if cv.Epoch == 0 && e.Seq == 1 && !c.sync.active {
+	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
+	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.active {
 		cv.Epoch = reply.Epoch
 	}
 	if e.Seq == 0 || cv.Epoch != reply.Epoch {
 		// Taken without being logged (rule 20), or the first message of a conversation that this device has not met at its beginning.
-		c.acknowledge(cv, o.row, e)
+		b.acknowledge(cv, o.row, e)
 		if e.Seq != 0 {
-			c.refresh(cv)
+			b.refresh(cv)
 		}
 		return
 	}
-	c.acknowledge(cv, o.row, e)
-	c.raise(cv, e)
+	b.acknowledge(cv, o.row, e)
+	b.raise(cv, e)
 	if e.Seq == cv.SyncedTo+1 && !cv.pulling && !cv.queued && !cv.deferred {
 		cv.SyncedTo, cv.dirty = e.Seq, true
 	}
-	c.enqueue(cv)
+	b.c.sync.enqueue(cv)
 }
 
 // acknowledged takes an entry as the acknowledgement of a message that this device sent, and says whether it is one. It also counts as one where the database
 // fails: the batch is undone.
-func (c *Client) acknowledged(cv *conv, e *im.Entry) bool {
-	if e.Sender != c.cfg.UserID {
+func (b *conversations) acknowledged(cv *conv, e *im.Entry) bool {
+	if e.Sender != b.c.cfg.UserID {
 		return false
 	}
-	own, err := c.db.SentHere(&cv.ConvRow, e.ClientTime, e.Random)
-	if c.check(err) && own != nil {
-		c.acknowledge(cv, own, e)
+	own, err := b.DB.SentHere(&cv.ConvRow, e.ClientTime, e.Random)
+	if b.Check(err) && own != nil {
+		b.acknowledge(cv, own, e)
 	}
 	return err != nil || own != nil
 }
 
 // sentLate follows the answer to a send that was given up. Nothing else tells this device that its message is in the log.
-func (c *Client) sentLate(body []byte) {
+func (b *conversations) sentLate(body []byte) {
 	reply := &im.SendReply{}
-	if c.db == nil || im.Decode(body, reply) != nil || reply.Entry.GetSeq() == 0 {
+	if b.DB == nil || im.Decode(body, reply) != nil || reply.Entry.GetSeq() == 0 {
 		return
 	}
-	reply.Entry.Sender = c.cfg.UserID
-	for _, cv := range c.convs {
+	reply.Entry.Sender = b.c.cfg.UserID
+	for _, cv := range b.byKey {
 		if cv.Epoch == reply.Epoch {
-			c.raise(cv, reply.Entry)
-			c.enqueue(cv)
+			b.raise(cv, reply.Entry)
+			b.c.sync.enqueue(cv)
 			return
 		}
 	}
-	c.startSync()
+	b.c.sync.start()
 }
 
 // acknowledge brings a row that this device sent to the state of its log entry, by whatever way the entry came (rule 19), and answers the call that
 // still waits for it.
-func (c *Client) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
+func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	k := sendKey{cv.ID, row.ClientTime, row.Random}
-	o := c.sends[k]
-	delete(c.sends, k)
+	o := b.sends[k]
+	delete(b.sends, k)
 	if o != nil {
 		row = o.row
 	}
 	older := row.Version > e.Version // an answer that was made before a change that has been applied meanwhile
 	if e.Seq != 0 && (row.Seq != e.Seq || row.Era != cv.Era) {
 		// History may have brought the same entry before it was known to be ours.
-		if !c.check(c.db.MakeRoom(&cv.ConvRow, e.Seq, row.ID)) {
+		if !b.Check(b.DB.MakeRoom(&cv.ConvRow, e.Seq, row.ID)) {
 			return
 		}
 		row.Era, row.Pos, row.Sub, row.Seq = cv.Era, e.Seq, 0, e.Seq
@@ -240,24 +240,24 @@ func (c *Client) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 		body, differs := rewrite(row.Body, e.Message)
 		row.Body, rewritten = body, differs && (!cleared || e.Version > 0)
 	}
-	if !c.check(c.db.Put(row)) {
+	if !b.Check(b.DB.Put(row)) {
 		return
 	}
-	c.changed[cv] = true
-	m, err := c.view(cv, row)
-	if !c.check(err) {
+	b.changed[cv] = true
+	m, err := b.view(cv, row)
+	if !b.Check(err) {
 		return
 	}
 	if o != nil && o.finish != nil {
 		answer := m
 		if rewritten {
 			answer = o.m // what was sent; the rewriting is told by the update
-			c.fillEntry(cv, e, answer)
+			b.fillEntry(cv, e, answer)
 		}
 		o.finish(answer, nil)
 	}
 	if rewritten && row.Status == im.MessageStatus_MESSAGE_STATUS_SENT {
-		c.tellMessage(kindUpdated, row.ID, m)
+		b.tellMessage(kindUpdated, row.ID, m)
 	}
 }
 
@@ -279,60 +279,60 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 }
 
 // failSend ends a send that came to nothing: the row stays, with status failed.
-func (c *Client) failSend(o *outgoing, err *im.Error) {
+func (b *conversations) failSend(o *outgoing, err *im.Error) {
 	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
 	if err != nil && err.Code == im.CodeSendCancelled {
 		o.row.Status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
 	}
-	if c.db != nil && !o.m.GetIsOnlineMsg() {
-		c.check(c.db.Put(o.row))
-		c.changed[o.cv] = true
+	if b.DB != nil && !o.m.GetIsOnlineMsg() {
+		b.Check(b.DB.Put(o.row))
+		b.changed[o.cv] = true
 	}
 	if o.finish != nil {
-		c.fill(o.cv, o.m, c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random, 0, 0, o.row.Status)
+		b.fill(o.cv, o.m, b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random, 0, 0, o.row.Status)
 		o.finish(o.m, err)
 	}
 }
 
 // settle asks what became of the sends that an earlier run left open: found is sent, else failed; nothing is sent by itself.
-func (c *Client) settle() {
-	rows, err := c.db.Sending()
-	if !c.check(err) {
+func (b *conversations) settle() {
+	rows, err := b.DB.Sending()
+	if !b.Check(err) {
 		return
 	}
 	rows = slices.DeleteFunc(rows, func(r *local.Message) bool {
-		_, open := c.sends[sendKey{r.Conv, r.ClientTime, r.Random}]
-		return open || c.byID[r.Conv] == nil
+		_, open := b.sends[sendKey{r.Conv, r.ClientTime, r.Random}]
+		return open || b.byID[r.Conv] == nil
 	})
-	c.settleRows(rows)
+	b.settleRows(rows)
 }
 
 // settleRows asks the server for the sends that rows hold.
-func (c *Client) settleRows(rows []*local.Message) {
+func (b *conversations) settleRows(rows []*local.Message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
 		for _, r := range part {
-			req.Keys = append(req.Keys, &im.SendKey{Conv: c.byID[r.Conv].key().wire(), ClientTime: r.ClientTime, Random: r.Random})
+			req.Keys = append(req.Keys, &im.SendKey{Conv: b.byID[r.Conv].key().wire(), ClientTime: r.ClientTime, Random: r.Random})
 		}
-		ask(c, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
+		engine.Ask(b.Engine, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
 			if err != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {
 				return // asked again at the next login
 			}
 			if len(reply.Found) < len(part) {
-				c.settleRows(part[len(reply.Found):]) // what did not fit into the answer
+				b.settleRows(part[len(reply.Found):]) // what did not fit into the answer
 			}
 			for i, r := range part[:len(reply.Found)] {
 				// The log may have told of it first, or the application may have deleted it.
-				r, err := c.db.ByID(r.ID)
-				if !c.check(err) || r == nil || r.Status != im.MessageStatus_MESSAGE_STATUS_SENDING {
+				r, err := b.DB.ByID(r.ID)
+				if !b.Check(err) || r == nil || r.Status != im.MessageStatus_MESSAGE_STATUS_SENDING {
 					continue
 				}
-				cv := c.byID[r.Conv]
+				cv := b.byID[r.Conv]
 				if e := reply.Found[i].Entry; e != nil && e.Seq != 0 && (cv.Epoch == 0 || cv.Epoch == reply.Found[i].Epoch) {
 					e.ClientTime, e.Random, e.Sender, e.SenderTinyId = r.ClientTime, r.Random, r.Sender, r.SenderTiny
-					c.acknowledge(cv, r, e)
+					b.acknowledge(cv, r, e)
 				} else {
-					c.failSend(&outgoing{cv: cv, row: r}, nil)
+					b.failSend(&outgoing{cv: cv, row: r}, nil)
 				}
 			}
 		})

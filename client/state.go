@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -31,18 +32,18 @@ func (cv *conv) counts() bool { return cv.RecvOpt == 0 || cv.RecvOpt == 4 }
 const pinnedSort = 1 << 62
 
 // info is the conversation as the application sees it; nil if it is not in its list.
-func (c *Client) info(cv *conv) *im.ConvInfo {
-	info, _ := c.infoAt(cv)
+func (b *conversations) info(cv *conv) *im.ConvInfo {
+	info, _ := b.infoAt(cv)
 	return info
 }
 
 // infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
-func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
-	last, behind, err := c.db.Last(&cv.ConvRow)
-	if !c.check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
+func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
+	last, behind, err := b.DB.Last(&cv.ConvRow)
+	if !b.Check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
 		return nil, 0
 	}
-	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(c.cfg.UserID), RecvOpt: cv.RecvOpt, IsPinned: cv.Pinned, ShowName: cv.key().ID}
+	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(b.c.cfg.UserID), RecvOpt: cv.RecvOpt, IsPinned: cv.Pinned, ShowName: cv.key().ID}
 	at := cv.Time
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C {
 		info.C2CReadTimestamp = uint64(cv.ReadTime / 1000)
@@ -50,7 +51,7 @@ func (c *Client) infoAt(cv *conv) (*im.ConvInfo, int64) {
 		info.GroupReadSequence = cv.ReadSeq
 	}
 	if last != nil {
-		if m, err := c.view(cv, last); c.check(err) {
+		if m, err := b.view(cv, last); b.Check(err) {
 			info.IsHasLastmsg, info.LastMsg = true, m
 			if at = max(at, last.Time); behind {
 				at = last.Time // what came after it does not lift the conversation
@@ -78,11 +79,10 @@ type stateChange struct {
 	total          int
 	totalChanged   bool
 	told           []toldConv
-	stage          stage // guarded by Client.mu
 }
 
-// stage is how far the callbacks of a set have got. Each may be the last, if the client is closed meanwhile.
-type stage int8
+// stage is how many callbacks of a set have begun.
+type stage int
 
 const (
 	_ stage = iota
@@ -108,40 +108,42 @@ func byNumber[V any](set map[*conv]V) []*conv {
 	return slices.SortedFunc(maps.Keys(set), func(a, b *conv) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// tellState posts the differences, if none are on their way.
-func (c *Client) tellState() {
-	if c.stateOut || !c.owedDone {
-		return
+// States is the difference between what the application was told of conversations and how they are.
+func (b *conversations) States() *engine.States {
+	if len(b.changed) == 0 {
+		return nil
 	}
-	if len(c.changed) > 0 {
-		s := c.stateChange()
-		if c.dbErr != nil {
-			return // the next commit undoes and starts over
-		}
-		if len(s.told) > 0 || s.totalChanged {
-			c.stateOut = true
-			c.postEvent(0, s, 0, func() {
-				c.fireState(s)
-				c.post(func() { c.stateTold(s) })
-			})
-			return
-		}
+	s := b.stateChange()
+	if len(s.told) == 0 && !s.totalChanged {
+		return nil
 	}
-	if c.finish && len(c.changed) == 0 {
-		c.finish = false
-		c.postEvent(0, nil, 0, func() { c.tellConvs(ConvSyncFinish, nil) })
-	}
+	b.telling = s
+	return &engine.States{Told: func(begun int) { b.stateTold(s, stage(begun)) }, Tell: []func(){
+		func() {
+			if len(s.receipts) > 0 {
+				b.c.ev.tellReceipts(s.receipts)
+			}
+		},
+		func() { b.tellConvs(ConvAdd, s.added) },
+		func() { b.tellConvs(ConvUpdate, s.updated) },
+		func() { b.tellConvs(ConvDelete, s.removed) },
+		func() {
+			if s.totalChanged {
+				b.c.ev.tellTotalUnread(s.total)
+			}
+		},
+	}}
 }
 
-func (c *Client) stateChange() *stateChange {
+func (b *conversations) stateChange() *stateChange {
 	s := &stateChange{}
-	for _, cv := range byNumber(c.changed) {
+	for _, cv := range byNumber(b.changed) {
 		if cv.pulling || cv.queued || cv.deferred {
 			continue // told when it is complete
 		}
-		delete(c.changed, cv)
+		delete(b.changed, cv)
 		t := toldConv{cv: cv, era: cv.Era, receipt: cv.Receipt}
-		info := c.info(cv)
+		info := b.info(cv)
 		if info != nil {
 			if cv.counts() {
 				t.unread = info.UnreadNum
@@ -149,7 +151,7 @@ func (c *Client) stateChange() *stateChange {
 			t.hash = hashOf(info)
 		}
 		// A receipt for what has not been applied waits for it (rule 22).
-		if cv.PeerSeq > cv.Receipt && cv.PeerSeq <= cv.SyncedTo && c.receiptMay(cv) {
+		if cv.PeerSeq > cv.Receipt && cv.PeerSeq <= cv.SyncedTo && b.receiptMay(cv) {
 			t.receipt = cv.PeerSeq
 			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key().ID, ConvType: cv.key().Type, TimeStamp: uint64(cv.PeerTime / 1000), IsPeerRead: true})
 		}
@@ -174,25 +176,44 @@ func (c *Client) stateChange() *stateChange {
 	for _, t := range s.told {
 		t.cv.shown = t.unread
 	}
-	for _, cv := range c.convs {
+	for _, cv := range b.byKey {
 		s.total += int(cv.shown)
 	}
-	s.totalChanged = s.total != c.total
+	s.totalChanged = s.total != b.total
 	return s
 }
 
 // receiptMay says whether a receipt of the conversation may be told now: one in Limits.Receipts, with the latest position (rule 22). One that comes too
 // early is looked at again when its time has come.
-func (c *Client) receiptMay(cv *conv) bool {
+func (b *conversations) receiptMay(cv *conv) bool {
 	now := time.Now()
-	due := cv.receiptAt.Add(c.cfg.Limits.Receipts)
+	due := cv.receiptAt.Add(b.c.cfg.Limits.Receipts)
 	if now.Before(due) {
-		c.lateReceipts[cv] = due
+		b.lateReceipts[cv] = due
+		b.receiptsLater()
 		return false
 	}
 	cv.receiptAt = now
-	delete(c.lateReceipts, cv)
+	delete(b.lateReceipts, cv)
 	return true
+}
+
+// receiptsLater has the late receipts looked at again when the first one's time has come.
+func (b *conversations) receiptsLater() {
+	if len(b.lateReceipts) == 0 {
+		b.Clock.Stop(alarmReceipts)
+		return
+	}
+	b.Clock.Set(alarmReceipts, slices.MinFunc(slices.Collect(maps.Values(b.lateReceipts)), time.Time.Compare), func() {
+		now := time.Now()
+		for cv, due := range b.lateReceipts {
+			if !now.Before(due) {
+				delete(b.lateReceipts, cv)
+				b.changed[cv] = true
+			}
+		}
+		b.receiptsLater()
+	})
 }
 
 func hashOf(info *im.ConvInfo) int64 {
@@ -208,75 +229,32 @@ func hashOf(info *im.ConvInfo) int64 {
 	return 1
 }
 
-// fireState calls the application: receipts, conversations, total. It ends early when the client is closed.
-func (c *Client) fireState(s *stateChange) {
-	for _, step := range []struct {
-		stage stage
-		tell  func()
-	}{
-		{stageReceipts, func() {
-			if len(s.receipts) > 0 {
-				c.ev.tellReceipts(s.receipts)
-			}
-		}},
-		{stageAdded, func() { c.tellConvs(ConvAdd, s.added) }},
-		{stageUpdated, func() { c.tellConvs(ConvUpdate, s.updated) }},
-		{stageRemoved, func() { c.tellConvs(ConvDelete, s.removed) }},
-		{stageTotal, func() {
-			if s.totalChanged {
-				c.ev.tellTotalUnread(s.total)
-			}
-		}},
-	} {
-		if !c.enterStage(s, step.stage) {
-			return
-		}
-		step.tell()
-	}
-}
-
-func (c *Client) enterStage(s *stateChange, n stage) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.Load() {
-		return false
-	}
-	s.stage = n
-	return true
-}
-
-func (c *Client) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
-	framing := kind == ConvSyncStart || kind == ConvSyncFinish
-	if framing || len(list) > 0 {
-		c.ev.tellConversations(kind, list)
+func (b *conversations) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
+	if len(list) > 0 {
+		b.c.ev.tellConversations(kind, list)
 	}
 }
 
 // stateTold keeps what the application has been told: the callbacks that have begun.
-func (c *Client) stateTold(s *stateChange) {
-	c.stateOut = false
-	c.mu.Lock()
-	c.telling = nil
-	got := s.stage
-	c.mu.Unlock()
-	if c.db == nil {
-		return
+func (b *conversations) stateTold(s *stateChange, got stage) {
+	if b.telling == s {
+		b.telling = nil
 	}
 	for _, t := range s.told {
-		if c.convs[t.cv.key()] != t.cv {
+		if b.byKey[t.cv.key()] != t.cv {
 			continue
 		}
 		t.cv.dirty = true
 		if got >= t.stage {
 			t.cv.Announced, t.cv.ToldUnread = t.hash, t.unread
-			t.cv.Untold = c.changed[t.cv]
+			t.cv.Untold = b.changed[t.cv]
 		}
 		if got >= stageReceipts && t.era == t.cv.Era {
 			t.cv.Receipt = t.receipt
 		}
 	}
 	if s.totalChanged && got >= stageTotal {
-		c.total = s.total
-		c.check(c.db.SetMeta("total", s.total))
+		b.total = s.total
+		b.Check(b.DB.SetMeta("total", s.total))
 	}
 }

@@ -30,29 +30,30 @@ package client
 import (
 	"context"
 
+	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/im"
 )
 
 // Take takes all,
 // and more.
 func (g *Groups) Take(ctx context.Context, conv Conv, a int, b int) error {
-	_, err := wait(ctx, "Take", func(to caller[none]) { g.take(to, conv, a, b) })
+	_, err := engine.Wait(ctx, "Take", func(to caller[none]) { g.take(to, conv, a, b) })
 	return err
 }
 
 // TakeFunc is Take without waiting.
 func (g *Groups) TakeFunc(conv Conv, a int, b int, done func(error)) {
-	g.take(laterNone("Take", done), conv, a, b)
+	g.take(engine.LaterNone("Take", done), conv, a, b)
 }
 
 // Give gives a number.
 func (c *Client) Give(ctx context.Context, m *im.Message) ([]*im.Message, error) {
-	return wait(ctx, "Give", func(to caller[[]*im.Message]) { c.give(to, m) })
+	return engine.Wait(ctx, "Give", func(to caller[[]*im.Message]) { c.give(to, m) })
 }
 
 // GiveFunc is Give without waiting; the id is known at once.
 func (c *Client) GiveFunc(m *im.Message, done func([]*im.Message, error)) (id string, err error) {
-	return c.give(later("Give", done), m)
+	return c.give(engine.Later("Give", done), m)
 }
 `
 	found, err := find("x.go", []byte(source))

@@ -1,4 +1,4 @@
-package client
+package engine
 
 import "sync"
 
@@ -54,4 +54,11 @@ func (b *inbox) end() bool {
 	defer b.mu.Unlock()
 	b.ended = len(b.queue) == 0
 	return b.ended
+}
+
+// len is how much is in.
+func (b *inbox) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
 }

@@ -1,0 +1,140 @@
+package client
+
+import (
+	"errors"
+	"time"
+
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/im"
+)
+
+// conversations is the book of the user's conversations and of the messages in them.
+type conversations struct {
+	*engine.Engine
+	c        *Client
+	byKey    map[Conv]*conv
+	byID     map[int64]*conv
+	lastConv int64 // the last id of one
+	sends    map[sendKey]*outgoing
+	lastSub  int64 // the last place that a message of this device was given
+	// changed: they may differ from what was announced. lateReceipts wait for their time.
+	changed      map[*conv]bool
+	lateReceipts map[*conv]time.Time
+	telling      *stateChange // on its way to the application
+	total        int          // the last one that was announced
+}
+
+func newConversations(c *Client) *conversations {
+	b := &conversations{c: c, sends: map[sendKey]*outgoing{}}
+	b.clear()
+	return b
+}
+
+func (b *conversations) clear() {
+	b.byKey, b.byID, b.changed, b.lateReceipts, b.lastConv, b.telling = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0, nil
+}
+
+// Load reads all conversations; of messages the ids that what is owed still names.
+func (b *conversations) Load() error {
+	b.clear()
+	if b.Engine == nil || b.DB == nil {
+		return nil
+	}
+	total, e1 := b.DB.MetaInt("total")
+	rows, e2 := b.DB.Convs()
+	owed, e3 := b.DB.Owed()
+	if err := errors.Join(e1, e2, e3, b.DB.LoadLast()); err != nil {
+		return err
+	}
+	for _, o := range owed { // the ids of messages that it names are not given to others
+		if ev, ok := owedFrom(o).(*owedRows); ok {
+			for _, id := range ev.ids {
+				b.DB.Reserve(id)
+			}
+		}
+	}
+	b.total = int(total)
+	for _, r := range rows {
+		cv := &conv{ConvRow: *r}
+		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.SyncedTo, cv.Rev, cv.Others, cv.Own, cv.ToldUnread
+		b.byKey[cv.key()], b.byID[cv.ID] = cv, cv
+		if cv.Untold {
+			b.changed[cv] = true
+		}
+		b.lastConv = max(b.lastConv, cv.ID)
+	}
+	return nil
+}
+
+// NewStore starts a new log of each conversation.
+func (b *conversations) NewStore() {
+	for _, cv := range b.byKey {
+		b.newEra(cv)
+	}
+}
+
+// Connected asks at a login what became of the sends that an earlier run left open.
+func (b *conversations) Connected(first bool) {
+	if first {
+		b.settle()
+	}
+}
+
+// Disconnected has nothing to forget: what was known of the logs' ends stays true.
+func (b *conversations) Disconnected() {}
+
+// Push takes entries, changes and heads. It is a hint: what does not follow the last number starts a pull.
+func (b *conversations) Push(f *im.Frame) error {
+	if b.c.Status() != LoggedIn {
+		return nil
+	}
+	switch f.Method {
+	case im.Method_ENTRY:
+		p := &im.EntryPush{}
+		if err := im.Decode(f.Body, p); err != nil {
+			return err
+		}
+		if p.Conv != nil && p.Entry != nil {
+			b.pushedEntry(p)
+		}
+	case im.Method_CHANGE:
+		p := &im.ChangePush{}
+		if err := im.Decode(f.Body, p); err != nil {
+			return err
+		}
+		if p.Conv != nil && p.Change != nil {
+			b.pushedChange(Conv{p.Conv.Type, p.Conv.Id}, p.Epoch, p.Change)
+		}
+	case im.Method_HEAD:
+		h := &im.Head{}
+		if err := im.Decode(f.Body, h); err != nil {
+			return err
+		}
+		b.applyHead(h)
+	}
+	return nil
+}
+
+// late takes the answer to a call that is over: that of a send still tells of its entry.
+func (b *conversations) late(f *im.Frame) {
+	if f.Method == im.Method_SEND && f.Code == 0 && b.c.Status() == LoggedIn {
+		b.sentLate(f.Body)
+	}
+}
+
+// Flush writes the rows that the batch has changed.
+func (b *conversations) Flush() {
+	for cv := range b.changed {
+		if !cv.Untold {
+			cv.Untold, cv.dirty = true, true
+		}
+	}
+	for _, cv := range b.byKey {
+		if cv.dirty {
+			if !b.Check(b.DB.PutConv(&cv.ConvRow)) {
+				return
+			}
+			cv.dirty = false
+		}
+	}
+}

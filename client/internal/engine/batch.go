@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/tidings-im/tidings/client/internal/local"
+	"github.com/tidings-im/tidings/im"
+)
+
+// What comes from outside (bytes of a server, the file of a local database) never ends the process of the application.
+
+// errPanic stands for a panic where an error of the local database would: nothing of the batch holds.
+var errPanic = errors.New("a mistake inside the client")
+
+// Failed answers a call for which the local database failed.
+var Failed = &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"}
+
+// contain runs a piece of work on what a server sent or a local database holds. After a panic in it the batch is undone, the connection is made anew, and the process
+// lives on. Callbacks of the application are not run in here.
+func (e *Engine) contain(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.panicked(r)
+		}
+	}()
+	f()
+}
+
+func (e *Engine) panicked(r any) {
+	e.log.Error("the client failed inside; connecting anew", "panic", r, "stack", string(debug.Stack()))
+	e.Check(errPanic)
+	e.Post(func() {}) // the undoing comes with the next commit
+}
+
+// Check remembers the first failure of the local database; the batch is then undone as a whole. It reports whether there was none.
+func (e *Engine) Check(err error) bool {
+	if err != nil && e.failed == nil {
+		e.failed = err
+	}
+	return err == nil
+}
+
+// Commit makes the batch durable, then sends its frames and tells its outputs. It is done after each piece of work by itself.
+func (e *Engine) Commit() {
+	if e.DB != nil && e.failed == nil {
+		e.flush()
+	}
+	if e.failed != nil {
+		e.undo()
+		return
+	}
+	if e.Conn != nil {
+		for _, f := range e.toSend {
+			e.Conn.Send(f)
+		}
+	}
+	e.toSend = e.toSend[:0]
+	e.tellCleared()
+	e.tell()
+	e.tellStates()
+}
+
+// flush writes the batch's rows and commits.
+func (e *Engine) flush() {
+	e.oweEvents()
+	fired := e.toClear(e.DB.InTx)
+	for _, id := range fired {
+		if !e.Check(e.DB.Told(id)) {
+			return
+		}
+	}
+	for _, b := range e.books {
+		b.Flush()
+	}
+	if e.failed == nil && e.Check(e.DB.Commit()) {
+		e.mu.Lock()
+		e.fired = e.fired[len(fired):] // not before: settled waits for the disk
+		e.mu.Unlock()
+	}
+}
+
+// toClear answers the owed ids to clear with this commit: all, if it writes anyway or their time has come.
+func (e *Engine) toClear(writing bool) []int64 {
+	if !writing && (e.clearAt.IsZero() || time.Now().Before(e.clearAt)) {
+		return nil
+	}
+	e.clearAt = time.Time{}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fired
+}
+
+// Use takes a database and has the books read it.
+func (e *Engine) Use(db *local.DB) error {
+	e.DB = db
+	return e.load()
+}
+
+func (e *Engine) load() error {
+	var errs []error
+	e.round = nil
+	for _, b := range e.books {
+		errs = append(errs, b.Load())
+	}
+	return errors.Join(errs...)
+}
+
+// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (calls that would have kept something here fail with 6019), memory is read
+// from the database again, and the connection is made anew so that the sync brings everything once more.
+func (e *Engine) undo() {
+	err := e.failed
+	e.failed = nil
+	if err != errPanic { // which is in the log
+		e.log.Error("local database failed", "error", err)
+	}
+	failed := &im.Error{Code: im.CodeDatabase, Desc: "the local database failed: " + err.Error()}
+	if e.DB != nil {
+		e.DB.Rollback()
+	}
+	out := e.out
+	e.out, e.toSend = nil, nil
+	for _, o := range out {
+		if o.answer {
+			if o.undone != nil {
+				o.undone()
+			}
+			e.out = append(e.out, o)
+		}
+	}
+	e.FailCalls(failed)
+	e.tellCleared()
+	e.tell()
+	if e.Conn != nil {
+		e.Conn.Break()
+	}
+	if e.DB == nil { // nothing is local
+		e.failed = nil
+		return
+	}
+	readErr := e.load()
+	if readErr != nil && local.IsDamaged(errors.Join(err, readErr)) {
+		e.DB.Close()
+		e.forgetFired()
+		var db *local.DB
+		if db, readErr = e.cfg.Open(); readErr == nil {
+			readErr = e.Use(db)
+		}
+	}
+	if readErr != nil {
+		e.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
+		e.DB.Close()
+		e.DB = nil
+		e.forgetFired()
+		e.cfg.HangUp(failed)
+		e.Post(func() {}) // what that answers comes with the next commit
+	}
+	e.failed = nil
+}
+
+// forgetFired goes with the database that the owed ids were of.
+func (e *Engine) forgetFired() {
+	e.mu.Lock()
+	e.fired = nil
+	e.mu.Unlock()
+}
+
+// Release clears what was told and closes the database, so that another process may have it. One that is in memory lives as long as the engine: nobody else waits
+// for it.
+func (e *Engine) Release() {
+	if e.DB == nil || e.cfg.InMemory && !e.closing.Load() {
+		return
+	}
+	if id := e.running.Load(); id != 0 && e.closing.Load() {
+		e.noteFired(id)
+	}
+	e.mu.Lock()
+	telling := e.telling
+	e.mu.Unlock()
+	if telling != nil {
+		e.statesTold(telling)
+	}
+	e.clearAt = time.Now()
+	e.flush()
+	e.DB.Close()
+	e.DB, e.failed, e.owedDone = nil, nil, false
+	e.load()
+}

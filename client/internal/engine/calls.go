@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tidings-im/tidings/client/internal/link"
+	"github.com/tidings-im/tidings/im"
+)
+
+// call is a request to the server that waits for its answer.
+type call struct {
+	id     uint64
+	method im.Method
+	body   []byte
+	// repeat: it may be sent again after a reconnect; otherwise it ends with the connection.
+	repeat   bool
+	deadline time.Time
+	done     func(body []byte, err *im.Error)
+}
+
+// Request is the body of a call.
+type Request interface{ MarshalVT() ([]byte, error) }
+
+// Unreadable stands for an answer that cannot be read, or lacks what it must have.
+var Unreadable = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
+
+// Ask makes a call of the server. done is called exactly once, on the engine; an answer that cannot be read is an error, and with an error the reply is empty. With
+// repeat the call is sent again after a reconnect; otherwise it ends with the connection. It answers the call's id.
+func Ask[R any, P im.Decodable[R]](e *Engine, method im.Method, req Request, repeat bool, limit time.Duration, done func(P, *im.Error)) uint64 {
+	return e.request(method, req, repeat, limit, func(body []byte, err *im.Error) {
+		reply := P(new(R))
+		if err == nil && im.Decode(body, reply) != nil {
+			reply, err = new(R), Unreadable
+		}
+		done(reply, err)
+	})
+}
+
+// Call is Ask for a call whose answer says nothing more.
+func (e *Engine) Call(method im.Method, req Request, repeat bool, limit time.Duration, done func(*im.Error)) uint64 {
+	return e.request(method, req, repeat, limit, func(_ []byte, err *im.Error) { done(err) })
+}
+
+func (e *Engine) request(method im.Method, req Request, repeat bool, limit time.Duration, done func([]byte, *im.Error)) uint64 {
+	id := e.NewID()
+	body, err := req.MarshalVT()
+	switch {
+	case err != nil:
+		done(nil, im.Errorf(im.CodeInvalidParameters, "cannot encode %v: %v", method, err))
+		return id
+	case e.Conn == nil && !repeat:
+		done(nil, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
+		return id
+	}
+	k := &call{id: id, method: method, body: body, repeat: repeat, done: done}
+	if limit > 0 {
+		k.deadline = time.Now().Add(limit)
+	}
+	e.calls[id] = k
+	if e.Conn != nil {
+		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: method, Body: body})
+	}
+	return id
+}
+
+// NewID is the id of another frame to the server.
+func (e *Engine) NewID() uint64 {
+	id := e.nextID
+	e.nextID++
+	return id
+}
+
+// Withdraw takes back a call that no connection carries, without an answer: the next connection does not send it either.
+func (e *Engine) Withdraw(id uint64) { delete(e.calls, id) }
+
+// FailCalls answers everything open.
+func (e *Engine) FailCalls(err *im.Error) { e.failSome(err, func(*call) bool { return true }) }
+
+// failSome answers the open calls that which picks, in their order.
+func (e *Engine) failSome(err *im.Error, which func(*call) bool) {
+	var ended []*call
+	for _, k := range e.calls {
+		if which(k) {
+			ended = append(ended, k)
+		}
+	}
+	slices.SortFunc(ended, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
+	for _, k := range ended {
+		e.endCall(k, nil, err)
+	}
+}
+
+// failDue answers the calls whose time has come.
+func (e *Engine) failDue(now time.Time) {
+	err := &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"}
+	if e.Conn == nil {
+		err = &im.Error{Code: im.CodeNoNetworkTimeout, Desc: "no answer in time: not connected"}
+	}
+	e.failSome(err, func(k *call) bool { return !k.deadline.IsZero() && !now.Before(k.deadline) })
+}
+
+// endCall answers a call, unless the answer to another one (a logout's ends everything) has answered it meanwhile.
+func (e *Engine) endCall(k *call, body []byte, err *im.Error) {
+	if e.calls[k.id] != k {
+		return
+	}
+	delete(e.calls, k.id)
+	defer func() {
+		if r := recover(); r != nil { // the answer cannot be applied; the application still gets one
+			e.panicked(r)
+			k.done(nil, im.Errorf(im.CodeDatabase, "%v", errPanic))
+		}
+	}()
+	k.done(body, err)
+}
+
+// Attach makes a connection the one that carries the calls. Resume follows, when the login is told.
+func (e *Engine) Attach(l *link.Conn) { e.Conn, e.received = l, 0 }
+
+// StartOver has the books start over with a server that has another store.
+func (e *Engine) StartOver() {
+	for _, b := range e.books {
+		b.NewStore()
+	}
+}
+
+// Resume sends again, in its order, what was open when the last connection broke: it is answered before anything new (rule 31). Then the books go on.
+func (e *Engine) Resume(first bool) {
+	for _, id := range slices.Sorted(maps.Keys(e.calls)) {
+		k := e.calls[id]
+		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: k.method, Body: k.body, Resent: true})
+	}
+	for _, b := range e.books {
+		b.Connected(first)
+	}
+}
+
+// Detach forgets the connection and what cannot be asked again on another; the connection itself is left to the caller.
+func (e *Engine) Detach() {
+	e.Conn = nil
+	e.toSend = e.toSend[:0]
+	e.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
+	for _, b := range e.books {
+		b.Disconnected()
+	}
+	e.GoOn()
+}
+
+// arrived is a WebSocket message of frames.
+type arrived struct {
+	conn *link.Conn
+	data []byte
+}
+
+// Arrive hands the engine a message that a connection brought. It waits for room, until ctx ends.
+func (e *Engine) Arrive(ctx context.Context, l *link.Conn, data []byte) error {
+	select {
+	case e.frames <- arrived{l, data}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// arrive applies the frames of one message.
+func (e *Engine) arrive(a arrived) {
+	if a.conn != e.Conn || e.failed != nil {
+		return
+	}
+	err := im.ReadFrames(a.data, func(f *im.Frame) error {
+		if f.Id == 0 {
+			e.received++
+			return e.push(f)
+		}
+		switch k := e.calls[f.Id]; {
+		case k == nil:
+			e.cfg.Late(f)
+		case f.Code != 0:
+			e.endCall(k, nil, &im.Error{Code: f.Code, Desc: f.Desc})
+		default:
+			e.endCall(k, f.Body, nil)
+		}
+		return nil
+	})
+	if err != nil {
+		e.log.Warn("what the server sent cannot be read; connecting anew", "error", err)
+		a.conn.Break()
+	}
+}
+
+func (e *Engine) push(f *im.Frame) error {
+	for _, b := range e.books {
+		if err := b.Push(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Received counts what the server has pushed on this connection; SetReceived brings the number to what the server says, when some was dropped on the way.
+func (e *Engine) Received() uint64 { return e.received }
+
+func (e *Engine) SetReceived(n uint64) { e.received = n }

@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/tidings-im/tidings/client/internal/local"
+)
+
+// output is what a batch tells the application, in order, after its commit.
+type output struct {
+	run    func()
+	owed   int64  // event with a row in owed
+	answer bool   // the result of a call: runs even when the client is closing
+	undone func() // makes a success a failure, as the batch was undone; nil if the answer holds all the same
+	direct bool   // run on the engine: a blocking call waits for it
+	event  *Owed  // becomes owed and run before the commit
+	size   int    // of the event, in bytes of JSON
+}
+
+// Owed is an event that the application must hear of, once: it is stored until its callback has returned (rule 17). Until the batch commits it may still grow.
+type Owed struct {
+	Kind    int
+	Payload func() ([]byte, error) // what stands in the database, asked for just before the commit
+	Run     func()                 // the callback
+	Size    int                    // about how many bytes it is in JSON: a large one counts as several that wait
+	Event   any                    // what it is made of, for whom it may grow
+}
+
+// FullAt is how many events may wait for the application before the sync pauses.
+const FullAt = 1000
+
+// Full says that the application does not take its events; Eased that it has taken enough of them to go on.
+func (e *Engine) Full() bool { return e.waiting.Load() >= FullAt }
+
+func (e *Engine) Eased() bool { return e.waiting.Load() < FullAt/2 }
+
+// Waiting is how many events wait for the application.
+func (e *Engine) Waiting() int { return int(e.waiting.Load()) }
+
+// Live queues an event that is never repeated (rule 18).
+func (e *Engine) Live(run func()) { e.out = append(e.out, output{run: run}) }
+
+// Owe queues an event that the application must hear of.
+func (e *Engine) Owe(ev *Owed) { e.out = append(e.out, output{event: ev}) }
+
+// LastOwed is the event that the batch has queued last, which may still grow; nil if that is something else.
+func (e *Engine) LastOwed() *Owed {
+	if n := len(e.out); n > 0 {
+		return e.out[n-1].event
+	}
+	return nil
+}
+
+// Committed runs f on the engine after the batch's commit, unless it is undone.
+func (e *Engine) Committed(f func()) { e.out = append(e.out, output{run: f, direct: true}) }
+
+// oweEvents writes the rows of the batch's events, just before the commit.
+func (e *Engine) oweEvents() {
+	for i := range e.out {
+		ev := e.out[i].event
+		if ev == nil {
+			continue
+		}
+		payload, err := ev.Payload()
+		if !e.Check(err) {
+			return
+		}
+		id, err := e.DB.Owe(ev.Kind, payload)
+		if !e.Check(err) {
+			return
+		}
+		e.out[i] = output{owed: id, size: ev.Size, run: ev.Run}
+	}
+}
+
+// TellOwed tells what an earlier run of the application may not have heard, once after the database was opened. again makes a callback of what is stored; nil
+// forgets it. States are told from then on.
+func (e *Engine) TellOwed(again func(local.Owed) func()) {
+	if e.owedDone {
+		return
+	}
+	e.owedDone = true
+	owed, err := e.DB.Owed()
+	if !e.Check(err) {
+		return
+	}
+	for _, o := range owed {
+		run := again(o)
+		if e.failed != nil {
+			return
+		}
+		if run == nil {
+			run = func() {}
+		}
+		e.out = append(e.out, output{owed: o.ID, run: run})
+	}
+}
+
+// tell hands the batch's outputs to the dispatcher.
+func (e *Engine) tell() {
+	for _, o := range e.out {
+		switch {
+		case o.direct:
+			o.run()
+		case o.answer:
+			e.disp.Post(func() { e.timed(o.run) })
+		default:
+			e.postEvent(o.owed, nil, o.size, o.run)
+		}
+	}
+	e.out = e.out[:0]
+}
+
+// postEvent hands an event to the dispatcher: one with a row in owed, a round of states, or neither. A large one counts as several that wait.
+func (e *Engine) postEvent(owed int64, states *round, size int, run func()) {
+	weight := int64(1 + size>>16)
+	e.waiting.Add(weight)
+	e.disp.Post(func() {
+		defer e.waiting.Add(-weight)
+		if owed != 0 && !e.settled() || !e.begin(owed, states) {
+			return
+		}
+		e.timed(run)
+		if owed != 0 {
+			e.noteFired(owed)
+			e.running.Store(0)
+		}
+	})
+}
+
+// begin notes what is about to be told, unless the client is closing: either Close knows of it, or it does not begin.
+func (e *Engine) begin(owed int64, states *round) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Load() {
+		return false
+	}
+	if owed != 0 {
+		e.running.Store(owed)
+	}
+	if states != nil {
+		e.telling = states
+	}
+	return true
+}
+
+// settled waits until what was told before is cleared in the database, so that a crash can only repeat the one callback that runs. Mostly
+// the commit that brought the next event has done it. It runs on the dispatcher, and reports false when the client has ended.
+func (e *Engine) settled() bool {
+	e.mu.Lock()
+	clear := len(e.fired) == 0
+	e.mu.Unlock()
+	if clear {
+		return true
+	}
+	done := make(chan struct{})
+	if !e.Post(func() {
+		e.clearAt = time.Now()
+		e.cleared = append(e.cleared, done)
+	}) {
+		return false
+	}
+	<-done
+	return !e.closing.Load()
+}
+
+func (e *Engine) tellCleared() {
+	for _, done := range e.cleared {
+		close(done)
+	}
+	e.cleared = nil
+}
+
+func (e *Engine) noteFired(owed int64) {
+	e.mu.Lock()
+	e.fired = append(e.fired, owed)
+	e.mu.Unlock()
+	e.wakeUp()
+}
+
+// SlowCallback is how long a callback may run before the log has a line about it: nothing else is called back meanwhile.
+const SlowCallback = time.Second
+
+// timed runs a callback on the engine's own dispatcher, and logs one that took long.
+func (e *Engine) timed(run func()) {
+	began := time.Now()
+	run()
+	if took := time.Since(began); took >= SlowCallback && e.cfg.Dispatcher == nil {
+		e.log.Info("a callback took long: nothing else could be called back meanwhile", "took", took.Round(time.Millisecond))
+	}
+}
+
+// round is what the books have to say of states at one time (rule 17): what the application was last told is kept, and the difference is told. It is computed right after
+// a commit, when its events have been posted, and only one is on its way at a time; what changes meanwhile is told next. What was told is stored after the
+// callbacks returned.
+type round struct {
+	sets  []*States
+	begun int // callbacks that have begun; guarded by Engine.mu
+}
+
+// tellStates posts the differences, if none are on their way.
+func (e *Engine) tellStates() {
+	if e.round != nil || !e.owedDone {
+		return
+	}
+	r := &round{}
+	for _, b := range e.books {
+		s := b.States()
+		if e.failed != nil {
+			return // the next commit undoes and starts over
+		}
+		if s != nil {
+			r.sets = append(r.sets, s)
+		}
+	}
+	if len(r.sets) == 0 {
+		return
+	}
+	e.round = r
+	e.postEvent(0, r, 0, func() {
+		e.fire(r)
+		e.Post(func() { e.statesTold(r) })
+	})
+}
+
+// fire calls the application. It ends early when the client is closed.
+func (e *Engine) fire(r *round) {
+	for _, s := range r.sets {
+		for _, tell := range s.Tell {
+			if !e.enter(r) {
+				return
+			}
+			tell()
+		}
+	}
+}
+
+func (e *Engine) enter(r *round) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Load() {
+		return false
+	}
+	r.begun++
+	return true
+}
+
+// Telling says that states are on their way to the application.
+func (e *Engine) Telling() bool { return e.round != nil }
+
+// statesTold has the books keep what the application has been told: the callbacks that have begun.
+func (e *Engine) statesTold(r *round) {
+	if e.round == r { // and not undone
+		e.round = nil
+	}
+	e.mu.Lock()
+	e.telling = nil
+	begun := r.begun
+	e.mu.Unlock()
+	if e.DB == nil {
+		return
+	}
+	for _, s := range r.sets {
+		n := min(begun, len(s.Tell))
+		begun -= n
+		s.Told(n)
+	}
+}

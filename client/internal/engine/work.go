@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Caller is who waits for a call of the API: the call's name, and where its answer goes.
+type Caller[T any] struct {
+	name string
+	// direct: somebody is blocked and done only wakes him, so that it runs on the engine; otherwise done is the application's, and runs on the dispatcher.
+	direct bool
+	done   func(T, error)
+}
+
+// None is the result of a call that has none.
+type None = struct{}
+
+// Later is a caller that does not wait.
+func Later[T any](name string, done func(T, error)) Caller[T] { return Caller[T]{name, false, done} }
+
+// LaterNone is Later for a call without a result.
+func LaterNone(name string, done func(error)) Caller[None] {
+	return Later(name, func(_ None, err error) { done(err) })
+}
+
+// Within is a caller that is part of another call: done must not wait, and runs on the engine or at once.
+func Within[T any](name string, done func(T, error)) Caller[T] { return Caller[T]{name, true, done} }
+
+// Map is the caller of a call whose answer is part of another one's. What it gets is what f makes of it.
+func Map[A, B any](to Caller[B], f func(A) B) Caller[A] {
+	return Caller[A]{to.name, to.direct, func(a A, err error) {
+		var b B
+		if err == nil {
+			b = f(a)
+		}
+		to.done(b, err)
+	}}
+}
+
+// Wait is the blocking form of a call, by its name. A context that has ended before sends nothing.
+func Wait[T any](ctx context.Context, name string, start func(to Caller[T])) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	if err := ctx.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
+	ch := make(chan result, 1)
+	start(Caller[T]{name, true, func(v T, err error) { ch <- result{v, err} }})
+	select {
+	case r := <-ch:
+		return r.v, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// Do runs a call of the API on the engine. start gets the completion and must see to it that it is called exactly once. Any goroutine may call it.
+func Do[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
+	do(e, to, false, start)
+}
+
+// DoHere is Do for a call that changes what is on this device: if the batch with its answer is undone, its success is none.
+func DoHere[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
+	do(e, to, true, start)
+}
+
+func do[T any](e *Engine, to Caller[T], keeps bool, start func(finish func(T, error))) {
+	var zero T
+	direct, done := to.direct, logged(e, to)
+	if e.openings.Load() >= mostCalls {
+		e.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
+		return
+	}
+	finish := answered(e, direct, keeps, done)
+	if !e.Post(func() { e.answering(FailWith(finish), func() { start(finish) }) }) {
+		e.openings.Add(-1)
+		e.answerNow(direct, func() { done(zero, Interrupted) })
+	}
+}
+
+// Refuse answers a call that the engine does not get.
+func Refuse[T any](e *Engine, to Caller[T], err error) {
+	done := logged(e, to)
+	e.answerNow(to.direct, func() {
+		var zero T
+		done(zero, err)
+	})
+}
+
+// Answer answers a call that was made of others, from within the answer of the last one. Any goroutine may call it.
+func Answer[T any](e *Engine, to Caller[T], v T) {
+	e.answerNow(to.direct, func() { to.done(v, nil) })
+}
+
+// answerNow answers outside the engine.
+func (e *Engine) answerNow(direct bool, run func()) {
+	switch {
+	case direct:
+		run()
+	case !e.disp.Post(run) && e.dispEnded != nil:
+		// The client is closed, and its dispatcher with it: after the last callback, one at a time.
+		go func() {
+			<-e.dispEnded
+			e.late.Lock()
+			defer e.late.Unlock()
+			run()
+		}()
+	}
+}
+
+// answered makes the completion of an API call: done runs once, after the batch's commit. If that fails, the success of
+// a call that keeps something here is none.
+func answered[T any](e *Engine, direct, keeps bool, done func(T, error)) func(T, error) {
+	e.openings.Add(1)
+	over := false
+	return func(v T, err error) {
+		if over { // a panic came after the answer
+			return
+		}
+		over = true
+		if x := (*im.Error)(nil); errors.As(err, &x) {
+			switch {
+			case x == nil:
+				err = nil
+			case x.Code == im.CodeResync: // a code of the wire: the server does not know the conversation (yet)
+				err = &im.Error{Code: im.CodeInvalidParameters, Desc: x.Desc}
+			}
+		}
+		o := output{answer: true, direct: direct, run: func() {
+			e.openings.Add(-1) // open until the application has its answer
+			done(v, err)
+		}}
+		if err == nil && keeps {
+			o.undone = func() {
+				var none T
+				v, err = none, Failed
+			}
+		}
+		e.out = append(e.out, o)
+	}
+}
+
+// logged writes a line of the log when a call is answered: its name and its result, and nothing of what it is about. Who runs the dispatcher knows the calls
+// by other names, and has lines of its own.
+func logged[T any](e *Engine, to Caller[T]) func(T, error) {
+	if e.cfg.Dispatcher != nil || !e.log.Enabled(context.Background(), slog.LevelDebug) {
+		return to.done
+	}
+	began := time.Now()
+	return func(v T, err error) {
+		args := []any{"took", time.Since(began).Round(time.Microsecond)}
+		if err != nil {
+			args = append(args, "error", err)
+		}
+		e.log.Debug(to.name, args...)
+		to.done(v, err)
+	}
+}
+
+// FailWith makes of a call's completion one that knows of errors only.
+func FailWith[T any](finish func(T, error)) func(error) {
+	return func(err error) {
+		var none T
+		finish(none, err)
+	}
+}
+
+// answering runs a piece of a call. After a panic in it the call is answered all the same.
+func (e *Engine) answering(fail func(error), f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			fail(im.Errorf(im.CodeDatabase, "%v", errPanic))
+			e.panicked(r)
+		}
+	}()
+	f()
+}
+
+// Soon runs the next piece of a call that takes long, after the commit; fail answers the call should the piece panic.
+func (e *Engine) Soon(fail func(error), f func()) {
+	e.later = append(e.later, func() { e.answering(fail, f) })
+}
+
+// parked is a call that waits for the first sync of a connection, or for the end of a login. run goes on with it, or answers err.
+type parked struct {
+	deadline time.Time
+	run      func(err *im.Error)
+}
+
+// Park lets a call wait until GoOn, for as long as limit.
+func (e *Engine) Park(limit time.Duration, fail func(error), start func()) {
+	e.parked = append(e.parked, parked{time.Now().Add(limit), func(err *im.Error) {
+		if err != nil {
+			fail(err)
+			return
+		}
+		e.answering(fail, start)
+	}})
+}
+
+// GoOn lets the parked calls run after the commit, in their order.
+func (e *Engine) GoOn() {
+	if len(e.parked) == 0 || e.goingOn {
+		return
+	}
+	e.goingOn = true
+	e.later = append(e.later, func() {
+		waiting := e.parked
+		e.parked, e.goingOn = nil, false
+		for _, p := range waiting {
+			p.run(nil)
+		}
+	})
+}
+
+// GoingOn says that calls that were parked have yet to run: those that come until then wait behind them.
+func (e *Engine) GoingOn() bool { return e.goingOn }
+
+// FailParked answers the parked calls.
+func (e *Engine) FailParked(err *im.Error) {
+	waiting := e.parked
+	e.parked = nil
+	for _, p := range waiting {
+		p.run(err)
+	}
+}
+
+// failLate answers the parked calls whose time has come.
+func (e *Engine) failLate(now time.Time) {
+	for len(e.parked) > 0 && !now.Before(e.parked[0].deadline) {
+		late := e.parked[0]
+		e.parked = e.parked[1:]
+		late.run(&im.Error{Code: im.CodeWaitAckTimeout, Desc: "the login or the sync after it did not end in time"})
+	}
+}

@@ -1,0 +1,234 @@
+package client
+
+import (
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/im"
+)
+
+// takeSeen moves the known ends of the log to what pushes told before.
+func (b *conversations) takeSeen(cv *conv) {
+	if cv.seen.entry != nil {
+		b.raise(cv, cv.seen.entry)
+	}
+	cv.headRev = max(cv.headRev, cv.seen.rev)
+	cv.seen.epoch, cv.seen.entry, cv.seen.from, cv.seen.rev = 0, nil, 0, 0
+}
+
+// convOf answers the conversation's row, making it if it is new.
+func (b *conversations) convOf(key Conv) *conv {
+	cv := b.byKey[key]
+	if cv == nil {
+		b.lastConv++
+		cv = newConv(b.lastConv, key)
+		b.byKey[key], b.byID[cv.ID] = cv, cv
+	}
+	return cv
+}
+
+// applyHead takes in what the server says of a conversation. Heads may arrive out of order with pushes, so each part moves forward only.
+func (b *conversations) applyHead(h *im.Head) {
+	if h.Conv == nil {
+		return
+	}
+	cv := b.convOf(Conv{h.Conv.Type, h.Conv.Id})
+	switch {
+	case cv.Epoch == 0 || h.Epoch > cv.Epoch:
+		if cv.Epoch != 0 {
+			seen := cv.seen // of the new log, since the head was asked for
+			b.newEra(cv)
+			cv.seen = seen
+		}
+		cv.Epoch = h.Epoch
+		if b.c.sync.active && b.c.sync.fresh && !b.c.sync.pages {
+			cv.deferred = true
+			b.c.sync.heads = append(b.c.sync.heads, cv)
+		} else {
+			cv.SyncedTo, cv.Rev = min(h.ClearedSeq, h.Seq), 0
+		}
+	case h.Epoch < cv.Epoch:
+		return // of a log that is gone
+	case h.Seq < cv.SyncedTo || h.Rev < cv.Rev:
+		b.refresh(cv)
+	}
+	cv.dirty = true
+	if h.Seq > cv.headSeq {
+		cv.Hidden = false
+		cv.headSeq, cv.headOthers, cv.headOwn = h.Seq, h.Others, h.Own
+	}
+	cv.headRev = max(cv.headRev, h.Rev)
+	cv.Time = max(cv.Time, h.Time)
+	if cv.seen.epoch == cv.Epoch && !cv.deferred {
+		b.takeSeen(cv)
+	}
+	switch {
+	case h.Row > cv.Row:
+		stale := h.Rev < cv.WithdrawnRev
+		cv.Row, cv.ReadSeq, cv.ReadOthers, cv.ReadTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
+		b.clearTo(cv, h.ClearedSeq)
+		cv.RecvOpt, cv.Pinned = h.RecvOpt, h.Pinned
+		if cv.Hidden = h.Hidden && h.Seq == cv.headSeq; cv.Hidden {
+			cv.Listed, cv.Draft = false, nil
+		}
+		cv.Withdrawn, cv.WithdrawnRev = h.Withdrawn, h.Rev
+		if stale {
+			b.refresh(cv)
+		}
+	case h.Row == cv.Row && h.Rev >= cv.WithdrawnRev:
+		cv.Withdrawn, cv.WithdrawnRev = h.Withdrawn, h.Rev
+	}
+	if h.PeerReadSeq > cv.PeerSeq {
+		cv.PeerSeq, cv.PeerTime = h.PeerReadSeq, h.PeerReadTime
+	}
+	if h.Last != nil && h.Last.Message != nil && !b.acknowledged(cv, h.Last) {
+		b.store(cv, h.Last)
+	}
+	if !cv.deferred {
+		b.c.sync.enqueue(cv)
+	}
+}
+
+// refresh asks for one conversation's head again because what came does not fit what is here. If the answer is still behind what was here
+// when it was asked for, the server's log was set back: a new era.
+func (b *conversations) refresh(cv *conv) {
+	if cv.refreshing {
+		return
+	}
+	cv.refreshing = true
+	seq, rev, epoch, row := cv.SyncedTo, cv.Rev, cv.Epoch, cv.Row
+	req := &im.HeadsRequest{Only: []*im.ConvKey{cv.key().wire()}}
+	engine.Ask(b.Engine, im.Method_HEADS, req, false, b.c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
+		cv.refreshing = false
+		if err != nil {
+			if b.Conn != nil {
+				b.c.sync.start()
+			}
+			return
+		}
+		for _, h := range reply.Heads {
+			back := h.Epoch == epoch && (h.Seq < seq || h.Rev < rev)
+			if back {
+				b.c.log.Warn("the server's log was set back", "conversation", cv.key().ID, "seq", h.Seq, "had", seq)
+				b.newEra(cv)
+			}
+			if !back && h.Row < cv.Row && cv.Row != row {
+				b.refresh(cv) // a newer row came in between
+			} else {
+				// The numbers of the row are the server's, whatever is here.
+				cv.Row, cv.WithdrawnRev = 0, min(cv.WithdrawnRev, h.Rev)
+			}
+			cv.deferred = cv.deferred || back
+			b.applyHead(h)
+			if back {
+				cv.deferred = false
+				cv.SyncedTo, cv.Rev, cv.WithdrawnRev, cv.Receipt = cv.freshStart(), cv.headRev, cv.headRev, cv.PeerSeq
+				b.c.sync.enqueue(cv)
+			}
+		}
+		b.c.sync.ended()
+	})
+}
+
+// newEra starts a new local log of a conversation. The messages of the old one stay listed before it.
+func (b *conversations) newEra(cv *conv) {
+	next := newConv(cv.ID, cv.key())
+	next.Era, next.Listed, next.Draft, next.Announced, next.ToldUnread, next.RecvOpt = cv.Era+1, true, cv.Draft, cv.Announced, cv.ToldUnread, cv.RecvOpt
+	next.pulling, next.queued, next.deferred, next.refreshing = cv.pulling, cv.queued, cv.deferred, cv.refreshing
+	*cv = *next
+	b.changed[cv] = true
+}
+
+// caughtUp makes the numbers at the end of the log the ones that count.
+func (b *conversations) caughtUp(cv *conv) {
+	if cv.headSeq > 0 && (cv.Others != cv.headOthers || cv.Own != cv.headOwn) && cv.headSeq >= cv.SyncedTo {
+		cv.Others, cv.Own, cv.dirty = cv.headOthers, cv.headOwn, true
+	}
+	b.changed[cv] = true
+}
+
+func (b *conversations) pushedEntry(p *im.EntryPush) {
+	e := p.Entry
+	key := Conv{p.Conv.Type, p.Conv.Id}
+	if e.Seq == 0 {
+		b.onlineOnly(key, e)
+		return
+	}
+	cv := b.convOf(key)
+	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.active {
+		cv.Epoch = p.Epoch // a new conversation from its first number on
+	}
+	if !b.ready(cv, p.Epoch) {
+		if s := &cv.seen; p.Epoch >= s.epoch {
+			if s.epoch != p.Epoch {
+				s.epoch, s.entry, s.from, s.rev = p.Epoch, nil, e.Seq, 0
+			}
+			if s.entry == nil || e.Seq > s.entry.Seq {
+				s.entry = e
+			}
+			if s.from == 0 {
+				s.from = e.Seq
+			}
+		}
+		return
+	}
+	b.raise(cv, e)
+	if e.Seq != cv.SyncedTo+1 || cv.pulling || cv.queued || b.Full() {
+		b.c.sync.enqueue(cv)
+		return
+	}
+	b.applyEntry(cv, e)
+	cv.SyncedTo, cv.dirty = e.Seq, true
+	b.c.sync.enqueue(cv)
+}
+
+// ready says whether a push belongs to the log that is here. A conversation met for the first time starts at its beginning; another epoch asks for the head.
+func (b *conversations) ready(cv *conv, epoch uint64) bool {
+	if cv.Epoch == epoch {
+		return !cv.deferred
+	}
+	if epoch > cv.Epoch {
+		b.refresh(cv)
+	}
+	return false
+}
+
+// raise notes that the log has grown at least to e.
+func (b *conversations) raise(cv *conv, e *im.Entry) {
+	if e.Seq <= cv.headSeq {
+		return
+	}
+	own := cv.headOwn
+	others := uint64(0)
+	switch {
+	case e.Sender == b.c.cfg.UserID:
+		own = e.OwnIndex
+		others = e.Index - own
+	case cv.key().Type == im.ConvType_CONV_TYPE_C2C:
+		others = e.OwnIndex
+		own = e.Index - others
+	default:
+		others = e.Index - own
+	}
+	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
+	cv.Hidden = false
+	cv.Time = max(cv.Time, e.Time)
+	cv.dirty = true
+}
+
+func (b *conversations) pushedChange(key Conv, epoch uint64, ch *im.Change) {
+	cv := b.convOf(key)
+	if !b.ready(cv, epoch) {
+		if s := &cv.seen; epoch >= s.epoch {
+			if s.epoch != epoch {
+				s.epoch, s.entry, s.from, s.rev = epoch, nil, 0, 0
+			}
+			s.rev = max(s.rev, ch.Rev)
+		}
+		return
+	}
+	cv.headRev = max(cv.headRev, ch.Rev)
+	if ch.Rev == cv.Rev+1 && ch.Seq <= cv.SyncedTo && !cv.pulling && !cv.queued && !b.Full() {
+		b.applyChange(cv, ch)
+		cv.Rev, cv.dirty = ch.Rev, true
+	}
+	b.c.sync.enqueue(cv)
+}
