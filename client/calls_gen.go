@@ -9,181 +9,6 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// MarkAllRead reads everything that has arrived in all conversations.
-func (c *Client) MarkAllRead(ctx context.Context) error {
-	_, err := engine.Wait(ctx, "MarkAllRead", func(to caller[none]) { c.markAllRead(to) })
-	return err
-}
-
-// MarkAllReadFunc is MarkAllRead without waiting.
-func (c *Client) MarkAllReadFunc(done func(error)) {
-	c.markAllRead(engine.LaterNone("MarkAllRead", done))
-}
-
-// MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
-// all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
-func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
-	_, err := engine.Wait(ctx, "MarkRead", func(to caller[none]) { c.markRead(to, conv, upTo) })
-	return err
-}
-
-// MarkReadFunc is MarkRead without waiting.
-func (c *Client) MarkReadFunc(conv Conv, upTo *im.Message, done func(error)) {
-	c.markRead(engine.LaterNone("MarkRead", done), conv, upTo)
-}
-
-// Revoke recalls a message that this user sent, within the server's window. reason may be empty.
-func (c *Client) Revoke(ctx context.Context, conv Conv, m *im.Message, reason string) error {
-	_, err := engine.Wait(ctx, "Revoke", func(to caller[none]) { c.revoke(to, conv, m, reason) })
-	return err
-}
-
-// RevokeFunc is Revoke without waiting.
-func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(error)) {
-	c.revoke(engine.LaterNone("Revoke", done), conv, m, reason)
-}
-
-// Conversations lists the conversations, newest first, pinned ones before the others; local.
-func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
-	return engine.Wait(ctx, "Conversations", func(to caller[[]*im.ConvInfo]) { c.conversations(to) })
-}
-
-// ConversationsFunc is Conversations without waiting.
-func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) {
-	c.conversations(engine.Later("Conversations", done))
-}
-
-// ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
-func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
-	return engine.Wait(ctx, "ConversationsByKey", func(to caller[[]*im.ConvInfo]) { c.conversationsByKey(to, keys) })
-}
-
-// ConversationsByKeyFunc is ConversationsByKey without waiting.
-func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, error)) {
-	c.conversationsByKey(engine.Later("ConversationsByKey", done), keys)
-}
-
-// CreateConversation puts a conversation into this device's list before it has a message.
-func (c *Client) CreateConversation(ctx context.Context, conv Conv) (*im.ConvInfo, error) {
-	return engine.Wait(ctx, "CreateConversation", func(to caller[*im.ConvInfo]) { c.createConversation(to, conv) })
-}
-
-// CreateConversationFunc is CreateConversation without waiting.
-func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error)) {
-	c.createConversation(engine.Later("CreateConversation", done), conv)
-}
-
-// TotalUnread is the sum of the unread numbers of conversations that are not muted.
-func (c *Client) TotalUnread(ctx context.Context) (int, error) {
-	return engine.Wait(ctx, "TotalUnread", func(to caller[int]) { c.totalUnread(to) })
-}
-
-// TotalUnreadFunc is TotalUnread without waiting.
-func (c *Client) TotalUnreadFunc(done func(int, error)) {
-	c.totalUnread(engine.Later("TotalUnread", done))
-}
-
-// DeleteMessages deletes messages for this user, here and on the server. Other devices that have them keep them.
-func (c *Client) DeleteMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := engine.Wait(ctx, "DeleteMessages", func(to caller[none]) { c.deleteMessages(to, conv, ms) })
-	return err
-}
-
-// DeleteMessagesFunc is DeleteMessages without waiting.
-func (c *Client) DeleteMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteMessages(engine.LaterNone("DeleteMessages", done), conv, ms)
-}
-
-// DeleteLocalMessages deletes messages on this device only.
-func (c *Client) DeleteLocalMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := engine.Wait(ctx, "DeleteLocalMessages", func(to caller[none]) { c.deleteLocalMessages(to, conv, ms) })
-	return err
-}
-
-// DeleteLocalMessagesFunc is DeleteLocalMessages without waiting.
-func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.deleteLocalMessages(engine.LaterNone("DeleteLocalMessages", done), conv, ms)
-}
-
-// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
-// read, nothing is changed and the error is 8006; the message as it is now comes in any case.
-func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return engine.Wait(ctx, "ModifyMessage", func(to caller[*im.Message]) { c.modifyMessage(to, conv, m) })
-}
-
-// ModifyMessageFunc is ModifyMessage without waiting.
-func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.modifyMessage(engine.Later("ModifyMessage", done), conv, m)
-}
-
-// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
-func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
-	return engine.Wait(ctx, "FindMessages", func(to caller[[]*im.Message]) { c.findMessages(to, ids) })
-}
-
-// FindMessagesFunc is FindMessages without waiting.
-func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error)) {
-	c.findMessages(engine.Later("FindMessages", done), ids)
-}
-
-// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
-func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
-	return engine.Wait(ctx, "FindByLocators", func(to caller[[]*im.Message]) { c.findByLocators(to, conv, locs) })
-}
-
-// FindByLocatorsFunc is FindByLocators without waiting.
-func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
-	c.findByLocators(engine.Later("FindByLocators", done), conv, locs)
-}
-
-// SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.
-func (c *Client) SetLocalCustomData(ctx context.Context, m *im.Message) error {
-	_, err := engine.Wait(ctx, "SetLocalCustomData", func(to caller[none]) { c.setLocalCustomData(to, m) })
-	return err
-}
-
-// SetLocalCustomDataFunc is SetLocalCustomData without waiting.
-func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
-	c.setLocalCustomData(engine.LaterNone("SetLocalCustomData", done), m)
-}
-
-// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
-// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
-// kept without any event.
-//
-// With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
-// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
-// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
-func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
-	return engine.Wait(ctx, "Messages", func(to caller[[]*im.Message]) { c.messages(to, conv, p) })
-}
-
-// MessagesFunc is Messages without waiting.
-func (c *Client) MessagesFunc(conv Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
-	c.messages(engine.Later("Messages", done), conv, p)
-}
-
-// SaveMessage puts a message into the local history without sending it, at the end of the conversation. The sender is m's, or this user.
-func (c *Client) SaveMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
-	return engine.Wait(ctx, "SaveMessage", func(to caller[*im.Message]) { c.saveMessage(to, conv, m) })
-}
-
-// SaveMessageFunc is SaveMessage without waiting.
-func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
-	c.saveMessage(engine.Later("SaveMessage", done), conv, m)
-}
-
-// ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
-func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
-	_, err := engine.Wait(ctx, "ImportMessages", func(to caller[none]) { c.importMessages(to, conv, ms) })
-	return err
-}
-
-// ImportMessagesFunc is ImportMessages without waiting.
-func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
-	c.importMessages(engine.LaterNone("ImportMessages", done), conv, ms)
-}
-
 // BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
 func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
 	return engine.Wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
@@ -203,29 +28,6 @@ func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.M
 // CancelSendFunc is CancelSend without waiting.
 func (c *Client) CancelSendFunc(conv Conv, msgID string, done func(*im.Message, error)) {
 	c.cancelSend(engine.Later("CancelSend", done), conv, msgID)
-}
-
-// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
-// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
-func (c *Client) Login(ctx context.Context) error {
-	_, err := engine.Wait(ctx, "Login", func(to caller[none]) { c.login(to) })
-	return err
-}
-
-// LoginFunc is Login without waiting.
-func (c *Client) LoginFunc(done func(error)) {
-	c.login(engine.LaterNone("Login", done))
-}
-
-// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
-func (c *Client) Logout(ctx context.Context) error {
-	_, err := engine.Wait(ctx, "Logout", func(to caller[none]) { c.logout(to) })
-	return err
-}
-
-// LogoutFunc is Logout without waiting.
-func (c *Client) LogoutFunc(done func(error)) {
-	c.logout(engine.LaterNone("Logout", done))
 }
 
 // PinConversation puts a conversation before the others, on all of the user's devices, or back.
@@ -280,6 +82,204 @@ func (c *Client) RecvOpts(ctx context.Context, users []string) ([]*im.C2CRecvOpt
 // RecvOptsFunc is RecvOpts without waiting.
 func (c *Client) RecvOptsFunc(users []string, done func([]*im.C2CRecvOptResult, error)) {
 	c.recvOpts(engine.Later("RecvOpts", done), users)
+}
+
+// DeleteMessages deletes messages for this user, here and on the server. Other devices that have them keep them.
+func (c *Client) DeleteMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := engine.Wait(ctx, "DeleteMessages", func(to caller[none]) { c.deleteMessages(to, conv, ms) })
+	return err
+}
+
+// DeleteMessagesFunc is DeleteMessages without waiting.
+func (c *Client) DeleteMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.deleteMessages(engine.LaterNone("DeleteMessages", done), conv, ms)
+}
+
+// DeleteLocalMessages deletes messages on this device only.
+func (c *Client) DeleteLocalMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := engine.Wait(ctx, "DeleteLocalMessages", func(to caller[none]) { c.deleteLocalMessages(to, conv, ms) })
+	return err
+}
+
+// DeleteLocalMessagesFunc is DeleteLocalMessages without waiting.
+func (c *Client) DeleteLocalMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.deleteLocalMessages(engine.LaterNone("DeleteLocalMessages", done), conv, ms)
+}
+
+// Revoke recalls a message that this user sent, within the server's window. reason may be empty.
+func (c *Client) Revoke(ctx context.Context, conv Conv, m *im.Message, reason string) error {
+	_, err := engine.Wait(ctx, "Revoke", func(to caller[none]) { c.revoke(to, conv, m, reason) })
+	return err
+}
+
+// RevokeFunc is Revoke without waiting.
+func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(error)) {
+	c.revoke(engine.LaterNone("Revoke", done), conv, m, reason)
+}
+
+// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
+// read, nothing is changed and the error is 8006; the message as it is now comes in any case.
+func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
+	return engine.Wait(ctx, "ModifyMessage", func(to caller[*im.Message]) { c.modifyMessage(to, conv, m) })
+}
+
+// ModifyMessageFunc is ModifyMessage without waiting.
+func (c *Client) ModifyMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
+	c.modifyMessage(engine.Later("ModifyMessage", done), conv, m)
+}
+
+// SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.
+func (c *Client) SetLocalCustomData(ctx context.Context, m *im.Message) error {
+	_, err := engine.Wait(ctx, "SetLocalCustomData", func(to caller[none]) { c.setLocalCustomData(to, m) })
+	return err
+}
+
+// SetLocalCustomDataFunc is SetLocalCustomData without waiting.
+func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
+	c.setLocalCustomData(engine.LaterNone("SetLocalCustomData", done), m)
+}
+
+// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
+func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
+	return engine.Wait(ctx, "FindMessages", func(to caller[[]*im.Message]) { c.findMessages(to, ids) })
+}
+
+// FindMessagesFunc is FindMessages without waiting.
+func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error)) {
+	c.findMessages(engine.Later("FindMessages", done), ids)
+}
+
+// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
+func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
+	return engine.Wait(ctx, "FindByLocators", func(to caller[[]*im.Message]) { c.findByLocators(to, conv, locs) })
+}
+
+// FindByLocatorsFunc is FindByLocators without waiting.
+func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func([]*im.Message, error)) {
+	c.findByLocators(engine.Later("FindByLocators", done), conv, locs)
+}
+
+// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
+// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
+// kept without any event.
+//
+// With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
+// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
+// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
+func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
+	return engine.Wait(ctx, "Messages", func(to caller[[]*im.Message]) { c.messages(to, conv, p) })
+}
+
+// MessagesFunc is Messages without waiting.
+func (c *Client) MessagesFunc(conv Conv, p *im.GetMsgListParam, done func([]*im.Message, error)) {
+	c.messages(engine.Later("Messages", done), conv, p)
+}
+
+// Conversations lists the conversations, newest first, pinned ones before the others; local.
+func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
+	return engine.Wait(ctx, "Conversations", func(to caller[[]*im.ConvInfo]) { c.conversations(to) })
+}
+
+// ConversationsFunc is Conversations without waiting.
+func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) {
+	c.conversations(engine.Later("Conversations", done))
+}
+
+// ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
+func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
+	return engine.Wait(ctx, "ConversationsByKey", func(to caller[[]*im.ConvInfo]) { c.conversationsByKey(to, keys) })
+}
+
+// ConversationsByKeyFunc is ConversationsByKey without waiting.
+func (c *Client) ConversationsByKeyFunc(keys []Conv, done func([]*im.ConvInfo, error)) {
+	c.conversationsByKey(engine.Later("ConversationsByKey", done), keys)
+}
+
+// CreateConversation puts a conversation into this device's list before it has a message.
+func (c *Client) CreateConversation(ctx context.Context, conv Conv) (*im.ConvInfo, error) {
+	return engine.Wait(ctx, "CreateConversation", func(to caller[*im.ConvInfo]) { c.createConversation(to, conv) })
+}
+
+// CreateConversationFunc is CreateConversation without waiting.
+func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error)) {
+	c.createConversation(engine.Later("CreateConversation", done), conv)
+}
+
+// TotalUnread is the sum of the unread numbers of conversations that are not muted.
+func (c *Client) TotalUnread(ctx context.Context) (int, error) {
+	return engine.Wait(ctx, "TotalUnread", func(to caller[int]) { c.totalUnread(to) })
+}
+
+// TotalUnreadFunc is TotalUnread without waiting.
+func (c *Client) TotalUnreadFunc(done func(int, error)) {
+	c.totalUnread(engine.Later("TotalUnread", done))
+}
+
+// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
+// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
+func (c *Client) Login(ctx context.Context) error {
+	_, err := engine.Wait(ctx, "Login", func(to caller[none]) { c.login(to) })
+	return err
+}
+
+// LoginFunc is Login without waiting.
+func (c *Client) LoginFunc(done func(error)) {
+	c.login(engine.LaterNone("Login", done))
+}
+
+// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
+func (c *Client) Logout(ctx context.Context) error {
+	_, err := engine.Wait(ctx, "Logout", func(to caller[none]) { c.logout(to) })
+	return err
+}
+
+// LogoutFunc is Logout without waiting.
+func (c *Client) LogoutFunc(done func(error)) {
+	c.logout(engine.LaterNone("Logout", done))
+}
+
+// MarkAllRead reads everything that has arrived in all conversations.
+func (c *Client) MarkAllRead(ctx context.Context) error {
+	_, err := engine.Wait(ctx, "MarkAllRead", func(to caller[none]) { c.markAllRead(to) })
+	return err
+}
+
+// MarkAllReadFunc is MarkAllRead without waiting.
+func (c *Client) MarkAllReadFunc(done func(error)) {
+	c.markAllRead(engine.LaterNone("MarkAllRead", done))
+}
+
+// MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
+// all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
+func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
+	_, err := engine.Wait(ctx, "MarkRead", func(to caller[none]) { c.markRead(to, conv, upTo) })
+	return err
+}
+
+// MarkReadFunc is MarkRead without waiting.
+func (c *Client) MarkReadFunc(conv Conv, upTo *im.Message, done func(error)) {
+	c.markRead(engine.LaterNone("MarkRead", done), conv, upTo)
+}
+
+// SaveMessage puts a message into the local history without sending it, at the end of the conversation. The sender is m's, or this user.
+func (c *Client) SaveMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
+	return engine.Wait(ctx, "SaveMessage", func(to caller[*im.Message]) { c.saveMessage(to, conv, m) })
+}
+
+// SaveMessageFunc is SaveMessage without waiting.
+func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message, error)) {
+	c.saveMessage(engine.Later("SaveMessage", done), conv, m)
+}
+
+// ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
+func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
+	_, err := engine.Wait(ctx, "ImportMessages", func(to caller[none]) { c.importMessages(to, conv, ms) })
+	return err
+}
+
+// ImportMessagesFunc is ImportMessages without waiting.
+func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error)) {
+	c.importMessages(engine.LaterNone("ImportMessages", done), conv, ms)
 }
 
 // Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations

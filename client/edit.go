@@ -88,6 +88,38 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 	}))
 }
 
+// Revoke recalls a message that this user sent, within the server's window. reason may be empty.
+//
+//tidings:call
+func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string) {
+	doSynced(c, to, func(finish func(none, error)) {
+		if err := c.session.online(); err != nil {
+			finish(none{}, err)
+			return
+		}
+		cv := c.convs.byKey[key]
+		if m == nil || cv == nil {
+			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "no such message"})
+			return
+		}
+		seq := m.Seq
+		if row, err := c.convs.find(m); c.e.Check(err) && row != nil && row.Conv == cv.ID {
+			seq = row.Seq
+		}
+		if seq == 0 {
+			finish(none{}, &im.Error{Code: im.CodeNoSuchMessage, Desc: "the message was not sent"})
+			return
+		}
+		req := &im.RevokeRequest{Conv: key.wire(), Epoch: cv.Epoch, Seq: seq, Reason: reason}
+		engine.Ask(c.e, im.Method_REVOKE, req, true, c.cfg.Limits.Call, func(reply *im.RevokeReply, err *im.Error) {
+			finish(none{}, err)
+			if reply.Change != nil {
+				c.convs.pushedChange(key, cv.Epoch, reply.Change)
+			}
+		})
+	})
+}
+
 // ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
 // read, nothing is changed and the error is 8006; the message as it is now comes in any case.
 //
@@ -187,67 +219,6 @@ func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
 	b.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
 	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
-}
-
-// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
-//
-//tidings:call
-func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
-	c.lookUp(to, func() ([]*local.Message, error) {
-		var rows []*local.Message
-		for _, id := range ids {
-			row, err := c.convs.find(&im.Message{MsgId: id})
-			if err != nil {
-				return nil, err
-			}
-			rows = append(rows, row)
-		}
-		return rows, nil
-	})
-}
-
-// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
-//
-//tidings:call
-func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.MsgLocator) {
-	c.lookUp(to, func() ([]*local.Message, error) {
-		cv := c.convs.byKey[key]
-		if cv == nil {
-			return nil, nil
-		}
-		var found []*local.Message
-		for _, l := range locs {
-			r, err := c.e.DB.At(&cv.ConvRow, l.Seq)
-			if err != nil {
-				return nil, err
-			}
-			if r != nil && uint64(r.Random) == l.Rand && uint64(r.Time/1000) == l.Time && (r.Sender == c.cfg.UserID) == l.IsSelf {
-				found = append(found, r)
-			}
-		}
-		return found, nil
-	})
-}
-
-// lookUp is a local read that answers messages; nil rows are left out.
-func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message, error)) {
-	doReading(c, to, func(finish func([]*im.Message, error)) {
-		rows, err := read()
-		if !c.e.Check(err) {
-			finish(nil, engine.Failed)
-			return
-		}
-		var out []*im.Message
-		for _, r := range rows {
-			if r == nil || c.convs.byID[r.Conv] == nil {
-				continue
-			}
-			if m, err := c.convs.view(c.convs.byID[r.Conv], r); err == nil {
-				out = append(out, m)
-			}
-		}
-		finish(out, nil)
-	})
 }
 
 // SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.

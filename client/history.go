@@ -325,24 +325,3 @@ func (w *historyWalk) add(r *local.Message) {
 	}
 	w.out = append(w.out, m)
 }
-
-// find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.
-func (b *conversations) find(m *im.Message) (*local.Message, error) {
-	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
-		rows, err := b.DB.Drawn(clientTime, random)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			if r.SenderTiny == tiny {
-				return r, nil
-			}
-		}
-		return nil, nil
-	}
-	cv := b.byKey[Conv{m.ConvType, m.ConvId}]
-	if cv == nil || m.Seq == 0 {
-		return nil, nil
-	}
-	return b.DB.At(&cv.ConvRow, m.Seq)
-}

@@ -2,11 +2,9 @@ package client
 
 import (
 	"cmp"
-	"sync"
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
-	"github.com/tidings-im/tidings/client/internal/link"
 	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
@@ -101,97 +99,4 @@ func (b *conversations) keptRow(cv *conv, m *im.Message, imported bool) (*local.
 	m.Sender, m.ClientTime, m.ServerTime, m.Rand = "", 0, 0, 0
 	row.Body, err = m.MarshalVT()
 	return row, err
-}
-
-// mostReceivers is how many users a batch may name.
-const mostReceivers = 500
-
-// BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
-//
-//tidings:call
-func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
-	_, err := ownCopy(C2C("x"), m, im.CheckMessage)
-	switch {
-	case err == nil && len(users) == 0:
-		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}
-	case len(users) > mostReceivers:
-		err = im.Errorf(im.CodeTooManyReceivers, "identifier_array names %d users, more than %d", len(users), mostReceivers)
-	case err == nil && c.Status() != LoggedIn:
-		err = notLoggedIn
-	}
-	if err != nil {
-		engine.Refuse(c.e, to, err)
-		return
-	}
-	results := make([]*im.BatchSendResult, len(users))
-	open := len(users)
-	var mu sync.Mutex
-	for i, u := range users {
-		c.sendMessage(engine.Within("SendMessage", func(sent *im.Message, err error) {
-			r := &im.BatchSendResult{Identifier: u, Msg: sent}
-			if err != nil {
-				e := link.ErrorOf(err)
-				r.Code, r.Desc = e.Code, e.Desc
-			}
-			mu.Lock()
-			results[i] = r
-			open--
-			last := open == 0
-			mu.Unlock()
-			if last {
-				engine.Answer(c.e, to, results)
-			}
-		}), C2C(u), m)
-	}
-}
-
-// CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
-// that is on its way or was sent is too late: 8020.
-//
-//tidings:call
-func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
-	engine.Do(c.e, to, func(finish func(*im.Message, error)) {
-		_, clientTime, random, ok := parseMessageID(msgID)
-		cv := c.convs.byKey[key]
-		if ok && cv != nil && c.e.Conn == nil {
-			k := sendKey{cv.ID, clientTime, random}
-			if o := c.convs.sends[k]; o != nil {
-				delete(c.convs.sends, k)
-				c.e.Withdraw(o.call) // the next connection does not send it either
-				c.convs.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
-				finish(o.m, nil)
-				return
-			}
-		}
-		finish(nil, &im.Error{Code: im.CodeSendTooLate, Desc: "the message cannot be cancelled any more"})
-	})
-}
-
-// MergedMessages answers the messages that a merged message holds.
-func (c *Client) MergedMessages(m *im.Message) ([]*im.Message, error) {
-	if m == nil || len(m.ElemArray) == 0 || m.ElemArray[0].GetMerger() == nil {
-		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array holds no merged messages"}
-	}
-	e := m.ElemArray[0].GetMerger()
-	if e.LayerOverLimit || layers(m) > im.MaxLayers {
-		return nil, &im.Error{Code: im.CodeMergerLayers, Desc: "merged messages are nested too deep"}
-	}
-	return e.MessageArray, nil
-}
-
-// layers is how deep merged messages are nested in m.
-func layers(m *im.Message) int {
-	deepest := 0
-	for _, e := range m.GetElemArray() {
-		g := e.GetMerger()
-		if g == nil {
-			continue
-		}
-		depth := 1
-		for _, inner := range g.MessageArray {
-			depth = max(depth, 1+layers(inner))
-		}
-		deepest = max(deepest, depth)
-	}
-	return deepest
 }
