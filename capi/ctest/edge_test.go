@@ -164,6 +164,7 @@ func TestCallsInCallbacks(t *testing.T) {
 	ann.say("bob", "last one heard")
 	bob.returned(2, "TIMRemoveRecvNewMsgCallback")
 	ann.say("bob", "not heard")
+	bob.total(at, 3) // it is there before the callback is
 	bob.send("hook\tTIMCommCallback\t" + command(3, "TIMAddRecvNewMsgCallback", on))
 	bob.must("TIMConvGetConvList", on)
 	bob.returned(3, "TIMAddRecvNewMsgCallback")
