@@ -11,7 +11,7 @@ import (
 // mostReceivers is how many users a batch may name.
 const mostReceivers = 500
 
-// BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
+// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order.
 //
 //tidings:call
 func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
@@ -50,8 +50,8 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 	}
 }
 
-// CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
-// that is on its way or was sent is too late: 8020.
+// CancelSend takes back a message whose call has not been answered and that is not on a connection: its call then ends with 8021 and status 7. For a
+// message that is under way or was sent it is too late: 8020.
 //
 //tidings:call
 func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {

@@ -5,18 +5,18 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// caller is who waits for a call: the call's name, and where its answer goes.
+// caller is the origin of a call: the call's name, and where its result goes.
 //
-// A method that takes one is a call of the API. With the comment "//tidings:call" the generator writes the two forms of it that the application has into
+// A method that takes one is a call of the API. With the comment "//tidings:call" the generator writes the two forms for applications into
 // calls_gen.go, with the comment above it.
 type caller[T any] = engine.Caller[T]
 
-// none is the result of a call that has none.
+// none is the result of a call without one.
 type none = engine.None
 
-// doSynced is engine.Do for a call about what the sync brings: heads that the login told of are applied before start runs. Without a link there is no
-// sync to wait for, and none is waited for while the application does not take its events: it may be this call that it waits for. A call does not
-// overtake those that waited.
+// doSynced is engine.Do for a call about what the sync fetches: heads that the login reported are applied before start runs. It does not wait without
+// a link, because there is no sync then, nor while the application does not take its events, because they may be waiting for this very call. A call
+// does not overtake those that waited.
 func doSynced[T any](c *Client, to caller[T], start func(finish func(T, error))) {
 	engine.Do(c.e, to, synced(c, start))
 }
@@ -32,8 +32,7 @@ func synced[T any](c *Client, start func(finish func(T, error))) func(finish fun
 	}
 }
 
-// doReading is doSynced for a call that reads what is local. While a login is under way that brings another ticket than those that are known, the login
-// decides.
+// doReading is doSynced for a call that reads local data. While a login with a ticket that is not known here is under way, the login decides.
 func doReading[T any](c *Client, to caller[T], start func(finish func(T, error))) {
 	engine.Do(c.e, to, func(finish func(T, error)) {
 		fail := engine.FailWith(finish)
@@ -54,7 +53,7 @@ func doReading[T any](c *Client, to caller[T], start func(finish func(T, error))
 
 var notLoggedIn = &im.Error{Code: im.CodeNotLoggedIn, Desc: "not login"}
 
-// orNil makes an error of a code, keeping nil nil.
+// orNil returns a code as an error, keeping nil nil.
 func orNil(err *im.Error) error {
 	if err == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// BatchSend sends a message to many users, to each as a message of its own, and answers one result for each, in their order.
+// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order.
 func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
 	return engine.Wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
 }
@@ -19,8 +19,8 @@ func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.Ba
 	c.batchSend(engine.Later("BatchSend", done), users, m)
 }
 
-// CancelSend takes back a message whose call has not been answered and that no connection carries: its call then ends with 8021 and status 7. A message
-// that is on its way or was sent is too late: 8020.
+// CancelSend takes back a message whose call has not been answered and that is not on a connection: its call then ends with 8021 and status 7. For a
+// message that is under way or was sent it is too late: 8020.
 func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
 	return engine.Wait(ctx, "CancelSend", func(to caller[*im.Message]) { c.cancelSend(to, conv, msgID) })
 }
@@ -41,7 +41,7 @@ func (c *Client) PinConversationFunc(conv Conv, pinned bool, done func(error)) {
 	c.pinConversation(engine.LaterNone("PinConversation", done), conv, pinned)
 }
 
-// DeleteConversation takes a conversation off the list of all devices, with its messages, here and on the server. The next message brings it back.
+// DeleteConversation removes a conversation from the list of all devices, with its messages, here and on the server. The next message brings it back.
 func (c *Client) DeleteConversation(ctx context.Context, conv Conv) error {
 	_, err := engine.Wait(ctx, "DeleteConversation", func(to caller[none]) { c.deleteConversation(to, conv) })
 	return err
@@ -63,7 +63,7 @@ func (c *Client) ClearHistoryFunc(conv Conv, done func(error)) {
 	c.clearHistory(engine.LaterNone("ClearHistory", done), conv)
 }
 
-// SetRecvOpt says how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same for all but mentions.
+// SetRecvOpt sets how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same except for mentions.
 func (c *Client) SetRecvOpt(ctx context.Context, convs []Conv, opt int32) error {
 	_, err := engine.Wait(ctx, "SetRecvOpt", func(to caller[none]) { c.setRecvOpt(to, convs, opt) })
 	return err
@@ -74,7 +74,7 @@ func (c *Client) SetRecvOptFunc(convs []Conv, opt int32, done func(error)) {
 	c.setRecvOpt(engine.LaterNone("SetRecvOpt", done), convs, opt)
 }
 
-// RecvOpts answers the receive options of users, as this device knows them.
+// RecvOpts returns the receive options of users, as this device knows them.
 func (c *Client) RecvOpts(ctx context.Context, users []string) ([]*im.C2CRecvOptResult, error) {
 	return engine.Wait(ctx, "RecvOpts", func(to caller[[]*im.C2CRecvOptResult]) { c.recvOpts(to, users) })
 }
@@ -117,8 +117,8 @@ func (c *Client) RevokeFunc(conv Conv, m *im.Message, reason string, done func(e
 	c.revoke(engine.LaterNone("Revoke", done), conv, m, reason)
 }
 
-// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
-// read, nothing is changed and the error is 8006; the message as it is now comes in any case.
+// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was read,
+// nothing is changed and the error is 8006; the message as it is then is returned in any case.
 func (c *Client) ModifyMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
 	return engine.Wait(ctx, "ModifyMessage", func(to caller[*im.Message]) { c.modifyMessage(to, conv, m) })
 }
@@ -139,7 +139,7 @@ func (c *Client) SetLocalCustomDataFunc(m *im.Message, done func(error)) {
 	c.setLocalCustomData(engine.LaterNone("SetLocalCustomData", done), m)
 }
 
-// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
+// FindMessages returns the messages with the given ids that are on the device, including recalled and deleted ones, in the requested order.
 func (c *Client) FindMessages(ctx context.Context, ids []string) ([]*im.Message, error) {
 	return engine.Wait(ctx, "FindMessages", func(to caller[[]*im.Message]) { c.findMessages(to, ids) })
 }
@@ -149,7 +149,7 @@ func (c *Client) FindMessagesFunc(ids []string, done func([]*im.Message, error))
 	c.findMessages(engine.Later("FindMessages", done), ids)
 }
 
-// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
+// FindByLocators returns the messages of a conversation that the locators name and that are on the device, including recalled and deleted ones.
 func (c *Client) FindByLocators(ctx context.Context, conv Conv, locs []*im.MsgLocator) ([]*im.Message, error) {
 	return engine.Wait(ctx, "FindByLocators", func(to caller[[]*im.Message]) { c.findByLocators(to, conv, locs) })
 }
@@ -159,13 +159,13 @@ func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func(
 	c.findByLocators(engine.Later("FindByLocators", done), conv, locs)
 }
 
-// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
-// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
-// kept without any event.
+// Messages lists a conversation: backwards (newest first) from the message or number named in p, excluding the message, or, with is_forward, towards
+// newer ones in rising order. Unless p asks only for local messages, or there is no link, the server is asked first; what it returns is stored
+// without any event.
 //
 // With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
-// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
-// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
+// time_begin of 0 is the present; without a message or number to start from, the list starts there. With message_type_array only messages that have
+// an element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
 func (c *Client) Messages(ctx context.Context, conv Conv, p *im.GetMsgListParam) ([]*im.Message, error) {
 	return engine.Wait(ctx, "Messages", func(to caller[[]*im.Message]) { c.messages(to, conv, p) })
 }
@@ -175,7 +175,7 @@ func (c *Client) MessagesFunc(conv Conv, p *im.GetMsgListParam, done func([]*im.
 	c.messages(engine.Later("Messages", done), conv, p)
 }
 
-// Conversations lists the conversations, newest first, pinned ones before the others; local.
+// Conversations returns the conversations from local data, newest first, pinned ones before the others.
 func (c *Client) Conversations(ctx context.Context) ([]*im.ConvInfo, error) {
 	return engine.Wait(ctx, "Conversations", func(to caller[[]*im.ConvInfo]) { c.conversations(to) })
 }
@@ -185,7 +185,7 @@ func (c *Client) ConversationsFunc(done func([]*im.ConvInfo, error)) {
 	c.conversations(engine.Later("Conversations", done))
 }
 
-// ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
+// ConversationsByKey returns the named conversations that are in the list, in the requested order, from local data.
 func (c *Client) ConversationsByKey(ctx context.Context, keys []Conv) ([]*im.ConvInfo, error) {
 	return engine.Wait(ctx, "ConversationsByKey", func(to caller[[]*im.ConvInfo]) { c.conversationsByKey(to, keys) })
 }
@@ -205,7 +205,7 @@ func (c *Client) CreateConversationFunc(conv Conv, done func(*im.ConvInfo, error
 	c.createConversation(engine.Later("CreateConversation", done), conv)
 }
 
-// TotalUnread is the sum of the unread numbers of conversations that are not muted.
+// TotalUnread returns the sum of the unread numbers of conversations that are not muted.
 func (c *Client) TotalUnread(ctx context.Context) (int, error) {
 	return engine.Wait(ctx, "TotalUnread", func(to caller[int]) { c.totalUnread(to) })
 }
@@ -215,8 +215,9 @@ func (c *Client) TotalUnreadFunc(done func(int, error)) {
 	c.totalUnread(engine.Later("TotalUnread", done))
 }
 
-// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
-// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
+// Login connects and logs in, and ends the session of another device of the same platform class. It returns when the server has answered, and in any
+// case within the time limit; the sync follows. After a failure, local data can be read only with a ticket that a server has accepted before, as with
+// Open.
 func (c *Client) Login(ctx context.Context) error {
 	_, err := engine.Wait(ctx, "Login", func(to caller[none]) { c.login(to) })
 	return err
@@ -227,7 +228,8 @@ func (c *Client) LoginFunc(done func(error)) {
 	c.login(engine.LaterNone("Login", done))
 }
 
-// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
+// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends only on the
+// device.
 func (c *Client) Logout(ctx context.Context) error {
 	_, err := engine.Wait(ctx, "Logout", func(to caller[none]) { c.logout(to) })
 	return err
@@ -238,7 +240,7 @@ func (c *Client) LogoutFunc(done func(error)) {
 	c.logout(engine.LaterNone("Logout", done))
 }
 
-// MarkAllRead reads everything that has arrived in all conversations.
+// MarkAllRead marks everything that has arrived as read, in all conversations.
 func (c *Client) MarkAllRead(ctx context.Context) error {
 	_, err := engine.Wait(ctx, "MarkAllRead", func(to caller[none]) { c.markAllRead(to) })
 	return err
@@ -249,8 +251,8 @@ func (c *Client) MarkAllReadFunc(done func(error)) {
 	c.markAllRead(engine.LaterNone("MarkAllRead", done))
 }
 
-// MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
-// all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
+// MarkRead marks a conversation as read up to a message, which its id or its sequence names, or completely if upTo is nil. With an empty id in conv,
+// all conversations of its type are marked. A message that is not in the conversation is an error, and nothing is marked.
 func (c *Client) MarkRead(ctx context.Context, conv Conv, upTo *im.Message) error {
 	_, err := engine.Wait(ctx, "MarkRead", func(to caller[none]) { c.markRead(to, conv, upTo) })
 	return err
@@ -271,7 +273,7 @@ func (c *Client) SaveMessageFunc(conv Conv, m *im.Message, done func(*im.Message
 	c.saveMessage(engine.Later("SaveMessage", done), conv, m)
 }
 
-// ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
+// ImportMessages puts messages from elsewhere into the local history, with their own times and senders, ordered by time among the others.
 func (c *Client) ImportMessages(ctx context.Context, conv Conv, ms []*im.Message) error {
 	_, err := engine.Wait(ctx, "ImportMessages", func(to caller[none]) { c.importMessages(to, conv, ms) })
 	return err
@@ -282,8 +284,8 @@ func (c *Client) ImportMessagesFunc(conv Conv, ms []*im.Message, done func(error
 	c.importMessages(engine.LaterNone("ImportMessages", done), conv, ms)
 }
 
-// Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
-// with the number of their hits, and the message where there is exactly one.
+// Search finds messages that are on this device. In one conversation it returns a page of its messages, newest first; over all, the conversations
+// with the number of their hits, and the message if there is exactly one.
 func (c *Client) Search(ctx context.Context, p *im.SearchParam) (*im.SearchResult, error) {
 	return engine.Wait(ctx, "Search", func(to caller[*im.SearchResult]) { c.search(to, p) })
 }
@@ -293,8 +295,8 @@ func (c *Client) SearchFunc(p *im.SearchParam, done func(*im.SearchResult, error
 	c.search(engine.Later("Search", done), p)
 }
 
-// SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
-// status failed. m is not changed. Calls from one goroutine are sent in their order.
+// SendMessage sends m to a conversation and returns it as the server stored it. With an error it also returns the message, if it was stored locally,
+// with status failed. m is not changed. Calls from one goroutine are sent in their order.
 func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
 	return engine.Wait(ctx, "SendMessage", func(to caller[*im.Message]) { c.sendMessage(to, conv, m) })
 }

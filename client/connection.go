@@ -12,7 +12,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// host is what the link of one login asks and tells. All but what it asks goes to the engine, in its order, and counts only while that login does.
+// host is what the link of one login asks and reports to. Everything it reports goes to the engine, in its order, and counts only while that login
+// lasts.
 func (u *session) host(login context.Context) *link.Host {
 	post := func(f func()) {
 		u.Post(func() {
@@ -38,7 +39,7 @@ func (u *session) host(login context.Context) *link.Host {
 		Failed: func(err *im.Error) { post(func() { u.connectFailed(err) }) },
 		Refused: func(r *link.Refused, resume bool) {
 			u.Post(func() {
-				u.distrust(r.Ticket, r.Err.Code) // also if the login is over
+				u.distrust(r.Ticket, r.Err.Code) // also if the login has ended
 				if login.Err() == nil {
 					u.refused(r, resume)
 				}
@@ -63,7 +64,7 @@ func (u *session) host(login context.Context) *link.Host {
 	}
 }
 
-// loginRequest is what the next login shows.
+// loginRequest returns what the next login sends.
 func (u *session) loginRequest(resume bool) *im.LoginRequest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -71,10 +72,10 @@ func (u *session) loginRequest(resume bool) *im.LoginRequest {
 		AppId: u.c.cfg.AppID, Resume: resume, Generation: u.generation, KickedGeneration: u.kickedGeneration}
 }
 
-// lockWait is how long a login waits for another process to let go of the database.
+// lockWait is how long a login waits for another process to release the database.
 const lockWait = 5 * time.Second
 
-// localInTime opens the local database that another process held, on the link's goroutine: the login has just ended the other's session.
+// localInTime opens the local database that another process held, on the link's goroutine: the login has just ended the other process's session.
 func (u *session) localInTime(ctx context.Context) (*local.DB, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
@@ -150,7 +151,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	u.Resume(first)
 }
 
-// lost follows the end of a connection.
+// lost handles the end of a connection.
 func (u *session) lost(l *link.Conn, err *im.Error) {
 	if u.Conn != l {
 		return
@@ -169,7 +170,7 @@ func (u *session) unlink(keep bool) {
 	u.Detach()
 }
 
-// refused follows a login that the server will not take.
+// refused handles a login that the server does not accept.
 func (u *session) refused(r *link.Refused, resume bool) {
 	err := r.Err
 	if r.Retry {
@@ -186,13 +187,13 @@ func (u *session) refused(r *link.Refused, resume bool) {
 		u.network(NetworkConnected, 0, "connected")
 		u.endLogin(err)
 	default:
-		// The session cannot be resumed, and the application must log in again: to it that is the end of the session.
+		// The session cannot be resumed, and the application must log in again: for the application, that is the end of the session.
 		u.FailCalls(notLoggedIn)
 		u.kicked(err.Desc)
 	}
 }
 
-// kicked ends the session because of another login or an operator. The server is told when the application has been.
+// kicked ends the session because of another login or an operator. The server is notified when the application has been.
 func (u *session) kicked(desc string) {
 	if u.c.Status() != LoggedIn {
 		return
@@ -212,7 +213,7 @@ func (u *session) kicked(desc string) {
 	generation := u.generation
 	u.mu.Unlock()
 	u.Live(func() {
-		// From here on it counts as told to a login that the callback makes; on disk when the callback has returned.
+		// From here on it counts as reported for a login that the callback makes; on disk when the callback has returned.
 		u.mu.Lock()
 		u.kickedGeneration = generation
 		u.mu.Unlock()
@@ -231,7 +232,7 @@ func (u *session) kickedTold(login int, generation uint64, l *link.Conn) {
 	u.releaseUnless(login)
 }
 
-// ticketExpired ends the session because its ticket has run out; once, whoever notices first.
+// ticketExpired ends the session because its ticket has expired; once, whichever side notices first.
 func (u *session) ticketExpired() {
 	if u.c.Status() != LoggedIn {
 		return
@@ -244,13 +245,13 @@ func (u *session) ticketExpired() {
 	u.releaseAfterCallbacks()
 }
 
-// releaseAfterCallbacks closes the local database once everything that was posted has been told, unless another login came first.
+// releaseAfterCallbacks closes the local database once everything that was posted has run, unless another login came first.
 func (u *session) releaseAfterCallbacks() {
 	login := u.logins
 	u.Live(func() { u.Post(func() { u.releaseUnless(login) }) })
 }
 
-// releaseUnless closes the local database, unless there was another login. States that are being told are kept as told first.
+// releaseUnless closes the local database, unless there was another login. States that are being reported are recorded as reported first.
 func (u *session) releaseUnless(login int) {
 	if u.logins != login || u.c.Status() != LoggedOut {
 		return
@@ -263,13 +264,13 @@ func (u *session) releaseUnless(login int) {
 	u.Release()
 }
 
-// network tells the state of the link; only the latest state is of interest to a callback that comes late.
+// network reports the state of the link; a callback that is late gets only the latest state.
 func (u *session) network(s NetworkStatus, code int32, desc string) {
 	u.c.log.Debug("network", "status", s, "code", code, "desc", desc)
 	u.Live(func() { u.c.ev.tellNetwork(s, code, desc) })
 }
 
-// connectFailed tells of a try that came to nothing, with the address: it may be that which is wrong.
+// connectFailed reports a failed attempt, with the address: the address may be what is wrong.
 func (u *session) connectFailed(err *im.Error) {
 	if at := u.way.String(); !strings.Contains(err.Desc, at) {
 		err = im.Errorf(err.Code, "%s: server %s", err.Desc, at)

@@ -7,7 +7,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// conv is a conversation while the database is open: its stored row and what goes on with it. dirty rows are written with the batch.
+// conv is a conversation while the database is open: its stored row and its running state. dirty rows are written with the batch.
 type conv struct {
 	local.ConvRow
 	dirty bool
@@ -16,23 +16,23 @@ type conv struct {
 	headSeq, headRev    uint64
 	headOthers, headOwn uint64
 	pulling, queued     bool
-	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was asked for again.
+	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was requested again.
 	deferred, refreshing bool
-	// seen is what pushes told before the conversation was ready for them: the log's epoch and ends, and where they began.
+	// seen is what pushes reported before the conversation was ready for them: the log's epoch and ends, and where they began.
 	seen struct {
 		epoch     uint64
 		entry     *im.Entry
 		from, rev uint64
 	}
-	// receiptAt is when a receipt was last told.
+	// receiptAt is when a receipt last fired.
 	receiptAt time.Time
-	// shown is its part of the total, as of the last state computed: what is not told yet does not count yet.
+	// shown is its part of the total, as of the last state computed: what has not been reported yet does not count yet.
 	shown uint64
 }
 
 func (cv *conv) key() Conv { return Conv{cv.Type, cv.Target} }
 
-// newConv is a conversation that this device has nothing of.
+// newConv returns a conversation of which this device has nothing.
 func newConv(id int64, key Conv) *conv {
 	return &conv{ConvRow: local.ConvRow{ID: id, Type: key.Type, Target: key.ID}, dirty: true}
 }

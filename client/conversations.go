@@ -16,11 +16,11 @@ type conversations struct {
 	byID     map[int64]*conv
 	lastConv int64 // the last id of one
 	sends    map[sendKey]*outgoing
-	lastSub  int64 // the last place that a message of this device was given
+	lastSub  int64 // the last place that was given to a message of this device
 	// changed: they may differ from what was announced. lateReceipts wait for their time.
 	changed      map[*conv]bool
 	lateReceipts map[*conv]time.Time
-	telling      *stateChange // on its way to the application
+	telling      *stateChange // being reported to the application
 	total        int          // the last one that was announced
 }
 
@@ -34,7 +34,7 @@ func (b *conversations) clear() {
 	b.byKey, b.byID, b.changed, b.lateReceipts, b.lastConv, b.telling = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0, nil
 }
 
-// Load reads all conversations; of messages the ids that what is owed still names.
+// Load reads all conversations; of messages the ids that owed events still name.
 func (b *conversations) Load() error {
 	b.clear()
 	if b.Engine == nil || b.DB == nil {
@@ -73,7 +73,7 @@ func (b *conversations) NewStore() {
 	}
 }
 
-// Connected asks at a login what became of the sends that an earlier run left open.
+// Connected asks at a login about the sends that an earlier run left open.
 func (b *conversations) Connected(first bool) {
 	if first {
 		b.settle()
@@ -83,7 +83,7 @@ func (b *conversations) Connected(first bool) {
 // Disconnected has nothing to forget: what was known of the logs' ends stays true.
 func (b *conversations) Disconnected() {}
 
-// Push takes entries, changes and heads. It is a hint: what does not follow the last number starts a pull.
+// Push handles entries, changes and heads. It is a hint: what does not follow the last number starts a pull.
 func (b *conversations) Push(f *im.Frame) error {
 	if b.c.Status() != LoggedIn {
 		return nil
@@ -115,7 +115,7 @@ func (b *conversations) Push(f *im.Frame) error {
 	return nil
 }
 
-// late takes the answer to a call that is over: that of a send still tells of its entry.
+// late handles the reply to a call that has ended: the reply to a send still contains its entry.
 func (b *conversations) late(f *im.Frame) {
 	if f.Method == im.Method_SEND && f.Code == 0 && b.c.Status() == LoggedIn {
 		b.sentLate(f.Body)

@@ -7,7 +7,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// changeRow makes the ROW call and applies the answer after done.
+// changeRow makes the ROW call and applies the reply after done.
 func (b *conversations) changeRow(cv *conv, req *im.RowRequest, finish func(none, error)) {
 	req.Conv, req.Epoch = cv.key().wire(), cv.Epoch
 	engine.Ask(b.Engine, im.Method_ROW, req, true, b.c.cfg.Limits.Call, func(reply *im.RowReply, err *im.Error) {
@@ -39,7 +39,7 @@ func (c *Client) pinConversation(to caller[none], key Conv, pinned bool) {
 	})
 }
 
-// DeleteConversation takes a conversation off the list of all devices, with its messages, here and on the server. The next message brings it back.
+// DeleteConversation removes a conversation from the list of all devices, with its messages, here and on the server. The next message brings it back.
 //
 //tidings:call
 func (c *Client) deleteConversation(to caller[none], key Conv) { c.clearConv(to, key, true) }
@@ -60,7 +60,7 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 			finish(none{}, nil)
 			return
 		}
-		upTo, era := cv.SyncedTo, cv.Era // what had been applied: a message on its way stays (rule 6)
+		upTo, era := cv.SyncedTo, cv.Era // what had been applied: a message under way stays (rule 6)
 		here := func() {
 			c.convs.deleted(cv, c.e.DB.DeleteBefore(&cv.ConvRow, era, upTo, c.convs.failedSince()))
 			if hide {
@@ -85,7 +85,7 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 	}))
 }
 
-// clearTo deletes what is at or below the number up to which the owner has cleared, on whatever device.
+// clearTo deletes what is at or below the number up to which the owner has cleared, on any device.
 func (b *conversations) clearTo(cv *conv, seq uint64) {
 	if seq <= cv.Cleared {
 		return
@@ -94,12 +94,12 @@ func (b *conversations) clearTo(cv *conv, seq uint64) {
 	b.deleted(cv, b.DB.DeleteUpTo(&cv.ConvRow, seq, b.failedSince()))
 }
 
-// failedKept is for how long the key of a message outlives its row whose send failed: it may be in the log all the same, and is no news then.
+// failedKept is how long the key of a message outlives its row if its send failed: it may be in the log nevertheless, and is no news then.
 const failedKept = 24 * time.Hour
 
 func (b *conversations) failedSince() time.Time { return b.c.session.serverNow().Add(-failedKept) }
 
-// deleted follows a deletion of messages.
+// deleted handles a deletion of messages.
 func (b *conversations) deleted(cv *conv, err error) {
 	b.Check(err)
 	b.changed[cv] = true
@@ -108,7 +108,7 @@ func (b *conversations) deleted(cv *conv, err error) {
 // mostRecvOpts is how many users one call may name.
 const mostRecvOpts = 30
 
-// SetRecvOpt says how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same for all but mentions.
+// SetRecvOpt sets how messages of users are received: 0 normal, 1 not at all, 2 without push, 3 and 4 the same except for mentions.
 //
 //tidings:call
 func (c *Client) setRecvOpt(to caller[none], convs []Conv, opt int32) {
@@ -140,7 +140,7 @@ func (c *Client) setRecvOpt(to caller[none], convs []Conv, opt int32) {
 	})
 }
 
-// RecvOpts answers the receive options of users, as this device knows them.
+// RecvOpts returns the receive options of users, as this device knows them.
 //
 //tidings:call
 func (c *Client) recvOpts(to caller[[]*im.C2CRecvOptResult], users []string) {

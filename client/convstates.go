@@ -11,10 +11,11 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// State events (rule 17): what the application was last told is kept, and the difference is told. They are computed right after a commit, when its
-// messages have been posted, and only one set is on its way at a time; what changes meanwhile is told next. What was told is stored after the callbacks returned.
+// State events (rule 17): what was last reported to the application is kept, and the difference is reported. Differences are computed right after a
+// commit, when its messages have been posted, and only one set is under way at a time; what changes in the meantime is reported next. What was
+// reported is stored after the callbacks returned.
 
-// unread is the number that the formula of rule 7 gives here and now.
+// unread is the result of rule 7's formula on this device.
 func (cv *conv) unread(me string) uint64 {
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C && cv.key().ID == me {
 		return 0
@@ -25,19 +26,19 @@ func (cv *conv) unread(me string) uint64 {
 	return 0
 }
 
-// counts says whether the conversation is part of the total: receive options 0 and 4.
+// counts reports whether the conversation is part of the total: receive options 0 and 4.
 func (cv *conv) counts() bool { return cv.RecvOpt == 0 || cv.RecvOpt == 4 }
 
 // pinnedSort lifts pinned conversations over all others in the sort key.
 const pinnedSort = 1 << 62
 
-// info is the conversation as the application sees it; nil if it is not in its list.
+// info returns the conversation as the application sees it; nil if it is not in its list.
 func (b *conversations) info(cv *conv) *im.ConvInfo {
 	info, _ := b.infoAt(cv)
 	return info
 }
 
-// infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, and does not tell apart what happened within one.
+// infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, which do not order what happened within one.
 func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	last, behind, err := b.DB.Last(&cv.ConvRow)
 	if !b.Check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
@@ -61,7 +62,7 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	if len(cv.Draft) > 0 {
 		if d := (&im.Draft{}); d.UnmarshalVT(cv.Draft) == nil {
 			info.IsHasDraft, info.Draft = true, d
-			at = max(at, int64(d.EditTime)*1000+999) // it lifts the conversation, also over a message of the same second
+			at = max(at, int64(d.EditTime)*1000+999) // it lifts the conversation, even over a message of the same second
 		}
 	}
 	info.ActiveTime = uint64(at / 1000)
@@ -93,22 +94,23 @@ const (
 	stageTotal
 )
 
-// toldConv is what to keep of a conversation once it was told.
+// toldConv is what to keep of a conversation once it was reported.
 type toldConv struct {
 	cv      *conv
 	era     int64
 	hash    int64
 	receipt uint64
 	unread  uint64 // its part of the total
-	stage   stage  // whose callback tells of it; none if there is only a receipt
+	stage   stage  // whose callback reports it; none if there is only a receipt
 }
 
-// byNumber puts conversations into the order in which this device met them, so that what is told together is told in the same order each time.
+// byNumber puts conversations into the order in which this device first saw them, so that what is reported together is reported in the same order
+// each time.
 func byNumber[V any](set map[*conv]V) []*conv {
 	return slices.SortedFunc(maps.Keys(set), func(a, b *conv) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// States is the difference between what the application was told of conversations and how they are.
+// States returns the difference between what was reported to the application about conversations and what they are.
 func (b *conversations) States() *engine.States {
 	if len(b.changed) == 0 {
 		return nil
@@ -139,7 +141,7 @@ func (b *conversations) stateChange() *stateChange {
 	s := &stateChange{}
 	for _, cv := range byNumber(b.changed) {
 		if cv.pulling || cv.queued || cv.deferred {
-			continue // told when it is complete
+			continue // reported when it is complete
 		}
 		delete(b.changed, cv)
 		t := toldConv{cv: cv, era: cv.Era, receipt: cv.Receipt}
@@ -183,8 +185,8 @@ func (b *conversations) stateChange() *stateChange {
 	return s
 }
 
-// receiptMay says whether a receipt of the conversation may be told now: one in Limits.Receipts, with the latest position (rule 22). One that comes too
-// early is looked at again when its time has come.
+// receiptMay reports whether a receipt of the conversation may fire at this moment: one per Limits.Receipts, with the latest position (rule 22). One
+// that is too early is checked again when its time has come.
 func (b *conversations) receiptMay(cv *conv) bool {
 	now := time.Now()
 	due := cv.receiptAt.Add(b.c.cfg.Limits.Receipts)
@@ -198,7 +200,7 @@ func (b *conversations) receiptMay(cv *conv) bool {
 	return true
 }
 
-// receiptsLater has the late receipts looked at again when the first one's time has come.
+// receiptsLater makes the late receipts be checked again when the first one's time has come.
 func (b *conversations) receiptsLater() {
 	if len(b.lateReceipts) == 0 {
 		b.Clock.Stop(alarmReceipts)
@@ -235,7 +237,7 @@ func (b *conversations) tellConvs(kind ConvEvent, list []*im.ConvInfo) {
 	}
 }
 
-// stateTold keeps what the application has been told: the callbacks that have begun.
+// stateTold keeps what has been reported to the application: the callbacks that have begun.
 func (b *conversations) stateTold(s *stateChange, got stage) {
 	if b.telling == s {
 		b.telling = nil

@@ -2,9 +2,8 @@ package client
 
 import "github.com/tidings-im/tidings/client/internal/engine"
 
-// Dispatcher runs functions one at a time in the order in which they were posted, on the goroutine (or C thread) that calls Run. Several
-// clients may share one, one after the other. It is unbounded by itself: a Client bounds what it posts and stops syncing while its
-// events are not taken.
+// Dispatcher runs functions one at a time in the order in which they were posted, on the goroutine (or C thread) that calls Run. Several clients may
+// share one, one after the other. It has no limit of its own: a Client limits what it posts and stops syncing while its events are not taken.
 type Dispatcher struct{ d *engine.Dispatcher }
 
 // NewDispatcher makes a dispatcher that nobody runs yet.
@@ -19,7 +18,7 @@ func (d *Dispatcher) Run() { d.d.Run() }
 // Close makes Run return when it has run what is queued. It does not wait, so a callback may call it.
 func (d *Dispatcher) Close() { d.d.Close() }
 
-// engine is what runs callbacks; nil for none.
+// engine returns what runs callbacks; nil for none.
 func (d *Dispatcher) engine() *engine.Dispatcher {
 	if d == nil {
 		return nil
@@ -27,5 +26,5 @@ func (d *Dispatcher) engine() *engine.Dispatcher {
 	return d.d
 }
 
-// SlowCallback is how long a callback may run before the log has a line about it: nothing else is called back meanwhile.
+// SlowCallback is how long a callback may run before the log has a line about it: no other callback can run in that time.
 const SlowCallback = engine.SlowCallback

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// SetDraft keeps what the user has begun to write, on this device; it moves the conversation up. nil takes it away.
+// SetDraft keeps what the user has begun to write, on this device; it moves the conversation up. nil removes the draft.
 func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 	var body []byte
 	if d != nil {

@@ -52,7 +52,7 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 					seqs = append(seqs, row.Seq)
 				}
 			case row == nil && m.Seq != 0 && m.Seq <= cv.headSeq:
-				// Not here: a row that says so keeps it away.
+				// Not on this device: a row that says so keeps it away.
 				rows = append(rows, &local.Message{Conv: cv.ID, Era: cv.Era, Pos: m.Seq, Seq: m.Seq, ClientTime: m.ClientTime, Random: uint32(m.Rand), Sender: m.Sender,
 					Time: int64(m.ServerTime) * 1000, Body: []byte{}})
 				seqs = append(seqs, m.Seq)
@@ -120,8 +120,8 @@ func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string)
 	})
 }
 
-// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was
-// read, nothing is changed and the error is 8006; the message as it is now comes in any case.
+// ModifyMessage replaces the content of a message: its elements and cloud_custom_str. If somebody else has changed the message since m was read,
+// nothing is changed and the error is 8006; the message as it is then is returned in any case.
 //
 //tidings:call
 func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) {
@@ -168,7 +168,7 @@ func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) 
 	})
 }
 
-// applyModify takes a new content in. One whose version came with a pull is no news; one of a message that is not here brings it.
+// applyModify applies a new content. One whose version arrived with a pull is no news; one of a message that is not on the device stores it.
 func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 	if ch.Message == nil || ch.Seq <= cv.Cleared {
 		return
@@ -206,7 +206,7 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 	}
 }
 
-// onlineOnly tells a message that is not kept (rule 21).
+// onlineOnly reports a message that is not kept (rule 21).
 func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
 	if e.Message == nil {
 		return

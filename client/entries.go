@@ -10,31 +10,31 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// sendKey is what a sender drew for a message: with the conversation, the key by which its log entry is known.
+// sendKey is what a sender drew for a message: with the conversation, the key by which its log entry is recognized.
 type sendKey struct {
 	conv       int64
 	clientTime uint64
 	random     uint32
 }
 
-// applyEntry applies the next number of a log: the first application of an entry is what the application is told of (rule 17). The caller
-// moves SyncedTo.
+// applyEntry applies the next number of a log: the first application of an entry is announced to the application (rule 17). The caller moves
+// SyncedTo.
 func (b *conversations) applyEntry(cv *conv, e *im.Entry) {
 	b.raise(cv, e)
 	if b.acknowledged(cv, e) || e.Message == nil || e.Seq <= cv.Cleared {
-		return // cleared: another device did it while the answer with this entry was on its way
+		return // cleared: another device did it while the reply with this entry was under way
 	}
 	id := b.store(cv, e)
 	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
-		return // its recall is a change of its own and fires alone
+		return // its recall is a change of its own and fires by itself
 	}
 	m := e.Message
 	b.fillEntry(cv, e, m)
 	b.tellMessage(kindNewMessages, id, m)
 }
 
-// store writes an entry's row, or brings the row that history has put there up to date, and answers its id. An answer may have been made before a change that
-// has been applied meanwhile: what is newer stays, and e becomes it.
+// store writes an entry's row, or updates the row that history has put there, and returns its id. A reply may have been made before a change that has
+// been applied since: newer content stays, and e becomes it.
 func (b *conversations) store(cv *conv, e *im.Entry) int64 {
 	body, err := content(e.Message).MarshalVT()
 	if !b.Check(err) {
@@ -91,7 +91,7 @@ func messageID(tiny, clientTime uint64, random uint32) string {
 	return fmt.Sprintf("%d-%d-%d", tiny, clientTime, random)
 }
 
-// content is what of a message belongs to the message itself and not to who looks at it; the elements are shared, not copied.
+// content returns the part of a message that belongs to the message itself and does not depend on the device; the elements are shared, not copied.
 func content(m *im.Message) *im.Message {
 	return &im.Message{ElemArray: m.ElemArray, Priority: m.Priority, Platform: m.Platform, IsOnlineMsg: m.IsOnlineMsg, NeedReadReceipt: m.NeedReadReceipt,
 		SupportMessageExtension: m.SupportMessageExtension, CustomInt: m.CustomInt, CustomStr: m.CustomStr, CloudCustomStr: m.CloudCustomStr,
@@ -102,7 +102,7 @@ func content(m *im.Message) *im.Message {
 		ExcludedFromMuting: m.ExcludedFromMuting}
 }
 
-// fill sets what depends on who looks and when.
+// fill sets what depends on the device and the time.
 func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clientTime uint64, random uint32, seq uint64, at int64, status im.MessageStatus) {
 	seconds := uint64(at / 1000)
 	m.ConvId, m.ConvType, m.Sender = cv.key().ID, cv.key().Type, sender
@@ -123,7 +123,7 @@ func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
 	m.Version, m.RevokerUserId, m.RevokeReason = e.Version, e.Revoker, e.RevokeReason
 }
 
-// view is a stored row as the application sees it.
+// view returns a stored row as the application sees it.
 func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) {
 	m := &im.Message{}
 	if err := m.UnmarshalVT(row.Body); err != nil {
@@ -137,7 +137,7 @@ func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) 
 	return m, nil
 }
 
-// parseMessageID takes an id apart into tiny id, client time and random.
+// parseMessageID splits an id into tiny id, client time and random.
 func parseMessageID(id string) (tiny, clientTime uint64, random uint32, ok bool) {
 	first, rest, ok1 := strings.Cut(id, "-")
 	second, third, ok2 := strings.Cut(rest, "-")

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Event is a callback as a value, for programs that treat all of them alike: print them, record them, pass them on. Each makes them.
+// Event is a callback as a value, for programs that treat all of them in the same way: print, record or forward them. Each makes them.
 type Event struct {
 	// Name is the name of the event in JSON, such as new_message; docs/reference/callbacks.md has all of them.
 	Name string
 	// Type is what happened, of an event that says so: add, delete, update, sync_start or sync_finish of conversation.
 	Type string
-	// Args are what the callback gets otherwise, in its order.
+	// Args are the other arguments of the callback, in its order.
 	Args []any
 
 	data func() string
 }
 
-// Data returns Args in JSON: one as it is, in the form of the TIM C API; several as an object by their names; "" for none.
+// Data returns Args in JSON: a single one as it is, in the form of the TIM C API; several as an object by their names; "" for none.
 func (e Event) Data() string {
 	if e.data == nil {
 		return ""
@@ -34,7 +34,7 @@ func EventTypes() (types []string) {
 	return types
 }
 
-// word is the name of a value of an enum in JSON.
+// word returns the name of an enum's value in JSON.
 func word(v fmt.Stringer) string { return strings.ReplaceAll(v.String(), " ", "_") }
 
 func quoted(s string) string {

@@ -6,7 +6,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// FindMessages answers the messages with the given ids that are here, recalled and deleted ones too, in the order asked for.
+// FindMessages returns the messages with the given ids that are on the device, including recalled and deleted ones, in the requested order.
 //
 //tidings:call
 func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
@@ -23,7 +23,7 @@ func (c *Client) findMessages(to caller[[]*im.Message], ids []string) {
 	})
 }
 
-// FindByLocators answers the messages of a conversation that the locators name and that are here, recalled and deleted ones too.
+// FindByLocators returns the messages of a conversation that the locators name and that are on the device, including recalled and deleted ones.
 //
 //tidings:call
 func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.MsgLocator) {
@@ -46,7 +46,7 @@ func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.M
 	})
 }
 
-// lookUp is a local read that answers messages; nil rows are left out.
+// lookUp is a local read that returns messages; nil rows are left out.
 func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message, error)) {
 	doReading(c, to, func(finish func([]*im.Message, error)) {
 		rows, err := read()
@@ -67,7 +67,7 @@ func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message,
 	})
 }
 
-// find looks a message up by what an application may hold of it: its id, or sequence, random and time. nil if it is not here.
+// find looks a message up by what an application may know of it: its id, or sequence, random and time. nil if it is not on the device.
 func (b *conversations) find(m *im.Message) (*local.Message, error) {
 	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
 		rows, err := b.DB.Drawn(clientTime, random)

@@ -5,7 +5,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// takeSeen moves the known ends of the log to what pushes told before.
+// takeSeen moves the known ends of the log to what pushes reported before.
 func (b *conversations) takeSeen(cv *conv) {
 	if cv.seen.entry != nil {
 		b.raise(cv, cv.seen.entry)
@@ -14,7 +14,7 @@ func (b *conversations) takeSeen(cv *conv) {
 	cv.seen.epoch, cv.seen.entry, cv.seen.from, cv.seen.rev = 0, nil, 0, 0
 }
 
-// convOf answers the conversation's row, making it if it is new.
+// convOf returns the conversation's row, and creates it if it is new.
 func (b *conversations) convOf(key Conv) *conv {
 	cv := b.byKey[key]
 	if cv == nil {
@@ -25,7 +25,7 @@ func (b *conversations) convOf(key Conv) *conv {
 	return cv
 }
 
-// applyHead takes in what the server says of a conversation. Heads may arrive out of order with pushes, so each part moves forward only.
+// applyHead applies what the server reports about a conversation. Heads may arrive out of order with pushes, so each part moves forward only.
 func (b *conversations) applyHead(h *im.Head) {
 	if h.Conv == nil {
 		return
@@ -34,7 +34,7 @@ func (b *conversations) applyHead(h *im.Head) {
 	switch {
 	case cv.Epoch == 0 || h.Epoch > cv.Epoch:
 		if cv.Epoch != 0 {
-			seen := cv.seen // of the new log, since the head was asked for
+			seen := cv.seen // of the new log, since the head was requested
 			b.newEra(cv)
 			cv.seen = seen
 		}
@@ -87,8 +87,8 @@ func (b *conversations) applyHead(h *im.Head) {
 	}
 }
 
-// refresh asks for one conversation's head again because what came does not fit what is here. If the answer is still behind what was here
-// when it was asked for, the server's log was set back: a new era.
+// refresh requests one conversation's head again because what arrived does not fit what is on the device. If the reply is still behind what was there
+// when it was requested, the server's log was set back: a new era.
 func (b *conversations) refresh(cv *conv) {
 	if cv.refreshing {
 		return
@@ -113,7 +113,7 @@ func (b *conversations) refresh(cv *conv) {
 			if !back && h.Row < cv.Row && cv.Row != row {
 				b.refresh(cv) // a newer row came in between
 			} else {
-				// The numbers of the row are the server's, whatever is here.
+				// The numbers of the row are the server's, whatever is on the device.
 				cv.Row, cv.WithdrawnRev = 0, min(cv.WithdrawnRev, h.Rev)
 			}
 			cv.deferred = cv.deferred || back
@@ -180,7 +180,8 @@ func (b *conversations) pushedEntry(p *im.EntryPush) {
 	b.c.sync.enqueue(cv)
 }
 
-// ready says whether a push belongs to the log that is here. A conversation met for the first time starts at its beginning; another epoch asks for the head.
+// ready reports whether a push belongs to the log on the device. A conversation that is new to the device starts at its beginning; another epoch
+// requests the head.
 func (b *conversations) ready(cv *conv, epoch uint64) bool {
 	if cv.Epoch == epoch {
 		return !cv.deferred
@@ -191,7 +192,7 @@ func (b *conversations) ready(cv *conv, epoch uint64) bool {
 	return false
 }
 
-// raise notes that the log has grown at least to e.
+// raise records that the log has grown at least to e.
 func (b *conversations) raise(cv *conv, e *im.Entry) {
 	if e.Seq <= cv.headSeq {
 		return

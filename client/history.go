@@ -10,8 +10,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// historyCount is how many messages a request without a count gets; historyMost how many it may ask for; pageMost how many one answer of the server brings;
-// scanPage how many local ones are looked through at a time for those of a type.
+// historyCount is how many messages a request without a count gets; historyMost is the limit; pageMost is how many one reply of the server contains;
+// scanPage is how many local ones are searched at a time for those of a type.
 const (
 	historyCount = 20
 	historyMost  = 1000
@@ -19,7 +19,7 @@ const (
 	scanPage     = 500
 )
 
-// historyWalk is one listing on its way.
+// historyWalk is one listing under way.
 type historyWalk struct {
 	c       *Client
 	cv      *conv
@@ -30,7 +30,7 @@ type historyWalk struct {
 	era int64
 	pos uint64
 	sub int64
-	// Only rows of this time are listed, milliseconds, both ends included; at the server it is the numbers lo to hi.
+	// Only rows of this time are listed, milliseconds, both ends included; at the server these are the numbers lo to hi.
 	fromTime, toTime int64
 	lo, hi           uint64
 	asked            uint64 // how far the server has answered, walking from the cursor
@@ -39,13 +39,13 @@ type historyWalk struct {
 	out              []*im.Message
 }
 
-// Messages lists a conversation: backwards (newest first) from the message or number named in p, exclusive of the message, or, with is_forward, towards newer
-// ones in rising order. Unless p says that only what is local is asked for, or there is no link, the server is asked first; what it brings is
-// kept without any event.
+// Messages lists a conversation: backwards (newest first) from the message or number named in p, excluding the message, or, with is_forward, towards
+// newer ones in rising order. Unless p asks only for local messages, or there is no link, the server is asked first; what it returns is stored
+// without any event.
 //
 // With time_begin or time_period only messages of that time are listed, both ends included: back from time_begin, or on from it with is_forward. A
-// time_begin of 0 is now; without a message or number to start from, the list starts there. With message_type_array only messages that have an
-// element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
+// time_begin of 0 is the present; without a message or number to start from, the list starts there. With message_type_array only messages that have
+// an element of one of these types are listed, of those that are local. message_seq_array names the messages itself; nothing else counts then.
 //
 //tidings:call
 func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListParam) {
@@ -87,7 +87,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 			case c.session.readable() != nil:
 				w.finish(nil, notLoggedIn)
 			case err != nil || reply.From > reply.To:
-				w.list() // what is here can be read all the same
+				w.list() // what is on the device can be read nevertheless
 			default:
 				w.lo, w.hi = reply.From, reply.To
 				if w.forward {
@@ -101,7 +101,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 	})
 }
 
-// setTime turns seconds into a closed range of milliseconds.
+// setTime converts seconds to a closed range of milliseconds.
 func (w *historyWalk) setTime() {
 	const most = 1 << 40 // seconds; no clock comes near
 	begin, period := int64(min(w.p.TimeBegin, most)), int64(min(w.p.TimePeriod, most))
@@ -119,12 +119,12 @@ func (w *historyWalk) setTime() {
 	}
 }
 
-// remote says whether the server is asked. What it has is not looked through for types, as in the API.
+// remote reports whether the server is asked. Its messages are not searched for types, as in the API.
 func (w *historyWalk) remote() bool {
 	return (w.p.IsRamble == nil || *w.p.IsRamble) && len(w.p.MessageTypeArray) == 0 && w.c.session.online() == nil && w.cv.Epoch != 0 && (w.era == w.cv.Era || w.forward)
 }
 
-// named lists the messages of message_seq_array, asking for those that are not here a run of numbers at a time.
+// named lists the messages of message_seq_array, requesting those that are not on the device one run of numbers at a time.
 func (w *historyWalk) named() {
 	seqs := slices.Compact(slices.Sorted(slices.Values(w.p.SeqArray)))
 	if !w.forward {
@@ -180,7 +180,7 @@ func (w *historyWalk) named() {
 	next(0)
 }
 
-// take keeps what the server brought, but what was cleared while it was on its way.
+// take stores what the server returned, except what was cleared while it was under way.
 func (w *historyWalk) take(reply *im.PullReply) {
 	for _, e := range reply.Entries {
 		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.convs.acknowledged(w.cv, e) {
@@ -252,7 +252,7 @@ func (w *historyWalk) step() {
 			return
 		}
 		if err != nil || cv.Era != era || reply.To < reply.From {
-			w.list() // what is here can be read all the same
+			w.list() // what is on the device can be read nevertheless
 			return
 		}
 		w.take(reply)
@@ -271,7 +271,7 @@ func (w *historyWalk) step() {
 	})
 }
 
-// answered says whether the server has answered for everything up to a row: what is here beyond that may have holes before it.
+// answered reports whether the server has answered for everything up to a row: local messages beyond that may have gaps before them.
 func (w *historyWalk) answered(r *local.Message) bool {
 	switch {
 	case r.Era != w.cv.Era:
@@ -282,12 +282,12 @@ func (w *historyWalk) answered(r *local.Message) bool {
 	return r.Pos >= w.asked
 }
 
-// rows reads what is local beyond the cursor, in the order of the walk.
+// rows reads local messages beyond the cursor, in the order of the walk.
 func (w *historyWalk) rows(most int) ([]*local.Message, error) {
 	return w.c.e.DB.Beyond(&w.cv.ConvRow, local.Place{Era: w.era, Pos: w.pos, Sub: w.sub}, w.forward, w.fromTime, w.toTime, most)
 }
 
-// list answers with what is here. With types it looks through all that is local, some rows between two commits.
+// list returns local messages. With types it searches all of them, some rows between two commits.
 func (w *historyWalk) list() {
 	if w.c.session.readable() != nil {
 		w.finish(nil, notLoggedIn)
@@ -316,7 +316,7 @@ func (w *historyWalk) list() {
 	w.c.e.Soon(engine.FailWith(w.finish), w.list)
 }
 
-// add lists a row if it is of the wanted types.
+// add lists a row if it has one of the wanted types.
 func (w *historyWalk) add(r *local.Message) {
 	m, err := w.c.convs.view(w.cv, r)
 	types := w.p.MessageTypeArray

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Conversations lists the conversations, newest first, pinned ones before the others; local.
+// Conversations returns the conversations from local data, newest first, pinned ones before the others.
 //
 //tidings:call
 func (c *Client) conversations(to caller[[]*im.ConvInfo]) {
@@ -29,7 +29,7 @@ func (c *Client) conversations(to caller[[]*im.ConvInfo]) {
 	})
 }
 
-// ConversationsByKey answers the named conversations that are in the list, in the order asked for; local.
+// ConversationsByKey returns the named conversations that are in the list, in the requested order, from local data.
 //
 //tidings:call
 func (c *Client) conversationsByKey(to caller[[]*im.ConvInfo], keys []Conv) {
@@ -68,7 +68,7 @@ func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
 	}))
 }
 
-// TotalUnread is the sum of the unread numbers of conversations that are not muted.
+// TotalUnread returns the sum of the unread numbers of conversations that are not muted.
 //
 //tidings:call
 func (c *Client) totalUnread(to caller[int]) {

@@ -14,12 +14,12 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// DefaultServer is where a server listens that was started without flags.
+// DefaultServer is the address of a server that was started without flags.
 const DefaultServer = "ws://127.0.0.1:7070"
 
-// Open makes a client of the device's folder; nothing is sent, and it waits for nobody. What is local of the user can be read at once with a ticket that a server has
-// taken before on this device, as long as it has not run out and no server has refused it since; otherwise from the login on. That is so too while another process
-// has the data: the login ends the other one's session.
+// Open makes a client for the device's folder. It sends nothing and waits for nothing. The user's local data can be read at once with a ticket that a
+// server has accepted on this device before, as long as it has not expired and no server has refused it since; otherwise from the login on. That is
+// also true while another process has the data: the login ends the other one's session.
 func Open(cfg Config, ev Events) (*Client, error) {
 	if err := checkUserID(cfg.UserID); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	return c, nil
 }
 
-// checkUserID holds TIM's rule for user ids: 1 to 32 printable ASCII bytes.
+// checkUserID checks TIM's rule for user ids: 1 to 32 printable ASCII bytes.
 func checkUserID(id string) error {
 	if !im.ValidUserID(id) {
 		return im.Errorf(im.CodeInvalidUserID, "user id %q is not 1 to 32 printable ASCII characters", id)
@@ -53,7 +53,7 @@ func checkUserID(id string) error {
 	return nil
 }
 
-// DefaultDir is the device's folder where Config.Dir names none.
+// DefaultDir is the device's folder if Config.Dir is empty.
 func DefaultDir() string { return filepath.Join(dataHome(), "tidings") }
 
 // dataHome is the user's folder for data of programs.
@@ -67,31 +67,32 @@ func dataHome() string {
 	return os.TempDir()
 }
 
-// Status says where the client stands.
+// Status returns the state of the login.
 func (c *Client) Status() LoginStatus { return c.session.now() }
 
-// UserID is the user of this client.
+// UserID returns the user of this client.
 func (c *Client) UserID() string { return c.cfg.UserID }
 
-// TinyID is the number of the account, 0 before this device's first login.
+// TinyID returns the number of the account, 0 before this device's first login.
 func (c *Client) TinyID() uint64 {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
 	return c.session.tiny
 }
 
-// ServerTime is the server's clock as of the last login, this device's own before.
+// ServerTime returns the server's clock as of the last login, this device's own before.
 func (c *Client) ServerTime() time.Time { return c.session.serverNow() }
 
-// SetUserSig replaces the ticket of the next login: the first one has run out, or was made void by the operator.
+// SetUserSig replaces the ticket for the next login: the old one has expired, or the operator made it void.
 func (c *Client) SetUserSig(sig string) {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
 	c.cfg.UserSig = sig
 }
 
-// Login logs in: it connects, and ends the session of another device of the same platform class. It returns when the server has answered, and in any case
-// within the time limit; the sync goes on behind it. After a failure what is local can be read only with a ticket that a server has taken before, as Open says.
+// Login connects and logs in, and ends the session of another device of the same platform class. It returns when the server has answered, and in any
+// case within the time limit; the sync follows. After a failure, local data can be read only with a ticket that a server has accepted before, as with
+// Open.
 //
 //tidings:call
 func (c *Client) login(to caller[none]) {
@@ -127,7 +128,8 @@ func (c *Client) login(to caller[none]) {
 	})
 }
 
-// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends here only.
+// Logout ends the session on the server, so that nothing counts as missed by a kick, and closes the connection. Without a link it ends only on the
+// device.
 //
 //tidings:call
 func (c *Client) logout(to caller[none]) {

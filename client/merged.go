@@ -4,7 +4,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// MergedMessages answers the messages that a merged message holds.
+// MergedMessages returns the messages in a merged message.
 func (c *Client) MergedMessages(m *im.Message) ([]*im.Message, error) {
 	if m == nil || len(m.ElemArray) == 0 || m.ElemArray[0].GetMerger() == nil {
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "message_elem_array holds no merged messages"}
@@ -16,7 +16,7 @@ func (c *Client) MergedMessages(m *im.Message) ([]*im.Message, error) {
 	return e.MessageArray, nil
 }
 
-// layers is how deep merged messages are nested in m.
+// layers returns how deep merged messages are nested in m.
 func layers(m *im.Message) int {
 	deepest := 0
 	for _, e := range m.GetElemArray() {

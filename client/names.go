@@ -2,7 +2,7 @@ package client
 
 import "strconv"
 
-// name is the name of an enum's value, or its number.
+// name returns the name of an enum's value, or its number.
 func name[E ~int32](names map[E]string, e E) string {
 	if s, ok := names[e]; ok {
 		return s

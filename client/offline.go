@@ -9,11 +9,11 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// What is local can be read by the user who is logged in. Without a login it can be read with a ticket that a server has taken before on this device, as long as that has
-// not run out and no server has refused it since: a ticket can be checked by servers alone, and the name in it proves nothing. The hashes of those tickets are
-// kept in the user's local database.
+// The user who is logged in can read local data. Without a login it can be read with a ticket that a server has accepted before on this device, as
+// long as it has not expired and no server has refused it since: only servers can check a ticket, and the name in it proves nothing. The hashes of
+// those tickets are kept in the user's local database.
 
-// openLocal opens the user's local data and sees whether the ticket lets read it. Another process may have it: then the login waits for it.
+// openLocal opens the user's local data and checks whether the ticket allows reading it. Another process may have it: then the login waits for it.
 func (u *session) openLocal() {
 	u.localErr, u.offline = nil, time.Time{}
 	if u.DB == nil {
@@ -52,7 +52,7 @@ func (u *session) openLocal() {
 	}
 }
 
-// trust follows a login that the server took.
+// trust handles a login that the server accepted.
 func (u *session) trust(sig string, reply *im.LoginReply) {
 	hash := local.HashTicket(sig)
 	if hash == u.distrusted {
@@ -61,7 +61,7 @@ func (u *session) trust(sig string, reply *im.LoginReply) {
 	u.Check(u.DB.KeepTicket(hash, time.Now().UnixMilli()+reply.TicketExpires-reply.ServerTime))
 }
 
-// distrust follows a login that the server refused for its ticket, whatever has become of the login meanwhile.
+// distrust handles a login that the server refused because of its ticket, whatever has happened to the login since.
 func (u *session) distrust(sig string, code int32) {
 	switch code {
 	case im.CodeTicketExpired, im.CodeTicketEmpty, im.CodeTicketMalformed, im.CodeTicketMismatch, im.CodeTicketOtherUser, im.CodeTicketOtherApp, im.CodeTicketVoid:
@@ -83,9 +83,9 @@ func (u *session) distrust(sig string, code int32) {
 	}
 }
 
-// readable answers an error where nothing local may be read.
+// readable returns an error if local data may not be read.
 func (u *session) readable() *im.Error {
-	if u.DB == nil && u.locked { // the other process may have let go
+	if u.DB == nil && u.locked { // the other process may have released it
 		u.openLocal()
 	}
 	switch s := u.c.Status(); {

@@ -8,18 +8,19 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// owedEvent is an event that is told one for one with what happened: its row stands in owed from the commit that brought it until it was told (rule 17). Rows are
-// written in the order of the callbacks. api/events.tsv says which events these are, and how their rows are; the generator writes the types of those whose rows
-// have the arguments.
+// owedEvent is an event that fires one for one with what happened: its row is in owed from the commit that caused it until it has fired (rule 17).
+// Rows are written in the order of the callbacks. api/events.tsv lists these events, and the form of their rows; the generator writes the types of
+// those whose rows have the arguments.
 type owedEvent interface {
 	kind() int
-	// payload is what stands in the row, and read takes it from there.
+	// payload is the content of the row, and read reads it.
 	payload() ([]byte, error)
 	read(payload []byte) error
 	tell(*Events)
 }
 
-// owedRows is an owed event of one or several messages. Its row has the ids of theirs, and they are told as they are when they are told.
+// owedRows is an owed event of one or several messages. Its row has their ids, and the messages are passed with their content at the time of the
+// callback.
 type owedRows struct {
 	of       int // the kind
 	ids      []int64
@@ -40,7 +41,7 @@ func (o *owedRows) read(b []byte) error {
 	for len(b) > 0 {
 		id, n := binary.Varint(b)
 		if n <= 0 {
-			break // what is before it can be told
+			break // everything before it can fire
 		}
 		o.ids = append(o.ids, id)
 		b = b[n:]
@@ -54,7 +55,7 @@ func (o *owedRows) tell(ev *Events) {
 	}
 }
 
-// eventsAtOnce and mostTold bound a callback of several messages: how many, and how many bytes of JSON.
+// eventsAtOnce and mostTold limit a callback with several messages: how many, and how many bytes of JSON.
 const (
 	eventsAtOnce = 100
 	mostTold     = 2 << 20
@@ -79,7 +80,7 @@ func (b *conversations) tellMessage(kind int, id int64, m *im.Message) {
 	b.owe(&owedRows{kind, []int64{id}, []*im.Message{m}}, size)
 }
 
-// owedFrom is the event of a row; nil if there is no such kind, or it cannot be read.
+// owedFrom returns the event of a row; nil if there is no such kind, or it cannot be read.
 func owedFrom(row local.Owed) owedEvent {
 	ev := owedOf(row.Kind)
 	if namesRows(row.Kind) {
@@ -91,7 +92,7 @@ func owedFrom(row local.Owed) owedEvent {
 	return ev
 }
 
-// again makes the callback of what an earlier run of the application may not have heard; nil if it cannot be read.
+// again makes the callback for what may not have fired in an earlier run of the application; nil if it cannot be read.
 func (b *conversations) again(o local.Owed) func() {
 	ev := owedFrom(o)
 	if rows, ok := ev.(*owedRows); ev == nil || ok && !b.viewRows(rows) {
@@ -100,7 +101,7 @@ func (b *conversations) again(o local.Owed) func() {
 	return func() { ev.tell(&b.c.ev) }
 }
 
-// viewRows reads the messages that an owed event names, as far as they are still here. It reports false if the database failed.
+// viewRows reads the messages that an owed event names, as far as they still exist. It reports false if the database failed.
 func (b *conversations) viewRows(ev *owedRows) bool {
 	for _, id := range ev.ids {
 		row, err := b.DB.ByID(id)

@@ -8,13 +8,13 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// MarkAllRead reads everything that has arrived in all conversations.
+// MarkAllRead marks everything that has arrived as read, in all conversations.
 //
 //tidings:call
 func (c *Client) markAllRead(to caller[none]) { c.markRead(to, Conv{}, nil) }
 
-// MarkRead reads a conversation up to a message, which its id or its sequence names, or all that has arrived if upTo is nil. With an empty id in conv
-// all conversations of its type are read. A message that is not in the conversation is an error, and nothing is read.
+// MarkRead marks a conversation as read up to a message, which its id or its sequence names, or completely if upTo is nil. With an empty id in conv,
+// all conversations of its type are marked. A message that is not in the conversation is an error, and nothing is marked.
 //
 //tidings:call
 func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
@@ -52,7 +52,7 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 	})
 }
 
-// place is where a message stands in its conversation: its own number, or that before it if it has none.
+// place returns a message's place in its conversation: its own number, or the one before it if it has none.
 func (b *conversations) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Error) {
 	unknown := &im.Error{Code: im.CodeInvalidParameters, Desc: "the message is not in the conversation"}
 	if cv == nil {
@@ -71,7 +71,7 @@ func (b *conversations) place(cv *conv, key Conv, m *im.Message) (uint64, *im.Er
 	case row == nil || row.Conv != cv.ID:
 		return 0, unknown
 	case row.Era != cv.Era:
-		return 0, nil // before all that is unread
+		return 0, nil // before everything that is unread
 	}
 	return min(row.Pos, cv.SyncedTo), nil
 }

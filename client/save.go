@@ -16,14 +16,14 @@ func (c *Client) saveMessage(to caller[*im.Message], key Conv, m *im.Message) {
 	c.keep(engine.Map(to, func(ms []*im.Message) *im.Message { return ms[0] }), key, []*im.Message{m}, false)
 }
 
-// ImportMessages puts messages of elsewhere into the local history, with their own times and senders, among those that are here by time.
+// ImportMessages puts messages from elsewhere into the local history, with their own times and senders, ordered by time among the others.
 //
 //tidings:call
 func (c *Client) importMessages(to caller[none], key Conv, ms []*im.Message) {
 	c.keep(engine.Map(to, func([]*im.Message) none { return none{} }), key, ms, true)
 }
 
-// mostSeconds is the latest time that can be counted in nanoseconds, and some years less.
+// mostSeconds is the latest time that can be counted in nanoseconds, minus some years.
 const mostSeconds = 1 << 33
 
 func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, imported bool) {
@@ -63,7 +63,7 @@ func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, impo
 	})
 }
 
-// keptRow is the row of a message that stands in no log.
+// keptRow returns the row of a message that is in no log.
 func (b *conversations) keptRow(cv *conv, m *im.Message, imported bool) (*local.Message, error) {
 	now := b.c.session.serverNow()
 	row := &local.Message{Conv: cv.ID, Era: cv.Era, Pos: cv.SyncedTo, Sub: now.UnixNano(), Sender: m.Sender, Time: now.UnixMilli(), Status: im.MessageStatus_MESSAGE_STATUS_SENT}

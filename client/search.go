@@ -15,19 +15,19 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// The index holds, for each message, the pairs of neighbouring characters in its texts: that finds any part of a word in any script with two characters or
-// more. What it finds is read and compared, so that it may hold too much but never too little.
+// The index contains, for each message, the pairs of neighbouring characters in its texts: with it, any part of a word in any script with two
+// characters or more is found. What it finds is read and compared, so it may contain too much but never too little.
 
-// mostKeywords is TIM's limit; indexAtOnce is how many messages are indexed before other work gets its turn; mostPairs is how many pairs of a
-// keyword the index is asked for: what it finds is compared in full.
+// mostKeywords is TIM's limit; indexAtOnce is how many messages are indexed before other work gets its turn; mostPairs is how many pairs of a keyword
+// are looked up in the index: what it finds is compared in full.
 const (
 	mostKeywords = 5
 	indexAtOnce  = 2000
 	mostPairs    = 50
 )
 
-// Search looks for messages that are on this device. In one conversation it answers a page of its messages, newest first; over all, the conversations
-// with the number of their hits, and the message where there is exactly one.
+// Search finds messages that are on this device. In one conversation it returns a page of its messages, newest first; over all, the conversations
+// with the number of their hits, and the message if there is exactly one.
 //
 //tidings:call
 func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
@@ -64,7 +64,7 @@ func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
 	})
 }
 
-// fold makes texts comparable: upper and lower case, composed and decomposed, full and half width are alike (Unicode's full case folding and NFKC).
+// fold makes texts comparable: upper and lower case, composed and decomposed, full and half width are equal (Unicode's full case folding and NFKC).
 func fold(s string) string {
 	ascii := true
 	for i := 0; i < len(s) && ascii; i++ {
@@ -73,13 +73,13 @@ func fold(s string) string {
 	if ascii {
 		return strings.ToLower(s)
 	}
-	// Taken apart, what folds to several letters is one letter and its marks, but for the sharp s.
+	// Decomposed, what folds to several letters is one letter and its marks, except the sharp s.
 	return norm.NFC.String(sharp.Replace(strings.Map(foldRune, norm.NFKD.String(s))))
 }
 
 var sharp = strings.NewReplacer("\u00df", "ss")
 
-// foldRune is the same for all letters that differ in case alone.
+// foldRune returns the same for all letters that differ only in case.
 func foldRune(r rune) rune {
 	least := r
 	for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
@@ -88,7 +88,7 @@ func foldRune(r rune) rune {
 	return unicode.ToLower(least)
 }
 
-// texts is what of a message can be searched.
+// texts returns the parts of a message that can be searched.
 func texts(m *im.Message) []string {
 	var out []string
 	for _, e := range m.ElemArray {
@@ -106,7 +106,7 @@ func texts(m *im.Message) []string {
 	return out
 }
 
-// pairs are the index words of a folded text: each two neighbouring characters that are no white space.
+// pairs returns the index words of a folded text: each two neighbouring characters that are not white space.
 func pairs(s string) []string {
 	var out []string
 	last := rune(-1)
@@ -123,7 +123,7 @@ func pairs(s string) []string {
 	return out
 }
 
-// indexThen brings the index up to date, some messages at a time so that the engine stays free for others, and calls then.
+// indexThen updates the index, some messages at a time so that the engine stays free for other work, and then calls then.
 func (b *conversations) indexThen(then func(error)) {
 	if b.c.session.readable() != nil {
 		then(notLoggedIn)
@@ -236,7 +236,7 @@ func (b *conversations) searchNow(p *im.SearchParam, words []string) (*im.Search
 	return result, nil
 }
 
-// matchOf is the index query for the keywords, empty where the index cannot help: a keyword of one character.
+// matchOf returns the index query for the keywords, empty if the index cannot help: a keyword of one character.
 func matchOf(words []string, all bool) string {
 	var parts []string
 	for _, w := range words {
@@ -278,7 +278,7 @@ func matches(m *im.Message, p *im.SearchParam, words []string) bool {
 	return found > 0
 }
 
-// page is the page that p asks for.
+// page returns the page that p asks for.
 func page[T any](all []T, p *im.SearchParam) []T {
 	if p.PageSize == 0 {
 		return all

@@ -12,7 +12,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// outgoing is a message on its way to the server: its row stands as "sending".
+// outgoing is a message on its way to the server: its row has the status "sending".
 type outgoing struct {
 	cv  *conv
 	row *local.Message
@@ -23,8 +23,8 @@ type outgoing struct {
 	finish func(*im.Message, error)
 }
 
-// SendMessage sends m to a conversation and answers it as the server stored it. On an error the message, where it was stored locally, comes too, with
-// status failed. m is not changed. Calls from one goroutine are sent in their order.
+// SendMessage sends m to a conversation and returns it as the server stored it. With an error it also returns the message, if it was stored locally,
+// with status failed. m is not changed. Calls from one goroutine are sent in their order.
 //
 //tidings:call the message's id is known at once
 func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
@@ -33,7 +33,7 @@ func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (m
 		engine.Refuse(c.e, to, err)
 		return "", err
 	}
-	// Drawn anew for each message, whatever the application's JSON says (rule 5).
+	// Drawn for each message, whatever the application's JSON contains (rule 5).
 	clientTime, random := draw()
 	c.session.mu.Lock()
 	tiny := c.session.tiny
@@ -43,9 +43,9 @@ func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (m
 	return messageID(tiny, clientTime, random), nil
 }
 
-// draw makes a client time and a random number for a message of this process. The millisecond stands first in the number, so that
-// the server's index of keys grows at its end; the rest counts up from a random start, for all clients of the process, which may be devices of one
-// user: no two of them draw the same, and another process hardly ever does.
+// draw returns a client time and a random number for a message of this process. The millisecond comes first in the number, so that the server's index
+// of keys grows at its end; the rest counts up from a random start, for all clients of the process, which may be devices of one user: no two of them
+// draw the same, and another process hardly ever does.
 func draw() (clientTime uint64, random uint32) {
 	now := time.Now()
 	low := (drawn.Add(1) + drawnFrom) & (1<<drawnBits - 1)
@@ -59,7 +59,7 @@ var (
 	drawn     atomic.Uint32
 )
 
-// ownCopy copies of m what is the sender's own. What the check refuses is an error that names the field; the server has the same checks.
+// ownCopy copies the parts of m that belong to the sender. If the check refuses something, the error names the field; the server has the same checks.
 func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error)) (*im.Message, error) {
 	switch {
 	case key.ID == "":
@@ -91,7 +91,7 @@ func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error))
 	return own, nil
 }
 
-// messagePlatform is the number of message_platform, which has none for the newer platforms.
+// messagePlatform returns the number of message_platform, which has none for the newer platforms.
 func messagePlatform(p im.Platform) int32 {
 	if p > im.Platform_PLATFORM_SIMULATOR {
 		return 0
@@ -137,7 +137,7 @@ func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint
 	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}
 	o.call = engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
 		if b.sends[k] != o {
-			return // the log entry came first and was the acknowledgement
+			return // the log entry arrived first and was the acknowledgement
 		}
 		if err == nil && reply.Entry == nil {
 			err = engine.Unreadable
@@ -151,7 +151,7 @@ func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint
 	})
 }
 
-// sent takes the server's answer: the entry as it stands in the log.
+// sent handles the server's reply: the entry as it is in the log.
 func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 	cv, e := o.cv, reply.Entry
 	if o.m.IsOnlineMsg {
@@ -168,7 +168,7 @@ func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 		cv.Epoch = reply.Epoch
 	}
 	if e.Seq == 0 || cv.Epoch != reply.Epoch {
-		// Taken without being logged (rule 20), or the first message of a conversation that this device has not met at its beginning.
+		// Accepted without being logged (rule 20), or the first message of a conversation whose beginning this device does not have.
 		b.acknowledge(cv, o.row, e)
 		if e.Seq != 0 {
 			b.refresh(cv)
@@ -183,8 +183,8 @@ func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 	b.c.sync.enqueue(cv)
 }
 
-// acknowledged takes an entry as the acknowledgement of a message that this device sent, and says whether it is one. It also counts as one where the database
-// fails: the batch is undone.
+// acknowledged handles an entry as the acknowledgement of a message that this device sent, and reports whether it is one. It also does if the
+// database fails: the batch is undone.
 func (b *conversations) acknowledged(cv *conv, e *im.Entry) bool {
 	if e.Sender != b.c.cfg.UserID {
 		return false
@@ -196,7 +196,7 @@ func (b *conversations) acknowledged(cv *conv, e *im.Entry) bool {
 	return err != nil || own != nil
 }
 
-// sentLate follows the answer to a send that was given up. Nothing else tells this device that its message is in the log.
+// sentLate handles the reply to a send that was given up. Nothing else tells this device that its message is in the log.
 func (b *conversations) sentLate(body []byte) {
 	reply := &im.SendReply{}
 	if b.DB == nil || im.Decode(body, reply) != nil || reply.Entry.GetSeq() == 0 {
@@ -213,8 +213,8 @@ func (b *conversations) sentLate(body []byte) {
 	b.c.sync.start()
 }
 
-// acknowledge brings a row that this device sent to the state of its log entry, by whatever way the entry came (rule 19), and answers the call that
-// still waits for it.
+// acknowledge brings a row that this device sent to the state of its log entry, however the entry arrived (rule 19), and answers the call that still
+// waits for it.
 func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	k := sendKey{cv.ID, row.ClientTime, row.Random}
 	o := b.sends[k]
@@ -222,7 +222,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	if o != nil {
 		row = o.row
 	}
-	older := row.Version > e.Version // an answer that was made before a change that has been applied meanwhile
+	older := row.Version > e.Version // a reply that was made before a change that has been applied since
 	if e.Seq != 0 && (row.Seq != e.Seq || row.Era != cv.Era) {
 		// History may have brought the same entry before it was known to be ours.
 		if !b.Check(b.DB.MakeRoom(&cv.ConvRow, e.Seq, row.ID)) {
@@ -231,7 +231,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 		row.Era, row.Pos, row.Sub, row.Seq = cv.Era, e.Seq, 0, e.Seq
 	}
 	row.Time, row.Version = e.Time, max(row.Version, e.Version)
-	cleared := row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.Body) == 0 // what came after the clearing is there again
+	cleared := row.Status == im.MessageStatus_MESSAGE_STATUS_DELETED && len(row.Body) == 0 // what came after the clearing is on the device again
 	if cleared || row.Status != im.MessageStatus_MESSAGE_STATUS_DELETED && row.Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
 		row.Status = max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT)
 	}
@@ -251,7 +251,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	if o != nil && o.finish != nil {
 		answer := m
 		if rewritten {
-			answer = o.m // what was sent; the rewriting is told by the update
+			answer = o.m // what was sent; the update reports the rewriting
 			b.fillEntry(cv, e, answer)
 		}
 		o.finish(answer, nil)
@@ -261,7 +261,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	}
 }
 
-// rewrite puts the server's content in the place of ours, keeping what never leaves the device, and says whether it differs.
+// rewrite puts the server's content in the place of ours, keeping what never leaves the device, and reports whether it differs.
 func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 	old := &im.Message{}
 	if old.UnmarshalVT(ours) != nil {
@@ -278,7 +278,7 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 	return body, errA == nil && errB == nil && !bytes.Equal(a, b)
 }
 
-// failSend ends a send that came to nothing: the row stays, with status failed.
+// failSend ends a send that failed: the row stays, with status failed.
 func (b *conversations) failSend(o *outgoing, err *im.Error) {
 	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
 	if err != nil && err.Code == im.CodeSendCancelled {
@@ -294,7 +294,7 @@ func (b *conversations) failSend(o *outgoing, err *im.Error) {
 	}
 }
 
-// settle asks what became of the sends that an earlier run left open: found is sent, else failed; nothing is sent by itself.
+// settle looks up the sends that an earlier run left open: those that are found are sent, all others failed; nothing is sent by itself.
 func (b *conversations) settle() {
 	rows, err := b.DB.Sending()
 	if !b.Check(err) {
@@ -307,7 +307,7 @@ func (b *conversations) settle() {
 	b.settleRows(rows)
 }
 
-// settleRows asks the server for the sends that rows hold.
+// settleRows asks the server about the sends in rows.
 func (b *conversations) settleRows(rows []*local.Message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
@@ -319,10 +319,10 @@ func (b *conversations) settleRows(rows []*local.Message) {
 				return // asked again at the next login
 			}
 			if len(reply.Found) < len(part) {
-				b.settleRows(part[len(reply.Found):]) // what did not fit into the answer
+				b.settleRows(part[len(reply.Found):]) // what did not fit into the reply
 			}
 			for i, r := range part[:len(reply.Found)] {
-				// The log may have told of it first, or the application may have deleted it.
+				// The log may have shown it first, or the application may have deleted it.
 				r, err := b.DB.ByID(r.ID)
 				if !b.Check(err) || r == nil || r.Status != im.MessageStatus_MESSAGE_STATUS_SENDING {
 					continue

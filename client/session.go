@@ -13,7 +13,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// session is the device's login, and what of it is stored: the account's number, the generation of the last login, the store that the device knows.
+// session is the device's login, and its stored part: the account's number, the generation of the last login, the store that the device knows.
 type session struct {
 	*engine.Engine
 	c           *Client
@@ -23,28 +23,28 @@ type session struct {
 	// needLocal: the login must open the local database.
 	needLocal atomic.Bool
 
-	mu               sync.Mutex // guards these, and the ticket in the config
+	mu               sync.Mutex // protects these, and the ticket in the config
 	status           LoginStatus
 	tiny             uint64
 	generation       uint64
 	kickedGeneration uint64
-	clockOffset      time.Duration // server's clock less ours
+	clockOffset      time.Duration // server's clock minus ours
 
 	// Below: engine.
 	localErr error     // why there is no database
 	locked   bool      // by another process, when it was last tried
-	offline  time.Time // without a login what is local can be read until then
+	offline  time.Time // without a login, local data can be read until then
 	// distrusted is the hash of the ticket that a server has refused last.
 	distrusted  string
 	storeID     string
 	loginDone   func(error)
 	stopLink    context.CancelFunc
-	lastFailure *im.Error // of the last try to connect
+	lastFailure *im.Error // of the last attempt to connect
 	logins      int       // raised by every login and logout, so that a late release does not hit the next login
 	hbEvery     time.Duration
 }
 
-// Names of what the clock holds.
+// Names of the items in the clock.
 const (
 	alarmLogin     = "login"
 	alarmHeartbeat = "heartbeat"
@@ -56,12 +56,12 @@ const (
 	alarmReceipts  = "receipts"
 )
 
-// stopClock takes back what belongs to a session.
+// stopClock removes what belongs to a session.
 func (u *session) stopClock() {
 	u.Clock.Stop(alarmLogin, alarmHeartbeat, alarmAnswer, alarmTicket)
 }
 
-// open opens the user's database, on whatever goroutine.
+// open opens the user's database, on any goroutine.
 func (u *session) open() (*local.DB, error) { return local.Open(u.dir, u.c.cfg.UserID, u.c.log) }
 
 // Load reads what is stored of the session.
@@ -87,7 +87,7 @@ func (u *session) Load() error {
 	return nil
 }
 
-// NewStore, Connected and Disconnected follow what the session itself has brought about.
+// NewStore, Connected and Disconnected have nothing to do: the session itself has caused them.
 func (u *session) NewStore() {}
 
 func (u *session) Connected(bool) {}
@@ -112,10 +112,10 @@ func (u *session) Push(f *im.Frame) error {
 // Flush has nothing to write: what changes is written at once.
 func (u *session) Flush() {}
 
-// States are none: what the application is to know of the session it is told as it happens.
+// States has none: what the application must know about the session is reported as it happens.
 func (u *session) States() *engine.States { return nil }
 
-// now is where the session stands.
+// now returns the state of the session.
 func (u *session) now() LoginStatus {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -134,13 +134,13 @@ func (u *session) serverNow() time.Time {
 	return time.Now().Add(u.clockOffset)
 }
 
-// end ends the session here, whatever the server thinks; a login under way is answered with err.
+// end ends the session on the device, whatever the server thinks; a login under way fails with err.
 func (u *session) end(err *im.Error) {
 	u.hangUp(LoggedOut)
 	u.endLogin(err)
 }
 
-// endLogin answers a login that failed.
+// endLogin completes a login that failed.
 func (u *session) endLogin(err *im.Error) {
 	if u.loginDone == nil {
 		return
@@ -155,7 +155,7 @@ func (u *session) endLogin(err *im.Error) {
 	u.GoOn()
 }
 
-// hangUp ends the connection and every try to make one.
+// hangUp ends the connection and every attempt to make one.
 func (u *session) hangUp(s LoginStatus) {
 	u.setStatus(s)
 	if u.stopLink != nil {
@@ -167,7 +167,7 @@ func (u *session) hangUp(s LoginStatus) {
 	u.stopClock()
 }
 
-// online answers an error for a call that needs a login and a link.
+// online returns an error for a call that needs a login and a link.
 func (u *session) online() *im.Error {
 	switch {
 	case u.c.Status() != LoggedIn:

@@ -12,8 +12,8 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// How far a device goes back: a fresh one starts at most so many messages before the end, in so many conversations; one that was away
-// longer than tooFar jumps (rule 16).
+// How far a device goes back: a fresh one starts at most so many messages before the end, in so many conversations; one that was away longer than
+// tooFar jumps (rule 16).
 const (
 	freshConvs   = 100
 	freshBack    = 1000
@@ -23,14 +23,14 @@ const (
 	lookupAtOnce = 100
 )
 
-// syncState is the sync of rule 8: changed heads, page by page, then what each conversation lacks. Pulls of a gap seen between syncs use
-// the same queue.
+// syncState is the sync of rule 8: changed heads, page by page, then what each conversation lacks. Pulls of a gap seen between syncs use the same
+// queue.
 type syncState struct {
-	active  bool // heads are being asked for, or what they showed is being pulled
-	again   bool // another one was asked for meanwhile
-	failed  bool // a pull came to nothing
+	active  bool // heads are being requested, or what they showed is being pulled
+	again   bool // another one was requested in the meantime
+	failed  bool // a pull failed
 	login   bool // framed by start and finish
-	pages   bool // all pages of heads are here
+	pages   bool // all pages of heads have arrived
 	fresh   bool // this device has never completed a sync
 	cursor  int64
 	heads   []*conv // of a fresh device: conversations whose start is decided when all heads are known
@@ -45,19 +45,19 @@ type syncState struct {
 
 func (s *syncState) running() bool { return s.active || s.pulls > 0 || len(s.queue) > 0 }
 
-// catchUp is the book of what the device lacks: where its last sync has come to, and the one that runs.
+// catchUp is the book of what the device lacks: how far its last sync has come, and the one that runs.
 type catchUp struct {
 	*engine.Engine
 	c *Client
 	syncState
-	// pause is how long the last try waited to sync again after a pull that came to nothing.
+	// pause is how long the last attempt waited to sync again after a pull that failed.
 	pause time.Duration
 	// cursor from heartbeats, not stored yet.
 	cursorAt int64
-	finish   bool // the end of a login's sync is to be told when no conversation is left to be told
+	finish   bool // the end of a login's sync fires when no conversation is left to be reported
 }
 
-// pausedFor is how often a paused sync looks whether it may go on.
+// pausedFor is how often a paused sync checks whether it may continue.
 const pausedFor = 20 * time.Millisecond
 
 // Load forgets the sync that ran.
@@ -75,7 +75,7 @@ func (s *catchUp) Connected(first bool) {
 	s.start()
 }
 
-// Disconnected gives the sync up. Where a fresh device starts was not decided: such conversations are as if never met.
+// Disconnected gives the sync up. It was not decided where a fresh device starts: such conversations count as unknown.
 func (s *catchUp) Disconnected() {
 	s.Clock.Stop(alarmSync, alarmList, alarmPaused)
 	for _, cv := range s.heads {
@@ -89,7 +89,7 @@ func (s *catchUp) Disconnected() {
 	s.syncState = syncState{login: s.login}
 }
 
-// Push begins a sync if the server says that pushes were dropped.
+// Push begins a sync if the server reports that pushes were dropped.
 func (s *catchUp) Push(f *im.Frame) error {
 	if f.Method == im.Method_BEHIND && s.c.Status() == LoggedIn {
 		s.start()
@@ -97,14 +97,14 @@ func (s *catchUp) Push(f *im.Frame) error {
 	return nil
 }
 
-// Flush writes the cursor with what is written anyway: without it the next sync brings a little more.
+// Flush writes the cursor with what is written anyway: without it the next sync fetches a little more.
 func (s *catchUp) Flush() {
 	if s.cursorAt != 0 && s.DB.InTx && s.Check(s.DB.SetMeta("cursor", s.cursorAt)) {
 		s.cursorAt = 0
 	}
 }
 
-// States is the end of a login's sync, when the application has been told of all conversations.
+// States is the end of a login's sync, when all conversations have been reported to the application.
 func (s *catchUp) States() *engine.States {
 	if !s.finish || len(s.c.convs.changed) > 0 || s.c.convs.telling != nil {
 		return nil
@@ -113,13 +113,13 @@ func (s *catchUp) States() *engine.States {
 	return &engine.States{Tell: []func(){func() { s.c.ev.tellConversations(ConvSyncFinish, nil) }}, Told: func(int) {}}
 }
 
-// NewStore has the next sync ask for everything.
+// NewStore makes the next sync ask for everything.
 func (s *catchUp) NewStore() {
 	s.cursorAt = 0
 	s.Check(s.DB.SetMeta("cursor", 0))
 }
 
-// upTo notes a cursor that a heartbeat told: the device has everything up to there.
+// upTo records a cursor from a heartbeat: the device has everything up to there.
 func (s *catchUp) upTo(cursor int64) {
 	if cursor != 0 && !s.running() && !s.failed {
 		s.cursorAt = cursor
@@ -127,12 +127,12 @@ func (s *catchUp) upTo(cursor int64) {
 	}
 }
 
-// holds says that calls about what the sync brings have to wait.
+// holds reports whether calls about what the sync fetches have to wait.
 func (s *catchUp) holds() bool {
 	return s.GoingOn() || s.Conn != nil && !s.whole && !s.paused && s.c.Status() == LoggedIn
 }
 
-// start begins a sync, or notes that the running one must be followed by another.
+// start begins a sync, or records that the running one must be followed by another.
 func (s *catchUp) start() {
 	if s.active {
 		s.again = true
@@ -152,7 +152,7 @@ func (s *catchUp) start() {
 	s.askHeads(cursor, 0)
 }
 
-// level is that of the lines about a sync: the first one on a connection is worth more than those that look whether anything was missed.
+// level is the level of the lines about a sync: the first one on a connection matters more than those that check whether anything was missed.
 func (s *syncState) level() slog.Level {
 	if s.whole {
 		return slog.LevelDebug
@@ -189,8 +189,8 @@ func (s *catchUp) askHeads(cursor int64, after uint64) {
 	})
 }
 
-// startFresh decides where a fresh device starts in each conversation: the newest ones some way back, so that at least their last message
-// fires; the others at their end.
+// startFresh decides where a fresh device starts in each conversation: the newest ones some way back, so that at least their last message fires; the
+// others at their end.
 func (s *catchUp) startFresh() {
 	heads := s.heads
 	s.heads = nil
@@ -207,7 +207,7 @@ func (s *catchUp) startFresh() {
 			cv.SyncedTo = cv.freshStart()
 		}
 		if seen > 0 && seen <= cv.SyncedTo {
-			cv.SyncedTo = seen - 1 // it came while the heads did: news, wherever the conversation stands
+			cv.SyncedTo = seen - 1 // it arrived while the heads did: news, wherever the conversation starts
 		}
 		if cv.seen.epoch == cv.Epoch {
 			s.c.convs.takeSeen(cv)
@@ -244,8 +244,8 @@ func (s *catchUp) ended() {
 	}
 }
 
-// freshStart is where a device starts that has none of a conversation's log: with what is unread, not too far back, and at least the last message. Where
-// nothing is unread the own messages of other devices are no news either.
+// freshStart returns where a device starts that has none of a conversation's log: with what is unread, not too far back, and at least the last
+// message. If nothing is unread, the own messages of other devices are no news either.
 func (cv *conv) freshStart() uint64 {
 	if cv.headSeq == 0 {
 		return 0
@@ -257,7 +257,7 @@ func (cv *conv) freshStart() uint64 {
 	return max(start, min(cv.Cleared, cv.headSeq))
 }
 
-// later asks for another sync because a pull came to nothing, later and later while that goes on. Until then the cursor stays.
+// later requests another sync because a pull failed, with growing pauses while that continues. Until then the cursor stays.
 func (s *catchUp) later() {
 	s.failed = true
 	if !s.Clock.Has(alarmSync) {
@@ -266,14 +266,14 @@ func (s *catchUp) later() {
 	}
 }
 
-// listLater sets when the device asks anew what has changed, unless a heartbeat says before that it has everything. Devices that came together do not
-// ask together.
+// listLater sets when the device asks again what has changed, unless a heartbeat reports before that it has everything. Devices that connected
+// together do not ask together.
 func (s *catchUp) listLater() {
 	d := s.c.cfg.Limits.List
 	s.Clock.Set(alarmList, time.Now().Add(d-time.Duration(rand.Int64N(int64(d/4)+1))), s.due)
 }
 
-// enqueue sees to it that a conversation which lacks something is pulled; one that lacks nothing is up to date.
+// enqueue makes a conversation that lacks something be pulled; one that lacks nothing is up to date.
 func (s *catchUp) enqueue(cv *conv) {
 	if cv.deferred || cv.pulling || cv.queued {
 		return
@@ -319,7 +319,7 @@ func (s *catchUp) pullNext() {
 	}
 }
 
-// unpause goes on when the application has taken enough of its events.
+// unpause continues when the application has taken enough of its events.
 func (s *catchUp) unpause() {
 	if !s.Eased() {
 		s.Clock.Set(alarmPaused, time.Now().Add(pausedFor), s.unpause)
@@ -329,7 +329,7 @@ func (s *catchUp) unpause() {
 	s.pullNext()
 }
 
-// pull asks for the next range that a conversation lacks: messages first, so that a change finds its message.
+// pull requests the next range that a conversation lacks: messages first, so that a change finds its message.
 func (s *catchUp) pull(cv *conv) {
 	if cv.upToDate() {
 		s.c.convs.caughtUp(cv)
@@ -351,8 +351,8 @@ func (s *catchUp) pull(cv *conv) {
 		case err != nil && err.Code == im.CodeResync:
 			s.c.convs.refresh(cv)
 		case err != nil && s.Conn != nil:
-			// Left (10007, 10010): what is here stays, and a later head starts again. Anything else may pass, and nobody else says that there
-			// is something to pull.
+			// Left (10007, 10010): what is on the device stays, and a later head starts again. Other failures may be temporary, and nothing else
+			// reports that there is something to pull.
 			s.c.log.Info("pull refused", "conversation", cv.key().ID, "error", err)
 			cv.headSeq, cv.headRev = cv.SyncedTo, cv.Rev
 			if err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
@@ -387,7 +387,7 @@ func (s *catchUp) pull(cv *conv) {
 					continue
 				}
 				if ch.Seq > cv.SyncedTo {
-					// It waits for its message, of which only the head can tell.
+					// It waits for its message, which only the head can show.
 					cv.Rev, cv.headRev, cv.dirty = ch.Rev-1, ch.Rev-1, true
 					s.c.convs.refresh(cv)
 					return true

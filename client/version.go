@@ -1,4 +1,4 @@
 package client
 
-// Version is the SDK's version, told at login and by TIMGetSDKVersion.
+// Version is the SDK's version, sent at login and returned by TIMGetSDKVersion.
 const Version = "8.6.7021"

@@ -9,16 +9,16 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// What comes from outside (bytes of a server, the file of a local database) never ends the process of the application.
+// Input from outside (bytes of a server, the file of a local database) never ends the process of the application.
 
-// errPanic stands for a panic where an error of the local database would: nothing of the batch holds.
+// errPanic stands for a panic in the place of an error of the local database: nothing of the batch holds.
 var errPanic = errors.New("a mistake inside the client")
 
-// Failed answers a call for which the local database failed.
+// Failed is the error of a call for which the local database failed.
 var Failed = &im.Error{Code: im.CodeDatabase, Desc: "the local database failed"}
 
-// contain runs a piece of work on what a server sent or a local database holds. After a panic in it the batch is undone, the connection is made anew, and the process
-// lives on. Callbacks of the application are not run in here.
+// contain runs a piece of work on what a server sent or a local database contains. After a panic in it the batch is undone, the client reconnects,
+// and the process lives on. Callbacks of the application do not run in here.
 func (e *Engine) contain(f func()) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -31,7 +31,7 @@ func (e *Engine) contain(f func()) {
 func (e *Engine) panicked(r any) {
 	e.log.Error("the client failed inside; connecting anew", "panic", r, "stack", string(debug.Stack()))
 	e.Check(errPanic)
-	e.Post(func() {}) // the undoing comes with the next commit
+	e.Post(func() {}) // the next commit undoes the batch
 }
 
 // Check remembers the first failure of the local database; the batch is then undone as a whole. It reports whether there was none.
@@ -42,7 +42,7 @@ func (e *Engine) Check(err error) bool {
 	return err == nil
 }
 
-// Commit makes the batch durable, then sends its frames and tells its outputs. It is done after each piece of work by itself.
+// Commit makes the batch durable, then sends its frames and posts its outputs. It runs after each piece of work by itself.
 func (e *Engine) Commit() {
 	if e.DB != nil && e.failed == nil {
 		e.flush()
@@ -81,7 +81,7 @@ func (e *Engine) flush() {
 	}
 }
 
-// toClear answers the owed ids to clear with this commit: all, if it writes anyway or their time has come.
+// toClear returns the owed ids to delete with this commit: all, if it writes anyway or their time has come.
 func (e *Engine) toClear(writing bool) []int64 {
 	if !writing && (e.clearAt.IsZero() || time.Now().Before(e.clearAt)) {
 		return nil
@@ -92,7 +92,7 @@ func (e *Engine) toClear(writing bool) []int64 {
 	return e.fired
 }
 
-// Use takes a database and has the books read it.
+// Use takes a database and makes the books read it.
 func (e *Engine) Use(db *local.DB) error {
 	e.DB = db
 	return e.load()
@@ -107,8 +107,8 @@ func (e *Engine) load() error {
 	return errors.Join(errs...)
 }
 
-// undo follows a failure of the local database: the batch is rolled back, what was to be told is dropped (calls that would have kept something here fail with 6019), memory is read
-// from the database again, and the connection is made anew so that the sync brings everything once more.
+// undo handles a failure of the local database: the batch is rolled back, its outputs are dropped (calls that would have kept something on the device
+// fail with 6019), memory is read from the database again, and the client reconnects so that the sync fetches everything once more.
 func (e *Engine) undo() {
 	err := e.failed
 	e.failed = nil
@@ -135,7 +135,7 @@ func (e *Engine) undo() {
 	if e.Conn != nil {
 		e.Conn.Break()
 	}
-	if e.DB == nil { // nothing is local
+	if e.DB == nil { // there are no local data
 		e.failed = nil
 		return
 	}
@@ -154,20 +154,20 @@ func (e *Engine) undo() {
 		e.DB = nil
 		e.forgetFired()
 		e.cfg.HangUp(failed)
-		e.Post(func() {}) // what that answers comes with the next commit
+		e.Post(func() {}) // the results of that come with the next commit
 	}
 	e.failed = nil
 }
 
-// forgetFired goes with the database that the owed ids were of.
+// forgetFired goes with the database to which the owed ids belong.
 func (e *Engine) forgetFired() {
 	e.mu.Lock()
 	e.fired = nil
 	e.mu.Unlock()
 }
 
-// Release clears what was told and closes the database, so that another process may have it. One that is in memory lives as long as the engine: nobody else waits
-// for it.
+// Release deletes completed events and closes the database, so that another process may have it. One that is in memory lives as long as the engine:
+// nobody else waits for it.
 func (e *Engine) Release() {
 	if e.DB == nil || e.cfg.InMemory && !e.closing.Load() {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// call is a request to the server that waits for its answer.
+// call is a request to the server that waits for its reply.
 type call struct {
 	id     uint64
 	method im.Method
@@ -25,11 +25,11 @@ type call struct {
 // Request is the body of a call.
 type Request interface{ MarshalVT() ([]byte, error) }
 
-// Unreadable stands for an answer that cannot be read, or lacks what it must have.
+// Unreadable is the error of a reply that cannot be read, or lacks what it must have.
 var Unreadable = &im.Error{Code: im.CodePacket, Desc: "unreadable answer"}
 
-// Ask makes a call of the server. done is called exactly once, on the engine; an answer that cannot be read is an error, and with an error the reply is empty. With
-// repeat the call is sent again after a reconnect; otherwise it ends with the connection. It answers the call's id.
+// Ask makes a call to the server. done is called exactly once, on the engine; a reply that cannot be read is an error, and with an error the reply is
+// empty. With repeat the call is sent again after a reconnect; otherwise it ends with the connection. Ask returns the call's id.
 func Ask[R any, P im.Decodable[R]](e *Engine, method im.Method, req Request, repeat bool, limit time.Duration, done func(P, *im.Error)) uint64 {
 	return e.request(method, req, repeat, limit, func(body []byte, err *im.Error) {
 		reply := P(new(R))
@@ -40,7 +40,7 @@ func Ask[R any, P im.Decodable[R]](e *Engine, method im.Method, req Request, rep
 	})
 }
 
-// Call is Ask for a call whose answer says nothing more.
+// Call is Ask for a call whose reply contains nothing else.
 func (e *Engine) Call(method im.Method, req Request, repeat bool, limit time.Duration, done func(*im.Error)) uint64 {
 	return e.request(method, req, repeat, limit, func(_ []byte, err *im.Error) { done(err) })
 }
@@ -67,20 +67,20 @@ func (e *Engine) request(method im.Method, req Request, repeat bool, limit time.
 	return id
 }
 
-// NewID is the id of another frame to the server.
+// NewID returns the id of another frame to the server.
 func (e *Engine) NewID() uint64 {
 	id := e.nextID
 	e.nextID++
 	return id
 }
 
-// Withdraw takes back a call that no connection carries, without an answer: the next connection does not send it either.
+// Withdraw takes back a call that is not on a connection, without a result: the next connection does not send it either.
 func (e *Engine) Withdraw(id uint64) { delete(e.calls, id) }
 
-// FailCalls answers everything open.
+// FailCalls fails everything open.
 func (e *Engine) FailCalls(err *im.Error) { e.failSome(err, func(*call) bool { return true }) }
 
-// failSome answers the open calls that which picks, in their order.
+// failSome fails the open calls that which selects, in their order.
 func (e *Engine) failSome(err *im.Error, which func(*call) bool) {
 	var ended []*call
 	for _, k := range e.calls {
@@ -94,7 +94,7 @@ func (e *Engine) failSome(err *im.Error, which func(*call) bool) {
 	}
 }
 
-// failDue answers the calls whose time has come.
+// failDue fails the calls whose time has run out.
 func (e *Engine) failDue(now time.Time) {
 	err := &im.Error{Code: im.CodeWaitAckTimeout, Desc: "no answer from the server in time"}
 	if e.Conn == nil {
@@ -103,14 +103,14 @@ func (e *Engine) failDue(now time.Time) {
 	e.failSome(err, func(k *call) bool { return !k.deadline.IsZero() && !now.Before(k.deadline) })
 }
 
-// endCall answers a call, unless the answer to another one (a logout's ends everything) has answered it meanwhile.
+// endCall ends a call, unless the result of another one (a logout's ends everything) has ended it in between.
 func (e *Engine) endCall(k *call, body []byte, err *im.Error) {
 	if e.calls[k.id] != k {
 		return
 	}
 	delete(e.calls, k.id)
 	defer func() {
-		if r := recover(); r != nil { // the answer cannot be applied; the application still gets one
+		if r := recover(); r != nil { // the reply cannot be applied; the application still gets a result
 			e.panicked(r)
 			k.done(nil, im.Errorf(im.CodeDatabase, "%v", errPanic))
 		}
@@ -118,17 +118,18 @@ func (e *Engine) endCall(k *call, body []byte, err *im.Error) {
 	k.done(body, err)
 }
 
-// Attach makes a connection the one that carries the calls. Resume follows, when the login is told.
+// Attach makes a connection the one that carries the calls. Resume follows, when the login is reported.
 func (e *Engine) Attach(l *link.Conn) { e.Conn, e.received = l, 0 }
 
-// StartOver has the books start over with a server that has another store.
+// StartOver makes the books start over with a server that has another store.
 func (e *Engine) StartOver() {
 	for _, b := range e.books {
 		b.NewStore()
 	}
 }
 
-// Resume sends again, in its order, what was open when the last connection broke: it is answered before anything new (rule 31). Then the books go on.
+// Resume sends again, in its order, what was open when the last connection broke: it is answered before anything new (rule 31). Then the books
+// continue.
 func (e *Engine) Resume(first bool) {
 	for _, id := range slices.Sorted(maps.Keys(e.calls)) {
 		k := e.calls[id]
@@ -139,7 +140,7 @@ func (e *Engine) Resume(first bool) {
 	}
 }
 
-// Detach forgets the connection and what cannot be asked again on another; the connection itself is left to the caller.
+// Detach forgets the connection and what cannot be asked again on another; the caller handles the connection itself.
 func (e *Engine) Detach() {
 	e.Conn = nil
 	e.toSend = e.toSend[:0]
@@ -156,7 +157,7 @@ type arrived struct {
 	data []byte
 }
 
-// Arrive hands the engine a message that a connection brought. It waits for room, until ctx ends.
+// Arrive passes the engine a message from a connection. It waits for room, until ctx ends.
 func (e *Engine) Arrive(ctx context.Context, l *link.Conn, data []byte) error {
 	select {
 	case e.frames <- arrived{l, data}:
@@ -201,7 +202,7 @@ func (e *Engine) push(f *im.Frame) error {
 	return nil
 }
 
-// Received counts what the server has pushed on this connection; SetReceived brings the number to what the server says, when some was dropped on the way.
+// Received returns how much the server has pushed on this connection; SetReceived sets it to the server's number, if pushes were dropped on the way.
 func (e *Engine) Received() uint64 { return e.received }
 
 func (e *Engine) SetReceived(n uint64) { e.received = n }

@@ -2,7 +2,7 @@ package engine
 
 import "time"
 
-// Clock holds what the engine is to do at a time, each thing by a name of its own.
+// Clock contains what the engine is to do at a time, each item under a name of its own.
 type Clock struct{ alarms map[string]alarm }
 
 type alarm struct {
@@ -10,7 +10,7 @@ type alarm struct {
 	do func()
 }
 
-// Set has do run on the engine at a time, in place of what was set by this name before.
+// Set makes do run on the engine at a time, in place of what was set under this name before.
 func (c *Clock) Set(name string, at time.Time, do func()) {
 	if c.alarms == nil {
 		c.alarms = map[string]alarm{}
@@ -18,20 +18,20 @@ func (c *Clock) Set(name string, at time.Time, do func()) {
 	c.alarms[name] = alarm{at, do}
 }
 
-// Stop takes back what was set by these names.
+// Stop removes what was set under these names.
 func (c *Clock) Stop(names ...string) {
 	for _, name := range names {
 		delete(c.alarms, name)
 	}
 }
 
-// Has says that something is set by a name and has not run.
+// Has reports whether something is set under a name and has not run.
 func (c *Clock) Has(name string) bool {
 	_, ok := c.alarms[name]
 	return ok
 }
 
-// due takes out the first thing whose time has come; nil without one.
+// due removes and returns the first item whose time has come; nil if there is none.
 func (c *Clock) due(now time.Time) func() {
 	name, at := c.first()
 	if name == "" || now.Before(at) {
@@ -42,7 +42,7 @@ func (c *Clock) due(now time.Time) func() {
 	return do
 }
 
-// first is the next thing to do.
+// first returns the next item.
 func (c *Clock) first() (name string, at time.Time) {
 	for n, a := range c.alarms {
 		if name == "" || a.at.Before(at) {

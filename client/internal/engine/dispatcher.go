@@ -2,9 +2,8 @@ package engine
 
 import "sync"
 
-// Dispatcher runs functions one at a time in the order in which they were posted, on the goroutine (or C thread) that calls Run. Several
-// clients may share one, one after the other. It is unbounded by itself: an engine bounds what it posts and stops syncing while its
-// events are not taken.
+// Dispatcher runs functions one at a time in the order in which they were posted, on the goroutine (or C thread) that calls Run. Several clients may
+// share one, one after the other. It has no limit of its own: an engine limits what it posts and stops syncing while its events are not taken.
 type Dispatcher struct {
 	mu     sync.Mutex
 	ready  sync.Cond

@@ -1,6 +1,6 @@
-// Package engine runs what a device does for one user. One goroutine takes the application's calls and what the server sends in batches: apply, commit, then send and
-// tell. It never waits for a callback or for the network. What the batches are about is the matter of books; the engine sees to it that a batch holds as a whole or
-// not at all, that a call is answered once, and that what was committed is told once.
+// Package engine runs what a device does for one user. One goroutine handles the application's calls and what the server sends in batches: apply,
+// commit, then send and post callbacks. It never waits for a callback or for the network. The books know what the batches are about; the engine
+// ensures that a batch holds as a whole or not at all, that a call is answered once, and that what was committed is reported once.
 package engine
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Config says for whom an engine works. Its functions run on the engine.
+// Config describes the user of an engine. Its functions run on the engine.
 type Config struct {
 	Log *slog.Logger
-	// Dispatcher runs the callbacks; nil: the engine makes one with a goroutine of its own, and logs the calls and the callbacks that took long.
+	// Dispatcher runs the callbacks; nil: the engine makes one with a goroutine of its own, and logs the calls and slow callbacks.
 	Dispatcher *Dispatcher
 	// InMemory: the database is not on a disk.
 	InMemory bool
@@ -25,52 +25,52 @@ type Config struct {
 	Open func() (*local.DB, error)
 	// Begin is the engine's first piece of work.
 	Begin func()
-	// HangUp ends the session and its connection: the database cannot be read any more, or the client is closed. A login under way is answered with err.
+	// HangUp ends the session and its connection: the database cannot be read any more, or the client is closed. A login under way fails with err.
 	HangUp func(err *im.Error)
-	// Late takes an answer to a call that is over.
+	// Late handles a reply to a call that has ended.
 	Late func(f *im.Frame)
 }
 
-// Engine is one. Of its fields and methods those that name no other goroutine are for what runs on the engine.
+// Engine runs a device's work. Fields and methods that do not mention other goroutines are only for code that runs on the engine.
 type Engine struct {
 	DB    *local.DB  // nil while none is open
-	Conn  *link.Conn // the connection whose login is told; nil while there is none
+	Conn  *link.Conn // the connection whose login was reported; nil while there is none
 	Clock Clock
 
 	cfg   Config
 	log   *slog.Logger
 	books []Book
 	disp  *Dispatcher
-	// dispEnded is closed when the engine's own dispatcher has run everything; late keeps answers to calls that come after it apart.
+	// dispEnded is closed when the engine's own dispatcher has run everything; late serializes results of calls that come after it.
 	dispEnded chan struct{}
 	late      sync.Mutex
 
 	in     *inbox
 	frames chan arrived
-	wake   chan struct{} // has one element when something is to be cleared or gone on with
+	wake   chan struct{} // has one element when something is to be deleted or continued
 	quit   chan struct{}
 	ended  sync.WaitGroup
 
 	closing  atomic.Bool
 	openings atomic.Int64 // open calls of the application
 	waiting  atomic.Int64 // events posted to the dispatcher that have not run
-	running  atomic.Int64 // owed id of the event whose callback runs now
+	running  atomic.Int64 // owed id of the event whose callback is running
 
 	mu      sync.Mutex
 	fired   []int64 // owed ids whose callback has returned
 	telling *round  // states whose callbacks have begun
 
-	// Below: the engine's goroutine only.
+	// Below: only the engine's goroutine.
 	nextID   uint64
 	calls    map[uint64]*call
 	toSend   []*im.Frame
 	received uint64 // pushes on this connection
 	out      []output
-	later    []func()        // work to go on with after the commit
-	cleared  []chan struct{} // closed by the commit that clears what was told
-	clearAt  time.Time       // when fired events are cleared at the latest
+	later    []func()        // work to continue after the commit
+	cleared  []chan struct{} // closed by the commit that deletes completed events
+	clearAt  time.Time       // when completed events are deleted at the latest
 	parked   []parked
-	// goingOn: they go on after the commit, with those that come until then.
+	// goingOn: they continue after the commit, with those that arrive until then.
 	goingOn  bool
 	round    *round // states that are posted and have not run
 	owedDone bool   // what an earlier run owed has been posted
@@ -78,7 +78,7 @@ type Engine struct {
 	timer    *time.Timer
 }
 
-// batchSize bounds how much one commit takes in.
+// batchSize limits how much one commit contains.
 const (
 	batchSize   = 512
 	mostCalls   = 1000
@@ -95,7 +95,7 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// Start begins the work, with the books in the order in which they are to be told of anything. Any goroutine may call it, once.
+// Start begins the work, with the books in the order in which they are called. Any goroutine may call it, once.
 func (e *Engine) Start(books ...Book) {
 	e.books = books
 	if e.dispEnded != nil {
@@ -108,7 +108,7 @@ func (e *Engine) Start(books ...Book) {
 	go e.run()
 }
 
-// Post hands f to the engine. It reports false, and f will never run, if the engine has ended. Any goroutine may call it.
+// Post passes f to the engine. It reports false, and f will never run, if the engine has ended. Any goroutine may call it.
 func (e *Engine) Post(f func()) bool { return e.in.put(f) }
 
 func (e *Engine) run() {
@@ -138,7 +138,7 @@ func (e *Engine) run() {
 	}
 }
 
-// goOn runs one piece of long work after each batch; commit follows with the next one, which a piece left brings about at once.
+// goOn runs one piece of long work after each batch; its commit comes with the next one, which a remaining piece triggers at once.
 func (e *Engine) goOn() {
 	if len(e.later) == 0 {
 		return
@@ -159,7 +159,7 @@ func (e *Engine) wakeUp() {
 	}
 }
 
-// drain takes what else has come meanwhile into the same commit.
+// drain adds what else has arrived to the same commit.
 func (e *Engine) drain() {
 	for range batchSize {
 		select {
@@ -209,11 +209,11 @@ func (e *Engine) schedule() {
 	e.timer.Reset(time.Until(next))
 }
 
-// Interrupted answers what the end of the client leaves open.
+// Interrupted is the error of calls that the end of the client leaves open.
 var Interrupted = &im.Error{Code: im.CodeInterrupted, Desc: "interrupted: the client was closed"}
 
-// Close ends the engine: open calls are answered with 7009, everything that was told is cleared, and the goroutine has ended. It does not wait for a callback that
-// runs; no event starts after it. Any goroutine may call it, more than once.
+// Close ends the engine: open calls are answered with 7009, completed events are deleted, and the goroutine has ended. It does not wait for a running
+// callback; no event starts after it. Any goroutine may call it, more than once.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	if e.closing.CompareAndSwap(false, true) {
@@ -223,7 +223,7 @@ func (e *Engine) Close() {
 	e.ended.Wait()
 }
 
-// shutdown is the engine's end. The event whose callback runs now has been told: it is cleared too, and states are kept as told.
+// shutdown is the engine's end. The event whose callback is running counts as completed: it is deleted too, and states are recorded as reported.
 func (e *Engine) shutdown() {
 	e.FailParked(Interrupted)
 	e.cfg.HangUp(Interrupted)
@@ -247,15 +247,15 @@ func (e *Engine) shutdown() {
 	}
 }
 
-// Queued and Arrived are how much of the callers and of the server waits for the engine. Any goroutine may ask.
+// Queued and Arrived return how much from callers and from the server waits for the engine. Any goroutine may call them.
 func (e *Engine) Queued() int { return e.in.len() }
 
 func (e *Engine) Arrived() int { return len(e.frames) }
 
-// TellsStates says that what an earlier run owed has been posted: states are told from then on.
+// TellsStates reports whether what an earlier run owed has been posted: states are reported from then on.
 func (e *Engine) TellsStates() bool { return e.owedDone }
 
-// Idle says that no call is open and nothing is left to be told.
+// Idle reports whether no call is open and nothing is left to be reported.
 func (e *Engine) Idle() bool {
 	return len(e.calls) == 0 && len(e.out) == 0 && e.waiting.Load() == 0 && e.round == nil
 }

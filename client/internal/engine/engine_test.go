@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// tally is a small subject: a number that is stored, and told when it differs from what was told. It stands for those that are to come.
+// tally is a small subject: a number that is stored, and reported when it differs from what was reported. It stands for future ones.
 type tally struct {
 	*engine.Engine
 	name        string
@@ -74,7 +74,7 @@ func (b *tally) add(ctx context.Context, n int64) error {
 	return err
 }
 
-// told records what the application was told.
+// told records what was reported to the application.
 type told struct {
 	mu   sync.Mutex
 	what []string
@@ -92,7 +92,7 @@ func (r *told) all() []string {
 	return slices.Clone(r.what)
 }
 
-// start makes an engine of two subjects whose database lies in dir. before, if it is not nil, runs before each callback of a state.
+// start makes an engine with two subjects and a database in dir. before, if it is not nil, runs before each callback of a state.
 func start(t *testing.T, dir string, r *told, before func(string)) (*engine.Engine, *tally, *tally) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -118,7 +118,7 @@ func start(t *testing.T, dir string, r *told, before func(string)) (*engine.Engi
 	return e, a, b
 }
 
-// quiet waits until nothing is left to be told.
+// quiet waits until nothing is left to be reported.
 func quiet(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	for idle := false; !idle; {
@@ -136,7 +136,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// A batch holds as a whole or not at all: when its commit fails, the call fails, the books read again what is stored, and nothing of it is told.
+// A batch holds as a whole or not at all: when its commit fails, the call fails, the books read again what is stored, and nothing of it is reported.
 func TestBatchIsUndoneAsAWhole(t *testing.T) {
 	r := &told{}
 	e, a, b := start(t, t.TempDir(), r, nil)
@@ -144,7 +144,7 @@ func TestBatchIsUndoneAsAWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet(t, e)
-	if err := a.add(within(t), 0); err != nil { // what was told is on the disk now
+	if err := a.add(within(t), 0); err != nil { // what was reported is on the disk
 		t.Fatal(err)
 	}
 	fail := 1
@@ -173,8 +173,8 @@ func TestBatchIsUndoneAsAWhole(t *testing.T) {
 	}
 }
 
-// What was committed is told once over all runs: an event whose callback has not returned is told again, one that was told is not; of states those whose callbacks have begun
-// count as told.
+// What was committed is reported once over all runs: an event whose callback has not returned fires again, one that has returned does not; of states,
+// those whose callbacks have begun count as reported.
 func TestToldOnce(t *testing.T) {
 	dir := t.TempDir()
 	r := &told{}
@@ -199,7 +199,7 @@ func TestToldOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-in // a is being told, b waits behind it
+	<-in // a is running, b waits behind it
 	if _, err := engine.Wait(within(t), "Second", func(to engine.Caller[engine.None]) {
 		engine.DoHere(e, to, func(finish func(engine.None, error)) { owe("second"); finish(engine.None{}, nil) })
 	}); err != nil {
@@ -219,7 +219,7 @@ func TestToldOnce(t *testing.T) {
 	}
 }
 
-// The clock runs what is due, the earliest first, and not what was stopped or set anew.
+// The clock runs what is due, the earliest first, and not what was stopped or replaced.
 func TestClock(t *testing.T) {
 	r := &told{}
 	e, _, _ := start(t, "", r, nil)

@@ -2,8 +2,8 @@ package engine
 
 import "sync"
 
-// inbox holds what callers, the link and the callbacks want done on the engine. Putting something in does not wait for the engine, so a call returns
-// at once; what an application may put in is bounded by its open calls. What was taken in is run: after end nothing is.
+// inbox contains what callers, the link and the callbacks want to run on the engine. Adding something does not wait for the engine, so a call returns
+// at once; what an application may add is limited by its open calls. What was accepted is run: after end nothing is.
 type inbox struct {
 	wake chan struct{} // has one element when there may be something
 
@@ -34,7 +34,7 @@ func (b *inbox) signal() {
 	}
 }
 
-// take answers up to most of what is in, in order, and leaves a signal for the rest.
+// take returns up to most items, in order, and leaves a signal for the rest.
 func (b *inbox) take(most int) []func() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,7 +56,7 @@ func (b *inbox) end() bool {
 	return b.ended
 }
 
-// len is how much is in.
+// len returns the number of items.
 func (b *inbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,44 +6,44 @@ import (
 	"github.com/tidings-im/tidings/client/internal/local"
 )
 
-// output is what a batch tells the application, in order, after its commit.
+// output is what a batch reports to the application, in order, after its commit.
 type output struct {
 	run    func()
 	owed   int64  // event with a row in owed
 	answer bool   // the result of a call: runs even when the client is closing
-	undone func() // makes a success a failure, as the batch was undone; nil if the answer holds all the same
+	undone func() // turns a success into a failure, if the batch was undone; nil if the result holds nevertheless
 	direct bool   // run on the engine: a blocking call waits for it
 	event  *Owed  // becomes owed and run before the commit
 	size   int    // of the event, in bytes of JSON
 }
 
-// Owed is an event that the application must hear of, once: it is stored until its callback has returned (rule 17). Until the batch commits it may still grow.
+// Owed is an event that must fire once: it is stored until its callback has returned (rule 17). Until the batch commits it may still grow.
 type Owed struct {
 	Kind    int
-	Payload func() ([]byte, error) // what stands in the database, asked for just before the commit
+	Payload func() ([]byte, error) // the row's content, read just before the commit
 	Run     func()                 // the callback
-	Size    int                    // about how many bytes it is in JSON: a large one counts as several that wait
-	Event   any                    // what it is made of, for whom it may grow
+	Size    int                    // roughly its bytes in JSON: a large one counts as several that wait
+	Event   any                    // what it is made of, for code that may extend it
 }
 
 // FullAt is how many events may wait for the application before the sync pauses.
 const FullAt = 1000
 
-// Full says that the application does not take its events; Eased that it has taken enough of them to go on.
+// Full reports that the application does not take its events; Eased that it has taken enough of them to continue.
 func (e *Engine) Full() bool { return e.waiting.Load() >= FullAt }
 
 func (e *Engine) Eased() bool { return e.waiting.Load() < FullAt/2 }
 
-// Waiting is how many events wait for the application.
+// Waiting returns how many events wait for the application.
 func (e *Engine) Waiting() int { return int(e.waiting.Load()) }
 
 // Live queues an event that is never repeated (rule 18).
 func (e *Engine) Live(run func()) { e.out = append(e.out, output{run: run}) }
 
-// Owe queues an event that the application must hear of.
+// Owe queues an event that must fire.
 func (e *Engine) Owe(ev *Owed) { e.out = append(e.out, output{event: ev}) }
 
-// LastOwed is the event that the batch has queued last, which may still grow; nil if that is something else.
+// LastOwed returns the event that the batch has queued last, which may still grow; nil if that is something else.
 func (e *Engine) LastOwed() *Owed {
 	if n := len(e.out); n > 0 {
 		return e.out[n-1].event
@@ -73,8 +73,8 @@ func (e *Engine) oweEvents() {
 	}
 }
 
-// TellOwed tells what an earlier run of the application may not have heard, once after the database was opened. again makes a callback of what is stored; nil
-// forgets it. States are told from then on.
+// TellOwed fires what may not have fired in an earlier run of the application, once after the database was opened. again makes a callback from what
+// is stored; nil deletes it. States are reported from then on.
 func (e *Engine) TellOwed(again func(local.Owed) func()) {
 	if e.owedDone {
 		return
@@ -96,7 +96,7 @@ func (e *Engine) TellOwed(again func(local.Owed) func()) {
 	}
 }
 
-// tell hands the batch's outputs to the dispatcher.
+// tell passes the batch's outputs to the dispatcher.
 func (e *Engine) tell() {
 	for _, o := range e.out {
 		switch {
@@ -111,7 +111,7 @@ func (e *Engine) tell() {
 	e.out = e.out[:0]
 }
 
-// postEvent hands an event to the dispatcher: one with a row in owed, a round of states, or neither. A large one counts as several that wait.
+// postEvent passes an event to the dispatcher: one with a row in owed, a round of states, or neither. A large one counts as several that wait.
 func (e *Engine) postEvent(owed int64, states *round, size int, run func()) {
 	weight := int64(1 + size>>16)
 	e.waiting.Add(weight)
@@ -128,7 +128,7 @@ func (e *Engine) postEvent(owed int64, states *round, size int, run func()) {
 	})
 }
 
-// begin notes what is about to be told, unless the client is closing: either Close knows of it, or it does not begin.
+// begin records that something is about to fire, unless the client is closing: either Close knows of it, or it does not begin.
 func (e *Engine) begin(owed int64, states *round) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -144,8 +144,8 @@ func (e *Engine) begin(owed int64, states *round) bool {
 	return true
 }
 
-// settled waits until what was told before is cleared in the database, so that a crash can only repeat the one callback that runs. Mostly
-// the commit that brought the next event has done it. It runs on the dispatcher, and reports false when the client has ended.
+// settled waits until completed events are deleted from the database, so that a crash can only repeat the one callback that runs. Mostly the commit
+// with the next event has done that. It runs on the dispatcher, and reports false when the client has ended.
 func (e *Engine) settled() bool {
 	e.mu.Lock()
 	clear := len(e.fired) == 0
@@ -178,10 +178,10 @@ func (e *Engine) noteFired(owed int64) {
 	e.wakeUp()
 }
 
-// SlowCallback is how long a callback may run before the log has a line about it: nothing else is called back meanwhile.
+// SlowCallback is how long a callback may run before the log has a line about it: no other callback can run in that time.
 const SlowCallback = time.Second
 
-// timed runs a callback on the engine's own dispatcher, and logs one that took long.
+// timed runs a callback on the engine's own dispatcher, and logs a slow one.
 func (e *Engine) timed(run func()) {
 	began := time.Now()
 	run()
@@ -190,15 +190,15 @@ func (e *Engine) timed(run func()) {
 	}
 }
 
-// round is what the books have to say of states at one time (rule 17): what the application was last told is kept, and the difference is told. It is computed right after
-// a commit, when its events have been posted, and only one is on its way at a time; what changes meanwhile is told next. What was told is stored after the
-// callbacks returned.
+// round is what the books have to report about states at one time (rule 17): what was last reported to the application is kept, and the difference is
+// reported. It is computed right after a commit, when its events have been posted, and only one is under way at a time; what changes in the meantime
+// is reported next. What was reported is stored after the callbacks returned.
 type round struct {
 	sets  []*States
-	begun int // callbacks that have begun; guarded by Engine.mu
+	begun int // callbacks that have begun; protected by Engine.mu
 }
 
-// tellStates posts the differences, if none are on their way.
+// tellStates posts the differences, unless some are under way.
 func (e *Engine) tellStates() {
 	if e.round != nil || !e.owedDone {
 		return
@@ -245,10 +245,10 @@ func (e *Engine) enter(r *round) bool {
 	return true
 }
 
-// Telling says that states are on their way to the application.
+// Telling reports whether states are being reported to the application.
 func (e *Engine) Telling() bool { return e.round != nil }
 
-// statesTold has the books keep what the application has been told: the callbacks that have begun.
+// statesTold makes the books record what has been reported to the application: the callbacks that have begun.
 func (e *Engine) statesTold(r *round) {
 	if e.round == r { // and not undone
 		e.round = nil

@@ -9,18 +9,19 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Caller is who waits for a call of the API: the call's name, and where its answer goes.
+// Caller is the origin of a call of the API: the call's name, and where its result goes.
 type Caller[T any] struct {
 	name string
-	// direct: somebody is blocked and done only wakes him, so that it runs on the engine; otherwise done is the application's, and runs on the dispatcher.
+	// direct: a goroutine is blocked and done only wakes it, so done runs on the engine; otherwise done is the application's, and runs on the
+	// dispatcher.
 	direct bool
 	done   func(T, error)
 }
 
-// None is the result of a call that has none.
+// None is the result of a call without one.
 type None = struct{}
 
-// Later is a caller that does not wait.
+// Later returns a caller that does not wait.
 func Later[T any](name string, done func(T, error)) Caller[T] { return Caller[T]{name, false, done} }
 
 // LaterNone is Later for a call without a result.
@@ -28,10 +29,10 @@ func LaterNone(name string, done func(error)) Caller[None] {
 	return Later(name, func(_ None, err error) { done(err) })
 }
 
-// Within is a caller that is part of another call: done must not wait, and runs on the engine or at once.
+// Within returns a caller that is part of another call: done must not wait, and runs on the engine or at once.
 func Within[T any](name string, done func(T, error)) Caller[T] { return Caller[T]{name, true, done} }
 
-// Map is the caller of a call whose answer is part of another one's. What it gets is what f makes of it.
+// Map returns the caller of a call whose result is part of another one's. It gets what f makes of the result.
 func Map[A, B any](to Caller[B], f func(A) B) Caller[A] {
 	return Caller[A]{to.name, to.direct, func(a A, err error) {
 		var b B
@@ -42,7 +43,7 @@ func Map[A, B any](to Caller[B], f func(A) B) Caller[A] {
 	}}
 }
 
-// Wait is the blocking form of a call, by its name. A context that has ended before sends nothing.
+// Wait is the blocking form of a call, by its name. If the context has already ended, nothing is sent.
 func Wait[T any](ctx context.Context, name string, start func(to Caller[T])) (T, error) {
 	type result struct {
 		v   T
@@ -63,12 +64,12 @@ func Wait[T any](ctx context.Context, name string, start func(to Caller[T])) (T,
 	}
 }
 
-// Do runs a call of the API on the engine. start gets the completion and must see to it that it is called exactly once. Any goroutine may call it.
+// Do runs a call of the API on the engine. start gets the completion and must ensure that it is called exactly once. Any goroutine may call it.
 func Do[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
 	do(e, to, false, start)
 }
 
-// DoHere is Do for a call that changes what is on this device: if the batch with its answer is undone, its success is none.
+// DoHere is Do for a call that changes local data: if the batch with its result is undone, it does not succeed.
 func DoHere[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
 	do(e, to, true, start)
 }
@@ -87,7 +88,7 @@ func do[T any](e *Engine, to Caller[T], keeps bool, start func(finish func(T, er
 	}
 }
 
-// Refuse answers a call that the engine does not get.
+// Refuse fails a call that does not reach the engine.
 func Refuse[T any](e *Engine, to Caller[T], err error) {
 	done := logged(e, to)
 	e.answerNow(to.direct, func() {
@@ -96,12 +97,12 @@ func Refuse[T any](e *Engine, to Caller[T], err error) {
 	})
 }
 
-// Answer answers a call that was made of others, from within the answer of the last one. Any goroutine may call it.
+// Answer completes a call that consists of others, from within the completion of the last one. Any goroutine may call it.
 func Answer[T any](e *Engine, to Caller[T], v T) {
 	e.answerNow(to.direct, func() { to.done(v, nil) })
 }
 
-// answerNow answers outside the engine.
+// answerNow completes outside the engine.
 func (e *Engine) answerNow(direct bool, run func()) {
 	switch {
 	case direct:
@@ -117,13 +118,13 @@ func (e *Engine) answerNow(direct bool, run func()) {
 	}
 }
 
-// answered makes the completion of an API call: done runs once, after the batch's commit. If that fails, the success of
-// a call that keeps something here is none.
+// answered makes the completion of an API call: done runs once, after the batch's commit. If that fails, a call that keeps something on the device
+// does not succeed.
 func answered[T any](e *Engine, direct, keeps bool, done func(T, error)) func(T, error) {
 	e.openings.Add(1)
 	over := false
 	return func(v T, err error) {
-		if over { // a panic came after the answer
+		if over { // a panic came after the result
 			return
 		}
 		over = true
@@ -136,7 +137,7 @@ func answered[T any](e *Engine, direct, keeps bool, done func(T, error)) func(T,
 			}
 		}
 		o := output{answer: true, direct: direct, run: func() {
-			e.openings.Add(-1) // open until the application has its answer
+			e.openings.Add(-1) // open until the application has its result
 			done(v, err)
 		}}
 		if err == nil && keeps {
@@ -149,8 +150,8 @@ func answered[T any](e *Engine, direct, keeps bool, done func(T, error)) func(T,
 	}
 }
 
-// logged writes a line of the log when a call is answered: its name and its result, and nothing of what it is about. Who runs the dispatcher knows the calls
-// by other names, and has lines of its own.
+// logged writes a line to the log when a call is answered: its name and its result, and nothing of its contents. A program that runs the dispatcher
+// knows the calls by other names, and has lines of its own.
 func logged[T any](e *Engine, to Caller[T]) func(T, error) {
 	if e.cfg.Dispatcher != nil || !e.log.Enabled(context.Background(), slog.LevelDebug) {
 		return to.done
@@ -166,7 +167,7 @@ func logged[T any](e *Engine, to Caller[T]) func(T, error) {
 	}
 }
 
-// FailWith makes of a call's completion one that knows of errors only.
+// FailWith turns a call's completion into one that takes only errors.
 func FailWith[T any](finish func(T, error)) func(error) {
 	return func(err error) {
 		var none T
@@ -174,7 +175,7 @@ func FailWith[T any](finish func(T, error)) func(error) {
 	}
 }
 
-// answering runs a piece of a call. After a panic in it the call is answered all the same.
+// answering runs a piece of a call. After a panic in it the call is still answered.
 func (e *Engine) answering(fail func(error), f func()) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -185,18 +186,18 @@ func (e *Engine) answering(fail func(error), f func()) {
 	f()
 }
 
-// Soon runs the next piece of a call that takes long, after the commit; fail answers the call should the piece panic.
+// Soon runs the next piece of a call that takes long, after the commit; fail answers the call if the piece panics.
 func (e *Engine) Soon(fail func(error), f func()) {
 	e.later = append(e.later, func() { e.answering(fail, f) })
 }
 
-// parked is a call that waits for the first sync of a connection, or for the end of a login. run goes on with it, or answers err.
+// parked is a call that waits for the first sync of a connection, or for the end of a login. run continues it, or fails it with err.
 type parked struct {
 	deadline time.Time
 	run      func(err *im.Error)
 }
 
-// Park lets a call wait until GoOn, for as long as limit.
+// Park makes a call wait until GoOn, for at most limit.
 func (e *Engine) Park(limit time.Duration, fail func(error), start func()) {
 	e.parked = append(e.parked, parked{time.Now().Add(limit), func(err *im.Error) {
 		if err != nil {
@@ -222,10 +223,10 @@ func (e *Engine) GoOn() {
 	})
 }
 
-// GoingOn says that calls that were parked have yet to run: those that come until then wait behind them.
+// GoingOn reports whether calls that were parked have yet to run: those that arrive until then wait behind them.
 func (e *Engine) GoingOn() bool { return e.goingOn }
 
-// FailParked answers the parked calls.
+// FailParked fails the parked calls.
 func (e *Engine) FailParked(err *im.Error) {
 	waiting := e.parked
 	e.parked = nil
@@ -234,7 +235,7 @@ func (e *Engine) FailParked(err *im.Error) {
 	}
 }
 
-// failLate answers the parked calls whose time has come.
+// failLate fails the parked calls whose time has run out.
 func (e *Engine) failLate(now time.Time) {
 	for len(e.parked) > 0 && !now.Before(e.parked[0].deadline) {
 		late := e.parked[0]
