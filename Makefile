@@ -31,7 +31,7 @@ library: export CGO_CFLAGS = -g -Os -DSQLITE_OMIT_JSON -fno-asynchronous-unwind-
 library:
 	@[ -e $(LIB)/libImSDK.so ] || echo "Building $(LIB)/libImSDK.so, with a SQLite that is compiled for size: another minute the first time."
 	@mkdir -p $(LIB)/include $(LIB)/pkgconfig $(LIB)/cmake/ImSDK
-	$(GO) build -buildmode=c-shared -trimpath -o $(LIB)/libImSDK.so \
+	$(GO) build -buildmode=c-shared -trimpath -tags tidings_plain -o $(LIB)/libImSDK.so \
 		-ldflags "$(STRIP) -extldflags '-Wl,-soname,libImSDK.so -Wl,--version-script=$(CURDIR)/capi/libImSDK.map -Wl,--gc-sections'" ./capi
 	@rm -f $(LIB)/libImSDK.h
 	@cp capi/include/TIMCloud.h $(LIB)/include/

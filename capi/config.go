@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 )
@@ -36,8 +34,8 @@ type config struct {
 }
 
 func (g *config) init() {
-	g.set = &im.SetConfig{LogLevel: proto.Int32(levelInfo), CallbackLogLevel: proto.Int32(levelInfo), IsLogOutputConsole: proto.Bool(true),
-		UserDefineData: proto.String(""), IsOnlyLocalDnsSource: proto.Bool(false)}
+	g.set = &im.SetConfig{LogLevel: new(int32(levelInfo)), CallbackLogLevel: new(int32(levelInfo)), IsLogOutputConsole: new(true),
+		UserDefineData: new(""), IsOnlyLocalDnsSource: new(false)}
 	g.console = consoleLevel()
 }
 

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -55,7 +53,7 @@ func experimental(c *call) int {
 }
 
 func setEnv(_ *library, req *im.ExperimentalRequest, resp *im.ExperimentalResponse) error {
-	resp.Env = proto.Bool(req.Env)
+	resp.Env = new(req.Env)
 	return nil
 }
 

@@ -243,8 +243,7 @@ func TestLayersInJSON(t *testing.T) {
 
 // into decodes into a new message of a type.
 func into[M any, P interface {
-	*M
-	Msg
+	Decodable[M]
 	proto.Message
 }](b []byte) (proto.Message, error) {
 	m := P(new(M))

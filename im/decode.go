@@ -1,15 +1,13 @@
 package im
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-)
+import "google.golang.org/protobuf/encoding/protowire"
 
 // Decodable are the pointers to generated messages.
 type Decodable[M any] interface {
 	*M
 	Msg
-	proto.Message
+	Reset()
+	wireShape() int
 }
 
 // Decode reads a reply or a push of a server into m. A message in it that cannot be decoded is left out, so that it costs its own number of its log
@@ -22,14 +20,11 @@ func Decode[M any, P Decodable[M]](b []byte, m P) error {
 	if err == nil {
 		return nil
 	}
-	name := string(m.ProtoReflect().Descriptor().Name())
-	for i := range shapes {
-		if shapes[i].name == name && name != shapes[shapeMessage].name {
-			proto.Reset(m)
-			return m.UnmarshalVT(withoutBad(b, &shapes[i]))
-		}
+	if m.wireShape() == shapeMessage {
+		return err
 	}
-	return err
+	m.Reset()
+	return m.UnmarshalVT(withoutBad(b, &shapes[m.wireShape()]))
 }
 
 // withoutBad returns a copy of b, which has the shape s, without the nested messages that cannot be decoded. Other errors stay: then it is not a bad

@@ -617,3 +617,147 @@ const (
 	shapeCounters = 4
 	shapeTotals   = 2
 )
+
+func (*Message) wireShape() int { return shapeMessage }
+
+func (*Elem) wireShape() int { return shapeElem }
+
+func (*TextElem) wireShape() int { return shapeTextElem }
+
+func (*CustomElem) wireShape() int { return shapeCustomElem }
+
+func (*FaceElem) wireShape() int { return shapeFaceElem }
+
+func (*LocationElem) wireShape() int { return shapeLocationElem }
+
+func (*OfflinePushConfig) wireShape() int { return shapeOfflinePushConfig }
+
+func (*IOSOfflinePushConfig) wireShape() int { return shapeIOSOfflinePushConfig }
+
+func (*AndroidOfflinePushConfig) wireShape() int { return shapeAndroidOfflinePushConfig }
+
+func (*HarmonyOfflinePushConfig) wireShape() int { return shapeHarmonyOfflinePushConfig }
+
+func (*UserProfile) wireShape() int { return shapeUserProfile }
+
+func (*MsgLocator) wireShape() int { return shapeMsgLocator }
+
+func (*MessageReceipt) wireShape() int { return shapeMessageReceipt }
+
+func (*MergerElem) wireShape() int { return shapeMergerElem }
+
+func (*BatchSendParam) wireShape() int { return shapeBatchSendParam }
+
+func (*BatchSendResult) wireShape() int { return shapeBatchSendResult }
+
+func (*MsgDeleteParam) wireShape() int { return shapeMsgDeleteParam }
+
+func (*C2CRecvOptResult) wireShape() int { return shapeC2CRecvOptResult }
+
+func (*SearchParam) wireShape() int { return shapeSearchParam }
+
+func (*SearchResultItem) wireShape() int { return shapeSearchResultItem }
+
+func (*SearchResult) wireShape() int { return shapeSearchResult }
+
+func (*Empty) wireShape() int { return shapeEmpty }
+
+func (*ConvKey) wireShape() int { return shapeConvKey }
+
+func (*LoginRequest) wireShape() int { return shapeLoginRequest }
+
+func (*LoginReply) wireShape() int { return shapeLoginReply }
+
+func (*HeartbeatReply) wireShape() int { return shapeHeartbeatReply }
+
+func (*Entry) wireShape() int { return shapeEntry }
+
+func (*SendRequest) wireShape() int { return shapeSendRequest }
+
+func (*SendReply) wireShape() int { return shapeSendReply }
+
+func (*PullRequest) wireShape() int { return shapePullRequest }
+
+func (*PullReply) wireShape() int { return shapePullReply }
+
+func (*SeqAtRequest) wireShape() int { return shapeSeqAtRequest }
+
+func (*SeqAtReply) wireShape() int { return shapeSeqAtReply }
+
+func (*Change) wireShape() int { return shapeChange }
+
+func (*ChangesRequest) wireShape() int { return shapeChangesRequest }
+
+func (*ChangesReply) wireShape() int { return shapeChangesReply }
+
+func (*Head) wireShape() int { return shapeHead }
+
+func (*HeadsRequest) wireShape() int { return shapeHeadsRequest }
+
+func (*HeadsReply) wireShape() int { return shapeHeadsReply }
+
+func (*ReadPosition) wireShape() int { return shapeReadPosition }
+
+func (*ReadRequest) wireShape() int { return shapeReadRequest }
+
+func (*ReadReply) wireShape() int { return shapeReadReply }
+
+func (*RevokeRequest) wireShape() int { return shapeRevokeRequest }
+
+func (*RevokeReply) wireShape() int { return shapeRevokeReply }
+
+func (*RowRequest) wireShape() int { return shapeRowRequest }
+
+func (*RowReply) wireShape() int { return shapeRowReply }
+
+func (*DeleteRequest) wireShape() int { return shapeDeleteRequest }
+
+func (*ModifyRequest) wireShape() int { return shapeModifyRequest }
+
+func (*ModifyReply) wireShape() int { return shapeModifyReply }
+
+func (*SendKey) wireShape() int { return shapeSendKey }
+
+func (*LookupRequest) wireShape() int { return shapeLookupRequest }
+
+func (*LookupReply) wireShape() int { return shapeLookupReply }
+
+func (*EntryPush) wireShape() int { return shapeEntryPush }
+
+func (*ChangePush) wireShape() int { return shapeChangePush }
+
+func (*KickedPush) wireShape() int { return shapeKickedPush }
+
+func (*ConvInfo) wireShape() int { return shapeConvInfo }
+
+func (*GroupAtInfo) wireShape() int { return shapeGroupAtInfo }
+
+func (*Draft) wireShape() int { return shapeDraft }
+
+func (*GetConvParam) wireShape() int { return shapeGetConvParam }
+
+func (*TotalUnread) wireShape() int { return shapeTotalUnread }
+
+func (*GetMsgListParam) wireShape() int { return shapeGetMsgListParam }
+
+func (*SdkConfig) wireShape() int { return shapeSdkConfig }
+
+func (*SetConfig) wireShape() int { return shapeSetConfig }
+
+func (*UserConfig) wireShape() int { return shapeUserConfig }
+
+func (*HttpProxyInfo) wireShape() int { return shapeHttpProxyInfo }
+
+func (*Socks5ProxyInfo) wireShape() int { return shapeSocks5ProxyInfo }
+
+func (*ExperimentalRequest) wireShape() int { return shapeExperimentalRequest }
+
+func (*ExperimentalResponse) wireShape() int { return shapeExperimentalResponse }
+
+func (*CustomServerInfo) wireShape() int { return shapeCustomServerInfo }
+
+func (*ServerAddress) wireShape() int { return shapeServerAddress }
+
+func (*SentMessageId) wireShape() int { return shapeSentMessageId }
+
+func (*SignalingInfo) wireShape() int { return shapeSignalingInfo }

@@ -91,12 +91,12 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, emit := range map[string]emitter{"tim_gen.go.golden": timCodec, "methods_gen.go.golden": methodTable, "limits_gen.go.golden": limitChecks,
-		"shapes_gen.go.golden": shapeTable, "calls_gen.go.golden": callTable} {
+		"shapes_gen.go.golden": shapeTable, "plain_gen.go.golden": plainTypes, "calls_gen.go.golden": callTable} {
 		pkg := "im"
 		if name == "calls_gen.go.golden" {
 			pkg = "chat"
 		}
-		got, err := emitGo(pkg, req, emit)
+		got, err := emitGo(pkg, "", req, emit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,15 +147,17 @@ func TestMistakes(t *testing.T) {
 		"no check is known for a list":      asked("repeated string list = 1 [(max) = 1];"),
 		"no check is known for a double":    asked("double d = 1 [(max) = 1];"),
 		"syntax error":                      "message {",
+		"hold declarations":                 "message M { message N {} }",
+		"no plain type for float":           "message M { float f = 1; }",
 		"two flattened oneofs":              message("oneof o { Small a = 1 [(flatten) = true]; } oneof p { Small b = 2 [(flatten) = true]; }"),
 	} {
 		dir := t.TempDir()
 		writeFile(t, filepath.Join(dir, "m.proto"), "syntax = \"proto3\"; package tidings; import \"api/options.proto\";\n"+
 			"option go_package = \"github.com/tidings-im/tidings/im\";\n"+text)
 		req, err := compile([]string{dir, root}, []string{"m.proto"})
-		for _, emit := range []emitter{timCodec, methodTable, limitChecks, shapeTable} {
+		for _, emit := range []emitter{timCodec, methodTable, limitChecks, shapeTable, plainTypes} {
 			if err == nil {
-				_, err = emitGo("im", req, emit)
+				_, err = emitGo("im", "", req, emit)
 			}
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -111,14 +111,24 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := make(map[string][]byte)
+	wire, plain := split(req)
 	for _, tool := range []string{"protoc-gen-go", "protoc-gen-go-vtproto"} {
-		if err := runPlugin(root, tool, req, files); err != nil {
+		if err := runPlugin(root, tool, wire, files); err != nil {
 			return nil, err
 		}
 	}
+	if err := apart(files); err != nil {
+		return nil, err
+	}
+	if files["im/plain_gen.go"], err = emitGo("im", plainTag, wire, plainTypes); err != nil {
+		return nil, err
+	}
+	if files["im/params_gen.go"], err = emitGo("im", "", plain, plainParams); err != nil {
+		return nil, err
+	}
 	for name, emit := range map[string]emitter{"im/tim_gen.go": timCodec, "im/methods_gen.go": methodTable, "im/limits_gen.go": limitChecks,
 		"im/shapes_gen.go": shapeTable, "internal/chat/calls_gen.go": callTable} {
-		text, err := emitGo(filepath.Base(filepath.Dir(name)), req, emit)
+		text, err := emitGo(filepath.Base(filepath.Dir(name)), "", req, emit)
 		if err != nil {
 			return nil, err
 		}

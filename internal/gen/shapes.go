@@ -85,6 +85,10 @@ func shapeTable(c *code, files []*protogen.File) error {
 	c.p("shapeCounters = %d", mostCounters)
 	c.p("shapeTotals = %d", totals)
 	c.p(")")
+	for _, m := range all {
+		c.p("")
+		c.p("func (*%s) wireShape() int { return shape%s }", m.GoIdent.GoName, m.GoIdent.GoName)
+	}
 	return nil
 }
 
