@@ -56,6 +56,34 @@ func TestExports(t *testing.T) {
 	}
 }
 
+// The library carries nothing of what it must do without, and the linker has left out what is not called. It keeps every exported method of every type that
+// lives once something in the program may look a method up by a name that is not a constant: the decoder of a request, which servers alone call, would be among them.
+func TestNothingHeavy(t *testing.T) {
+	f, err := elf.Open(filepath.Join(symbols(t), "libImSDK.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	syms, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const im = "github.com/tidings-im/tidings/im."
+	encoder := false
+	for _, s := range syms {
+		for _, heavy := range []string{"net/http.", "google.golang.org/protobuf/reflect/", "google.golang.org/protobuf/internal/impl.", "text/template.", "regexp.",
+			im + "(*LoginRequest).UnmarshalVT"} {
+			if strings.HasPrefix(s.Name, heavy) {
+				t.Fatalf("the library has %s", s.Name)
+			}
+		}
+		encoder = encoder || s.Name == im+"(*LoginRequest).MarshalVT"
+	}
+	if !encoder {
+		t.Error("a login cannot be encoded: the names of the symbols are others")
+	}
+}
+
 // A binding that resolves every function when it starts, including those that are not built, starts.
 func TestBindingResolvesAll(t *testing.T) {
 	funcs, _ := prototypes(t)
