@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -51,46 +52,51 @@ func (r *recorder) add(es ...event) {
 	}
 }
 
-func (r *recorder) callbacks() client.Events {
-	convs := map[client.ConvEvent]string{client.ConvAdd: "add", client.ConvDelete: "del", client.ConvUpdate: "upd", client.ConvSyncStart: "start", client.ConvSyncFinish: "finish"}
-	messages := func(kind string, ms []*im.Message) {
+// shortKinds are the events whose kinds have shorter names here.
+var shortKinds = map[string]string{"new_message": "new", "updated": "update", "revoked": "revoke", "delete": "del", "update": "upd", "sync_start": "start", "sync_finish": "finish",
+	"total_unread": "total", "network": "net", "kicked_offline": "kicked", "user_sig_expired": "expired"}
+
+func (r *recorder) callbacks() client.Events { return client.Each(r.event) }
+
+func (r *recorder) event(e client.Event) {
+	kind := cmp.Or(e.Type, e.Name)
+	kind = cmp.Or(shortKinds[kind], kind)
+	if len(e.Args) == 0 {
+		r.add(event{kind: kind})
+		return
+	}
+	switch told := e.Args[0].(type) {
+	case []*im.Message:
 		r.mu.Lock()
 		hold := r.hold
 		r.mu.Unlock()
 		if hold != nil {
 			<-hold
 		}
-		for _, m := range ms {
+		for _, m := range told {
 			r.add(event{kind: kind, conv: m.ConvId, text: text(m), seq: m.Seq, msg: m})
 		}
-	}
-	return client.Events{
-		NewMessages: func(ms []*im.Message) { messages("new", ms) },
-		Updated:     func(ms []*im.Message) { messages("update", ms) },
-		Receipts: func(rs []*im.MessageReceipt) {
-			for _, x := range rs {
-				r.add(event{kind: "receipt", conv: x.ConvId, seq: x.TimeStamp})
-			}
-		},
-		Revoked: func(ls []*im.MsgLocator) {
-			for _, l := range ls {
-				r.add(event{kind: "revoke", conv: l.ConvId, seq: l.Seq, text: l.RevokerUserId})
-			}
-		},
-		Conversations: func(k client.ConvEvent, list []*im.ConvInfo) {
-			if len(list) == 0 {
-				r.add(event{kind: convs[k]})
-			}
-			for _, x := range list {
-				r.add(event{kind: convs[k], conv: x.Id, n: int(x.UnreadNum), text: text(x.LastMsg), info: x})
-			}
-		},
-		TotalUnread: func(n int) { r.add(event{kind: "total", n: n}) },
-		Network: func(s client.NetworkStatus, code int32, _ string) {
-			r.add(event{kind: "net", n: int(s), seq: uint64(code)})
-		},
-		KickedOffline:  func() { r.add(event{kind: "kicked"}) },
-		UserSigExpired: func() { r.add(event{kind: "expired"}) },
+	case []*im.MessageReceipt:
+		for _, x := range told {
+			r.add(event{kind: kind, conv: x.ConvId, seq: x.TimeStamp})
+		}
+	case []*im.MsgLocator:
+		for _, l := range told {
+			r.add(event{kind: kind, conv: l.ConvId, seq: l.Seq, text: l.RevokerUserId})
+		}
+	case []*im.ConvInfo:
+		if len(told) == 0 {
+			r.add(event{kind: kind})
+		}
+		for _, x := range told {
+			r.add(event{kind: kind, conv: x.Id, n: int(x.UnreadNum), text: text(x.LastMsg), info: x})
+		}
+	case int:
+		r.add(event{kind: kind, n: told})
+	case client.NetworkStatus:
+		r.add(event{kind: kind, n: int(told), seq: uint64(e.Args[1].(int32))})
+	default:
+		r.add(event{kind: kind, text: e.Data()})
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *stage) do(verb string, args []string) string {
 	}
 	switch verb {
 	case "device": // device NAME USER PLATFORM: made, not logged in
-		a := &actor{name: arg(0), probed: make(chan string, 100), news: make(chan struct{}, 1), adding: map[string]bool{}}
+		a := &actor{name: arg(0), probed: make(chan string, 100), news: make(chan struct{}, 1)}
 		a.cfg = config(s.t, s.server, arg(1))
 		a.cfg.Platform = platforms[arg(2)]
 		a.cfg.Limits = client.Limits{Reconnect: 50 * time.Millisecond, Receipts: 1}
@@ -59,7 +59,7 @@ func (s *stage) do(verb string, args []string) string {
 	switch verb {
 	case "login":
 		if a.c == nil {
-			c, err := client.Open(a.cfg, a.events())
+			c, err := client.Open(a.cfg, client.Each(a.event))
 			if err != nil {
 				return outcome(err)
 			}
@@ -99,11 +99,11 @@ func (s *stage) do(verb string, args []string) string {
 		a.proxy.Refuse(true)
 		a.proxy.Cut()
 		a.online = false
-		s.until(a, func() bool { return a.heardNow("network 1 *") })
+		s.until(a, func() bool { return a.heardNow(disconnected) })
 		return ""
 	case "online":
 		a.proxy.Refuse(false)
-		s.until(a, func() bool { return a.heardNow("network 0") || a.c.Status() != client.LoggedIn })
+		s.until(a, func() bool { return a.heardNow(connected) || a.c.Status() != client.LoggedIn })
 		a.online = a.c.Status() == client.LoggedIn
 		return ""
 	case "send", "sendonline":
@@ -186,10 +186,16 @@ func (s *stage) find(a *actor, peer, seq string) *im.Message {
 	return ms[0]
 }
 
+// States of the link, as they stand in a transcript.
+const (
+	connected    = `network {"status":"connected"}`
+	disconnected = `network {"code":"*","status":"disconnected"}`
+)
+
 func (a *actor) heardNow(what string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, h := range a.heard {
+	for _, h := range a.ear.Heard {
 		if h == what {
 			return true
 		}
@@ -201,7 +207,7 @@ func (a *actor) heardNow(what string) bool {
 func (s *stage) reconnected(names ...string) {
 	for _, n := range names {
 		if a := s.devices[n]; a.c != nil && a.online {
-			s.until(a, func() bool { return a.heardNow("network 1 *") && a.lastNetwork() == "network 0" })
+			s.until(a, func() bool { return a.heardNow(disconnected) && a.lastNetwork() == connected })
 		}
 	}
 }
@@ -209,9 +215,9 @@ func (s *stage) reconnected(names ...string) {
 func (a *actor) lastNetwork() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := len(a.heard) - 1; i >= 0; i-- {
-		if len(a.heard[i]) > 8 && a.heard[i][:8] == "network " {
-			return a.heard[i]
+	for i := len(a.ear.Heard) - 1; i >= 0; i-- {
+		if len(a.ear.Heard[i]) > 8 && a.ear.Heard[i][:8] == "network " {
+			return a.ear.Heard[i]
 		}
 	}
 	return ""
@@ -225,7 +231,7 @@ func (s *stage) until(a *actor, cond func() bool) {
 		select {
 		case <-a.news:
 		case <-ctx.Done():
-			s.t.Fatalf("%s waited in vain; heard %q", a.name, a.heard)
+			s.t.Fatalf("%s waited in vain; heard %q", a.name, a.ear.Heard)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -73,9 +72,7 @@ type actor struct {
 	c     *client.Client
 
 	mu     sync.Mutex
-	heard  []string
-	adding map[string]bool
-	lost   bool // the connection, and not found again; used by the network callback alone
+	ear    scenario.Ear
 	probed chan string
 	news   chan struct{} // something was heard
 	online bool          // logged in as far as the script knows
@@ -115,10 +112,10 @@ func (s *stage) run(script string) string {
 		for _, name := range s.order {
 			a := s.devices[name]
 			a.mu.Lock()
-			for _, h := range scenario.Join(a.heard) {
+			for _, h := range scenario.Join(a.ear.Heard) {
 				fmt.Fprintf(&out, "%s %s\n", name, h)
 			}
-			a.heard = nil
+			a.ear.Heard = nil
 			a.mu.Unlock()
 		}
 	}
@@ -169,93 +166,19 @@ func (s *stage) settle() {
 	}
 }
 
-func (a *actor) hear(format string, args ...any) {
+// event takes a callback.
+func (a *actor) event(e client.Event) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.heard = append(a.heard, fmt.Sprintf(format, args...))
+	probed := a.ear.Hear(e.Name, e.Type, e.Data())
+	text := a.ear.Probed
+	a.mu.Unlock()
+	if probed {
+		a.probed <- text
+	}
 	select {
 	case a.news <- struct{}{}:
 	default:
 	}
-}
-
-func (a *actor) events() client.Events {
-	messages := func(kind string, ms []*im.Message) {
-		kept := ms[:0:0]
-		for _, m := range ms {
-			if m.Sender == scenario.Probe {
-				a.probed <- text(m)
-			} else {
-				kept = append(kept, m)
-			}
-		}
-		if len(kept) > 0 {
-			a.hear("%s %s", kind, compact(im.ListToJSON(kept)))
-		}
-	}
-	convs := map[client.ConvEvent]string{client.ConvAdd: "conv_add", client.ConvDelete: "conv_delete", client.ConvUpdate: "conv_update",
-		client.ConvSyncStart: "sync_start", client.ConvSyncFinish: "sync_finish"}
-	return client.Events{
-		NewMessages: func(ms []*im.Message) { messages("new", ms) },
-		Updated:     func(ms []*im.Message) { messages("update", ms) },
-		Receipts:    func(rs []*im.MessageReceipt) { a.hear("receipt %s", compact(im.ListToJSON(rs))) },
-		Revoked:     func(ls []*im.MsgLocator) { a.hear("revoke %s", compact(im.ListToJSON(ls))) },
-		Conversations: func(k client.ConvEvent, list []*im.ConvInfo) {
-			if len(list) == 0 {
-				a.hear("%s", convs[k])
-				return
-			}
-			list, kind := a.answered(list, convs[k])
-			if len(list) > 0 {
-				a.hear("%s %s", kind, compact(im.ListToJSON(list)))
-			}
-		},
-		TotalUnread: func(n int) { a.hear("total %d", n) },
-		Network: func(st client.NetworkStatus, code int32, _ string) {
-			if a.lost && st != client.NetworkConnected {
-				return // how often it tries until it is connected again is a matter of time
-			}
-			a.lost = st == client.NetworkDisconnected
-			if code != 0 {
-				a.hear("network %d *", st)
-				return
-			}
-			a.hear("network %d", st)
-		},
-		KickedOffline:  func() { a.hear("kicked") },
-		UserSigExpired: func() { a.hear("ticket expired") },
-	}
-}
-
-// answered leaves out a conversation while its last message is being sent: whether the application sees that state depends on how fast the server
-// answers. What would have been its addition is then the next event.
-func (a *actor) answered(list []*im.ConvInfo, kind string) ([]*im.ConvInfo, string) {
-	kept := list[:0:0]
-	for _, info := range list {
-		switch {
-		case info.Id == scenario.Probe:
-			continue
-		case info.LastMsg.GetStatus() == im.MessageStatus_MESSAGE_STATUS_SENDING:
-			a.adding[info.Id] = a.adding[info.Id] || kind == "conv_add"
-			continue
-		case a.adding[info.Id]:
-			delete(a.adding, info.Id)
-			kind = "conv_add"
-		}
-		kept = append(kept, info)
-	}
-	return kept, kind
-}
-
-// compact is a JSON text as it stands in the transcript.
-func compact(s string) string {
-	d := json.NewDecoder(strings.NewReader(s))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return "unreadable: " + err.Error()
-	}
-	return scenario.Compact(v)
 }
 
 // outcome is how a call's result stands in the transcript.

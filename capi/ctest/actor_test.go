@@ -2,7 +2,6 @@ package ctest
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,12 +33,9 @@ type actor struct {
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when something arrived
-	heard    []string
-	probed   string
+	ear      scenario.Ear
 	results  []result
 	loggedIn bool
-	lost     bool // the connection, and not found again
-	adding   map[string]bool
 	offline  bool // as the script says
 }
 
@@ -154,12 +150,13 @@ func (a *actor) hear(l []byte) {
 	var e struct {
 		Event  string
 		Number int
-		JSON   any
+		JSON   json.RawMessage
 	}
-	d := json.NewDecoder(bytes.NewReader(l))
-	d.UseNumber()
-	if err := d.Decode(&e); err != nil {
-		a.heard = append(a.heard, fmt.Sprintf("unreadable: %v: %s", err, l))
+	if err := json.Unmarshal(l, &e); err != nil {
+		a.ear.Heard = append(a.ear.Heard, fmt.Sprintf("unreadable: %v: %s", err, l))
+	}
+	if string(e.JSON) == "null" {
+		e.JSON = nil
 	}
 	if e.Event == "log" {
 		return
@@ -175,68 +172,29 @@ func (a *actor) hear(l []byte) {
 	a.changed = make(chan struct{})
 }
 
-func (a *actor) event(name string, n int, v any) {
-	list, _ := v.([]any)
-	note := func(format string, args ...any) { a.heard = append(a.heard, fmt.Sprintf(format, args...)) }
+func (a *actor) event(name string, n int, data json.RawMessage) {
+	typ := ""
 	switch name {
-	case "new", "update":
-		var kept []any
-		for _, m := range list {
-			if at(m, "message_sender") == scenario.Probe {
-				a.probed = fmt.Sprint(at(m, "message_elem_array", "0", "text_elem_content"))
-			} else {
-				kept = append(kept, m)
-			}
-		}
-		if len(kept) > 0 {
-			note("%s %s", name, scenario.Compact(kept))
-		}
-	case "conv":
-		kind := convEvents[n]
-		if list == nil {
-			note("%s", kind)
-			return
-		}
-		var kept []any
-		for _, c := range list {
-			id := fmt.Sprint(at(c, "conv_id"))
-			switch {
-			case id == scenario.Probe:
-				continue
-			case fmt.Sprint(at(c, "conv_last_msg", "message_status")) == "1":
-				a.adding[id] = a.adding[id] || kind == "conv_add"
-				continue
-			case a.adding[id]:
-				delete(a.adding, id)
-				kind = "conv_add"
-			}
-			kept = append(kept, c)
-		}
-		if len(kept) > 0 {
-			note("%s %s", kind, scenario.Compact(kept))
-		}
-	case "total":
-		note("total %d", n)
+	case "conversation":
+		typ = word(client.ConvEvent(n))
+	case "total_unread":
+		data = json.RawMessage(strconv.Itoa(n))
 	case "network":
-		if a.lost && n != int(client.NetworkConnected) {
-			return
-		}
-		a.lost = n == int(client.NetworkDisconnected)
-		if v != nil {
-			note("network %d *", n)
-			return
-		}
-		note("network %d", n)
-	case "kicked", "ticket expired":
+		data = json.RawMessage(fmt.Sprintf(`{"status":%q,"code":%d}`, word(client.NetworkStatus(n)), len(data)))
+	case "kicked_offline", "user_sig_expired":
 		a.loggedIn = false
-		note("%s", name)
-	default:
-		note("%s %s", name, scenario.Compact(v))
-		if last := len(a.heard) - 1; name == "receipt" && last > 0 && strings.HasPrefix(a.heard[last-1], "conv_update ") {
-			a.heard[last-1], a.heard[last] = a.heard[last], a.heard[last-1]
-		}
+	}
+	if a.ear.Hear(name, typ, string(data)); name != "receipt" {
+		return
+	}
+	heard := a.ear.Heard
+	if last := len(heard) - 1; last > 0 && strings.HasPrefix(heard[last-1], "conversation update ") {
+		heard[last-1], heard[last] = heard[last], heard[last-1]
 	}
 }
+
+// word is the name of a value of an enum in JSON.
+func word(v fmt.Stringer) string { return strings.ReplaceAll(v.String(), " ", "_") }
 
 // command gives the program a command, and returns its result.
 func (a *actor) command(verb string, args ...string) result {
@@ -251,7 +209,7 @@ func (a *actor) command(verb string, args ...string) result {
 		a.t.Fatalf("%s: %v", a.name, err)
 	}
 	if !a.until(func() bool { return len(a.results) > 0 }) {
-		a.t.Fatalf("%s: no result of %s %.100q; it heard %q", a.name, verb, args, a.heard)
+		a.t.Fatalf("%s: no result of %s %.100q; it heard %q", a.name, verb, args, a.ear.Heard)
 	}
 	r := a.results[0]
 	if r.Result != verb {
@@ -268,21 +226,4 @@ func (a *actor) find(peer, seq string) json.RawMessage {
 		return list[0]
 	}
 	return json.RawMessage(fmt.Sprintf(`{"message_conv_id":%q,"message_conv_type":1,"message_seq":%s}`, peer, seq))
-}
-
-// at returns the value at a path in decoded JSON.
-func at(v any, path ...string) any {
-	for _, p := range path {
-		switch x := v.(type) {
-		case map[string]any:
-			v = x[p]
-		case []any:
-			i, _ := strconv.Atoi(p)
-			if i >= len(x) {
-				return nil
-			}
-			v = x[i]
-		}
-	}
-	return v
 }

@@ -111,7 +111,7 @@ func (s *stage) run(want string) string {
 		}
 		for _, name := range s.order {
 			a := s.devices[name]
-			a.until(func() bool { return len(a.heard) >= expected[name] })
+			a.until(func() bool { return len(a.ear.Heard) >= expected[name] })
 		}
 		s.settle()
 		if i == len(steps)-1 { // no step follows that would show what comes late
@@ -122,10 +122,10 @@ func (s *stage) run(want string) string {
 		for _, name := range s.order {
 			a := s.devices[name]
 			a.mu.Lock()
-			for _, h := range scenario.Join(a.heard) {
+			for _, h := range scenario.Join(a.ear.Heard) {
 				fmt.Fprintf(&out, "%s %s\n", name, h)
 			}
-			a.heard = nil
+			a.ear.Heard = nil
 			a.mu.Unlock()
 		}
 	}
@@ -177,13 +177,11 @@ func (s *stage) settle() {
 	}
 	for _, name := range s.order {
 		a := s.devices[name]
-		if !a.until(func() bool { return a.probed == mark || !a.loggedIn || a.offline }) {
-			s.t.Fatalf("%s did not hear %q; it heard %q", name, mark, a.heard)
+		if !a.until(func() bool { return a.ear.Probed == mark || !a.loggedIn || a.offline }) {
+			s.t.Fatalf("%s did not hear %q; it heard %q", name, mark, a.ear.Heard)
 		}
 	}
 }
-
-var convEvents = []string{"conv_add", "conv_delete", "conv_update", "sync_start", "sync_finish"}
 
 // do runs a step of a script and returns its result.
 func (s *stage) do(verb string, args []string) string {
@@ -191,7 +189,7 @@ func (s *stage) do(verb string, args []string) string {
 	switch verb {
 	case "device":
 		a := &actor{t: s.t, name: args[0], user: args[1], dir: s.t.TempDir(), ticket: s.server.Sig(args[1]), proxy: faultproxy.Start(s.t, s.server.URL),
-			changed: make(chan struct{}), adding: map[string]bool{}}
+			changed: make(chan struct{})}
 		a.env = []string{"TIDINGS_SERVER=" + a.proxy.URL, "TIDINGS_PLATFORM=" + args[2]}
 		s.devices[a.name] = a
 		s.order = append(s.order, a.name)

@@ -30,14 +30,11 @@ static void print(const char* format, const char* name, long long number, const 
 
 static void event(const char* name, long long number, const char* json) { print("{\"event\":\"%s\",\"number\":%lld,\"json\":%s}", name, number, json); }
 
-static void on_new(const char* json, const void* data) { event(data, 0, json); }
-static void on_receipt(const char* json, const void* data) { event(data, 0, json); }
-static void on_revoke(const char* json, const void* data) { event(data, 0, json); }
-static void on_update(const char* json, const void* data) { event(data, 0, json); }
+/* Types that have the same parameters may have the same function: which event it is stands in its user data. */
+static void on_json(const char* json, const void* data) { event(data, 0, json); }
+static void on_nothing(const void* data) { event(data, 0, NULL); }
 static void on_conv(enum TIMConvEvent kind, const char* json, const void* data) { event(data, kind, json); }
 static void on_total(int total, const void* data) { event(data, total, NULL); }
-static void on_kicked(const void* data) { event(data, 0, NULL); }
-static void on_expired(const void* data) { event(data, 0, NULL); }
 
 static void quote(FILE* out, const char* s);
 
@@ -221,15 +218,15 @@ int main(int argc, char** argv) {
   user = argv[1];
   snprintf(config, sizeof config, "{\"%s\":\"%s\",\"%s\":\"%s/log\"}", kTIMSdkConfigConfigFilePath, argv[2], kTIMSdkConfigLogFilePath, argv[2]);
   if (TIMInit(1400000000, config) != TIM_SUCC) return 1;
-  TIMAddRecvNewMsgCallback(on_new, "new");
-  TIMSetMsgReadedReceiptCallback(on_receipt, "receipt");
-  TIMSetMsgRevokeCallback(on_revoke, "revoke");
-  TIMSetMsgUpdateCallback(on_update, "update");
-  TIMSetConvEventCallback(on_conv, "conv");
-  TIMSetConvTotalUnreadMessageCountChangedCallback(on_total, "total");
+  TIMAddRecvNewMsgCallback(on_json, "new_message");
+  TIMSetMsgReadedReceiptCallback(on_json, "receipt");
+  TIMSetMsgRevokeCallback(on_json, "revoked");
+  TIMSetMsgUpdateCallback(on_json, "updated");
+  TIMSetConvEventCallback(on_conv, "conversation");
+  TIMSetConvTotalUnreadMessageCountChangedCallback(on_total, "total_unread");
   TIMSetNetworkStatusListenerCallback(on_network, "network");
-  TIMSetKickedOfflineCallback(on_kicked, "kicked");
-  TIMSetUserSigExpiredCallback(on_expired, "ticket expired");
+  TIMSetKickedOfflineCallback(on_nothing, "kicked_offline");
+  TIMSetUserSigExpiredCallback(on_nothing, "user_sig_expired");
   TIMSetLogCallback(on_log, "log");
   while ((n = getline(&line, &size, stdin)) > 0) {
     if (line[n - 1] == '\n') line[n - 1] = 0;

@@ -275,14 +275,14 @@ func (d *device) hear(line []byte) {
 	switch e.Event {
 	case "network":
 		d.Heard("network", networkNames[e.Number])
-	case "conv":
+	case "conversation":
 		if list == nil {
 			d.Heard(convNames[e.Number], "")
 		}
 		for _, c := range list {
 			d.Heard(convNames[e.Number], describe(c))
 		}
-	case "new":
+	case "new_message":
 		for _, m := range list {
 			from := m.word("message_sender")
 			if from == d.user {
@@ -290,11 +290,11 @@ func (d *device) hear(line []byte) {
 			}
 			d.Heard("new message", "from "+from+": "+m.says())
 		}
-	case "update":
+	case "updated":
 		for _, m := range list {
 			d.Heard("update", "now: "+m.says())
 		}
-	case "revoke":
+	case "revoked":
 		for _, m := range list {
 			d.Heard("recall", "message "+m.word("message_locator_seq")+", by "+m.word("message_revoker_user_id"))
 		}
@@ -302,11 +302,11 @@ func (d *device) hear(line []byte) {
 		for _, m := range list {
 			d.Heard("receipt", m.word("msg_receipt_conv_id")+" has read")
 		}
-	case "total":
+	case "total_unread":
 		d.Heard("total unread", strconv.Itoa(e.Number))
-	case "kicked":
+	case "kicked_offline":
 		d.Heard("kicked offline", "")
-	case "ticket expired":
+	case "user_sig_expired":
 		d.Heard("ticket expired", "")
 	case "log":
 		var text string

@@ -1,6 +1,7 @@
 package histcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,7 +231,7 @@ func (a *agent) do(cmd *command) *reply {
 
 func (a *agent) open(o *opening) error {
 	a.run = o.Run
-	c, err := client.Open(client.Config{Server: o.Server, UserID: o.User, UserSig: o.Sig, Dir: o.Dir, Platform: o.Platform, Limits: o.Limits, Log: a.log}, a.events())
+	c, err := client.Open(client.Config{Server: o.Server, UserID: o.User, UserSig: o.Sig, Dir: o.Dir, Platform: o.Platform, Limits: o.Limits, Log: a.log}, client.Each(func(e client.Event) { a.event(records(e)...) }))
 	a.c = c
 	return err
 }
@@ -282,50 +283,41 @@ func (a *agent) event(rs ...Record) {
 	a.callback(rs...)
 }
 
-func (a *agent) events() client.Events {
-	messages := func(kind string, ms []*im.Message) {
-		var rs []Record
-		for _, m := range ms {
+// records are what the history has of an event, by its name, or its type if it has one: one record for each thing that it tells of.
+func records(e client.Event) (rs []Record) {
+	kind := cmp.Or(e.Type, e.Name)
+	if len(e.Args) == 0 {
+		return []Record{{Kind: kind}}
+	}
+	switch told := e.Args[0].(type) {
+	case []*im.Message:
+		for _, m := range told {
 			rs = append(rs, Record{Kind: kind, Conv: m.ConvId, Seq: m.Seq, Version: m.Version, Text: text(m), Tag: m.CloudCustomStr, From: m.Sender, ID: m.MsgId, Self: m.IsFromSelf,
 				Online: m.IsOnlineMsg, N: int(m.Status), Time: m.ServerTime, Msg: encode(m)})
 		}
-		a.event(rs...)
+	case []*im.MsgLocator:
+		for _, l := range told {
+			rs = append(rs, Record{Kind: kind, Conv: l.ConvId, Seq: l.Seq, From: l.RevokerUserId, Self: l.IsSelf, Time: l.Time})
+		}
+	case []*im.MessageReceipt:
+		for _, x := range told {
+			rs = append(rs, Record{Kind: kind, Conv: x.ConvId, Time: x.TimeStamp})
+		}
+	case []*im.ConvInfo:
+		for _, x := range told {
+			rs = append(rs, Record{Kind: kind, Conv: x.Id, N: int(x.UnreadNum), Text: text(x.LastMsg), Seq: x.LastMsg.GetSeq(), Info: string(encode(x))})
+		}
+		if len(told) == 0 { // the sync of a login
+			rs = append(rs, Record{Kind: kind})
+		}
+	case int:
+		rs = append(rs, Record{Kind: kind, N: told})
+	case client.NetworkStatus:
+		rs = append(rs, Record{Kind: kind, N: int(told), Code: e.Args[1].(int32)})
+	default:
+		rs = append(rs, Record{Kind: kind, Text: e.Data()})
 	}
-	kinds := map[client.ConvEvent]string{client.ConvAdd: Add, client.ConvUpdate: Update, client.ConvDelete: Delete, client.ConvSyncStart: Start, client.ConvSyncFinish: Finish}
-	return client.Events{
-		NewMessages: func(ms []*im.Message) { messages(New, ms) },
-		Updated:     func(ms []*im.Message) { messages(Updated, ms) },
-		Revoked: func(ls []*im.MsgLocator) {
-			var rs []Record
-			for _, l := range ls {
-				rs = append(rs, Record{Kind: Revoked, Conv: l.ConvId, Seq: l.Seq, From: l.RevokerUserId, Self: l.IsSelf, Time: l.Time})
-			}
-			a.event(rs...)
-		},
-		Receipts: func(list []*im.MessageReceipt) {
-			var rs []Record
-			for _, x := range list {
-				rs = append(rs, Record{Kind: Receipt, Conv: x.ConvId, Time: x.TimeStamp})
-			}
-			a.event(rs...)
-		},
-		Conversations: func(k client.ConvEvent, list []*im.ConvInfo) {
-			rs := []Record{}
-			for _, x := range list {
-				rs = append(rs, Record{Kind: kinds[k], Conv: x.Id, N: int(x.UnreadNum), Text: text(x.LastMsg), Seq: x.LastMsg.GetSeq(), Info: string(encode(x))})
-			}
-			if len(list) == 0 {
-				rs = append(rs, Record{Kind: kinds[k]})
-			}
-			a.event(rs...)
-		},
-		TotalUnread: func(n int) { a.event(Record{Kind: Total, N: n}) },
-		Network: func(s client.NetworkStatus, code int32, _ string) {
-			a.event(Record{Kind: Network, N: int(s), Code: code})
-		},
-		KickedOffline:  func() { a.event(Record{Kind: Kicked}) },
-		UserSigExpired: func() { a.event(Record{Kind: Expired}) },
-	}
+	return rs
 }
 
 func textMessage(s, tag string) *im.Message {

@@ -18,19 +18,19 @@ import (
 
 // Kinds of records. Those in lower case are callbacks.
 const (
-	New      = "new"
+	New      = "new_message"
 	Updated  = "updated"
 	Revoked  = "revoked"
 	Receipt  = "receipt"
 	Add      = "add"
 	Update   = "update"
 	Delete   = "delete"
-	Start    = "start"
-	Finish   = "finish"
-	Total    = "total"
+	Start    = "sync_start"
+	Finish   = "sync_finish"
+	Total    = "total_unread"
 	Network  = "network"
-	Kicked   = "kicked"
-	Expired  = "expired"
+	Kicked   = "kicked_offline"
+	Expired  = "user_sig_expired"
 	Answer   = "answer" // of a Func call
 	Opened   = "OPENED"
 	Closing  = "CLOSING"

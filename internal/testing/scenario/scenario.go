@@ -114,7 +114,7 @@ func Join(heard []string) []string {
 	return out
 }
 
-const update, total = "conv_update ", "total "
+const update, total = "conversation update ", "total_unread "
 
 // join joins two updates if no conversation is in both.
 func join(a, b string) (string, bool) {
