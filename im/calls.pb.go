@@ -7,8 +7,8 @@
 // 	protoc        (unknown)
 // source: api/calls.proto
 
-// What crosses the wire between a client and a server. A WebSocket binary message holds one or more frames, each preceded by
-// its length as a varint. The version handshake is the WebSocket subprotocol "tidings.v1". docs/sync.md has the rules.
+// What crosses the wire between a client and a server. A WebSocket binary message contains one or more frames, each preceded by its length as a
+// varint. The version handshake is the WebSocket subprotocol "tidings.v1". docs/sync.md has the rules.
 
 package im
 
@@ -41,25 +41,25 @@ const (
 	Method_READ        Method = 8
 	Method_REVOKE      Method = 9
 	Method_LOOKUP      Method = 10
-	// The device says that its application has been told of being kicked: the debt is paid.
+	// The device reports that its application was notified of a kick: the debt is paid.
 	Method_KICKED_ACK Method = 11
 	// Changes the caller's own row of a conversation.
 	Method_ROW Method = 12
-	// Deletes messages for the caller alone.
+	// Deletes messages for the caller only.
 	Method_DELETE Method = 13
 	// Replaces the content of a message.
 	Method_MODIFY Method = 14
-	// Turns a range of time into one of numbers.
+	// Converts a range of time into one of numbers.
 	Method_SEQ_AT Method = 15
-	// Pushes: frame id 0, no reply. Every one counts in the heartbeat's number of queued events.
+	// Pushes: frame id 0, no reply. Each one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
 	Method_HEAD   Method = 34
-	// The session is over: another login of the platform class, or an operator. The server closes after the acknowledgement or 5 s.
+	// Another login of the platform class, or an operator, has ended the session. The server closes after the acknowledgement or 5 s.
 	Method_KICKED Method = 35
 	// Pushes were dropped because the session's queue was full; it has drained: make the HEADS call.
 	Method_BEHIND Method = 36
-	// The ticket has run out; the server closes.
+	// The ticket has expired; the server closes.
 	Method_EXPIRED Method = 37
 )
 
@@ -142,8 +142,8 @@ func (Method) EnumDescriptor() ([]byte, []int) {
 	return file_api_calls_proto_rawDescGZIP(), []int{0}
 }
 
-// Platform of a client. Classes are kept apart from it: desktop (windows, mac, linux), mobile (android, ios), pad, web.
-// The numbers up to 5 are those of message_platform.
+// Platform of a client. Classes are separate: desktop (windows, mac, linux), mobile (android, ios), pad, web. The numbers up to 5 are those of
+// message_platform.
 type Platform int32
 
 const (
@@ -383,7 +383,7 @@ func (*Empty) Descriptor() ([]byte, []int) {
 	return file_api_calls_proto_rawDescGZIP(), []int{1}
 }
 
-// Names a conversation as its owner sees it: the peer's user id, or the group id.
+// Names a conversation from its owner's side: the peer's user id, or the group id.
 type ConvKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          ConvType               `protobuf:"varint,1,opt,name=type,proto3,enum=tidings.ConvType" json:"type,omitempty"`
@@ -440,17 +440,17 @@ type LoginRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	UserId  string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	UserSig string                 `protobuf:"bytes,2,opt,name=user_sig,json=userSig,proto3" json:"user_sig,omitempty"`
-	// Random, kept in the device's folder: it is the device.
+	// Random, kept in the device's folder: it identifies the device.
 	DeviceId   string   `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	Platform   Platform `protobuf:"varint,4,opt,name=platform,proto3,enum=tidings.Platform" json:"platform,omitempty"`
 	SdkVersion string   `protobuf:"bytes,5,opt,name=sdk_version,json=sdkVersion,proto3" json:"sdk_version,omitempty"`
-	// A resume continues the session that a login made; it never kicks. It names the generation that the login got. The server counts on
-	// from it, so it lies far below what can be counted.
+	// A resume continues the session that a login made; it never kicks. It names the generation that the login got. The server counts on from it, so it
+	// must be far below what can be counted.
 	Resume     bool   `protobuf:"varint,6,opt,name=resume,proto3" json:"resume,omitempty"`
 	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The generation of this device's session for which its kicked callback has returned: no 6208 for it.
 	KickedGeneration uint64 `protobuf:"varint,8,opt,name=kicked_generation,json=kickedGeneration,proto3" json:"kicked_generation,omitempty"`
-	// The app that the client is of: the server's, or the login is refused with 70014. 0: the client does not say.
+	// The client's app. If it is not the server's, the login is refused with 70014. 0: the client does not name one.
 	AppId         uint64 `protobuf:"varint,9,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -556,10 +556,10 @@ type LoginReply struct {
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The store's random id and how often it was restored: with the conversation's epoch they name a log.
 	StoreId string `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
-	// The server's wall clock, milliseconds since 1970. It is not that of messages and cursors: the store's time never runs back.
+	// The server's wall clock, milliseconds since 1970. It differs from the time of messages and cursors: the store's time never runs back.
 	ServerTime int64  `protobuf:"varint,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	Feed       uint64 `protobuf:"varint,5,opt,name=feed,proto3" json:"feed,omitempty"`
-	// When the ticket runs out by the same clock, milliseconds since 1970.
+	// When the ticket expires by the same clock, milliseconds since 1970.
 	TicketExpires int64 `protobuf:"varint,6,opt,name=ticket_expires,json=ticketExpires,proto3" json:"ticket_expires,omitempty"`
 	// How often the client sends a heartbeat.
 	HeartbeatSeconds int32 `protobuf:"varint,7,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`
@@ -648,7 +648,7 @@ func (x *LoginReply) GetHeartbeatSeconds() int32 {
 
 type HeartbeatReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Pushes queued to this connection so far, dropped ones included; the reply itself travels in the same queue.
+	// Pushes queued to this connection so far, including dropped ones; the reply itself travels in the same queue.
 	Queued uint64 `protobuf:"varint,1,opt,name=queued,proto3" json:"queued,omitempty"`
 	Feed   uint64 `protobuf:"varint,2,opt,name=feed,proto3" json:"feed,omitempty"`
 	// Commit time: everything committed before it has been queued or dropped. Milliseconds. 0: this server does not know, because others commit too.
@@ -728,7 +728,7 @@ type Entry struct {
 	RevokeReason string        `protobuf:"bytes,12,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
 	// Modification number of the content.
 	Version uint64 `protobuf:"varint,13,opt,name=version,proto3" json:"version,omitempty"`
-	// Absent where the entry is void for this caller, and in the reply to a send that stored the message as sent.
+	// Absent if the entry is void for this caller, and in the reply to a send that stored the message unchanged.
 	Message       *Message `protobuf:"bytes,15,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -865,7 +865,7 @@ func (x *Entry) GetMessage() *Message {
 type SendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
-	// Client time (seconds) and random are drawn anew by the sending SDK for each message: with conversation and sender the dedupe key.
+	// The sending SDK draws client time (seconds) and random for each message: with conversation and sender they are the dedupe key.
 	ClientTime    uint64   `protobuf:"varint,2,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
 	Random        uint32   `protobuf:"varint,3,opt,name=random,proto3" json:"random,omitempty"`
 	Message       *Message `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
@@ -991,7 +991,7 @@ type PullRequest struct {
 	From        uint64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
 	To          uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	NewestFirst bool   `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
-	// At most so many entries; 0 is the server's own limit.
+	// Limit of entries; 0 is the server's own limit.
 	Limit         uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1072,7 +1072,7 @@ func (x *PullRequest) GetLimit() uint32 {
 type PullReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Epoch uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// The closed range this reply answers for. A number in it without an entry is void for the caller.
+	// The closed range that this reply covers. A number in it without an entry is void for the caller.
 	From          uint64   `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
 	To            uint64   `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
 	Entries       []*Entry `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -1271,7 +1271,7 @@ type Change struct {
 	// Who made the change, and why.
 	Operator string `protobuf:"bytes,5,opt,name=operator,proto3" json:"operator,omitempty"`
 	Reason   string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who had sent the message, and whether it counted: an unread number can be kept without having the message.
+	// Who had sent the message, and whether it counted: an unread number can be updated without having the message.
 	Sender       string `protobuf:"bytes,7,opt,name=sender,proto3" json:"sender,omitempty"`
 	Countable    bool   `protobuf:"varint,8,opt,name=countable,proto3" json:"countable,omitempty"`
 	SenderTinyId uint64 `protobuf:"varint,10,opt,name=sender_tiny_id,json=senderTinyId,proto3" json:"sender_tiny_id,omitempty"`
@@ -1570,16 +1570,16 @@ type Head struct {
 	Withdrawn uint64 `protobuf:"varint,11,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	// others - read_others - withdrawn; 0 in a conversation with oneself.
 	Unread uint64 `protobuf:"varint,12,opt,name=unread,proto3" json:"unread,omitempty"`
-	// C2C: how far the peer has read, and when he said so.
+	// C2C: how far the peer has read, and when that was set.
 	PeerReadSeq  uint64 `protobuf:"varint,13,opt,name=peer_read_seq,json=peerReadSeq,proto3" json:"peer_read_seq,omitempty"`
 	PeerReadTime int64  `protobuf:"varint,14,opt,name=peer_read_time,json=peerReadTime,proto3" json:"peer_read_time,omitempty"`
-	// Nothing at or below it is shown to the owner.
+	// The owner does not see anything at or below it.
 	ClearedSeq uint64 `protobuf:"varint,15,opt,name=cleared_seq,json=clearedSeq,proto3" json:"cleared_seq,omitempty"`
 	RecvOpt    int32  `protobuf:"varint,16,opt,name=recv_opt,json=recvOpt,proto3" json:"recv_opt,omitempty"`
 	Pinned     bool   `protobuf:"varint,17,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	// Raised by every change of the owner's row.
 	Row uint64 `protobuf:"varint,18,opt,name=row,proto3" json:"row,omitempty"`
-	// The newest entry, where it was asked for.
+	// The newest entry, if it was requested.
 	Last *Entry `protobuf:"bytes,19,opt,name=last,proto3" json:"last,omitempty"`
 	// Off the list until its next message: seq is still what it was when the owner deleted the conversation.
 	Hidden        bool `protobuf:"varint,20,opt,name=hidden,proto3" json:"hidden,omitempty"`
@@ -2160,16 +2160,17 @@ func (x *RevokeReply) GetChange() *Change {
 	return nil
 }
 
-// What is present is changed. A conversation that does not exist yet is made for recv_opt, with epoch 0; else another epoch is answered with CodeResync.
+// Fields that are present are changed. A conversation that does not exist yet is created for recv_opt, with epoch 0; otherwise another epoch is
+// answered with CodeResync.
 type RowRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Conv    *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
 	Epoch   uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Pinned  *bool                  `protobuf:"varint,3,opt,name=pinned,proto3,oneof" json:"pinned,omitempty"`
 	RecvOpt *int32                 `protobuf:"varint,4,opt,name=recv_opt,json=recvOpt,proto3,oneof" json:"recv_opt,omitempty"`
-	// Nothing at or below it is shown any more; it is read as well. The server takes the larger of the old and this.
+	// Nothing at or below it is shown any more; it is marked as read as well. The server takes the larger of the old one and this.
 	ClearedSeq *uint64 `protobuf:"varint,5,opt,name=cleared_seq,json=clearedSeq,proto3,oneof" json:"cleared_seq,omitempty"`
-	// Off the list until its next message. It comes with cleared_seq, and unpins.
+	// Off the list until its next message. Needs cleared_seq, and unpins.
 	Hide          bool `protobuf:"varint,6,opt,name=hide,proto3" json:"hide,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2356,9 +2357,9 @@ type ModifyRequest struct {
 	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
 	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Seq   uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	// The version that the caller had; another one at the server is a conflict.
+	// The version that the caller had; if the server has another one, that is a conflict.
 	Version uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
-	// Elements and cloud_custom_str replace what is there; the rest of the message stays.
+	// Elements and cloud_custom_str replace the present ones; the rest of the message stays.
 	Message       *Message `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2431,9 +2432,9 @@ func (x *ModifyRequest) GetMessage() *Message {
 
 type ModifyReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Without a conflict: the change as it stands in the rev line, with the new content.
+	// Without a conflict: the change as it is in the rev line, with the new content.
 	Change *Change `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
-	// With a conflict nothing was changed, and this is the message as it is.
+	// With a conflict: nothing was changed, and this is the message as it is.
 	Current       *Entry `protobuf:"bytes,2,opt,name=current,proto3" json:"current,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2589,8 +2590,8 @@ func (x *LookupRequest) GetKeys() []*SendKey {
 
 type LookupReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each key, in order; without seq where nothing is stored under it. They are fewer than the keys, but at least one, if no more
-	// fit: the caller asks for the rest.
+	// One per key, in order; without seq if nothing is stored under the key. There are fewer than the keys, but at least one, if no more fit: the
+	// caller asks for the rest.
 	Found         []*SendReply `protobuf:"bytes,1,rep,name=found,proto3" json:"found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

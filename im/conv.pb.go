@@ -7,7 +7,7 @@
 // 	protoc        (unknown)
 // source: api/conv.proto
 
-// The words of conversations.
+// The vocabulary of conversations.
 
 package im
 
@@ -432,12 +432,12 @@ func (x *TotalUnread) GetCount() int32 {
 	return 0
 }
 
-// Which messages of a conversation are asked for.
+// Selects messages of a conversation.
 type GetMsgListParam struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	LastMsg *Message               `protobuf:"bytes,1,opt,name=last_msg,json=msg_getmsglist_param_last_msg,proto3" json:"last_msg,omitempty"`
 	Count   uint32                 `protobuf:"varint,2,opt,name=count,json=msg_getmsglist_param_count,proto3" json:"count,omitempty"`
-	// True asks the server and merges, false reads what is local. Absent means true.
+	// True asks the server and merges, false reads local data. Absent means true.
 	IsRamble *bool `protobuf:"varint,3,opt,name=is_ramble,json=msg_getmsglist_param_is_ramble,proto3,oneof" json:"is_ramble,omitempty"`
 	// True goes towards newer messages.
 	IsForward        bool     `protobuf:"varint,4,opt,name=is_forward,json=msg_getmsglist_param_is_forward,proto3" json:"is_forward,omitempty"`

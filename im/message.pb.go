@@ -7,7 +7,7 @@
 // 	protoc        (unknown)
 // source: api/message.proto
 
-// The words of messages. A field's json_name is its TIM key; names, types and defaults are those of the TIM C API.
+// The vocabulary of messages. A field's json_name is its TIM key; names, types and defaults are those of the TIM C API.
 
 package im
 
@@ -224,8 +224,8 @@ func (MessageStatus) EnumDescriptor() ([]byte, []int) {
 	return file_api_message_proto_rawDescGZIP(), []int{2}
 }
 
-// A message as TIM programs see it. What the sender's application wrote crosses the wire in it; numbers, times and
-// who sent it cross in Entry, and the client fills them in here. Fields marked "view" are computed for the device that looks.
+// A message in the form of TIM programs. What the sender's application wrote crosses the wire in it; numbers, times and the sender cross in Entry,
+// and the client fills them in here. Fields marked "view" are computed for the device that reads them.
 type Message struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ElemArray []*Elem                `protobuf:"bytes,1,rep,name=elem_array,json=message_elem_array,proto3" json:"elem_array,omitempty"`
@@ -250,7 +250,7 @@ type Message struct {
 	IsBroadcastMessage      bool          `protobuf:"varint,16,opt,name=is_broadcast_message,json=message_is_broadcast_message,proto3" json:"is_broadcast_message,omitempty"`
 	HasSentReceipt          bool          `protobuf:"varint,17,opt,name=has_sent_receipt,json=message_has_sent_receipt,proto3" json:"has_sent_receipt,omitempty"`
 	Status                  MessageStatus `protobuf:"varint,18,opt,name=status,json=message_status,proto3,enum=tidings.MessageStatus" json:"status,omitempty"`
-	// (server time << 32) + random; the client time stands in until the server has answered.
+	// (server time << 32) + random; the client time takes its place until the server has answered.
 	UniqueId uint64 `protobuf:"varint,19,opt,name=unique_id,json=message_unique_id,proto3" json:"unique_id,omitempty"`
 	// <sender's tiny id>-<client time>-<random>
 	MsgId string `protobuf:"bytes,20,opt,name=msg_id,json=message_msg_id,proto3" json:"msg_id,omitempty"`
@@ -680,8 +680,8 @@ func (x *Message) GetVersion() uint64 {
 	return 0
 }
 
-// One element of a message. In TIM JSON the keys of the element stand beside elem_type; exactly one of the bodies is set.
-// An element whose type this version does not know keeps its JSON in raw, so that forwarding loses nothing.
+// One element of a message. In TIM JSON the keys of the element are beside elem_type; exactly one of the bodies is set. An element whose type this
+// version does not know keeps its JSON in raw, so that forwarding loses nothing.
 type Elem struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	ElemType ElemType               `protobuf:"varint,1,opt,name=elem_type,proto3,enum=tidings.ElemType" json:"elem_type,omitempty"`
@@ -1468,7 +1468,7 @@ func (x *HarmonyOfflinePushConfig) GetIgnoreBadge() uint32 {
 	return 0
 }
 
-// The profile that a message carries of its sender.
+// The sender's profile in a message.
 type UserProfile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=user_profile_identifier,proto3" json:"identifier,omitempty"`
@@ -1537,7 +1537,7 @@ func (x *UserProfile) GetFriendRemark() string {
 	return ""
 }
 
-// Names a message by what both sides know of it; what the revoke callback carries, with the revoker.
+// Identifies a message by what both sides know of it; the revoke callback passes it, with the revoker.
 type MsgLocator struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	ConvId          string                 `protobuf:"bytes,1,opt,name=conv_id,json=message_locator_conv_id,proto3" json:"conv_id,omitempty"`
@@ -1678,7 +1678,7 @@ func (x *MsgLocator) GetMsgId() string {
 	return ""
 }
 
-// Tells the sender that the peer has read. An empty msg_id means: everything up to the time.
+// Reports to the sender that the peer has read. An empty msg_id means: everything up to the time.
 type MessageReceipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ConvId        string                 `protobuf:"bytes,1,opt,name=conv_id,json=msg_receipt_conv_id,proto3" json:"conv_id,omitempty"`
@@ -1755,7 +1755,7 @@ func (x *MessageReceipt) GetIsPeerRead() bool {
 	return false
 }
 
-// Several messages made into one.
+// Several messages combined into one.
 type MergerElem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Title string                 `protobuf:"bytes,1,opt,name=title,json=merge_elem_title,proto3" json:"title,omitempty"`
@@ -1981,7 +1981,7 @@ func (x *BatchSendResult) GetMsg() *Message {
 type MsgDeleteParam struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Msg   *Message               `protobuf:"bytes,1,opt,name=msg,json=msg_delete_param_msg,proto3" json:"msg,omitempty"`
-	// Whether the server's copy goes too.
+	// Whether the server's copy is deleted too.
 	IsRamble      bool `protobuf:"varint,2,opt,name=is_ramble,json=msg_delete_param_is_ramble,proto3" json:"is_ramble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2091,7 +2091,7 @@ type SearchParam struct {
 	ConvId           string   `protobuf:"bytes,3,opt,name=conv_id,json=msg_search_param_conv_id,proto3" json:"conv_id,omitempty"`
 	// 0 means all conversations.
 	ConvType ConvType `protobuf:"varint,4,opt,name=conv_type,json=msg_search_param_conv_type,proto3,enum=tidings.ConvType" json:"conv_type,omitempty"`
-	// Latest time, 0 is now; seconds back from there, 0 is without limit.
+	// Latest time, 0 is now; seconds back from there, 0 means no limit.
 	SearchTimePosition uint64 `protobuf:"varint,5,opt,name=search_time_position,json=msg_search_param_search_time_position,proto3" json:"search_time_position,omitempty"`
 	SearchTimePeriod   uint64 `protobuf:"varint,6,opt,name=search_time_period,json=msg_search_param_search_time_period,proto3" json:"search_time_period,omitempty"`
 	PageIndex          uint32 `protobuf:"varint,7,opt,name=page_index,json=msg_search_param_page_index,proto3" json:"page_index,omitempty"`

@@ -7,7 +7,7 @@
 // 	protoc        (unknown)
 // source: api/options.proto
 
-// Options that the contract files use to say what protobuf cannot.
+// Options of the contract files for what protobuf cannot express.
 
 package im
 
@@ -155,28 +155,28 @@ var (
 	//
 	// repeated string old = 51001;
 	E_Old = &file_api_options_proto_extTypes[0]
-	// The TIM JSON encoder leaves the key out when the value is empty. Without it every key is written, with its default.
+	// The TIM JSON encoder leaves the key out if the value is empty. Without this option every key is written, with its default.
 	//
 	// optional bool omit_empty = 51002;
 	E_OmitEmpty = &file_api_options_proto_extTypes[1]
-	// The field never appears in TIM JSON: it belongs to the wire or to a database alone.
+	// The field never appears in TIM JSON: it belongs only to the wire or to a database.
 	//
 	// optional bool internal = 51003;
 	E_Internal = &file_api_options_proto_extTypes[2]
-	// The field's message has no JSON object of its own: its keys stand beside the fields of the message that holds it. In a oneof,
-	// the value of the holder's enum field whose name ends in this field's name says that this one counts; an object of any other
-	// value is kept as it came in the holder's internal field raw.
+	// The field's message has no JSON object of its own: its keys are beside the fields of the message that contains it. In a oneof, the value of the
+	// holder's enum field whose name ends in this field's name selects this one; an object with any other value is kept unchanged in the holder's
+	// internal field raw.
 	//
 	// optional bool flatten = 51004;
 	E_Flatten = &file_api_options_proto_extTypes[3]
-	// The number that TIM JSON has for a field at its zero value; if the field is optional, for an absent one, and a zero stays a zero.
-	// Without it, an optional field that is absent is left out.
+	// The number in TIM JSON for a field at its zero value; if the field is optional, for an absent one, and a zero stays a zero. Without this option,
+	// an optional field that is absent is left out.
 	//
 	// optional sint64 zero_as = 51005;
 	E_ZeroAs = &file_api_options_proto_extTypes[4]
-	// The most that a call may carry in the field: bytes of a text, of bytes or of a message, items of a repeated field, or the value of a
-	// number. In a request every text, message and repeated field has one; of a single message that has none the fields do. A number has
-	// 2^63-1 without it, and is never below 0.
+	// The limit of the field in a call: bytes of a text, of bytes or of a message, items of a repeated field, or the value of a number. In a request
+	// every text, message and repeated field has one; for a single message without one, its fields do. A number without one has 2^63-1, and is never
+	// below 0.
 	//
 	// optional uint64 max = 51006;
 	E_Max = &file_api_options_proto_extTypes[5]
@@ -193,7 +193,7 @@ var (
 	//
 	// optional bool tim = 51101;
 	E_Tim = &file_api_options_proto_extTypes[7]
-	// How deep messages of this type may lie in each other.
+	// How deep messages of this type may be nested.
 	//
 	// optional uint32 layers = 51102;
 	E_Layers = &file_api_options_proto_extTypes[8]
@@ -215,11 +215,11 @@ var (
 	//
 	// optional uint32 max_body = 51204;
 	E_MaxBody = &file_api_options_proto_extTypes[12]
-	// The call or push is about its connection, whose holder answers or makes it. All others are the rules'.
+	// The call or push is about its connection, whose holder answers or makes it. All others belong to the rules.
 	//
 	// optional bool connection = 51205;
 	E_Connection = &file_api_options_proto_extTypes[13]
-	// The rules read what they need from the request's bytes, which nobody decodes.
+	// The rules read what they need from the request's bytes, which are not decoded.
 	//
 	// optional bool undecoded = 51206;
 	E_Undecoded = &file_api_options_proto_extTypes[14]

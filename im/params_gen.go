@@ -2,7 +2,7 @@
 
 package im
 
-// What TIMInit is told.
+// The configuration for TIMInit.
 type SdkConfig struct {
 	// The folder that is the device: its id and the local data of its users.
 	ConfigFilePath string
@@ -207,7 +207,7 @@ func (x *Socks5ProxyInfo) GetPassword() string {
 	return ""
 }
 
-// What callExperimentalAPI is asked.
+// A request to callExperimentalAPI.
 type ExperimentalRequest struct {
 	Operation        string
 	CustomServerInfo *CustomServerInfo
@@ -320,7 +320,7 @@ func (x *CustomServerInfo) GetPublicKey() string {
 }
 
 type ServerAddress struct {
-	// A name or an address; ws:// or wss:// may lead it.
+	// A name or an address, optionally with ws:// or wss://.
 	Ip     string
 	Port   int32
 	IsIpv6 bool
@@ -349,7 +349,7 @@ func (x *ServerAddress) GetIsIpv6() bool {
 	return false
 }
 
-// The first callback of TIMMsgSendNewMsgEx.
+// The result of the first callback of TIMMsgSendNewMsgEx.
 type SentMessageId struct {
 	ConvId   string
 	ConvType ConvType
@@ -379,7 +379,7 @@ func (x *SentMessageId) GetMsgId() string {
 	return ""
 }
 
-// What a message says of an invitation.
+// The invitation in a message.
 type SignalingInfo struct {
 	InviteId string
 	// Empty for an invitation of one user.

@@ -130,8 +130,8 @@ func (x MessageStatus) Enum() *MessageStatus { return &x }
 
 func (x MessageStatus) String() string { return enumString(MessageStatus_name, int32(x)) }
 
-// A message as TIM programs see it. What the sender's application wrote crosses the wire in it; numbers, times and
-// who sent it cross in Entry, and the client fills them in here. Fields marked "view" are computed for the device that looks.
+// A message in the form of TIM programs. What the sender's application wrote crosses the wire in it; numbers, times and the sender cross in Entry,
+// and the client fills them in here. Fields marked "view" are computed for the device that reads them.
 type Message struct {
 	ElemArray []*Elem
 	// View: the peer's user id for C2C, the group id for groups.
@@ -155,7 +155,7 @@ type Message struct {
 	IsBroadcastMessage      bool
 	HasSentReceipt          bool
 	Status                  MessageStatus
-	// (server time << 32) + random; the client time stands in until the server has answered.
+	// (server time << 32) + random; the client time takes its place until the server has answered.
 	UniqueId uint64
 	// <sender's tiny id>-<client time>-<random>
 	MsgId string
@@ -557,8 +557,8 @@ func (x *Message) GetVersion() uint64 {
 	return 0
 }
 
-// One element of a message. In TIM JSON the keys of the element stand beside elem_type; exactly one of the bodies is set.
-// An element whose type this version does not know keeps its JSON in raw, so that forwarding loses nothing.
+// One element of a message. In TIM JSON the keys of the element are beside elem_type; exactly one of the bodies is set. An element whose type this
+// version does not know keeps its JSON in raw, so that forwarding loses nothing.
 type Elem struct {
 	ElemType ElemType
 	Body     isElem_Body
@@ -1065,7 +1065,7 @@ func (x *HarmonyOfflinePushConfig) GetIgnoreBadge() uint32 {
 	return 0
 }
 
-// The profile that a message carries of its sender.
+// The sender's profile in a message.
 type UserProfile struct {
 	Identifier   string
 	NickName     string
@@ -1105,7 +1105,7 @@ func (x *UserProfile) GetFriendRemark() string {
 	return ""
 }
 
-// Names a message by what both sides know of it; what the revoke callback carries, with the revoker.
+// Identifies a message by what both sides know of it; the revoke callback passes it, with the revoker.
 type MsgLocator struct {
 	ConvId          string
 	ConvType        ConvType
@@ -1217,7 +1217,7 @@ func (x *MsgLocator) GetMsgId() string {
 	return ""
 }
 
-// Tells the sender that the peer has read. An empty msg_id means: everything up to the time.
+// Reports to the sender that the peer has read. An empty msg_id means: everything up to the time.
 type MessageReceipt struct {
 	ConvId     string
 	ConvType   ConvType
@@ -1265,7 +1265,7 @@ func (x *MessageReceipt) GetIsPeerRead() bool {
 	return false
 }
 
-// Several messages made into one.
+// Several messages combined into one.
 type MergerElem struct {
 	Title string
 	// Up to 5 lines of 100 characters.
@@ -1403,7 +1403,7 @@ func (x *BatchSendResult) GetMsg() *Message {
 
 type MsgDeleteParam struct {
 	Msg *Message
-	// Whether the server's copy goes too.
+	// Whether the server's copy is deleted too.
 	IsRamble bool
 
 	unknownFields []byte
@@ -1455,7 +1455,7 @@ type SearchParam struct {
 	ConvId           string
 	// 0 means all conversations.
 	ConvType ConvType
-	// Latest time, 0 is now; seconds back from there, 0 is without limit.
+	// Latest time, 0 is now; seconds back from there, 0 means no limit.
 	SearchTimePosition uint64
 	SearchTimePeriod   uint64
 	PageIndex          uint32
@@ -1625,25 +1625,25 @@ const (
 	Method_READ        Method = 8
 	Method_REVOKE      Method = 9
 	Method_LOOKUP      Method = 10
-	// The device says that its application has been told of being kicked: the debt is paid.
+	// The device reports that its application was notified of a kick: the debt is paid.
 	Method_KICKED_ACK Method = 11
 	// Changes the caller's own row of a conversation.
 	Method_ROW Method = 12
-	// Deletes messages for the caller alone.
+	// Deletes messages for the caller only.
 	Method_DELETE Method = 13
 	// Replaces the content of a message.
 	Method_MODIFY Method = 14
-	// Turns a range of time into one of numbers.
+	// Converts a range of time into one of numbers.
 	Method_SEQ_AT Method = 15
-	// Pushes: frame id 0, no reply. Every one counts in the heartbeat's number of queued events.
+	// Pushes: frame id 0, no reply. Each one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
 	Method_HEAD   Method = 34
-	// The session is over: another login of the platform class, or an operator. The server closes after the acknowledgement or 5 s.
+	// Another login of the platform class, or an operator, has ended the session. The server closes after the acknowledgement or 5 s.
 	Method_KICKED Method = 35
 	// Pushes were dropped because the session's queue was full; it has drained: make the HEADS call.
 	Method_BEHIND Method = 36
-	// The ticket has run out; the server closes.
+	// The ticket has expired; the server closes.
 	Method_EXPIRED Method = 37
 )
 
@@ -1702,8 +1702,8 @@ func (x Method) Enum() *Method { return &x }
 
 func (x Method) String() string { return enumString(Method_name, int32(x)) }
 
-// Platform of a client. Classes are kept apart from it: desktop (windows, mac, linux), mobile (android, ios), pad, web.
-// The numbers up to 5 are those of message_platform.
+// Platform of a client. Classes are separate: desktop (windows, mac, linux), mobile (android, ios), pad, web. The numbers up to 5 are those of
+// message_platform.
 type Platform int32
 
 const (
@@ -1836,7 +1836,7 @@ type Empty struct {
 
 func (x *Empty) Reset() { *x = Empty{} }
 
-// Names a conversation as its owner sees it: the peer's user id, or the group id.
+// Names a conversation from its owner's side: the peer's user id, or the group id.
 type ConvKey struct {
 	Type ConvType
 	Id   string
@@ -1863,17 +1863,17 @@ func (x *ConvKey) GetId() string {
 type LoginRequest struct {
 	UserId  string
 	UserSig string
-	// Random, kept in the device's folder: it is the device.
+	// Random, kept in the device's folder: it identifies the device.
 	DeviceId   string
 	Platform   Platform
 	SdkVersion string
-	// A resume continues the session that a login made; it never kicks. It names the generation that the login got. The server counts on
-	// from it, so it lies far below what can be counted.
+	// A resume continues the session that a login made; it never kicks. It names the generation that the login got. The server counts on from it, so it
+	// must be far below what can be counted.
 	Resume     bool
 	Generation uint64
 	// The generation of this device's session for which its kicked callback has returned: no 6208 for it.
 	KickedGeneration uint64
-	// The app that the client is of: the server's, or the login is refused with 70014. 0: the client does not say.
+	// The client's app. If it is not the server's, the login is refused with 70014. 0: the client does not name one.
 	AppId uint64
 
 	unknownFields []byte
@@ -1950,10 +1950,10 @@ type LoginReply struct {
 	Generation uint64
 	// The store's random id and how often it was restored: with the conversation's epoch they name a log.
 	StoreId string
-	// The server's wall clock, milliseconds since 1970. It is not that of messages and cursors: the store's time never runs back.
+	// The server's wall clock, milliseconds since 1970. It differs from the time of messages and cursors: the store's time never runs back.
 	ServerTime int64
 	Feed       uint64
-	// When the ticket runs out by the same clock, milliseconds since 1970.
+	// When the ticket expires by the same clock, milliseconds since 1970.
 	TicketExpires int64
 	// How often the client sends a heartbeat.
 	HeartbeatSeconds int32
@@ -2013,7 +2013,7 @@ func (x *LoginReply) GetHeartbeatSeconds() int32 {
 }
 
 type HeartbeatReply struct {
-	// Pushes queued to this connection so far, dropped ones included; the reply itself travels in the same queue.
+	// Pushes queued to this connection so far, including dropped ones; the reply itself travels in the same queue.
 	Queued uint64
 	Feed   uint64
 	// Commit time: everything committed before it has been queued or dropped. Milliseconds. 0: this server does not know, because others commit too.
@@ -2064,7 +2064,7 @@ type Entry struct {
 	RevokeReason string
 	// Modification number of the content.
 	Version uint64
-	// Absent where the entry is void for this caller, and in the reply to a send that stored the message as sent.
+	// Absent if the entry is void for this caller, and in the reply to a send that stored the message unchanged.
 	Message *Message
 
 	unknownFields []byte
@@ -2172,7 +2172,7 @@ func (x *Entry) GetMessage() *Message {
 
 type SendRequest struct {
 	Conv *ConvKey
-	// Client time (seconds) and random are drawn anew by the sending SDK for each message: with conversation and sender the dedupe key.
+	// The sending SDK draws client time (seconds) and random for each message: with conversation and sender they are the dedupe key.
 	ClientTime uint64
 	Random     uint32
 	Message    *Message
@@ -2240,7 +2240,7 @@ type PullRequest struct {
 	From        uint64
 	To          uint64
 	NewestFirst bool
-	// At most so many entries; 0 is the server's own limit.
+	// Limit of entries; 0 is the server's own limit.
 	Limit uint32
 
 	unknownFields []byte
@@ -2292,7 +2292,7 @@ func (x *PullRequest) GetLimit() uint32 {
 
 type PullReply struct {
 	Epoch uint64
-	// The closed range this reply answers for. A number in it without an entry is void for the caller.
+	// The closed range that this reply covers. A number in it without an entry is void for the caller.
 	From    uint64
 	To      uint64
 	Entries []*Entry
@@ -2404,7 +2404,7 @@ type Change struct {
 	// Who made the change, and why.
 	Operator string
 	Reason   string
-	// Who had sent the message, and whether it counted: an unread number can be kept without having the message.
+	// Who had sent the message, and whether it counted: an unread number can be updated without having the message.
 	Sender       string
 	Countable    bool
 	SenderTinyId uint64
@@ -2616,16 +2616,16 @@ type Head struct {
 	Withdrawn uint64
 	// others - read_others - withdrawn; 0 in a conversation with oneself.
 	Unread uint64
-	// C2C: how far the peer has read, and when he said so.
+	// C2C: how far the peer has read, and when that was set.
 	PeerReadSeq  uint64
 	PeerReadTime int64
-	// Nothing at or below it is shown to the owner.
+	// The owner does not see anything at or below it.
 	ClearedSeq uint64
 	RecvOpt    int32
 	Pinned     bool
 	// Raised by every change of the owner's row.
 	Row uint64
-	// The newest entry, where it was asked for.
+	// The newest entry, if it was requested.
 	Last *Entry
 	// Off the list until its next message: seq is still what it was when the owner deleted the conversation.
 	Hidden bool
@@ -2975,15 +2975,16 @@ func (x *RevokeReply) GetChange() *Change {
 	return nil
 }
 
-// What is present is changed. A conversation that does not exist yet is made for recv_opt, with epoch 0; else another epoch is answered with CodeResync.
+// Fields that are present are changed. A conversation that does not exist yet is created for recv_opt, with epoch 0; otherwise another epoch is
+// answered with CodeResync.
 type RowRequest struct {
 	Conv    *ConvKey
 	Epoch   uint64
 	Pinned  *bool
 	RecvOpt *int32
-	// Nothing at or below it is shown any more; it is read as well. The server takes the larger of the old and this.
+	// Nothing at or below it is shown any more; it is marked as read as well. The server takes the larger of the old one and this.
 	ClearedSeq *uint64
-	// Off the list until its next message. It comes with cleared_seq, and unpins.
+	// Off the list until its next message. Needs cleared_seq, and unpins.
 	Hide bool
 
 	unknownFields []byte
@@ -3083,9 +3084,9 @@ type ModifyRequest struct {
 	Conv  *ConvKey
 	Epoch uint64
 	Seq   uint64
-	// The version that the caller had; another one at the server is a conflict.
+	// The version that the caller had; if the server has another one, that is a conflict.
 	Version uint64
-	// Elements and cloud_custom_str replace what is there; the rest of the message stays.
+	// Elements and cloud_custom_str replace the present ones; the rest of the message stays.
 	Message *Message
 
 	unknownFields []byte
@@ -3129,9 +3130,9 @@ func (x *ModifyRequest) GetMessage() *Message {
 }
 
 type ModifyReply struct {
-	// Without a conflict: the change as it stands in the rev line, with the new content.
+	// Without a conflict: the change as it is in the rev line, with the new content.
 	Change *Change
-	// With a conflict nothing was changed, and this is the message as it is.
+	// With a conflict: nothing was changed, and this is the message as it is.
 	Current *Entry
 
 	unknownFields []byte
@@ -3200,8 +3201,8 @@ func (x *LookupRequest) GetKeys() []*SendKey {
 }
 
 type LookupReply struct {
-	// One for each key, in order; without seq where nothing is stored under it. They are fewer than the keys, but at least one, if no more
-	// fit: the caller asks for the rest.
+	// One per key, in order; without seq if nothing is stored under the key. There are fewer than the keys, but at least one, if no more fit: the
+	// caller asks for the rest.
 	Found []*SendReply
 
 	unknownFields []byte
@@ -3563,11 +3564,11 @@ func (x *TotalUnread) GetCount() int32 {
 	return 0
 }
 
-// Which messages of a conversation are asked for.
+// Selects messages of a conversation.
 type GetMsgListParam struct {
 	LastMsg *Message
 	Count   uint32
-	// True asks the server and merges, false reads what is local. Absent means true.
+	// True asks the server and merges, false reads local data. Absent means true.
 	IsRamble *bool
 	// True goes towards newer messages.
 	IsForward        bool
