@@ -10,8 +10,8 @@ extern int64_t tidingsgo_call(int function, tidings_args* args);
 extern void tidingsgo_run(uintptr_t handle);
 
 /*
- * A child of fork has one thread: Go cannot run in it. The flag is set in the child before fork returns, and nothing but the flag is
- * looked at there.
+ * A child of fork has one thread: Go cannot run in it. The flag is set in the child before fork returns, and only the flag is
+ * checked there.
  */
 static volatile sig_atomic_t in_forked_child;
 
@@ -20,7 +20,7 @@ static void after_fork_in_child(void) { in_forked_child = 1; }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
 /*
- * What the application wrote before a call happens before what the callback thread reads, and the other way round. Go does see to that, but tools
+ * What the application wrote before a call happens before what the callback thread reads, and the other way round. Go ensures that, but tools
  * like ThreadSanitizer do not see Go: this mutex, which is held for no time, shows it to them.
  */
 static pthread_mutex_t handover = PTHREAD_MUTEX_INITIALIZER;

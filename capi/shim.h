@@ -17,32 +17,32 @@ typedef struct {
   uintptr_t thread; /* the callback thread that calls; 0: another thread */
 } tidings_args;
 
-/* Enters Go; in a forked child it answers in_child instead. */
+/* Enters Go; in a forked child it returns in_child instead. */
 int64_t tidings_call(int function, tidings_args* args, int64_t in_child);
 
-/* The most that a text may have, in bytes. */
+/* The limit of a text, in bytes. */
 #define TIDINGS_TEXT_MAX ((size_t)16 << 20)
 
 /* The length of s, or TIDINGS_TEXT_MAX + 1 if it is longer than that. */
 size_t tidings_length(const char* s);
 
 /*
- * Starts a thread that runs tidingsgo_run(handle); answers an errno. It inherits the signal mask of its creator: garbage collectors suspend by a
- * signal every thread that has run their code, and wait for ever for one that blocks it.
+ * Starts a thread that runs tidingsgo_run(handle); returns an errno. It inherits the signal mask of its creator: garbage collectors suspend every
+ * thread that has run their code with a signal, and wait forever for one that blocks it.
  */
 int tidings_start_thread(uintptr_t handle);
 
-/* The value of an environment variable now, or NULL: Go's own copy was made when the library was loaded. */
+/* The present value of an environment variable, or NULL: Go's own copy was made when the library was loaded. */
 const char* tidings_getenv(const char* name);
 
-/* What a callback brings, in the order of its parameters. The first text is the start of a block that has them all. */
+/* What a callback passes, in the order of its parameters. The first text is the start of a block that contains them all. */
 typedef struct {
   char* s[5];
   int64_t n[3];
   uintptr_t ud;
 } tidings_event;
 
-/* Calls a callback whose type has a shape, and frees the texts. */
+/* Calls a callback whose type has the given shape, and frees the texts. */
 void tidings_fire(int shape, uintptr_t cb, tidings_event event);
 
 /* The call itself; generated. */

@@ -31,7 +31,7 @@ func (e event) String() string {
 	return fmt.Sprintf("%s %s %s %d %d", e.kind, e.conv, e.text, e.seq, e.n)
 }
 
-// recorder takes down every callback of a device in order.
+// recorder records every callback of a device in order.
 type recorder struct {
 	mu     sync.Mutex
 	events []event
@@ -112,14 +112,14 @@ func text(m *im.Message) string {
 	return ""
 }
 
-// all answers what has fired so far.
+// all returns what has fired so far.
 func (r *recorder) all() []event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]event(nil), r.events...)
 }
 
-// of answers the events of the given kinds.
+// of returns the events of the given kinds.
 func (r *recorder) of(kinds ...string) []event {
 	var out []event
 	for _, e := range r.all() {
@@ -178,7 +178,7 @@ func last(es []event, kind string) (event, bool) {
 	return event{}, false
 }
 
-// device is a client and what it heard.
+// device is a client and the events that it got.
 type device struct {
 	*client.Client
 	*recorder
@@ -186,7 +186,7 @@ type device struct {
 	cfg client.Config
 }
 
-// config is for a device of user on server s in a fresh folder, with a quiet log.
+// config returns the configuration of a device of user on server s in a fresh folder, with a quiet log.
 func config(t testing.TB, s *imtest.Server, user string) client.Config {
 	return client.Config{Server: s.URL, UserID: user, UserSig: s.Sig(user), Dir: t.TempDir(), Log: quiet(t), Platform: im.Platform_PLATFORM_LINUX}
 }
@@ -220,21 +220,21 @@ func (d *device) login() {
 	d.until(d.t, "end of sync", func([]event) bool { return len(d.of("finish")) > n })
 }
 
-// again closes the device and opens it anew on the same folder.
+// again closes the device and reopens it on the same folder.
 func (d *device) again() *device {
 	d.t.Helper()
 	d.Close()
 	return dial(d.t, d.cfg)
 }
 
-// within is a context for one call of a test.
+// within returns a context for one call of a test.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// say sends a text and answers the message as sent.
+// say sends a text and returns the message as it was sent.
 func (d *device) say(to, s string) *im.Message {
 	d.t.Helper()
 	m, err := d.SendMessage(within(d.t), client.C2C(to), textMessage(s))

@@ -14,7 +14,7 @@ import (
 var platforms = map[string]im.Platform{"linux": im.Platform_PLATFORM_LINUX, "android": im.Platform_PLATFORM_ANDROID, "ios": im.Platform_PLATFORM_IOS,
 	"windows": im.Platform_PLATFORM_WINDOWS, "pad": im.Platform_PLATFORM_PAD, "web": im.Platform_PLATFORM_WEB}
 
-// do runs a step and answers its result.
+// do runs a step and returns its result.
 func (s *stage) do(verb string, args []string) string {
 	s.t.Helper()
 	arg := func(i int) string {
@@ -69,7 +69,7 @@ func (s *stage) do(verb string, args []string) string {
 		err := a.c.Login(ctx)
 		a.online = err == nil
 		return outcome(err)
-	case "relogin": // with a new ticket; one of the second of a kick is void with those before it, so it may take another
+	case "relogin": // with a new ticket; one from the second of a kick is void, like those before it, so it may take another
 		for range time.Tick(50 * time.Millisecond) {
 			a.c.SetUserSig(s.server.Sig(a.cfg.UserID))
 			if err := a.c.Login(ctx); outcome(err) != "code 70052" {
@@ -84,7 +84,7 @@ func (s *stage) do(verb string, args []string) string {
 		n, _ := strconv.Atoi(arg(1))
 		a.cfg.UserSig = s.server.SigFor(a.cfg.UserID, time.Duration(n)*time.Second)
 		return ""
-	case "expire": // waits for the ticket to run out
+	case "expire": // waits for the ticket to expire
 		s.until(a, func() bool { return a.c.Status() == client.LoggedOut })
 		return ""
 	case "close": // the application ends without logging out
@@ -172,7 +172,7 @@ func (s *stage) do(verb string, args []string) string {
 	return ""
 }
 
-// find answers the message of a number, as the device has it.
+// find returns the message with a number, as the device has it.
 func (s *stage) find(a *actor, peer, seq string) *im.Message {
 	s.t.Helper()
 	n, err := strconv.ParseUint(seq, 10, 64)
@@ -186,7 +186,7 @@ func (s *stage) find(a *actor, peer, seq string) *im.Message {
 	return ms[0]
 }
 
-// States of the link, as they stand in a transcript.
+// States of the link, in the form of a transcript.
 const (
 	connected    = `network {"status":"connected"}`
 	disconnected = `network {"code":"*","status":"disconnected"}`
@@ -203,7 +203,7 @@ func (a *actor) heardNow(what string) bool {
 	return false
 }
 
-// reconnected waits until devices that were logged in have lost their connection and found it again.
+// reconnected waits until devices that were logged in have lost their connection and reconnected.
 func (s *stage) reconnected(names ...string) {
 	for _, n := range names {
 		if a := s.devices[n]; a.c != nil && a.online {

@@ -22,10 +22,12 @@ import (
 
 var update = flag.Bool("update", false, "write what the scenarios show into their files")
 
-// TestScenarios runs testdata/scenarios/*.txtar: the rows of docs/events.md. A file has a script and, in "want", everything that each step makes fire on each
-// device, in order, with its JSON: what is not there must not fire. Keys at their defaults are left out of the JSON, and values that differ from run to run are "*".
+// TestScenarios runs testdata/scenarios/*.txtar: the rows of docs/events.md. A file has a script and, in "want", everything that each step causes to
+// fire on each device, in order, with its JSON: nothing else may fire. Keys at their defaults are left out of the JSON, and values that differ from
+// run to run are "*".
 //
-// A step ends when nothing is on its way any more: every device that is logged in has heard a message of the user "probe" sent after the step, and has nothing open.
+// A step ends when nothing is under way any more: every device that is logged in has got a message of the user "probe" sent after the step, and has
+// nothing open.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -64,7 +66,7 @@ type stage struct {
 	probes  int
 }
 
-// actor is a device of a scenario with what it heard in this step.
+// actor is a device of a scenario with what it got in this step.
 type actor struct {
 	name  string
 	cfg   client.Config
@@ -74,7 +76,7 @@ type actor struct {
 	mu     sync.Mutex
 	ear    scenario.Ear
 	probed chan string
-	news   chan struct{} // something was heard
+	news   chan struct{} // something arrived
 	online bool          // logged in as far as the script knows
 }
 
@@ -86,7 +88,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// key is the key of message 1 between two people, made from what a device of the sender has.
+// key returns the key of message 1 between two people, made from what a device of the sender has.
 func (s *stage) key(from, to string) string {
 	for _, name := range s.order {
 		if a := s.devices[name]; a.cfg.UserID == from && a.c != nil {
@@ -181,7 +183,7 @@ func (a *actor) event(e client.Event) {
 	}
 }
 
-// outcome is how a call's result stands in the transcript.
+// outcome returns a call's result in the form of a transcript.
 func outcome(err error) string {
 	switch code := im.CodeOf(err); {
 	case err == nil:
@@ -192,7 +194,7 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-// TestEventMatrix holds docs/events.md to the scenarios: each is in a row, and each row has one.
+// TestEventMatrix compares docs/events.md with the scenarios: each scenario is in a row, and each row has one.
 func TestEventMatrix(t *testing.T) {
 	doc, err := os.ReadFile("../docs/events.md")
 	if err != nil {

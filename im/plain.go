@@ -4,7 +4,7 @@ package im
 
 import "strconv"
 
-// enumString is the name of an enum's value, or its number if it has none.
+// enumString returns the name of an enum's value, or its number if it has none.
 func enumString(names map[int32]string, value int32) string {
 	if s, ok := names[value]; ok {
 		return s

@@ -193,7 +193,7 @@ func (a *actor) event(name string, n int, data json.RawMessage) {
 	}
 }
 
-// word is the name of a value of an enum in JSON.
+// word returns the name of an enum's value in JSON.
 func word(v fmt.Stringer) string { return strings.ReplaceAll(v.String(), " ", "_") }
 
 // command gives the program a command, and returns its result.

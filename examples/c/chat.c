@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Results come on a thread of the library: main waits for them here. */
+/* Results arrive on a thread of the library: main waits for them here. */
 struct result {
   pthread_mutex_t lock;
   pthread_cond_t done;

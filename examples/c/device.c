@@ -1,5 +1,5 @@
 /*
- * device is a program to be driven by another one: it does what the lines of its input say, and says what it hears. It knows only TIMCloud.h.
+ * device is a program that another one controls: it carries out the lines of its input, and prints what it gets. It knows only TIMCloud.h.
  *
  *   device USER FOLDER
  *
@@ -30,7 +30,7 @@ static void print(const char* format, const char* name, long long number, const 
 
 static void event(const char* name, long long number, const char* json) { print("{\"event\":\"%s\",\"number\":%lld,\"json\":%s}", name, number, json); }
 
-/* Types that have the same parameters may have the same function: which event it is stands in its user data. */
+/* Types with the same parameters may have the same function: its user data says which event it is. */
 static void on_json(const char* json, const void* data) { event(data, 0, json); }
 static void on_nothing(const void* data) { event(data, 0, NULL); }
 static void on_conv(enum TIMConvEvent kind, const char* json, const void* data) { event(data, kind, json); }
@@ -140,7 +140,7 @@ CALL(log_level) {
   return TIMSetConfig(config, LAST);
 }
 
-/* These two have no callback: their result is theirs. */
+/* These two have no callback: their result is the return value. */
 CALL(draft) {
   int r = TIMConvSetDraft(a, kTIMConv_C2C, message("{\"draft_msg\":", b, "}}"));
   if (r == TIM_SUCC) on_result(0, "", "", cmd);

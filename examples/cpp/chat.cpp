@@ -13,8 +13,8 @@
 #include <stdexcept>
 #include <string>
 
-// call runs a function of the library that takes a TIMCommCallback, waits for the callback and answers its JSON. Not from inside a
-// callback: it waits.
+// call runs a function of the library that takes a TIMCommCallback, waits for the callback and returns its JSON. Not from inside a
+// callback, because it waits.
 std::string call(const std::function<int(TIMCommCallback, const void*)>& function) {
   std::promise<std::string> promise;
   auto answered = [](int32_t code, const char* desc, const char* json, const void* user_data) {

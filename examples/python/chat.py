@@ -43,7 +43,7 @@ def on_new_messages(text, user_data):
 
 
 def call(function, *args):
-    """Calls a function of the library and waits for its answer. Not inside a callback: it waits."""
+    """Calls a function of the library and waits for its result. Not inside a callback, because it waits."""
     result = function(*args, on_answer, None)
     if result != 0:
         raise RuntimeError(f"{function.__name__} returned {result}")

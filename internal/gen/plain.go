@@ -13,14 +13,14 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-// plainTag is the build tag under which the types of package im are plain structs. They have the fields, the wire code and the JSON of the others; what they
-// have not is protobuf's reflection, which is more than a megabyte of a program.
+// plainTag is the build tag under which the types of package im are plain structs. They have the same fields, wire code and JSON as the others, but
+// not protobuf's reflection, which takes more than a megabyte of a program.
 const plainTag = "tidings_plain"
 
 // paramsFile is the file of the contract whose messages never cross the wire: they are plain structs in every build.
 const paramsFile = "api/params.proto"
 
-// split parts the contract into what crosses the wire and what does not.
+// split divides the contract into what crosses the wire and what does not.
 func split(req *pluginpb.CodeGeneratorRequest) (wire, plain *pluginpb.CodeGeneratorRequest) {
 	wire, plain = proto.CloneOf(req), proto.CloneOf(req)
 	plain.FileToGenerate = []string{paramsFile}
@@ -28,10 +28,10 @@ func split(req *pluginpb.CodeGeneratorRequest) (wire, plain *pluginpb.CodeGenera
 	return wire, plain
 }
 
-// vtprotoVersions is what the files of protoc-gen-go-vtproto have of protobuf's runtime: a check of versions, which go.mod sees to.
+// vtprotoVersions is the part of the files of protoc-gen-go-vtproto that needs protobuf's runtime: a check of versions, which go.mod ensures anyway.
 var vtprotoVersions = regexp.MustCompile(`(?s)\tprotoimpl "google.golang.org/protobuf/runtime/protoimpl"\n|const \(\n\t// Verify that this generated code.*?\n\)\n\n`)
 
-// apart takes protobuf's types out of builds with the tag, and its runtime out of the wire code, which both kinds of types share.
+// apart removes protobuf's types from builds with the tag, and its runtime from the wire code, which both kinds of types share.
 func apart(files map[string][]byte) error {
 	for name, text := range files {
 		if !strings.HasSuffix(name, "_vtproto.pb.go") {
@@ -46,7 +46,7 @@ func apart(files map[string][]byte) error {
 	return nil
 }
 
-// plainTypes writes enums and messages as plain Go types, to which the wire code of protoc-gen-go-vtproto fits.
+// plainTypes writes enums and messages as plain Go types that fit the wire code of protoc-gen-go-vtproto.
 func plainTypes(c *code, files []*protogen.File) error { return writePlain(c, files, true) }
 
 // plainParams does so for what never crosses the wire.
@@ -145,7 +145,7 @@ func plainMessage(c *code, m *protogen.Message, wire bool) error {
 	return nil
 }
 
-// realOneof is the oneof that a field belongs to; nil for an optional field, which protobuf keeps as one of its own.
+// realOneof returns the oneof that a field belongs to; nil for an optional field, which protobuf keeps as a oneof of its own.
 func realOneof(f *protogen.Field) *protogen.Oneof {
 	if f.Oneof == nil || f.Oneof.Desc.IsSynthetic() {
 		return nil
@@ -180,7 +180,7 @@ func plainGetter(c *code, name string, f *protogen.Field, o *protogen.Oneof) err
 	return nil
 }
 
-// goType is the type of a field's value.
+// goType returns the type of a field's value.
 func goType(f *protogen.Field) (string, error) {
 	if f.Desc.IsMap() {
 		key, err := goType(f.Message.Fields[0])

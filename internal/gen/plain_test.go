@@ -56,7 +56,7 @@ func declared(t *testing.T, paths ...string) map[string]string {
 	return out
 }
 
-// TestPlainTypesAreTheSame: the plain types of im, with which the C library is built, are to programs what protobuf's are.
+// TestPlainTypesAreTheSame: for programs, the plain types of im, with which the C library is built, are the same as protobuf's.
 func TestPlainTypesAreTheSame(t *testing.T) {
 	pb, err := filepath.Glob(filepath.Join(root, "im", "*.pb.go"))
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Ear writes down what a device hears, as lines of a transcript: an event's name, its type, and its data as Compact leaves it. What depends on time alone is left out:
+// Ear records what a device gets, as lines of a transcript: an event's name, its type, and its data in the form of Compact. What depends only on time
+// is left out:
 //
-//   - what belongs to the user Probe;
-//   - a conversation while its last message is being sent: whether that state is seen depends on how fast the server answers. What would have been its addition is then
-//     the next event;
-//   - of the tries to connect again all but the one that succeeds.
+//   - everything about the user Probe;
+//   - a conversation while its last message is being sent: whether that state is seen depends on how fast the server answers. The next event is its addition then;
+//   - of the attempts to reconnect, all except the one that succeeds.
 type Ear struct {
 	// Heard are the lines of this step.
 	Heard []string
@@ -55,8 +55,8 @@ func (e *Ear) Hear(name, typ, data string) (probed bool) {
 	return probed
 }
 
-// network reports whether a state of the link is left out. Of the others it leaves the status, and that there was a code: which one, and its text, is a matter of
-// the system.
+// network reports whether a state of the link is left out. Of the others it keeps the status, and that there was a code: which one, and its text,
+// depend on the system.
 func (e *Ear) network(v any) bool {
 	status := at(v, "status")
 	if e.lost && status != "connected" {
@@ -98,7 +98,7 @@ func (e *Ear) filter(list []any, typ string, probed *bool) ([]any, string) {
 	return kept, typ
 }
 
-// at is what stands at a path in decoded JSON; of an array, 0 is its first item.
+// at returns the value at a path in decoded JSON; of an array, 0 is its first item.
 func at(v any, path ...string) any {
 	for _, p := range path {
 		switch x := v.(type) {
