@@ -192,12 +192,12 @@ func (t *tx) begin(keys []chat.Key) error {
 	b.Queue("BEGIN")
 	if len(users) > 0 {
 		b.Queue(lockUsers.Text(tables.Postgres), users).Query(func(r pgx.Rows) error {
-			return lockUsers.Each(rows{r}, func(u chat.User) bool { t.Users[u.UID] = &u; return true })
+			return lockUsers.Each(tables.Postgres, rows{r}, func(u chat.User) bool { t.Users[u.UID] = &u; return true })
 		})
 	}
 	if len(convs) > 0 {
 		b.Queue(lockConvs.Text(tables.Postgres), convs).Query(func(r pgx.Rows) error {
-			return lockConvs.Each(rows{r}, func(c chat.Conv) bool { t.convs[c.ID] = &convState{Conv: c}; return true })
+			return lockConvs.Each(tables.Postgres, rows{r}, func(c chat.Conv) bool { t.convs[c.ID] = &convState{Conv: c}; return true })
 		})
 	}
 	var sample int64

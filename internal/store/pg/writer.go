@@ -530,6 +530,9 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 // asking returns a step that reads rows of a kind.
 func asking[V any](w *writer, name string, args [][]byte, kind *tables.Kind[V], take func(V)) step {
 	r, err := kind.Reader(w.columns[name])
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errRow, err)
+	}
 	return step{name: name, args: args, row: func(row [][]byte) error {
 		if err == nil {
 			err = scan(row, r.Dest)

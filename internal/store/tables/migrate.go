@@ -20,7 +20,7 @@ import (
 //go:embed migrations/*.sql
 var sources embed.FS
 
-// numbers are the steps that databases of SQLite know under another number than that of the file.
+// numbers are the steps that databases of SQLite know under another number than that of the file. All other steps have the number of their file in both dialects.
 var numbers = map[string]string{"00005_content.sql": "00003_content.sql", "00007_sent.sql": "00004_sent.sql"}
 
 // words are the functions that a template may call.

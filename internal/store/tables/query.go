@@ -31,7 +31,7 @@ type DB interface {
 type Query[V any] struct {
 	kind *Kind[V]
 	text [2]string
-	cols atomic.Pointer[[]int] // the fields of its columns, once it was run
+	cols [2]atomic.Pointer[[]int] // the fields of the columns, once there was a row
 }
 
 // NewQuery returns a query with the same text for both dialects.
@@ -52,24 +52,16 @@ const ForUpdate = " FOR NO KEY UPDATE"
 func (q *Query[V]) Text(d Dialect) string { return q.text[d] }
 
 // Each calls f with the value of each row until f returns false.
-func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
-	cols := q.cols.Load()
-	if cols == nil {
-		names, err := rows.Columns()
-		if err != nil {
-			return err
-		}
-		found, err := q.kind.columns(names)
-		if err != nil {
-			return fmt.Errorf("%w in: %s", err, q.text)
-		}
-		cols = &found
-		q.cols.Store(cols)
-	}
+func (q *Query[V]) Each(d Dialect, rows Rows, f func(V) bool) error {
 	var r *Reader[V]
 	for rows.Next() {
 		if r == nil {
-			r = q.kind.reader(*cols)
+			// Not before there is a row: a query that fails may have no columns.
+			cols, err := q.columns(d, rows)
+			if err != nil {
+				return err
+			}
+			r = q.kind.reader(cols)
 		}
 		if err := rows.Scan(r.Dest...); err != nil {
 			return err
@@ -81,12 +73,28 @@ func (q *Query[V]) Each(rows Rows, f func(V) bool) error {
 	return rows.Err()
 }
 
+func (q *Query[V]) columns(d Dialect, rows Rows) ([]int, error) {
+	if cols := q.cols[d].Load(); cols != nil {
+		return *cols, nil
+	}
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	cols, err := q.kind.columns(names)
+	if err != nil {
+		return nil, fmt.Errorf("%w in: %s", err, q.text[d])
+	}
+	q.cols[d].Store(&cols)
+	return cols, nil
+}
+
 // All returns all rows.
 func (q *Query[V]) All(ctx context.Context, db Asker, args ...any) ([]V, error) {
 	var out []V
 	err := db.Ask(ctx, func(rows Rows) error {
 		out = nil
-		return q.Each(rows, func(v V) bool { out = append(out, v); return true })
+		return q.Each(db.Dialect(), rows, func(v V) bool { out = append(out, v); return true })
 	}, q.text[db.Dialect()], args...)
 	if err != nil {
 		return nil, err
@@ -100,7 +108,7 @@ func (q *Query[V]) One(ctx context.Context, db Asker, args ...any) (V, error) {
 	found := false
 	err := db.Ask(ctx, func(rows Rows) error {
 		found = false
-		return q.Each(rows, func(v V) bool { out, found = v, true; return false })
+		return q.Each(db.Dialect(), rows, func(v V) bool { out, found = v, true; return false })
 	}, q.text[db.Dialect()], args...)
 	if err == nil && !found {
 		err = chat.ErrNotFound
@@ -117,7 +125,7 @@ func (q *Query[V]) within(ctx context.Context, db Asker, maxBytes int, size func
 	err := db.Ask(ctx, func(rows Rows) error {
 		out = nil
 		sum := 0
-		return q.Each(rows, func(v V) bool {
+		return q.Each(db.Dialect(), rows, func(v V) bool {
 			if sum += size(v); sum > maxBytes && len(out) > 0 {
 				return false
 			}
