@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,8 +45,9 @@ type Conn struct {
 	r    *bufio.Reader
 	most int
 
-	mu sync.Mutex // protects w: the reader writes pongs
-	w  *bufio.Writer
+	mu   sync.Mutex // protects w: the reader writes pongs
+	w    *bufio.Writer
+	pong atomic.Pointer[[]byte] // payload of the pong that is still to be sent
 }
 
 func newConn(tcp, conn net.Conn, r *bufio.Reader, most int) *Conn {
@@ -59,9 +61,48 @@ func (c *Conn) Close() { c.tcp.Close() }
 func (c *Conn) Interrupt() { c.conn.SetDeadline(time.Unix(1, 0)) }
 
 // Write sends a binary message. It changes b, which belongs to the connection from then on.
-func (c *Conn) Write(b []byte) error { return c.frame(opBinary, b) }
+func (c *Conn) Write(b []byte) error {
+	c.mu.Lock()
+	err := c.frame(opBinary, b)
+	c.mu.Unlock()
+	c.sendPong()
+	return err
+}
 
-// frame writes a frame that is a whole message.
+// controlWithin limits the time to write a control frame. Otherwise a server that sends pings and reads nothing would block the reader permanently.
+const controlWithin = 5 * time.Second
+
+// control writes a control frame; if that takes too long, it cuts the connection. The caller holds mu.
+func (c *Conn) control(op byte, b []byte) error {
+	defer time.AfterFunc(controlWithin, c.Close).Stop()
+	return c.frame(op, b)
+}
+
+// sendPong writes the pong that is to be sent. If another goroutine is writing, that goroutine sends the pong when it is done: the reader must not wait for
+// the writer, which may itself wait until the server's output is read.
+func (c *Conn) sendPong() error {
+	for c.pong.Load() != nil && c.mu.TryLock() {
+		var err error
+		if b := c.pong.Swap(nil); b != nil {
+			err = c.control(opPong, *b)
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendClose sends a close frame, unless another frame is being written.
+func (c *Conn) sendClose(b []byte) {
+	if c.mu.TryLock() {
+		c.control(opClose, b)
+		c.mu.Unlock()
+	}
+}
+
+// frame writes a frame that is a whole message. The caller holds mu.
 func (c *Conn) frame(op byte, b []byte) error {
 	var head [14]byte
 	n := 2
@@ -82,8 +123,6 @@ func (c *Conn) frame(op byte, b []byte) error {
 	key := head[n : n+4]
 	rand.Read(key)
 	mask(b, [4]byte(key))
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.w.Write(head[:n+4])
 	c.w.Write(b)
 	return c.w.Flush() // it keeps the first error
@@ -116,7 +155,7 @@ func (c *Conn) Read() ([]byte, error) {
 			if !final || size > 125 {
 				return nil, c.fail(closeProtocol, "a control frame is too long")
 			}
-			if err := c.control(op, int(size)); err != nil {
+			if err := c.handleControl(op, int(size)); err != nil {
 				return nil, err
 			}
 			continue
@@ -180,23 +219,28 @@ func (c *Conn) payload(b []byte, size int) ([]byte, error) {
 	return b, nil
 }
 
-// control handles a control frame.
-func (c *Conn) control(op byte, size int) error {
+// handleControl handles a control frame.
+func (c *Conn) handleControl(op byte, size int) error {
 	b := make([]byte, size)
 	if _, err := io.ReadFull(c.r, b); err != nil {
 		return err
 	}
 	switch op {
 	case opPing:
-		return c.frame(opPong, b)
+		c.pong.Store(&b) // replaces one that was not sent yet: only the last ping needs a pong
+		return c.sendPong()
 	case opPong:
 		return nil
 	case opClose:
 		e := &Closed{Code: 1005}
-		if len(b) >= 2 {
+		switch {
+		case size == 1:
+			return c.fail(closeProtocol, "the server closed the connection with half a code")
+		case size >= 2:
 			e.Code, e.Reason = binary.BigEndian.Uint16(b), string(b[2:])
+			b = b[:2]
 		}
-		c.frame(opClose, b)
+		c.sendClose(b)
 		return e
 	}
 	return c.fail(closeProtocol, "the server sent an unknown control frame")
@@ -204,6 +248,6 @@ func (c *Conn) control(op byte, size int) error {
 
 // fail tells the server why the connection ends.
 func (c *Conn) fail(code uint16, why string) error {
-	c.frame(opClose, binary.BigEndian.AppendUint16(nil, code))
+	c.sendClose(binary.BigEndian.AppendUint16(nil, code))
 	return fmt.Errorf("client: %s", why)
 }

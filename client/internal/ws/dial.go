@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // maxHeaders limits the response of a server or a proxy before the connection is established, maxRedirects how often it may redirect.
@@ -38,7 +39,7 @@ type Dialer struct {
 // Answer is an HTTP response that is not an upgrade. It is an error.
 type Answer struct {
 	Code   int    // such as 404
-	Status string // such as 404 Not Found
+	Status string // such as 404 Not Found; limited in length and printable
 	Header textproto.MIMEHeader
 	Body   []byte // at most 64 KiB; only for Code 400
 }
@@ -57,23 +58,42 @@ func (d *Dialer) Dial(ctx context.Context, address string) (*Conn, error) {
 	for range maxRedirects {
 		c, err := d.once(ctx, u)
 		var a *Answer
-		if !errors.As(err, &a) || a.Code < 301 || a.Code > 308 || a.Header.Get("Location") == "" {
+		if !errors.As(err, &a) || !a.redirects() {
 			return c, err
 		}
-		to, err := u.Parse(a.Header.Get("Location"))
-		if err != nil {
-			return nil, fmt.Errorf("client: the server sends to no address: %w", err)
+		if u, err = follow(u, a.Header.Get("Location")); err != nil {
+			return nil, err
 		}
-		if to.Scheme = map[string]string{"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}[to.Scheme]; to.Scheme == "" {
-			return nil, errors.New("client: the server sends to what is no web address")
-		}
-		u = to
 	}
 	return nil, fmt.Errorf("client: the server sent elsewhere %d times", maxRedirects)
 }
 
+func (a *Answer) redirects() bool {
+	switch a.Code {
+	case 301, 302, 303, 307, 308:
+		return a.Header.Get("Location") != ""
+	}
+	return false
+}
+
+// follow returns the address that a server at u redirects to. A redirect from TLS to clear text is refused.
+func follow(u *url.URL, location string) (*url.URL, error) {
+	to, err := u.Parse(location)
+	if err != nil {
+		return nil, errors.New("client: the server redirects to an invalid address")
+	}
+	to.Scheme = map[string]string{"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}[to.Scheme]
+	switch {
+	case to.Scheme == "" || to.Hostname() == "" || strings.ContainsFunc(to.Host, func(r rune) bool { return r > '~' }):
+		return nil, errors.New("client: the server redirects to something that is not a web address")
+	case u.Scheme == "wss" && to.Scheme == "ws":
+		return nil, errors.New("client: the server redirects from wss to ws")
+	}
+	return to, nil
+}
+
 // once asks one server for an upgrade.
-func (d *Dialer) once(ctx context.Context, u *url.URL) (_ *Conn, err error) {
+func (d *Dialer) once(ctx context.Context, u *url.URL) (c *Conn, err error) {
 	secure := u.Scheme == "wss"
 	port := u.Port()
 	if port == "" {
@@ -84,14 +104,14 @@ func (d *Dialer) once(ctx context.Context, u *url.URL) (_ *Conn, err error) {
 		return nil, err
 	}
 	defer func() {
-		if err != nil {
+		if c == nil {
 			tcp.Close()
 		}
 	}()
 	release := context.AfterFunc(ctx, func() { tcp.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !release() && err == nil {
-			err = ctx.Err()
+			c, err = nil, ctx.Err()
 		}
 	}()
 	conn := tcp
@@ -103,7 +123,7 @@ func (d *Dialer) once(ctx context.Context, u *url.URL) (_ *Conn, err error) {
 		if cfg.ServerName == "" {
 			cfg.ServerName, _, _ = strings.Cut(u.Hostname(), "%")
 		}
-		cfg.NextProtos = []string{"http/1.1"}
+		cfg.NextProtos = nil // a server without a negotiated protocol speaks HTTP/1.1
 		t := tls.Client(tcp, cfg)
 		if err := t.HandshakeContext(ctx); err != nil {
 			return nil, err
@@ -131,23 +151,26 @@ func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHeaders}
 	r := bufio.NewReader(limited)
-	a, err := readAnswer(r)
+	a, err := readAnswer(r, limited)
 	if err != nil {
 		return nil, err
 	}
 	if a.Code != 101 {
 		if a.Code == 400 {
+			defer time.AfterFunc(bodyWithin, func() { tcp.SetReadDeadline(time.Unix(1, 0)) }).Stop()
 			a.Body = readBody(r, a.Header)
 		}
 		return nil, a
 	}
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	switch {
-	case !strings.EqualFold(a.Header.Get("Upgrade"), "websocket"), !strings.Contains(strings.ToLower(strings.Join(a.Header["Connection"], ",")), "upgrade"),
+	case !names(a.Header["Upgrade"], "websocket"), !names(a.Header["Connection"], "upgrade"),
 		a.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
-		return nil, errors.New("client: what answers is no WebSocket")
+		a.Status += ", but to no WebSocket"
+		return nil, a
 	case a.Header.Get("Sec-WebSocket-Extensions") != "":
-		return nil, errors.New("client: the server wants an extension that was not offered")
+		a.Status += ", with an extension that was not offered"
+		return nil, a
 	}
 	limited.N = 1<<63 - 1
 	c := newConn(tcp, conn, r, d.Most)
@@ -155,14 +178,27 @@ func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 	return c, nil
 }
 
-// hostOf returns the host as the request names it: without the zone of an address, which only matters on this machine.
-func hostOf(u *url.URL) string {
-	zone := strings.IndexByte(u.Host, '%')
-	end := strings.LastIndexByte(u.Host, ']')
-	if zone < 0 || end < zone {
-		return u.Host
+// names reports whether a header's lists contain the token.
+func names(lists []string, token string) bool {
+	for _, list := range lists {
+		for t := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
 	}
-	return u.Host[:zone] + u.Host[end:]
+	return false
+}
+
+// hostOf returns the host as the request names it: without the zone of an address, which only matters on this machine, and without a colon that no port follows.
+func hostOf(u *url.URL) string {
+	host := strings.TrimSuffix(u.Host, ":")
+	zone := strings.IndexByte(host, '%')
+	end := strings.LastIndexByte(host, ']')
+	if zone < 0 || end < zone {
+		return host
+	}
+	return host[:zone] + host[end:]
 }
 
 func basic(u *url.Userinfo) string {
@@ -170,41 +206,56 @@ func basic(u *url.Userinfo) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))
 }
 
-// readAnswer reads the head of an HTTP response; interim ones are skipped.
-func readAnswer(r *bufio.Reader) (*Answer, error) {
-	for range maxRedirects {
+// readAnswer reads the head of an HTTP response; interim ones are skipped. r reads from limited, which limits their total size.
+func readAnswer(r *bufio.Reader, limited *io.LimitedReader) (_ *Answer, err error) {
+	defer func() {
+		switch {
+		case err != nil && limited.N <= 0:
+			err = fmt.Errorf("client: the head of the answer has more than %d bytes", maxHeaders)
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+		}
+	}()
+	for {
 		if b, _ := r.Peek(2); string(b) == "\x15\x03" { // an alert of TLS
 			return nil, ErrTLS
 		}
 		t := textproto.NewReader(r)
 		line, err := t.ReadLine()
 		if err != nil {
-			return nil, headError(err)
+			return nil, err
 		}
 		version, status, _ := strings.Cut(line, " ")
 		digits, _, _ := strings.Cut(strings.TrimLeft(status, " "), " ")
 		code, err := strconv.Atoi(digits)
-		if err != nil || len(digits) != 3 || !strings.HasPrefix(version, "HTTP/1.") {
+		if err != nil || len(digits) != 3 || code < 100 || !strings.HasPrefix(version, "HTTP/1.") {
 			return nil, errors.New("client: what answers speaks no HTTP")
 		}
 		header, err := t.ReadMIMEHeader()
-		if err != nil {
-			return nil, headError(err)
+		if errors.As(err, new(textproto.ProtocolError)) {
+			return nil, errors.New("client: the head of the answer is malformed")
+		} else if err != nil {
+			return nil, err
 		}
 		if code >= 200 || code == 101 {
-			return &Answer{Code: code, Status: status, Header: header}, nil
+			return &Answer{Code: code, Status: shown(status), Header: header}, nil
 		}
 	}
-	return nil, errors.New("client: the server does not come to an answer")
 }
 
-// headError reports a head that does not end.
-func headError(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+// shown returns the part of an external text that errors repeat: its start, without control characters.
+func shown(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 100)], "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
+
+// bodyWithin limits the wait for a body.
+const bodyWithin = 3 * time.Second
 
 // readBody reads what it gets of a body, whose end it recognizes in the usual cases; the connection is closed after it.
 func readBody(r *bufio.Reader, header textproto.MIMEHeader) []byte {

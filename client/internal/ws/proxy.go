@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,7 @@ func (d *Dialer) connect(ctx context.Context, host, port string) (net.Conn, erro
 		return nil, err
 	}
 	release := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	host, _, _ = strings.Cut(host, "%") // a zone only matters on this machine
 	if d.Proxy.Scheme == "socks5" {
 		err = socks5(conn, d.Proxy.User, host, port)
 	} else {
@@ -38,6 +40,12 @@ func (d *Dialer) connect(ctx context.Context, host, port string) (net.Conn, erro
 	}
 	if err != nil {
 		conn.Close()
+		switch err {
+		case io.EOF, io.ErrUnexpectedEOF:
+			err = errors.New("client: the proxy ended the connection")
+		case ErrTLS:
+			err = errors.New("client: the proxy answered in TLS")
+		}
 		return nil, err
 	}
 	return conn, nil
@@ -52,13 +60,16 @@ func tunnel(conn net.Conn, user *url.Userinfo, addr string) error {
 	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
 		return err
 	}
-	r := bufio.NewReader(io.LimitReader(conn, maxHeaders))
-	a, err := readAnswer(r)
+	limited := &io.LimitedReader{R: conn, N: maxHeaders}
+	r := bufio.NewReader(limited)
+	a, err := readAnswer(r, limited)
 	switch {
 	case err != nil:
 		return err
-	case a.Code != 200 || r.Buffered() > 0:
+	case a.Code != 200:
 		return fmt.Errorf("client: the proxy answered %s", a.Status)
+	case r.Buffered() > 0: // before the server was asked anything
+		return errors.New("client: the proxy sent more than its answer")
 	}
 	return nil
 }
@@ -125,6 +136,9 @@ func socks5(conn net.Conn, user *url.Userinfo, host, port string) error {
 	}
 	if answer, err = asks(conn, append(b, byte(n>>8), byte(n)), 4); err != nil {
 		return err
+	}
+	if answer[0] != socksVersion {
+		return errors.New("client: the proxy speaks no SOCKS5")
 	}
 	if answer[1] != 0 {
 		return fmt.Errorf("client: the proxy does not connect: %s", socksRefusal(answer[1]))

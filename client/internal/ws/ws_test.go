@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -61,6 +62,7 @@ func echo(t *testing.T, secure bool) *httptest.Server {
 			}
 		}
 	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that end while they begin
 	if secure {
 		srv.StartTLS()
 	} else {
