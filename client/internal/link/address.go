@@ -23,7 +23,10 @@ func wsURL(server string) (string, error) {
 	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }) {
 		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has letters beyond ASCII: write its name as xn--", u.Redacted())
 	}
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/ws"
+	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + "/ws" // what is escaped stays so
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
+		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has a path that is none", u.Redacted())
+	}
 	return u.String(), nil
 }
 

@@ -31,8 +31,13 @@ func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 	if err != nil {
 		return nil, dialError(l.shown, err)
 	}
+	var c *Conn
+	defer func() { // also of a panic
+		if c == nil {
+			conn.Close()
+		}
+	}()
 	if conn.Subprotocol != subprotocol {
-		conn.Close()
 		return nil, im.Errorf(im.CodeConnectRefused, "what answers at %s does not speak %s", l.shown, subprotocol)
 	}
 	h.Open()
@@ -43,10 +48,10 @@ func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		conn.Close()
 		return nil, err
 	}
-	return &Conn{Ticket: req.UserSig, Reply: reply, ws: conn, wake: make(chan struct{}, 1)}, nil
+	c = &Conn{Ticket: req.UserSig, Reply: reply, ws: conn, wake: make(chan struct{}, 1)}
+	return c, nil
 }
 
 // exchange sends the login, which is the first frame in both directions.

@@ -19,6 +19,8 @@ func proxyURL(proxy string) (*url.URL, error) {
 		return nil, im.Errorf(im.CodeInvalidParameters, "the proxy is not socks5://host:port or http://host:port")
 	case strings.TrimSuffix(u.Path, "/") != "" || strings.ContainsAny(proxy, "?#"):
 		return nil, im.Errorf(im.CodeInvalidParameters, "the proxy has more than a host and a port")
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }):
+		return nil, im.Errorf(im.CodeInvalidParameters, "the proxy's name has letters beyond ASCII: write it as xn--")
 	}
 	return u, nil
 }
