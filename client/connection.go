@@ -126,7 +126,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	u.trust(l.Ticket, reply)
 	if u.storeID != reply.StoreId {
 		if u.storeID != "" {
-			u.c.log.Warn("the server has another store; conversations start anew", "store", reply.StoreId)
+			u.c.log.Warn("the server has another store; conversations start over", "store", reply.StoreId)
 			u.StartOver()
 		}
 		u.storeID = reply.StoreId

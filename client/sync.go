@@ -166,7 +166,7 @@ func (s *catchUp) askHeads(cursor int64, after uint64) {
 		if err != nil {
 			s.active = false
 			if s.Conn != nil {
-				s.c.log.Warn("sync failed; connecting anew", "error", err)
+				s.c.log.Warn("sync failed; reconnecting", "error", err)
 				s.Conn.Break()
 			}
 			return
@@ -343,7 +343,7 @@ func (s *catchUp) pull(cv *conv) {
 		s.pulls--
 		switch {
 		case err == nil && era == cv.Era && !apply():
-			s.c.log.Warn("an answer that does not cover what was asked for; connecting anew", "conversation", cv.key().ID)
+			s.c.log.Warn("a reply that does not cover what was requested; reconnecting", "conversation", cv.key().ID)
 			if s.Conn != nil {
 				s.Conn.Break()
 			}

@@ -114,7 +114,7 @@ func last(m *im.Message) string {
 // announced checks that the device was notified of exactly these messages.
 func (v *device) announced(want ...string) {
 	if got := v.Told(); !slices.Equal(got, want) {
-		v.d.Fail("%s was told of %q, not of %q", v.Name, got, want)
+		v.d.Fail("%s got %q, and should have got %q", v.Name, got, want)
 	}
-	v.Does(fmt.Sprintf("was told of %d", len(want)))
+	v.Does(fmt.Sprintf("got %d new messages", len(want)))
 }

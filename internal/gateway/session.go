@@ -207,7 +207,7 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 	f := im.Frame{Id: id, Method: m}
 	if err == nil && body != nil {
 		if n := body.SizeVT(); n > im.MaxReply { // the client would end the connection, and ask again on the next one
-			err = fmt.Errorf("the answer has %d bytes, more than clients read", n)
+			err = fmt.Errorf("the reply has %d bytes, more than clients read", n)
 		}
 	}
 	if err != nil {

@@ -20,7 +20,7 @@ func parseQuery(raw string) (map[string]string, error) {
 			value = v
 		}
 		if _, twice := out[name]; twice {
-			return nil, im.Errorf(codeMalformed, "%s stands in the URL twice", name)
+			return nil, im.Errorf(codeMalformed, "%s occurs twice in the URL", name)
 		}
 		out[name] = value
 	}

@@ -82,7 +82,7 @@ func (s *Server) closeKey(name string) {
 		s.log.Warn("the file of the secret key cannot be closed to others", "file", name, "err", err)
 	}
 	if who != "" {
-		s.log.Warn("the secret key could be read by others; whoever did can be any user until there is another key (--new-key)", "file", name, "by", who)
+		s.log.Warn("the secret key could be read by others; anyone who has read it can log in as any user until there is another key (--new-key)", "file", name, "by", who)
 	}
 }
 

@@ -375,7 +375,7 @@ func Run(ctx context.Context, cfg Config, ready func(context.Context, *Server)) 
 		if moved = errors.Is(err, pg.ErrMoved); !moved {
 			return errors.Join(err, stopped)
 		}
-		s.log.Warn("starting anew", "err", stopped)
+		s.log.Warn("restarting on the new store", "err", stopped)
 		cfg.Listen, cfg.Log, cfg.NewKey = s.Addr(), s.log, false
 	}
 }

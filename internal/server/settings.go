@@ -38,7 +38,7 @@ type Settings struct {
 
 	RevokeWindow  time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
 	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; further modifications are refused with 7008, by the admin API with 60007"`
-	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients are told to send a heartbeat, in whole seconds"`
+	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients send a heartbeat, in whole seconds"`
 	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
 
 	Connections           int           `key:"max-connections" group:"Limits" default:"0" help:"connections at the same time, of clients and of the admin API; 0: as many as the system's limit of open files allows"`
@@ -271,7 +271,7 @@ func flat(k Key, n *yaml.Node) (string, error) {
 		for _, c := range n.Content {
 			text, err := scalar(c)
 			if err == nil && (text == "" || strings.ContainsAny(text, ",=")) {
-				err = errors.New("only plain values may stand in it")
+				err = errors.New("it may contain only plain values")
 			}
 			if err != nil {
 				return "", err
@@ -287,14 +287,14 @@ func flat(k Key, n *yaml.Node) (string, error) {
 		}
 		return strings.Join(pairs, ","), nil
 	}
-	return "", errors.New("only a plain value may stand here")
+	return "", errors.New("it must be a plain value")
 }
 
 // scalar returns a value as it is written; a tag that would change its meaning is refused.
 func scalar(n *yaml.Node) (string, error) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		return "", errors.New("only plain values may stand in it")
+		return "", errors.New("it may contain only plain values")
 	case n.Tag == "!!null":
 		return "", errors.New("the value is missing")
 	case !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}, n.Tag):
@@ -428,7 +428,7 @@ func checkDSN(dsn string) error {
 	}
 	for name, v := range values {
 		if len(v) > 1 {
-			return fmt.Errorf("%s stands twice in the URL", name)
+			return fmt.Errorf("%s occurs twice in the URL", name)
 		}
 	}
 	return nil

@@ -205,7 +205,7 @@ func (a *After) one(ctx context.Context, e *event) (done bool) {
 	h := a.hook
 	about := append([]any{"hook", e.command}, e.about...)
 	leaveOut := func(err error) bool {
-		h.cfg.Log.Error("an event that cannot be told is left out", append(about, "err", err)...)
+		h.cfg.Log.Error("an event that cannot be sent is left out", append(about, "err", err)...)
 		h.metrics.WithLabelValues(e.command, "left out").Inc()
 		return ctx.Err() == nil
 	}
@@ -236,7 +236,7 @@ func (a *After) one(ctx context.Context, e *event) (done bool) {
 			return false
 		}
 		if time.Since(begun) > h.cfg.GiveUp {
-			h.cfg.Log.Error("the webhook is not told of an event", append(about, "err", err)...)
+			h.cfg.Log.Error("the webhook is not notified of an event", append(about, "err", err)...)
 			h.metrics.WithLabelValues(e.command, "given up").Inc()
 			return true
 		}
@@ -244,7 +244,7 @@ func (a *After) one(ctx context.Context, e *event) (done bool) {
 		if chat.Known(err) != "" { // the error is logged where its cause is known
 			level = slog.LevelInfo
 		}
-		h.cfg.Log.Log(ctx, level, "the webhook cannot be told of an event yet", append(about, "again in", wait, "err", err)...)
+		h.cfg.Log.Log(ctx, level, "the webhook cannot be notified of an event yet", append(about, "again in", wait, "err", err)...)
 		h.metrics.WithLabelValues(e.command, "failed").Inc()
 		pause(ctx, wait)
 		wait = min(2*wait, h.cfg.RetryMost)

@@ -108,7 +108,7 @@ func checkURL(text string) (*url.URL, error) {
 		return nil, errors.New("it is not an http or https address")
 	}
 	if strings.Contains(text, "#") {
-		return nil, errors.New("no part of it may stand behind a #: that is not sent")
+		return nil, errors.New("it must not have a part after a #, which would not be sent")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -220,7 +220,7 @@ func ask[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source, g g
 		outcome = "failed"
 		v = hook.Verdict[A]{}
 		if h.cfg.Refuse {
-			v.Err = im.Errorf(im.CodeWebhookFailed, "the app's webhook did not answer")
+			v.Err = im.Errorf(im.CodeWebhookFailed, "the app's webhook did not respond")
 		}
 	}
 	h.metrics.WithLabelValues(b.Hook(), outcome).Inc()

@@ -29,7 +29,7 @@ func (e *Engine) contain(f func()) {
 }
 
 func (e *Engine) panicked(r any) {
-	e.log.Error("the client failed inside; connecting anew", "panic", r, "stack", string(debug.Stack()))
+	e.log.Error("the client failed inside; reconnecting", "panic", r, "stack", string(debug.Stack()))
 	e.Check(errPanic)
 	e.Post(func() {}) // the next commit undoes the batch
 }

@@ -188,7 +188,7 @@ func (e *Engine) arrive(a arrived) {
 		return nil
 	})
 	if err != nil {
-		e.log.Warn("what the server sent cannot be read; connecting anew", "error", err)
+		e.log.Warn("a message of the server cannot be read; reconnecting", "error", err)
 		a.conn.Break()
 	}
 }

@@ -21,7 +21,7 @@ func dialError(u string, err error) error {
 	var a *ws.Answer
 	switch {
 	case errors.As(err, &plain):
-		return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks no TLS: is the address ws://?", u)
+		return im.Errorf(im.CodeConnectRefused, "the server at %s speaks no TLS: is the address ws://?", u)
 	case errors.Is(err, ws.ErrTLS):
 		return errSpeaksTLS(u)
 	case !errors.As(err, &a):
@@ -42,11 +42,11 @@ func dialError(u string, err error) error {
 			return errSpeaksTLS(u)
 		}
 	}
-	return im.Errorf(im.CodeConnectRefused, "what answers at %s opens no connection: %s", u, a.Status)
+	return im.Errorf(im.CodeConnectRefused, "the server at %s refuses the connection: %s", u, a.Status)
 }
 
 func errSpeaksTLS(u string) error {
-	return im.Errorf(im.CodeConnectRefused, "what answers at %s speaks TLS: is the address wss://?", u)
+	return im.Errorf(im.CodeConnectRefused, "the server at %s speaks TLS: is the address wss://?", u)
 }
 
 // ErrorOf returns the TIM code for a network error.

@@ -112,7 +112,7 @@ var errPanic = &im.Error{Code: im.CodeDisconnected, Desc: "a mistake inside the 
 func (l *Link) once(ctx context.Context, h *Host, resume bool) (again bool, taken *Conn) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.cfg.Log.Error("the connection failed inside the client; connecting anew", "panic", r, "stack", string(debug.Stack()))
+			l.cfg.Log.Error("the connection failed inside the client; reconnecting", "panic", r, "stack", string(debug.Stack()))
 			again = true
 			if taken != nil {
 				h.Lost(taken, errPanic)

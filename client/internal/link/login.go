@@ -38,7 +38,7 @@ func (l *Link) login(ctx context.Context, h *Host, resume bool) (*Conn, error) {
 		}
 	}()
 	if conn.Subprotocol != subprotocol {
-		return nil, im.Errorf(im.CodeConnectRefused, "what answers at %s does not speak %s", l.shown, subprotocol)
+		return nil, im.Errorf(im.CodeConnectRefused, "the server at %s does not speak %s", l.shown, subprotocol)
 	}
 	h.Open()
 	release := context.AfterFunc(ctx, conn.Interrupt)

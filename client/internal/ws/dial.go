@@ -229,7 +229,7 @@ func readAnswer(r *bufio.Reader, limited *io.LimitedReader) (_ *Answer, err erro
 		digits, _, _ := strings.Cut(strings.TrimLeft(status, " "), " ")
 		code, err := strconv.Atoi(digits)
 		if err != nil || len(digits) != 3 || code < 100 || !strings.HasPrefix(version, "HTTP/1.") {
-			return nil, errors.New("client: what answers speaks no HTTP")
+			return nil, errors.New("client: the server does not speak HTTP")
 		}
 		header, err := t.ReadMIMEHeader()
 		if errors.As(err, new(textproto.ProtocolError)) {

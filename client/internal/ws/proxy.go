@@ -157,7 +157,7 @@ func socks5(conn net.Conn, user *url.Userinfo, host, port string) error {
 		}
 		rest = int(size[0])
 	default:
-		return errors.New("client: the proxy answers with no address")
+		return errors.New("client: the proxy responds without an address")
 	}
 	_, err = asks(conn, nil, rest+2)
 	return err

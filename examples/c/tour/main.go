@@ -36,7 +36,7 @@ func main() {
 		d.Expect("total unread", "1")
 	}
 
-	s.Scene("Bob answers from his laptop: his phone hears it")
+	s.Scene("Bob replies from his laptop: his phone gets it, too")
 	bob.send("alice", "Hello, Alice!")
 	alice.Expect("new message", "from bob: Hello, Alice!")
 	alice.Expect("total unread", "1")
@@ -76,7 +76,7 @@ func main() {
 		d.Expect("conversation updated", "See you at eleven")
 	}
 
-	s.Scene("The operator's webhook rewrites a message: Alice is told")
+	s.Scene("The operator's webhook rewrites a message: Alice is notified")
 	s.rewrite("[removed]")
 	alice.send("bob", "Buy now!")
 	alice.Expect("update", "[removed]")
@@ -196,12 +196,12 @@ func main() {
 	carol.fails("calls with bad JSON again", -3, "revoke", "alice", "{")
 	carol.Expect("log line", "TIMMsgRevoke refused")
 	carol.away()
-	s.check(carol.count("log line", "TIMMsgRevoke refused") == 1, "carol was told of one call that was refused")
-	s.check(carol.logFile("TIMMsgRevoke refused") == 0 && carol.logFile("logged in") > 0, "the log file has what stands at info and above")
+	s.check(carol.count("log line", "TIMMsgRevoke refused") == 1, "carol got one line about a refused call")
+	s.check(carol.logFile("TIMMsgRevoke refused") == 0 && carol.logFile("logged in") > 0, "the log file has the lines at info and above")
 
 	s.Scene("Was each message announced once on each device, and not on the one that sent it?")
 	s.check(strings.Join(bob.Told(), "|") == "Hello, Bob!|The password is swordfish|See you at tne|[removed]|What the operator does not like|Are you there?|I have news.|Call me!|Where were we?",
-		"bob's laptop was told of each once, in order")
-	s.check(strings.Join(alice.Told(), "|") == "Hello, Alice!", "alice's laptop was told of Bob's message alone")
+		"bob's laptop got each once, in order")
+	s.check(strings.Join(alice.Told(), "|") == "Hello, Alice!", "alice's laptop got only Bob's message")
 	s.Done("Yes. All that should happen has happened.")
 }

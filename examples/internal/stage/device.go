@@ -55,7 +55,7 @@ func (d *Device) Expect(kind, text string) {
 		select {
 		case <-d.wake:
 		case <-late:
-			d.stage.Fail("%s did not hear in time: %s %s", d.Name, kind, text)
+			d.stage.Fail("%s did not get in time: %s %s", d.Name, kind, text)
 		case <-d.stage.Ctx.Done():
 			d.stage.Fail("interrupted")
 		}
