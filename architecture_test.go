@@ -31,7 +31,7 @@ func foldersNamed(page string) map[string][]string {
 	return rows
 }
 
-// unnamed returns the folders that neither have a row nor stand in the row of a folder above them, by their path from there.
+// unnamed returns the folders that neither have a row nor are in the row of a folder above them, by their path from there.
 func unnamed(rows map[string][]string, folders []string) []string {
 	return slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {
 		if _, ok := rows[folder]; ok {

@@ -20,7 +20,7 @@ var (
 	testName   = regexp.MustCompile("`((?:Test|Fuzz)\\w*)(?:/(\\w+))?`")
 )
 
-// namedIn answers the tests that a text names, by folder, and how many names it has in all.
+// namedIn returns the tests that a text names, by folder, and how many names it has in all.
 func namedIn(text string) (byFolder map[string][]string, all int) {
 	byFolder = make(map[string][]string)
 	for _, m := range namedTests.FindAllStringSubmatch(text, -1) {

@@ -13,12 +13,7 @@ const codeNoSuchUser = 70107
 func (a *API) accountImport(c *call, r *accountImportRequest) error { return a.importOne(c, r.UserID) }
 
 func (a *API) importOne(c *call, user string) error {
-	err := a.chat.Import(c.Context(), user)
-	var e *im.Error
-	if errors.As(err, &e) && e.Code == im.CodeInvalidUserID {
-		return im.Errorf(im.CodeBadRequest, "%s", e.Desc)
-	}
-	return err
+	return recode(a.chat.Import(c.Context(), user), im.CodeInvalidUserID, im.CodeBadRequest)
 }
 
 func (a *API) multiaccountImport(c *call, r *multiaccountImportRequest) (*multiaccountImportReply, error) {
@@ -37,10 +32,8 @@ func (a *API) multiaccountImport(c *call, r *multiaccountImportRequest) (*multia
 	}
 	out := &multiaccountImportReply{}
 	for _, user := range users {
-		err := a.importOne(c, user)
-		var e *im.Error
-		switch {
-		case errors.As(err, &e):
+		switch err := a.importOne(c, user); {
+		case im.CodeOf(err) != 0:
 			out.FailAccounts = append(out.FailAccounts, user)
 		case err != nil:
 			return nil, err

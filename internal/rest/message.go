@@ -45,10 +45,7 @@ func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 		via := chat.Via{Addr: c.addr, Quiet: r.SyncOtherMachine == 2, Key: named}
 		sent, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, via, req)
 		if err != nil {
-			if e, ok := err.(*im.Error); ok && e.Code == im.CodeMessageSize {
-				err = im.Errorf(codeBodyLength, "%s", e.Desc)
-			}
-			return sendmsgReply{}, err
+			return sendmsgReply{}, recode(err, im.CodeMessageSize, codeBodyLength)
 		}
 		e := sent.Entry
 		return sendmsgReply{
@@ -171,9 +168,5 @@ func (a *API) modifyC2cMsg(c *call, r *modifyC2cMsgRequest) error {
 	if edit.Elems == nil && edit.Cloud == nil {
 		return im.Errorf(codeBadField, "neither MsgBody nor CloudCustomData is there")
 	}
-	err = a.chat.ModifyAs(c.Context(), c.admin, k, edit)
-	if e, ok := err.(*im.Error); ok && e.Code == im.CodeTooManyModifications {
-		err = im.Errorf(codeTooOften, "%s", e.Desc)
-	}
-	return err
+	return recode(a.chat.ModifyAs(c.Context(), c.admin, k, edit), im.CodeTooManyModifications, codeTooOften)
 }

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/tidings-im/tidings/im"
@@ -159,14 +158,11 @@ func (b *msgBody) there() bool { return b.raw != nil }
 // elems reads the elements, of which there must be one.
 func (b *msgBody) elems() ([]*im.Elem, error) {
 	elems, err := restjson.ReadBody(b.raw)
-	var e *im.Error
-	if errors.As(err, &e) {
-		switch e.Code {
-		case restjson.CodeBodyEmpty:
-			err = im.Errorf(b.rule.missing, "%s", e.Desc)
-		case restjson.CodeElement:
-			err = im.Errorf(b.rule.wrong, "%s", e.Desc)
-		}
+	switch im.CodeOf(err) {
+	case restjson.CodeBodyEmpty:
+		err = recode(err, restjson.CodeBodyEmpty, b.rule.missing)
+	case restjson.CodeElement:
+		err = recode(err, restjson.CodeElement, b.rule.wrong)
 	}
 	return elems, err
 }

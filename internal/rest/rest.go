@@ -135,6 +135,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(text) // an admin that has disconnected does not matter
 }
 
+// recode gives an error with the code from another code; it returns other errors unchanged.
+func recode(err error, from, to int32) error {
+	var e *im.Error
+	if errors.As(err, &e) && e.Code == from {
+		return im.Errorf(to, "%s", e.Desc)
+	}
+	return err
+}
+
 // explain returns code and text of an error. What the caller cannot have caused is logged, and not reported in detail.
 func (a *API) explain(r *http.Request, err error, failed int32) *im.Error {
 	var e *im.Error

@@ -5,7 +5,6 @@ package restjson
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -113,10 +112,9 @@ func ReadBody(raw json.RawMessage) ([]*im.Elem, error) {
 		if err == nil {
 			out[i], err = r.read(&e, 0)
 		}
-		var own *im.Error
 		switch {
-		case errors.As(err, &own):
-			return nil, own
+		case im.CodeOf(err) != 0:
+			return nil, err
 		case err != nil:
 			return nil, im.Errorf(CodeElement, "MsgBody[%d]: %v", i, err)
 		}

@@ -104,7 +104,7 @@ func load(root string) (*tables, error) {
 			return nil, err
 		}
 	}
-	// The version is the SDK's; the library answers it without entering Go.
+	// The version is the SDK's; the library returns it without entering Go.
 	source, err := os.ReadFile(filepath.Join(root, "client", "version.go"))
 	if err != nil {
 		return nil, err
