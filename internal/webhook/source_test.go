@@ -61,8 +61,8 @@ func (r *rows) source() *source {
 	}
 }
 
-// TestSources: events of any source are posted in the order of their lanes, each until it is taken; what has no body, or none that could be made, holds up
-// nothing; and the source is told when all up to a position is done.
+// TestSources: events of any source are posted in the order of their lanes, each until it is received; an event without a body, or whose body could
+// not be made, blocks nothing; and the source is notified when everything up to a position is done.
 func TestSources(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Log: log})

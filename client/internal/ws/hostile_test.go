@@ -27,10 +27,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// upgraded is a good answer. ACCEPT stands for what depends on the request.
+// upgraded is a good response. ACCEPT stands for what depends on the request.
 const upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n"
 
-// answerTo puts into an answer what depends on the request.
+// answerTo puts into a response what depends on the request.
 func answerTo(request, answer string) string {
 	_, key, _ := strings.Cut(request, "Sec-WebSocket-Key: ")
 	key, _, _ = strings.Cut(key, "\r\n")
@@ -51,7 +51,7 @@ func readRequest(r *bufio.Reader) string {
 	return b.String()
 }
 
-// answers is a server that answers every request with one text, and then sends no more.
+// answers is a server that responds to every request with one text, and then sends nothing more.
 func answers(t *testing.T, answer string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -77,7 +77,7 @@ func answers(t *testing.T, answer string) (addr string) {
 	return l.Addr().String()
 }
 
-// What a server may answer a request with. An answer that is not fit for a WebSocket is an Answer, whose status is fit to be shown.
+// What a server may respond to a request. A response that is not an upgrade is an Answer, whose status can be shown.
 func TestHeads(t *testing.T) {
 	to := strings.TrimPrefix(echo(t, false).URL, "http")
 	without := func(line string) string { return strings.Replace(upgraded, line+"\r\n", "", 1) }
@@ -85,7 +85,7 @@ func TestHeads(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer string
 		code   int    // of the Answer; 0: a connection
-		fails  string // what another error says
+		fails  string // the text of another error
 	}{
 		"good":                      {upgraded, 0, ""},
 		"lists":                     {instead("Upgrade: websocket\r\nConnection: Upgrade", "Upgrade: h2c, WebSocket\r\nConnection: keep-alive\r\nConnection: x, uPgrade"), 0, ""},
@@ -144,7 +144,7 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// fitToShow holds that an error repeats no more than a little of what came from outside.
+// fitToShow checks that an error repeats only a little of what came from outside.
 func fitToShow(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (len(err.Error()) > 300 || !utf8.ValidString(err.Error()) || strings.ContainsAny(err.Error(), "\x00\x07\x1b\r\n\u202e")) {
@@ -188,7 +188,7 @@ func TestNoProtocolIsOffered(t *testing.T) {
 	}
 }
 
-// What is asked for which address.
+// The request for each address.
 func TestRequest(t *testing.T) {
 	for address, want := range map[string]string{
 		"ws://im.example":                     "GET / HTTP/1.1\r\nHost: im.example\r\n",
@@ -214,7 +214,7 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// The body of an answer that has no length and no end is not waited for until the whole try is over.
+// The body of a response without length and end is not waited for until the end of the attempt.
 func TestBodyWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -233,8 +233,8 @@ func TestBodyWithoutEnd(t *testing.T) {
 	})
 }
 
-// A ping that comes while a message is written does not stop the reader: what follows it arrives, and the pong goes out behind the message. Of many pings the last
-// is answered.
+// A ping that arrives while a message is being written does not block the reader: what follows it is read, and the pong is sent after the message.
+// Only the last of many pings gets a pong.
 func TestPingWhileWriting(t *testing.T) {
 	ws, server := peer(t)
 	wrote := make(chan error, 1)
@@ -318,7 +318,8 @@ func TestCloseIsEchoed(t *testing.T) {
 	}
 }
 
-// relay joins clients with a server. It passes on so many bytes of what comes to a client, in writes of one byte or as they come, and cuts.
+// relay connects clients to a server. It forwards a limited number of bytes to the client, in writes of one byte or as they arrive, and cuts the
+// connection.
 func relay(t *testing.T, to string, left int, single bool) (addr string, passed func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -357,7 +358,7 @@ func relay(t *testing.T, to string, left int, single bool) (addr string, passed 
 	return l.Addr().String(), func() int { done(); return n }
 }
 
-// proxyFor is an HTTP or a SOCKS5 proxy that connects everyone with one server.
+// proxyFor is an HTTP or a SOCKS5 proxy that connects everyone to one server.
 func proxyFor(t *testing.T, scheme, to string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -456,7 +457,7 @@ func TestCuts(t *testing.T) {
 	}
 }
 
-// A proxy that answers without end, a byte now and then, is left when the context ends; and so is a server.
+// A proxy that responds without end, a byte from time to time, is abandoned when the context ends; and so is a server.
 func TestDripping(t *testing.T) {
 	for _, scheme := range []string{"ws", "http", "socks5"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -484,7 +485,7 @@ func TestDripping(t *testing.T) {
 					break
 				}
 			}
-			io.Copy(io.Discard, conn) // until the client is gone
+			io.Copy(io.Discard, conn) // until the client disconnects
 		})
 		d := &Dialer{Most: most}
 		address := "ws://" + l.Addr().String()
@@ -501,7 +502,7 @@ func TestDripping(t *testing.T) {
 	}
 }
 
-// replies is a connection on which, upon what is written first, comes all that ever will.
+// replies is a connection whose whole input arrives after the first write.
 type replies struct {
 	fixed
 	text string
@@ -514,7 +515,8 @@ func (c *replies) Write(b []byte) (int, error) {
 	return c.fixed.Write(b)
 }
 
-// FuzzHandshake: whatever a server or a proxy answers, the handshake ends, and its error is fit to be shown; what follows a good answer is read as messages.
+// FuzzHandshake: whatever a server or a proxy responds, the handshake ends, and its error can be shown; what follows a good response is read as
+// messages.
 func FuzzHandshake(f *testing.F) {
 	f.Add(byte(0), upgraded+"\x82\x01a\x89\x00")
 	f.Add(byte(0), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHTTPS\r\n0\r\n\r\n")

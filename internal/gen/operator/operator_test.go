@@ -161,7 +161,7 @@ func compareNames(t *testing.T, what, facts string, fields []*field) {
 	}
 }
 
-// TestMistakes: tables that nothing can be made of are refused.
+// TestMistakes: tables from which nothing can be generated are refused.
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"A":                                 "cannot read",
