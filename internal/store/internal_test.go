@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // TestFailedCommit: nothing that waits gets a success when a commit fails, the process is told to stop, and the disk has what was committed before.
@@ -278,4 +279,75 @@ func copyFile(from, to, name string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(to, name), b, 0o600)
+}
+
+// after runs a function when a query's rows have been read, before they are used.
+type after struct {
+	reads
+	f func()
+}
+
+func (a after) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
+	defer a.f()
+	return a.reads.Ask(ctx, read, text, args...)
+}
+
+// TestRowOlderThanMemory: a conversation that is looked for by its people or its group is never older than what was answered before, although its row
+// is, and although its end leaves the memory while the row is looked at.
+func TestRowOlderThanMemory(t *testing.T) {
+	defer func(n int) { headsMax = n }(headsMax)
+	headsMax = 0 // whatever is flushed leaves the memory
+	ctx := context.Background()
+	s, err := Open(ctx, Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, err := s.CreateUser(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := s.C2C(ctx, a.UID, a.UID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group chat.Conv
+	if err := s.Update(ctx, nil, func(tx chat.Tx) (err error) {
+		group, err = tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	stale := 0
+	both := tables.Both{On: after{reads{s}, func() {
+		s.mu.RLock()
+		for _, h := range s.heads {
+			if h.unflushed {
+				stale++
+			}
+		}
+		s.mu.RUnlock()
+		if err := s.flushed(ctx); err != nil {
+			t.Error(err)
+		}
+	}}}
+	for _, find := range []struct {
+		id chat.ConvID
+		by func() (chat.Conv, error)
+	}{
+		{pair.ID, func() (chat.Conv, error) { return both.FindC2C(ctx, a.UID, a.UID) }},
+		{group.ID, func() (chat.Conv, error) { return both.Group(ctx, "g") }},
+	} {
+		stale = 0
+		for n := uint64(1); stale == 0; n++ { // again if the writer had the time to flush by itself
+			got := make(chan error, 1)
+			s.Append(chat.Entry{Conv: find.id, Sender: a.UID, ClientTime: n}, func(_ chat.Stored, _ bool, err error) { got <- err })
+			if err := <-got; err != nil {
+				t.Fatal(err)
+			}
+			if c, err := find.by(); err != nil || c.Seq != n {
+				t.Fatalf("conversation %d has %d entries, and is found with %d: %v", find.id, n, c.Seq, err)
+			}
+		}
+	}
 }

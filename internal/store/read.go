@@ -45,11 +45,9 @@ func (r reads) Run(ctx context.Context, _ []chat.Key, fn func(*tables.Tx) error)
 
 func (r reads) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) { return r.s.Conv(ctx, id) }
 
-func (r reads) Latest(c chat.Conv) chat.Conv {
-	if pub, ok := r.s.published(c.ID); ok {
-		return pub
-	}
-	return c
+// Latest does not use the row: the end in memory may have been written after the row was read, and may have left the memory since.
+func (r reads) Latest(ctx context.Context, c chat.Conv) (chat.Conv, error) {
+	return r.s.Conv(ctx, c.ID)
 }
 
 // published returns the last committed state of a conversation that is in memory.

@@ -89,7 +89,7 @@ func (r reads) Run(ctx context.Context, keys []chat.Key, fn func(*tables.Tx) err
 func (r reads) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) { return r.s.Conv(ctx, id) }
 
 // Latest returns the row: nothing is kept in memory.
-func (r reads) Latest(c chat.Conv) chat.Conv { return c }
+func (r reads) Latest(_ context.Context, c chat.Conv) (chat.Conv, error) { return c, nil }
 
 func (s *Store) Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error) {
 	return tables.ConvByID.One(ctx, reads{s}, int64(id))

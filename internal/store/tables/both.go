@@ -16,8 +16,8 @@ type Base interface {
 	Run(ctx context.Context, keys []chat.Key, fn func(*Tx) error) error
 	// Conv is Conv of chat.Store.
 	Conv(ctx context.Context, id chat.ConvID) (chat.Conv, error)
-	// Latest returns the current state of a conversation. c is its row, which may be older.
-	Latest(c chat.Conv) chat.Conv
+	// Latest returns the current state of a conversation whose row was read as c. The row may be older than what was committed then.
+	Latest(ctx context.Context, c chat.Conv) (chat.Conv, error)
 }
 
 // Both is what both stores do in the same way: most reads of chat.Store, and the few writes that do not happen in an Update of the caller.
@@ -109,21 +109,22 @@ var (
 
 // FindC2C returns the conversation of two users if it exists.
 func (s *Both) FindC2C(ctx context.Context, a, b chat.UID) (chat.Conv, error) {
-	return s.latest(convOfPair.One(ctx, s.On, int64(min(a, b)), int64(max(a, b))))
+	c, err := convOfPair.One(ctx, s.On, int64(min(a, b)), int64(max(a, b)))
+	if err != nil {
+		return chat.Conv{}, err
+	}
+	return s.On.Latest(ctx, c)
 }
 
 func (s *Both) Group(ctx context.Context, group string) (chat.Conv, error) {
 	if _, whole := s.On.Dialect().Text(group); !whole {
 		return chat.Conv{}, chat.ErrNotFound
 	}
-	return s.latest(convOfGroup.One(ctx, s.On, group))
-}
-
-func (s *Both) latest(c chat.Conv, err error) (chat.Conv, error) {
+	c, err := convOfGroup.One(ctx, s.On, group)
 	if err != nil {
 		return chat.Conv{}, err
 	}
-	return s.On.Latest(c), nil
+	return s.On.Latest(ctx, c)
 }
 
 func (s *Both) Members(ctx context.Context, id chat.ConvID) ([]chat.Member, error) {
