@@ -82,9 +82,12 @@ func setConfig(c *call) int {
 func (g *config) change(in *im.SetConfig) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for key, level := range map[string]*int32{"set_config_log_level": in.LogLevel, "set_config_callback_log_level": in.CallbackLogLevel} {
-		if level != nil && (*level < levelOff || *level > levelMost) {
-			return "", im.Errorf(im.CodeInvalidParameters, "%s is %d, and should be %d to %d", key, *level, levelOff, levelMost)
+	for _, l := range []struct {
+		key string
+		is  *int32
+	}{{"set_config_log_level", in.LogLevel}, {"set_config_callback_log_level", in.CallbackLogLevel}} {
+		if l.is != nil && (*l.is < levelOff || *l.is > levelMost) {
+			return "", im.Errorf(im.CodeInvalidParameters, "%s is %d, and should be %d to %d", l.key, *l.is, levelOff, levelMost)
 		}
 	}
 	if len(in.GetUserDefineData()) > userDefinedMost {

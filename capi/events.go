@@ -38,6 +38,7 @@ type callbackType struct {
 type brought struct {
 	texts   []string
 	numbers []int64
+	noJSON  bool // the last text is NULL. No value of a text says so: a text may come from a server or a program, and have any value
 }
 
 // tell calls the callbacks of a type with the result of make, which is not called without any. It runs on the thread t.
@@ -59,17 +60,17 @@ func (l *library) tell(t *thread, typ int, make func() brought) {
 // memory.
 func callBack(typ int, cb, ud uintptr, what brought) {
 	e := C.tidings_event{ud: C.uintptr_t(ud)}
-	size := 0
-	for _, s := range what.texts {
+	texts, size := what.texts, 0
+	if what.noJSON {
+		texts = texts[:len(texts)-1]
+	}
+	for _, s := range texts {
 		size += len(s) + 1
 	}
 	if size > 0 {
 		p := C.malloc(C.size_t(size))
 		to, at := unsafe.Slice((*byte)(p), size), 0
-		for i, s := range what.texts {
-			if s == jsonNull {
-				continue
-			}
+		for i, s := range texts {
 			e.s[i] = (*C.char)(unsafe.Add(p, at))
 			at += copy(to[at:], s)
 			to[at] = 0
@@ -82,12 +83,9 @@ func callBack(typ int, cb, ud uintptr, what brought) {
 	C.tidings_fire(C.int(callbackTypes[typ].shape), C.uintptr_t(cb), e)
 }
 
-// jsonNull stands for JSON that is NULL; no text has this value. The first text never does: the block begins there.
-const jsonNull = "\x00"
-
 // callComm calls a result callback.
 func callComm(cb uintptr, code int32, desc, json string, ud uintptr) {
-	callBack(cbTIMCommCallback, cb, ud, brought{[]string{desc, json}, []int64{int64(code)}})
+	callBack(cbTIMCommCallback, cb, ud, brought{texts: []string{desc, json}, numbers: []int64{int64(code)}})
 }
 
 // listOrNone returns a list in JSON, or no text for none.

@@ -107,7 +107,8 @@ type call struct {
 	*function
 	args *C.tidings_args
 	// text contains "" for NULL too.
-	text [3]string
+	text   [3]string
+	noJSON bool // the result callback gets NULL for JSON
 	// began is when it was called, later means that its result comes through on, reported that its line of the log is written.
 	began    time.Time
 	later    bool
@@ -202,8 +203,9 @@ func (c *call) refuse(result int, why string) int {
 	return result
 }
 
-// unbuilt handles a function whose rule is not built.
+// unbuilt handles a function whose rule is not built. A buffer gets an empty text: the program reads it if the result is 0.
 func (c *call) unbuilt() int {
+	c.fill("")
 	if c.class == classSync {
 		c.lib.mu.RLock()
 		defer c.lib.mu.RUnlock()
@@ -263,7 +265,7 @@ func (c *call) answer(err error, json string) {
 	}
 	c.lib.threads.current(c.lib).post(c.name, func() {
 		if c.pages != 0 {
-			callBack(c.pages, cb, ud, brought{[]string{"[]"}, []int64{0, 1}})
+			callBack(c.pages, cb, ud, brought{texts: []string{"[]"}, numbers: []int64{0, 1}})
 			return
 		}
 		c.fire(cb, ud, err, json)
@@ -277,7 +279,7 @@ func (c *call) fire(cb, ud uintptr, err error, json string) {
 		code, desc = codeOf(err)
 		json = cmp.Or(json, c.fail)
 	}
-	callComm(cb, code, desc, json, ud)
+	callBack(cbTIMCommCallback, cb, ud, brought{texts: []string{desc, json}, numbers: []int64{int64(code)}, noJSON: c.noJSON})
 }
 
 func codeOf(err error) (int32, string) {

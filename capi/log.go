@@ -118,7 +118,7 @@ func (lg *logger) deliver(t *thread) {
 		lines = append([]logLine{{levelWarn, fmt.Sprintf("%d log lines were dropped", dropped)}}, lines...)
 	}
 	for _, line := range lines {
-		lg.lib.tell(t, cbTIMLogCallback, func() brought { return brought{[]string{line.text}, []int64{int64(line.level)}} })
+		lg.lib.tell(t, cbTIMLogCallback, func() brought { return brought{texts: []string{line.text}, numbers: []int64{int64(line.level)}} })
 	}
 }
 

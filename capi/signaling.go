@@ -11,7 +11,8 @@ func signalingInfo(c *call) int {
 	c.lib.mu.RLock()
 	defer c.lib.mu.RUnlock()
 	if info == nil {
-		c.answer(&im.Error{Code: im.CodeInvalidParameters, Desc: "json_msg is not signaling message"}, jsonNull)
+		c.noJSON = true
+		c.answer(&im.Error{Code: im.CodeInvalidParameters, Desc: "json_msg is not signaling message"}, "")
 		return resultOK
 	}
 	c.answer(nil, im.ToJSON(info))

@@ -294,6 +294,11 @@ func TestConfigAndLog(t *testing.T) {
 	if a := d.ask("TIMSetConfig", `{"set_config_log_level":9}`, on); a.code != 6017 {
 		t.Errorf("level 9: %+v", a)
 	}
+	for range 20 { // of two wrong levels it names the same one each time
+		if a := d.ask("TIMSetConfig", `{"set_config_callback_log_level":20,"set_config_log_level":-1}`, on); a.code != 6017 || !strings.HasPrefix(a.desc, "set_config_log_level is -1") {
+			t.Fatalf("two wrong levels: %+v", a)
+		}
+	}
 	if a := d.ask("TIMSetConfig", fmt.Sprintf(`{"set_config_user_define_data":%q}`, strings.Repeat("x", 65)), on); a.code != 6017 {
 		t.Errorf("65 bytes: %+v", a)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,6 +82,14 @@ func TestWriteLog(t *testing.T) {
 		if l.num(0) != want {
 			t.Errorf("%q comes at level %d, want %d", text, l.num(0), want)
 		}
+	}
+	// In C a text ends at a zero byte. It is still a text: programs do not expect NULL.
+	if result, _ := d.call("callExperimentalAPI", `{"request_internal_operation":"internal_operation_write_log","request_write_log_log_level_param":6,"request_write_log_log_content_param":"\u0000"}`, false); result != 0 {
+		t.Errorf("a line of one zero byte answers %d", result)
+	}
+	d.flushLog()
+	if lines := d.logged(6); !slices.Contains(lines, "") || slices.Contains(lines, "(null)") {
+		t.Errorf("a line of one zero byte comes as %q", lines)
 	}
 	d.quit()
 }

@@ -8,6 +8,9 @@ import (
 	"testing"
 )
 
+// unwritten is what the driver's buffers contain before a call.
+const unwritten = "(unwritten)"
+
 // driverSource writes a C program that does what lines of its standard input say and prints the results; testdata/driver.h has its other half. So a
 // scenario is written in Go and runs through C.
 func driverSource(t testing.TB) string {
@@ -68,7 +71,7 @@ func driverSource(t testing.TB) string {
 		}
 		fmt.Fprintf(&b, "  if (!strcmp(name, \"%s\")) {\n    long long id = number(a[%d]);\n    if (n != %d) die(name);\n", f.name, at, at+1)
 		expr := fmt.Sprintf("%s(%s)", f.name, strings.Join(args, ", "))
-		b.WriteString("    char buffer[256] = \"\";\n    (void)id; (void)buffer;\n")
+		b.WriteString("    char buffer[256] = \"" + unwritten + "\";\n    (void)id; (void)buffer;\n")
 		switch f.ret {
 		case "void":
 			fmt.Fprintf(&b, "    %s;\n    returned(id, 0, %s);\n", expr, buffer)

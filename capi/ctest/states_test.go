@@ -257,6 +257,9 @@ func walk(t *testing.T, d *driver, p prototype, want, ticket string) {
 		got += ", " + l.fields[0]
 		desc = l.fields[1]
 	}
+	if result == 0 && text == unwritten {
+		t.Errorf("%s returns 0 and leaves the buffer as it was", p.name)
+	}
 	if got != want {
 		t.Errorf("%s answers %s (%s), the table says %s", p.name, got, desc, want)
 	}

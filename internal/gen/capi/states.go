@@ -66,6 +66,8 @@ func statePage(t *tables) []byte {
 		"callback has returned; on other threads it waits for the running callback, 5 seconds at most: calls that could not be answered by then are never answered. Nothing starts after it has returned.\n" +
 		"- The text of a callback with code 0 is empty. That is what the reference library was observed to return (`TIMSetConfig`, `TIMConvCreate`); the first callback of " +
 		"`TIMMsgSendNewMsgEx` has `ok` in both. No other text of a successful call is known: programs should check the code.\n" +
+		"- A function that returns 0 has filled the buffer that it was given, perhaps with an empty text; one that returns less leaves it as it was. A text that a callback gets is " +
+		"never NULL, except the JSON of `TIMGetSignalingInfo` for a message that is no signaling.\n" +
 		"- In a forked child functions that return int return -1, the others 0, nothing, the version, and 3 (`TIMGetLoginStatus`).\n\n")
 	fmt.Fprintf(&b, "| function | %s |\n|---|---|---|---|---|---|\n", strings.Join(states, " | "))
 	for _, f := range t.funcs {
