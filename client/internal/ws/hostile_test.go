@@ -110,16 +110,16 @@ func TestHeads(t *testing.T) {
 		"no reason":                 {"HTTP/1.1 404\r\n\r\n", 404, ""},
 		"a long reason":             {"HTTP/1.1 404 " + strings.Repeat("x", 10000) + "\r\n\r\n", 404, ""},
 		"a reason that is no text":  {"HTTP/1.1 404 \xff\x07\x1b[2J\u202e\r\n\r\n", 404, ""},
-		"a negative code":           {"HTTP/1.1 -12 No\r\n\r\n", 0, "no HTTP"},
-		"code 0":                    {"HTTP/1.1 000 No\r\n\r\n", 0, "no HTTP"},
-		"no HTTP":                   {"220 mail.example ESMTP\r\n", 0, "no HTTP"},
+		"a negative code":           {"HTTP/1.1 -12 No\r\n\r\n", 0, "not speak HTTP"},
+		"code 0":                    {"HTTP/1.1 000 No\r\n\r\n", 0, "not speak HTTP"},
+		"no HTTP":                   {"220 mail.example ESMTP\r\n", 0, "not speak HTTP"},
 		"nothing":                   {"", 0, "EOF"},
 		"half a head":               {"HTTP/1.1 404 Not Found\r\nA: b\r\n", 0, "EOF"},
 		"a malformed header":        {"HTTP/1.1 404 Not Found\r\n" + strings.Repeat("x", 1000) + "\r\n\r\n", 0, "malformed"},
 		"a long line":               {"HTTP/1.1 101 " + strings.Repeat("x", 1<<20), 0, "more than 65536 bytes"},
 		"many headers":              {"HTTP/1.1 101 OK\r\n" + strings.Repeat("X: y\r\n", 1<<17), 0, "more than 65536 bytes"},
 		"answers without end":       {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1<<14), 0, "more than 65536 bytes"},
-		"a header without its line": {": x\r\n\r\n", 0, "no HTTP"},
+		"a header without its line": {": x\r\n\r\n", 0, "not speak HTTP"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := (&Dialer{Most: most}).Dial(within(t), "ws://"+answers(t, c.answer)+"/")
