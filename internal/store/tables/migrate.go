@@ -4,12 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 	"testing/fstest"
-	"text/template"
 
 	"github.com/pressly/goose/v3"
 )
@@ -23,10 +24,10 @@ var sources embed.FS
 // numbers are the steps that databases of SQLite know under another number than that of the file. All other steps have the number of their file in both dialects.
 var numbers = map[string]string{"00005_content.sql": "00003_content.sql", "00007_sent.sql": "00004_sent.sql"}
 
-// words are the functions that a template may call.
-func words(d Dialect) template.FuncMap {
-	choose := func(sqlite, postgres string) func() string {
-		return func() string { return [...]string{SQLite: sqlite, Postgres: postgres}[d] }
+// words returns what the words of a template mean. A word may have a parameter in quotation marks.
+func words(d Dialect) map[string]func(param string) string {
+	choose := func(sqlite, postgres string) func(string) string {
+		return func(string) string { return [...]string{SQLite: sqlite, Postgres: postgres}[d] }
 	}
 	kept := func(sqlite string) func(string) string {
 		return func(params string) string {
@@ -39,9 +40,7 @@ func words(d Dialect) template.FuncMap {
 			return "WITH (" + params + ")"
 		}
 	}
-	return template.FuncMap{
-		"sqlite":   func() bool { return d == SQLite },
-		"postgres": func() bool { return d == Postgres },
+	return map[string]func(string) string{
 		// Types: numbers of 16 and 32 bits, bytes, text that is compared byte by byte, and the number of a row in its table.
 		"small": choose("BIGINT", "SMALLINT"),
 		"int":   choose("BIGINT", "INTEGER"),
@@ -54,15 +53,62 @@ func words(d Dialect) template.FuncMap {
 	}
 }
 
-// Render returns the text of a template in a dialect.
+// tag matches {{word}}, {{word "parameter"}}, {{if sqlite}}, {{else}} and {{end}}. A minus sign takes away the white space on its side.
+var tag = regexp.MustCompile(`(?:\s*\{\{- |\{\{)([a-z]+)(?: ([a-z]+)| "([^"{}]*)")?(?: -\}\}\s*|\}\})`)
+
+// Render returns the text of a template in a dialect. Templates are those of text/template, as far as they are used here; a program that contains the
+// package itself is 5 MB larger, because it looks methods up by name and so the linker must keep those of every type.
 func Render(d Dialect, source string) (string, error) {
-	t, err := template.New("sql").Funcs(words(d)).Parse(source)
-	if err != nil {
-		return "", err
+	if tags := len(tag.FindAllString(source, -1)); tags != strings.Count(source, "{{") || tags != strings.Count(source, "}}") {
+		return "", errors.New("a tag of the template cannot be read")
 	}
+	dialects, meaning := map[string]Dialect{"sqlite": SQLite, "postgres": Postgres}, words(d)
 	var b strings.Builder
-	err = t.Execute(&b, nil)
-	return b.String(), err
+	const outside, first, second = 0, 1, 2 // of the parts of an if
+	shown, inside, at := true, outside, 0
+	for _, m := range tag.FindAllStringSubmatchIndex(source, -1) {
+		part := func(i int) string {
+			if m[2*i] < 0 {
+				return ""
+			}
+			return source[m[2*i]:m[2*i+1]]
+		}
+		if shown {
+			b.WriteString(source[at:m[0]])
+		}
+		at = m[1]
+		of, known := dialects[part(2)]
+		word := meaning[part(1)]
+		switch part(1) {
+		case "if":
+			if inside != outside || !known {
+				return "", fmt.Errorf("the template has %s", part(0))
+			}
+			shown, inside = of == d, first
+		case "else":
+			if inside != first {
+				return "", fmt.Errorf("the template has %s", part(0))
+			}
+			shown, inside = !shown, second
+		case "end":
+			if inside == outside {
+				return "", fmt.Errorf("the template has %s", part(0))
+			}
+			shown, inside = true, outside
+		default:
+			if word == nil || part(2) != "" {
+				return "", fmt.Errorf("the template has %s", part(0))
+			}
+			if shown {
+				b.WriteString(word(part(3)))
+			}
+		}
+	}
+	if inside != outside {
+		return "", errors.New("the template has an {{if}} without an {{end}}")
+	}
+	b.WriteString(source[at:])
+	return b.String(), nil
 }
 
 // steps returns the files of a dialect.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 
 	_ "github.com/mattn/go-sqlite3"
 
@@ -121,6 +122,53 @@ func TestWriteByName(t *testing.T) {
 		}
 	}()
 	NewWrite[allRow]("UPDATE x SET m = :none")
+}
+
+// TestRender: a template means what text/template makes of it, and what cannot be read is refused.
+func TestRender(t *testing.T) {
+	texts := []string{
+		"", "a", "{{small}}", " {{int}} {{key}}\n{{bytes}}", `) {{rows "a = 1"}};{{keyed ""}}{{keyed "b, c = 0.5"}}`, "a\n{{- if sqlite}}\nb {{rowid}}\n{{- end}}\nc",
+		"{{if postgres -}}\n a {{small}}\n\n{{end -}}\n b", "x\n{{- if sqlite}}\n y\n{{- else}}\n z {{int}}\n{{- end}}\n", "{{if sqlite}}{{end}}{{if postgres}}a{{else}}b{{end}}c",
+		"{{if sqlite}}{{if postgres}}{{end}}{{end}}", "{{none}}", "{{if none}}{{end}}", "{{if sqlite}}", "{{end}}", "{{else}}", "{{if sqlite}}a{{else}}b{{else}}c{{end}}", "{{small",
+		`{{rows 'a'}}`, "{{if small}}a{{end}}", "{{small int}}",
+	}
+	files, err := fs.Glob(sources, "migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		b, err := fs.ReadFile(sources, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(b))
+	}
+	taken := 0
+	for _, d := range []Dialect{SQLite, Postgres} {
+		funcs := template.FuncMap{"sqlite": func() bool { return d == SQLite }, "postgres": func() bool { return d == Postgres }}
+		for word, meaning := range words(d) {
+			funcs[word] = func() string { return meaning("") }
+			if word == "rows" || word == "keyed" {
+				funcs[word] = meaning
+			}
+		}
+		for _, text := range texts {
+			got, err := Render(d, text)
+			if err != nil {
+				continue
+			}
+			taken++
+			var want strings.Builder
+			if p, err := template.New("").Funcs(funcs).Parse(text); err != nil {
+				t.Errorf("%q is taken: %v", text, err)
+			} else if err := p.Execute(&want, nil); err != nil || want.String() != got {
+				t.Errorf("%q is\n%s\nnot\n%s\n%v", text, got, want.String(), err)
+			}
+		}
+	}
+	if want := 2 * (9 + len(files)); taken != want {
+		t.Errorf("%d are taken, want %d", taken, want)
+	}
 }
 
 // TestSteps: the one source gives each dialect the steps that its databases know, under the numbers that they know.
