@@ -24,7 +24,7 @@ const (
 	mostNumbers = 3
 )
 
-// loadCallbacks reads the callback types. A setter is built if its callback is.
+// loadCallbacks reads the callback types. A setter is built if its callback is: its line leaves that open.
 func (t *tables) loadCallbacks(root string) error {
 	all, err := events.Load(root)
 	if err != nil {
@@ -59,8 +59,8 @@ func (t *tables) loadCallbacks(root string) error {
 			continue
 		}
 		c := t.set(f)
-		if c == nil {
-			return fmt.Errorf("%s sets no callback", f.name)
+		if c == nil || f.row["built"] != "" {
+			return fmt.Errorf("%s sets no callback, or has a word on whether it is built", f.name)
 		}
 		f.built = c.built
 	}
@@ -198,5 +198,8 @@ func goEvents(t *tables) ([]byte, error) {
 		fmt.Fprintf(&b, "%s: func(%s) {\nl.tell(t, cb%s, func() brought { return %s })\n},\n", f.Name, strings.Join(params, ", "), f.name, brought)
 	}
 	b.WriteString("}\n}\n")
+	if bytes.Contains(b.Bytes(), []byte("number(")) {
+		b.WriteString("\nfunc number(b bool) int64 {\nif b {\nreturn 1\n}\nreturn 0\n}\n")
+	}
 	return format.Source(b.Bytes())
 }

@@ -63,7 +63,12 @@ func quoted(s string) string { return "'" + s + "'" }
 
 func main() {
 	var told []any
-	record := Each(func(e Event) { told = append(told, e.Name); told = append(told, e.Args...) })
+	record := Each(func(e Event) {
+		told = append(told, e.Name)
+		if len(e.Args) > 0 {
+			told = append(told, e.data())
+		}
+	})
 	for _, o := range []owedEvent{
 		&owedRemoved{},
 		&owedRemoved{[]string{"ann", "", "bob"}},
@@ -128,9 +133,11 @@ func main() {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command("go", "run", filepath.Join(dir, "events_gen.go"), filepath.Join(dir, "main.go")).CombinedOutput()
-	if err != nil || string(out) != "done\n" {
-		t.Errorf("%v\n%s\n%s", err, out, text)
+	for _, tags := range []string{"", "tidings_plain"} { // with the messages of Go programs, and with those of the C library
+		out, err := exec.Command("go", "run", "-tags", tags, filepath.Join(dir, "events_gen.go"), filepath.Join(dir, "main.go")).CombinedOutput()
+		if err != nil || string(out) != "done\n" {
+			t.Errorf("tags %q: %v\n%s\n%s", tags, err, out, text)
+		}
 	}
 }
 
