@@ -487,3 +487,28 @@ func TestClearingDuringHistory(t *testing.T) {
 		})
 	}
 }
+
+// The list of conversations has one order, also where two are of the same time and name: a user and a group may have the same id.
+func TestListHasOneOrder(t *testing.T) {
+	s := imtest.Start(t)
+	ann := dial(t, config(t, s, "ann"))
+	keys := []client.Conv{client.C2C("a"), client.Group("a"), client.C2C("b"), client.Group("b")}
+	for _, key := range keys {
+		if _, err := ann.CreateConversation(within(t), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 50 { // each is in another random order before it is sorted
+		list, err := ann.Conversations(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []client.Conv
+		for _, info := range list {
+			got = append(got, client.Conv{Type: info.Type, ID: info.Id})
+		}
+		if !slices.Equal(got, keys) {
+			t.Fatalf("listed as %v, want %v", got, keys)
+		}
+	}
+}

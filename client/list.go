@@ -23,7 +23,7 @@ func (c *Client) conversations(to caller[[]*im.ConvInfo]) {
 			}
 		}
 		slices.SortFunc(out, func(a, b *im.ConvInfo) int {
-			return cmp.Or(cmp.Compare(b.ActiveTime, a.ActiveTime), cmp.Compare(last[b], last[a]), strings.Compare(a.Id, b.Id))
+			return cmp.Or(cmp.Compare(b.ActiveTime, a.ActiveTime), cmp.Compare(last[b], last[a]), strings.Compare(a.Id, b.Id), cmp.Compare(a.Type, b.Type))
 		})
 		finish(out, nil)
 	})
