@@ -351,3 +351,54 @@ func TestRowOlderThanMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignPeriod: a period that somebody else has written, and that has an end which is no number of a message, shows nothing of its conversation,
+// and spoils no other one.
+func TestForeignPeriod(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, err := s.CreateUser(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spoilt, whole chat.ConvID
+	for _, id := range []*chat.ConvID{&spoilt, &whole} {
+		if err := s.Update(ctx, nil, func(tx chat.Tx) error {
+			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+			*id = c.ID
+			if err == nil {
+				_, err = tx.Join(c.ID, a.UID)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := []chat.Period{{From: 0, To: chat.NoEnd}}
+	for _, ends := range []string{"'abc', 9", "3, 'abc'", "'', 9", "3, ''", "x'ff00', 9", "3, x'ff00'", "1.5, 9", "3, 1e300", "-1, 9", "3, -1", "'3 4', 9", "'3 4', '5 6 7'", "' ', ' '"} {
+		if err := s.update(ctx, func(tx *tx) error {
+			if err := tx.Tell(ctx, "DELETE FROM period WHERE conv = $1", int64(spoilt)); err != nil {
+				return err
+			}
+			for _, from := range []string{"1, 2", ends} {
+				if err := tx.Tell(ctx, "INSERT INTO period (uid, conv, from_seq, to_seq) VALUES ($1, $2, "+from+")", int64(a.UID), int64(spoilt)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		rows, _, err := s.Heads(ctx, a.UID, 0, 0, 10)
+		if err != nil || len(rows) != 2 || rows[0].Periods != nil || !slices.Equal(rows[1].Periods, good) {
+			t.Errorf("%s: %+v %v", ends, rows, err)
+		}
+		if one, err := s.Head(ctx, a.UID, spoilt); err != nil || one.Periods != nil {
+			t.Errorf("%s: %+v %v", ends, one.Periods, err)
+		}
+	}
+}

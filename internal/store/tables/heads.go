@@ -44,16 +44,24 @@ var (
 	headOf     = NewQuery(head, headText+"WHERE m.uid = $1 AND m.conv = $2")
 )
 
-// periodsOf parses the ends of all periods.
+// periodsOf parses the ends of all periods. If one of them is no number that a period may have, which only somebody else can have written, the user sees
+// nothing of the conversation: read as 0 it would show what was before they joined.
 func periodsOf(text string) []chat.Period {
 	if text == "" {
 		return nil
 	}
-	ends := strings.Fields(text)
+	ends := strings.Split(text, " ")
 	out := make([]chat.Period, len(ends)/2)
-	for i := range out {
-		out[i].From, _ = strconv.ParseUint(ends[2*i], 10, 64) // the database made the text from numbers
-		out[i].To, _ = strconv.ParseUint(ends[2*i+1], 10, 64)
+	for i, end := range ends {
+		n, err := strconv.ParseInt(end, 10, 64)
+		if err != nil || n < 0 || len(ends)%2 > 0 {
+			return nil
+		}
+		if p := &out[i/2]; i%2 == 0 {
+			p.From = uint64(n)
+		} else {
+			p.To = uint64(n)
+		}
 	}
 	return out
 }
