@@ -279,7 +279,14 @@ func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
 	h.arm(mode, data)
 	cfg := client.Config{Server: "ws://" + h.addr, UserID: "ann", UserSig: "any", Dir: dir, Log: slog.New(slog.DiscardHandler),
 		Limits: client.Limits{Reconnect: 20 * time.Millisecond}}
-	c, err := client.Open(cfg, client.Events{})
+	ended := make(chan struct{}, 1) // the bad server may end the session at any time after the login
+	end := func() {
+		select {
+		case ended <- struct{}{}:
+		default:
+		}
+	}
+	c, err := client.Open(cfg, client.Events{KickedOffline: end, UserSigExpired: end})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,11 +299,13 @@ func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
 			}
 		}
 		select {
+		case <-ended:
 		case <-h.f.links:
-			if _, err := c.Conversations(within(t)); err != nil {
+			if _, err := c.Conversations(within(t)); err == nil {
+				return
+			} else if c.Status() == client.LoggedIn {
 				t.Fatal(err)
 			}
-			return
 		case <-within(t).Done():
 			t.Fatal("the client does not come to the good server")
 		}
@@ -334,6 +343,11 @@ func FuzzServer(f *testing.F) {
 		f.Add(mode, []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255})
 		f.Add(mode, []byte("\x08\x01\x12\x03ben"))
 	}
+	f.Add(byte(0), []byte("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n"))
+	f.Add(byte(0), []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\nuse HTTPS"))
+	f.Add(byte(1), []byte("\x89\x01a\x88\x02\x0f\xa1"))
+	f.Add(byte(3), []byte("\x89\x01a\x8a\x00\x02\x00\x89\x01b\x80\x00\x88\x02\x03\xe8"))
+	f.Add(byte(2), []byte{}) // a login whose ticket has expired
 	f.Add(byte(im.Method_ENTRY), im.AppendMessage(nil, &im.Frame{}, fromBen(1, "x")))
 	f.Add(byte(0x40|im.Method_HEADS), []byte("\x0a\x00"))
 	h := newHostile(f)
