@@ -225,3 +225,23 @@ func TestExampleBuilds(t *testing.T) {
 		})
 	}
 }
+
+// Names of keys that only headers of earlier generations had: programs that use them still compile.
+func TestOlderNames(t *testing.T) {
+	older := map[string]string{
+		"kTIMUserProfileFaceURL":               "kTIMUserProfileFaceUrl",
+		"KTIMGroupMemberInfoOnlineDevices":     "kTIMGroupMemberInfoOnlineDevices",
+		"KTIMUserStatusOnlineDevices":          "kTIMUserStatusOnlineDevices",
+		"kTIMFriendProfileCustemStringInfoKey": "kTIMFriendProfileCustomStringInfoKey",
+		"kTIMGroupInfoCustemStringInfoValue":   "kTIMGroupInfoCustomStringInfoValue",
+	}
+	var b strings.Builder
+	b.WriteString("#include <TIMCloud.h>\n#include <stdio.h>\n#include <string.h>\n\nint main(void) {\n")
+	for name, newest := range older {
+		fmt.Fprintf(&b, "  if (strcmp(%s, %s) != 0) puts(\"%[1]s\");\n", name, newest)
+	}
+	b.WriteString("  return 0;\n}\n")
+	if out := run(t, compile(t, "older", write(t, "older.c", b.String())), nil); out != "" {
+		t.Errorf("keys that differ from those of their newest names:\n%s", out)
+	}
+}

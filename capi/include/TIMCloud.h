@@ -1366,6 +1366,7 @@ TIM_KEY kTIMGroupMemberInfoFriendRemark = "group_member_info_friend_remark"; /* 
 TIM_KEY kTIMGroupMemberInfoFaceUrl = "group_member_info_face_url"; /* string: Avatar URL */
 TIM_KEY kTIMGroupMemberInfoCustomInfo = "group_member_info_custom_info"; /* array<GroupMemberInfoCustomString>: Custom member fields */
 TIM_KEY kTIMGroupMemberInfoOnlineDevices = "group_member_info_online_devices"; /* array<string>: Devices online */
+TIM_KEY KTIMGroupMemberInfoOnlineDevices = "group_member_info_online_devices"; /* array<string>: Older name of kTIMGroupMemberInfoOnlineDevices */
 TIM_KEY kTIMGroupMemberInfoRemark = "group_member_info_remark"; /* string: Older name of kTIMGroupMemberInfoFriendRemark, string differs: group_member_info_friend_remark */
 TIM_KEY kTIMGroupMemberInfoIsOnline = "group_member_info_is_online"; /* bool: Whether online */
 
@@ -1651,6 +1652,7 @@ TIM_KEY kTIMUserProfileIdentifier = "user_profile_identifier"; /* string: User i
 TIM_KEY kTIMUserProfileNickName = "user_profile_nick_name"; /* string: Nickname */
 TIM_KEY kTIMUserProfileGender = "user_profile_gender"; /* enum TIMGenderType: Gender */
 TIM_KEY kTIMUserProfileFaceUrl = "user_profile_face_url"; /* string: Avatar URL */
+TIM_KEY kTIMUserProfileFaceURL = "user_profile_face_url"; /* string: Older name of kTIMUserProfileFaceUrl */
 TIM_KEY kTIMUserProfileFriendRemark = "user_profile_friend_remark"; /* string: Remark, filled only in sender profiles of messages */
 TIM_KEY kTIMUserProfileSelfSignature = "user_profile_self_signature"; /* string: Signature */
 TIM_KEY kTIMUserProfileAddPermission = "user_profile_add_permission"; /* enum TIMProfileAddPermission: Who may add the user */
