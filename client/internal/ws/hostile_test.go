@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -149,42 +147,6 @@ func fitToShow(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (len(err.Error()) > 300 || !utf8.ValidString(err.Error()) || strings.ContainsAny(err.Error(), "\x00\x07\x1b\r\n\u202e")) {
 		t.Errorf("an error that is not fit to be shown: %d bytes, %.100q", len(err.Error()), err)
-	}
-}
-
-// A redirect from wss to ws is refused before any request is made.
-func TestNoRedirectOutOfTLS(t *testing.T) {
-	asked := make(chan string, 10)
-	clear := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.String() }))
-	t.Cleanup(clear.Close)
-	srv := httptest.NewTLSServer(http.RedirectHandler(clear.URL, http.StatusFound))
-	t.Cleanup(srv.Close)
-	d := &Dialer{TLS: srv.Client().Transport.(*http.Transport).TLSClientConfig, Most: most}
-	if _, err := d.Dial(within(t), "wss"+strings.TrimPrefix(srv.URL, "https")); err == nil || !strings.Contains(err.Error(), "from wss to ws") {
-		t.Errorf("error %v", err)
-	}
-	if len(asked) > 0 {
-		t.Errorf("asked in clear: %s", <-asked)
-	}
-}
-
-// The TLS handshake offers no application protocol, whatever the configuration names: a server that knows other ones only would refuse it.
-func TestNoProtocolIsOffered(t *testing.T) {
-	srv := echo(t, true)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: srv.TLS.Certificates, NextProtos: []string{"im"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go (&http.Server{Handler: srv.Config.Handler, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}).Serve(l)
-	t.Cleanup(func() { l.Close() })
-	for _, configured := range [][]string{nil, {"h2", "http/1.1"}} {
-		cfg := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-		cfg.NextProtos = configured
-		conn, err := (&Dialer{TLS: cfg, Most: most, Subprotocol: "p1"}).Dial(within(t), "wss://"+l.Addr().String())
-		if err != nil {
-			t.Fatalf("configured with %q: %v", configured, err)
-		}
-		conn.Close()
 	}
 }
 
