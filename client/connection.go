@@ -106,7 +106,11 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		return
 	}
 	if db != nil && u.DB == nil {
-		if !u.Check(u.Use(db)) {
+		if err := u.Use(db); err != nil {
+			l.Break()
+			db.Close()
+			u.c.log.Error("the user's local data cannot be read", "error", err)
+			u.end(im.Errorf(im.CodeDatabase, "%v", err))
 			return
 		}
 		u.needLocal.Store(false)
@@ -146,8 +150,8 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		done := u.loginDone
 		u.loginDone = nil
 		done(nil)
-		u.TellOwed(u.c.convs.again)
 	}
+	u.TellOwed(u.c.convs.again)
 	u.Resume(first)
 }
 

@@ -31,7 +31,7 @@ func newConversations(c *Client) *conversations {
 }
 
 func (b *conversations) clear() {
-	b.byKey, b.byID, b.changed, b.lateReceipts, b.lastConv, b.telling = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0, nil
+	b.byKey, b.byID, b.changed, b.lateReceipts, b.lastConv = map[Conv]*conv{}, map[int64]*conv{}, map[*conv]bool{}, map[*conv]time.Time{}, 0
 }
 
 // Load reads all conversations; of messages the ids that owed events still name.

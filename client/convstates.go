@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/local"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -41,6 +42,10 @@ func (b *conversations) info(cv *conv) *im.ConvInfo {
 // infoAt is info with the time of what happened last, in milliseconds: conv_active_time has seconds, which do not order what happened within one.
 func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	last, behind, err := b.DB.Last(&cv.ConvRow)
+	if local.IsUnreadable(err) {
+		b.c.log.Warn("a conversation's last message on this device cannot be read", "conversation", cv.key().ID, "error", err)
+		last, behind, err = nil, false, nil
+	}
 	if !b.Check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
 		return nil, 0
 	}
@@ -52,7 +57,9 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 		info.GroupReadSequence = cv.ReadSeq
 	}
 	if last != nil {
-		if m, err := b.view(cv, last); b.Check(err) {
+		if m, err := b.view(cv, last); err != nil {
+			b.c.log.Warn("a conversation's last message on this device cannot be read", "conversation", cv.key().ID, "error", err)
+		} else {
 			info.IsHasLastmsg, info.LastMsg = true, m
 			if at = max(at, last.Time); behind {
 				at = last.Time // what came after it does not lift the conversation
@@ -243,16 +250,17 @@ func (b *conversations) stateTold(s *stateChange, got stage) {
 		b.telling = nil
 	}
 	for _, t := range s.told {
-		if b.byKey[t.cv.key()] != t.cv {
+		cv := b.byKey[t.cv.key()] // another value of it, if a batch was undone meanwhile
+		if cv == nil {
 			continue
 		}
-		t.cv.dirty = true
+		cv.dirty = true
 		if got >= t.stage {
-			t.cv.Announced, t.cv.ToldUnread = t.hash, t.unread
-			t.cv.Untold = b.changed[t.cv]
+			cv.Announced, cv.ToldUnread, cv.shown = t.hash, t.unread, t.unread
+			cv.Untold = b.changed[cv]
 		}
-		if got >= stageReceipts && t.era == t.cv.Era {
-			t.cv.Receipt = t.receipt
+		if got >= stageReceipts && t.era == cv.Era {
+			cv.Receipt = t.receipt
 		}
 	}
 	if s.totalChanged && got >= stageTotal {

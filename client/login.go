@@ -96,7 +96,7 @@ func (c *Client) SetUserSig(sig string) {
 //
 //tidings:call
 func (c *Client) login(to caller[none]) {
-	engine.Do(c.e, to, func(finish func(none, error)) {
+	engine.DoSession(c.e, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedIn:
 			finish(none{}, nil)
@@ -133,7 +133,7 @@ func (c *Client) login(to caller[none]) {
 //
 //tidings:call
 func (c *Client) logout(to caller[none]) {
-	engine.Do(c.e, to, func(finish func(none, error)) {
+	engine.DoSession(c.e, to, func(finish func(none, error)) {
 		switch c.Status() {
 		case LoggedOut:
 			finish(none{}, notLoggedIn)

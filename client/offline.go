@@ -21,7 +21,6 @@ func (u *session) openLocal() {
 		if err == nil {
 			if err = u.Use(db); err != nil {
 				db.Close()
-				u.DB = nil
 			}
 		}
 		if errors.Is(err, local.ErrLocked) {

@@ -105,6 +105,10 @@ func (b *conversations) again(o local.Owed) func() {
 func (b *conversations) viewRows(ev *owedRows) bool {
 	for _, id := range ev.ids {
 		row, err := b.DB.ByID(id)
+		if local.IsUnreadable(err) {
+			b.c.log.Warn("a message on this device cannot be read: its event does not have it", "row", id, "error", err)
+			continue
+		}
 		if !b.Check(err) {
 			return false
 		}

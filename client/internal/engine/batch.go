@@ -60,6 +60,9 @@ func (e *Engine) Commit() {
 	e.tellCleared()
 	e.tell()
 	e.tellStates()
+	if e.DB == nil {
+		e.clearAt = time.Time{} // there is nothing to delete from
+	}
 }
 
 // flush writes the batch's rows and commits.
@@ -78,6 +81,10 @@ func (e *Engine) flush() {
 		e.mu.Lock()
 		e.fired = e.fired[len(fired):] // not before: settled waits for the disk
 		e.mu.Unlock()
+		for _, id := range fired {
+			delete(e.posted, id)
+		}
+		e.owedNow = false
 	}
 }
 
@@ -92,19 +99,39 @@ func (e *Engine) toClear(writing bool) []int64 {
 	return e.fired
 }
 
-// Use takes a database and makes the books read it.
+// Use takes a database and makes the books read it. If they cannot, there is none, and the caller closes it.
 func (e *Engine) Use(db *local.DB) error {
 	e.DB = db
-	return e.load()
+	err := e.load()
+	if err != nil {
+		e.DB = nil
+		e.load()
+	}
+	return err
 }
 
+// load makes the books read the database, or none. A panic in one is an error like any other: the batch after it would only meet it again.
 func (e *Engine) load() error {
 	var errs []error
-	e.round = nil
+	if e.DB != nil {
+		last, err := e.DB.LastOwed()
+		e.lastOwed = max(e.lastOwed, last)
+		errs = append(errs, err)
+	}
 	for _, b := range e.books {
-		errs = append(errs, b.Load())
+		errs = append(errs, e.loadBook(b))
 	}
 	return errors.Join(errs...)
+}
+
+func (e *Engine) loadBook(b Book) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.log.Error("the client failed inside while it read local data", "panic", r, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return b.Load()
 }
 
 // undo handles a failure of the local database: the batch is rolled back, its outputs are dropped (calls that would have kept something on the device
@@ -118,6 +145,9 @@ func (e *Engine) undo() {
 	failed := &im.Error{Code: im.CodeDatabase, Desc: "the local database failed: " + err.Error()}
 	if e.DB != nil {
 		e.DB.Rollback()
+	}
+	if e.owedNow { // what an earlier run owed is still to be told
+		e.owedDone, e.owedNow = false, false
 	}
 	out := e.out
 	e.out, e.toSend = nil, nil
@@ -134,6 +164,7 @@ func (e *Engine) undo() {
 	e.tell()
 	if e.Conn != nil {
 		e.Conn.Break()
+		e.broken = e.Conn
 	}
 	if e.DB == nil { // there are no local data
 		e.failed = nil
@@ -142,28 +173,26 @@ func (e *Engine) undo() {
 	readErr := e.load()
 	if readErr != nil && local.IsDamaged(errors.Join(err, readErr)) {
 		e.DB.Close()
-		e.forgetFired()
+		e.DB = nil
 		var db *local.DB
 		if db, readErr = e.cfg.Open(); readErr == nil {
-			readErr = e.Use(db)
+			if readErr = e.Use(db); readErr != nil {
+				db.Close()
+			}
 		}
 	}
 	if readErr != nil {
 		e.log.Error("the local database cannot be read; this device keeps nothing until the next login", "error", readErr)
-		e.DB.Close()
-		e.DB = nil
-		e.forgetFired()
+		if e.DB != nil {
+			e.DB.Close()
+			e.DB = nil
+		}
+		e.load()
+		e.owedDone = false
 		e.cfg.HangUp(failed)
 		e.Post(func() {}) // the results of that come with the next commit
 	}
 	e.failed = nil
-}
-
-// forgetFired goes with the database to which the owed ids belong.
-func (e *Engine) forgetFired() {
-	e.mu.Lock()
-	e.fired = nil
-	e.mu.Unlock()
 }
 
 // Release deletes completed events and closes the database, so that another process may have it. One that is in memory lives as long as the engine:
@@ -179,10 +208,15 @@ func (e *Engine) Release() {
 	telling := e.telling
 	e.mu.Unlock()
 	if telling != nil {
-		e.statesTold(telling)
+		e.contain(func() { e.statesTold(telling) })
+	}
+	if e.failed != nil { // what has completed is deleted in any case
+		e.DB.Rollback()
+		e.load()
+		e.failed = nil
 	}
 	e.clearAt = time.Now()
-	e.flush()
+	e.contain(e.flush)
 	e.DB.Close()
 	e.DB, e.failed, e.owedDone = nil, nil, false
 	e.load()

@@ -27,7 +27,7 @@ type Book interface {
 type States struct {
 	// Tell are the callbacks, in their order. Each may be the last, if the client is closed in between.
 	Tell []func()
-	// Told records what was reported to the application. begun is how many of the callbacks have begun. It runs on the engine, while the database is
-	// open.
+	// Told records what was reported to the application. begun is how many of the callbacks have begun. It runs on the engine, with 0 if the
+	// database has been closed meanwhile.
 	Told func(begun int)
 }

@@ -169,7 +169,7 @@ func (e *Engine) Arrive(ctx context.Context, l *link.Conn, data []byte) error {
 
 // arrive applies the frames of one message.
 func (e *Engine) arrive(a arrived) {
-	if a.conn != e.Conn || e.failed != nil {
+	if a.conn != e.Conn || a.conn == e.broken || e.failed != nil {
 		return
 	}
 	err := im.ReadFrames(a.data, func(f *im.Frame) error {

@@ -64,7 +64,8 @@ type Engine struct {
 	nextID   uint64
 	calls    map[uint64]*call
 	toSend   []*im.Frame
-	received uint64 // pushes on this connection
+	broken   *link.Conn // what still arrives on it does not count: a batch was undone
+	received uint64     // pushes on this connection
 	out      []output
 	later    []func()        // work to continue after the commit
 	cleared  []chan struct{} // closed by the commit that deletes completed events
@@ -74,21 +75,27 @@ type Engine struct {
 	goingOn  bool
 	round    *round // states that are posted and have not run
 	owedDone bool   // what an earlier run owed has been posted
-	failed   error
-	timer    *time.Timer
+	owedNow  bool   // by the batch that is not committed yet
+	lastOwed int64  // the last owed id; none is used twice, not even in another database
+	// posted: their rows may still be in the database, but they are told by this run.
+	posted map[int64]bool
+	failed error
+	timer  *time.Timer
 }
 
 // batchSize limits how much one commit contains.
 const (
-	batchSize   = 512
-	mostCalls   = 1000
-	clearWithin = 100 * time.Millisecond
+	batchSize    = 512
+	mostCalls    = 1000
+	sessionCalls = 10 // logins and logouts above mostCalls
+	clearWithin  = 100 * time.Millisecond
 )
 
 // New makes an engine. Nothing runs before Start.
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Log, disp: cfg.Dispatcher, in: newInbox(), frames: make(chan arrived, 16), wake: make(chan struct{}, 1), quit: make(chan struct{}),
-		nextID: link.FirstID, calls: map[uint64]*call{}, timer: time.NewTimer(time.Hour)}
+		nextID: link.FirstID, calls: map[uint64]*call{}, posted: map[int64]bool{},
+		timer: time.NewTimer(time.Hour)}
 	if e.disp == nil {
 		e.disp, e.dispEnded = NewDispatcher(), make(chan struct{})
 	}
@@ -225,9 +232,12 @@ func (e *Engine) Close() {
 
 // shutdown is the engine's end. The event whose callback is running counts as completed: it is deleted too, and states are recorded as reported.
 func (e *Engine) shutdown() {
-	e.FailParked(Interrupted)
-	e.cfg.HangUp(Interrupted)
-	e.FailCalls(Interrupted)
+	hangUp := func() {
+		e.cfg.HangUp(Interrupted)
+		e.FailCalls(Interrupted)
+	}
+	e.contain(func() { e.FailParked(Interrupted) })
+	e.contain(hangUp)
 	for {
 		for len(e.later) > 0 {
 			e.contain(e.goOn)
@@ -236,10 +246,12 @@ func (e *Engine) shutdown() {
 			break
 		}
 		e.runIn()
-		e.cfg.HangUp(Interrupted)
-		e.FailCalls(Interrupted)
+		e.contain(hangUp)
 	}
 	e.contain(e.Commit)
+	if e.failed != nil { // a book panicked in it
+		e.contain(e.Commit)
+	}
 	e.Release()
 	e.tell()
 	if e.dispEnded != nil {

@@ -23,11 +23,24 @@ type tally struct {
 	dirty       bool
 	tell        func(name string, n int64)
 	loads, ends int
+	fault       func(in string) // runs at the beginning of each method; nil: nothing does
+	unreadable  error           // what the next Load returns
+}
+
+func (b *tally) enter(in string) {
+	if b.fault != nil {
+		b.fault(in)
+	}
 }
 
 func (b *tally) Load() error {
+	b.enter("Load")
 	b.loads++
 	b.n, b.told, b.dirty = 0, 0, false
+	if err := b.unreadable; err != nil {
+		b.unreadable = nil
+		return err
+	}
 	if b.DB == nil {
 		return nil
 	}
@@ -39,10 +52,11 @@ func (b *tally) Load() error {
 
 func (b *tally) NewStore()            {}
 func (b *tally) Connected(bool)       {}
-func (b *tally) Disconnected()        { b.ends++ }
+func (b *tally) Disconnected()        { b.enter("Disconnected"); b.ends++ }
 func (b *tally) Push(*im.Frame) error { return nil }
 
 func (b *tally) Flush() {
+	b.enter("Flush")
 	if b.dirty {
 		b.Check(b.DB.SetMeta(b.name, b.n))
 		b.dirty = false
@@ -50,11 +64,13 @@ func (b *tally) Flush() {
 }
 
 func (b *tally) States() *engine.States {
+	b.enter("States")
 	if b.n == b.told {
 		return nil
 	}
 	n := b.n
 	return &engine.States{Tell: []func(){func() { b.tell(b.name, n) }}, Told: func(begun int) {
+		b.enter("Told")
 		if begun > 0 {
 			b.told = n
 			b.Check(b.DB.SetMeta(b.name+" told", n))
@@ -95,6 +111,11 @@ func (r *told) all() []string {
 // start makes an engine with two subjects and a database in dir. before, if it is not nil, runs before each callback of a state.
 func start(t *testing.T, dir string, r *told, before func(string)) (*engine.Engine, *tally, *tally) {
 	t.Helper()
+	return startWith(t, dir, r, before, func(*engine.Config) {})
+}
+
+func startWith(t *testing.T, dir string, r *told, before func(string), change func(*engine.Config)) (*engine.Engine, *tally, *tally) {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	tell := func(name string, n int64) {
 		if before != nil {
@@ -104,14 +125,16 @@ func start(t *testing.T, dir string, r *told, before func(string)) (*engine.Engi
 	}
 	a, b := &tally{name: "a", tell: tell}, &tally{name: "b", tell: tell}
 	var e *engine.Engine
-	e = engine.New(engine.Config{Log: log, Open: func() (*local.DB, error) { return local.Open(dir, "ann", log) },
+	cfg := engine.Config{Log: log, Open: func() (*local.DB, error) { return local.Open(dir, "ann", log) },
 		Begin: func() {
 			db, err := local.Open(dir, "ann", log)
 			if e.Check(err) && e.Check(e.Use(db)) {
 				e.TellOwed(func(o local.Owed) func() { return func() { r.add("owed " + string(o.Payload)) } })
 			}
 		},
-		HangUp: func(*im.Error) {}, Late: func(*im.Frame) {}})
+		HangUp: func(*im.Error) {}, Late: func(*im.Frame) {}}
+	change(&cfg)
+	e = engine.New(cfg)
 	a.Engine, b.Engine = e, e
 	e.Start(a, b)
 	t.Cleanup(e.Close)

@@ -65,26 +65,29 @@ func (e *Engine) oweEvents() {
 		if !e.Check(err) {
 			return
 		}
-		id, err := e.DB.Owe(ev.Kind, payload)
-		if !e.Check(err) {
+		if !e.Check(e.DB.Owe(e.lastOwed+1, ev.Kind, payload)) {
 			return
 		}
-		e.out[i] = output{owed: id, size: ev.Size, run: ev.Run}
+		e.lastOwed++
+		e.out[i] = output{owed: e.lastOwed, size: ev.Size, run: ev.Run}
 	}
 }
 
-// TellOwed fires what may not have fired in an earlier run of the application, once after the database was opened. again makes a callback from what
-// is stored; nil deletes it. States are reported from then on.
+// TellOwed fires what may not have fired in an earlier run of the application, once after the database was opened; if the batch is undone, the next
+// call does it. again makes a callback from what is stored; nil deletes it. States are reported from then on.
 func (e *Engine) TellOwed(again func(local.Owed) func()) {
 	if e.owedDone {
 		return
 	}
-	e.owedDone = true
+	e.owedDone, e.owedNow = true, true
 	owed, err := e.DB.Owed()
 	if !e.Check(err) {
 		return
 	}
 	for _, o := range owed {
+		if e.posted[o.ID] { // its row could not be deleted yet
+			continue
+		}
 		run := again(o)
 		if e.failed != nil {
 			return
@@ -96,19 +99,25 @@ func (e *Engine) TellOwed(again func(local.Owed) func()) {
 	}
 }
 
-// tell passes the batch's outputs to the dispatcher.
+// tell passes the batch's outputs to the dispatcher. What is run at once may fail or add outputs; the others are passed nevertheless, and none twice.
 func (e *Engine) tell() {
-	for _, o := range e.out {
-		switch {
-		case o.direct:
-			o.run()
-		case o.answer:
-			e.disp.Post(func() { e.timed(o.run) })
-		default:
-			e.postEvent(o.owed, nil, o.size, o.run)
+	for len(e.out) > 0 {
+		out := e.out
+		e.out = nil
+		for _, o := range out {
+			switch {
+			case o.direct:
+				e.contain(o.run)
+			case o.answer:
+				e.disp.Post(func() { e.timed(o.run) })
+			default:
+				if o.owed != 0 {
+					e.posted[o.owed] = true
+				}
+				e.postEvent(o.owed, nil, o.size, o.run)
+			}
 		}
 	}
-	e.out = e.out[:0]
 }
 
 // postEvent passes an event to the dispatcher: one with a row in owed, a round of states, or neither. A large one counts as several that wait.
@@ -192,7 +201,7 @@ func (e *Engine) timed(run func()) {
 
 // round is what the books have to report about states at one time (rule 17): what was last reported to the application is kept, and the difference is
 // reported. It is computed right after a commit, when its events have been posted, and only one is under way at a time; what changes in the meantime
-// is reported next. What was reported is stored after the callbacks returned.
+// is reported next. What was reported is stored after the callbacks returned, also if a batch was undone in between: it was committed before.
 type round struct {
 	sets  []*States
 	begun int // callbacks that have begun; protected by Engine.mu
@@ -250,18 +259,16 @@ func (e *Engine) Telling() bool { return e.round != nil }
 
 // statesTold makes the books record what has been reported to the application: the callbacks that have begun.
 func (e *Engine) statesTold(r *round) {
-	if e.round == r { // and not undone
-		e.round = nil
-	}
+	e.round = nil
 	e.mu.Lock()
 	e.telling = nil
 	begun := r.begun
 	e.mu.Unlock()
-	if e.DB == nil {
-		return
-	}
 	for _, s := range r.sets {
 		n := min(begun, len(s.Tell))
+		if e.DB == nil { // there is nothing to record it in
+			n = 0
+		}
 		begun -= n
 		s.Told(n)
 	}

@@ -64,20 +64,25 @@ func Wait[T any](ctx context.Context, name string, start func(to Caller[T])) (T,
 	}
 }
 
+// DoSession is Do for a login or a logout: it is accepted when other calls are refused because too many are open.
+func DoSession[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
+	do(e, to, false, mostCalls+sessionCalls, start)
+}
+
 // Do runs a call of the API on the engine. start gets the completion and must ensure that it is called exactly once. Any goroutine may call it.
 func Do[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
-	do(e, to, false, start)
+	do(e, to, false, mostCalls, start)
 }
 
 // DoHere is Do for a call that changes local data: if the batch with its result is undone, it does not succeed.
 func DoHere[T any](e *Engine, to Caller[T], start func(finish func(T, error))) {
-	do(e, to, true, start)
+	do(e, to, true, mostCalls, start)
 }
 
-func do[T any](e *Engine, to Caller[T], keeps bool, start func(finish func(T, error))) {
+func do[T any](e *Engine, to Caller[T], keeps bool, most int64, start func(finish func(T, error))) {
 	var zero T
 	direct, done := to.direct, logged(e, to)
-	if e.openings.Load() >= mostCalls {
+	if e.openings.Load() >= most {
 		e.answerNow(direct, func() { done(zero, &im.Error{Code: im.CodeTooManyRequests, Desc: "more than 1000 calls are waiting"}) })
 		return
 	}

@@ -51,13 +51,18 @@ func isBusy(err error) bool {
 	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
 }
 
+// IsUnreadable reports whether a row has values that this program cannot have written; the other rows may be sound.
+func IsUnreadable(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "sql: Scan error on column") // database/sql has no type for it
+}
+
 // IsDamaged reports whether SQLite cannot read the file, or this program cannot read its contents.
 func IsDamaged(err error) bool {
 	var e sqlite3.Error
 	switch {
 	case err == nil:
 		return false
-	case errors.Is(err, errForeign), strings.Contains(err.Error(), "sql: Scan error on column"): // database/sql has no type for it
+	case errors.Is(err, errForeign), IsUnreadable(err):
 		return true
 	}
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrFormat || e.Code == sqlite3.ErrError)
@@ -106,6 +111,9 @@ func openSound(dir, user string, log *slog.Logger) (l *DB, err error) {
 	}
 	if _, err := l.Owed(); err != nil {
 		return l, err
+	}
+	if n, err := l.LastOwed(); err != nil || n > maxNumber {
+		return l, cmp.Or(err, errForeign)
 	}
 	return l, l.LoadLast()
 }

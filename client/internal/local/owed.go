@@ -7,13 +7,19 @@ type Owed struct {
 	Payload []byte
 }
 
-// Owe keeps a callback until it has fired, and returns the id to delete it with.
-func (l *DB) Owe(kind int, payload []byte) (int64, error) {
-	res, err := l.write("INSERT INTO owed (kind, payload) VALUES (?, ?)", kind, payload)
+// Owe keeps a callback until it has fired. Its id, to delete it with, is greater than that of all others.
+func (l *DB) Owe(id int64, kind int, payload []byte) error {
+	_, err := l.write("INSERT INTO owed (id, kind, payload) VALUES (?, ?, ?)", id, kind, payload)
+	return err
+}
+
+// LastOwed returns the greatest id of a callback that is kept; 0 if there is none.
+func (l *DB) LastOwed() (id int64, err error) {
+	s, err := l.prepared("SELECT coalesce(max(id), 0) FROM owed")
 	if err != nil {
 		return 0, err
 	}
-	return res.LastInsertId()
+	return id, s.QueryRowContext(bg).Scan(&id)
 }
 
 // Told deletes a callback.
