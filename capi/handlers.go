@@ -8,9 +8,9 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// handlers implement the built functions. What fits into a line is here: how the function's parameters are read (ready for numbers and ids, object,
-// list, names and reading for JSON), which call of the client it makes, and how its result is returned (done, doneList, doneOne and so on). Setters
-// have none, except those of new messages.
+// handlers implement the built functions. Those that only make one call of the client are generated from the column call of api/capi.tsv, with what stands below:
+// ready, object, list, names and reading read the parameters, and done, doneList and doneOne return the result. The others are here. Setters have none, except
+// those of new messages.
 var handlers = [fnCount]func(*call) int{
 	fnTIMInit:             initialize,
 	fnTIMUninit:           uninitialize,
@@ -27,11 +27,8 @@ var handlers = [fnCount]func(*call) int{
 	fnTIMAddRecvNewMsgCallback:    addListener,
 	fnTIMRemoveRecvNewMsgCallback: removeListener,
 
-	fnTIMConvGetConvList:                ready(func(c *call, cl *client.Client) { cl.ConversationsFunc(doneList[*im.ConvInfo](c)) }),
 	fnTIMConvGetConvInfo:                list(convInfo),
 	fnTIMConvGetTotalUnreadMessageCount: ready(func(c *call, cl *client.Client) { cl.TotalUnreadFunc(doneTotal(c)) }),
-	fnTIMConvDelete:                     ready(func(c *call, cl *client.Client) { cl.DeleteConversationFunc(c.conv(), c.done()) }),
-	fnTIMConvPinConversation:            ready(func(c *call, cl *client.Client) { cl.PinConversationFunc(c.conv(), c.num(1) != 0, c.done()) }),
 	fnTIMConvSetDraft:                   setDraft,
 	fnTIMConvCancelDraft:                func(c *call) int { return c.draft(nil) },
 	fnTIMConvCreate:                     createConv,
@@ -42,35 +39,19 @@ var handlers = [fnCount]func(*call) int{
 	fnTIMMsgCancelSend:            cancelSend,
 	fnTIMMsgBatchSend:             object(batchSend),
 	fnTIMMsgDownloadMergerMessage: object(mergedMessages),
-	fnTIMMsgSetLocalCustomData:    object(func(c *call, cl *client.Client, m *im.Message) { cl.SetLocalCustomDataFunc(m, c.done()) }),
 	fnTIMMsgSetC2CReceiveMessageOpt: names(func(c *call, cl *client.Client, users []string) {
 		cl.SetRecvOptFunc(c2c(users), int32(c.num(0)), c.done())
-	}),
-	fnTIMMsgGetC2CReceiveMessageOpt: names(func(c *call, cl *client.Client, users []string) {
-		cl.RecvOptsFunc(users, doneList[*im.C2CRecvOptResult](c))
 	}),
 	fnTIMMsgSetGroupReceiveMessageOpt: ready(func(c *call, cl *client.Client) {
 		cl.SetRecvOptFunc([]client.Conv{client.Group(c.text[0])}, int32(c.num(0)), c.done())
 	}),
-	fnTIMMsgGetMsgList: object(func(c *call, cl *client.Client, p *im.GetMsgListParam) {
-		cl.MessagesFunc(c.conv(), p, doneList[*im.Message](c))
-	}),
-	fnTIMMsgReportReaded:         reading((*call).upTo, func(c *call, cl *client.Client, m *im.Message) { cl.MarkReadFunc(c.conv(), m, c.done()) }),
-	fnTIMMsgMarkAllMessageAsRead: ready(func(c *call, cl *client.Client) { cl.MarkAllReadFunc(c.done()) }),
-	fnTIMMsgRevoke:               object(func(c *call, cl *client.Client, m *im.Message) { cl.RevokeFunc(c.conv(), m, m.RevokeReason, c.done()) }),
+	fnTIMMsgReportReaded: reading((*call).upTo, func(c *call, cl *client.Client, m *im.Message) { cl.MarkReadFunc(c.conv(), m, c.done()) }),
+	fnTIMMsgRevoke:       object(func(c *call, cl *client.Client, m *im.Message) { cl.RevokeFunc(c.conv(), m, m.RevokeReason, c.done()) }),
 	fnTIMMsgModifyMessage: object(func(c *call, cl *client.Client, m *im.Message) {
 		cl.ModifyMessageFunc(client.Conv{Type: m.ConvType, ID: m.ConvId}, m, c.sent())
 	}),
-	fnTIMMsgDelete:              object(deleteMessage),
-	fnTIMMsgListDelete:          list(func(c *call, cl *client.Client, ms []*im.Message) { cl.DeleteMessagesFunc(c.conv(), ms, c.done()) }),
-	fnTIMMsgClearHistoryMessage: ready(func(c *call, cl *client.Client) { cl.ClearHistoryFunc(c.conv(), c.done()) }),
-	fnTIMMsgSaveMsg:             reading((*call).message, func(c *call, cl *client.Client, m *im.Message) { cl.SaveMessageFunc(c.conv(), m, c.doneSaving()) }),
-	fnTIMMsgImportMsgList:       list(func(c *call, cl *client.Client, ms []*im.Message) { cl.ImportMessagesFunc(c.conv(), ms, c.done()) }),
-	fnTIMMsgFindMessages:        reading((*call).strings, func(c *call, cl *client.Client, ids []string) { cl.FindMessagesFunc(ids, doneList[*im.Message](c)) }),
-	fnTIMMsgFindByMsgLocatorList: list(func(c *call, cl *client.Client, locators []*im.MsgLocator) {
-		cl.FindByLocatorsFunc(c.conv(), locators, doneList[*im.Message](c))
-	}),
-	fnTIMMsgSearchLocalMessages: object(func(c *call, cl *client.Client, p *im.SearchParam) { cl.SearchFunc(p, doneOne[*im.SearchResult](c)) }),
+	fnTIMMsgDelete:  object(deleteMessage),
+	fnTIMMsgSaveMsg: reading((*call).message, func(c *call, cl *client.Client, m *im.Message) { cl.SaveMessageFunc(c.conv(), m, c.doneSaving()) }),
 }
 
 // ready makes the handler of a function that has no JSON to read.

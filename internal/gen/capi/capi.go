@@ -19,11 +19,16 @@ func Files(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	handlers, err := handlerTable(t)
+	if err != nil {
+		return nil, err
+	}
 	files := map[string][]byte{
 		"capi/include/TIMCloud.h": header(t),
 		"capi/shims_gen.c":        shims(t),
 		"capi/table_gen.go":       table,
 		"capi/events_gen.go":      events,
+		"capi/handlers_gen.go":    handlers,
 		"capi/libImSDK.map":       versionScript(t),
 		"docs/c-states.md":        statePage(t),
 	}

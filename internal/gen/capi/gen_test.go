@@ -80,3 +80,38 @@ func lineOf(text, start string) string {
 	}
 	return ""
 }
+
+// TestHandlers: the column call is a handler's code, and what it cannot mean is refused.
+func TestHandlers(t *testing.T) {
+	params, err := parseParams("const char* conv_id, enum TIMConvType conv_type, const char* json, uint64_t seq, bool on, TIMCommCallback cb, const void* user_data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range map[string]string{
+		"Quit()":                       "ready(func(c *call, cl *client.Client) { cl.QuitFunc(c.done()) })",
+		"Groups().Quit(conv_id, on)":   "ready(func(c *call, cl *client.Client) { cl.Groups().QuitFunc(c.text[0], c.num(2) != 0, c.done()) })",
+		"Mark(conv, seq) []Message":    "ready(func(c *call, cl *client.Client) { cl.MarkFunc(c.conv(), uint64(c.num(1)), doneList[*im.Message](c)) })",
+		"Find(json Message) Message":   "object(func(c *call, cl *client.Client, v *im.Message) { cl.FindFunc(v, doneOne[*im.Message](c)) })",
+		"Set(json []Message)":          "list(func(c *call, cl *client.Client, v []*im.Message) { cl.SetFunc(v, c.done()) })",
+		"Add(json ids, conv_type)":     "names(func(c *call, cl *client.Client, v []string) { cl.AddFunc(v, int32(c.num(0)), c.done()) })",
+		"quit()":                       "",
+		"Quit":                         "",
+		"Quit(group_id)":               "",
+		"Quit(user_data)":              "",
+		"Quit(json ids, json Message)": "",
+	} {
+		f := &function{name: "f", class: "online", params: params, row: row{"call": call, "json": "json=object@-3"}}
+		if got, err := f.handler(); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %s (%v)", call, got, err)
+		}
+	}
+	for _, f := range []*function{
+		{name: "f", class: "sync", params: params, row: row{"call": "Quit()"}},
+		{name: "f", class: "online", row: row{"call": "Quit(conv)"}},
+		{name: "f", class: "online", params: params, row: row{"call": "Quit(json ids)"}},
+	} {
+		if got, err := f.handler(); err == nil {
+			t.Errorf("%v: %s", f.row, got)
+		}
+	}
+}
