@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -172,7 +174,10 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 
 func (h *logHandler) format(a slog.Attr) string {
 	v := a.Value.Resolve().String()
-	if strings.ContainsAny(v, " \"=\n") {
+	// A value may come from a server. What a terminal takes for a command, or for the start of another line, is quoted, too.
+	if strings.ContainsFunc(v, func(r rune) bool {
+		return r == '"' || r == '=' || r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r)
+	}) {
 		v = fmt.Sprintf("%q", v)
 	}
 	return " " + h.group + a.Key + "=" + v

@@ -153,3 +153,21 @@ func TestProxySettings(t *testing.T) {
 		}
 	}
 }
+
+// The value of an attribute stays in its line and is no command to a terminal, whatever a server put into it.
+func TestLogQuotesValues(t *testing.T) {
+	l := newLibrary()
+	l.slots.set(cbTIMLogCallback, 1, 0)
+	*l.config.set.IsLogOutputConsole = false
+	l.log.posted = true // nobody delivers
+	for value, want := range map[string]string{
+		"ann": "ann", "müller": "müller", "": "", "a b": `"a b"`, `a"b`: `"a\"b"`, "a=b": `"a=b"`, "a\nERROR b": `"a\nERROR b"`, "a\rb": `"a\rb"`, "a\tb": `"a\tb"`,
+		"\x1b[2Jx": `"\x1b[2Jx"`, "a\x00": `"a\x00"`, "\u202ex": `"\u202ex"`, "\u2028": `"\u2028"`, "\xff": `"\xff"`, "\u009bx": `"\u009bx"`,
+	} {
+		l.log.Info("said", "desc", value)
+		if lines, _ := l.log.take(); len(lines) != 1 || lines[0].text != "said desc="+want {
+			t.Errorf("%q is logged as %v, want desc=%s", value, lines, want)
+		}
+		l.log.posted = true
+	}
+}
