@@ -127,7 +127,7 @@ func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
 func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) {
 	m := &im.Message{}
 	if err := m.UnmarshalVT(row.Body); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %v", local.ErrUnreadable, err)
 	}
 	b.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
 	if row.Era != cv.Era {

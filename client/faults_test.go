@@ -126,3 +126,39 @@ func TestLogoutAboveTheLimit(t *testing.T) {
 	}
 	eventually(t, "the ends of the calls", func() bool { return ended.Load() == 1000 })
 }
+
+// A row that cannot be read fails one batch at most: it is removed, and the device goes on.
+func TestUnreadableRowIsRemoved(t *testing.T) {
+	for _, column := range []string{"sender_tiny", "body"} {
+		t.Run(column, func(t *testing.T) {
+			f := newFake(t)
+			d := dial(t, fakeConfig(t, f))
+			l := <-f.links
+			l.push(benPush(1, "1"), benPush(2, "2"), benPush(3, "3"))
+			d.count(t, "new", 3)
+			d.Close()
+			db, err := sql.Open("sqlite3", databases(t, d.cfg.Dir)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec("UPDATE message SET " + column + " = x'ff' WHERE seq = 2"); err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			d = dial(t, d.cfg)
+			l = <-f.links
+			local := false
+			eventually(t, "the others", func() bool {
+				ms, err := d.Messages(within(t), client.C2C("ben"), &im.GetMsgListParam{IsRamble: &local})
+				return err == nil && len(ms) == 2 && text(ms[0]) == "3" && text(ms[1]) == "1"
+			})
+			if column == "sender_tiny" { // the batch that met it was undone
+				l = <-f.links
+			}
+			l.push(benPush(4, "4"))
+			if es := d.count(t, "new", 1); es[0].text != "4" {
+				t.Errorf("fired %v", es)
+			}
+		})
+	}
+}

@@ -170,6 +170,10 @@ func (e *Engine) undo() {
 		e.failed = nil
 		return
 	}
+	if local.IsUnreadable(err) {
+		n, dropErr := e.DB.DropUnreadable()
+		e.log.Error("messages on this device that cannot be read were removed; the history brings back what the server has", "messages", n, "error", dropErr)
+	}
 	readErr := e.load()
 	if readErr != nil && local.IsDamaged(errors.Join(err, readErr)) {
 		e.DB.Close()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // Open opens the database of a user in dir, or one in memory if dir is empty. If another process has it, it does not wait but returns ErrLocked. A
@@ -51,9 +53,12 @@ func isBusy(err error) bool {
 	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
 }
 
+// ErrUnreadable is the error of a message whose content cannot be decoded.
+var ErrUnreadable = errors.New("client: a message in the local database cannot be decoded")
+
 // IsUnreadable reports whether a row has values that this program cannot have written; the other rows may be sound.
 func IsUnreadable(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "sql: Scan error on column") // database/sql has no type for it
+	return errors.Is(err, ErrUnreadable) || err != nil && strings.Contains(err.Error(), "sql: Scan error on column") // database/sql has no type for it
 }
 
 // IsDamaged reports whether SQLite cannot read the file, or this program cannot read its contents.
@@ -66,6 +71,42 @@ func IsDamaged(err error) bool {
 		return true
 	}
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrFormat || e.Code == sqlite3.ErrError)
+}
+
+// DropUnreadable removes the messages that cannot be read: every use of one would fail again. It returns how many there were. The history brings back
+// those that the server has.
+func (l *DB) DropUnreadable() (int, error) {
+	rows, err := l.query("SELECT " + messageColumns + " FROM message ORDER BY id")
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var bad []any
+	for rows.Next() {
+		var id any
+		rest := make([]any, strings.Count(messageColumns, ","))
+		for i := range rest {
+			rest[i] = new(any)
+		}
+		if err := rows.Scan(append([]any{&id}, rest...)...); err != nil {
+			return 0, err
+		}
+		m := &Message{}
+		if rows.Scan(m.columns()...) != nil || (&im.Message{}).UnmarshalVT(m.Body) != nil {
+			bad = append(bad, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	rows.Close() // the connection is needed
+	for _, id := range bad {
+		if _, err := l.write("DELETE FROM message WHERE id = ?", id); err != nil {
+			l.Rollback()
+			return 0, err
+		}
+	}
+	return len(bad), l.Commit()
 }
 
 // openSound opens a local database and checks everything that is read at once.

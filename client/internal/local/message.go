@@ -30,6 +30,12 @@ type Message struct {
 
 const messageColumns = "id, conv, era, pos, sub, seq, client_time, random, sender, sender_tiny, time, status, version, here, revoker, reason, body"
 
+// columns are where the values of messageColumns go.
+func (m *Message) columns() []any {
+	return []any{&m.ID, &m.Conv, &m.Era, &m.Pos, &m.Sub, &m.Seq, &m.ClientTime, &m.Random, &m.Sender, &m.SenderTiny, &m.Time, &m.Status, &m.Version, &m.Here, &m.Revoker,
+		&m.Reason, &m.Body}
+}
+
 func (l *DB) messages(where string, args ...any) ([]*Message, error) {
 	rows, err := l.query("SELECT "+messageColumns+" FROM message WHERE "+where, args...)
 	if err != nil {
@@ -43,8 +49,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 	var out []*Message
 	for rows.Next() {
 		m := &Message{}
-		if err := rows.Scan(&m.ID, &m.Conv, &m.Era, &m.Pos, &m.Sub, &m.Seq, &m.ClientTime, &m.Random, &m.Sender, &m.SenderTiny,
-			&m.Time, &m.Status, &m.Version, &m.Here, &m.Revoker, &m.Reason, &m.Body); err != nil {
+		if err := rows.Scan(m.columns()...); err != nil {
 			return nil, err
 		}
 		out = append(out, m)
