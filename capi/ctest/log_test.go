@@ -151,9 +151,9 @@ func TestLogOfWrongCalls(t *testing.T) {
 	for name, n := range want {
 		extra := 0
 		if name == "callExperimentalAPI" {
-			extra = 1 // the last line was requested with it
+			extra = 2 // both flushes are such calls, and the line about each may come after the flushed text
 		}
-		if got := after[name] - before[name]; got != n && got != n+extra {
+		if got := after[name] - before[name]; got < n || got > n+extra {
 			t.Errorf("%s was called %d times, and the log has %d lines", name, n, got)
 		}
 	}
