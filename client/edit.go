@@ -51,7 +51,7 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 				if row.Seq != 0 && row.Era == cv.Era {
 					seqs = append(seqs, row.Seq)
 				}
-			case row == nil && m.Seq != 0 && m.Seq <= cv.headSeq:
+			case row == nil && m.GetSeq() != 0 && m.Seq <= cv.headSeq:
 				// Not on this device: a row that says so keeps it away.
 				rows = append(rows, &local.Message{Conv: cv.ID, Era: cv.Era, Pos: m.Seq, Seq: m.Seq, ClientTime: m.ClientTime, Random: uint32(m.Rand), Sender: m.Sender,
 					Time: int64(m.ServerTime) * 1000, Body: []byte{}})

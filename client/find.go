@@ -34,6 +34,9 @@ func (c *Client) findByLocators(to caller[[]*im.Message], key Conv, locs []*im.M
 		}
 		var found []*local.Message
 		for _, l := range locs {
+			if l == nil {
+				continue
+			}
 			r, err := c.e.DB.At(&cv.ConvRow, l.Seq)
 			if err != nil {
 				return nil, err
@@ -69,6 +72,9 @@ func (c *Client) lookUp(to caller[[]*im.Message], read func() ([]*local.Message,
 
 // find looks a message up by what an application may know of it: its id, or sequence, random and time. nil if it is not on the device.
 func (b *conversations) find(m *im.Message) (*local.Message, error) {
+	if m == nil {
+		return nil, nil
+	}
 	if tiny, clientTime, random, ok := parseMessageID(m.MsgId); ok {
 		rows, err := b.DB.Drawn(clientTime, random)
 		if err != nil {

@@ -31,6 +31,7 @@ const (
 //
 //tidings:call
 func (c *Client) search(to caller[*im.SearchResult], p *im.SearchParam) {
+	p = cmp.Or(p, &im.SearchParam{})
 	var words []string
 	for _, k := range p.KeywordArray {
 		if k = fold(strings.TrimSpace(k)); k != "" {
