@@ -227,6 +227,9 @@ func TestBookPanics(t *testing.T) {
 				a.add(within(t), 1)
 				e.Post(e.Detach)
 				a.add(within(t), 1)
+				if !always {
+					quiet(t, e) // the panic is over: what Told does comes after the callbacks
+				}
 				err := a.add(within(t), 1)
 				if !always && method != "Load" && err != nil {
 					t.Error(err)
