@@ -28,22 +28,23 @@ var parts = []string{
 // Tests are free: they reach no user, and need a server for a client or a store for the rules.
 var arrows = func() map[string][]string {
 	m := map[string][]string{
-		"":                 {},
-		"im":               {},
-		"usersig":          {},
-		"client":           {"im", "client/internal/engine", "client/internal/link", "client/internal/local"},
-		"capi":             {"im", "client", "internal/private"},
-		"imtest":           {"im", "usersig", "client", "internal/server"},
-		"cmd":              append([]string{"internal/server", "internal/private"}, public...),
-		"examples":         public,
-		"internal/chat":    {"im", "usersig", "internal/hook", "internal/restjson"},
-		"internal/server":  append([]string{"im", "usersig", "internal/chat", "internal/private"}, parts...),
-		"internal/private": {},
-		"internal/gen":     {"im"},
-		"internal/tools":   append([]string{"internal/store", "internal/chat"}, public...),
+		"":                   {},
+		"im":                 {},
+		"usersig":            {},
+		"client":             {"im", "client/internal/engine", "client/internal/link", "client/internal/local"},
+		"capi":               {"im", "client", "internal/private"},
+		"imtest":             {"im", "usersig", "client", "internal/server"},
+		"cmd":                append([]string{"internal/server", "internal/private"}, public...),
+		"examples":           public,
+		"internal/chat":      {"im", "usersig", "internal/hook", "internal/restjson"},
+		"internal/server":    append([]string{"im", "usersig", "internal/chat", "internal/private"}, parts...),
+		"internal/private":   {},
+		"internal/websocket": {},
+		"internal/gen":       {"im"},
+		"internal/tools":     append([]string{"internal/store", "internal/chat"}, public...),
 		// The bottom of the client.
 		"client/internal/link":   {"im", "client/internal/ws"},
-		"client/internal/ws":     {},
+		"client/internal/ws":     {"internal/websocket"},
 		"client/internal/local":  {"im", "internal/private"},
 		"client/internal/engine": {"im", "client/internal/link", "client/internal/local"},
 		// For tests.
@@ -58,6 +59,7 @@ var arrows = func() map[string][]string {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
 	m["internal/store"] = append(m["internal/store"], "internal/private")
+	m["internal/gateway"] = append(m["internal/gateway"], "internal/websocket")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
 	// What webhooks are asked and notified of.

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/websocket"
 )
 
 // Opcodes of WebSocket frames.
@@ -107,7 +106,7 @@ func (in *input) next() (opcode byte, payload []byte, err error) {
 				}
 			}
 		}
-		unmask(payload, mask)
+		websocket.Mask(payload, mask)
 		switch {
 		case opcode >= opClose || fin && opcode != opContinue:
 			return opcode, payload, nil
@@ -120,21 +119,6 @@ func (in *input) next() (opcode byte, payload []byte, err error) {
 			in.opcode, in.whole = 0, nil
 			return opcode, payload, nil
 		}
-	}
-}
-
-func unmask(b []byte, mask [4]byte) {
-	word := binary.LittleEndian.Uint32(mask[:])
-	if word == 0 {
-		return
-	}
-	long := uint64(word)<<32 | uint64(word)
-	for len(b) >= 8 {
-		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^long)
-		b = b[8:]
-	}
-	for i := range b {
-		b[i] ^= mask[i&3]
 	}
 }
 
@@ -241,7 +225,7 @@ func (s *session) farewell(payload []byte) error {
 // upgradeConn upgrades a request to a WebSocket.
 func upgradeConn(w http.ResponseWriter, r *http.Request) (*guard, error) {
 	key := r.Header.Get("Sec-Websocket-Key")
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || !offers([]string{strings.ToLower(strings.Join(r.Header.Values("Connection"), ","))}, "upgrade") ||
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || !websocket.Names(r.Header.Values("Connection"), "upgrade") ||
 		r.Header.Get("Sec-Websocket-Version") != "13" || key == "" {
 		w.Header().Set("Sec-Websocket-Version", "13")
 		http.Error(w, "this is no request for a WebSocket of version 13", http.StatusBadRequest)
@@ -251,9 +235,8 @@ func upgradeConn(w http.ResponseWriter, r *http.Request) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+
-		base64.StdEncoding.EncodeToString(sum[:])+"\r\nSec-WebSocket-Protocol: "+im.Subprotocol+"\r\n\r\n")
+		websocket.Accept(key)+"\r\nSec-WebSocket-Protocol: "+im.Subprotocol+"\r\n\r\n")
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tidings-im/tidings/internal/websocket"
 )
 
 // Opcodes, and the close codes that are sent.
@@ -122,23 +124,10 @@ func (c *Conn) frame(op byte, b []byte) error {
 	head[1] |= 0x80 // a client masks everything that it sends
 	key := head[n : n+4]
 	rand.Read(key)
-	mask(b, [4]byte(key))
+	websocket.Mask(b, [4]byte(key))
 	c.w.Write(head[:n+4])
 	c.w.Write(b)
 	return c.w.Flush() // it keeps the first error
-}
-
-// mask XORs b with the key.
-func mask(b []byte, key [4]byte) {
-	k := uint64(binary.LittleEndian.Uint32(key[:]))
-	k |= k << 32
-	for len(b) >= 8 {
-		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^k)
-		b = b[8:]
-	}
-	for i := range b {
-		b[i] ^= key[i&3]
-	}
 }
 
 // Read returns the next binary message, and responds to pings while it waits. After an error the connection cannot be used.

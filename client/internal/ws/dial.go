@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha1"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -20,6 +19,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/tidings-im/tidings/internal/websocket"
 )
 
 // maxHeaders limits the response of a server or a proxy before the connection is established, maxRedirects how often it may redirect.
@@ -162,10 +163,9 @@ func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 		}
 		return nil, a
 	}
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	switch {
-	case !names(a.Header["Upgrade"], "websocket"), !names(a.Header["Connection"], "upgrade"),
-		a.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
+	case !websocket.Names(a.Header["Upgrade"], "websocket"), !websocket.Names(a.Header["Connection"], "upgrade"),
+		a.Header.Get("Sec-WebSocket-Accept") != websocket.Accept(key):
 		a.Status += ", but to no WebSocket"
 		return nil, a
 	case a.Header.Get("Sec-WebSocket-Extensions") != "":
@@ -176,18 +176,6 @@ func (d *Dialer) upgrade(tcp, conn net.Conn, u *url.URL) (*Conn, error) {
 	c := newConn(tcp, conn, r, d.Most)
 	c.Subprotocol = a.Header.Get("Sec-WebSocket-Protocol")
 	return c, nil
-}
-
-// names reports whether a header's lists contain the token.
-func names(lists []string, token string) bool {
-	for _, list := range lists {
-		for t := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hostOf returns the host as the request names it: without the zone of an address, which only matters on this machine, and without a colon that no port follows.

@@ -21,6 +21,8 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidings-im/tidings/internal/websocket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -214,7 +216,7 @@ func TestPingWhileWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	pong := rest[len(rest)-7:]
-	mask(pong[6:], [4]byte(pong[2:6]))
+	websocket.Mask(pong[6:], [4]byte(pong[2:6]))
 	if pong[0] != 0x8a || pong[1] != 0x81 || pong[6] != 'b' {
 		t.Errorf("behind the message comes % x", pong)
 	}
@@ -269,7 +271,7 @@ func TestCloseIsEchoed(t *testing.T) {
 		if _, err := io.ReadFull(server, head); err != nil {
 			t.Fatal(err)
 		}
-		mask(head[6:], [4]byte(head[2:6]))
+		websocket.Mask(head[6:], [4]byte(head[2:6]))
 		if got := uint16(head[6])<<8 | uint16(head[7]); head[1] != 0x82 || got != want {
 			t.Errorf("%q is answered with %d bytes and code %d", sent, head[1]&0x7f, got)
 		}

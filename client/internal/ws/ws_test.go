@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	ours "github.com/tidings-im/tidings/internal/websocket"
 )
 
 const most = 1 << 20
@@ -158,7 +160,7 @@ func TestFaults(t *testing.T) {
 			if _, err := io.ReadFull(server, head); err != nil {
 				t.Fatal(err)
 			}
-			mask(head[6:], [4]byte(head[2:6]))
+			ours.Mask(head[6:], [4]byte(head[2:6]))
 			if head[0] != 0x88 || head[1] != 0x82 || binary.BigEndian.Uint16(head[6:]) != c.code {
 				t.Errorf("the server is told % x", head)
 			}
