@@ -37,7 +37,9 @@ func sendMessageEx(c *call) int {
 		})
 	}
 	c.args.cb[0] = c.args.cb[1]
-	known <- c.send(m, c.sent())
+	id := ""
+	defer func() { known <- id }() // also after a panic: the callback's thread waits for it
+	id = c.send(m, c.sent())
 	return resultOK
 }
 

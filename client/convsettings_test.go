@@ -80,6 +80,25 @@ func TestPinAndMute(t *testing.T) {
 	}
 }
 
+// A conversation that was deleted is listed again when it is created.
+func TestCreateAfterDelete(t *testing.T) {
+	s := imtest.Start(t)
+	bob := dial(t, config(t, s, "bob"))
+	dial(t, config(t, s, "alice")).say("bob", "one")
+	bob.until(t, "total", func(es []event) bool { e, _ := last(es, "total"); return e.n == 1 })
+	key := client.C2C("alice")
+	if err := bob.DeleteConversation(within(t), key); err != nil {
+		t.Fatal(err)
+	}
+	bob.count(t, "del", 1)
+	if info, err := bob.CreateConversation(within(t), key); err != nil || info == nil {
+		t.Fatalf("%v %v", info, err)
+	}
+	if convs, err := bob.Conversations(within(t)); err != nil || len(convs) != 1 {
+		t.Errorf("%v %v", convs, err)
+	}
+}
+
 // Deleting a conversation removes it and its messages from all devices; the next message brings it back without the old ones.
 func TestDeleteConversation(t *testing.T) {
 	s := imtest.Start(t)

@@ -58,7 +58,7 @@ func (c *Client) messages(to caller[[]*im.Message], key Conv, p *im.GetMsgListPa
 			finish(nil, nil)
 			return
 		}
-		w := &historyWalk{c: c, cv: cv, p: p, forward: p.IsForward, finish: finish, count: int(p.Count), toTime: math.MaxInt64, hi: math.MaxUint64}
+		w := &historyWalk{c: c, cv: cv, era: cv.Era, p: p, forward: p.IsForward, finish: finish, count: int(p.Count), toTime: math.MaxInt64, hi: math.MaxUint64}
 		if w.count <= 0 {
 			w.count = historyCount
 		}

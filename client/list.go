@@ -60,8 +60,8 @@ func (c *Client) createConversation(to caller[*im.ConvInfo], key Conv) {
 			return
 		}
 		cv := c.convs.convOf(key)
-		if !cv.Listed {
-			cv.Listed, cv.dirty = true, true
+		if !cv.Listed || cv.Hidden {
+			cv.Listed, cv.Hidden, cv.dirty = true, false, true
 			c.convs.changed[cv] = true
 		}
 		finish(c.convs.info(cv), nil)

@@ -229,7 +229,7 @@ var (
 		ON CONFLICT (sender, random, seq) DO UPDATE SET client_time = excluded.client_time, hash = excluded.hash, at = excluded.at`)
 	// Old rows belong to any sender. With several writers, only rows that nobody else holds are deleted.
 	forgetSent = [...]string{
-		SQLite: "DELETE FROM sent WHERE at < $1 AND client_time < $2 AND (sender, random, seq) IN (SELECT sender, random, seq FROM sent ORDER BY at LIMIT 4)",
+		SQLite: "DELETE FROM sent WHERE (sender, random, seq) IN (SELECT sender, random, seq FROM sent WHERE at < $1 AND client_time < $2 ORDER BY at LIMIT 4)",
 		Postgres: `DELETE FROM sent s USING (SELECT sender, random, seq FROM sent WHERE at < $1 AND client_time < $2 ORDER BY at LIMIT 4 FOR UPDATE SKIP LOCKED) o
 			WHERE s.sender = o.sender AND s.random = o.random AND s.seq = o.seq`,
 	}

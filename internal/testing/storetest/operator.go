@@ -275,4 +275,17 @@ func sent(e *env) {
 		e.equal("replaced", got.Hash, uint64(6))
 		return errors.Join(err, err2)
 	})
+	// Rows whose client time is ahead stay, and keep none that is younger from being forgotten.
+	for i := range uint32(6) {
+		put(chat.Sent{Sender: a, Random: 2, Seq: i, ClientTime: 1000, At: 1}, 0)
+	}
+	put(chat.Sent{Sender: a, Random: 3, Seq: 1, ClientTime: 1, At: 2}, 0)
+	put(chat.Sent{Sender: b, Random: 1, Seq: 2, ClientTime: 104, At: 103_000}, 3_000)
+	e.update(func(tx chat.Tx) error {
+		if _, err := tx.Sent(a, 3, 1); !errors.Is(err, chat.ErrNotFound) {
+			e.Error("an old one behind others:", err)
+		}
+		_, err := tx.Sent(a, 2, 0)
+		return err
+	})
 }
