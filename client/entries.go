@@ -114,7 +114,7 @@ func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clien
 	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)
 	if m.SenderProfile == nil {
-		m.SenderProfile = &im.UserProfile{Identifier: sender}
+		m.SenderProfile = &im.SenderProfile{Identifier: sender}
 	}
 }
 

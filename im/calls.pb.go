@@ -51,6 +51,24 @@ const (
 	Method_MODIFY Method = 14
 	// Converts a range of time into one of numbers.
 	Method_SEQ_AT Method = 15
+	// Entries of the caller's feed.
+	Method_FEED Method = 16
+	// All of the caller's relations, in pages, for a device whose feed was cut off or that is fresh.
+	Method_RELATIONS      Method = 17
+	Method_PROFILES       Method = 18
+	Method_SET_PROFILE    Method = 19
+	Method_ADD_FRIEND     Method = 20
+	Method_DELETE_FRIENDS Method = 21
+	Method_UPDATE_FRIEND  Method = 22
+	Method_CHECK_FRIENDS  Method = 23
+	// Lists requests.
+	Method_REQUESTS        Method = 24
+	Method_ANSWER_REQUEST  Method = 25
+	Method_DELETE_REQUESTS Method = 26
+	Method_READ_REQUESTS   Method = 27
+	Method_BLOCK           Method = 28
+	Method_UNBLOCK         Method = 29
+	Method_FRIEND_GROUPS   Method = 30
 	// Pushes: frame id 0, no reply. Each one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
@@ -61,6 +79,8 @@ const (
 	Method_BEHIND Method = 36
 	// The ticket has expired; the server closes.
 	Method_EXPIRED Method = 37
+	// Entries of the user's feed.
+	Method_FED Method = 38
 )
 
 // Enum value maps for Method.
@@ -82,36 +102,68 @@ var (
 		13: "DELETE",
 		14: "MODIFY",
 		15: "SEQ_AT",
+		16: "FEED",
+		17: "RELATIONS",
+		18: "PROFILES",
+		19: "SET_PROFILE",
+		20: "ADD_FRIEND",
+		21: "DELETE_FRIENDS",
+		22: "UPDATE_FRIEND",
+		23: "CHECK_FRIENDS",
+		24: "REQUESTS",
+		25: "ANSWER_REQUEST",
+		26: "DELETE_REQUESTS",
+		27: "READ_REQUESTS",
+		28: "BLOCK",
+		29: "UNBLOCK",
+		30: "FRIEND_GROUPS",
 		32: "ENTRY",
 		33: "CHANGE",
 		34: "HEAD",
 		35: "KICKED",
 		36: "BEHIND",
 		37: "EXPIRED",
+		38: "FED",
 	}
 	Method_value = map[string]int32{
-		"METHOD_NONE": 0,
-		"LOGIN":       1,
-		"LOGOUT":      2,
-		"HEARTBEAT":   3,
-		"SEND":        4,
-		"PULL":        5,
-		"CHANGES":     6,
-		"HEADS":       7,
-		"READ":        8,
-		"REVOKE":      9,
-		"LOOKUP":      10,
-		"KICKED_ACK":  11,
-		"ROW":         12,
-		"DELETE":      13,
-		"MODIFY":      14,
-		"SEQ_AT":      15,
-		"ENTRY":       32,
-		"CHANGE":      33,
-		"HEAD":        34,
-		"KICKED":      35,
-		"BEHIND":      36,
-		"EXPIRED":     37,
+		"METHOD_NONE":     0,
+		"LOGIN":           1,
+		"LOGOUT":          2,
+		"HEARTBEAT":       3,
+		"SEND":            4,
+		"PULL":            5,
+		"CHANGES":         6,
+		"HEADS":           7,
+		"READ":            8,
+		"REVOKE":          9,
+		"LOOKUP":          10,
+		"KICKED_ACK":      11,
+		"ROW":             12,
+		"DELETE":          13,
+		"MODIFY":          14,
+		"SEQ_AT":          15,
+		"FEED":            16,
+		"RELATIONS":       17,
+		"PROFILES":        18,
+		"SET_PROFILE":     19,
+		"ADD_FRIEND":      20,
+		"DELETE_FRIENDS":  21,
+		"UPDATE_FRIEND":   22,
+		"CHECK_FRIENDS":   23,
+		"REQUESTS":        24,
+		"ANSWER_REQUEST":  25,
+		"DELETE_REQUESTS": 26,
+		"READ_REQUESTS":   27,
+		"BLOCK":           28,
+		"UNBLOCK":         29,
+		"FRIEND_GROUPS":   30,
+		"ENTRY":           32,
+		"CHANGE":          33,
+		"HEAD":            34,
+		"KICKED":          35,
+		"BEHIND":          36,
+		"EXPIRED":         37,
+		"FED":             38,
 	}
 )
 
@@ -2811,7 +2863,7 @@ var File_api_calls_proto protoreflect.FileDescriptor
 
 const file_api_calls_proto_rawDesc = "" +
 	"\n" +
-	"\x0fapi/calls.proto\x12\atidings\x1a\x11api/options.proto\x1a\x11api/message.proto\"\x94\x01\n" +
+	"\x0fapi/calls.proto\x12\atidings\x1a\x11api/options.proto\x1a\x11api/message.proto\x1a\x12api/relation.proto\"\x94\x01\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
 	"\x06method\x18\x02 \x01(\x0e2\x0f.tidings.MethodR\x06method\x12\x12\n" +
@@ -3029,7 +3081,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
-	"\x04desc\x18\x02 \x01(\tR\x04desc*\x96\a\n" +
+	"\x04desc\x18\x02 \x01(\tR\x04desc*\xa7\x0e\n" +
 	"\x06Method\x12\x0f\n" +
 	"\vMETHOD_NONE\x10\x00\x127\n" +
 	"\x05LOGIN\x10\x01\x1a,\x8a\x80\x19\fLoginRequest\x92\x80\x19\n" +
@@ -3052,7 +3104,23 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06DELETE\x10\r\x1a\x1f\x8a\x80\x19\rDeleteRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80 \x122\n" +
 	"\x06MODIFY\x10\x0e\x1a&\x8a\x80\x19\rModifyRequest\x92\x80\x19\vModifyReply\xa0\x80\x19\x80\xc0\x10\x12/\n" +
 	"\x06SEQ_AT\x10\x0f\x1a#\x8a\x80\x19\fSeqAtRequest\x92\x80\x19\n" +
-	"SeqAtReply\xa0\x80\x19\x80 \x12\x18\n" +
+	"SeqAtReply\xa0\x80\x19\x80 \x12+\n" +
+	"\x04FEED\x10\x10\x1a!\x8a\x80\x19\vFeedRequest\x92\x80\x19\tFeedReply\xa0\x80\x19\x80\b\x12:\n" +
+	"\tRELATIONS\x10\x11\x1a+\x8a\x80\x19\x10RelationsRequest\x92\x80\x19\x0eRelationsReply\xa0\x80\x19\x80\b\x128\n" +
+	"\bPROFILES\x10\x12\x1a*\x8a\x80\x19\x0fProfilesRequest\x92\x80\x19\rProfilesReply\xa0\x80\x19\x80\x80\x01\x12@\n" +
+	"\vSET_PROFILE\x10\x13\x1a/\x8a\x80\x19\x11SetProfileRequest\x92\x80\x19\x10VersionedProfile\xa0\x80\x19\x80\x80\b\x12:\n" +
+	"\n" +
+	"ADD_FRIEND\x10\x14\x1a*\x8a\x80\x19\x10AddFriendRequest\x92\x80\x19\fFriendResult\xa0\x80\x19\x80\x80\x02\x12;\n" +
+	"\x0eDELETE_FRIENDS\x10\x15\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x129\n" +
+	"\rUPDATE_FRIEND\x10\x16\x1a&\x8a\x80\x19\x13UpdateFriendRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\x10\x12>\n" +
+	"\rCHECK_FRIENDS\x10\x17\x1a+\x8a\x80\x19\fUsersRequest\x92\x80\x19\x11CheckFriendsReply\xa0\x80\x19\x80\x80\x04\x126\n" +
+	"\bREQUESTS\x10\x18\x1a(\x8a\x80\x19\x0fRequestsRequest\x92\x80\x19\fPendencyPage\xa0\x80\x19\x80\b\x12B\n" +
+	"\x0eANSWER_REQUEST\x10\x19\x1a.\x8a\x80\x19\x14AnswerRequestRequest\x92\x80\x19\fFriendResult\xa0\x80\x19\x80\x80\x01\x12<\n" +
+	"\x0fDELETE_REQUESTS\x10\x1a\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x128\n" +
+	"\rREAD_REQUESTS\x10\x1b\x1a%\x8a\x80\x19\x13ReadRequestsRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x122\n" +
+	"\x05BLOCK\x10\x1c\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x124\n" +
+	"\aUNBLOCK\x10\x1d\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x12A\n" +
+	"\rFRIEND_GROUPS\x10\x1e\x1a.\x8a\x80\x19\x13FriendGroupsRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x10\x12\x18\n" +
 	"\x05ENTRY\x10 \x1a\r\x92\x80\x19\tEntryPush\x12\x1a\n" +
 	"\x06CHANGE\x10!\x1a\x0e\x92\x80\x19\n" +
 	"ChangePush\x12\x12\n" +
@@ -3060,7 +3128,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06KICKED\x10#\x1a\x12\x92\x80\x19\n" +
 	"KickedPush\xa8\x80\x19\x01\x12\x19\n" +
 	"\x06BEHIND\x10$\x1a\r\x92\x80\x19\x05Empty\xa8\x80\x19\x01\x12\x1a\n" +
-	"\aEXPIRED\x10%\x1a\r\x92\x80\x19\x05Empty\xa8\x80\x19\x01*\xbe\x01\n" +
+	"\aEXPIRED\x10%\x1a\r\x92\x80\x19\x05Empty\xa8\x80\x19\x01\x12\x15\n" +
+	"\x03FED\x10&\x1a\f\x92\x80\x19\bFeedPush*\xbe\x01\n" +
 	"\bPlatform\x12\x12\n" +
 	"\x0ePLATFORM_OTHER\x10\x00\x12\x14\n" +
 	"\x10PLATFORM_WINDOWS\x10\x01\x12\x14\n" +
@@ -3187,6 +3256,7 @@ func file_api_calls_proto_init() {
 	}
 	file_api_options_proto_init()
 	file_api_message_proto_init()
+	file_api_relation_proto_init()
 	file_api_calls_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

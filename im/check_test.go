@@ -61,7 +61,7 @@ func TestFormOfMessages(t *testing.T) {
 		{"NaN deep inside", wireOf(t, layered(3, Location("d", math.NaN(), 1))), CodeInvalidParameters},
 		{"not UTF-8", wireOf(t, Text("\xff")), CodeInvalidParameters},
 		{"not UTF-8 deep inside", wireOf(t, layered(3, Text("\xff"))), CodeInvalidParameters},
-		{"a view that is not UTF-8 deep inside", wireOf(t, merger(&Message{ElemArray: text.ElemArray, SenderProfile: &UserProfile{NickName: "\xff"}})), CodeInvalidParameters},
+		{"a view that is not UTF-8 deep inside", wireOf(t, merger(&Message{ElemArray: text.ElemArray, SenderProfile: &SenderProfile{NickName: "\xff"}})), CodeInvalidParameters},
 		{"custom data that is not UTF-8", wireOf(t, &Message{ElemArray: text.ElemArray, CloudCustomStr: "\xff"}), CodeInvalidParameters},
 		{"push texts that are not UTF-8", wireOf(t, &Message{ElemArray: text.ElemArray, OfflinePushConfig: &OfflinePushConfig{Desc: "\xff"}}), CodeInvalidParameters},
 		{"a foreign wire type", foreign, CodeInvalidParameters},

@@ -134,7 +134,7 @@ func TestWrite(t *testing.T) {
 		{&LocationElem{Longitude: 1e21, Latitude: -0.1}, `{"location_elem_desc":"","location_elem_latitude":-0.1,"location_elem_longitude":1e+21}`},
 		{&LocationElem{Longitude: math.Inf(1), Latitude: math.NaN()}, `{"location_elem_desc":"","location_elem_latitude":0,"location_elem_longitude":0}`},
 		{&GroupAtInfo{Seq: math.MaxUint64, AtType: -1}, `{"conv_group_at_info_at_type":-1,"conv_group_at_info_seq":18446744073709551615}`},
-		{(*UserProfile)(nil), ToJSON(&UserProfile{})},
+		{(*SenderProfile)(nil), ToJSON(&SenderProfile{})},
 		{&Elem{ElemType: ElemType_ELEM_TYPE_FACE}, `{"elem_type":6,"face_elem_buf":"","face_elem_index":0}`},
 		// What arrived on the wire as raw is not trusted.
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type" :99, "x":[1/2]}`)}, `{"elem_type":99}`},
@@ -210,7 +210,7 @@ func TestRead(t *testing.T) {
 		{`{"message_is_read":true,"message_sender":null,"message_sender_profile":null,"message_elem_array":null}`, &Message{IsRead: true}},
 		{`{"message_sender":"a\/b\u00e9\ud83d\ude00\ud800"}`, &Message{Sender: "a/bé😀\ufffd"}},
 		{"{\"message_sender\":\"a\xffb\"}", &Message{Sender: "a\ufffdb"}},
-		{`{"message_sender_profile":{"user_profile_nick_name":"A"},"message_sender_profile":{}}`, &Message{SenderProfile: &UserProfile{}}},
+		{`{"message_sender_profile":{"user_profile_nick_name":"A"},"message_sender_profile":{}}`, &Message{SenderProfile: &SenderProfile{}}},
 		{`{"message_group_at_user_array":["a",""]}`, &Message{GroupAtUserArray: []string{"a", ""}}},
 		{`{"message_offlie_push_config":{"offline_push_config_desc":"d"}}`, &Message{OfflinePushConfig: &OfflinePushConfig{Desc: "d"}}},
 		{`{"msg_getmsglist_param_is_remble":false}`, &GetMsgListParam{IsRamble: proto.Bool(false)}},
@@ -330,7 +330,7 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%v: push %v", Method(m), push)
 		}
 	}
-	for _, m := range []Method{-1, 20, 1 << 30} {
+	for _, m := range []Method{-1, 31, 1 << 30} {
 		if _, ok := m.Info(); ok {
 			t.Errorf("%d is known", m)
 		}

@@ -319,3 +319,277 @@ func (m *SeqAtRequest) check() *Error {
 
 // Check says which field is beyond its limit.
 func (m *SeqAtRequest) Check() error { return plain(m.check()) }
+
+func (m *FeedRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkNumber("from", uint64(m.GetFrom()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("to", uint64(m.GetTo()), 9223372036854775807); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *FeedRequest) Check() error { return plain(m.check()) }
+
+func (m *RelationsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkNumber("after_other", uint64(m.GetAfterOther()), 9223372036854775807); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *RelationsRequest) Check() error { return plain(m.check()) }
+
+func (m *ProfilesRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkItems("user_ids", len(m.GetUserIds()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetUserIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("user_ids", i)
+		}
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *ProfilesRequest) Check() error { return plain(m.check()) }
+
+func (m *SetProfileRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetItem().check(); err != nil {
+		return err.in("item", -1)
+	}
+	return nil
+}
+
+func (m *UserProfileItem) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("nick_name", m.GetNickName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("face_url", m.GetFaceUrl(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("self_signature", m.GetSelfSignature(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("location", m.GetLocation(), 4096); err != nil {
+		return err
+	}
+	if err := checkItems("custom_string_array", len(m.GetCustomStringArray()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustomStringArray() {
+		if err := x.check(); err != nil {
+			return err.in("custom_string_array", i)
+		}
+	}
+	if err := checkText("admin_forbid_type", m.GetAdminForbidType(), 64); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (m *UserProfileCustomStringInfo) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("value", m.GetValue(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *SetProfileRequest) Check() error { return plain(m.check()) }
+
+func (m *AddFriendRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("user_id", m.GetUserId(), 128); err != nil {
+		return err
+	}
+	if err := checkText("remark", m.GetRemark(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("group_name", m.GetGroupName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("source", m.GetSource(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("wording", m.GetWording(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *AddFriendRequest) Check() error { return plain(m.check()) }
+
+func (m *UsersRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkItems("user_ids", len(m.GetUserIds()), 1000); err != nil {
+		return err
+	}
+	for i, x := range m.GetUserIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("user_ids", i)
+		}
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *UsersRequest) Check() error { return plain(m.check()) }
+
+func (m *UpdateFriendRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("user_id", m.GetUserId(), 128); err != nil {
+		return err
+	}
+	if err := checkText("remark", m.GetRemark(), 4096); err != nil {
+		return err
+	}
+	if err := checkItems("group_names", len(m.GetGroupNames()), 32); err != nil {
+		return err
+	}
+	for i, x := range m.GetGroupNames() {
+		if err := checkText("", x, 4096); err != nil {
+			return err.in("group_names", i)
+		}
+	}
+	if err := checkItems("custom", len(m.GetCustom()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustom() {
+		if err := x.check(); err != nil {
+			return err.in("custom", i)
+		}
+	}
+	return nil
+}
+
+func (m *FriendProfileCustomStringInfo) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("value", m.GetValue(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *UpdateFriendRequest) Check() error { return plain(m.check()) }
+
+func (m *RequestsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkSigned("type", int64(m.GetType()), 2); err != nil {
+		return err
+	}
+	if err := checkNumber("start_seq", uint64(m.GetStartSeq()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("start_time", uint64(m.GetStartTime()), 1099511627776); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *RequestsRequest) Check() error { return plain(m.check()) }
+
+func (m *AnswerRequestRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("user_id", m.GetUserId(), 128); err != nil {
+		return err
+	}
+	if err := checkSigned("action", int64(m.GetAction()), 2); err != nil {
+		return err
+	}
+	if err := checkText("remark", m.GetRemark(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("group_name", m.GetGroupName(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *AnswerRequestRequest) Check() error { return plain(m.check()) }
+
+func (m *ReadRequestsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkNumber("time", uint64(m.GetTime()), 1099511627776); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *ReadRequestsRequest) Check() error { return plain(m.check()) }
+
+func (m *FriendGroupsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkItems("names", len(m.GetNames()), 32); err != nil {
+		return err
+	}
+	for i, x := range m.GetNames() {
+		if err := checkText("", x, 4096); err != nil {
+			return err.in("names", i)
+		}
+	}
+	if err := checkText("new_name", m.GetNewName(), 4096); err != nil {
+		return err
+	}
+	if err := checkItems("user_ids", len(m.GetUserIds()), 1000); err != nil {
+		return err
+	}
+	for i, x := range m.GetUserIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("user_ids", i)
+		}
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *FriendGroupsRequest) Check() error { return plain(m.check()) }

@@ -264,7 +264,7 @@ type Message struct {
 	IsExcludedFromUnreadCount       bool               `protobuf:"varint,26,opt,name=is_excluded_from_unread_count,json=message_is_excluded_from_unread_count,proto3" json:"is_excluded_from_unread_count,omitempty"`
 	GroupAtUserArray                []string           `protobuf:"bytes,27,rep,name=group_at_user_array,json=message_group_at_user_array,proto3" json:"group_at_user_array,omitempty"`
 	IsForwardMessage                bool               `protobuf:"varint,28,opt,name=is_forward_message,json=message_is_forward_message,proto3" json:"is_forward_message,omitempty"`
-	SenderProfile                   *UserProfile       `protobuf:"bytes,29,opt,name=sender_profile,json=message_sender_profile,proto3" json:"sender_profile,omitempty"`
+	SenderProfile                   *SenderProfile     `protobuf:"bytes,29,opt,name=sender_profile,json=message_sender_profile,proto3" json:"sender_profile,omitempty"`
 	ExcludedFromLastMessage         bool               `protobuf:"varint,31,opt,name=excluded_from_last_message,json=message_excluded_from_last_message,proto3" json:"excluded_from_last_message,omitempty"`
 	ExcludedFromContentModeration   bool               `protobuf:"varint,32,opt,name=excluded_from_content_moderation,json=message_excluded_from_content_moderation,proto3" json:"excluded_from_content_moderation,omitempty"`
 	CustomModerationConfigurationId string             `protobuf:"bytes,33,opt,name=custom_moderation_configuration_id,json=message_custom_moderation_configuration_id,proto3" json:"custom_moderation_configuration_id,omitempty"`
@@ -519,7 +519,7 @@ func (x *Message) GetIsForwardMessage() bool {
 	return false
 }
 
-func (x *Message) GetSenderProfile() *UserProfile {
+func (x *Message) GetSenderProfile() *SenderProfile {
 	if x != nil {
 		return x.SenderProfile
 	}
@@ -1469,7 +1469,7 @@ func (x *HarmonyOfflinePushConfig) GetIgnoreBadge() uint32 {
 }
 
 // The sender's profile in a message.
-type UserProfile struct {
+type SenderProfile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=user_profile_identifier,proto3" json:"identifier,omitempty"`
 	NickName      string                 `protobuf:"bytes,2,opt,name=nick_name,json=user_profile_nick_name,proto3" json:"nick_name,omitempty"`
@@ -1479,20 +1479,20 @@ type UserProfile struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *UserProfile) Reset() {
-	*x = UserProfile{}
+func (x *SenderProfile) Reset() {
+	*x = SenderProfile{}
 	mi := &file_api_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *UserProfile) String() string {
+func (x *SenderProfile) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*UserProfile) ProtoMessage() {}
+func (*SenderProfile) ProtoMessage() {}
 
-func (x *UserProfile) ProtoReflect() protoreflect.Message {
+func (x *SenderProfile) ProtoReflect() protoreflect.Message {
 	mi := &file_api_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1504,33 +1504,33 @@ func (x *UserProfile) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use UserProfile.ProtoReflect.Descriptor instead.
-func (*UserProfile) Descriptor() ([]byte, []int) {
+// Deprecated: Use SenderProfile.ProtoReflect.Descriptor instead.
+func (*SenderProfile) Descriptor() ([]byte, []int) {
 	return file_api_message_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *UserProfile) GetIdentifier() string {
+func (x *SenderProfile) GetIdentifier() string {
 	if x != nil {
 		return x.Identifier
 	}
 	return ""
 }
 
-func (x *UserProfile) GetNickName() string {
+func (x *SenderProfile) GetNickName() string {
 	if x != nil {
 		return x.NickName
 	}
 	return ""
 }
 
-func (x *UserProfile) GetFaceUrl() string {
+func (x *SenderProfile) GetFaceUrl() string {
 	if x != nil {
 		return x.FaceUrl
 	}
 	return ""
 }
 
-func (x *UserProfile) GetFriendRemark() string {
+func (x *SenderProfile) GetFriendRemark() string {
 	if x != nil {
 		return x.FriendRemark
 	}
@@ -2337,7 +2337,7 @@ var File_api_message_proto protoreflect.FileDescriptor
 
 const file_api_message_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xd6\x16\n" +
+	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xd8\x16\n" +
 	"\aMessage\x12@\n" +
 	"\n" +
 	"elem_array\x18\x01 \x03(\v2\r.tidings.ElemB\t\xf0\xf3\x18d\xf8\xf3\x18\xd0\x0fR\x12message_elem_array\x12 \n" +
@@ -2370,8 +2370,8 @@ const file_api_message_proto_rawDesc = "" +
 	"\x10cloud_custom_str\x18\x19 \x01(\tR\x18message_cloud_custom_str\x12L\n" +
 	"\x1dis_excluded_from_unread_count\x18\x1a \x01(\bR%message_is_excluded_from_unread_count\x12>\n" +
 	"\x13group_at_user_array\x18\x1b \x03(\tB\x04\xd0\xf3\x18\x01R\x1bmessage_group_at_user_array\x12<\n" +
-	"\x12is_forward_message\x18\x1c \x01(\bB\x04\xd0\xf3\x18\x01R\x1amessage_is_forward_message\x12D\n" +
-	"\x0esender_profile\x18\x1d \x01(\v2\x14.tidings.UserProfileR\x16message_sender_profile\x12F\n" +
+	"\x12is_forward_message\x18\x1c \x01(\bB\x04\xd0\xf3\x18\x01R\x1amessage_is_forward_message\x12F\n" +
+	"\x0esender_profile\x18\x1d \x01(\v2\x16.tidings.SenderProfileR\x16message_sender_profile\x12F\n" +
 	"\x1aexcluded_from_last_message\x18\x1f \x01(\bR\"message_excluded_from_last_message\x12R\n" +
 	" excluded_from_content_moderation\x18  \x01(\bR(message_excluded_from_content_moderation\x12V\n" +
 	"\"custom_moderation_configuration_id\x18! \x01(\tR*message_custom_moderation_configuration_id\x122\n" +
@@ -2460,8 +2460,8 @@ const file_api_message_proto_rawDesc = "" +
 	"\x05title\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R!harmony_offline_push_config_title\x126\n" +
 	"\x05image\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01R!harmony_offline_push_config_image\x12<\n" +
 	"\bcategory\x18\x03 \x01(\tB\x04\xd0\xf3\x18\x01R$harmony_offline_push_config_category\x12D\n" +
-	"\fignore_badge\x18\x04 \x01(\rB\x04\xd0\xf3\x18\x01R(harmony_offline_push_config_ignore_badge:\x04\xe8\xf9\x18\x01\"\xc7\x01\n" +
-	"\vUserProfile\x12+\n" +
+	"\fignore_badge\x18\x04 \x01(\rB\x04\xd0\xf3\x18\x01R(harmony_offline_push_config_ignore_badge:\x04\xe8\xf9\x18\x01\"\xc9\x01\n" +
+	"\rSenderProfile\x12+\n" +
 	"\n" +
 	"identifier\x18\x01 \x01(\tR\x17user_profile_identifier\x12)\n" +
 	"\tnick_name\x18\x02 \x01(\tR\x16user_profile_nick_name\x12'\n" +
@@ -2600,7 +2600,7 @@ var file_api_message_proto_goTypes = []any{
 	(*IOSOfflinePushConfig)(nil),     // 10: tidings.IOSOfflinePushConfig
 	(*AndroidOfflinePushConfig)(nil), // 11: tidings.AndroidOfflinePushConfig
 	(*HarmonyOfflinePushConfig)(nil), // 12: tidings.HarmonyOfflinePushConfig
-	(*UserProfile)(nil),              // 13: tidings.UserProfile
+	(*SenderProfile)(nil),            // 13: tidings.SenderProfile
 	(*MsgLocator)(nil),               // 14: tidings.MsgLocator
 	(*MessageReceipt)(nil),           // 15: tidings.MessageReceipt
 	(*MergerElem)(nil),               // 16: tidings.MergerElem
@@ -2616,7 +2616,7 @@ var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
 	0,  // 1: tidings.Message.conv_type:type_name -> tidings.ConvType
 	2,  // 2: tidings.Message.status:type_name -> tidings.MessageStatus
-	13, // 3: tidings.Message.sender_profile:type_name -> tidings.UserProfile
+	13, // 3: tidings.Message.sender_profile:type_name -> tidings.SenderProfile
 	9,  // 4: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
 	1,  // 5: tidings.Elem.elem_type:type_name -> tidings.ElemType
 	5,  // 6: tidings.Elem.text:type_name -> tidings.TextElem

@@ -1232,7 +1232,7 @@ func (m *HarmonyOfflinePushConfig) MarshalToSizedBufferVT(dAtA []byte) (int, err
 	return len(dAtA) - i, nil
 }
 
-func (m *UserProfile) MarshalVT() (dAtA []byte, err error) {
+func (m *SenderProfile) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -1245,12 +1245,12 @@ func (m *UserProfile) MarshalVT() (dAtA []byte, err error) {
 	return dAtA[:n], nil
 }
 
-func (m *UserProfile) MarshalToVT(dAtA []byte) (int, error) {
+func (m *SenderProfile) MarshalToVT(dAtA []byte) (int, error) {
 	size := m.SizeVT()
 	return m.MarshalToSizedBufferVT(dAtA[:size])
 }
 
-func (m *UserProfile) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+func (m *SenderProfile) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m == nil {
 		return 0, nil
 	}
@@ -2532,7 +2532,7 @@ func (m *HarmonyOfflinePushConfig) SizeVT() (n int) {
 	return n
 }
 
-func (m *UserProfile) SizeVT() (n int) {
+func (m *SenderProfile) SizeVT() (n int) {
 	if m == nil {
 		return 0
 	}
@@ -3560,7 +3560,7 @@ func (m *Message) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.SenderProfile == nil {
-				m.SenderProfile = &UserProfile{}
+				m.SenderProfile = &SenderProfile{}
 			}
 			if err := m.SenderProfile.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -6141,7 +6141,7 @@ func (m *HarmonyOfflinePushConfig) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *UserProfile) UnmarshalVT(dAtA []byte) error {
+func (m *SenderProfile) UnmarshalVT(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -6164,10 +6164,10 @@ func (m *UserProfile) UnmarshalVT(dAtA []byte) error {
 		fieldNum := int32(wire >> 3)
 		wireType := int(wire & 0x7)
 		if wireType == 4 {
-			return fmt.Errorf("proto: UserProfile: wiretype end group for non-group")
+			return fmt.Errorf("proto: SenderProfile: wiretype end group for non-group")
 		}
 		if fieldNum <= 0 {
-			return fmt.Errorf("proto: UserProfile: illegal tag %d (wire type %d)", fieldNum, wire)
+			return fmt.Errorf("proto: SenderProfile: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		case 1:

@@ -84,6 +84,14 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "api/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*uint64)(nil),
+		Field:         51008,
+		Name:          "tidings.max_each",
+		Tag:           "varint,51008,opt,name=max_each",
+		Filename:      "api/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         51101,
@@ -185,6 +193,10 @@ var (
 	//
 	// optional uint32 max_in_all = 51007;
 	E_MaxInAll = &file_api_options_proto_extTypes[6]
+	// Of a repeated text: the limit of each, in bytes.
+	//
+	// optional uint64 max_each = 51008;
+	E_MaxEach = &file_api_options_proto_extTypes[7]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -192,11 +204,11 @@ var (
 	// The message has a TIM JSON form: the generator writes AppendTIM and ParseTIM for it.
 	//
 	// optional bool tim = 51101;
-	E_Tim = &file_api_options_proto_extTypes[7]
+	E_Tim = &file_api_options_proto_extTypes[8]
 	// How deep messages of this type may be nested.
 	//
 	// optional uint32 layers = 51102;
-	E_Layers = &file_api_options_proto_extTypes[8]
+	E_Layers = &file_api_options_proto_extTypes[9]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -204,25 +216,25 @@ var (
 	// For a value of Method: the request and reply types, as Go type names in package im. A push has no request.
 	//
 	// optional string request = 51201;
-	E_Request = &file_api_options_proto_extTypes[9]
+	E_Request = &file_api_options_proto_extTypes[10]
 	// optional string reply = 51202;
-	E_Reply = &file_api_options_proto_extTypes[10]
+	E_Reply = &file_api_options_proto_extTypes[11]
 	// The method may be called before login.
 	//
 	// optional bool before_login = 51203;
-	E_BeforeLogin = &file_api_options_proto_extTypes[11]
+	E_BeforeLogin = &file_api_options_proto_extTypes[12]
 	// How many bytes the request may have.
 	//
 	// optional uint32 max_body = 51204;
-	E_MaxBody = &file_api_options_proto_extTypes[12]
+	E_MaxBody = &file_api_options_proto_extTypes[13]
 	// The call or push is about its connection, whose holder answers or makes it. All others belong to the rules.
 	//
 	// optional bool connection = 51205;
-	E_Connection = &file_api_options_proto_extTypes[13]
+	E_Connection = &file_api_options_proto_extTypes[14]
 	// The rules read what they need from the request's bytes, which are not decoded.
 	//
 	// optional bool undecoded = 51206;
-	E_Undecoded = &file_api_options_proto_extTypes[14]
+	E_Undecoded = &file_api_options_proto_extTypes[15]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -238,7 +250,8 @@ const file_api_options_proto_rawDesc = "" +
 	"\azero_as\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x8e\x03 \x01(\x12R\x06zeroAs:1\n" +
 	"\x03max\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x01(\x04R\x03max:=\n" +
 	"\n" +
-	"max_in_all\x12\x1d.google.protobuf.FieldOptions\x18\xbf\x8e\x03 \x01(\rR\bmaxInAll:3\n" +
+	"max_in_all\x12\x1d.google.protobuf.FieldOptions\x18\xbf\x8e\x03 \x01(\rR\bmaxInAll::\n" +
+	"\bmax_each\x12\x1d.google.protobuf.FieldOptions\x18\xc0\x8e\x03 \x01(\x04R\amaxEach:3\n" +
 	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:9\n" +
 	"\x06layers\x12\x1f.google.protobuf.MessageOptions\x18\x9e\x8f\x03 \x01(\rR\x06layers:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
@@ -263,18 +276,19 @@ var file_api_options_proto_depIdxs = []int32{
 	0,  // 4: tidings.zero_as:extendee -> google.protobuf.FieldOptions
 	0,  // 5: tidings.max:extendee -> google.protobuf.FieldOptions
 	0,  // 6: tidings.max_in_all:extendee -> google.protobuf.FieldOptions
-	1,  // 7: tidings.tim:extendee -> google.protobuf.MessageOptions
-	1,  // 8: tidings.layers:extendee -> google.protobuf.MessageOptions
-	2,  // 9: tidings.request:extendee -> google.protobuf.EnumValueOptions
-	2,  // 10: tidings.reply:extendee -> google.protobuf.EnumValueOptions
-	2,  // 11: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
-	2,  // 12: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
-	2,  // 13: tidings.connection:extendee -> google.protobuf.EnumValueOptions
-	2,  // 14: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	0,  // [0:15] is the sub-list for extension extendee
+	0,  // 7: tidings.max_each:extendee -> google.protobuf.FieldOptions
+	1,  // 8: tidings.tim:extendee -> google.protobuf.MessageOptions
+	1,  // 9: tidings.layers:extendee -> google.protobuf.MessageOptions
+	2,  // 10: tidings.request:extendee -> google.protobuf.EnumValueOptions
+	2,  // 11: tidings.reply:extendee -> google.protobuf.EnumValueOptions
+	2,  // 12: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
+	2,  // 13: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
+	2,  // 14: tidings.connection:extendee -> google.protobuf.EnumValueOptions
+	2,  // 15: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	0,  // [0:16] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -290,7 +304,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 15,
+			NumExtensions: 16,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

@@ -169,7 +169,7 @@ type Message struct {
 	IsExcludedFromUnreadCount       bool
 	GroupAtUserArray                []string
 	IsForwardMessage                bool
-	SenderProfile                   *UserProfile
+	SenderProfile                   *SenderProfile
 	ExcludedFromLastMessage         bool
 	ExcludedFromContentModeration   bool
 	CustomModerationConfigurationId string
@@ -396,7 +396,7 @@ func (x *Message) GetIsForwardMessage() bool {
 	return false
 }
 
-func (x *Message) GetSenderProfile() *UserProfile {
+func (x *Message) GetSenderProfile() *SenderProfile {
 	if x != nil {
 		return x.SenderProfile
 	}
@@ -1066,7 +1066,7 @@ func (x *HarmonyOfflinePushConfig) GetIgnoreBadge() uint32 {
 }
 
 // The sender's profile in a message.
-type UserProfile struct {
+type SenderProfile struct {
 	Identifier   string
 	NickName     string
 	FaceUrl      string
@@ -1075,30 +1075,30 @@ type UserProfile struct {
 	unknownFields []byte
 }
 
-func (x *UserProfile) Reset() { *x = UserProfile{} }
+func (x *SenderProfile) Reset() { *x = SenderProfile{} }
 
-func (x *UserProfile) GetIdentifier() string {
+func (x *SenderProfile) GetIdentifier() string {
 	if x != nil {
 		return x.Identifier
 	}
 	return ""
 }
 
-func (x *UserProfile) GetNickName() string {
+func (x *SenderProfile) GetNickName() string {
 	if x != nil {
 		return x.NickName
 	}
 	return ""
 }
 
-func (x *UserProfile) GetFaceUrl() string {
+func (x *SenderProfile) GetFaceUrl() string {
 	if x != nil {
 		return x.FaceUrl
 	}
 	return ""
 }
 
-func (x *UserProfile) GetFriendRemark() string {
+func (x *SenderProfile) GetFriendRemark() string {
 	if x != nil {
 		return x.FriendRemark
 	}
@@ -1611,6 +1611,1368 @@ func (x *SearchResult) GetSearchCursor() string {
 	return ""
 }
 
+type GenderType int32
+
+const (
+	GenderType_GENDER_TYPE_UNKNOWN GenderType = 0
+	GenderType_GENDER_TYPE_MALE    GenderType = 1
+	GenderType_GENDER_TYPE_FEMALE  GenderType = 2
+)
+
+var (
+	GenderType_name = map[int32]string{
+		0: "GENDER_TYPE_UNKNOWN",
+		1: "GENDER_TYPE_MALE",
+		2: "GENDER_TYPE_FEMALE",
+	}
+	GenderType_value = map[string]int32{
+		"GENDER_TYPE_UNKNOWN": 0,
+		"GENDER_TYPE_MALE":    1,
+		"GENDER_TYPE_FEMALE":  2,
+	}
+)
+
+func (x GenderType) Enum() *GenderType { return &x }
+
+func (x GenderType) String() string { return enumString(GenderType_name, int32(x)) }
+
+type ProfileAddPermission int32
+
+const (
+	ProfileAddPermission_PROFILE_ADD_PERMISSION_UNKNOWN      ProfileAddPermission = 0
+	ProfileAddPermission_PROFILE_ADD_PERMISSION_ALLOW_ANY    ProfileAddPermission = 1
+	ProfileAddPermission_PROFILE_ADD_PERMISSION_NEED_CONFIRM ProfileAddPermission = 2
+	ProfileAddPermission_PROFILE_ADD_PERMISSION_DENY_ANY     ProfileAddPermission = 3
+)
+
+var (
+	ProfileAddPermission_name = map[int32]string{
+		0: "PROFILE_ADD_PERMISSION_UNKNOWN",
+		1: "PROFILE_ADD_PERMISSION_ALLOW_ANY",
+		2: "PROFILE_ADD_PERMISSION_NEED_CONFIRM",
+		3: "PROFILE_ADD_PERMISSION_DENY_ANY",
+	}
+	ProfileAddPermission_value = map[string]int32{
+		"PROFILE_ADD_PERMISSION_UNKNOWN":      0,
+		"PROFILE_ADD_PERMISSION_ALLOW_ANY":    1,
+		"PROFILE_ADD_PERMISSION_NEED_CONFIRM": 2,
+		"PROFILE_ADD_PERMISSION_DENY_ANY":     3,
+	}
+)
+
+func (x ProfileAddPermission) Enum() *ProfileAddPermission { return &x }
+
+func (x ProfileAddPermission) String() string { return enumString(ProfileAddPermission_name, int32(x)) }
+
+// The kinds of relations. Each row of a user's relations has a kind and the number of the other account, or of the friend group.
+type RelationKind int32
+
+const (
+	RelationKind_RELATION_NONE   RelationKind = 0
+	RelationKind_RELATION_FRIEND RelationKind = 1
+	// Somebody asks the owner; the owner asks somebody.
+	RelationKind_RELATION_REQUEST_IN   RelationKind = 2
+	RelationKind_RELATION_REQUEST_OUT  RelationKind = 3
+	RelationKind_RELATION_BLOCKED      RelationKind = 4
+	RelationKind_RELATION_FRIEND_GROUP RelationKind = 5
+	// Up to where the owner has read requests: one row.
+	RelationKind_RELATION_REQUESTS_READ RelationKind = 6
+	// The owner's own profile has changed; a friend's own profile has changed. They have no rows.
+	RelationKind_RELATION_SELF        RelationKind = 7
+	RelationKind_RELATION_FRIEND_SELF RelationKind = 8
+)
+
+var (
+	RelationKind_name = map[int32]string{
+		0: "RELATION_NONE",
+		1: "RELATION_FRIEND",
+		2: "RELATION_REQUEST_IN",
+		3: "RELATION_REQUEST_OUT",
+		4: "RELATION_BLOCKED",
+		5: "RELATION_FRIEND_GROUP",
+		6: "RELATION_REQUESTS_READ",
+		7: "RELATION_SELF",
+		8: "RELATION_FRIEND_SELF",
+	}
+	RelationKind_value = map[string]int32{
+		"RELATION_NONE":          0,
+		"RELATION_FRIEND":        1,
+		"RELATION_REQUEST_IN":    2,
+		"RELATION_REQUEST_OUT":   3,
+		"RELATION_BLOCKED":       4,
+		"RELATION_FRIEND_GROUP":  5,
+		"RELATION_REQUESTS_READ": 6,
+		"RELATION_SELF":          7,
+		"RELATION_FRIEND_SELF":   8,
+	}
+)
+
+func (x RelationKind) Enum() *RelationKind { return &x }
+
+func (x RelationKind) String() string { return enumString(RelationKind_name, int32(x)) }
+
+type FriendGroupAction int32
+
+const (
+	FriendGroupAction_FRIEND_GROUP_NONE   FriendGroupAction = 0
+	FriendGroupAction_FRIEND_GROUP_CREATE FriendGroupAction = 1
+	FriendGroupAction_FRIEND_GROUP_DELETE FriendGroupAction = 2
+	FriendGroupAction_FRIEND_GROUP_RENAME FriendGroupAction = 3
+	FriendGroupAction_FRIEND_GROUP_ADD    FriendGroupAction = 4
+	FriendGroupAction_FRIEND_GROUP_REMOVE FriendGroupAction = 5
+)
+
+var (
+	FriendGroupAction_name = map[int32]string{
+		0: "FRIEND_GROUP_NONE",
+		1: "FRIEND_GROUP_CREATE",
+		2: "FRIEND_GROUP_DELETE",
+		3: "FRIEND_GROUP_RENAME",
+		4: "FRIEND_GROUP_ADD",
+		5: "FRIEND_GROUP_REMOVE",
+	}
+	FriendGroupAction_value = map[string]int32{
+		"FRIEND_GROUP_NONE":   0,
+		"FRIEND_GROUP_CREATE": 1,
+		"FRIEND_GROUP_DELETE": 2,
+		"FRIEND_GROUP_RENAME": 3,
+		"FRIEND_GROUP_ADD":    4,
+		"FRIEND_GROUP_REMOVE": 5,
+	}
+)
+
+func (x FriendGroupAction) Enum() *FriendGroupAction { return &x }
+
+func (x FriendGroupAction) String() string { return enumString(FriendGroupAction_name, int32(x)) }
+
+// Who a user is, for others and for themselves. A profile has at most 20 fields of the app's own.
+type UserProfile struct {
+	Identifier    string
+	NickName      string
+	Gender        GenderType
+	FaceUrl       string
+	SelfSignature string
+	AddPermission ProfileAddPermission
+	Location      string
+	Language      uint32
+	// A number like 19900131.
+	Birthday          uint32
+	Level             uint32
+	Role              uint32
+	CustomStringArray []*UserProfileCustomStringInfo
+	// Which way of adding friends an operator has forbidden: "", "AdminForbid_Type_None" or "AdminForbid_Type_SendOut".
+	AdminForbidType string
+	// How others may join conversations with the user, as operators write it; kept and returned only.
+	MsgSettings uint32
+
+	unknownFields []byte
+}
+
+func (x *UserProfile) Reset() { *x = UserProfile{} }
+
+func (x *UserProfile) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *UserProfile) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *UserProfile) GetGender() GenderType {
+	if x != nil {
+		return x.Gender
+	}
+	return GenderType_GENDER_TYPE_UNKNOWN
+}
+
+func (x *UserProfile) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *UserProfile) GetSelfSignature() string {
+	if x != nil {
+		return x.SelfSignature
+	}
+	return ""
+}
+
+func (x *UserProfile) GetAddPermission() ProfileAddPermission {
+	if x != nil {
+		return x.AddPermission
+	}
+	return ProfileAddPermission_PROFILE_ADD_PERMISSION_UNKNOWN
+}
+
+func (x *UserProfile) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *UserProfile) GetLanguage() uint32 {
+	if x != nil {
+		return x.Language
+	}
+	return 0
+}
+
+func (x *UserProfile) GetBirthday() uint32 {
+	if x != nil {
+		return x.Birthday
+	}
+	return 0
+}
+
+func (x *UserProfile) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *UserProfile) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *UserProfile) GetCustomStringArray() []*UserProfileCustomStringInfo {
+	if x != nil {
+		return x.CustomStringArray
+	}
+	return nil
+}
+
+func (x *UserProfile) GetAdminForbidType() string {
+	if x != nil {
+		return x.AdminForbidType
+	}
+	return ""
+}
+
+func (x *UserProfile) GetMsgSettings() uint32 {
+	if x != nil {
+		return x.MsgSettings
+	}
+	return 0
+}
+
+// A field of the app's own in a profile. The key is without the prefix Tag_Profile_Custom_.
+type UserProfileCustomStringInfo struct {
+	Key   string
+	Value string
+
+	unknownFields []byte
+}
+
+func (x *UserProfileCustomStringInfo) Reset() { *x = UserProfileCustomStringInfo{} }
+
+func (x *UserProfileCustomStringInfo) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UserProfileCustomStringInfo) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// Changes of a profile. A field that is present is changed. An empty value removes a custom field; fields that are not named stay.
+type UserProfileItem struct {
+	NickName          *string
+	Gender            *GenderType
+	FaceUrl           *string
+	SelfSignature     *string
+	AddPermission     *ProfileAddPermission
+	Location          *string
+	Language          *uint32
+	Birthday          *uint32
+	Level             *uint32
+	Role              *uint32
+	CustomStringArray []*UserProfileCustomStringInfo
+	// Of operators only.
+	AdminForbidType *string
+	MsgSettings     *uint32
+
+	unknownFields []byte
+}
+
+func (x *UserProfileItem) Reset() { *x = UserProfileItem{} }
+
+func (x *UserProfileItem) GetNickName() string {
+	if x != nil && x.NickName != nil {
+		return *x.NickName
+	}
+	return ""
+}
+
+func (x *UserProfileItem) GetGender() GenderType {
+	if x != nil && x.Gender != nil {
+		return *x.Gender
+	}
+	return GenderType_GENDER_TYPE_UNKNOWN
+}
+
+func (x *UserProfileItem) GetFaceUrl() string {
+	if x != nil && x.FaceUrl != nil {
+		return *x.FaceUrl
+	}
+	return ""
+}
+
+func (x *UserProfileItem) GetSelfSignature() string {
+	if x != nil && x.SelfSignature != nil {
+		return *x.SelfSignature
+	}
+	return ""
+}
+
+func (x *UserProfileItem) GetAddPermission() ProfileAddPermission {
+	if x != nil && x.AddPermission != nil {
+		return *x.AddPermission
+	}
+	return ProfileAddPermission_PROFILE_ADD_PERMISSION_UNKNOWN
+}
+
+func (x *UserProfileItem) GetLocation() string {
+	if x != nil && x.Location != nil {
+		return *x.Location
+	}
+	return ""
+}
+
+func (x *UserProfileItem) GetLanguage() uint32 {
+	if x != nil && x.Language != nil {
+		return *x.Language
+	}
+	return 0
+}
+
+func (x *UserProfileItem) GetBirthday() uint32 {
+	if x != nil && x.Birthday != nil {
+		return *x.Birthday
+	}
+	return 0
+}
+
+func (x *UserProfileItem) GetLevel() uint32 {
+	if x != nil && x.Level != nil {
+		return *x.Level
+	}
+	return 0
+}
+
+func (x *UserProfileItem) GetRole() uint32 {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return 0
+}
+
+func (x *UserProfileItem) GetCustomStringArray() []*UserProfileCustomStringInfo {
+	if x != nil {
+		return x.CustomStringArray
+	}
+	return nil
+}
+
+func (x *UserProfileItem) GetAdminForbidType() string {
+	if x != nil && x.AdminForbidType != nil {
+		return *x.AdminForbidType
+	}
+	return ""
+}
+
+func (x *UserProfileItem) GetMsgSettings() uint32 {
+	if x != nil && x.MsgSettings != nil {
+		return *x.MsgSettings
+	}
+	return 0
+}
+
+// A friend as they stand in their owner's list, and the present profile.
+type FriendProfile struct {
+	Identifier     string
+	GroupNameArray []string
+	Remark         string
+	AddWording     string
+	AddSource      string
+	// Seconds since 1970.
+	AddTime           uint64
+	UserProfile       *UserProfile
+	CustomStringArray []*FriendProfileCustomStringInfo
+
+	unknownFields []byte
+}
+
+func (x *FriendProfile) Reset() { *x = FriendProfile{} }
+
+func (x *FriendProfile) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendProfile) GetGroupNameArray() []string {
+	if x != nil {
+		return x.GroupNameArray
+	}
+	return nil
+}
+
+func (x *FriendProfile) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *FriendProfile) GetAddWording() string {
+	if x != nil {
+		return x.AddWording
+	}
+	return ""
+}
+
+func (x *FriendProfile) GetAddSource() string {
+	if x != nil {
+		return x.AddSource
+	}
+	return ""
+}
+
+func (x *FriendProfile) GetAddTime() uint64 {
+	if x != nil {
+		return x.AddTime
+	}
+	return 0
+}
+
+func (x *FriendProfile) GetUserProfile() *UserProfile {
+	if x != nil {
+		return x.UserProfile
+	}
+	return nil
+}
+
+func (x *FriendProfile) GetCustomStringArray() []*FriendProfileCustomStringInfo {
+	if x != nil {
+		return x.CustomStringArray
+	}
+	return nil
+}
+
+// A field of the app's own about a friend. The key is without the prefix Tag_SNS_Custom_.
+type FriendProfileCustomStringInfo struct {
+	Key   string
+	Value string
+
+	unknownFields []byte
+}
+
+func (x *FriendProfileCustomStringInfo) Reset() { *x = FriendProfileCustomStringInfo{} }
+
+func (x *FriendProfileCustomStringInfo) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *FriendProfileCustomStringInfo) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// The result for one of the users or names that a call names.
+type FriendResult struct {
+	Identifier string
+	Code       int32
+	Desc       string
+
+	unknownFields []byte
+}
+
+func (x *FriendResult) Reset() { *x = FriendResult{} }
+
+func (x *FriendResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendResult) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *FriendResult) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+type FriendshipCheckFriendTypeResult struct {
+	Identifier string
+	// 0 none, 1 only A has B, 2 only B has A, 3 both. A is the caller.
+	Relation int32
+	Code     int32
+	Desc     string
+
+	unknownFields []byte
+}
+
+func (x *FriendshipCheckFriendTypeResult) Reset() { *x = FriendshipCheckFriendTypeResult{} }
+
+func (x *FriendshipCheckFriendTypeResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendshipCheckFriendTypeResult) GetRelation() int32 {
+	if x != nil {
+		return x.Relation
+	}
+	return 0
+}
+
+func (x *FriendshipCheckFriendTypeResult) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *FriendshipCheckFriendTypeResult) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+// A request as it stands in a list.
+type FriendAddPendencyInfo struct {
+	// 0 received, 1 sent.
+	Type       int32
+	Identifier string
+	NickName   string
+	FaceUrl    string
+	// Seconds since 1970.
+	AddTime    uint64
+	AddSource  string
+	AddWording string
+
+	unknownFields []byte
+}
+
+func (x *FriendAddPendencyInfo) Reset() { *x = FriendAddPendencyInfo{} }
+
+func (x *FriendAddPendencyInfo) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FriendAddPendencyInfo) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendAddPendencyInfo) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *FriendAddPendencyInfo) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *FriendAddPendencyInfo) GetAddTime() uint64 {
+	if x != nil {
+		return x.AddTime
+	}
+	return 0
+}
+
+func (x *FriendAddPendencyInfo) GetAddSource() string {
+	if x != nil {
+		return x.AddSource
+	}
+	return ""
+}
+
+func (x *FriendAddPendencyInfo) GetAddWording() string {
+	if x != nil {
+		return x.AddWording
+	}
+	return ""
+}
+
+type PendencyPage struct {
+	StartTime uint64
+	UnreadNum uint64
+	// Where the next page starts; 0 at the end.
+	CurrentSeq        uint64
+	PendencyInfoArray []*FriendAddPendencyInfo
+
+	unknownFields []byte
+}
+
+func (x *PendencyPage) Reset() { *x = PendencyPage{} }
+
+func (x *PendencyPage) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *PendencyPage) GetUnreadNum() uint64 {
+	if x != nil {
+		return x.UnreadNum
+	}
+	return 0
+}
+
+func (x *PendencyPage) GetCurrentSeq() uint64 {
+	if x != nil {
+		return x.CurrentSeq
+	}
+	return 0
+}
+
+func (x *PendencyPage) GetPendencyInfoArray() []*FriendAddPendencyInfo {
+	if x != nil {
+		return x.PendencyInfoArray
+	}
+	return nil
+}
+
+// The stored state of a row; what belongs to its kind is set.
+type RelationState struct {
+	// Of a friend.
+	Remark string
+	// Numbers of friend groups. One that has been deleted may still be here.
+	Groups []uint64
+	Custom []*FriendProfileCustomStringInfo
+	// Of a friend or a request.
+	Wording string
+	Source  string
+	// Since when, or up to where: milliseconds since 1970.
+	Time int64
+	// Of a request that the owner sent: the friend that they get by it.
+	GroupName string
+	Both      bool
+	// Of a friend group.
+	Name string
+
+	unknownFields []byte
+}
+
+func (x *RelationState) Reset() { *x = RelationState{} }
+
+func (x *RelationState) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *RelationState) GetGroups() []uint64 {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *RelationState) GetCustom() []*FriendProfileCustomStringInfo {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+func (x *RelationState) GetWording() string {
+	if x != nil {
+		return x.Wording
+	}
+	return ""
+}
+
+func (x *RelationState) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RelationState) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *RelationState) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *RelationState) GetBoth() bool {
+	if x != nil {
+		return x.Both
+	}
+	return false
+}
+
+func (x *RelationState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// A row of a user's relations after a change: an entry of the user's feed, or an item of the whole.
+type Relation struct {
+	Kind RelationKind
+	// The number in the owner's feed of the change that made this state.
+	Ver uint64
+	// The other account, or the number of a friend group.
+	UserId string
+	Group  uint64
+	Gone   bool
+	// Applied without a callback of its own: another one reports it.
+	Quiet bool
+	State *RelationState
+	// The present profile of the other account (of the owner, for RELATION_SELF) and its version.
+	Profile    *UserProfile
+	ProfileVer uint64
+
+	unknownFields []byte
+}
+
+func (x *Relation) Reset() { *x = Relation{} }
+
+func (x *Relation) GetKind() RelationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RelationKind_RELATION_NONE
+}
+
+func (x *Relation) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
+func (x *Relation) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Relation) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *Relation) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+func (x *Relation) GetQuiet() bool {
+	if x != nil {
+		return x.Quiet
+	}
+	return false
+}
+
+func (x *Relation) GetState() *RelationState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Relation) GetProfile() *UserProfile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+func (x *Relation) GetProfileVer() uint64 {
+	if x != nil {
+		return x.ProfileVer
+	}
+	return 0
+}
+
+type FeedRequest struct {
+	// A closed range. The reply covers a part of it that starts at from.
+	From uint64
+	To   uint64
+
+	unknownFields []byte
+}
+
+func (x *FeedRequest) Reset() { *x = FeedRequest{} }
+
+func (x *FeedRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *FeedRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type FeedReply struct {
+	From    uint64
+	To      uint64
+	Entries []*Relation
+	// The feed no longer has everything from from on: the client needs the whole (RELATIONS). Nothing else is set.
+	Cut bool
+
+	unknownFields []byte
+}
+
+func (x *FeedReply) Reset() { *x = FeedReply{} }
+
+func (x *FeedReply) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *FeedReply) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *FeedReply) GetEntries() []*Relation {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *FeedReply) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+// Entries of one change, as they are pushed. They follow each other: the first has the number from.
+type FeedPush struct {
+	From    uint64
+	Entries []*Relation
+
+	unknownFields []byte
+}
+
+func (x *FeedPush) Reset() { *x = FeedPush{} }
+
+func (x *FeedPush) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *FeedPush) GetEntries() []*Relation {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type RelationsRequest struct {
+	// The place behind which the page begins: that of the last item of the page before. Both 0: from the start.
+	AfterKind  RelationKind
+	AfterOther uint64
+
+	unknownFields []byte
+}
+
+func (x *RelationsRequest) Reset() { *x = RelationsRequest{} }
+
+func (x *RelationsRequest) GetAfterKind() RelationKind {
+	if x != nil {
+		return x.AfterKind
+	}
+	return RelationKind_RELATION_NONE
+}
+
+func (x *RelationsRequest) GetAfterOther() uint64 {
+	if x != nil {
+		return x.AfterOther
+	}
+	return 0
+}
+
+type RelationsReply struct {
+	// The end of the feed, read before the page: every item has a ver up to this or is newer than it.
+	Feed  uint64
+	Items []*Relation
+	// The place of the next page; 0 is the end.
+	NextKind  RelationKind
+	NextOther uint64
+
+	unknownFields []byte
+}
+
+func (x *RelationsReply) Reset() { *x = RelationsReply{} }
+
+func (x *RelationsReply) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
+func (x *RelationsReply) GetItems() []*Relation {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *RelationsReply) GetNextKind() RelationKind {
+	if x != nil {
+		return x.NextKind
+	}
+	return RelationKind_RELATION_NONE
+}
+
+func (x *RelationsReply) GetNextOther() uint64 {
+	if x != nil {
+		return x.NextOther
+	}
+	return 0
+}
+
+type ProfilesRequest struct {
+	UserIds []string
+
+	unknownFields []byte
+}
+
+func (x *ProfilesRequest) Reset() { *x = ProfilesRequest{} }
+
+func (x *ProfilesRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+type VersionedProfile struct {
+	Profile *UserProfile
+	Ver     uint64
+
+	unknownFields []byte
+}
+
+func (x *VersionedProfile) Reset() { *x = VersionedProfile{} }
+
+func (x *VersionedProfile) GetProfile() *UserProfile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+func (x *VersionedProfile) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
+type ProfilesReply struct {
+	// Those that exist, in the requested order.
+	Profiles []*VersionedProfile
+
+	unknownFields []byte
+}
+
+func (x *ProfilesReply) Reset() { *x = ProfilesReply{} }
+
+func (x *ProfilesReply) GetProfiles() []*VersionedProfile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+type SetProfileRequest struct {
+	Item *UserProfileItem
+
+	unknownFields []byte
+}
+
+func (x *SetProfileRequest) Reset() { *x = SetProfileRequest{} }
+
+func (x *SetProfileRequest) GetItem() *UserProfileItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+type AddFriendRequest struct {
+	UserId    string
+	Both      bool
+	Remark    string
+	GroupName string
+	Source    string
+	Wording   string
+
+	unknownFields []byte
+}
+
+func (x *AddFriendRequest) Reset() { *x = AddFriendRequest{} }
+
+func (x *AddFriendRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *AddFriendRequest) GetBoth() bool {
+	if x != nil {
+		return x.Both
+	}
+	return false
+}
+
+func (x *AddFriendRequest) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *AddFriendRequest) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *AddFriendRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *AddFriendRequest) GetWording() string {
+	if x != nil {
+		return x.Wording
+	}
+	return ""
+}
+
+type UsersRequest struct {
+	UserIds []string
+	// Of a deletion or a check: both sides. Of requests: those that the caller sent.
+	Both bool
+	Sent bool
+
+	unknownFields []byte
+}
+
+func (x *UsersRequest) Reset() { *x = UsersRequest{} }
+
+func (x *UsersRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *UsersRequest) GetBoth() bool {
+	if x != nil {
+		return x.Both
+	}
+	return false
+}
+
+func (x *UsersRequest) GetSent() bool {
+	if x != nil {
+		return x.Sent
+	}
+	return false
+}
+
+type FriendResults struct {
+	Results []*FriendResult
+
+	unknownFields []byte
+}
+
+func (x *FriendResults) Reset() { *x = FriendResults{} }
+
+func (x *FriendResults) GetResults() []*FriendResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// Fields that are present are changed.
+type UpdateFriendRequest struct {
+	UserId     string
+	Remark     *string
+	SetGroups  bool
+	GroupNames []string
+	Custom     []*FriendProfileCustomStringInfo
+
+	unknownFields []byte
+}
+
+func (x *UpdateFriendRequest) Reset() { *x = UpdateFriendRequest{} }
+
+func (x *UpdateFriendRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UpdateFriendRequest) GetRemark() string {
+	if x != nil && x.Remark != nil {
+		return *x.Remark
+	}
+	return ""
+}
+
+func (x *UpdateFriendRequest) GetSetGroups() bool {
+	if x != nil {
+		return x.SetGroups
+	}
+	return false
+}
+
+func (x *UpdateFriendRequest) GetGroupNames() []string {
+	if x != nil {
+		return x.GroupNames
+	}
+	return nil
+}
+
+func (x *UpdateFriendRequest) GetCustom() []*FriendProfileCustomStringInfo {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+type CheckFriendsReply struct {
+	Results []*FriendshipCheckFriendTypeResult
+
+	unknownFields []byte
+}
+
+func (x *CheckFriendsReply) Reset() { *x = CheckFriendsReply{} }
+
+func (x *CheckFriendsReply) GetResults() []*FriendshipCheckFriendTypeResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type RequestsRequest struct {
+	// 0 received, 1 sent, 2 both.
+	Type     int32
+	StartSeq uint64
+	// Only requests up to this time, seconds since 1970; 0: all.
+	StartTime uint64
+	Limit     uint32
+
+	unknownFields []byte
+}
+
+func (x *RequestsRequest) Reset() { *x = RequestsRequest{} }
+
+func (x *RequestsRequest) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *RequestsRequest) GetStartSeq() uint64 {
+	if x != nil {
+		return x.StartSeq
+	}
+	return 0
+}
+
+func (x *RequestsRequest) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *RequestsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type AnswerRequestRequest struct {
+	UserId string
+	// 0 accept, 1 accept and add, 2 reject.
+	Action    int32
+	Remark    string
+	GroupName string
+
+	unknownFields []byte
+}
+
+func (x *AnswerRequestRequest) Reset() { *x = AnswerRequestRequest{} }
+
+func (x *AnswerRequestRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *AnswerRequestRequest) GetAction() int32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *AnswerRequestRequest) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *AnswerRequestRequest) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+type ReadRequestsRequest struct {
+	// Seconds since 1970; 0: now.
+	Time uint64
+
+	unknownFields []byte
+}
+
+func (x *ReadRequestsRequest) Reset() { *x = ReadRequestsRequest{} }
+
+func (x *ReadRequestsRequest) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+type FriendGroupsRequest struct {
+	Action  FriendGroupAction
+	Names   []string
+	NewName string
+	UserIds []string
+
+	unknownFields []byte
+}
+
+func (x *FriendGroupsRequest) Reset() { *x = FriendGroupsRequest{} }
+
+func (x *FriendGroupsRequest) GetAction() FriendGroupAction {
+	if x != nil {
+		return x.Action
+	}
+	return FriendGroupAction_FRIEND_GROUP_NONE
+}
+
+func (x *FriendGroupsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *FriendGroupsRequest) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
+func (x *FriendGroupsRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 type Method int32
 
 const (
@@ -1635,6 +2997,24 @@ const (
 	Method_MODIFY Method = 14
 	// Converts a range of time into one of numbers.
 	Method_SEQ_AT Method = 15
+	// Entries of the caller's feed.
+	Method_FEED Method = 16
+	// All of the caller's relations, in pages, for a device whose feed was cut off or that is fresh.
+	Method_RELATIONS      Method = 17
+	Method_PROFILES       Method = 18
+	Method_SET_PROFILE    Method = 19
+	Method_ADD_FRIEND     Method = 20
+	Method_DELETE_FRIENDS Method = 21
+	Method_UPDATE_FRIEND  Method = 22
+	Method_CHECK_FRIENDS  Method = 23
+	// Lists requests.
+	Method_REQUESTS        Method = 24
+	Method_ANSWER_REQUEST  Method = 25
+	Method_DELETE_REQUESTS Method = 26
+	Method_READ_REQUESTS   Method = 27
+	Method_BLOCK           Method = 28
+	Method_UNBLOCK         Method = 29
+	Method_FRIEND_GROUPS   Method = 30
 	// Pushes: frame id 0, no reply. Each one counts in the heartbeat's number of queued events.
 	Method_ENTRY  Method = 32
 	Method_CHANGE Method = 33
@@ -1645,6 +3025,8 @@ const (
 	Method_BEHIND Method = 36
 	// The ticket has expired; the server closes.
 	Method_EXPIRED Method = 37
+	// Entries of the user's feed.
+	Method_FED Method = 38
 )
 
 var (
@@ -1665,36 +3047,68 @@ var (
 		13: "DELETE",
 		14: "MODIFY",
 		15: "SEQ_AT",
+		16: "FEED",
+		17: "RELATIONS",
+		18: "PROFILES",
+		19: "SET_PROFILE",
+		20: "ADD_FRIEND",
+		21: "DELETE_FRIENDS",
+		22: "UPDATE_FRIEND",
+		23: "CHECK_FRIENDS",
+		24: "REQUESTS",
+		25: "ANSWER_REQUEST",
+		26: "DELETE_REQUESTS",
+		27: "READ_REQUESTS",
+		28: "BLOCK",
+		29: "UNBLOCK",
+		30: "FRIEND_GROUPS",
 		32: "ENTRY",
 		33: "CHANGE",
 		34: "HEAD",
 		35: "KICKED",
 		36: "BEHIND",
 		37: "EXPIRED",
+		38: "FED",
 	}
 	Method_value = map[string]int32{
-		"METHOD_NONE": 0,
-		"LOGIN":       1,
-		"LOGOUT":      2,
-		"HEARTBEAT":   3,
-		"SEND":        4,
-		"PULL":        5,
-		"CHANGES":     6,
-		"HEADS":       7,
-		"READ":        8,
-		"REVOKE":      9,
-		"LOOKUP":      10,
-		"KICKED_ACK":  11,
-		"ROW":         12,
-		"DELETE":      13,
-		"MODIFY":      14,
-		"SEQ_AT":      15,
-		"ENTRY":       32,
-		"CHANGE":      33,
-		"HEAD":        34,
-		"KICKED":      35,
-		"BEHIND":      36,
-		"EXPIRED":     37,
+		"METHOD_NONE":     0,
+		"LOGIN":           1,
+		"LOGOUT":          2,
+		"HEARTBEAT":       3,
+		"SEND":            4,
+		"PULL":            5,
+		"CHANGES":         6,
+		"HEADS":           7,
+		"READ":            8,
+		"REVOKE":          9,
+		"LOOKUP":          10,
+		"KICKED_ACK":      11,
+		"ROW":             12,
+		"DELETE":          13,
+		"MODIFY":          14,
+		"SEQ_AT":          15,
+		"FEED":            16,
+		"RELATIONS":       17,
+		"PROFILES":        18,
+		"SET_PROFILE":     19,
+		"ADD_FRIEND":      20,
+		"DELETE_FRIENDS":  21,
+		"UPDATE_FRIEND":   22,
+		"CHECK_FRIENDS":   23,
+		"REQUESTS":        24,
+		"ANSWER_REQUEST":  25,
+		"DELETE_REQUESTS": 26,
+		"READ_REQUESTS":   27,
+		"BLOCK":           28,
+		"UNBLOCK":         29,
+		"FRIEND_GROUPS":   30,
+		"ENTRY":           32,
+		"CHANGE":          33,
+		"HEAD":            34,
+		"KICKED":          35,
+		"BEHIND":          36,
+		"EXPIRED":         37,
+		"FED":             38,
 	}
 )
 

@@ -13,7 +13,7 @@ const (
 	shapeIOSOfflinePushConfig
 	shapeAndroidOfflinePushConfig
 	shapeHarmonyOfflinePushConfig
-	shapeUserProfile
+	shapeSenderProfile
 	shapeMsgLocator
 	shapeMessageReceipt
 	shapeMergerElem
@@ -24,6 +24,35 @@ const (
 	shapeSearchParam
 	shapeSearchResultItem
 	shapeSearchResult
+	shapeUserProfile
+	shapeUserProfileCustomStringInfo
+	shapeUserProfileItem
+	shapeFriendProfile
+	shapeFriendProfileCustomStringInfo
+	shapeFriendResult
+	shapeFriendshipCheckFriendTypeResult
+	shapeFriendAddPendencyInfo
+	shapePendencyPage
+	shapeRelationState
+	shapeRelation
+	shapeFeedRequest
+	shapeFeedReply
+	shapeFeedPush
+	shapeRelationsRequest
+	shapeRelationsReply
+	shapeProfilesRequest
+	shapeVersionedProfile
+	shapeProfilesReply
+	shapeSetProfileRequest
+	shapeAddFriendRequest
+	shapeUsersRequest
+	shapeFriendResults
+	shapeUpdateFriendRequest
+	shapeCheckFriendsReply
+	shapeRequestsRequest
+	shapeAnswerRequestRequest
+	shapeReadRequestsRequest
+	shapeFriendGroupsRequest
 	shapeEmpty
 	shapeConvKey
 	shapeLoginRequest
@@ -107,7 +136,7 @@ var shapes = [...]shape{
 		26: {kind: wireVarint, name: "message_is_excluded_from_unread_count"},
 		27: {kind: wireText, name: "message_group_at_user_array"},
 		28: {kind: wireVarint, name: "message_is_forward_message"},
-		29: {kind: wireMessage, name: "message_sender_profile", of: shapeUserProfile, most: 1, counter: 2},
+		29: {kind: wireMessage, name: "message_sender_profile", of: shapeSenderProfile, most: 1, counter: 2},
 		31: {kind: wireVarint, name: "message_excluded_from_last_message"},
 		32: {kind: wireVarint, name: "message_excluded_from_content_moderation"},
 		33: {kind: wireText, name: "message_custom_moderation_configuration_id"},
@@ -200,7 +229,7 @@ var shapes = [...]shape{
 		3: {kind: wireText, name: "harmony_offline_push_config_category"},
 		4: {kind: wireVarint, name: "harmony_offline_push_config_ignore_badge"},
 	}},
-	shapeUserProfile: {name: "UserProfile", size: sizeOf[UserProfile](), layers: 0, fields: []shapeField{
+	shapeSenderProfile: {name: "SenderProfile", size: sizeOf[SenderProfile](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "user_profile_identifier"},
 		2: {kind: wireText, name: "user_profile_nick_name"},
 		3: {kind: wireText, name: "user_profile_face_url"},
@@ -278,6 +307,187 @@ var shapes = [...]shape{
 		1: {kind: wireVarint, name: "msg_search_result_total_count"},
 		2: {kind: wireMessage, name: "msg_search_result_item_array", of: shapeSearchResultItem},
 		3: {kind: wireText, name: "msg_search_result_search_cursor"},
+	}},
+	shapeUserProfile: {name: "UserProfile", size: sizeOf[UserProfile](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "user_profile_identifier"},
+		2:  {kind: wireText, name: "user_profile_nick_name"},
+		3:  {kind: wireVarint, name: "user_profile_gender"},
+		4:  {kind: wireText, name: "user_profile_face_url"},
+		5:  {kind: wireText, name: "user_profile_self_signature"},
+		6:  {kind: wireVarint, name: "user_profile_add_permission"},
+		7:  {kind: wireText, name: "user_profile_location"},
+		8:  {kind: wireVarint, name: "user_profile_language"},
+		9:  {kind: wireVarint, name: "user_profile_birthday"},
+		10: {kind: wireVarint, name: "user_profile_level"},
+		11: {kind: wireVarint, name: "user_profile_role"},
+		12: {kind: wireMessage, name: "user_profile_custom_string_array", of: shapeUserProfileCustomStringInfo},
+		13: {kind: wireText, name: "admin_forbid_type"},
+		14: {kind: wireVarint, name: "msg_settings"},
+	}},
+	shapeUserProfileCustomStringInfo: {name: "UserProfileCustomStringInfo", size: sizeOf[UserProfileCustomStringInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_profile_custom_string_info_key"},
+		2: {kind: wireText, name: "user_profile_custom_string_info_value"},
+	}},
+	shapeUserProfileItem: {name: "UserProfileItem", size: sizeOf[UserProfileItem](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "user_profile_item_nick_name"},
+		2:  {kind: wireVarint, name: "user_profile_item_gender"},
+		3:  {kind: wireText, name: "user_profile_item_face_url"},
+		4:  {kind: wireText, name: "user_profile_item_self_signature"},
+		5:  {kind: wireVarint, name: "user_profile_item_add_permission"},
+		6:  {kind: wireText, name: "user_profile_item_location"},
+		7:  {kind: wireVarint, name: "user_profile_item_language"},
+		8:  {kind: wireVarint, name: "user_profile_item_birthday"},
+		9:  {kind: wireVarint, name: "user_profile_item_level"},
+		10: {kind: wireVarint, name: "user_profile_item_role"},
+		11: {kind: wireMessage, name: "user_profile_item_custom_string_array", of: shapeUserProfileCustomStringInfo, most: 20, counter: 1},
+		12: {kind: wireText, name: "admin_forbid_type"},
+		13: {kind: wireVarint, name: "msg_settings"},
+	}},
+	shapeFriendProfile: {name: "FriendProfile", size: sizeOf[FriendProfile](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_profile_identifier"},
+		2: {kind: wireText, name: "friend_profile_group_name_array"},
+		3: {kind: wireText, name: "friend_profile_remark"},
+		4: {kind: wireText, name: "friend_profile_add_wording"},
+		5: {kind: wireText, name: "friend_profile_add_source"},
+		6: {kind: wireVarint, name: "friend_profile_add_time"},
+		7: {kind: wireMessage, name: "friend_profile_user_profile", of: shapeUserProfile, most: 1, counter: 1},
+		8: {kind: wireMessage, name: "friend_profile_custom_string_array", of: shapeFriendProfileCustomStringInfo},
+	}},
+	shapeFriendProfileCustomStringInfo: {name: "FriendProfileCustomStringInfo", size: sizeOf[FriendProfileCustomStringInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_profile_custom_string_info_key"},
+		2: {kind: wireText, name: "friend_profile_custom_string_info_value"},
+	}},
+	shapeFriendResult: {name: "FriendResult", size: sizeOf[FriendResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_result_identifier"},
+		2: {kind: wireVarint, name: "friend_result_code"},
+		3: {kind: wireText, name: "friend_result_desc"},
+	}},
+	shapeFriendshipCheckFriendTypeResult: {name: "FriendshipCheckFriendTypeResult", size: sizeOf[FriendshipCheckFriendTypeResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_check_friendtype_result_identifier"},
+		2: {kind: wireVarint, name: "friendship_check_friendtype_result_relation"},
+		3: {kind: wireVarint, name: "friendship_check_friendtype_result_code"},
+		4: {kind: wireText, name: "friendship_check_friendtype_result_desc"},
+	}},
+	shapeFriendAddPendencyInfo: {name: "FriendAddPendencyInfo", size: sizeOf[FriendAddPendencyInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friend_add_pendency_info_type"},
+		2: {kind: wireText, name: "friend_add_pendency_info_identifier"},
+		3: {kind: wireText, name: "friend_add_pendency_info_nick_name"},
+		4: {kind: wireText, name: "friend_add_pendency_info_face_url"},
+		5: {kind: wireVarint, name: "friend_add_pendency_info_add_time"},
+		6: {kind: wireText, name: "friend_add_pendency_info_add_source"},
+		7: {kind: wireText, name: "friend_add_pendency_info_add_wording"},
+	}},
+	shapePendencyPage: {name: "PendencyPage", size: sizeOf[PendencyPage](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "pendency_page_start_time"},
+		2: {kind: wireVarint, name: "pendency_page_unread_num"},
+		3: {kind: wireVarint, name: "pendency_page_current_seq"},
+		4: {kind: wireMessage, name: "pendency_page_pendency_info_array", of: shapeFriendAddPendencyInfo},
+	}},
+	shapeRelationState: {name: "RelationState", size: sizeOf[RelationState](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "remark"},
+		2: {kind: wireVarints, name: "groups"},
+		3: {kind: wireMessage, name: "custom", of: shapeFriendProfileCustomStringInfo},
+		4: {kind: wireText, name: "wording"},
+		5: {kind: wireText, name: "source"},
+		6: {kind: wireVarint, name: "time"},
+		7: {kind: wireText, name: "group_name"},
+		8: {kind: wireVarint, name: "both"},
+		9: {kind: wireText, name: "name"},
+	}},
+	shapeRelation: {name: "Relation", size: sizeOf[Relation](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "kind"},
+		2: {kind: wireVarint, name: "ver"},
+		3: {kind: wireText, name: "user_id"},
+		4: {kind: wireVarint, name: "group"},
+		5: {kind: wireVarint, name: "gone"},
+		6: {kind: wireVarint, name: "quiet"},
+		7: {kind: wireMessage, name: "state", of: shapeRelationState, most: 1, counter: 1},
+		8: {kind: wireMessage, name: "profile", of: shapeUserProfile, most: 1, counter: 2},
+		9: {kind: wireVarint, name: "profile_ver"},
+	}},
+	shapeFeedRequest: {name: "FeedRequest", size: sizeOf[FeedRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "from"},
+		2: {kind: wireVarint, name: "to"},
+	}},
+	shapeFeedReply: {name: "FeedReply", size: sizeOf[FeedReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "from"},
+		2: {kind: wireVarint, name: "to"},
+		3: {kind: wireMessage, name: "entries", of: shapeRelation},
+		4: {kind: wireVarint, name: "cut"},
+	}},
+	shapeFeedPush: {name: "FeedPush", size: sizeOf[FeedPush](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "from"},
+		2: {kind: wireMessage, name: "entries", of: shapeRelation},
+	}},
+	shapeRelationsRequest: {name: "RelationsRequest", size: sizeOf[RelationsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "after_kind"},
+		2: {kind: wireVarint, name: "after_other"},
+	}},
+	shapeRelationsReply: {name: "RelationsReply", size: sizeOf[RelationsReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "feed"},
+		2: {kind: wireMessage, name: "items", of: shapeRelation},
+		3: {kind: wireVarint, name: "next_kind"},
+		4: {kind: wireVarint, name: "next_other"},
+	}},
+	shapeProfilesRequest: {name: "ProfilesRequest", size: sizeOf[ProfilesRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_ids"},
+	}},
+	shapeVersionedProfile: {name: "VersionedProfile", size: sizeOf[VersionedProfile](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "profile", of: shapeUserProfile, most: 1, counter: 1},
+		2: {kind: wireVarint, name: "ver"},
+	}},
+	shapeProfilesReply: {name: "ProfilesReply", size: sizeOf[ProfilesReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "profiles", of: shapeVersionedProfile},
+	}},
+	shapeSetProfileRequest: {name: "SetProfileRequest", size: sizeOf[SetProfileRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "item", of: shapeUserProfileItem, most: 1, counter: 1},
+	}},
+	shapeAddFriendRequest: {name: "AddFriendRequest", size: sizeOf[AddFriendRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_id"},
+		2: {kind: wireVarint, name: "both"},
+		3: {kind: wireText, name: "remark"},
+		4: {kind: wireText, name: "group_name"},
+		5: {kind: wireText, name: "source"},
+		6: {kind: wireText, name: "wording"},
+	}},
+	shapeUsersRequest: {name: "UsersRequest", size: sizeOf[UsersRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_ids"},
+		2: {kind: wireVarint, name: "both"},
+		3: {kind: wireVarint, name: "sent"},
+	}},
+	shapeFriendResults: {name: "FriendResults", size: sizeOf[FriendResults](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "results", of: shapeFriendResult},
+	}},
+	shapeUpdateFriendRequest: {name: "UpdateFriendRequest", size: sizeOf[UpdateFriendRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_id"},
+		2: {kind: wireText, name: "remark"},
+		3: {kind: wireVarint, name: "set_groups"},
+		4: {kind: wireText, name: "group_names"},
+		5: {kind: wireMessage, name: "custom", of: shapeFriendProfileCustomStringInfo, most: 20, counter: 1},
+	}},
+	shapeCheckFriendsReply: {name: "CheckFriendsReply", size: sizeOf[CheckFriendsReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "results", of: shapeFriendshipCheckFriendTypeResult},
+	}},
+	shapeRequestsRequest: {name: "RequestsRequest", size: sizeOf[RequestsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "type"},
+		2: {kind: wireVarint, name: "start_seq"},
+		3: {kind: wireVarint, name: "start_time"},
+		4: {kind: wireVarint, name: "limit"},
+	}},
+	shapeAnswerRequestRequest: {name: "AnswerRequestRequest", size: sizeOf[AnswerRequestRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_id"},
+		2: {kind: wireVarint, name: "action"},
+		3: {kind: wireText, name: "remark"},
+		4: {kind: wireText, name: "group_name"},
+	}},
+	shapeReadRequestsRequest: {name: "ReadRequestsRequest", size: sizeOf[ReadRequestsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "time"},
+	}},
+	shapeFriendGroupsRequest: {name: "FriendGroupsRequest", size: sizeOf[FriendGroupsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "action"},
+		2: {kind: wireText, name: "names"},
+		3: {kind: wireText, name: "new_name"},
+		4: {kind: wireText, name: "user_ids"},
 	}},
 	shapeEmpty: {name: "Empty", size: sizeOf[Empty](), layers: 0, fields: []shapeField{}},
 	shapeConvKey: {name: "ConvKey", size: sizeOf[ConvKey](), layers: 0, fields: []shapeField{
@@ -638,7 +848,7 @@ func (*AndroidOfflinePushConfig) wireShape() int { return shapeAndroidOfflinePus
 
 func (*HarmonyOfflinePushConfig) wireShape() int { return shapeHarmonyOfflinePushConfig }
 
-func (*UserProfile) wireShape() int { return shapeUserProfile }
+func (*SenderProfile) wireShape() int { return shapeSenderProfile }
 
 func (*MsgLocator) wireShape() int { return shapeMsgLocator }
 
@@ -659,6 +869,64 @@ func (*SearchParam) wireShape() int { return shapeSearchParam }
 func (*SearchResultItem) wireShape() int { return shapeSearchResultItem }
 
 func (*SearchResult) wireShape() int { return shapeSearchResult }
+
+func (*UserProfile) wireShape() int { return shapeUserProfile }
+
+func (*UserProfileCustomStringInfo) wireShape() int { return shapeUserProfileCustomStringInfo }
+
+func (*UserProfileItem) wireShape() int { return shapeUserProfileItem }
+
+func (*FriendProfile) wireShape() int { return shapeFriendProfile }
+
+func (*FriendProfileCustomStringInfo) wireShape() int { return shapeFriendProfileCustomStringInfo }
+
+func (*FriendResult) wireShape() int { return shapeFriendResult }
+
+func (*FriendshipCheckFriendTypeResult) wireShape() int { return shapeFriendshipCheckFriendTypeResult }
+
+func (*FriendAddPendencyInfo) wireShape() int { return shapeFriendAddPendencyInfo }
+
+func (*PendencyPage) wireShape() int { return shapePendencyPage }
+
+func (*RelationState) wireShape() int { return shapeRelationState }
+
+func (*Relation) wireShape() int { return shapeRelation }
+
+func (*FeedRequest) wireShape() int { return shapeFeedRequest }
+
+func (*FeedReply) wireShape() int { return shapeFeedReply }
+
+func (*FeedPush) wireShape() int { return shapeFeedPush }
+
+func (*RelationsRequest) wireShape() int { return shapeRelationsRequest }
+
+func (*RelationsReply) wireShape() int { return shapeRelationsReply }
+
+func (*ProfilesRequest) wireShape() int { return shapeProfilesRequest }
+
+func (*VersionedProfile) wireShape() int { return shapeVersionedProfile }
+
+func (*ProfilesReply) wireShape() int { return shapeProfilesReply }
+
+func (*SetProfileRequest) wireShape() int { return shapeSetProfileRequest }
+
+func (*AddFriendRequest) wireShape() int { return shapeAddFriendRequest }
+
+func (*UsersRequest) wireShape() int { return shapeUsersRequest }
+
+func (*FriendResults) wireShape() int { return shapeFriendResults }
+
+func (*UpdateFriendRequest) wireShape() int { return shapeUpdateFriendRequest }
+
+func (*CheckFriendsReply) wireShape() int { return shapeCheckFriendsReply }
+
+func (*RequestsRequest) wireShape() int { return shapeRequestsRequest }
+
+func (*AnswerRequestRequest) wireShape() int { return shapeAnswerRequestRequest }
+
+func (*ReadRequestsRequest) wireShape() int { return shapeReadRequestsRequest }
+
+func (*FriendGroupsRequest) wireShape() int { return shapeFriendGroupsRequest }
 
 func (*Empty) wireShape() int { return shapeEmpty }
 

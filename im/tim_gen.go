@@ -198,7 +198,7 @@ func (m *Message) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	case "message_is_forward_message":
 		m.IsForwardMessage, err = readBool(r)
 	case "message_sender_profile":
-		m.SenderProfile, err = readMessage[UserProfile](r)
+		m.SenderProfile, err = readMessage[SenderProfile](r)
 	case "message_excluded_from_last_message":
 		m.ExcludedFromLastMessage, err = readBool(r)
 	case "message_excluded_from_content_moderation":
@@ -743,7 +743,7 @@ func (m *HarmonyOfflinePushConfig) parseTIMKey(r *JSONReader, key []byte) (err e
 	return err
 }
 
-func (m *UserProfile) AppendTIM(b []byte) []byte {
+func (m *SenderProfile) AppendTIM(b []byte) []byte {
 	start := len(b)
 	b = append(b, `,"user_profile_face_url":`...)
 	b = appendString(b, m.GetFaceUrl())
@@ -756,11 +756,11 @@ func (m *UserProfile) AppendTIM(b []byte) []byte {
 	return closeObject(b, start)
 }
 
-func (m *UserProfile) ParseTIM(r *JSONReader) error {
+func (m *SenderProfile) ParseTIM(r *JSONReader) error {
 	return readObject(r, m)
 }
 
-func (m *UserProfile) parseTIMKey(r *JSONReader, key []byte) (err error) {
+func (m *SenderProfile) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	switch string(key) {
 	case "user_profile_identifier":
 		m.Identifier, err = readString(r)
@@ -1158,6 +1158,399 @@ func (m *SearchResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.ItemArray, err = readArray(r, readMessage[SearchResultItem])
 	case "msg_search_result_search_cursor":
 		m.SearchCursor, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *UserProfile) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"user_profile_add_permission":`...)
+	if v := m.GetAddPermission(); v != 0 {
+		b = appendInt(b, v)
+	} else {
+		b = append(b, "1"...)
+	}
+	b = append(b, `,"user_profile_birthday":`...)
+	b = appendUint(b, m.GetBirthday())
+	b = append(b, `,"user_profile_custom_string_array":`...)
+	b = appendMessages(b, m.GetCustomStringArray())
+	b = append(b, `,"user_profile_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"user_profile_gender":`...)
+	b = appendInt(b, m.GetGender())
+	b = append(b, `,"user_profile_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"user_profile_language":`...)
+	b = appendUint(b, m.GetLanguage())
+	b = append(b, `,"user_profile_level":`...)
+	b = appendUint(b, m.GetLevel())
+	b = append(b, `,"user_profile_location":`...)
+	b = appendString(b, m.GetLocation())
+	b = append(b, `,"user_profile_nick_name":`...)
+	b = appendString(b, m.GetNickName())
+	b = append(b, `,"user_profile_role":`...)
+	b = appendUint(b, m.GetRole())
+	b = append(b, `,"user_profile_self_signature":`...)
+	b = appendString(b, m.GetSelfSignature())
+	return closeObject(b, start)
+}
+
+func (m *UserProfile) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *UserProfile) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "user_profile_identifier":
+		m.Identifier, err = readString(r)
+	case "user_profile_nick_name":
+		m.NickName, err = readString(r)
+	case "user_profile_gender":
+		m.Gender, err = readInt[GenderType](r)
+	case "user_profile_face_url":
+		m.FaceUrl, err = readString(r)
+	case "user_profile_self_signature":
+		m.SelfSignature, err = readString(r)
+	case "user_profile_add_permission":
+		m.AddPermission, err = readInt[ProfileAddPermission](r)
+	case "user_profile_location":
+		m.Location, err = readString(r)
+	case "user_profile_language":
+		m.Language, err = readInt[uint32](r)
+	case "user_profile_birthday":
+		m.Birthday, err = readInt[uint32](r)
+	case "user_profile_level":
+		m.Level, err = readInt[uint32](r)
+	case "user_profile_role":
+		m.Role, err = readInt[uint32](r)
+	case "user_profile_custom_string_array":
+		m.CustomStringArray, err = readArray(r, readMessage[UserProfileCustomStringInfo])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *UserProfileCustomStringInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"user_profile_custom_string_info_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"user_profile_custom_string_info_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *UserProfileCustomStringInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *UserProfileCustomStringInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "user_profile_custom_string_info_key":
+		m.Key, err = readString(r)
+	case "user_profile_custom_string_info_value":
+		m.Value, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *UserProfileItem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m; v != nil && v.AddPermission != nil {
+		b = append(b, `,"user_profile_item_add_permission":`...)
+		b = appendInt(b, *v.AddPermission)
+	}
+	if v := m; v != nil && v.Birthday != nil {
+		b = append(b, `,"user_profile_item_birthday":`...)
+		b = appendUint(b, *v.Birthday)
+	}
+	if v := m.GetCustomStringArray(); len(v) > 0 {
+		b = append(b, `,"user_profile_item_custom_string_array":`...)
+		b = appendMessages(b, v)
+	}
+	if v := m; v != nil && v.FaceUrl != nil {
+		b = append(b, `,"user_profile_item_face_url":`...)
+		b = appendString(b, *v.FaceUrl)
+	}
+	if v := m; v != nil && v.Gender != nil {
+		b = append(b, `,"user_profile_item_gender":`...)
+		b = appendInt(b, *v.Gender)
+	}
+	if v := m; v != nil && v.Language != nil {
+		b = append(b, `,"user_profile_item_language":`...)
+		b = appendUint(b, *v.Language)
+	}
+	if v := m; v != nil && v.Level != nil {
+		b = append(b, `,"user_profile_item_level":`...)
+		b = appendUint(b, *v.Level)
+	}
+	if v := m; v != nil && v.Location != nil {
+		b = append(b, `,"user_profile_item_location":`...)
+		b = appendString(b, *v.Location)
+	}
+	if v := m; v != nil && v.NickName != nil {
+		b = append(b, `,"user_profile_item_nick_name":`...)
+		b = appendString(b, *v.NickName)
+	}
+	if v := m; v != nil && v.Role != nil {
+		b = append(b, `,"user_profile_item_role":`...)
+		b = appendUint(b, *v.Role)
+	}
+	if v := m; v != nil && v.SelfSignature != nil {
+		b = append(b, `,"user_profile_item_self_signature":`...)
+		b = appendString(b, *v.SelfSignature)
+	}
+	return closeObject(b, start)
+}
+
+func (m *UserProfileItem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *UserProfileItem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "user_profile_item_nick_name":
+		m.NickName, err = readOptional(r, readString)
+	case "user_profile_item_gender":
+		m.Gender, err = readOptional(r, readInt[GenderType])
+	case "user_profile_item_face_url":
+		m.FaceUrl, err = readOptional(r, readString)
+	case "user_profile_item_self_signature":
+		m.SelfSignature, err = readOptional(r, readString)
+	case "user_profile_item_add_permission":
+		m.AddPermission, err = readOptional(r, readInt[ProfileAddPermission])
+	case "user_profile_item_location":
+		m.Location, err = readOptional(r, readString)
+	case "user_profile_item_language":
+		m.Language, err = readOptional(r, readInt[uint32])
+	case "user_profile_item_birthday":
+		m.Birthday, err = readOptional(r, readInt[uint32])
+	case "user_profile_item_level":
+		m.Level, err = readOptional(r, readInt[uint32])
+	case "user_profile_item_role":
+		m.Role, err = readOptional(r, readInt[uint32])
+	case "user_profile_item_custom_string_array":
+		m.CustomStringArray, err = readArray(r, readMessage[UserProfileCustomStringInfo])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendProfile) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_profile_add_source":`...)
+	b = appendString(b, m.GetAddSource())
+	b = append(b, `,"friend_profile_add_time":`...)
+	b = appendUint(b, m.GetAddTime())
+	b = append(b, `,"friend_profile_add_wording":`...)
+	b = appendString(b, m.GetAddWording())
+	b = append(b, `,"friend_profile_custom_string_array":`...)
+	b = appendMessages(b, m.GetCustomStringArray())
+	b = append(b, `,"friend_profile_group_name_array":`...)
+	b = appendArray(b, m.GetGroupNameArray(), appendString)
+	b = append(b, `,"friend_profile_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_profile_remark":`...)
+	b = appendString(b, m.GetRemark())
+	b = append(b, `,"friend_profile_user_profile":`...)
+	b = m.GetUserProfile().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *FriendProfile) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendProfile) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_profile_identifier":
+		m.Identifier, err = readString(r)
+	case "friend_profile_group_name_array":
+		m.GroupNameArray, err = readArray(r, readString)
+	case "friend_profile_remark":
+		m.Remark, err = readString(r)
+	case "friend_profile_add_wording":
+		m.AddWording, err = readString(r)
+	case "friend_profile_add_source":
+		m.AddSource, err = readString(r)
+	case "friend_profile_add_time":
+		m.AddTime, err = readInt[uint64](r)
+	case "friend_profile_user_profile":
+		m.UserProfile, err = readMessage[UserProfile](r)
+	case "friend_profile_custom_string_array":
+		m.CustomStringArray, err = readArray(r, readMessage[FriendProfileCustomStringInfo])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendProfileCustomStringInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_profile_custom_string_info_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"friend_profile_custom_string_info_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *FriendProfileCustomStringInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendProfileCustomStringInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_profile_custom_string_info_key":
+		m.Key, err = readString(r)
+	case "friend_profile_custom_string_info_value":
+		m.Value, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_result_code":`...)
+	b = appendInt(b, m.GetCode())
+	b = append(b, `,"friend_result_desc":`...)
+	b = appendString(b, m.GetDesc())
+	b = append(b, `,"friend_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	return closeObject(b, start)
+}
+
+func (m *FriendResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_result_identifier":
+		m.Identifier, err = readString(r)
+	case "friend_result_code":
+		m.Code, err = readInt[int32](r)
+	case "friend_result_desc":
+		m.Desc, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipCheckFriendTypeResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_check_friendtype_result_code":`...)
+	b = appendInt(b, m.GetCode())
+	b = append(b, `,"friendship_check_friendtype_result_desc":`...)
+	b = appendString(b, m.GetDesc())
+	b = append(b, `,"friendship_check_friendtype_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friendship_check_friendtype_result_relation":`...)
+	b = appendInt(b, m.GetRelation())
+	return closeObject(b, start)
+}
+
+func (m *FriendshipCheckFriendTypeResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipCheckFriendTypeResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_check_friendtype_result_identifier":
+		m.Identifier, err = readString(r)
+	case "friendship_check_friendtype_result_relation":
+		m.Relation, err = readInt[int32](r)
+	case "friendship_check_friendtype_result_code":
+		m.Code, err = readInt[int32](r)
+	case "friendship_check_friendtype_result_desc":
+		m.Desc, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendAddPendencyInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_add_pendency_info_add_source":`...)
+	b = appendString(b, m.GetAddSource())
+	b = append(b, `,"friend_add_pendency_info_add_time":`...)
+	b = appendUint(b, m.GetAddTime())
+	b = append(b, `,"friend_add_pendency_info_add_wording":`...)
+	b = appendString(b, m.GetAddWording())
+	b = append(b, `,"friend_add_pendency_info_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"friend_add_pendency_info_idenitifer":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_add_pendency_info_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_add_pendency_info_nick_name":`...)
+	b = appendString(b, m.GetNickName())
+	b = append(b, `,"friend_add_pendency_info_type":`...)
+	b = appendInt(b, m.GetType())
+	return closeObject(b, start)
+}
+
+func (m *FriendAddPendencyInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendAddPendencyInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_add_pendency_info_type":
+		m.Type, err = readInt[int32](r)
+	case "friend_add_pendency_info_identifier", "friend_add_pendency_info_idenitifer":
+		m.Identifier, err = readString(r)
+	case "friend_add_pendency_info_nick_name":
+		m.NickName, err = readString(r)
+	case "friend_add_pendency_info_face_url":
+		m.FaceUrl, err = readString(r)
+	case "friend_add_pendency_info_add_time":
+		m.AddTime, err = readInt[uint64](r)
+	case "friend_add_pendency_info_add_source":
+		m.AddSource, err = readString(r)
+	case "friend_add_pendency_info_add_wording":
+		m.AddWording, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *PendencyPage) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"pendency_page_current_seq":`...)
+	b = appendUint(b, m.GetCurrentSeq())
+	b = append(b, `,"pendency_page_pendency_info_array":`...)
+	b = appendMessages(b, m.GetPendencyInfoArray())
+	b = append(b, `,"pendency_page_start_time":`...)
+	b = appendUint(b, m.GetStartTime())
+	b = append(b, `,"pendency_page_unread_num":`...)
+	b = appendUint(b, m.GetUnreadNum())
+	return closeObject(b, start)
+}
+
+func (m *PendencyPage) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *PendencyPage) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "pendency_page_start_time":
+		m.StartTime, err = readInt[uint64](r)
+	case "pendency_page_unread_num":
+		m.UnreadNum, err = readInt[uint64](r)
+	case "pendency_page_current_seq":
+		m.CurrentSeq, err = readInt[uint64](r)
+	case "pendency_page_pendency_info_array":
+		m.PendencyInfoArray, err = readArray(r, readMessage[FriendAddPendencyInfo])
 	default:
 		err = r.skip()
 	}

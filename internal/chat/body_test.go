@@ -179,7 +179,7 @@ func FuzzAccepted(f *testing.F) {
 		all.ElemArray = append(all.ElemArray, m.ElemArray...)
 	}
 	inner := proto.CloneOf(all)
-	inner.Sender, inner.MsgId, inner.Seq, inner.SenderProfile = "alice", "1-2-3", 5, &im.UserProfile{NickName: "Alice"}
+	inner.Sender, inner.MsgId, inner.Seq, inner.SenderProfile = "alice", "1-2-3", 5, &im.SenderProfile{NickName: "Alice"}
 	inner.ElemArray = append(inner.ElemArray, &im.Elem{ElemType: im.ElemType_ELEM_TYPE_IMAGE, Raw: []byte(`{"elem_type":1}`)})
 	merged := inner
 	for range 2 {

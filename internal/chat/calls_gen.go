@@ -6,17 +6,32 @@ import "github.com/tidings-im/tidings/im"
 
 // handlers take the calls, by the number of the method. A method of Chat with another request or reply than the contract's does not compile.
 var handlers = [...]handler{
-	im.Method_SEND:    undecoded[*im.SendReply]((*Chat).Send),
-	im.Method_PULL:    decoded[*im.PullRequest, *im.PullReply]((*Chat).Pull),
-	im.Method_CHANGES: decoded[*im.ChangesRequest, *im.ChangesReply]((*Chat).Changes),
-	im.Method_HEADS:   decoded[*im.HeadsRequest, *im.HeadsReply]((*Chat).Heads),
-	im.Method_READ:    decoded[*im.ReadRequest, *im.ReadReply]((*Chat).Read),
-	im.Method_REVOKE:  decoded[*im.RevokeRequest, *im.RevokeReply]((*Chat).Revoke),
-	im.Method_LOOKUP:  decoded[*im.LookupRequest, *im.LookupReply]((*Chat).Lookup),
-	im.Method_ROW:     decoded[*im.RowRequest, *im.RowReply]((*Chat).Row),
-	im.Method_DELETE:  decoded[*im.DeleteRequest, *im.Empty]((*Chat).Delete),
-	im.Method_MODIFY:  decoded[*im.ModifyRequest, *im.ModifyReply]((*Chat).Modify),
-	im.Method_SEQ_AT:  decoded[*im.SeqAtRequest, *im.SeqAtReply]((*Chat).SeqAt),
+	im.Method_SEND:            undecoded[*im.SendReply]((*Chat).Send),
+	im.Method_PULL:            decoded[*im.PullRequest, *im.PullReply]((*Chat).Pull),
+	im.Method_CHANGES:         decoded[*im.ChangesRequest, *im.ChangesReply]((*Chat).Changes),
+	im.Method_HEADS:           decoded[*im.HeadsRequest, *im.HeadsReply]((*Chat).Heads),
+	im.Method_READ:            decoded[*im.ReadRequest, *im.ReadReply]((*Chat).Read),
+	im.Method_REVOKE:          decoded[*im.RevokeRequest, *im.RevokeReply]((*Chat).Revoke),
+	im.Method_LOOKUP:          decoded[*im.LookupRequest, *im.LookupReply]((*Chat).Lookup),
+	im.Method_ROW:             decoded[*im.RowRequest, *im.RowReply]((*Chat).Row),
+	im.Method_DELETE:          decoded[*im.DeleteRequest, *im.Empty]((*Chat).Delete),
+	im.Method_MODIFY:          decoded[*im.ModifyRequest, *im.ModifyReply]((*Chat).Modify),
+	im.Method_SEQ_AT:          decoded[*im.SeqAtRequest, *im.SeqAtReply]((*Chat).SeqAt),
+	im.Method_FEED:            decoded[*im.FeedRequest, *im.FeedReply]((*Chat).Feed),
+	im.Method_RELATIONS:       decoded[*im.RelationsRequest, *im.RelationsReply]((*Chat).Relations),
+	im.Method_PROFILES:        decoded[*im.ProfilesRequest, *im.ProfilesReply]((*Chat).Profiles),
+	im.Method_SET_PROFILE:     decoded[*im.SetProfileRequest, *im.VersionedProfile]((*Chat).SetProfile),
+	im.Method_ADD_FRIEND:      decoded[*im.AddFriendRequest, *im.FriendResult]((*Chat).AddFriend),
+	im.Method_DELETE_FRIENDS:  decoded[*im.UsersRequest, *im.FriendResults]((*Chat).DeleteFriends),
+	im.Method_UPDATE_FRIEND:   decoded[*im.UpdateFriendRequest, *im.Empty]((*Chat).UpdateFriend),
+	im.Method_CHECK_FRIENDS:   decoded[*im.UsersRequest, *im.CheckFriendsReply]((*Chat).CheckFriends),
+	im.Method_REQUESTS:        decoded[*im.RequestsRequest, *im.PendencyPage]((*Chat).Requests),
+	im.Method_ANSWER_REQUEST:  decoded[*im.AnswerRequestRequest, *im.FriendResult]((*Chat).AnswerRequest),
+	im.Method_DELETE_REQUESTS: decoded[*im.UsersRequest, *im.FriendResults]((*Chat).DeleteRequests),
+	im.Method_READ_REQUESTS:   decoded[*im.ReadRequestsRequest, *im.Empty]((*Chat).ReadRequests),
+	im.Method_BLOCK:           decoded[*im.UsersRequest, *im.FriendResults]((*Chat).Block),
+	im.Method_UNBLOCK:         decoded[*im.UsersRequest, *im.FriendResults]((*Chat).Unblock),
+	im.Method_FRIEND_GROUPS:   decoded[*im.FriendGroupsRequest, *im.FriendResults]((*Chat).FriendGroups),
 }
 
 // Pushes, with what they carry.
@@ -24,4 +39,5 @@ var (
 	pushEntry  = push[*im.EntryPush]{im.Method_ENTRY}
 	pushChange = push[*im.ChangePush]{im.Method_CHANGE}
 	pushHead   = push[*im.Head]{im.Method_HEAD}
+	pushFed    = push[*im.FeedPush]{im.Method_FED}
 )

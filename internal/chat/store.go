@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tidings-im/tidings/im"
 )
 
 // UID is the number of an account (its tiny id). It is drawn when the account is created, and never reused.
@@ -84,7 +86,19 @@ type Conv struct {
 	// Policy is raised by everything that affects who may send here; MemberSet by joins and leaves.
 	Policy, MemberSet uint64
 	Dissolved         bool
+	// Flags are what the two of a C2C conversation have with each other. Every change of them raises Policy.
+	Flags ConvFlags
 }
+
+// ConvFlags are what may be sent in a C2C conversation depends on.
+type ConvFlags uint32
+
+const (
+	ABlocksB ConvFlags = 1 << iota
+	BBlocksA
+	AHasB // B is in A's list of friends
+	BHasA
+)
 
 // Period is a time of membership: entries with From < seq <= To are visible. To is NoEnd while it lasts.
 type Period struct{ From, To uint64 }
@@ -177,6 +191,32 @@ type FeedEntry struct {
 	Kind int32
 	Body []byte
 	Time int64
+}
+
+// Relation is a row of what a user has with others.
+type Relation struct {
+	UID  UID
+	Kind im.RelationKind
+	// Other is the number of the other account, or of a friend group.
+	Other int64
+	// Ver is the number in the owner's feed of the change that made the row as it is, Made that of the one that created it.
+	Ver, Made uint64
+	// Body is im.RelationState in wire form.
+	Body []byte
+}
+
+// Profile is an account's profile, im.UserProfile in wire form without the name. Ver is 0 for one that was never set.
+type Profile struct {
+	UID  UID
+	Ver  uint64
+	Body []byte
+}
+
+// Fanout is a change of a profile that has not been told to all who have the user as a friend: to those up to Done it has.
+type Fanout struct {
+	UID  UID
+	Ver  uint64
+	Done UID
 }
 
 // Session is the row of a device of a user.
@@ -294,6 +334,20 @@ type Store interface {
 	SeqAt(ctx context.Context, id ConvID, t int64) (uint64, error)
 	// Feed returns the user's feed entries of the closed range, ascending, at most limit.
 	Feed(ctx context.Context, uid UID, from, to uint64, limit int) ([]FeedEntry, error)
+	// FeedFloor returns the number up to which a user's feed was cut off.
+	FeedFloor(ctx context.Context, uid UID) (uint64, error)
+	// Relation returns a row, ErrNotFound if there is none.
+	Relation(ctx context.Context, uid UID, kind im.RelationKind, other int64) (Relation, error)
+	// Relations returns rows of a kind in the order in which they were made, behind a Made, at most limit.
+	Relations(ctx context.Context, uid UID, kind im.RelationKind, after uint64, limit int) ([]Relation, error)
+	// AllRelations returns rows of all kinds, ordered by kind and other, behind a place, at most limit.
+	AllRelations(ctx context.Context, uid UID, kind im.RelationKind, other int64, limit int) ([]Relation, error)
+	// HaveFriend returns the accounts, above one, that have a user in their list of friends, ascending, at most limit.
+	HaveFriend(ctx context.Context, friend, after UID, limit int) ([]UID, error)
+	// Profile returns an account's profile, an empty one if it was never set.
+	Profile(ctx context.Context, uid UID) (Profile, error)
+	// Fanouts returns some of the changes of profiles that are not told to all friends yet, at most limit.
+	Fanouts(ctx context.Context, limit int) ([]Fanout, error)
 	// Sessions returns the rows of a user's devices.
 	Sessions(ctx context.Context, uid UID) ([]Session, error)
 
@@ -351,6 +405,27 @@ type Tx interface {
 	AddChange(id ConvID, c Change) (Change, error)
 	// AddFeed assigns a number to a feed entry and stores it.
 	AddFeed(uid UID, kind int32, body []byte) (FeedEntry, error)
+	// CutFeed deletes the entries of a user's feed up to a number, which becomes its floor.
+	CutFeed(uid UID, upTo uint64) error
+	// FindC2C returns the conversation of two users and holds it; ErrNotFound if there is none.
+	FindC2C(a, b UID) (Conv, error)
+	// Relation returns a row, ErrNotFound if there is none. Relations returns all of a kind in the order in which they were made, CountRelations how
+	// many there are. The caller holds the rows of the owner.
+	Relation(uid UID, kind im.RelationKind, other int64) (Relation, error)
+	Relations(uid UID, kind im.RelationKind) ([]Relation, error)
+	CountRelations(uid UID, kind im.RelationKind) (int, error)
+	// PutRelation stores a row. Made stays what it was if the row exists.
+	PutRelation(r Relation) error
+	DropRelation(uid UID, kind im.RelationKind, other int64) error
+	// HaveFriend is that of Store.
+	HaveFriend(friend, after UID, limit int) ([]UID, error)
+	// Profile returns an empty one if it was never set.
+	Profile(uid UID) (Profile, error)
+	PutProfile(p Profile) error
+	// Fanout returns what remains to be told of a change of a user's profile, ErrNotFound if nothing. PutFanout stores it, DropFanout deletes it.
+	Fanout(uid UID) (Fanout, error)
+	PutFanout(f Fanout) error
+	DropFanout(uid UID) error
 	Sessions(uid UID) ([]Session, error)
 	PutSession(s Session) error
 	// DropSessions deletes the rows of devices of a user.

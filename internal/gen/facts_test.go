@@ -39,7 +39,7 @@ var objectNames = map[string]string{
 	"SearchParam": "MessageSearchParam", "SearchResultItem": "MessageSearchResultItem", "SearchResult": "MessageSearchResult",
 	"GetConvParam": "GetConversationListParam", "TotalUnread": "GetTotalUnreadNumberResult", "GetMsgListParam": "MsgGetMsgListParam",
 	"SdkConfig": "SdKConfig", "ExperimentalRequest": "RequestParam", "ExperimentalResponse": "ResponseInfo",
-	"SentMessageId": "Message", "MessageStatus": "MsgStatus",
+	"SentMessageId": "Message", "SenderProfile": "UserProfile", "MessageStatus": "MsgStatus",
 }
 
 // elsewhere are the keys that api/ has in another object than keys.tsv: the facts give the common part of an element an object of its own, and the

@@ -96,6 +96,13 @@ func (g *limitGen) field(f *protogen.Field) (*protogen.Message, error) {
 	case d.IsList():
 		call("checkItems(%q, len(%s), %d)", d.Name(), value, limit)
 		switch d.Kind() {
+		case protoreflect.StringKind:
+			each, ok := option(d, "max_each").(uint64)
+			if !ok {
+				return nil, fmt.Errorf("%s: a list of texts in a request needs a max_each", d.FullName())
+			}
+			g.p("for i, x := range %s { if err := checkText(\"\", x, %d); err != nil { return err.in(%q, i) } }", value, each, d.Name())
+			return nil, need()
 		case protoreflect.MessageKind:
 			g.p("for i, x := range %s { if err := x.check(); err != nil { return err.in(%q, i) } }", value, d.Name())
 			return f.Message, need()

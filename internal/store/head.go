@@ -107,7 +107,7 @@ func (s *Store) touchOwn(h *head, o *own) {
 
 var (
 	putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, seq = :seq, rev = :rev, time = :time, changed = :changed, idx = :idx, own_a = :own_a, own_b = :own_b,
-		policy = :policy, member_set = :member_set, dissolved = :dissolved WHERE id = :id`)
+		policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags WHERE id = :id`)
 	putSender = tables.NewWrite[tables.SenderRow](`INSERT INTO sender (conv, uid, own, last) VALUES (:conv, :uid, :own, :last)
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`)
 )

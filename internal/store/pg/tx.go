@@ -249,7 +249,7 @@ func (t *tx) undo() {
 }
 
 // putHead leaves the ends of the log alone: the writer moves them with the entries.
-var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved
+var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags
 	WHERE id = :id`)
 
 // commit sends what is still to be written, commits, and finds out the outcome if the connection is lost.

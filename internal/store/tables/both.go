@@ -88,7 +88,11 @@ func (t *Tx) newC2C(a, b chat.UID) error {
 	if !errors.Is(err, chat.ErrNotFound) {
 		return err
 	}
-	c, err := t.NewConv(chat.Conv{Kind: chat.KindC2C, A: a, B: b})
+	flags, err := t.flagsOf(min(a, b), max(a, b))
+	if err != nil {
+		return err
+	}
+	c, err := t.NewConv(chat.Conv{Kind: chat.KindC2C, A: a, B: b, Flags: flags})
 	if err != nil {
 		return err
 	}

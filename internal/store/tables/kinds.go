@@ -42,6 +42,8 @@ type ConvRow struct {
 	Policy    uint64      `sql:"policy"`
 	MemberSet uint64      `sql:"member_set"`
 	Dissolved bool        `sql:"dissolved"`
+
+	Flags chat.ConvFlags `sql:"flags"`
 }
 
 // Conv is the kind of rows of conv.

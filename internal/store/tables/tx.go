@@ -93,8 +93,8 @@ func (t *Tx) PutUser(u chat.User) error {
 	return putUser.Tell(t.Ctx, t.On, userRow(u))
 }
 
-var insertConv = NewWrite[ConvRow](`INSERT INTO conv (id, kind, a, b, grp, changed, policy, member_set, dissolved)
-	VALUES (:id, :kind, :a, :b, :grp, :changed, :policy, :member_set, :dissolved)`)
+var insertConv = NewWrite[ConvRow](`INSERT INTO conv (id, kind, a, b, grp, changed, policy, member_set, dissolved, flags)
+	VALUES (:id, :kind, :a, :b, :grp, :changed, :policy, :member_set, :dissolved, :flags)`)
 
 func (t *Tx) NewConv(c chat.Conv) (chat.Conv, error) {
 	switch c.Kind {
@@ -137,7 +137,7 @@ func (t *Tx) PutConv(c chat.Conv) error {
 	if err != nil {
 		return err
 	}
-	h.Group, h.Dissolved = c.Group, c.Dissolved
+	h.Group, h.Dissolved, h.Flags = c.Group, c.Dissolved, c.Flags
 	h.Policy, h.MemberSet = max(h.Policy, c.Policy), max(h.MemberSet, c.MemberSet)
 	return nil
 }
