@@ -93,6 +93,10 @@ type Caller struct {
 	// what is sent.
 	Addr            string
 	Operator, Quiet bool
+	// Admin is the operator's own account. Force adds friends without the consent that the operator's call leaves out: whatever the permission of the
+	// other user, and without a request.
+	Admin string
+	Force bool
 	// Reply answers a call; the carrier sets it before it makes the first one. It may be called from any goroutine, and does not block.
 	Reply func(id uint64, method im.Method, body im.Body, err error)
 

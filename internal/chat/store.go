@@ -219,6 +219,19 @@ type Fanout struct {
 	Done UID
 }
 
+// Outgoing is something that the app's webhook is to be notified of.
+type Outgoing struct {
+	// ID rises along a lane and is never used twice. Lane is the account whose list or profile has changed.
+	ID   int64
+	Lane UID
+	Time int64
+	// Platform and Addr are those of the call that caused it, as the request names them.
+	Platform, Addr string
+	// Command is the name of the webhook, Body the body of the request in JSON.
+	Command string
+	Body    []byte
+}
+
 // Session is the row of a device of a user.
 type Session struct {
 	UID    UID
@@ -351,6 +364,13 @@ type Store interface {
 	// Sessions returns the rows of a user's devices.
 	Sessions(ctx context.Context, uid UID) ([]Session, error)
 
+	// OutboxLanes returns the lanes above one that have something in the outbox, ascending, at most limit. Outbox returns what is in a lane, in its
+	// order, at most limit: what is committed to a lane later has a higher id than all that was returned. OutboxOld returns what was written before a
+	// time.
+	OutboxLanes(ctx context.Context, after UID, limit int) ([]UID, error)
+	Outbox(ctx context.Context, lane UID, limit int) ([]Outgoing, error)
+	OutboxOld(ctx context.Context, before int64, limit int) ([]Outgoing, error)
+
 	// Log returns the entries of all conversations after a position, ascending by position, at most limit: the reads of rule 15. Within a
 	// conversation positions rise with seq. An entry that is committed later never gets a position at or below one that was returned: if several
 	// writers commit, those above the oldest open one are held back. LogEnd returns the last position.
@@ -426,6 +446,9 @@ type Tx interface {
 	Fanout(uid UID) (Fanout, error)
 	PutFanout(f Fanout) error
 	DropFanout(uid UID) error
+	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account. DropOutbox deletes what was received.
+	AddOutbox(o Outgoing) error
+	DropOutbox(ids []int64) error
 	Sessions(uid UID) ([]Session, error)
 	PutSession(s Session) error
 	// DropSessions deletes the rows of devices of a user.

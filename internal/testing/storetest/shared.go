@@ -23,6 +23,7 @@ func RunShared(t *testing.T, open Open) {
 		{"Seen", seen},
 		{"Log", sharedLog},
 		{"Leases", leases},
+		{"Outbox", sharedOutbox},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

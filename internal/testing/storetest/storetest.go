@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		{"Log", wholeLog},
 		{"Cursors", cursors},
 		{"Sent", sent},
+		{"Outbox", outbox},
 		{"NewTable", newTable},
 		{"ValidFrom", validFrom},
 		{"Concurrent", alone(concurrent)},
