@@ -42,7 +42,11 @@ type Config struct {
 	// message may wait until the hook can be asked; one that has waited longer is refused, regardless of what the hook does without a response: 30 s.
 	BeforeAtOnce int
 	BeforeWait   time.Duration
-	Log          *slog.Logger
+	// FeedKeep is how many entries of a user's feed are kept: 10,000. A device that missed more asks for the whole.
+	FeedKeep uint64
+	// BlockKeepsFriend leaves friendships as they are when one blocks the other.
+	BlockKeepsFriend bool
+	Log              *slog.Logger
 }
 
 // Ticket is the content of a good ticket.
@@ -154,6 +158,7 @@ func New(store Store, cfg Config) *Chat {
 		cfg.Clock = time.Now
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	cfg.FeedKeep = cmp.Or(cfg.FeedKeep, defaultFeedKeep)
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
 	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)

@@ -1,0 +1,302 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+const (
+	// The limits of one reply about a feed or relations.
+	maxFed, maxFedBytes = 500, 256 << 10
+	// defaultFeedKeep is how many entries a feed keeps.
+	defaultFeedKeep = 10_000
+	// cutEvery is how many entries a feed may have above its limit before it is cut, so that not each entry cuts it.
+	cutEvery = 100
+)
+
+// feeding is what an Update adds to feeds. Entries of one user are pushed as one frame.
+type feeding struct {
+	c  *Chat
+	tx Tx
+	// order are the users of pushes, in the order of their first entries.
+	order  []UID
+	pushes map[UID]*im.FeedPush
+	// flagged are the pairs whose conversation may have other flags now.
+	flagged []pair
+}
+
+func (c *Chat) feeding(tx Tx) *feeding {
+	return &feeding{c: c, tx: tx, pushes: make(map[UID]*im.FeedPush)}
+}
+
+// add assigns a number to an entry of a user's feed and stores it. The entry is pushed with the present profile of the person it is about.
+func (f *feeding) add(owner UID, about *person, r *im.Relation) error {
+	stored, err := f.tx.AddFeed(owner, int32(r.Kind), wire(r))
+	if err != nil {
+		return err
+	}
+	r.Ver = stored.Seq
+	if about != nil && !r.Gone {
+		p, err := f.tx.Profile(about.uid)
+		if err != nil {
+			return err
+		}
+		f.c.attach(r, about.name, p)
+	}
+	push := f.pushes[owner]
+	if push == nil {
+		push = &im.FeedPush{From: stored.Seq}
+		f.pushes[owner] = push
+		f.order = append(f.order, owner)
+	}
+	push.Entries = append(push.Entries, r)
+	return f.cut(owner, stored.Seq)
+}
+
+// cut deletes what a feed has above its limit.
+func (f *feeding) cut(owner UID, seq uint64) error {
+	keep := f.c.cfg.FeedKeep
+	if seq <= keep || seq%min(cutEvery, keep) != 0 {
+		return nil
+	}
+	return f.tx.CutFeed(owner, seq-keep)
+}
+
+// put stores a row of a user about another account and tells the user.
+func (f *feeding) put(owner UID, kind im.RelationKind, about person, state *im.RelationState) error {
+	r := &im.Relation{Kind: kind, UserId: about.name, State: state}
+	if err := f.add(owner, &about, r); err != nil {
+		return err
+	}
+	return f.tx.PutRelation(Relation{UID: owner, Kind: kind, Other: int64(about.uid), Ver: r.Ver, Body: wire(state)})
+}
+
+// drop deletes a row of a user about another account and tells the user. quiet means that another callback reports it.
+func (f *feeding) drop(owner UID, kind im.RelationKind, about person, quiet bool) error {
+	if err := f.tx.DropRelation(owner, kind, int64(about.uid)); err != nil {
+		return err
+	}
+	return f.add(owner, &about, &im.Relation{Kind: kind, UserId: about.name, Gone: true, Quiet: quiet})
+}
+
+// state returns a row's state; nil if there is no such row.
+func (f *feeding) state(owner UID, kind im.RelationKind, other int64) (*im.RelationState, error) {
+	r, err := f.tx.Relation(owner, kind, other)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return stateOf(&r)
+}
+
+func stateOf(r *Relation) (*im.RelationState, error) {
+	s := &im.RelationState{}
+	return s, im.Decode(r.Body, s)
+}
+
+// done registers what happens after the commit: the reply, then the pushes, in this order on every connection.
+func (f *feeding) done(reply func()) error {
+	for _, p := range f.flagged {
+		if err := f.setFlags(p); err != nil {
+			return err
+		}
+	}
+	now := f.tx.Now()
+	f.tx.AfterCommit(func() {
+		for _, p := range f.flagged {
+			f.c.convs.drop(p)
+		}
+		reply()
+		for _, uid := range f.order {
+			f.c.tell(pushFed.to(Audience{Users: []UID{uid}}, f.pushes[uid]))
+		}
+		f.c.delivering(now)
+	})
+	return nil
+}
+
+// related records that two users have something else with each other than before.
+func (f *feeding) related(a, b UID) {
+	if p := pairOf(a, b); !slices.Contains(f.flagged, p) {
+		f.flagged = append(f.flagged, p)
+	}
+}
+
+// setFlags makes the flags of the conversation of two users, if there is one, what their relations say, and raises its policy number if they differ.
+func (f *feeding) setFlags(p pair) error {
+	cv, err := f.tx.FindC2C(p.a, p.b)
+	if errors.Is(err, ErrNotFound) {
+		return nil // it gets them when it is made
+	}
+	if err != nil {
+		return err
+	}
+	var flags ConvFlags
+	for _, x := range [...]struct {
+		owner, other UID
+		kind         im.RelationKind
+		flag         ConvFlags
+	}{
+		{p.a, p.b, im.RelationKind_RELATION_BLOCKED, ABlocksB}, {p.b, p.a, im.RelationKind_RELATION_BLOCKED, BBlocksA},
+		{p.a, p.b, im.RelationKind_RELATION_FRIEND, AHasB}, {p.b, p.a, im.RelationKind_RELATION_FRIEND, BHasA},
+	} {
+		switch _, err := f.tx.Relation(x.owner, x.kind, int64(x.other)); {
+		case err == nil:
+			flags |= x.flag
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
+	}
+	if flags == cv.Flags {
+		return nil
+	}
+	cv.Flags = flags
+	cv.Policy++
+	return f.tx.PutConv(cv)
+}
+
+// attach puts a person's present profile into an entry.
+func (c *Chat) attach(r *im.Relation, name string, p Profile) {
+	r.Profile, r.ProfileVer = c.profileOf(name, p), p.Ver
+}
+
+// profileOf decodes a stored profile.
+func (c *Chat) profileOf(name string, p Profile) *im.UserProfile {
+	out := &im.UserProfile{}
+	if err := im.Decode(p.Body, out); err != nil {
+		c.log.Error("a stored profile cannot be read", "user", name, "err", err)
+		out = &im.UserProfile{}
+	}
+	out.Identifier = name
+	return out
+}
+
+// Feed returns entries of the caller's feed.
+func (c *Chat) Feed(ctx context.Context, call Call[*im.FeedReply], req *im.FeedRequest) error {
+	s := call.Caller
+	if req.From == 0 || req.From > req.To {
+		return im.Errorf(im.CodeInvalidParameters, "from %d to %d is no range", req.From, req.To)
+	}
+	rows, err := c.store.Feed(ctx, s.UID, req.From, req.To, maxFed)
+	if err != nil {
+		return err
+	}
+	// After the entries: they may have been cut off before they were read.
+	floor, err := c.store.FeedFloor(ctx, s.UID)
+	if err != nil {
+		return err
+	}
+	if req.From <= floor {
+		call.Reply(&im.FeedReply{Cut: true})
+		return nil
+	}
+	if len(rows) == 0 || rows[0].Seq != req.From {
+		return resync("the feed ends before number %d", req.From)
+	}
+	out := &im.FeedReply{From: req.From, To: req.From - 1}
+	size := 0
+	for i := range rows {
+		if size > maxFedBytes || rows[i].Seq != out.To+1 {
+			break
+		}
+		out.To = rows[i].Seq
+		r := &im.Relation{}
+		if err := im.Decode(rows[i].Body, r); err != nil {
+			c.log.Error("an entry of a feed cannot be read and is left out", "user", s.Name, "number", rows[i].Seq, "err", err)
+			continue
+		}
+		r.Ver = rows[i].Seq
+		if err := c.present(ctx, s, r); err != nil {
+			return err
+		}
+		size += r.SizeVT()
+		out.Entries = append(out.Entries, r)
+	}
+	call.Reply(out)
+	return nil
+}
+
+// present attaches the present profile of the person that an entry is about.
+func (c *Chat) present(ctx context.Context, s *Caller, r *im.Relation) error {
+	name := r.UserId
+	if r.Kind == im.RelationKind_RELATION_SELF {
+		name = s.Name
+	}
+	if r.Gone || name == "" {
+		return nil
+	}
+	who, err := c.person(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p, err := c.store.Profile(ctx, who.uid)
+	if err != nil {
+		return err
+	}
+	c.attach(r, name, p)
+	return nil
+}
+
+// Relations returns a page of all that the caller has with others.
+func (c *Chat) Relations(ctx context.Context, call Call[*im.RelationsReply], req *im.RelationsRequest) error {
+	s := call.Caller
+	u, err := c.store.UserByID(ctx, s.UID) // before the rows: what changes after it is in the feed
+	if err != nil {
+		return err
+	}
+	out := &im.RelationsReply{Feed: u.Feed}
+	rows, err := c.store.AllRelations(ctx, s.UID, req.AfterKind, int64(req.AfterOther), maxFed)
+	if err != nil {
+		return err
+	}
+	size := 0
+	if req.AfterKind == 0 && req.AfterOther == 0 {
+		self := &im.Relation{Kind: im.RelationKind_RELATION_SELF}
+		if err := c.present(ctx, s, self); err != nil {
+			return err
+		}
+		self.Ver = self.ProfileVer
+		size = self.SizeVT()
+		out.Items = append(out.Items, self)
+	}
+	for i := range rows {
+		if size > maxFedBytes {
+			rows = rows[:i]
+			out.NextKind, out.NextOther = rows[i-1].Kind, uint64(rows[i-1].Other)
+			break
+		}
+		r := &im.Relation{Kind: rows[i].Kind, Ver: rows[i].Ver}
+		if r.State, err = stateOf(&rows[i]); err != nil {
+			c.log.Error("a relation cannot be read and is left out", "user", s.Name, "kind", r.Kind, "other", rows[i].Other, "err", err)
+			continue
+		}
+		switch r.Kind {
+		case im.RelationKind_RELATION_FRIEND_GROUP:
+			r.Group = uint64(rows[i].Other)
+		case im.RelationKind_RELATION_REQUESTS_READ:
+		default:
+			if r.UserId, err = c.nameOf(ctx, UID(rows[i].Other)); err != nil {
+				return err
+			}
+			if err := c.present(ctx, s, r); err != nil {
+				return err
+			}
+		}
+		size += r.SizeVT()
+		out.Items = append(out.Items, r)
+	}
+	if out.NextKind == 0 && len(rows) == maxFed {
+		last := rows[len(rows)-1]
+		out.NextKind, out.NextOther = last.Kind, uint64(last.Other)
+	}
+	call.Reply(out)
+	return nil
+}

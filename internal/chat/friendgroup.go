@@ -1,0 +1,214 @@
+package chat
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tidings-im/tidings/im"
+)
+
+// Friend groups are rows of their own. A friend's row has the numbers of groups, so that a group that gets another name, or is deleted, is one change.
+
+// numberOf returns the number of the group with a name; 0 if there is none. Names are compared by bytes.
+func numberOf(groups []Relation, name string) (uint64, error) {
+	for i := range groups {
+		state, err := stateOf(&groups[i])
+		if err != nil {
+			return 0, err
+		}
+		if state.Name == name {
+			return uint64(groups[i].Other), nil
+		}
+	}
+	return 0, nil
+}
+
+// groupNamed returns the number of a group, which it creates if it is new. The result is not nil if there are too many.
+func (f *feeding) groupNamed(owner person, name string) (uint64, *im.FriendResult, error) {
+	groups, err := f.tx.Relations(owner.uid, relGroup)
+	if err != nil {
+		return 0, nil, err
+	}
+	number, err := numberOf(groups, name)
+	if err != nil || number != 0 {
+		return number, nil, err
+	}
+	if len(groups) >= maxFriendGroups {
+		return 0, &im.FriendResult{Code: im.CodeTooManyFriendGroups, Desc: "too many friend groups"}, nil
+	}
+	number, err = f.putGroup(owner.uid, 0, name)
+	return number, nil, err
+}
+
+// putGroup stores the name of a group; number 0 makes one.
+func (f *feeding) putGroup(owner UID, number uint64, name string) (uint64, error) {
+	if number == 0 {
+		u, err := f.tx.User(owner)
+		if err != nil {
+			return 0, err
+		}
+		number = u.Feed + 1 // the number of the entry that makes it, never used twice
+	}
+	state := &im.RelationState{Name: name}
+	r := &im.Relation{Kind: relGroup, Group: number, State: state}
+	if err := f.add(owner, nil, r); err != nil {
+		return 0, err
+	}
+	return number, f.tx.PutRelation(Relation{UID: owner, Kind: relGroup, Other: int64(number), Ver: r.Ver, Body: wire(state)})
+}
+
+// FriendGroups creates, deletes and renames the caller's friend groups, and puts friends into them or takes them out.
+func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], req *im.FriendGroupsRequest) error {
+	g := &grouping{FriendGroupsRequest: req, resent: call.Resent}
+	if err := g.check(); err != nil {
+		return err
+	}
+	s := call.Caller
+	results, people, err := c.named(ctx, s, req.UserIds)
+	if err != nil {
+		return err
+	}
+	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
+		f := c.feeding(tx)
+		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
+			return err
+		}
+		numbers, err := g.groups(f, s.UID)
+		if err != nil {
+			return err
+		}
+		out := slices.Clone(results)
+		for i, p := range people {
+			if p.uid == 0 {
+				continue
+			}
+			if out[i], err = g.member(f, s.UID, p, numbers); err != nil {
+				return err
+			}
+		}
+		return f.done(func() { call.Reply(&im.FriendResults{Results: out}) })
+	})
+}
+
+type grouping struct {
+	*im.FriendGroupsRequest
+	resent bool
+}
+
+func (g *grouping) check() error {
+	if len(g.Names) == 0 {
+		return badRelation("the list of friend groups is empty")
+	}
+	for _, name := range g.Names {
+		if err := checkGroupName("the name of a friend group", name, true); err != nil {
+			return err
+		}
+	}
+	switch g.Action {
+	case im.FriendGroupAction_FRIEND_GROUP_CREATE:
+	case im.FriendGroupAction_FRIEND_GROUP_DELETE:
+	case im.FriendGroupAction_FRIEND_GROUP_RENAME:
+		if err := checkGroupName("the new name of a friend group", g.NewName, true); err != nil {
+			return err
+		}
+	case im.FriendGroupAction_FRIEND_GROUP_ADD, im.FriendGroupAction_FRIEND_GROUP_REMOVE:
+		return checkUsers(g.UserIds, maxUsers)
+	default:
+		return badRelation("action %d is unknown", g.Action)
+	}
+	if len(g.UserIds) > maxUsers {
+		return checkUsers(g.UserIds, maxUsers)
+	}
+	return nil
+}
+
+// groups does what the call does with groups as such, and returns the numbers of those that it names. If one of them cannot be, nothing is done.
+func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
+	rows, err := f.tx.Relations(owner, relGroup)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []uint64
+	for i, name := range g.Names {
+		if slices.Contains(g.Names[:i], name) {
+			continue
+		}
+		number, err := numberOf(rows, name)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case g.Action == im.FriendGroupAction_FRIEND_GROUP_CREATE:
+			if number != 0 && !g.resent {
+				return nil, badRelation("there is a friend group %q already", name)
+			}
+			if number == 0 {
+				if len(rows) >= maxFriendGroups {
+					return nil, im.Errorf(im.CodeTooManyFriendGroups, "there are %d friend groups already", len(rows))
+				}
+				if number, err = f.putGroup(owner, 0, name); err != nil {
+					return nil, err
+				}
+				rows = append(rows, Relation{Other: int64(number), Body: wire(&im.RelationState{Name: name})})
+			}
+		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE && g.resent:
+			continue
+		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_RENAME && g.resent:
+			if renamed, err := numberOf(rows, g.NewName); err != nil || renamed != 0 {
+				return nil, err
+			}
+			return nil, badRelation("there is no friend group %q", name)
+		case number == 0:
+			return nil, badRelation("there is no friend group %q", name)
+		case g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE:
+			if err := f.tx.DropRelation(owner, relGroup, int64(number)); err != nil {
+				return nil, err
+			}
+			if err := f.add(owner, nil, &im.Relation{Kind: relGroup, Group: number, Gone: true}); err != nil {
+				return nil, err
+			}
+		case g.Action == im.FriendGroupAction_FRIEND_GROUP_RENAME:
+			if name == g.NewName {
+				continue
+			}
+			taken, err := numberOf(rows, g.NewName)
+			if err != nil {
+				return nil, err
+			}
+			if taken != 0 {
+				return nil, badRelation("there is a friend group %q already", g.NewName)
+			}
+			if _, err := f.putGroup(owner, number, g.NewName); err != nil {
+				return nil, err
+			}
+		}
+		numbers = append(numbers, number)
+	}
+	return numbers, nil
+}
+
+// member puts a friend into groups, or takes them out.
+func (g *grouping) member(f *feeding, owner UID, p person, numbers []uint64) (*im.FriendResult, error) {
+	state, err := f.state(owner, relFriend, int64(p.uid))
+	if err != nil {
+		return nil, err
+	}
+	if state == nil {
+		return resultOf(p.name, im.CodeNotAFriendInGroup, "the user is not a friend"), nil
+	}
+	before := slices.Clone(state.Groups)
+	for _, number := range numbers {
+		if g.Action == im.FriendGroupAction_FRIEND_GROUP_REMOVE {
+			state.Groups = slices.DeleteFunc(state.Groups, func(n uint64) bool { return n == number })
+		} else if !slices.Contains(state.Groups, number) {
+			state.Groups = append(state.Groups, number)
+		}
+	}
+	slices.Sort(state.Groups)
+	if !slices.Equal(before, state.Groups) {
+		if err := f.put(owner, relFriend, p, state); err != nil {
+			return nil, err
+		}
+	}
+	return resultOf(p.name, 0, ""), nil
+}
