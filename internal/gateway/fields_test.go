@@ -50,9 +50,16 @@ func allBeyond(t *testing.T, d protoreflect.MessageDescriptor, base func() proto
 				})...)
 				continue
 			}
-			req = base()
-			at(req).Mutable(f).List().Append(protoreflect.ValueOfUint64(math.MaxUint64))
-			all = append(all, beyond{string(f.Name()), req})
+			values := []protoreflect.Value{protoreflect.ValueOfUint64(math.MaxUint64)}
+			if f.Kind() == protoreflect.StringKind {
+				each := proto.GetExtension(f.Options(), im.E_MaxEach).(uint64)
+				values = []protoreflect.Value{protoreflect.ValueOfString(strings.Repeat("x", int(each)+1)), protoreflect.ValueOfString("\xff")}
+			}
+			for _, v := range values {
+				req = base()
+				at(req).Mutable(f).List().Append(v)
+				all = append(all, beyond{string(f.Name()), req})
+			}
 		case f.Kind() == protoreflect.StringKind:
 			if !limited {
 				t.Errorf("%s has no limit", f.FullName())
