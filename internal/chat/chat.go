@@ -44,6 +44,9 @@ type Config struct {
 	BeforeWait   time.Duration
 	// FeedKeep is how many entries of a user's feed are kept: 10,000. A device that missed more asks for the whole.
 	FeedKeep uint64
+	// OnlyFriends refuses messages between users of whom one is not the other's friend, with 20009, 20010 or 20011. RefuseBlocked refuses messages to
+	// somebody who has blocked the sender with 20007, instead of dropping them as if they had been sent.
+	OnlyFriends, RefuseBlocked bool
 	// BlockKeepsFriend leaves friendships as they are when one blocks the other.
 	BlockKeepsFriend bool
 	Log              *slog.Logger
@@ -127,6 +130,8 @@ type Chat struct {
 	slots     slots
 	told      *semaphore.Weighted // what the before-hook is being asked about, in bytes
 
+	fans chan struct{} // wakes the worker of StartFanout
+
 	people cache[string, person]
 	names  cache[UID, person]
 	convs  cache[pair, c2c]
@@ -159,7 +164,7 @@ func New(store Store, cfg Config) *Chat {
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.FeedKeep = cmp.Or(cfg.FeedKeep, defaultFeedKeep)
-	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
+	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1), fans: make(chan struct{}, 1)}
 	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)

@@ -21,6 +21,8 @@ const (
 type feeding struct {
 	c  *Chat
 	tx Tx
+	// s is who makes the call; nil for what the server does by itself.
+	s *Caller
 	// order are the users of pushes, in the order of their first entries.
 	order  []UID
 	pushes map[UID]*im.FeedPush
@@ -28,8 +30,8 @@ type feeding struct {
 	flagged []pair
 }
 
-func (c *Chat) feeding(tx Tx) *feeding {
-	return &feeding{c: c, tx: tx, pushes: make(map[UID]*im.FeedPush)}
+func (c *Chat) feeding(tx Tx, s *Caller) *feeding {
+	return &feeding{c: c, tx: tx, s: s, pushes: make(map[UID]*im.FeedPush)}
 }
 
 // add assigns a number to an entry of a user's feed and stores it. The entry is pushed with the present profile of the person it is about.
@@ -162,7 +164,14 @@ func (f *feeding) setFlags(p pair) error {
 
 // attach puts a person's present profile into an entry.
 func (c *Chat) attach(r *im.Relation, name string, p Profile) {
-	r.Profile, r.ProfileVer = c.profileOf(name, p), p.Ver
+	r.Profile, r.ProfileVer = c.publicProfile(name, p), p.Ver
+}
+
+// publicProfile is profileOf without what only operators see.
+func (c *Chat) publicProfile(name string, p Profile) *im.UserProfile {
+	out := c.profileOf(name, p)
+	out.AdminForbidType, out.MsgSettings = "", 0
+	return out
 }
 
 // profileOf decodes a stored profile.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -128,7 +129,7 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 			}
 		}
 		err := c.store.Update(ctx, keys, func(tx Tx) error {
-			f := c.feeding(tx)
+			f := c.feeding(tx, s)
 			if err := f.hold(keys); err != nil {
 				return err
 			}
@@ -178,7 +179,7 @@ type adding struct {
 }
 
 func (a *adding) check() error {
-	return errors.Join(checkText("remark", a.Remark, maxRemark), checkText("add_wording", a.Wording, maxWording), checkSource(a.Source),
+	return cmp.Or(checkText("remark", a.Remark, maxRemark), checkText("add_wording", a.Wording, maxWording), checkSource(a.Source),
 		checkGroupName("group_name", a.GroupName, false))
 }
 
@@ -186,20 +187,18 @@ func (a *adding) check() error {
 func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendResult], req *im.AddFriendRequest) error {
 	a := &adding{AddFriendRequest: req, resent: call.Resent}
 	if err := a.check(); err != nil {
-		return firstError(err)
+		return err
+	}
+	switch refused, err := c.askFriendAdd(ctx, call.Caller, req); {
+	case err != nil:
+		return err
+	case refused != nil:
+		call.Reply(refused)
+		return nil
 	}
 	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.addFriend(me, other, a)
 	}, func(r []*im.FriendResult) { call.Reply(r[0]) })
-}
-
-// firstError returns the first of joined errors.
-func firstError(err error) error {
-	var e *im.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return err
 }
 
 // addFriend checks in this order: own blacklist, the other's, friends already, the operator's lock, the other's permission, limits.
@@ -253,7 +252,7 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 			// The user has asked the caller: an add of both is also the answer.
 		}
 	}
-	ok, full, err := f.become(me, other, a.Both, &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName}, nil)
+	ok, full, err := f.become(me, other, a.Both, false, &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName}, nil)
 	if err != nil || !ok {
 		return full, err
 	}
@@ -262,9 +261,9 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 
 const adminForbidSend = "AdminForbid_Type_SendOut"
 
-// become makes other a friend of me, and with both me one of other, as far as they are not. mine and theirs are what the new rows contain. It ends the
+// become makes other a friend of me, and with both me one of other, as far as they are not. response means that me had asked. mine and theirs are what the new rows contain. It ends the
 // requests that are fulfilled by it. If a list is full, nothing is done and the result says so.
-func (f *feeding) become(me, other person, both bool, mine, theirs *im.RelationState) (ok bool, full *im.FriendResult, err error) {
+func (f *feeding) become(me, other person, both, response bool, mine, theirs *im.RelationState) (ok bool, full *im.FriendResult, err error) {
 	if theirs == nil {
 		theirs = &im.RelationState{Wording: mine.Wording, Source: mine.Source}
 	}
@@ -309,6 +308,9 @@ func (f *feeding) become(me, other person, both bool, mine, theirs *im.RelationS
 		}
 		state := &im.RelationState{Remark: x.state.Remark, Groups: x.state.Groups, Wording: x.state.Wording, Source: x.state.Source, Time: f.tx.Now()}
 		if err := f.put(x.owner.uid, relFriend, x.friend, state); err != nil {
+			return false, nil, err
+		}
+		if err := f.c.friendAdded(f.tx, f.s, x.owner, x.friend, me, response); err != nil {
 			return false, nil, err
 		}
 	}
@@ -375,6 +377,9 @@ func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 		}
 		had = had || i == 0
 		if err := f.drop(x[0].uid, relFriend, x[1], false); err != nil {
+			return false, err
+		}
+		if err := f.c.friendDeleted(f.tx, f.s, x[0], x[1]); err != nil {
 			return false, err
 		}
 		f.related(me.uid, other.uid)

@@ -69,7 +69,7 @@ func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], r
 		return err
 	}
 	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
-		f := c.feeding(tx)
+		f := c.feeding(tx, s)
 		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
 			return err
 		}

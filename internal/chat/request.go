@@ -56,6 +56,13 @@ func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendResult], r
 	if err := cmp.Or(checkText("remark", req.Remark, maxRemark), checkGroupName("group_name", req.GroupName, false)); err != nil {
 		return err
 	}
+	switch refused, err := c.askFriendResponse(ctx, call.Caller, req); {
+	case err != nil:
+		return err
+	case refused != nil:
+		call.Reply(refused)
+		return nil
+	}
 	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.answer(me, other, req, call.Resent)
 	}, func(r []*im.FriendResult) { call.Reply(r[0]) })
@@ -99,7 +106,7 @@ func (f *feeding) answer(me, other person, req *im.AnswerRequestRequest, resent 
 	}
 	// The asker is the one who gets a friend; with acceptAndAdd the caller does, too.
 	mine := &im.RelationState{Remark: req.Remark, GroupName: req.GroupName, Wording: received.Wording, Source: received.Source}
-	ok, full, err := f.become(other, me, req.Action == acceptAndAdd, sent, mine)
+	ok, full, err := f.become(other, me, req.Action == acceptAndAdd, true, sent, mine)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +162,7 @@ func (c *Chat) DeleteRequests(ctx context.Context, call Call[*im.FriendResults],
 func (c *Chat) ReadRequests(ctx context.Context, call Call[*im.Empty], req *im.ReadRequestsRequest) error {
 	s := call.Caller
 	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
-		f := c.feeding(tx)
+		f := c.feeding(tx, s)
 		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
 			return err
 		}

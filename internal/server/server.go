@@ -112,20 +112,22 @@ type Server struct {
 	key     string
 	fresh   bool
 
-	store    chat.Store
-	full     func() bool // messages are refused because the disk is full
-	locked   func() bool // or because another program has locked the database
-	away     func() bool // PostgreSQL does not answer
-	chat     *chat.Chat
-	gateway  *gateway.Gateway
-	hook     *webhook.Hook
-	after    *webhook.After
-	http     http.Server
-	listener net.Listener
-	bounded  *bounded // below listener
-	cert     *certificate
-	served   chan error
-	stopping atomic.Bool
+	store   chat.Store
+	full    func() bool // messages are refused because the disk is full
+	locked  func() bool // or because another program has locked the database
+	away    func() bool // PostgreSQL does not answer
+	chat    *chat.Chat
+	gateway *gateway.Gateway
+	hook    *webhook.Hook
+	after   *webhook.After
+	// stopFanout ends the worker that tells changes of profiles; nil before it runs.
+	stopFanout func()
+	http       http.Server
+	listener   net.Listener
+	bounded    *bounded // below listener
+	cert       *certificate
+	served     chan error
+	stopping   atomic.Bool
 	// watch ends with Stop, which waits for what was started with it.
 	watch    context.Context
 	unwatch  context.CancelFunc
@@ -198,7 +200,7 @@ func (s *Server) openStore(ctx context.Context) error {
 func (s *Server) open() (err error) {
 	defer func() {
 		if err != nil {
-			s.closeHook()
+			s.closeWorkers()
 		}
 	}()
 	if s.cfg.TLSCert != "" || s.cfg.TLSKey != "" {
@@ -210,6 +212,7 @@ func (s *Server) open() (err error) {
 	if s.chat, err = s.rules(reg); err != nil {
 		return err
 	}
+	s.stopFanout = s.chat.StartFanout()
 	if err = s.listen(reg); err != nil {
 		return err
 	}
@@ -282,7 +285,10 @@ func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	return rules, err
 }
 
-func (s *Server) closeHook() {
+func (s *Server) closeWorkers() {
+	if s.stopFanout != nil {
+		s.stopFanout()
+	}
 	if s.after != nil {
 		s.after.Close()
 	}
@@ -336,7 +342,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if errors.Is(closed, net.ErrClosed) {
 		closed = nil
 	}
-	s.closeHook()
+	s.closeWorkers()
 	s.unwatch()
 	s.watching.Wait()
 	return errors.Join(closed, s.store.Close())

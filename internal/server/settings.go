@@ -38,6 +38,10 @@ type Settings struct {
 
 	RevokeWindow  time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
 	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; further modifications are refused with 7008, by the admin API with 60007"`
+	Strangers     bool              `key:"strangers" default:"true" help:"users who are not friends may send each other messages; if false, they are refused with 20009, 20010 or 20011"`
+	BlockedSend   string            `key:"blocked-send" default:"pretend" help:"what a user gets whose message the receiver's blacklist stops: success (pretend) or code 20007 (refuse)"`
+	KeepFriends   bool              `key:"block-keeps-friends" help:"blocking a friend does not end the friendship"`
+	FeedKeep      int               `key:"feed-keep" default:"10000" help:"how many changes of relations are kept per user for devices that are away; a device that missed more fetches everything"`
 	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients send a heartbeat, in whole seconds"`
 	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
 
@@ -369,6 +373,14 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.Modifications == 0 {
 		return cfg, errors.New("max-modifications must be above 0")
 	}
+	if s.FeedKeep == 0 {
+		return cfg, errors.New("feed-keep must be above 0")
+	}
+	if s.BlockedSend != "pretend" && s.BlockedSend != "refuse" {
+		return cfg, fmt.Errorf("blocked-send: %q is neither pretend nor refuse", s.BlockedSend)
+	}
+	cfg.Chat.FeedKeep, cfg.Chat.BlockKeepsFriend = uint64(s.FeedKeep), s.KeepFriends
+	cfg.Chat.OnlyFriends, cfg.Chat.RefuseBlocked = !s.Strangers, s.BlockedSend == "refuse"
 	cfg.Chat.Modifications = uint64(s.Modifications)
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
 	// 0 means no limit to an operator, and the default to the gateway.
