@@ -38,9 +38,9 @@ type Settings struct {
 
 	RevokeWindow  time.Duration     `key:"revoke-window" group:"Rules" default:"2m" help:"how long a message may be recalled"`
 	Modifications int               `key:"max-modifications" default:"1000" help:"how often one message may be modified; further modifications are refused with 7008, by the admin API with 60007"`
-	Strangers     bool              `key:"strangers" default:"true" help:"users who are not friends may send each other messages; if false, they are refused with 20009, 20010 or 20011"`
+	Strangers     string            `key:"strangers" default:"allow" help:"messages between users who are not each other's friends: allow, or refuse with 20009, 20010 or 20011"`
 	BlockedSend   string            `key:"blocked-send" default:"pretend" help:"what a user gets whose message the receiver's blacklist stops: success (pretend) or code 20007 (refuse)"`
-	KeepFriends   bool              `key:"block-keeps-friends" help:"blocking a friend does not end the friendship"`
+	BlockedFriend string            `key:"blocked-friend" default:"end" help:"the friendship with a user who is blocked: end or keep"`
 	FeedKeep      int               `key:"feed-keep" default:"10000" help:"how many changes of relations are kept per user for devices that are away; a device that missed more fetches everything"`
 	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients send a heartbeat, in whole seconds"`
 	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
@@ -379,8 +379,14 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.BlockedSend != "pretend" && s.BlockedSend != "refuse" {
 		return cfg, fmt.Errorf("blocked-send: %q is neither pretend nor refuse", s.BlockedSend)
 	}
-	cfg.Chat.FeedKeep, cfg.Chat.BlockKeepsFriend = uint64(s.FeedKeep), s.KeepFriends
-	cfg.Chat.OnlyFriends, cfg.Chat.RefuseBlocked = !s.Strangers, s.BlockedSend == "refuse"
+	if s.Strangers != "allow" && s.Strangers != "refuse" {
+		return cfg, fmt.Errorf("strangers: %q is neither allow nor refuse", s.Strangers)
+	}
+	if s.BlockedFriend != "end" && s.BlockedFriend != "keep" {
+		return cfg, fmt.Errorf("blocked-friend: %q is neither end nor keep", s.BlockedFriend)
+	}
+	cfg.Chat.FeedKeep, cfg.Chat.BlockKeepsFriend = uint64(s.FeedKeep), s.BlockedFriend == "keep"
+	cfg.Chat.OnlyFriends, cfg.Chat.RefuseBlocked = s.Strangers == "refuse", s.BlockedSend == "refuse"
 	cfg.Chat.Modifications = uint64(s.Modifications)
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
 	// 0 means no limit to an operator, and the default to the gateway.
