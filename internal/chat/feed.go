@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -13,6 +14,8 @@ const (
 	maxFed, maxFedBytes = 500, 256 << 10
 	// defaultFeedKeep is how many entries a feed keeps.
 	defaultFeedKeep = 10_000
+	// feedFor is how long an entry is kept, if its feed is cut at all.
+	feedFor = 30 * 24 * time.Hour
 	// cutEvery is how many entries a feed may have above its limit before it is cut, so that not each entry cuts it.
 	cutEvery = 100
 )
@@ -58,13 +61,20 @@ func (f *feeding) add(owner UID, about *person, r *im.Relation) error {
 	return f.cut(owner, stored.Seq)
 }
 
-// cut deletes what a feed has above its limit.
+// cut deletes what a feed has above its limits (rule 24). Not each entry does so.
 func (f *feeding) cut(owner UID, seq uint64) error {
 	keep := f.c.cfg.FeedKeep
-	if seq <= keep || seq%min(cutEvery, keep) != 0 {
+	if seq%min(cutEvery, keep) != 0 {
 		return nil
 	}
-	return f.tx.CutFeed(owner, seq-keep)
+	old, err := f.tx.FeedBefore(owner, f.tx.Now()-feedFor.Milliseconds())
+	if err != nil {
+		return err
+	}
+	if upTo := max(old, seq-min(seq, keep)); upTo > 0 {
+		return f.tx.CutFeed(owner, upTo)
+	}
+	return nil
 }
 
 // put stores a row of a user about another account and tells the user.

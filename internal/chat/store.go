@@ -427,6 +427,8 @@ type Tx interface {
 	AddFeed(uid UID, kind int32, body []byte) (FeedEntry, error)
 	// CutFeed deletes the entries of a user's feed up to a number, which becomes its floor.
 	CutFeed(uid UID, upTo uint64) error
+	// FeedBefore returns the number of the last entry of a user's feed from before a time, 0 if there is none.
+	FeedBefore(uid UID, time int64) (uint64, error)
 	// FindC2C returns the conversation of two users and holds it; ErrNotFound if there is none.
 	FindC2C(a, b UID) (Conv, error)
 	// Relation returns a row, ErrNotFound if there is none. Relations returns all of a kind in the order in which they were made, CountRelations how

@@ -43,6 +43,7 @@ var account = newKind(func(r *struct {
 
 var (
 	feedFloor      = NewQuery(Number, "SELECT u.feed_floor AS n FROM users u WHERE u.uid = $1")
+	feedBefore     = NewQuery(Number, "SELECT coalesce(max(f.seq), 0) AS n FROM feed f WHERE f.uid = $1 AND f.time < $2")
 	relationOf     = NewQuery(relation, "SELECT "+relation.Cols("r")+" FROM relation r WHERE r.uid = $1 AND r.kind = $2 AND r.other = $3")
 	relationsMade  = NewQuery(relation, "SELECT "+relation.Cols("r")+" FROM relation r WHERE r.uid = $1 AND r.kind = $2 AND r.made > $3 ORDER BY r.made, r.other LIMIT $4")
 	relationsAll   = NewQuery(relation, "SELECT "+relation.Cols("r")+" FROM relation r WHERE r.uid = $1 AND (r.kind, r.other) > ($2, $3) ORDER BY r.kind, r.other LIMIT $4")
@@ -110,6 +111,11 @@ func (t *Tx) CutFeed(uid chat.UID, upTo uint64) error {
 		return err
 	}
 	return t.On.Tell(t.Ctx, setFloor, int64(uid), clamp(upTo))
+}
+
+func (t *Tx) FeedBefore(uid chat.UID, time int64) (uint64, error) {
+	n, err := feedBefore.One(t.Ctx, t.On, int64(uid), time)
+	return uint64(n), err
 }
 
 func (t *Tx) FindC2C(a, b chat.UID) (chat.Conv, error) {
