@@ -39,5 +39,29 @@ func (l *library) events(t *thread) client.Events {
 		UserSigExpired: func() {
 			l.tell(t, cbTIMUserSigExpiredCallback, func() brought { return brought{} })
 		},
+		FriendsAdded: func(users []string) {
+			l.tell(t, cbTIMOnAddFriendCallback, func() brought { return brought{texts: []string{im.StringsToJSON(users)}} })
+		},
+		FriendsDeleted: func(users []string) {
+			l.tell(t, cbTIMOnDeleteFriendCallback, func() brought { return brought{texts: []string{im.StringsToJSON(users)}} })
+		},
+		FriendsUpdated: func(updates []*im.FriendProfileUpdate) {
+			l.tell(t, cbTIMUpdateFriendProfileCallback, func() brought { return brought{texts: []string{im.ListToJSON(updates)}} })
+		},
+		FriendRequests: func(requests []*im.FriendAddPendency) {
+			l.tell(t, cbTIMFriendAddRequestCallback, func() brought { return brought{texts: []string{im.ListToJSON(requests)}} })
+		},
+		FriendRequestsDeleted: func(users []string) {
+			l.tell(t, cbTIMFriendApplicationListDeletedCallback, func() brought { return brought{texts: []string{im.StringsToJSON(users)}} })
+		},
+		FriendRequestsRead: func() {
+			l.tell(t, cbTIMFriendApplicationListReadCallback, func() brought { return brought{} })
+		},
+		BlacklistAdded: func(users []*im.FriendProfile) {
+			l.tell(t, cbTIMFriendBlackListAddedCallback, func() brought { return brought{texts: []string{im.ListToJSON(users)}} })
+		},
+		BlacklistDeleted: func(users []string) {
+			l.tell(t, cbTIMFriendBlackListDeletedCallback, func() brought { return brought{texts: []string{im.StringsToJSON(users)}} })
+		},
 	}
 }

@@ -159,6 +159,220 @@ func (c *Client) FindByLocatorsFunc(conv Conv, locs []*im.MsgLocator, done func(
 	c.findByLocators(engine.Later("FindByLocators", done), conv, locs)
 }
 
+// List returns the friends with their profiles, the oldest friendship first, from local data.
+func (f Friends) List(ctx context.Context) ([]*im.FriendProfile, error) {
+	return engine.Wait(ctx, "Friends.List", func(to caller[[]*im.FriendProfile]) { f.list(to) })
+}
+
+// ListFunc is List without waiting.
+func (f Friends) ListFunc(done func([]*im.FriendProfile, error)) {
+	f.list(engine.Later("Friends.List", done))
+}
+
+// Info returns what is known of users, in their order: of a friend what List has, of anybody else the profile, with relation type 0. A user who does not
+// exist has an error code.
+func (f Friends) Info(ctx context.Context, users []string) ([]*im.FriendInfoGetResult, error) {
+	return engine.Wait(ctx, "Friends.Info", func(to caller[[]*im.FriendInfoGetResult]) { f.info(to, users) })
+}
+
+// InfoFunc is Info without waiting.
+func (f Friends) InfoFunc(users []string, done func([]*im.FriendInfoGetResult, error)) {
+	f.info(engine.Later("Friends.Info", done), users)
+}
+
+// Search returns the friends for whom one of the named fields contains one of the keywords, in the order of List, from local data. Letters that differ
+// only in case are equal.
+func (f Friends) Search(ctx context.Context, p *im.FriendSearchParam) ([]*im.FriendInfoGetResult, error) {
+	return engine.Wait(ctx, "Friends.Search", func(to caller[[]*im.FriendInfoGetResult]) { f.search(to, p) })
+}
+
+// SearchFunc is Search without waiting.
+func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendInfoGetResult, error)) {
+	f.search(engine.Later("Friends.Search", done), p)
+}
+
+// Blacklist returns the users whom this one has blocked, from local data.
+func (f Friends) Blacklist(ctx context.Context) ([]*im.FriendProfile, error) {
+	return engine.Wait(ctx, "Friends.Blacklist", func(to caller[[]*im.FriendProfile]) { f.blacklist(to) })
+}
+
+// BlacklistFunc is Blacklist without waiting.
+func (f Friends) BlacklistFunc(done func([]*im.FriendProfile, error)) {
+	f.blacklist(engine.Later("Friends.Blacklist", done))
+}
+
+// Groups returns friend groups with their friends, from local data: those with the names, or all if there are none.
+func (f Friends) Groups(ctx context.Context, names []string) ([]*im.FriendGroupInfo, error) {
+	return engine.Wait(ctx, "Friends.Groups", func(to caller[[]*im.FriendGroupInfo]) { f.groups(to, names) })
+}
+
+// GroupsFunc is Groups without waiting.
+func (f Friends) GroupsFunc(names []string, done func([]*im.FriendGroupInfo, error)) {
+	f.groups(engine.Later("Friends.Groups", done), names)
+}
+
+// Add adds a friend, on the user's list only or with both on both lists, or asks to become one, as the other's profile permits. The outcome is the
+// code of the result: 0 added, 30539 the request waits for approval, 30516 the other takes no requests, 30015 they are friends already, 30515 and
+// 30525 one of them has blocked the other, 30010 and 30014 a list is full.
+func (f Friends) Add(ctx context.Context, req *im.AddFriendRequest) (*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.Add", func(to caller[*im.FriendResult]) { f.add(to, req) })
+}
+
+// AddFunc is Add without waiting.
+func (f Friends) AddFunc(req *im.AddFriendRequest, done func(*im.FriendResult, error)) {
+	f.add(engine.Later("Friends.Add", done), req)
+}
+
+// Delete takes users off the friend list, and with both the user off theirs. It returns a result for each of them, in their order: 31704 for one who is
+// no friend.
+func (f Friends) Delete(ctx context.Context, users []string, both bool) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.Delete", func(to caller[[]*im.FriendResult]) { f.delete(to, users, both) })
+}
+
+// DeleteFunc is Delete without waiting.
+func (f Friends) DeleteFunc(users []string, both bool, done func([]*im.FriendResult, error)) {
+	f.delete(engine.Later("Friends.Delete", done), users, both)
+}
+
+// Update changes what the user has noted about a friend: the remark, the friend groups (by name; SetGroups says that the list is set, and new names are
+// created), fields of the app's own. Only what is set changes; an empty value removes a field. The item's Profile is ignored: it is the friend's own.
+func (f Friends) Update(ctx context.Context, user string, item *im.FriendProfileItem) error {
+	_, err := engine.Wait(ctx, "Friends.Update", func(to caller[none]) { f.update(to, user, item) })
+	return err
+}
+
+// UpdateFunc is Update without waiting.
+func (f Friends) UpdateFunc(user string, item *im.FriendProfileItem, done func(error)) {
+	f.update(engine.LaterNone("Friends.Update", done), user, item)
+}
+
+// Check returns whether users are friends, in their order: 0 no, 1 on the user's list, and with both also 2 the user on theirs, 3 both.
+func (f Friends) Check(ctx context.Context, users []string, both bool) ([]*im.FriendshipCheckFriendTypeResult, error) {
+	return engine.Wait(ctx, "Friends.Check", func(to caller[[]*im.FriendshipCheckFriendTypeResult]) { f.check(to, users, both) })
+}
+
+// CheckFunc is Check without waiting.
+func (f Friends) CheckFunc(users []string, both bool, done func([]*im.FriendshipCheckFriendTypeResult, error)) {
+	f.check(engine.Later("Friends.Check", done), users, both)
+}
+
+// Requests returns a page of the requests, the newest first, and how many of the received ones are unread.
+func (f Friends) Requests(ctx context.Context, req *im.RequestsRequest) (*im.PendencyPage, error) {
+	return engine.Wait(ctx, "Friends.Requests", func(to caller[*im.PendencyPage]) { f.requests(to, req) })
+}
+
+// RequestsFunc is Requests without waiting.
+func (f Friends) RequestsFunc(req *im.RequestsRequest, done func(*im.PendencyPage, error)) {
+	f.requests(engine.Later("Friends.Requests", done), req)
+}
+
+// AnswerRequest accepts or rejects a request: AcceptRequest makes the user a friend of who asks, AcceptAndAdd both of both, with the remark and in the
+// friend group of the answer. The code of the result is 30614 if there is no such request.
+func (f Friends) AnswerRequest(ctx context.Context, req *im.AnswerRequestRequest) (*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.AnswerRequest", func(to caller[*im.FriendResult]) { f.answerRequest(to, req) })
+}
+
+// AnswerRequestFunc is AnswerRequest without waiting.
+func (f Friends) AnswerRequestFunc(req *im.AnswerRequestRequest, done func(*im.FriendResult, error)) {
+	f.answerRequest(engine.Later("Friends.AnswerRequest", done), req)
+}
+
+// DeleteRequests deletes the requests of users, those to them, or both: RequestsReceived, RequestsSent or RequestsBoth. The other side keeps its own. It
+// returns a result for each of them, in their order.
+func (f Friends) DeleteRequests(ctx context.Context, users []string, which int32) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.DeleteRequests", func(to caller[[]*im.FriendResult]) { f.deleteRequests(to, users, which) })
+}
+
+// DeleteRequestsFunc is DeleteRequests without waiting.
+func (f Friends) DeleteRequestsFunc(users []string, which int32, done func([]*im.FriendResult, error)) {
+	f.deleteRequests(engine.Later("Friends.DeleteRequests", done), users, which)
+}
+
+// ReadRequests marks received requests as read, up to a time in seconds since 1970; 0 is now.
+func (f Friends) ReadRequests(ctx context.Context, upTo uint64) error {
+	_, err := engine.Wait(ctx, "Friends.ReadRequests", func(to caller[none]) { f.readRequests(to, upTo) })
+	return err
+}
+
+// ReadRequestsFunc is ReadRequests without waiting.
+func (f Friends) ReadRequestsFunc(upTo uint64, done func(error)) {
+	f.readRequests(engine.LaterNone("Friends.ReadRequests", done), upTo)
+}
+
+// Block puts users on the blacklist, which ends friendships on both sides. They are not notified that they are blocked. It returns a result for each of
+// them, in their order: 30001 for one who is blocked already.
+func (f Friends) Block(ctx context.Context, users []string) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.Block", func(to caller[[]*im.FriendResult]) { f.block(to, users) })
+}
+
+// BlockFunc is Block without waiting.
+func (f Friends) BlockFunc(users []string, done func([]*im.FriendResult, error)) {
+	f.block(engine.Later("Friends.Block", done), users)
+}
+
+// Unblock takes users off the blacklist. It restores neither friendships nor messages.
+func (f Friends) Unblock(ctx context.Context, users []string) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.Unblock", func(to caller[[]*im.FriendResult]) { f.unblock(to, users) })
+}
+
+// UnblockFunc is Unblock without waiting.
+func (f Friends) UnblockFunc(users []string, done func([]*im.FriendResult, error)) {
+	f.unblock(engine.Later("Friends.Unblock", done), users)
+}
+
+// CreateGroups creates friend groups and puts friends into all of them. It fails as a whole if a name exists already. It returns a result for each of
+// the users, in their order: 32216 for one who is no friend.
+func (f Friends) CreateGroups(ctx context.Context, names []string, users []string) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.CreateGroups", func(to caller[[]*im.FriendResult]) { f.createGroups(to, names, users) })
+}
+
+// CreateGroupsFunc is CreateGroups without waiting.
+func (f Friends) CreateGroupsFunc(names []string, users []string, done func([]*im.FriendResult, error)) {
+	f.createGroups(engine.Later("Friends.CreateGroups", done), names, users)
+}
+
+// DeleteGroups deletes friend groups. Their friends stay.
+func (f Friends) DeleteGroups(ctx context.Context, names []string) error {
+	_, err := engine.Wait(ctx, "Friends.DeleteGroups", func(to caller[none]) { f.deleteGroups(to, names) })
+	return err
+}
+
+// DeleteGroupsFunc is DeleteGroups without waiting.
+func (f Friends) DeleteGroupsFunc(names []string, done func(error)) {
+	f.deleteGroups(engine.LaterNone("Friends.DeleteGroups", done), names)
+}
+
+// RenameGroup gives a friend group another name.
+func (f Friends) RenameGroup(ctx context.Context, name string, newName string) error {
+	_, err := engine.Wait(ctx, "Friends.RenameGroup", func(to caller[none]) { f.renameGroup(to, name, newName) })
+	return err
+}
+
+// RenameGroupFunc is RenameGroup without waiting.
+func (f Friends) RenameGroupFunc(name string, newName string, done func(error)) {
+	f.renameGroup(engine.LaterNone("Friends.RenameGroup", done), name, newName)
+}
+
+// AddToGroup puts friends into a friend group. It returns a result for each of them, in their order: 32216 for one who is no friend.
+func (f Friends) AddToGroup(ctx context.Context, name string, users []string) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.AddToGroup", func(to caller[[]*im.FriendResult]) { f.addToGroup(to, name, users) })
+}
+
+// AddToGroupFunc is AddToGroup without waiting.
+func (f Friends) AddToGroupFunc(name string, users []string, done func([]*im.FriendResult, error)) {
+	f.addToGroup(engine.Later("Friends.AddToGroup", done), name, users)
+}
+
+// RemoveFromGroup takes friends out of a friend group. It returns a result for each of them, in their order.
+func (f Friends) RemoveFromGroup(ctx context.Context, name string, users []string) ([]*im.FriendResult, error) {
+	return engine.Wait(ctx, "Friends.RemoveFromGroup", func(to caller[[]*im.FriendResult]) { f.removeFromGroup(to, name, users) })
+}
+
+// RemoveFromGroupFunc is RemoveFromGroup without waiting.
+func (f Friends) RemoveFromGroupFunc(name string, users []string, done func([]*im.FriendResult, error)) {
+	f.removeFromGroup(engine.Later("Friends.RemoveFromGroup", done), name, users)
+}
+
 // Messages lists a conversation: backwards (newest first) from the message or number named in p, excluding the message, or, with is_forward, towards
 // newer ones in rising order. Unless p asks only for local messages, or there is no link, the server is asked first; what it returns is stored
 // without any event.
@@ -238,6 +452,27 @@ func (c *Client) Logout(ctx context.Context) error {
 // LogoutFunc is Logout without waiting.
 func (c *Client) LogoutFunc(done func(error)) {
 	c.logout(engine.LaterNone("Logout", done))
+}
+
+// Get returns the profiles of users in their order. Those who do not exist are left out.
+func (p Profiles) Get(ctx context.Context, users []string) ([]*im.UserProfile, error) {
+	return engine.Wait(ctx, "Profiles.Get", func(to caller[[]*im.UserProfile]) { p.get(to, users) })
+}
+
+// GetFunc is Get without waiting.
+func (p Profiles) GetFunc(users []string, done func([]*im.UserProfile, error)) {
+	p.get(engine.Later("Profiles.Get", done), users)
+}
+
+// SetSelf changes the user's own profile: the fields that are set. An empty value removes a field of the app's own. It is reported to friends.
+func (p Profiles) SetSelf(ctx context.Context, item *im.UserProfileItem) error {
+	_, err := engine.Wait(ctx, "Profiles.SetSelf", func(to caller[none]) { p.setSelf(to, item) })
+	return err
+}
+
+// SetSelfFunc is SetSelf without waiting.
+func (p Profiles) SetSelfFunc(item *im.UserProfileItem, done func(error)) {
+	p.setSelf(engine.LaterNone("Profiles.SetSelf", done), item)
 }
 
 // MarkAllRead marks everything that has arrived as read, in all conversations.

@@ -5,6 +5,8 @@ package client
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -32,6 +34,25 @@ type Events struct {
 	KickedOffline func()
 	// UserSigExpired fires when the ticket has expired. The client is logged out.
 	UserSigExpired func()
+	// FriendsAdded names users who are now on the friend list: by this device, another of the user's devices, or another
+	// person.
+	FriendsAdded func(users []string)
+	// FriendsDeleted names users who are no longer on the friend list.
+	FriendsDeleted func(users []string)
+	// FriendsUpdated passes what has changed of friends: the remark, the names of the friend groups, fields of the app's
+	// own, and what they have changed in their own profiles. Only what has changed is set.
+	FriendsUpdated func(updates []*im.FriendProfileUpdate)
+	// FriendRequests passes requests of other users to become friends. A request that is made again is passed again.
+	FriendRequests func(requests []*im.FriendAddPendency)
+	// FriendRequestsDeleted names the other users of requests that are gone: accepted or rejected by the user, deleted, or
+	// rejected by the other. That a request of the user was accepted is reported by FriendsAdded.
+	FriendRequestsDeleted func(users []string)
+	// FriendRequestsRead fires when requests were marked as read, on any device.
+	FriendRequestsRead func()
+	// BlacklistAdded passes users who are now on the blacklist.
+	BlacklistAdded func(users []*im.FriendProfile)
+	// BlacklistDeleted names users who are no longer on the blacklist.
+	BlacklistDeleted func(users []string)
 }
 
 func (ev *Events) tellNewMessages(messages []*im.Message) {
@@ -88,11 +109,67 @@ func (ev *Events) tellUserSigExpired() {
 	}
 }
 
+func (ev *Events) tellFriendsAdded(users []string) {
+	if ev.FriendsAdded != nil {
+		ev.FriendsAdded(users)
+	}
+}
+
+func (ev *Events) tellFriendsDeleted(users []string) {
+	if ev.FriendsDeleted != nil {
+		ev.FriendsDeleted(users)
+	}
+}
+
+func (ev *Events) tellFriendsUpdated(updates []*im.FriendProfileUpdate) {
+	if ev.FriendsUpdated != nil {
+		ev.FriendsUpdated(updates)
+	}
+}
+
+func (ev *Events) tellFriendRequests(requests []*im.FriendAddPendency) {
+	if ev.FriendRequests != nil {
+		ev.FriendRequests(requests)
+	}
+}
+
+func (ev *Events) tellFriendRequestsDeleted(users []string) {
+	if ev.FriendRequestsDeleted != nil {
+		ev.FriendRequestsDeleted(users)
+	}
+}
+
+func (ev *Events) tellFriendRequestsRead() {
+	if ev.FriendRequestsRead != nil {
+		ev.FriendRequestsRead()
+	}
+}
+
+func (ev *Events) tellBlacklistAdded(users []*im.FriendProfile) {
+	if ev.BlacklistAdded != nil {
+		ev.BlacklistAdded(users)
+	}
+}
+
+func (ev *Events) tellBlacklistDeleted(users []string) {
+	if ev.BlacklistDeleted != nil {
+		ev.BlacklistDeleted(users)
+	}
+}
+
 // Kinds of owed events, as the local database has them.
 const (
-	kindNewMessages = 1
-	kindRevoked     = 2
-	kindUpdated     = 3
+	kindNewMessages           = 1
+	kindRevoked               = 2
+	kindUpdated               = 3
+	kindFriendsAdded          = 4
+	kindFriendsDeleted        = 5
+	kindFriendsUpdated        = 6
+	kindFriendRequests        = 7
+	kindFriendRequestsDeleted = 8
+	kindFriendRequestsRead    = 9
+	kindBlacklistAdded        = 10
+	kindBlacklistDeleted      = 11
 )
 
 // namesRows says that an owed event of a kind names messages of the local database.
@@ -131,18 +208,454 @@ func (o *owedRevoked) read(payload []byte) error {
 	return one.UnmarshalVT(payload)
 }
 
+// owedFriendsAdded is FriendsAdded on its way: its arguments.
+type owedFriendsAdded struct {
+	users []string
+}
+
+func (o *owedFriendsAdded) kind() int { return kindFriendsAdded }
+
+func (o *owedFriendsAdded) tell(ev *Events) { ev.tellFriendsAdded(o.users) }
+
+func (o *owedFriendsAdded) payload() (b []byte, err error) {
+	for _, one := range o.users {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, one)
+	}
+	return b, nil
+}
+
+func (o *owedFriendsAdded) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			o.users = append(o.users, string(v))
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendsAdded) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedFriendsAdded)
+	if ok = ok && len(o.users)+len(n.users) <= most; ok {
+		o.users = append(o.users, n.users...)
+	}
+	return ok
+}
+
+// owedFriendsDeleted is FriendsDeleted on its way: its arguments.
+type owedFriendsDeleted struct {
+	users []string
+}
+
+func (o *owedFriendsDeleted) kind() int { return kindFriendsDeleted }
+
+func (o *owedFriendsDeleted) tell(ev *Events) { ev.tellFriendsDeleted(o.users) }
+
+func (o *owedFriendsDeleted) payload() (b []byte, err error) {
+	for _, one := range o.users {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, one)
+	}
+	return b, nil
+}
+
+func (o *owedFriendsDeleted) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			o.users = append(o.users, string(v))
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendsDeleted) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedFriendsDeleted)
+	if ok = ok && len(o.users)+len(n.users) <= most; ok {
+		o.users = append(o.users, n.users...)
+	}
+	return ok
+}
+
+// owedFriendsUpdated is FriendsUpdated on its way: its arguments.
+type owedFriendsUpdated struct {
+	updates []*im.FriendProfileUpdate
+}
+
+func (o *owedFriendsUpdated) kind() int { return kindFriendsUpdated }
+
+func (o *owedFriendsUpdated) tell(ev *Events) { ev.tellFriendsUpdated(o.updates) }
+
+func (o *owedFriendsUpdated) payload() (b []byte, err error) {
+	for _, one := range o.updates {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(one.SizeVT()))
+		message, err := one.MarshalVT()
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, message...)
+	}
+	return b, nil
+}
+
+func (o *owedFriendsUpdated) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			one := &im.FriendProfileUpdate{}
+			if err := one.UnmarshalVT(v); err != nil {
+				return err
+			}
+			o.updates = append(o.updates, one)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendsUpdated) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedFriendsUpdated)
+	if ok = ok && len(o.updates)+len(n.updates) <= most; ok {
+		o.updates = append(o.updates, n.updates...)
+	}
+	return ok
+}
+
+// owedFriendRequests is FriendRequests on its way: its arguments.
+type owedFriendRequests struct {
+	requests []*im.FriendAddPendency
+}
+
+func (o *owedFriendRequests) kind() int { return kindFriendRequests }
+
+func (o *owedFriendRequests) tell(ev *Events) { ev.tellFriendRequests(o.requests) }
+
+func (o *owedFriendRequests) payload() (b []byte, err error) {
+	for _, one := range o.requests {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(one.SizeVT()))
+		message, err := one.MarshalVT()
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, message...)
+	}
+	return b, nil
+}
+
+func (o *owedFriendRequests) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			one := &im.FriendAddPendency{}
+			if err := one.UnmarshalVT(v); err != nil {
+				return err
+			}
+			o.requests = append(o.requests, one)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendRequests) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedFriendRequests)
+	if ok = ok && len(o.requests)+len(n.requests) <= most; ok {
+		o.requests = append(o.requests, n.requests...)
+	}
+	return ok
+}
+
+// owedFriendRequestsDeleted is FriendRequestsDeleted on its way: its arguments.
+type owedFriendRequestsDeleted struct {
+	users []string
+}
+
+func (o *owedFriendRequestsDeleted) kind() int { return kindFriendRequestsDeleted }
+
+func (o *owedFriendRequestsDeleted) tell(ev *Events) { ev.tellFriendRequestsDeleted(o.users) }
+
+func (o *owedFriendRequestsDeleted) payload() (b []byte, err error) {
+	for _, one := range o.users {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, one)
+	}
+	return b, nil
+}
+
+func (o *owedFriendRequestsDeleted) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			o.users = append(o.users, string(v))
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendRequestsDeleted) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedFriendRequestsDeleted)
+	if ok = ok && len(o.users)+len(n.users) <= most; ok {
+		o.users = append(o.users, n.users...)
+	}
+	return ok
+}
+
+// owedFriendRequestsRead is FriendRequestsRead on its way: its arguments.
+type owedFriendRequestsRead struct {
+}
+
+func (o *owedFriendRequestsRead) kind() int { return kindFriendRequestsRead }
+
+func (o *owedFriendRequestsRead) tell(ev *Events) { ev.tellFriendRequestsRead() }
+
+func (o *owedFriendRequestsRead) payload() (b []byte, err error) {
+	return b, nil
+}
+
+func (o *owedFriendRequestsRead) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedFriendRequestsRead) join(next owedEvent, most int) bool {
+	_, ok := next.(*owedFriendRequestsRead)
+	return ok
+}
+
+// owedBlacklistAdded is BlacklistAdded on its way: its arguments.
+type owedBlacklistAdded struct {
+	users []*im.FriendProfile
+}
+
+func (o *owedBlacklistAdded) kind() int { return kindBlacklistAdded }
+
+func (o *owedBlacklistAdded) tell(ev *Events) { ev.tellBlacklistAdded(o.users) }
+
+func (o *owedBlacklistAdded) payload() (b []byte, err error) {
+	for _, one := range o.users {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(one.SizeVT()))
+		message, err := one.MarshalVT()
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, message...)
+	}
+	return b, nil
+}
+
+func (o *owedBlacklistAdded) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			one := &im.FriendProfile{}
+			if err := one.UnmarshalVT(v); err != nil {
+				return err
+			}
+			o.users = append(o.users, one)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedBlacklistAdded) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedBlacklistAdded)
+	if ok = ok && len(o.users)+len(n.users) <= most; ok {
+		o.users = append(o.users, n.users...)
+	}
+	return ok
+}
+
+// owedBlacklistDeleted is BlacklistDeleted on its way: its arguments.
+type owedBlacklistDeleted struct {
+	users []string
+}
+
+func (o *owedBlacklistDeleted) kind() int { return kindBlacklistDeleted }
+
+func (o *owedBlacklistDeleted) tell(ev *Events) { ev.tellBlacklistDeleted(o.users) }
+
+func (o *owedBlacklistDeleted) payload() (b []byte, err error) {
+	for _, one := range o.users {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, one)
+	}
+	return b, nil
+}
+
+func (o *owedBlacklistDeleted) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			o.users = append(o.users, string(v))
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedBlacklistDeleted) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedBlacklistDeleted)
+	if ok = ok && len(o.users)+len(n.users) <= most; ok {
+		o.users = append(o.users, n.users...)
+	}
+	return ok
+}
+
 // owedOf is an empty event of a kind whose row has its arguments; nil if there is no such kind.
 func owedOf(kind int) owedEvent {
 	switch kind {
 	case kindRevoked:
 		return &owedRevoked{}
+	case kindFriendsAdded:
+		return &owedFriendsAdded{}
+	case kindFriendsDeleted:
+		return &owedFriendsDeleted{}
+	case kindFriendsUpdated:
+		return &owedFriendsUpdated{}
+	case kindFriendRequests:
+		return &owedFriendRequests{}
+	case kindFriendRequestsDeleted:
+		return &owedFriendRequestsDeleted{}
+	case kindFriendRequestsRead:
+		return &owedFriendRequestsRead{}
+	case kindBlacklistAdded:
+		return &owedBlacklistAdded{}
+	case kindBlacklistDeleted:
+		return &owedBlacklistDeleted{}
 	}
 	return nil
 }
 
 // EventNames are the names that an Event may have.
 func EventNames() []string {
-	return []string{"new_message", "receipt", "revoked", "updated", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired"}
+	return []string{"new_message", "receipt", "revoked", "updated", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired", "friends_added", "friends_deleted", "friends_updated", "friend_requests", "friend_requests_deleted", "friend_requests_read", "blacklist_added", "blacklist_deleted"}
 }
 
 // Each makes Events whose callbacks are all f.
@@ -176,6 +689,30 @@ func Each(f func(Event)) Events {
 		},
 		UserSigExpired: func() {
 			f(Event{Name: "user_sig_expired"})
+		},
+		FriendsAdded: func(users []string) {
+			f(Event{Name: "friends_added", Args: []any{users}, data: func() string { return im.StringsToJSON(users) }})
+		},
+		FriendsDeleted: func(users []string) {
+			f(Event{Name: "friends_deleted", Args: []any{users}, data: func() string { return im.StringsToJSON(users) }})
+		},
+		FriendsUpdated: func(updates []*im.FriendProfileUpdate) {
+			f(Event{Name: "friends_updated", Args: []any{updates}, data: func() string { return im.ListToJSON(updates) }})
+		},
+		FriendRequests: func(requests []*im.FriendAddPendency) {
+			f(Event{Name: "friend_requests", Args: []any{requests}, data: func() string { return im.ListToJSON(requests) }})
+		},
+		FriendRequestsDeleted: func(users []string) {
+			f(Event{Name: "friend_requests_deleted", Args: []any{users}, data: func() string { return im.StringsToJSON(users) }})
+		},
+		FriendRequestsRead: func() {
+			f(Event{Name: "friend_requests_read"})
+		},
+		BlacklistAdded: func(users []*im.FriendProfile) {
+			f(Event{Name: "blacklist_added", Args: []any{users}, data: func() string { return im.ListToJSON(users) }})
+		},
+		BlacklistDeleted: func(users []string) {
+			f(Event{Name: "blacklist_deleted", Args: []any{users}, data: func() string { return im.StringsToJSON(users) }})
 		},
 	}
 }

@@ -92,6 +92,14 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "api/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*string)(nil),
+		Field:         51009,
+		Name:          "tidings.written_if",
+		Tag:           "bytes,51009,opt,name=written_if",
+		Filename:      "api/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         51101,
@@ -197,6 +205,11 @@ var (
 	//
 	// optional uint64 max_each = 51008;
 	E_MaxEach = &file_api_options_proto_extTypes[7]
+	// Of a repeated field: the name of an internal bool field of the same message. The key is written if that is true, with [] for an empty list, and
+	// reading the key makes it true.
+	//
+	// optional string written_if = 51009;
+	E_WrittenIf = &file_api_options_proto_extTypes[8]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -204,11 +217,11 @@ var (
 	// The message has a TIM JSON form: the generator writes AppendTIM and ParseTIM for it.
 	//
 	// optional bool tim = 51101;
-	E_Tim = &file_api_options_proto_extTypes[8]
+	E_Tim = &file_api_options_proto_extTypes[9]
 	// How deep messages of this type may be nested.
 	//
 	// optional uint32 layers = 51102;
-	E_Layers = &file_api_options_proto_extTypes[9]
+	E_Layers = &file_api_options_proto_extTypes[10]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -216,25 +229,25 @@ var (
 	// For a value of Method: the request and reply types, as Go type names in package im. A push has no request.
 	//
 	// optional string request = 51201;
-	E_Request = &file_api_options_proto_extTypes[10]
+	E_Request = &file_api_options_proto_extTypes[11]
 	// optional string reply = 51202;
-	E_Reply = &file_api_options_proto_extTypes[11]
+	E_Reply = &file_api_options_proto_extTypes[12]
 	// The method may be called before login.
 	//
 	// optional bool before_login = 51203;
-	E_BeforeLogin = &file_api_options_proto_extTypes[12]
+	E_BeforeLogin = &file_api_options_proto_extTypes[13]
 	// How many bytes the request may have.
 	//
 	// optional uint32 max_body = 51204;
-	E_MaxBody = &file_api_options_proto_extTypes[13]
+	E_MaxBody = &file_api_options_proto_extTypes[14]
 	// The call or push is about its connection, whose holder answers or makes it. All others belong to the rules.
 	//
 	// optional bool connection = 51205;
-	E_Connection = &file_api_options_proto_extTypes[14]
+	E_Connection = &file_api_options_proto_extTypes[15]
 	// The rules read what they need from the request's bytes, which are not decoded.
 	//
 	// optional bool undecoded = 51206;
-	E_Undecoded = &file_api_options_proto_extTypes[15]
+	E_Undecoded = &file_api_options_proto_extTypes[16]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -251,7 +264,9 @@ const file_api_options_proto_rawDesc = "" +
 	"\x03max\x12\x1d.google.protobuf.FieldOptions\x18\xbe\x8e\x03 \x01(\x04R\x03max:=\n" +
 	"\n" +
 	"max_in_all\x12\x1d.google.protobuf.FieldOptions\x18\xbf\x8e\x03 \x01(\rR\bmaxInAll::\n" +
-	"\bmax_each\x12\x1d.google.protobuf.FieldOptions\x18\xc0\x8e\x03 \x01(\x04R\amaxEach:3\n" +
+	"\bmax_each\x12\x1d.google.protobuf.FieldOptions\x18\xc0\x8e\x03 \x01(\x04R\amaxEach:>\n" +
+	"\n" +
+	"written_if\x12\x1d.google.protobuf.FieldOptions\x18\xc1\x8e\x03 \x01(\tR\twrittenIf:3\n" +
 	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:9\n" +
 	"\x06layers\x12\x1f.google.protobuf.MessageOptions\x18\x9e\x8f\x03 \x01(\rR\x06layers:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
@@ -277,18 +292,19 @@ var file_api_options_proto_depIdxs = []int32{
 	0,  // 5: tidings.max:extendee -> google.protobuf.FieldOptions
 	0,  // 6: tidings.max_in_all:extendee -> google.protobuf.FieldOptions
 	0,  // 7: tidings.max_each:extendee -> google.protobuf.FieldOptions
-	1,  // 8: tidings.tim:extendee -> google.protobuf.MessageOptions
-	1,  // 9: tidings.layers:extendee -> google.protobuf.MessageOptions
-	2,  // 10: tidings.request:extendee -> google.protobuf.EnumValueOptions
-	2,  // 11: tidings.reply:extendee -> google.protobuf.EnumValueOptions
-	2,  // 12: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
-	2,  // 13: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
-	2,  // 14: tidings.connection:extendee -> google.protobuf.EnumValueOptions
-	2,  // 15: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	0,  // [0:16] is the sub-list for extension extendee
+	0,  // 8: tidings.written_if:extendee -> google.protobuf.FieldOptions
+	1,  // 9: tidings.tim:extendee -> google.protobuf.MessageOptions
+	1,  // 10: tidings.layers:extendee -> google.protobuf.MessageOptions
+	2,  // 11: tidings.request:extendee -> google.protobuf.EnumValueOptions
+	2,  // 12: tidings.reply:extendee -> google.protobuf.EnumValueOptions
+	2,  // 13: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
+	2,  // 14: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
+	2,  // 15: tidings.connection:extendee -> google.protobuf.EnumValueOptions
+	2,  // 16: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	0,  // [0:17] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -304,7 +320,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 16,
+			NumExtensions: 17,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

@@ -2280,6 +2280,250 @@ func (x *PendencyPage) GetPendencyInfoArray() []*FriendAddPendencyInfo {
 	return nil
 }
 
+// A request of somebody else, as it is reported.
+type FriendAddPendency struct {
+	// 0 received.
+	Type       int32
+	Identifier string
+	NickName   string
+	FaceUrl    string
+	// Seconds since 1970.
+	AddTime    uint64
+	AddSource  string
+	AddWording string
+
+	unknownFields []byte
+}
+
+func (x *FriendAddPendency) Reset() { *x = FriendAddPendency{} }
+
+func (x *FriendAddPendency) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FriendAddPendency) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetAddTime() uint64 {
+	if x != nil {
+		return x.AddTime
+	}
+	return 0
+}
+
+func (x *FriendAddPendency) GetAddSource() string {
+	if x != nil {
+		return x.AddSource
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetAddWording() string {
+	if x != nil {
+		return x.AddWording
+	}
+	return ""
+}
+
+// Changes of a friend. What is present has changed, or is to be changed: set_groups says that the list of groups is. An empty value removes a custom
+// field; fields that are not named stay.
+type FriendProfileItem struct {
+	Remark            *string
+	GroupNameArray    []string
+	SetGroups         bool
+	CustomStringArray []*FriendProfileCustomStringInfo
+	// What the friend has changed in their own profile. It is reported only.
+	Profile *UserProfileItem
+
+	unknownFields []byte
+}
+
+func (x *FriendProfileItem) Reset() { *x = FriendProfileItem{} }
+
+func (x *FriendProfileItem) GetRemark() string {
+	if x != nil && x.Remark != nil {
+		return *x.Remark
+	}
+	return ""
+}
+
+func (x *FriendProfileItem) GetGroupNameArray() []string {
+	if x != nil {
+		return x.GroupNameArray
+	}
+	return nil
+}
+
+func (x *FriendProfileItem) GetSetGroups() bool {
+	if x != nil {
+		return x.SetGroups
+	}
+	return false
+}
+
+func (x *FriendProfileItem) GetCustomStringArray() []*FriendProfileCustomStringInfo {
+	if x != nil {
+		return x.CustomStringArray
+	}
+	return nil
+}
+
+func (x *FriendProfileItem) GetProfile() *UserProfileItem {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+// A friend who has changed.
+type FriendProfileUpdate struct {
+	Identifier string
+	Item       *FriendProfileItem
+
+	unknownFields []byte
+}
+
+func (x *FriendProfileUpdate) Reset() { *x = FriendProfileUpdate{} }
+
+func (x *FriendProfileUpdate) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendProfileUpdate) GetItem() *FriendProfileItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+type FriendGroupInfo struct {
+	Name            string
+	Count           uint64
+	IdentifierArray []string
+
+	unknownFields []byte
+}
+
+func (x *FriendGroupInfo) Reset() { *x = FriendGroupInfo{} }
+
+func (x *FriendGroupInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FriendGroupInfo) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *FriendGroupInfo) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+type FriendSearchParam struct {
+	// Up to 5. A friend is found if one of the fields contains one of them.
+	KeywordList []string
+	// 1 user id, 2 nick name, 4 remark; none: all.
+	SearchFieldList []int32
+
+	unknownFields []byte
+}
+
+func (x *FriendSearchParam) Reset() { *x = FriendSearchParam{} }
+
+func (x *FriendSearchParam) GetKeywordList() []string {
+	if x != nil {
+		return x.KeywordList
+	}
+	return nil
+}
+
+func (x *FriendSearchParam) GetSearchFieldList() []int32 {
+	if x != nil {
+		return x.SearchFieldList
+	}
+	return nil
+}
+
+type FriendInfoGetResult struct {
+	Identifier string
+	// 0 none, 1 only the caller has the user, 2 only the user has the caller, 3 both.
+	RelationType int32
+	ErrorCode    uint32
+	ErrorMessage string
+	FieldInfo    *FriendProfile
+
+	unknownFields []byte
+}
+
+func (x *FriendInfoGetResult) Reset() { *x = FriendInfoGetResult{} }
+
+func (x *FriendInfoGetResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendInfoGetResult) GetRelationType() int32 {
+	if x != nil {
+		return x.RelationType
+	}
+	return 0
+}
+
+func (x *FriendInfoGetResult) GetErrorCode() uint32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *FriendInfoGetResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *FriendInfoGetResult) GetFieldInfo() *FriendProfile {
+	if x != nil {
+		return x.FieldInfo
+	}
+	return nil
+}
+
 // The stored state of a row; what belongs to its kind is set.
 type RelationState struct {
 	// Of a friend.

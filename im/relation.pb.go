@@ -1052,6 +1052,424 @@ func (x *PendencyPage) GetPendencyInfoArray() []*FriendAddPendencyInfo {
 	return nil
 }
 
+// A request of somebody else, as it is reported.
+type FriendAddPendency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 received.
+	Type       int32  `protobuf:"varint,1,opt,name=type,json=friend_add_pendency_type,proto3" json:"type,omitempty"`
+	Identifier string `protobuf:"bytes,2,opt,name=identifier,json=friend_add_pendency_identifier,proto3" json:"identifier,omitempty"`
+	NickName   string `protobuf:"bytes,3,opt,name=nick_name,json=friend_add_pendency_nick_name,proto3" json:"nick_name,omitempty"`
+	FaceUrl    string `protobuf:"bytes,4,opt,name=face_url,json=friend_add_pendency_face_url,proto3" json:"face_url,omitempty"`
+	// Seconds since 1970.
+	AddTime       uint64 `protobuf:"varint,5,opt,name=add_time,json=friend_add_pendency_add_time,proto3" json:"add_time,omitempty"`
+	AddSource     string `protobuf:"bytes,6,opt,name=add_source,json=friend_add_pendency_add_source,proto3" json:"add_source,omitempty"`
+	AddWording    string `protobuf:"bytes,7,opt,name=add_wording,json=friend_add_pendency_add_wording,proto3" json:"add_wording,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendAddPendency) Reset() {
+	*x = FriendAddPendency{}
+	mi := &file_api_relation_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendAddPendency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendAddPendency) ProtoMessage() {}
+
+func (x *FriendAddPendency) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendAddPendency.ProtoReflect.Descriptor instead.
+func (*FriendAddPendency) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FriendAddPendency) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FriendAddPendency) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetAddTime() uint64 {
+	if x != nil {
+		return x.AddTime
+	}
+	return 0
+}
+
+func (x *FriendAddPendency) GetAddSource() string {
+	if x != nil {
+		return x.AddSource
+	}
+	return ""
+}
+
+func (x *FriendAddPendency) GetAddWording() string {
+	if x != nil {
+		return x.AddWording
+	}
+	return ""
+}
+
+// Changes of a friend. What is present has changed, or is to be changed: set_groups says that the list of groups is. An empty value removes a custom
+// field; fields that are not named stay.
+type FriendProfileItem struct {
+	state             protoimpl.MessageState           `protogen:"open.v1"`
+	Remark            *string                          `protobuf:"bytes,1,opt,name=remark,json=friend_profile_item_remark,proto3,oneof" json:"remark,omitempty"`
+	GroupNameArray    []string                         `protobuf:"bytes,2,rep,name=group_name_array,json=friend_profile_item_group_name_array,proto3" json:"group_name_array,omitempty"`
+	SetGroups         bool                             `protobuf:"varint,3,opt,name=set_groups,json=setGroups,proto3" json:"set_groups,omitempty"`
+	CustomStringArray []*FriendProfileCustomStringInfo `protobuf:"bytes,4,rep,name=custom_string_array,json=friend_profile_item_custom_string_array,proto3" json:"custom_string_array,omitempty"`
+	// What the friend has changed in their own profile. It is reported only.
+	Profile       *UserProfileItem `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendProfileItem) Reset() {
+	*x = FriendProfileItem{}
+	mi := &file_api_relation_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendProfileItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendProfileItem) ProtoMessage() {}
+
+func (x *FriendProfileItem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendProfileItem.ProtoReflect.Descriptor instead.
+func (*FriendProfileItem) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FriendProfileItem) GetRemark() string {
+	if x != nil && x.Remark != nil {
+		return *x.Remark
+	}
+	return ""
+}
+
+func (x *FriendProfileItem) GetGroupNameArray() []string {
+	if x != nil {
+		return x.GroupNameArray
+	}
+	return nil
+}
+
+func (x *FriendProfileItem) GetSetGroups() bool {
+	if x != nil {
+		return x.SetGroups
+	}
+	return false
+}
+
+func (x *FriendProfileItem) GetCustomStringArray() []*FriendProfileCustomStringInfo {
+	if x != nil {
+		return x.CustomStringArray
+	}
+	return nil
+}
+
+func (x *FriendProfileItem) GetProfile() *UserProfileItem {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+// A friend who has changed.
+type FriendProfileUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=friend_profile_update_identifier,proto3" json:"identifier,omitempty"`
+	Item          *FriendProfileItem     `protobuf:"bytes,2,opt,name=item,json=friend_profile_update_item,proto3" json:"item,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendProfileUpdate) Reset() {
+	*x = FriendProfileUpdate{}
+	mi := &file_api_relation_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendProfileUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendProfileUpdate) ProtoMessage() {}
+
+func (x *FriendProfileUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendProfileUpdate.ProtoReflect.Descriptor instead.
+func (*FriendProfileUpdate) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FriendProfileUpdate) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendProfileUpdate) GetItem() *FriendProfileItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+type FriendGroupInfo struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,json=friend_group_info_name,proto3" json:"name,omitempty"`
+	Count           uint64                 `protobuf:"varint,2,opt,name=count,json=friend_group_info_count,proto3" json:"count,omitempty"`
+	IdentifierArray []string               `protobuf:"bytes,3,rep,name=identifier_array,json=friend_group_info_identifier_array,proto3" json:"identifier_array,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *FriendGroupInfo) Reset() {
+	*x = FriendGroupInfo{}
+	mi := &file_api_relation_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendGroupInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendGroupInfo) ProtoMessage() {}
+
+func (x *FriendGroupInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendGroupInfo.ProtoReflect.Descriptor instead.
+func (*FriendGroupInfo) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FriendGroupInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FriendGroupInfo) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *FriendGroupInfo) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+type FriendSearchParam struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 5. A friend is found if one of the fields contains one of them.
+	KeywordList []string `protobuf:"bytes,1,rep,name=keyword_list,json=friendship_search_param_keyword_list,proto3" json:"keyword_list,omitempty"`
+	// 1 user id, 2 nick name, 4 remark; none: all.
+	SearchFieldList []int32 `protobuf:"varint,2,rep,packed,name=search_field_list,json=friendship_search_param_search_field_list,proto3" json:"search_field_list,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *FriendSearchParam) Reset() {
+	*x = FriendSearchParam{}
+	mi := &file_api_relation_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendSearchParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendSearchParam) ProtoMessage() {}
+
+func (x *FriendSearchParam) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendSearchParam.ProtoReflect.Descriptor instead.
+func (*FriendSearchParam) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FriendSearchParam) GetKeywordList() []string {
+	if x != nil {
+		return x.KeywordList
+	}
+	return nil
+}
+
+func (x *FriendSearchParam) GetSearchFieldList() []int32 {
+	if x != nil {
+		return x.SearchFieldList
+	}
+	return nil
+}
+
+type FriendInfoGetResult struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Identifier string                 `protobuf:"bytes,1,opt,name=identifier,json=friendship_friend_info_get_result_identifier,proto3" json:"identifier,omitempty"`
+	// 0 none, 1 only the caller has the user, 2 only the user has the caller, 3 both.
+	RelationType  int32          `protobuf:"varint,2,opt,name=relation_type,json=friendship_friend_info_get_result_relation_type,proto3" json:"relation_type,omitempty"`
+	ErrorCode     uint32         `protobuf:"varint,3,opt,name=error_code,json=friendship_friend_info_get_result_error_code,proto3" json:"error_code,omitempty"`
+	ErrorMessage  string         `protobuf:"bytes,4,opt,name=error_message,json=friendship_friend_info_get_result_error_message,proto3" json:"error_message,omitempty"`
+	FieldInfo     *FriendProfile `protobuf:"bytes,5,opt,name=field_info,json=friendship_friend_info_get_result_field_info,proto3" json:"field_info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendInfoGetResult) Reset() {
+	*x = FriendInfoGetResult{}
+	mi := &file_api_relation_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendInfoGetResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendInfoGetResult) ProtoMessage() {}
+
+func (x *FriendInfoGetResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendInfoGetResult.ProtoReflect.Descriptor instead.
+func (*FriendInfoGetResult) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FriendInfoGetResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendInfoGetResult) GetRelationType() int32 {
+	if x != nil {
+		return x.RelationType
+	}
+	return 0
+}
+
+func (x *FriendInfoGetResult) GetErrorCode() uint32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *FriendInfoGetResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *FriendInfoGetResult) GetFieldInfo() *FriendProfile {
+	if x != nil {
+		return x.FieldInfo
+	}
+	return nil
+}
+
 // The stored state of a row; what belongs to its kind is set.
 type RelationState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1076,7 +1494,7 @@ type RelationState struct {
 
 func (x *RelationState) Reset() {
 	*x = RelationState{}
-	mi := &file_api_relation_proto_msgTypes[9]
+	mi := &file_api_relation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1506,7 @@ func (x *RelationState) String() string {
 func (*RelationState) ProtoMessage() {}
 
 func (x *RelationState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[9]
+	mi := &file_api_relation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1519,7 @@ func (x *RelationState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationState.ProtoReflect.Descriptor instead.
 func (*RelationState) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{9}
+	return file_api_relation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RelationState) GetRemark() string {
@@ -1189,7 +1607,7 @@ type Relation struct {
 
 func (x *Relation) Reset() {
 	*x = Relation{}
-	mi := &file_api_relation_proto_msgTypes[10]
+	mi := &file_api_relation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1619,7 @@ func (x *Relation) String() string {
 func (*Relation) ProtoMessage() {}
 
 func (x *Relation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[10]
+	mi := &file_api_relation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1632,7 @@ func (x *Relation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relation.ProtoReflect.Descriptor instead.
 func (*Relation) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{10}
+	return file_api_relation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Relation) GetKind() RelationKind {
@@ -1291,7 +1709,7 @@ type FeedRequest struct {
 
 func (x *FeedRequest) Reset() {
 	*x = FeedRequest{}
-	mi := &file_api_relation_proto_msgTypes[11]
+	mi := &file_api_relation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1721,7 @@ func (x *FeedRequest) String() string {
 func (*FeedRequest) ProtoMessage() {}
 
 func (x *FeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[11]
+	mi := &file_api_relation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1734,7 @@ func (x *FeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
 func (*FeedRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{11}
+	return file_api_relation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FeedRequest) GetFrom() uint64 {
@@ -1346,7 +1764,7 @@ type FeedReply struct {
 
 func (x *FeedReply) Reset() {
 	*x = FeedReply{}
-	mi := &file_api_relation_proto_msgTypes[12]
+	mi := &file_api_relation_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1776,7 @@ func (x *FeedReply) String() string {
 func (*FeedReply) ProtoMessage() {}
 
 func (x *FeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[12]
+	mi := &file_api_relation_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1789,7 @@ func (x *FeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedReply.ProtoReflect.Descriptor instead.
 func (*FeedReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{12}
+	return file_api_relation_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FeedReply) GetFrom() uint64 {
@@ -1413,7 +1831,7 @@ type FeedPush struct {
 
 func (x *FeedPush) Reset() {
 	*x = FeedPush{}
-	mi := &file_api_relation_proto_msgTypes[13]
+	mi := &file_api_relation_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1843,7 @@ func (x *FeedPush) String() string {
 func (*FeedPush) ProtoMessage() {}
 
 func (x *FeedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[13]
+	mi := &file_api_relation_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1856,7 @@ func (x *FeedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedPush.ProtoReflect.Descriptor instead.
 func (*FeedPush) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{13}
+	return file_api_relation_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FeedPush) GetFrom() uint64 {
@@ -1466,7 +1884,7 @@ type RelationsRequest struct {
 
 func (x *RelationsRequest) Reset() {
 	*x = RelationsRequest{}
-	mi := &file_api_relation_proto_msgTypes[14]
+	mi := &file_api_relation_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1896,7 @@ func (x *RelationsRequest) String() string {
 func (*RelationsRequest) ProtoMessage() {}
 
 func (x *RelationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[14]
+	mi := &file_api_relation_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1909,7 @@ func (x *RelationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationsRequest.ProtoReflect.Descriptor instead.
 func (*RelationsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{14}
+	return file_api_relation_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RelationsRequest) GetAfterKind() RelationKind {
@@ -1522,7 +1940,7 @@ type RelationsReply struct {
 
 func (x *RelationsReply) Reset() {
 	*x = RelationsReply{}
-	mi := &file_api_relation_proto_msgTypes[15]
+	mi := &file_api_relation_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1952,7 @@ func (x *RelationsReply) String() string {
 func (*RelationsReply) ProtoMessage() {}
 
 func (x *RelationsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[15]
+	mi := &file_api_relation_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1965,7 @@ func (x *RelationsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationsReply.ProtoReflect.Descriptor instead.
 func (*RelationsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{15}
+	return file_api_relation_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RelationsReply) GetFeed() uint64 {
@@ -1587,7 +2005,7 @@ type ProfilesRequest struct {
 
 func (x *ProfilesRequest) Reset() {
 	*x = ProfilesRequest{}
-	mi := &file_api_relation_proto_msgTypes[16]
+	mi := &file_api_relation_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2017,7 @@ func (x *ProfilesRequest) String() string {
 func (*ProfilesRequest) ProtoMessage() {}
 
 func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[16]
+	mi := &file_api_relation_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2030,7 @@ func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesRequest.ProtoReflect.Descriptor instead.
 func (*ProfilesRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{16}
+	return file_api_relation_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProfilesRequest) GetUserIds() []string {
@@ -1632,7 +2050,7 @@ type VersionedProfile struct {
 
 func (x *VersionedProfile) Reset() {
 	*x = VersionedProfile{}
-	mi := &file_api_relation_proto_msgTypes[17]
+	mi := &file_api_relation_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +2062,7 @@ func (x *VersionedProfile) String() string {
 func (*VersionedProfile) ProtoMessage() {}
 
 func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[17]
+	mi := &file_api_relation_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +2075,7 @@ func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionedProfile.ProtoReflect.Descriptor instead.
 func (*VersionedProfile) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{17}
+	return file_api_relation_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VersionedProfile) GetProfile() *UserProfile {
@@ -1684,7 +2102,7 @@ type ProfilesReply struct {
 
 func (x *ProfilesReply) Reset() {
 	*x = ProfilesReply{}
-	mi := &file_api_relation_proto_msgTypes[18]
+	mi := &file_api_relation_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +2114,7 @@ func (x *ProfilesReply) String() string {
 func (*ProfilesReply) ProtoMessage() {}
 
 func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[18]
+	mi := &file_api_relation_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +2127,7 @@ func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesReply.ProtoReflect.Descriptor instead.
 func (*ProfilesReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{18}
+	return file_api_relation_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProfilesReply) GetProfiles() []*VersionedProfile {
@@ -1728,7 +2146,7 @@ type SetProfileRequest struct {
 
 func (x *SetProfileRequest) Reset() {
 	*x = SetProfileRequest{}
-	mi := &file_api_relation_proto_msgTypes[19]
+	mi := &file_api_relation_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +2158,7 @@ func (x *SetProfileRequest) String() string {
 func (*SetProfileRequest) ProtoMessage() {}
 
 func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[19]
+	mi := &file_api_relation_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +2171,7 @@ func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProfileRequest.ProtoReflect.Descriptor instead.
 func (*SetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{19}
+	return file_api_relation_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetProfileRequest) GetItem() *UserProfileItem {
@@ -1777,7 +2195,7 @@ type AddFriendRequest struct {
 
 func (x *AddFriendRequest) Reset() {
 	*x = AddFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[20]
+	mi := &file_api_relation_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +2207,7 @@ func (x *AddFriendRequest) String() string {
 func (*AddFriendRequest) ProtoMessage() {}
 
 func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[20]
+	mi := &file_api_relation_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +2220,7 @@ func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFriendRequest.ProtoReflect.Descriptor instead.
 func (*AddFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{20}
+	return file_api_relation_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddFriendRequest) GetUserId() string {
@@ -1859,7 +2277,7 @@ type UsersRequest struct {
 
 func (x *UsersRequest) Reset() {
 	*x = UsersRequest{}
-	mi := &file_api_relation_proto_msgTypes[21]
+	mi := &file_api_relation_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2289,7 @@ func (x *UsersRequest) String() string {
 func (*UsersRequest) ProtoMessage() {}
 
 func (x *UsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[21]
+	mi := &file_api_relation_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2302,7 @@ func (x *UsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsersRequest.ProtoReflect.Descriptor instead.
 func (*UsersRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{21}
+	return file_api_relation_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UsersRequest) GetUserIds() []string {
@@ -1917,7 +2335,7 @@ type FriendResults struct {
 
 func (x *FriendResults) Reset() {
 	*x = FriendResults{}
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2347,7 @@ func (x *FriendResults) String() string {
 func (*FriendResults) ProtoMessage() {}
 
 func (x *FriendResults) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2360,7 @@ func (x *FriendResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendResults.ProtoReflect.Descriptor instead.
 func (*FriendResults) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{22}
+	return file_api_relation_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FriendResults) GetResults() []*FriendResult {
@@ -1966,7 +2384,7 @@ type UpdateFriendRequest struct {
 
 func (x *UpdateFriendRequest) Reset() {
 	*x = UpdateFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2396,7 @@ func (x *UpdateFriendRequest) String() string {
 func (*UpdateFriendRequest) ProtoMessage() {}
 
 func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2409,7 @@ func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateFriendRequest.ProtoReflect.Descriptor instead.
 func (*UpdateFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{23}
+	return file_api_relation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UpdateFriendRequest) GetUserId() string {
@@ -2038,7 +2456,7 @@ type CheckFriendsReply struct {
 
 func (x *CheckFriendsReply) Reset() {
 	*x = CheckFriendsReply{}
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2468,7 @@ func (x *CheckFriendsReply) String() string {
 func (*CheckFriendsReply) ProtoMessage() {}
 
 func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2481,7 @@ func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFriendsReply.ProtoReflect.Descriptor instead.
 func (*CheckFriendsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{24}
+	return file_api_relation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckFriendsReply) GetResults() []*FriendshipCheckFriendTypeResult {
@@ -2087,7 +2505,7 @@ type RequestsRequest struct {
 
 func (x *RequestsRequest) Reset() {
 	*x = RequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2517,7 @@ func (x *RequestsRequest) String() string {
 func (*RequestsRequest) ProtoMessage() {}
 
 func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2530,7 @@ func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsRequest.ProtoReflect.Descriptor instead.
 func (*RequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{25}
+	return file_api_relation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RequestsRequest) GetType() int32 {
@@ -2156,7 +2574,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2586,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2599,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{26}
+	return file_api_relation_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AnswerRequestRequest) GetUserId() string {
@@ -2222,7 +2640,7 @@ type ReadRequestsRequest struct {
 
 func (x *ReadRequestsRequest) Reset() {
 	*x = ReadRequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2652,7 @@ func (x *ReadRequestsRequest) String() string {
 func (*ReadRequestsRequest) ProtoMessage() {}
 
 func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2665,7 @@ func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{27}
+	return file_api_relation_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadRequestsRequest) GetTime() uint64 {
@@ -2269,7 +2687,7 @@ type FriendGroupsRequest struct {
 
 func (x *FriendGroupsRequest) Reset() {
 	*x = FriendGroupsRequest{}
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2699,7 @@ func (x *FriendGroupsRequest) String() string {
 func (*FriendGroupsRequest) ProtoMessage() {}
 
 func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2712,7 @@ func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendGroupsRequest.ProtoReflect.Descriptor instead.
 func (*FriendGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{28}
+	return file_api_relation_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FriendGroupsRequest) GetAction() FriendGroupAction {
@@ -2420,7 +2838,46 @@ const file_api_relation_proto_rawDesc = "" +
 	"\n" +
 	"unread_num\x18\x02 \x01(\x04R\x18pendency_page_unread_num\x12.\n" +
 	"\vcurrent_seq\x18\x03 \x01(\x04R\x19pendency_page_current_seq\x12^\n" +
-	"\x13pendency_info_array\x18\x04 \x03(\v2\x1e.tidings.FriendAddPendencyInfoR!pendency_page_pendency_info_array:\x04\xe8\xf9\x18\x01\"\x8c\x02\n" +
+	"\x13pendency_info_array\x18\x04 \x03(\v2\x1e.tidings.FriendAddPendencyInfoR!pendency_page_pendency_info_array:\x04\xe8\xf9\x18\x01\"\xf1\x02\n" +
+	"\x11FriendAddPendency\x12&\n" +
+	"\x04type\x18\x01 \x01(\x05R\x18friend_add_pendency_type\x122\n" +
+	"\n" +
+	"identifier\x18\x02 \x01(\tR\x1efriend_add_pendency_identifier\x120\n" +
+	"\tnick_name\x18\x03 \x01(\tR\x1dfriend_add_pendency_nick_name\x12.\n" +
+	"\bface_url\x18\x04 \x01(\tR\x1cfriend_add_pendency_face_url\x12.\n" +
+	"\badd_time\x18\x05 \x01(\x04R\x1cfriend_add_pendency_add_time\x122\n" +
+	"\n" +
+	"add_source\x18\x06 \x01(\tR\x1efriend_add_pendency_add_source\x124\n" +
+	"\vadd_wording\x18\a \x01(\tR\x1ffriend_add_pendency_add_wording:\x04\xe8\xf9\x18\x01\"\xf8\x02\n" +
+	"\x11FriendProfileItem\x12/\n" +
+	"\x06remark\x18\x01 \x01(\tH\x00R\x1afriend_profile_item_remark\x88\x01\x01\x12N\n" +
+	"\x10group_name_array\x18\x02 \x03(\tB\x0e\x8a\xf4\x18\n" +
+	"set_groupsR$friend_profile_item_group_name_array\x12#\n" +
+	"\n" +
+	"set_groups\x18\x03 \x01(\bB\x04\xd8\xf3\x18\x01R\tsetGroups\x12r\n" +
+	"\x13custom_string_array\x18\x04 \x03(\v2&.tidings.FriendProfileCustomStringInfoB\x04\xd0\xf3\x18\x01R'friend_profile_item_custom_string_array\x128\n" +
+	"\aprofile\x18\x05 \x01(\v2\x18.tidings.UserProfileItemB\x04\xe0\xf3\x18\x01R\aprofile:\x04\xe8\xf9\x18\x01B\t\n" +
+	"\a_remark\"\x97\x01\n" +
+	"\x13FriendProfileUpdate\x124\n" +
+	"\n" +
+	"identifier\x18\x01 \x01(\tR friend_profile_update_identifier\x12D\n" +
+	"\x04item\x18\x02 \x01(\v2\x1a.tidings.FriendProfileItemR\x1afriend_profile_update_item:\x04\xe8\xf9\x18\x01\"\xa3\x01\n" +
+	"\x0fFriendGroupInfo\x12$\n" +
+	"\x04name\x18\x01 \x01(\tR\x16friend_group_info_name\x12&\n" +
+	"\x05count\x18\x02 \x01(\x04R\x17friend_group_info_count\x12<\n" +
+	"\x10identifier_array\x18\x03 \x03(\tR\"friend_group_info_identifier_array:\x04\xe8\xf9\x18\x01\"\x9b\x01\n" +
+	"\x11FriendSearchParam\x12:\n" +
+	"\fkeyword_list\x18\x01 \x03(\tR$friendship_search_param_keyword_list\x12D\n" +
+	"\x11search_field_list\x18\x02 \x03(\x05R)friendship_search_param_search_field_list:\x04\xe8\xf9\x18\x01\"\x89\x03\n" +
+	"\x13FriendInfoGetResult\x12@\n" +
+	"\n" +
+	"identifier\x18\x01 \x01(\tR,friendship_friend_info_get_result_identifier\x12F\n" +
+	"\rrelation_type\x18\x02 \x01(\x05R/friendship_friend_info_get_result_relation_type\x12@\n" +
+	"\n" +
+	"error_code\x18\x03 \x01(\rR,friendship_friend_info_get_result_error_code\x12F\n" +
+	"\rerror_message\x18\x04 \x01(\tR/friendship_friend_info_get_result_error_message\x12X\n" +
+	"\n" +
+	"field_info\x18\x05 \x01(\v2\x16.tidings.FriendProfileR,friendship_friend_info_get_result_field_info:\x04\xe8\xf9\x18\x01\"\x8c\x02\n" +
 	"\rRelationState\x12\x16\n" +
 	"\x06remark\x18\x01 \x01(\tR\x06remark\x12\x16\n" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12>\n" +
@@ -2561,7 +3018,7 @@ func file_api_relation_proto_rawDescGZIP() []byte {
 }
 
 var file_api_relation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_api_relation_proto_goTypes = []any{
 	(GenderType)(0),                         // 0: tidings.GenderType
 	(ProfileAddPermission)(0),               // 1: tidings.ProfileAddPermission
@@ -2576,26 +3033,32 @@ var file_api_relation_proto_goTypes = []any{
 	(*FriendshipCheckFriendTypeResult)(nil), // 10: tidings.FriendshipCheckFriendTypeResult
 	(*FriendAddPendencyInfo)(nil),           // 11: tidings.FriendAddPendencyInfo
 	(*PendencyPage)(nil),                    // 12: tidings.PendencyPage
-	(*RelationState)(nil),                   // 13: tidings.RelationState
-	(*Relation)(nil),                        // 14: tidings.Relation
-	(*FeedRequest)(nil),                     // 15: tidings.FeedRequest
-	(*FeedReply)(nil),                       // 16: tidings.FeedReply
-	(*FeedPush)(nil),                        // 17: tidings.FeedPush
-	(*RelationsRequest)(nil),                // 18: tidings.RelationsRequest
-	(*RelationsReply)(nil),                  // 19: tidings.RelationsReply
-	(*ProfilesRequest)(nil),                 // 20: tidings.ProfilesRequest
-	(*VersionedProfile)(nil),                // 21: tidings.VersionedProfile
-	(*ProfilesReply)(nil),                   // 22: tidings.ProfilesReply
-	(*SetProfileRequest)(nil),               // 23: tidings.SetProfileRequest
-	(*AddFriendRequest)(nil),                // 24: tidings.AddFriendRequest
-	(*UsersRequest)(nil),                    // 25: tidings.UsersRequest
-	(*FriendResults)(nil),                   // 26: tidings.FriendResults
-	(*UpdateFriendRequest)(nil),             // 27: tidings.UpdateFriendRequest
-	(*CheckFriendsReply)(nil),               // 28: tidings.CheckFriendsReply
-	(*RequestsRequest)(nil),                 // 29: tidings.RequestsRequest
-	(*AnswerRequestRequest)(nil),            // 30: tidings.AnswerRequestRequest
-	(*ReadRequestsRequest)(nil),             // 31: tidings.ReadRequestsRequest
-	(*FriendGroupsRequest)(nil),             // 32: tidings.FriendGroupsRequest
+	(*FriendAddPendency)(nil),               // 13: tidings.FriendAddPendency
+	(*FriendProfileItem)(nil),               // 14: tidings.FriendProfileItem
+	(*FriendProfileUpdate)(nil),             // 15: tidings.FriendProfileUpdate
+	(*FriendGroupInfo)(nil),                 // 16: tidings.FriendGroupInfo
+	(*FriendSearchParam)(nil),               // 17: tidings.FriendSearchParam
+	(*FriendInfoGetResult)(nil),             // 18: tidings.FriendInfoGetResult
+	(*RelationState)(nil),                   // 19: tidings.RelationState
+	(*Relation)(nil),                        // 20: tidings.Relation
+	(*FeedRequest)(nil),                     // 21: tidings.FeedRequest
+	(*FeedReply)(nil),                       // 22: tidings.FeedReply
+	(*FeedPush)(nil),                        // 23: tidings.FeedPush
+	(*RelationsRequest)(nil),                // 24: tidings.RelationsRequest
+	(*RelationsReply)(nil),                  // 25: tidings.RelationsReply
+	(*ProfilesRequest)(nil),                 // 26: tidings.ProfilesRequest
+	(*VersionedProfile)(nil),                // 27: tidings.VersionedProfile
+	(*ProfilesReply)(nil),                   // 28: tidings.ProfilesReply
+	(*SetProfileRequest)(nil),               // 29: tidings.SetProfileRequest
+	(*AddFriendRequest)(nil),                // 30: tidings.AddFriendRequest
+	(*UsersRequest)(nil),                    // 31: tidings.UsersRequest
+	(*FriendResults)(nil),                   // 32: tidings.FriendResults
+	(*UpdateFriendRequest)(nil),             // 33: tidings.UpdateFriendRequest
+	(*CheckFriendsReply)(nil),               // 34: tidings.CheckFriendsReply
+	(*RequestsRequest)(nil),                 // 35: tidings.RequestsRequest
+	(*AnswerRequestRequest)(nil),            // 36: tidings.AnswerRequestRequest
+	(*ReadRequestsRequest)(nil),             // 37: tidings.ReadRequestsRequest
+	(*FriendGroupsRequest)(nil),             // 38: tidings.FriendGroupsRequest
 }
 var file_api_relation_proto_depIdxs = []int32{
 	0,  // 0: tidings.UserProfile.gender:type_name -> tidings.GenderType
@@ -2607,27 +3070,31 @@ var file_api_relation_proto_depIdxs = []int32{
 	4,  // 6: tidings.FriendProfile.user_profile:type_name -> tidings.UserProfile
 	8,  // 7: tidings.FriendProfile.custom_string_array:type_name -> tidings.FriendProfileCustomStringInfo
 	11, // 8: tidings.PendencyPage.pendency_info_array:type_name -> tidings.FriendAddPendencyInfo
-	8,  // 9: tidings.RelationState.custom:type_name -> tidings.FriendProfileCustomStringInfo
-	2,  // 10: tidings.Relation.kind:type_name -> tidings.RelationKind
-	13, // 11: tidings.Relation.state:type_name -> tidings.RelationState
-	4,  // 12: tidings.Relation.profile:type_name -> tidings.UserProfile
-	14, // 13: tidings.FeedReply.entries:type_name -> tidings.Relation
-	14, // 14: tidings.FeedPush.entries:type_name -> tidings.Relation
-	2,  // 15: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
-	14, // 16: tidings.RelationsReply.items:type_name -> tidings.Relation
-	2,  // 17: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
-	4,  // 18: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
-	21, // 19: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
-	6,  // 20: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
-	9,  // 21: tidings.FriendResults.results:type_name -> tidings.FriendResult
-	8,  // 22: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
-	10, // 23: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
-	3,  // 24: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	8,  // 9: tidings.FriendProfileItem.custom_string_array:type_name -> tidings.FriendProfileCustomStringInfo
+	6,  // 10: tidings.FriendProfileItem.profile:type_name -> tidings.UserProfileItem
+	14, // 11: tidings.FriendProfileUpdate.item:type_name -> tidings.FriendProfileItem
+	7,  // 12: tidings.FriendInfoGetResult.field_info:type_name -> tidings.FriendProfile
+	8,  // 13: tidings.RelationState.custom:type_name -> tidings.FriendProfileCustomStringInfo
+	2,  // 14: tidings.Relation.kind:type_name -> tidings.RelationKind
+	19, // 15: tidings.Relation.state:type_name -> tidings.RelationState
+	4,  // 16: tidings.Relation.profile:type_name -> tidings.UserProfile
+	20, // 17: tidings.FeedReply.entries:type_name -> tidings.Relation
+	20, // 18: tidings.FeedPush.entries:type_name -> tidings.Relation
+	2,  // 19: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
+	20, // 20: tidings.RelationsReply.items:type_name -> tidings.Relation
+	2,  // 21: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
+	4,  // 22: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
+	27, // 23: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
+	6,  // 24: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
+	9,  // 25: tidings.FriendResults.results:type_name -> tidings.FriendResult
+	8,  // 26: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
+	10, // 27: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
+	3,  // 28: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_relation_proto_init() }
@@ -2637,14 +3104,15 @@ func file_api_relation_proto_init() {
 	}
 	file_api_options_proto_init()
 	file_api_relation_proto_msgTypes[2].OneofWrappers = []any{}
-	file_api_relation_proto_msgTypes[23].OneofWrappers = []any{}
+	file_api_relation_proto_msgTypes[10].OneofWrappers = []any{}
+	file_api_relation_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_relation_proto_rawDesc), len(file_api_relation_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   29,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,6 +33,12 @@ const (
 	shapeFriendshipCheckFriendTypeResult
 	shapeFriendAddPendencyInfo
 	shapePendencyPage
+	shapeFriendAddPendency
+	shapeFriendProfileItem
+	shapeFriendProfileUpdate
+	shapeFriendGroupInfo
+	shapeFriendSearchParam
+	shapeFriendInfoGetResult
 	shapeRelationState
 	shapeRelation
 	shapeFeedRequest
@@ -382,6 +388,42 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "pendency_page_unread_num"},
 		3: {kind: wireVarint, name: "pendency_page_current_seq"},
 		4: {kind: wireMessage, name: "pendency_page_pendency_info_array", of: shapeFriendAddPendencyInfo},
+	}},
+	shapeFriendAddPendency: {name: "FriendAddPendency", size: sizeOf[FriendAddPendency](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friend_add_pendency_type"},
+		2: {kind: wireText, name: "friend_add_pendency_identifier"},
+		3: {kind: wireText, name: "friend_add_pendency_nick_name"},
+		4: {kind: wireText, name: "friend_add_pendency_face_url"},
+		5: {kind: wireVarint, name: "friend_add_pendency_add_time"},
+		6: {kind: wireText, name: "friend_add_pendency_add_source"},
+		7: {kind: wireText, name: "friend_add_pendency_add_wording"},
+	}},
+	shapeFriendProfileItem: {name: "FriendProfileItem", size: sizeOf[FriendProfileItem](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_profile_item_remark"},
+		2: {kind: wireText, name: "friend_profile_item_group_name_array"},
+		3: {kind: wireVarint, name: "set_groups"},
+		4: {kind: wireMessage, name: "friend_profile_item_custom_string_array", of: shapeFriendProfileCustomStringInfo},
+		5: {kind: wireMessage, name: "profile", of: shapeUserProfileItem, most: 1, counter: 1},
+	}},
+	shapeFriendProfileUpdate: {name: "FriendProfileUpdate", size: sizeOf[FriendProfileUpdate](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_profile_update_identifier"},
+		2: {kind: wireMessage, name: "friend_profile_update_item", of: shapeFriendProfileItem, most: 1, counter: 1},
+	}},
+	shapeFriendGroupInfo: {name: "FriendGroupInfo", size: sizeOf[FriendGroupInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_group_info_name"},
+		2: {kind: wireVarint, name: "friend_group_info_count"},
+		3: {kind: wireText, name: "friend_group_info_identifier_array"},
+	}},
+	shapeFriendSearchParam: {name: "FriendSearchParam", size: sizeOf[FriendSearchParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_search_param_keyword_list"},
+		2: {kind: wireVarints, name: "friendship_search_param_search_field_list"},
+	}},
+	shapeFriendInfoGetResult: {name: "FriendInfoGetResult", size: sizeOf[FriendInfoGetResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_friend_info_get_result_identifier"},
+		2: {kind: wireVarint, name: "friendship_friend_info_get_result_relation_type"},
+		3: {kind: wireVarint, name: "friendship_friend_info_get_result_error_code"},
+		4: {kind: wireText, name: "friendship_friend_info_get_result_error_message"},
+		5: {kind: wireMessage, name: "friendship_friend_info_get_result_field_info", of: shapeFriendProfile, most: 1, counter: 1},
 	}},
 	shapeRelationState: {name: "RelationState", size: sizeOf[RelationState](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "remark"},
@@ -887,6 +929,18 @@ func (*FriendshipCheckFriendTypeResult) wireShape() int { return shapeFriendship
 func (*FriendAddPendencyInfo) wireShape() int { return shapeFriendAddPendencyInfo }
 
 func (*PendencyPage) wireShape() int { return shapePendencyPage }
+
+func (*FriendAddPendency) wireShape() int { return shapeFriendAddPendency }
+
+func (*FriendProfileItem) wireShape() int { return shapeFriendProfileItem }
+
+func (*FriendProfileUpdate) wireShape() int { return shapeFriendProfileUpdate }
+
+func (*FriendGroupInfo) wireShape() int { return shapeFriendGroupInfo }
+
+func (*FriendSearchParam) wireShape() int { return shapeFriendSearchParam }
+
+func (*FriendInfoGetResult) wireShape() int { return shapeFriendInfoGetResult }
 
 func (*RelationState) wireShape() int { return shapeRelationState }
 

@@ -1557,6 +1557,302 @@ func (m *PendencyPage) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	return err
 }
 
+func (m *FriendAddPendency) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_add_pendency_add_source":`...)
+	b = appendString(b, m.GetAddSource())
+	b = append(b, `,"friend_add_pendency_add_time":`...)
+	b = appendUint(b, m.GetAddTime())
+	b = append(b, `,"friend_add_pendency_add_wording":`...)
+	b = appendString(b, m.GetAddWording())
+	b = append(b, `,"friend_add_pendency_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"friend_add_pendency_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_add_pendency_nick_name":`...)
+	b = appendString(b, m.GetNickName())
+	b = append(b, `,"friend_add_pendency_type":`...)
+	b = appendInt(b, m.GetType())
+	return closeObject(b, start)
+}
+
+func (m *FriendAddPendency) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendAddPendency) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_add_pendency_type":
+		m.Type, err = readInt[int32](r)
+	case "friend_add_pendency_identifier":
+		m.Identifier, err = readString(r)
+	case "friend_add_pendency_nick_name":
+		m.NickName, err = readString(r)
+	case "friend_add_pendency_face_url":
+		m.FaceUrl, err = readString(r)
+	case "friend_add_pendency_add_time":
+		m.AddTime, err = readInt[uint64](r)
+	case "friend_add_pendency_add_source":
+		m.AddSource, err = readString(r)
+	case "friend_add_pendency_add_wording":
+		m.AddWording, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendProfileItem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m.GetCustomStringArray(); len(v) > 0 {
+		b = append(b, `,"friend_profile_item_custom_string_array":`...)
+		b = appendMessages(b, v)
+	}
+	if m.GetSetGroups() {
+		b = append(b, `,"friend_profile_item_group_name_array":`...)
+		b = appendArray(b, m.GetGroupNameArray(), appendString)
+	}
+	if v := m; v != nil && v.Remark != nil {
+		b = append(b, `,"friend_profile_item_remark":`...)
+		b = appendString(b, *v.Remark)
+	}
+	if v := m.GetProfile(); v != nil && v.AddPermission != nil {
+		b = append(b, `,"user_profile_item_add_permission":`...)
+		b = appendInt(b, *v.AddPermission)
+	}
+	if v := m.GetProfile(); v != nil && v.Birthday != nil {
+		b = append(b, `,"user_profile_item_birthday":`...)
+		b = appendUint(b, *v.Birthday)
+	}
+	if v := m.GetProfile().GetCustomStringArray(); len(v) > 0 {
+		b = append(b, `,"user_profile_item_custom_string_array":`...)
+		b = appendMessages(b, v)
+	}
+	if v := m.GetProfile(); v != nil && v.FaceUrl != nil {
+		b = append(b, `,"user_profile_item_face_url":`...)
+		b = appendString(b, *v.FaceUrl)
+	}
+	if v := m.GetProfile(); v != nil && v.Gender != nil {
+		b = append(b, `,"user_profile_item_gender":`...)
+		b = appendInt(b, *v.Gender)
+	}
+	if v := m.GetProfile(); v != nil && v.Language != nil {
+		b = append(b, `,"user_profile_item_language":`...)
+		b = appendUint(b, *v.Language)
+	}
+	if v := m.GetProfile(); v != nil && v.Level != nil {
+		b = append(b, `,"user_profile_item_level":`...)
+		b = appendUint(b, *v.Level)
+	}
+	if v := m.GetProfile(); v != nil && v.Location != nil {
+		b = append(b, `,"user_profile_item_location":`...)
+		b = appendString(b, *v.Location)
+	}
+	if v := m.GetProfile(); v != nil && v.NickName != nil {
+		b = append(b, `,"user_profile_item_nick_name":`...)
+		b = appendString(b, *v.NickName)
+	}
+	if v := m.GetProfile(); v != nil && v.Role != nil {
+		b = append(b, `,"user_profile_item_role":`...)
+		b = appendUint(b, *v.Role)
+	}
+	if v := m.GetProfile(); v != nil && v.SelfSignature != nil {
+		b = append(b, `,"user_profile_item_self_signature":`...)
+		b = appendString(b, *v.SelfSignature)
+	}
+	return closeObject(b, start)
+}
+
+func (m *FriendProfileItem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendProfileItem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_profile_item_remark":
+		m.Remark, err = readOptional(r, readString)
+	case "friend_profile_item_group_name_array":
+		m.SetGroups = !r.null()
+		m.GroupNameArray, err = readArray(r, readString)
+	case "friend_profile_item_custom_string_array":
+		m.CustomStringArray, err = readArray(r, readMessage[FriendProfileCustomStringInfo])
+	case "user_profile_item_nick_name":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_gender":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_face_url":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_self_signature":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_add_permission":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_location":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_language":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_birthday":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_level":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_role":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "user_profile_item_custom_string_array":
+		if m.Profile == nil {
+			m.Profile = new(UserProfileItem)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendProfileUpdate) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_profile_update_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_profile_update_item":`...)
+	b = m.GetItem().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *FriendProfileUpdate) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendProfileUpdate) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_profile_update_identifier":
+		m.Identifier, err = readString(r)
+	case "friend_profile_update_item":
+		m.Item, err = readMessage[FriendProfileItem](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendGroupInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_group_info_count":`...)
+	b = appendUint(b, m.GetCount())
+	b = append(b, `,"friend_group_info_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"friend_group_info_name":`...)
+	b = appendString(b, m.GetName())
+	return closeObject(b, start)
+}
+
+func (m *FriendGroupInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendGroupInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_group_info_name":
+		m.Name, err = readString(r)
+	case "friend_group_info_count":
+		m.Count, err = readInt[uint64](r)
+	case "friend_group_info_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendSearchParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_search_param_keyword_list":`...)
+	b = appendArray(b, m.GetKeywordList(), appendString)
+	b = append(b, `,"friendship_search_param_search_field_list":`...)
+	b = appendArray(b, m.GetSearchFieldList(), appendInt)
+	return closeObject(b, start)
+}
+
+func (m *FriendSearchParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendSearchParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_search_param_keyword_list":
+		m.KeywordList, err = readArray(r, readString)
+	case "friendship_search_param_search_field_list":
+		m.SearchFieldList, err = readArray(r, readInt[int32])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendInfoGetResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_friend_info_get_result_error_code":`...)
+	b = appendUint(b, m.GetErrorCode())
+	b = append(b, `,"friendship_friend_info_get_result_error_message":`...)
+	b = appendString(b, m.GetErrorMessage())
+	b = append(b, `,"friendship_friend_info_get_result_field_info":`...)
+	b = m.GetFieldInfo().AppendTIM(b)
+	b = append(b, `,"friendship_friend_info_get_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friendship_friend_info_get_result_relation_type":`...)
+	b = appendInt(b, m.GetRelationType())
+	return closeObject(b, start)
+}
+
+func (m *FriendInfoGetResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendInfoGetResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_friend_info_get_result_identifier":
+		m.Identifier, err = readString(r)
+	case "friendship_friend_info_get_result_relation_type":
+		m.RelationType, err = readInt[int32](r)
+	case "friendship_friend_info_get_result_error_code":
+		m.ErrorCode, err = readInt[uint32](r)
+	case "friendship_friend_info_get_result_error_message":
+		m.ErrorMessage, err = readString(r)
+	case "friendship_friend_info_get_result_field_info":
+		m.FieldInfo, err = readMessage[FriendProfile](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
 func (m *ConvInfo) AppendTIM(b []byte) []byte {
 	start := len(b)
 	b = append(b, `,"conv_active_time":`...)

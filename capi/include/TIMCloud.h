@@ -2392,28 +2392,28 @@ typedef void (*TIMUserInfoChangedCallback)(const char* json_user_info_array, con
 /* One SDK log line at an enabled level. JSON: log text. */
 typedef void (*TIMLogCallback)(enum TIMLogLevel level, const char* log, const void* user_data);
 
-/* Friends added. JSON: array<string> user ids. Never fires yet. */
+/* Friends added. JSON: array<string> user ids. */
 typedef void (*TIMOnAddFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friends removed, by self or by a both-way removal of the other side. JSON: array<string> user ids. Never fires yet. */
+/* Friends removed, by self or by a both-way removal of the other side. JSON: array<string> user ids. */
 typedef void (*TIMOnDeleteFriendCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend remark, groups or custom fields changed. JSON: array<FriendProfileUpdate>. Never fires yet. */
+/* Friend remark, groups or custom fields changed. JSON: array<FriendProfileUpdate>. */
 typedef void (*TIMUpdateFriendProfileCallback)(const char* json_friend_profile_update_array, const void* user_data);
 
-/* Somebody asks to become a friend. JSON: array<FriendAddPendency>. Never fires yet. */
+/* Somebody asks to become a friend. JSON: array<FriendAddPendency>. */
 typedef void (*TIMFriendAddRequestCallback)(const char* json_friend_add_request_pendency_array, const void* user_data);
 
-/* Friend requests disappeared. JSON: array<string> user ids. Never fires yet. */
+/* Friend requests disappeared. JSON: array<string> user ids. */
 typedef void (*TIMFriendApplicationListDeletedCallback)(const char* json_identifier_array, const void* user_data);
 
-/* Friend requests were marked read. Never fires yet. */
+/* Friend requests were marked read. */
 typedef void (*TIMFriendApplicationListReadCallback)(const void* user_data);
 
-/* Users were blocked. JSON: array<FriendProfile>. Never fires yet. */
+/* Users were blocked. JSON: array<FriendProfile>. */
 typedef void (*TIMFriendBlackListAddedCallback)(const char* json_friend_black_added_array, const void* user_data);
 
-/* Users were unblocked. JSON: array<string> user ids. Never fires yet. */
+/* Users were unblocked. JSON: array<string> user ids. */
 typedef void (*TIMFriendBlackListDeletedCallback)(const char* json_identifier_array, const void* user_data);
 
 /* Friend group created. JSON: group name, array<FriendProfile>. Since 8.0. Never fires yet. */
@@ -2603,28 +2603,28 @@ TIM_API void TIMSetConvConversationsDeletedFromGroupCallback(TIMConvConversation
 /* Single slot. Key and data notifications of experimental features. JSON parameter: TIMExperimentalNotifyCallback. Since 7.4.4661. Never fires yet. */
 TIM_API void TIMSetExperimentalNotifyCallback(TIMExperimentalNotifyCallback cb, const void* user_data);
 
-/* Single slot. Friend added, all devices of both sides concerned. JSON parameter: TIMOnAddFriendCallback. Never fires yet. */
+/* Single slot. Friend added, all devices of both sides concerned. JSON parameter: TIMOnAddFriendCallback. */
 TIM_API void TIMSetOnAddFriendCallback(TIMOnAddFriendCallback cb, const void* user_data);
 
-/* Single slot. Friend removed. JSON parameter: TIMOnDeleteFriendCallback. Never fires yet. */
+/* Single slot. Friend removed. JSON parameter: TIMOnDeleteFriendCallback. */
 TIM_API void TIMSetOnDeleteFriendCallback(TIMOnDeleteFriendCallback cb, const void* user_data);
 
-/* Single slot. Remark, friend groups or friend custom fields changed. JSON parameter: TIMUpdateFriendProfileCallback. Never fires yet. */
+/* Single slot. Remark, friend groups or friend custom fields changed. JSON parameter: TIMUpdateFriendProfileCallback. */
 TIM_API void TIMSetUpdateFriendProfileCallback(TIMUpdateFriendProfileCallback cb, const void* user_data);
 
-/* Single slot. Incoming friend request when own add permission is need-confirm; every device of the account gets it. JSON parameter: TIMFriendAddRequestCallback. Never fires yet. */
+/* Single slot. Incoming friend request when own add permission is need-confirm; every device of the account gets it. JSON parameter: TIMFriendAddRequestCallback. */
 TIM_API void TIMSetFriendAddRequestCallback(TIMFriendAddRequestCallback cb, const void* user_data);
 
-/* Single slot. Requests deleted, refused, accepted, or own request refused by the other side. JSON parameter: TIMFriendApplicationListDeletedCallback. Never fires yet. */
+/* Single slot. Requests deleted, refused, accepted, or own request refused by the other side. JSON parameter: TIMFriendApplicationListDeletedCallback. */
 TIM_API void TIMSetFriendApplicationListDeletedCallback(TIMFriendApplicationListDeletedCallback cb, const void* user_data);
 
-/* Single slot. Requests marked read with TIMFriendshipReportPendencyReaded on any device. JSON parameter: TIMFriendApplicationListReadCallback. Never fires yet. */
+/* Single slot. Requests marked read with TIMFriendshipReportPendencyReaded on any device. JSON parameter: TIMFriendApplicationListReadCallback. */
 TIM_API void TIMSetFriendApplicationListReadCallback(TIMFriendApplicationListReadCallback cb, const void* user_data);
 
-/* Single slot. Blocklist grew. JSON parameter: TIMFriendBlackListAddedCallback. Never fires yet. */
+/* Single slot. Blocklist grew. JSON parameter: TIMFriendBlackListAddedCallback. */
 TIM_API void TIMSetFriendBlackListAddedCallback(TIMFriendBlackListAddedCallback cb, const void* user_data);
 
-/* Single slot. Blocklist shrank. JSON parameter: TIMFriendBlackListDeletedCallback. Never fires yet. */
+/* Single slot. Blocklist shrank. JSON parameter: TIMFriendBlackListDeletedCallback. */
 TIM_API void TIMSetFriendBlackListDeletedCallback(TIMFriendBlackListDeletedCallback cb, const void* user_data);
 
 /* Single slot. Friend group created. JSON parameter: TIMFriendGroupCreatedCallback. Since 8.0.5906. Never fires yet. */

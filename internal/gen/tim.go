@@ -169,6 +169,11 @@ func check(f *protogen.Field) error {
 	if f.Message != nil && !boolOption(f.Message.Desc, "tim") {
 		return bad(string(f.Message.Desc.Name()) + " has no TIM JSON form")
 	}
+	if name := option(d, "written_if"); name != nil {
+		if by := writtenIf(f); by == nil || by.Desc.Kind() != protoreflect.BoolKind || by.Desc.IsList() || !boolOption(by.Desc, "internal") || !d.IsList() || boolOption(d, "omit_empty") {
+			return bad(fmt.Sprintf("written_if is for lists, and names an internal bool field, not %v", name))
+		}
+	}
 	if boolOption(d, "omit_empty") && (zeroAs || d.HasOptionalKeyword()) {
 		return bad("omit_empty contradicts optional and zero_as")
 	}
@@ -284,6 +289,11 @@ func appendKey(c *code, k key, owner string) {
 		c.p("} else {")
 		c.p("b = append(b, %q...)", fmt.Sprint(zeroAs))
 		c.p("}")
+	case writtenIf(f) != nil:
+		c.p("if %s.Get%s() {", owner, writtenIf(f).GoName)
+		c.p("%s", head)
+		c.p("%s", write(value))
+		c.p("}")
 	case boolOption(f.Desc, "omit_empty"):
 		c.p("if v := %s; %s {", value, notEmpty(f))
 		c.p("%s", head)
@@ -293,6 +303,17 @@ func appendKey(c *code, k key, owner string) {
 		c.p("%s", head)
 		c.p("%s", write(value))
 	}
+}
+
+// writtenIf returns the field that says whether a list is there; nil if it always is.
+func writtenIf(f *protogen.Field) *protogen.Field {
+	name, _ := option(f.Desc, "written_if").(string)
+	for _, other := range f.Parent.Fields {
+		if name != "" && string(other.Desc.Name()) == name {
+			return other
+		}
+	}
+	return nil
 }
 
 // notEmpty returns the condition that v is not empty.
@@ -410,6 +431,10 @@ func (o *object) parseKeys(c *code, assign string) {
 		}
 		if f.field == o.kind {
 			c.p("p.found = !r.null()")
+		}
+		if by := writtenIf(f.field); by != nil {
+			holder, _, _ := strings.Cut(assign, "%s")
+			c.p("%s%s = !r.null()", holder, by.GoName)
 		}
 		c.p(assign, f.field.GoName, readCall(f.field))
 	}

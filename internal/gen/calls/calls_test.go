@@ -37,13 +37,13 @@ import (
 // Take takes all,
 // and more.
 func (g *Groups) Take(ctx context.Context, conv Conv, a int, b int) error {
-	_, err := engine.Wait(ctx, "Take", func(to caller[none]) { g.take(to, conv, a, b) })
+	_, err := engine.Wait(ctx, "Groups.Take", func(to caller[none]) { g.take(to, conv, a, b) })
 	return err
 }
 
 // TakeFunc is Take without waiting.
 func (g *Groups) TakeFunc(conv Conv, a int, b int, done func(error)) {
-	g.take(engine.LaterNone("Take", done), conv, a, b)
+	g.take(engine.LaterNone("Groups.Take", done), conv, a, b)
 }
 
 // Give gives a number.

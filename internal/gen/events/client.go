@@ -142,6 +142,7 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 		if err := encoding(b, &e); err != nil {
 			return err
 		}
+		joining(b, &e)
 	}
 	b.WriteString("// owedOf is an empty event of a kind whose row has its arguments; nil if there is no such kind.\nfunc owedOf(kind int) owedEvent {\nswitch kind {\n")
 	for _, e := range fired {
@@ -151,6 +152,20 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 	}
 	b.WriteString("}\nreturn nil\n}\n\n")
 	return nil
+}
+
+// joining writes how an event takes in another one of its kind, so that both are one callback: if its only argument is a list, or it has none.
+func joining(b *bytes.Buffer, e *Event) {
+	if len(e.Args) > 1 || len(e.Args) == 1 && !strings.HasPrefix(e.Args[0].Type, "[]") {
+		return
+	}
+	fmt.Fprintf(b, "func (o *owed%s) join(next owedEvent, most int) bool {\n", e.Name)
+	if len(e.Args) == 0 {
+		fmt.Fprintf(b, "_, ok := next.(*owed%s)\nreturn ok\n}\n\n", e.Name)
+		return
+	}
+	list := e.Args[0].Name
+	fmt.Fprintf(b, "n, ok := next.(*owed%s)\nif ok = ok && len(o.%s)+len(n.%s) <= most; ok {\no.%s = append(o.%s, n.%s...)\n}\nreturn ok\n}\n\n", e.Name, list, list, list, list, list)
 }
 
 // encoding writes how arguments become the payload of a row, and back: a protobuf message whose fields are the arguments, numbered from 1. So

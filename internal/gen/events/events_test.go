@@ -53,6 +53,8 @@ type owedEvent interface {
 	tell(*Events)
 }
 
+type joins interface{ join(owedEvent, int) bool }
+
 type Event struct {
 	Name, Type string
 	Args       []any
@@ -123,6 +125,16 @@ func main() {
 	e.Told("hi", true, 3, []string{"ann"})
 	if names := fmt.Sprint(EventNames()); names != "[told removed emptied changed news recalled]" {
 		fmt.Println(names)
+	}
+	one, two := &owedRemoved{[]string{"ann"}}, &owedRemoved{[]string{"bob", "cid"}}
+	if joins(one).join(two, 2) || one.join(&owedEmptied{}, 9) || !one.join(two, 3) || fmt.Sprint(one.users, two.users) != "[ann bob cid] [bob cid]" {
+		fmt.Println("joined:", one.users, two.users)
+	}
+	if none := (&owedEmptied{}); !none.join(&owedEmptied{}, 1) || none.join(one, 9) {
+		fmt.Println("joined: events without arguments")
+	}
+	if _, ok := any(&owedChanged{}).(joins); ok {
+		fmt.Println("joined: several arguments")
 	}
 	fmt.Println("done")
 }
