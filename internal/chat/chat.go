@@ -130,7 +130,8 @@ type Chat struct {
 	slots     slots
 	told      *semaphore.Weighted // what the before-hook is being asked about, in bytes
 
-	fans chan struct{} // wakes the worker of StartFanout
+	sendRules SendRules
+	fans      chan struct{} // wakes the worker of StartFanout
 
 	people cache[string, person]
 	names  cache[UID, person]
@@ -145,11 +146,8 @@ type person struct {
 
 type pair struct{ a, b UID }
 
-// c2c is what a send must know about a conversation.
-type c2c struct {
-	id     ConvID
-	policy uint64
-}
+// c2c is what a send must know about a conversation. What may be sent there is checked by the store, where the message gets its number.
+type c2c struct{ id ConvID }
 
 // New makes the rules over a store.
 func New(store Store, cfg Config) *Chat {
@@ -165,6 +163,7 @@ func New(store Store, cfg Config) *Chat {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.FeedKeep = cmp.Or(cfg.FeedKeep, defaultFeedKeep)
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1), fans: make(chan struct{}, 1)}
+	c.sendRules = SendRules{OnlyFriends: cfg.OnlyFriends, RefuseBlocked: cfg.RefuseBlocked}
 	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
@@ -290,7 +289,7 @@ func (c *Chat) conv(ctx context.Context, a, b UID) (c2c, error) {
 	if err != nil {
 		return c2c{}, err
 	}
-	v := c2c{cv.ID, cv.Policy}
+	v := c2c{cv.ID}
 	c.convs.put(k, v)
 	return v, nil
 }

@@ -77,3 +77,12 @@ func (w *circle) heads(tx Tx, people []person) (out []news, err error) {
 	}
 	return out, nil
 }
+
+// peers makes the events of the heads of those who hear how far a user has read. Who has blocked the user does not.
+func (w *circle) peers(tx Tx, uid UID) ([]news, error) {
+	cv, err := tx.Conv(w.conv)
+	if err != nil || cv.blockedBy(uid) {
+		return nil, err
+	}
+	return w.heads(tx, w.others(uid))
+}

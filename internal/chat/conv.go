@@ -161,7 +161,7 @@ func headOf(uid UID, name string, row *HeadRow) *im.Head {
 	if sum := mine.ReadOthers + row.Withdrawn; h.Others > sum {
 		h.Unread = h.Others - sum
 	}
-	if row.Peer != nil {
+	if row.Peer != nil && !cv.blockedBy(row.Peer.UID) {
 		h.PeerReadSeq, h.PeerReadTime = row.Peer.ReadSeq, row.Peer.ReadAt
 	}
 	return h

@@ -25,13 +25,13 @@ func (m *send) hooked() bool { return m.c.cfg.Hooks.C2CBeforeSendMsg != nil && !
 func (c *Chat) pass(ctx context.Context, m *send) {
 	s := m.call.Caller
 	if !m.hooked() {
-		c.append(m)
+		c.append(ctx, m)
 		return
 	}
 	if m.call.Resent { // the hook was asked about it, if it is stored
 		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random})
 		if err == nil {
-			c.append(m) // and gets the first reply
+			c.append(ctx, m) // and gets the first reply
 			return
 		}
 		if !errors.Is(err, ErrNotFound) {
@@ -72,12 +72,10 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		}
 	}
 	if v.Drop {
-		m.stored = Stored{Entry: m.entryOf(), Time: c.store.Now()}
-		m.stored.Body = m.sent
-		m.call.replyWire((*sendReply)(m))
+		m.drop()
 		return
 	}
-	c.append(m)
+	c.append(ctx, m)
 }
 
 // maxTold limits the memory of all messages that the before-hook is being asked about, decoded and in JSON.

@@ -61,7 +61,7 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 	s.mu.Unlock()
 	hooked := m.hooked()
 	if !hooked && c.resolve(m, to) {
-		c.append(m)
+		c.append(ctx, m)
 		return nil
 	}
 	if err = c.count(m); err != nil {
@@ -244,9 +244,9 @@ func (c *Chat) resolve(m *send, to []byte) bool {
 }
 
 // append hands m to the store, or, if it is online-only, to those who are connected.
-func (c *Chat) append(m *send) {
+func (c *Chat) append(ctx context.Context, m *send) {
 	if m.online {
-		c.sendOnline(m)
+		c.sendOnline(ctx, m)
 		return
 	}
 	c.store.Append(m.entryOf(), m.done)
@@ -256,9 +256,24 @@ func (m *send) entryOf() Entry {
 	s := m.call.Caller
 	return Entry{
 		Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random,
-		Body: m.body, Hash: m.hash, Countable: m.countable, Policy: m.conv.policy,
+		Body: m.body, Hash: m.hash, Countable: m.countable, Rules: m.rules(),
 		Unseen: s.Quiet && m.peer.uid != s.UID,
 	}
+}
+
+// rules are what the message is checked against. Operators may send to anybody.
+func (m *send) rules() *SendRules {
+	if m.call.Caller.Operator {
+		return nil
+	}
+	return &m.c.sendRules
+}
+
+// drop answers as if the message had been sent (rule 20).
+func (m *send) drop() {
+	m.stored = Stored{Entry: m.entryOf(), Time: m.c.store.Now()}
+	m.stored.Body = m.sent
+	m.call.replyWire((*sendReply)(m))
 }
 
 // done replies and publishes, on the store's delivery goroutine. The reply to the sender comes before anything else that its connection gets about
@@ -267,11 +282,11 @@ func (m *send) done(st Stored, dup bool, err error) {
 	c, s := m.c, m.call.Caller
 	if err != nil {
 		switch {
+		case errors.Is(err, ErrDropped):
+			m.drop()
+			return
 		case errors.Is(err, ErrOtherBody):
 			err = im.Errorf(im.CodeInvalidParameters, "client_time and random were used for another message")
-		case errors.Is(err, ErrPolicy):
-			// Nothing raises the number of a C2C conversation yet. What comes next is checked against the new one.
-			c.convs.drop(pairOf(s.UID, m.peer.uid))
 		}
 		m.call.fail(err)
 		return
@@ -303,9 +318,24 @@ func (m *send) tell(device Device) {
 	m.c.tell(pushEntry.wire(Audience{Users: m.users[1:], Except: s.ID, ExceptDevice: device}, (*ownEntry)(m)))
 }
 
-// sendOnline is rule 21: no number, no row, only those who are connected.
-func (c *Chat) sendOnline(m *send) {
+// sendOnline is rule 21: no number, no row, only those who are connected. What it is checked against is read here: there is no transaction.
+func (c *Chat) sendOnline(ctx context.Context, m *send) {
 	s := m.call.Caller
+	if rules := m.rules(); rules != nil {
+		cv, err := c.store.Conv(ctx, m.conv.id)
+		if err == nil {
+			err = rules.Check(&cv, s.UID)
+		}
+		switch {
+		case errors.Is(err, ErrDropped):
+			// Behind what was sent before it, as if it were delivered.
+			c.store.Deliver(m.conv.id, m.drop)
+			return
+		case err != nil:
+			m.call.fail(err)
+			return
+		}
+	}
 	m.stored = Stored{
 		Entry: Entry{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
 		Time:  c.store.Now(),

@@ -105,7 +105,7 @@ func (c *Chat) read(ctx context.Context, s *Caller, step []position, committed f
 				continue
 			}
 			mine = append(mine, n)
-			others, err := p.circle.heads(tx, p.circle.others(s.UID))
+			others, err := p.circle.peers(tx, s.UID)
 			if err != nil {
 				return err
 			}

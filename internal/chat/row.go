@@ -32,7 +32,7 @@ func (c *Chat) Row(ctx context.Context, call Call[*im.RowReply], req *im.RowRequ
 		}
 		var theirs []news
 		if readMoved {
-			if theirs, err = circle.heads(tx, circle.others(s.UID)); err != nil {
+			if theirs, err = circle.peers(tx, s.UID); err != nil {
 				return err
 			}
 		}

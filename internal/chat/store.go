@@ -31,9 +31,8 @@ var (
 	ErrAway = errors.New("chat: the database does not answer")
 	// ErrLease is the error of a step of work whose lease another server has taken.
 	ErrLease = errors.New("chat: another server has the lease")
-	// ErrPolicy is the error of an Append whose policy number is no longer the conversation's: check again and append again. The entry was not
-	// numbered, and later entries of the same conversation may have been.
-	ErrPolicy = errors.New("chat: the rules of the conversation have changed")
+	// ErrDropped is the error of an Append whose sender is to believe that the entry was stored (rule 20).
+	ErrDropped = errors.New("chat: dropped")
 )
 
 // Known returns what callers are told about an error that concerns the store as a whole, which the store has logged once. It is "" for other errors.
@@ -144,8 +143,8 @@ type Entry struct {
 	// given to Append: the store and the caller share it.
 	Body []byte
 	Hash uint64
-	// Policy is the conversation's policy number that the entry was checked against.
-	Policy uint64
+	// Rules are what the store checks an entry that is new against, with the conversation as it is where the entry gets its number; nil: nothing.
+	Rules *SendRules
 }
 
 // Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
@@ -313,7 +312,7 @@ type Store interface {
 	// Append queues an entry for the next group commit and returns without waiting for it, but blocks while the queue is full. Entries of one
 	// conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly once, in commit order, on the
 	// store's delivery goroutine (it must not block on the store): with the entry as stored, with dup set if its key was stored before (the first
-	// result), or with an error, and then nothing is stored. ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is
+	// result), or with an error, and then nothing is stored: that of its Rules, for example. ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is
 	// neither of the two.
 	Append(e Entry, done func(s Stored, dup bool, err error))
 

@@ -27,7 +27,11 @@ func (s *Store) add(o *op) error {
 		ev.err = chat.ErrNotFound
 		return nil
 	}
-	if h.Dissolved || h.Policy != e.Policy || s.full.Load() {
+	var refused error
+	if e.Rules != nil {
+		refused = e.Rules.Check(&h.Conv, e.Sender)
+	}
+	if h.Dissolved || refused != nil || s.full.Load() {
 		// The first result for a key stands, whatever has changed since.
 		stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(e))
 		switch {
@@ -37,8 +41,8 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("lookup: %w", err)
 		case h.Dissolved:
 			ev.err = chat.ErrNotFound
-		case h.Policy != e.Policy:
-			ev.err = chat.ErrPolicy
+		case refused != nil:
+			ev.err = refused
 		default:
 			ev.err = chat.ErrFull
 		}

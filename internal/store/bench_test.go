@@ -124,9 +124,9 @@ func BenchmarkHeads(b *testing.B) {
 		}
 	}
 	var wg sync.WaitGroup
-	send := func(id chat.ConvID, policy uint64) {
+	send := func(id chat.ConvID) {
 		wg.Add(1)
-		s.Append(chat.Entry{Conv: id, Sender: me.UID, Countable: true, Policy: policy}, func(_ chat.Stored, _ bool, err error) {
+		s.Append(chat.Entry{Conv: id, Sender: me.UID, Countable: true}, func(_ chat.Stored, _ bool, err error) {
 			if err != nil {
 				b.Error(err)
 			}
@@ -138,7 +138,7 @@ func BenchmarkHeads(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		send(c.ID, c.Policy)
+		send(c.ID)
 		if i%5 > 0 {
 			continue
 		}
@@ -150,7 +150,7 @@ func BenchmarkHeads(b *testing.B) {
 		}); err != nil {
 			b.Fatal(err)
 		}
-		send(c.ID, c.Policy+1)
+		send(c.ID)
 	}
 	wg.Wait()
 	b.Run("nothing new", func(b *testing.B) {

@@ -119,9 +119,9 @@ func testFullDisk(t *testing.T, d *fullDisk) {
 		var wg sync.WaitGroup
 		for i := range n {
 			k := key.Add(1)
-			e := chat.Entry{Conv: c2c.ID, Policy: c2c.Policy, Sender: users[i%2], ClientTime: uint64(k), Random: k, Countable: true, Body: make([]byte, size)}
+			e := chat.Entry{Conv: c2c.ID, Sender: users[i%2], ClientTime: uint64(k), Random: k, Countable: true, Body: make([]byte, size)}
 			if i%3 == 0 {
-				e.Conv, e.Policy, e.Sender = group.ID, group.Policy, users[i%9/3]
+				e.Conv, e.Sender = group.ID, users[i%9/3]
 			}
 			wg.Add(1)
 			s.Append(e, func(st chat.Stored, dup bool, err error) {

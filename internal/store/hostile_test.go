@@ -31,7 +31,7 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	stored := make(chan error, 1)
-	st.Append(chat.Entry{Conv: c.ID, Sender: a.UID, ClientTime: 1, Random: 1, Body: []byte("x"), Policy: c.Policy}, func(_ chat.Stored, _ bool, err error) { stored <- err })
+	st.Append(chat.Entry{Conv: c.ID, Sender: a.UID, ClientTime: 1, Random: 1, Body: []byte("x")}, func(_ chat.Stored, _ bool, err error) { stored <- err })
 	if err := <-stored; err != nil {
 		f.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func appendAll(t *testing.T, s *store.Store, c chat.Conv, from chat.UID, first, 
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Add(1)
-		s.Append(chat.Entry{Conv: c.ID, Policy: c.Policy, Sender: from, ClientTime: 1, Random: uint32(first + i), Countable: true, Body: make([]byte, 200)},
+		s.Append(chat.Entry{Conv: c.ID, Sender: from, ClientTime: 1, Random: uint32(first + i), Countable: true, Body: make([]byte, 200)},
 			func(_ chat.Stored, dup bool, err error) {
 				if err != nil || dup {
 					t.Errorf("append: dup %v: %v", dup, err)

@@ -65,7 +65,7 @@ func TestLocked(t *testing.T) {
 	}
 	queue := func(key uint32) <-chan answer {
 		got := make(chan answer, 1)
-		s.Append(chat.Entry{Conv: c.ID, Policy: c.Policy, Sender: u.UID, ClientTime: 1, Random: key, Countable: true},
+		s.Append(chat.Entry{Conv: c.ID, Sender: u.UID, ClientTime: 1, Random: key, Countable: true},
 			func(st chat.Stored, dup bool, err error) { got <- answer{st, dup, err} })
 		return got
 	}

@@ -161,7 +161,7 @@ func child(dir string) {
 				default:
 					done := make(chan struct{})
 					en := chat.Entry{Conv: c.ID, Sender: sender, ClientTime: uint64(time.Now().UnixMilli()), Random: rnd.Uint32(),
-						Body: make([]byte, rnd.IntN(300)), Countable: rnd.IntN(5) > 0, Policy: c.Policy}
+						Body: make([]byte, rnd.IntN(300)), Countable: rnd.IntN(5) > 0}
 					s.Append(en, func(st chat.Stored, dup bool, err error) {
 						if err != nil || dup {
 							die(fmt.Errorf("append: dup %v: %v", dup, err))

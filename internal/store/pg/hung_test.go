@@ -144,7 +144,7 @@ func TestLaneOrder(t *testing.T) {
 				window <- struct{}{}
 				left.Add(2)
 				key := uint32(g*n + i + 1)
-				s.Append(chat.Entry{Conv: c.ID, Sender: c.A, ClientTime: uint64(key), Random: key, Body: []byte("x"), Hash: 1, Countable: true, Policy: c.Policy},
+				s.Append(chat.Entry{Conv: c.ID, Sender: c.A, ClientTime: uint64(key), Random: key, Body: []byte("x"), Hash: 1, Countable: true},
 					func(st chat.Stored, dup bool, err error) {
 						if err != nil || dup {
 							t.Error(dup, err)

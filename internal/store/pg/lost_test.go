@@ -216,7 +216,7 @@ func (p *place) entry(i int) chat.Entry {
 		sender = p.users[i%len(p.users)]
 	}
 	k := p.keys.Add(1)
-	return chat.Entry{Conv: c.ID, Sender: sender, ClientTime: uint64(k), Random: k, Body: []byte("body"), Hash: 1, Countable: true, Policy: c.Policy}
+	return chat.Entry{Conv: c.ID, Sender: sender, ClientTime: uint64(k), Random: k, Body: []byte("body"), Hash: 1, Countable: true}
 }
 
 type outcome struct {

@@ -54,9 +54,10 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 			ev.err = chat.ErrNotFound
 			continue
 		}
-		if h.Policy != e.Policy {
-			ev.err = chat.ErrPolicy
-			continue
+		if e.Rules != nil {
+			if ev.err = e.Rules.Check(&h.Conv, e.Sender); ev.err != nil {
+				continue
+			}
 		}
 		w.add(ev, e, h, now)
 		fresh = append(fresh, len(events)-1)
@@ -104,7 +105,7 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	}
 	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
 	kept := *st
-	kept.Policy, kept.Unseen = 0, false // they are not kept
+	kept.Rules, kept.Unseen = nil, false // they are not kept
 	w.known[tables.KeyOf(e)] = answer{Stored: kept, prev: prev, told: true}
 }
 

@@ -63,7 +63,7 @@ const (
 	dropRelation = "DELETE FROM relation WHERE uid = $1 AND kind = $2 AND other = $3"
 	dropFanout   = "DELETE FROM fanout WHERE uid = $1"
 	cutFeed      = "DELETE FROM feed WHERE uid = $1 AND seq <= $2"
-	setFloor     = "UPDATE users SET feed_floor = $2 WHERE uid = $1 AND feed_floor < $2"
+	setFloor     = "UPDATE users SET feed_floor = $1 WHERE uid = $2 AND feed_floor < $1"
 )
 
 // noLimit is a limit that no list reaches.
@@ -110,7 +110,7 @@ func (t *Tx) CutFeed(uid chat.UID, upTo uint64) error {
 	if err := t.On.Tell(t.Ctx, cutFeed, int64(uid), clamp(upTo)); err != nil {
 		return err
 	}
-	return t.On.Tell(t.Ctx, setFloor, int64(uid), clamp(upTo))
+	return t.On.Tell(t.Ctx, setFloor, clamp(upTo), int64(uid))
 }
 
 func (t *Tx) FeedBefore(uid chat.UID, time int64) (uint64, error) {

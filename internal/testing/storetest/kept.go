@@ -93,7 +93,7 @@ func Fill(t *testing.T, s chat.Store) {
 func fill(e *env, c chat.Conv, from chat.UID, n int, body string) {
 	e.Helper()
 	got := make(chan error, 1)
-	e.s.Append(chat.Entry{Conv: c.ID, Sender: from, ClientTime: 1700000000, Random: uint32(n), Body: []byte(body), Hash: 1<<63 + uint64(n), Countable: true, Policy: c.Policy},
+	e.s.Append(chat.Entry{Conv: c.ID, Sender: from, ClientTime: 1700000000, Random: uint32(n), Body: []byte(body), Hash: 1<<63 + uint64(n), Countable: true},
 		func(_ chat.Stored, _ bool, err error) { got <- err })
 	e.ok(<-got)
 }

@@ -51,7 +51,7 @@ func setEntry(e *env) {
 	tip.Countable = false
 	e.ok(e.append(tip).err)
 	want := st
-	want.Policy = 0
+	want.Rules = nil
 	want.Status, want.Version, want.Revoker, want.RevokeReason, want.Body = 6, 2, b, "reason", []byte("other")
 	e.update(func(tx chat.Tx) error {
 		for range 2 { // withdrawn once only

@@ -165,13 +165,10 @@ func concurrent(e *env, stores []chat.Store) {
 						})
 					default:
 						k := e.keys.Add(1)
-						en := chat.Entry{Conv: id, Sender: sender, ClientTime: uint64(k / 10), Random: k, Body: []byte{1}, Countable: rnd.IntN(4) > 0, Policy: cv.Policy}
+						en := chat.Entry{Conv: id, Sender: sender, ClientTime: uint64(k / 10), Random: k, Body: []byte{1}, Countable: rnd.IntN(4) > 0}
 						calls.Add(1)
 						s.Append(en, func(st chat.Stored, dup bool, err error) {
 							defer calls.Done()
-							if errors.Is(err, chat.ErrPolicy) && cv.Kind == chat.KindGroup {
-								return // somebody joined or left in between
-							}
 							if err != nil || dup {
 								e.Errorf("dup %v: %v", dup, err)
 								return
@@ -347,12 +344,21 @@ func seen(e *env, stores []chat.Store) {
 		e.ok(err)
 		e.equal("head at the other", []uint64{h.Conv.Seq, h.Own}, []uint64{st.Seq, st.OwnIndex})
 	}
-	old := e.entry(g, a)
-	e.ok(one.Update(e.ctx, []chat.Key{{Conv: g}}, func(tx chat.Tx) error { _, err := tx.Join(g, b); return err }))
+	id := e.c2c(a, b).ID
+	checked := e.entry(id, a)
+	checked.Rules = &chat.SendRules{}
+	e.ok(one.Update(e.ctx, []chat.Key{{Conv: id}}, func(tx chat.Tx) error {
+		c, err := tx.Conv(id)
+		if err != nil {
+			return err
+		}
+		c.Flags = chat.ABlocksB | chat.BBlocksA
+		return tx.PutConv(c)
+	}))
 	got := make(chan error, 1)
-	two.Append(old, func(_ chat.Stored, _ bool, err error) { got <- err })
-	if err := <-got; !errors.Is(err, chat.ErrPolicy) {
-		e.Fatal("under the rules before the other one's change:", err)
+	two.Append(checked, func(_ chat.Stored, _ bool, err error) { got <- err })
+	if err := <-got; !errors.Is(err, chat.ErrDropped) {
+		e.Fatal("blocked at the other:", err)
 	}
 	e.ok(two.Update(e.ctx, []chat.Key{{UID: a}}, func(tx chat.Tx) error { return tx.PutSession(chat.Session{UID: a, Device: "d", Generation: 7}) }))
 	list, err := one.Sessions(e.ctx, a)

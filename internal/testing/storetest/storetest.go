@@ -31,6 +31,9 @@ func Run(t *testing.T, open Open) {
 		{"SameKeyInOneBatch", sameKey},
 		{"AppendErrors", appendErrors},
 		{"Policy", policy},
+		{"Rules", rules},
+		{"OrderUnderRules", orderUnderRules},
+		{"Relations", relations},
 		{"GroupPeriods", groupPeriods},
 		{"Epoch", epoch},
 		{"UnreadC2C", unreadC2C},
@@ -184,7 +187,7 @@ func (e *env) entry(id chat.ConvID, sender chat.UID) chat.Entry {
 	k := e.keys.Add(1)
 	return chat.Entry{
 		Conv: id, Sender: sender, ClientTime: 1_700_000_000 + uint64(k/100), Random: k,
-		Body: binary.BigEndian.AppendUint32([]byte("body "), k), Hash: 1<<63 + uint64(k), Countable: true, Policy: e.conv(id).Policy,
+		Body: binary.BigEndian.AppendUint32([]byte("body "), k), Hash: 1<<63 + uint64(k), Countable: true,
 	}
 }
 
