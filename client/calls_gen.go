@@ -169,29 +169,7 @@ func (f Friends) ListFunc(done func([]*im.FriendProfile, error)) {
 	f.list(engine.Later("Friends.List", done))
 }
 
-// Info returns what is known of users, in their order: of a friend what List has, of anybody else the profile, with relation type 0. A user who does not
-// exist has an error code.
-func (f Friends) Info(ctx context.Context, users []string) ([]*im.FriendInfoGetResult, error) {
-	return engine.Wait(ctx, "Friends.Info", func(to caller[[]*im.FriendInfoGetResult]) { f.info(to, users) })
-}
-
-// InfoFunc is Info without waiting.
-func (f Friends) InfoFunc(users []string, done func([]*im.FriendInfoGetResult, error)) {
-	f.info(engine.Later("Friends.Info", done), users)
-}
-
-// Search returns the friends for whom one of the named fields contains one of the keywords, in the order of List, from local data. Letters that differ
-// only in case are equal.
-func (f Friends) Search(ctx context.Context, p *im.FriendSearchParam) ([]*im.FriendInfoGetResult, error) {
-	return engine.Wait(ctx, "Friends.Search", func(to caller[[]*im.FriendInfoGetResult]) { f.search(to, p) })
-}
-
-// SearchFunc is Search without waiting.
-func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendInfoGetResult, error)) {
-	f.search(engine.Later("Friends.Search", done), p)
-}
-
-// Blacklist returns the users whom this one has blocked, from local data.
+// Blacklist returns the users whom this one has blocked, the first one first, from local data.
 func (f Friends) Blacklist(ctx context.Context) ([]*im.FriendProfile, error) {
 	return engine.Wait(ctx, "Friends.Blacklist", func(to caller[[]*im.FriendProfile]) { f.blacklist(to) })
 }
@@ -201,7 +179,7 @@ func (f Friends) BlacklistFunc(done func([]*im.FriendProfile, error)) {
 	f.blacklist(engine.Later("Friends.Blacklist", done))
 }
 
-// Groups returns friend groups with their friends, from local data: those with the names, or all if there are none.
+// Groups returns friend groups with their friends, the oldest group first, from local data: those with the names, or all if there are none.
 func (f Friends) Groups(ctx context.Context, names []string) ([]*im.FriendGroupInfo, error) {
 	return engine.Wait(ctx, "Friends.Groups", func(to caller[[]*im.FriendGroupInfo]) { f.groups(to, names) })
 }
@@ -209,6 +187,28 @@ func (f Friends) Groups(ctx context.Context, names []string) ([]*im.FriendGroupI
 // GroupsFunc is Groups without waiting.
 func (f Friends) GroupsFunc(names []string, done func([]*im.FriendGroupInfo, error)) {
 	f.groups(engine.Later("Friends.Groups", done), names)
+}
+
+// Search returns the friends for whom one of the named fields contains one of the keywords, in the order of List, from local data. Letters that differ
+// only in case are equal. At most 5 keywords.
+func (f Friends) Search(ctx context.Context, p *im.FriendSearchParam) ([]*im.FriendInfoGetResult, error) {
+	return engine.Wait(ctx, "Friends.Search", func(to caller[[]*im.FriendInfoGetResult]) { f.search(to, p) })
+}
+
+// SearchFunc is Search without waiting.
+func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendInfoGetResult, error)) {
+	f.search(engine.Later("Friends.Search", done), p)
+}
+
+// Info returns what is known of users, in their order: of a friend what List has, of anybody else the profile. The relation type is that of Check with
+// both. A user who does not exist has the error code 30003. Without a connection it knows friends only, and whether they are on the user's list.
+func (f Friends) Info(ctx context.Context, users []string) ([]*im.FriendInfoGetResult, error) {
+	return engine.Wait(ctx, "Friends.Info", func(to caller[[]*im.FriendInfoGetResult]) { f.info(to, users) })
+}
+
+// InfoFunc is Info without waiting.
+func (f Friends) InfoFunc(users []string, done func([]*im.FriendInfoGetResult, error)) {
+	f.info(engine.Later("Friends.Info", done), users)
 }
 
 // Add adds a friend, on the user's list only or with both on both lists, or asks to become one, as the other's profile permits. The outcome is the
@@ -454,14 +454,15 @@ func (c *Client) LogoutFunc(done func(error)) {
 	c.logout(engine.LaterNone("Logout", done))
 }
 
-// Get returns the profiles of users in their order. Those who do not exist are left out.
-func (p Profiles) Get(ctx context.Context, users []string) ([]*im.UserProfile, error) {
-	return engine.Wait(ctx, "Profiles.Get", func(to caller[[]*im.UserProfile]) { p.get(to, users) })
+// Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
+// sync keeps up to date, unless fresh is set; all others come from the server.
+func (p Profiles) Get(ctx context.Context, users []string, fresh bool) ([]*im.UserProfile, error) {
+	return engine.Wait(ctx, "Profiles.Get", func(to caller[[]*im.UserProfile]) { p.get(to, users, fresh) })
 }
 
 // GetFunc is Get without waiting.
-func (p Profiles) GetFunc(users []string, done func([]*im.UserProfile, error)) {
-	p.get(engine.Later("Profiles.Get", done), users)
+func (p Profiles) GetFunc(users []string, fresh bool, done func([]*im.UserProfile, error)) {
+	p.get(engine.Later("Profiles.Get", done), users, fresh)
 }
 
 // SetSelf changes the user's own profile: the fields that are set. An empty value removes a field of the app's own. It is reported to friends.

@@ -133,7 +133,10 @@ type Client struct {
 	// The books, in the order in which they report.
 	session *session
 	convs   *conversations
+	feed    *feed
 	sync    *catchUp
+
+	relations *relations
 }
 
 // Dial opens the device's folder and logs in: it is Open and Login.

@@ -130,7 +130,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	u.trust(l.Ticket, reply)
 	if u.storeID != reply.StoreId {
 		if u.storeID != "" {
-			u.c.log.Warn("the server has another store; conversations start over", "store", reply.StoreId)
+			u.c.log.Warn("the server has another store; everything starts over", "store", reply.StoreId)
 			u.StartOver()
 		}
 		u.storeID = reply.StoreId
@@ -151,7 +151,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		u.loginDone = nil
 		done(nil)
 	}
-	u.TellOwed(u.c.convs.again)
+	u.TellOwed(u.c.again)
 	u.Resume(first)
 }
 
@@ -305,6 +305,7 @@ func (u *session) heartbeat() {
 			u.c.sync.start()
 			return
 		}
+		u.c.feed.upTo(reply.Feed)
 		u.c.sync.upTo(reply.Time)
 	})
 }

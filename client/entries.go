@@ -78,7 +78,7 @@ func (b *conversations) applyRevoke(cv *conv, ch *im.Change) {
 		return
 	}
 	seconds := uint64(ch.SentTime / 1000)
-	b.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
+	b.c.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
 		IsSelf: ch.Sender == b.c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}}, 0)
 }
 

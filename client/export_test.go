@@ -16,7 +16,7 @@ func (c *Client) WaitQuiet() bool {
 	for {
 		quiet := make(chan bool, 1)
 		if !c.e.Post(func() {
-			quiet <- c.e.Idle() && !c.sync.running() && (len(c.convs.changed) == 0 || !c.e.TellsStates()) && !c.sync.finish && c.session.loginDone == nil && len(c.convs.lateReceipts) == 0
+			quiet <- c.e.Idle() && !c.sync.running() && !c.feed.running() && (len(c.convs.changed) == 0 || !c.e.TellsStates()) && !c.sync.finish && c.session.loginDone == nil && len(c.convs.lateReceipts) == 0
 		}) {
 			return false
 		}

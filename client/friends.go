@@ -41,7 +41,8 @@ func ask[R any, P im.Decodable[R], T any](c *Client, to caller[T], method im.Met
 				finish(none, err)
 				return
 			}
-			finish(result(reply), nil)
+			v := result(reply)
+			finish(v, nil)
 		})
 	})
 }

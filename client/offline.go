@@ -89,7 +89,7 @@ func (u *session) readable() *im.Error {
 	}
 	switch s := u.c.Status(); {
 	case u.DB == nil:
-	case s == LoggedIn, s == LoggingOut, time.Now().Before(u.offline), s == LoggingIn && len(u.c.convs.byKey) == 0:
+	case s == LoggedIn, s == LoggingOut, time.Now().Before(u.offline), s == LoggingIn && len(u.c.convs.byKey) == 0 && u.c.feed.state == feedFresh:
 		return nil
 	}
 	return notLoggedIn

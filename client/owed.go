@@ -62,8 +62,8 @@ const (
 )
 
 // owe adds an event to the batch's; its row comes with the commit.
-func (b *conversations) owe(ev owedEvent, size int) {
-	b.Owe(&engine.Owed{Kind: ev.kind(), Payload: ev.payload, Run: func() { ev.tell(&b.c.ev) }, Size: size, Event: ev})
+func (c *Client) owe(ev owedEvent, size int) {
+	c.e.Owe(&engine.Owed{Kind: ev.kind(), Payload: ev.payload, Run: func() { ev.tell(&c.ev) }, Size: size, Event: ev})
 }
 
 // tellMessage adds a message to the batch's events; neighbours of one kind share a callback.
@@ -77,7 +77,7 @@ func (b *conversations) tellMessage(kind int, id int64, m *im.Message) {
 			return
 		}
 	}
-	b.owe(&owedRows{kind, []int64{id}, []*im.Message{m}}, size)
+	b.c.owe(&owedRows{kind, []int64{id}, []*im.Message{m}}, size)
 }
 
 // owedFrom returns the event of a row; nil if there is no such kind, or it cannot be read.
@@ -93,12 +93,12 @@ func owedFrom(row local.Owed) owedEvent {
 }
 
 // again makes the callback for what may not have fired in an earlier run of the application; nil if it cannot be read.
-func (b *conversations) again(o local.Owed) func() {
+func (c *Client) again(o local.Owed) func() {
 	ev := owedFrom(o)
-	if rows, ok := ev.(*owedRows); ev == nil || ok && !b.viewRows(rows) {
+	if rows, ok := ev.(*owedRows); ev == nil || ok && !c.convs.viewRows(rows) {
 		return nil
 	}
-	return func() { ev.tell(&b.c.ev) }
+	return func() { ev.tell(&c.ev) }
 }
 
 // viewRows reads the messages that an owed event names, as far as they still exist. It reports false if the database failed.

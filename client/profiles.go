@@ -13,23 +13,69 @@ type Profiles struct{ c *Client }
 // Profiles returns the calls about profiles.
 func (c *Client) Profiles() Profiles { return Profiles{c} }
 
-// Get returns the profiles of users in their order. Those who do not exist are left out.
+// Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
+// sync keeps up to date, unless fresh is set; all others come from the server.
 //
 //tidings:call
-func (p Profiles) get(to caller[[]*im.UserProfile], users []string) {
+func (p Profiles) get(to caller[[]*im.UserProfile], users []string, fresh bool) {
+	users = slices.Clone(users)
 	if len(users) == 0 {
 		engine.Refuse(p.c.e, to, im.Errorf(im.CodeProfileParameters, "identifier_array is empty"))
 		return
 	}
-	ask(p.c, to, im.Method_PROFILES, &im.ProfilesRequest{UserIds: slices.Clone(users)}, func(r *im.ProfilesReply) []*im.UserProfile {
-		var out []*im.UserProfile
-		for _, x := range r.Profiles {
-			if x.GetProfile() != nil {
-				out = append(out, x.Profile)
+	doReading(p.c, to, func(finish func([]*im.UserProfile, error)) {
+		known := map[string]*im.UserProfile{}
+		var missing []string
+		for _, u := range users {
+			if x := p.c.relations.profile(u); x != nil && !fresh {
+				known[u] = x
+			} else if !slices.Contains(missing, u) {
+				missing = append(missing, u)
 			}
 		}
-		return out
+		inOrder := func() []*im.UserProfile {
+			var out []*im.UserProfile
+			for _, u := range users {
+				if known[u] != nil {
+					out = append(out, known[u])
+				}
+			}
+			return out
+		}
+		if len(missing) == 0 {
+			finish(inOrder(), nil)
+			return
+		}
+		if err := p.c.session.online(); err != nil {
+			finish(nil, err)
+			return
+		}
+		engine.Ask(p.c.e, im.Method_PROFILES, &im.ProfilesRequest{UserIds: missing}, true, p.c.cfg.Limits.Call, func(reply *im.ProfilesReply, err *im.Error) {
+			if err != nil {
+				finish(nil, err)
+				return
+			}
+			for _, x := range reply.Profiles {
+				if x.GetProfile() != nil {
+					known[x.Profile.Identifier] = x.Profile
+				}
+			}
+			finish(inOrder(), nil)
+		})
 	})
+}
+
+// profile returns the profile of a user that the feed keeps up to date: their own, or a friend's. nil for anybody else.
+func (b *relations) profile(user string) *im.UserProfile {
+	kind, other := relFriend, user
+	if user == b.c.cfg.UserID {
+		kind, other = relSelf, ""
+	}
+	p := b.row(kind, other).GetProfile()
+	if p != nil {
+		p.Identifier = user
+	}
+	return p
 }
 
 // SetSelf changes the user's own profile: the fields that are set. An empty value removes a field of the app's own. It is reported to friends.
@@ -41,5 +87,10 @@ func (p Profiles) setSelf(to caller[none], item *im.UserProfileItem) {
 		engine.Refuse(p.c.e, to, im.Errorf(im.CodeProfileParameters, "%v", err))
 		return
 	}
-	ask(p.c, to, im.Method_SET_PROFILE, own, func(*im.VersionedProfile) none { return none{} })
+	ask(p.c, to, im.Method_SET_PROFILE, own, func(r *im.VersionedProfile) none {
+		if p.c.e.DB != nil {
+			p.c.relations.setSelf(&im.Relation{Kind: relSelf, Profile: r.Profile, ProfileVer: r.Ver})
+		}
+		return none{}
+	})
 }

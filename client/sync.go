@@ -128,8 +128,19 @@ func (s *catchUp) upTo(cursor int64) {
 }
 
 // holds reports whether calls about what the sync fetches have to wait.
-func (s *catchUp) holds() bool {
-	return s.GoingOn() || s.Conn != nil && !s.whole && !s.paused && s.c.Status() == LoggedIn
+func (s *catchUp) holds() bool { return s.GoingOn() || s.first() }
+
+// first reports whether the first sync of a connection is under way: of conversations, and of the feed.
+func (s *catchUp) first() bool {
+	feed := s.c.feed
+	return s.Conn != nil && (!s.whole || !feed.through) && !s.paused && !feed.paused && s.c.Status() == LoggedIn
+}
+
+// goOn lets the calls run that wait for the first sync, if it has ended.
+func (s *catchUp) goOn() {
+	if !s.first() {
+		s.GoOn()
+	}
 }
 
 // start begins a sync, or records that the running one must be followed by another.
@@ -175,6 +186,7 @@ func (s *catchUp) askHeads(cursor int64, after uint64) {
 			s.cursor = reply.Cursor
 		}
 		s.found += len(reply.Heads)
+		s.c.feed.upTo(reply.Feed)
 		for _, h := range reply.Heads {
 			s.c.convs.applyHead(h)
 		}
@@ -220,12 +232,12 @@ func (s *catchUp) startFresh() {
 
 // ended ends the sync when nothing of it is open.
 func (s *catchUp) ended() {
-	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 {
+	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 || s.c.feed.running() {
 		return
 	}
 	s.c.log.Log(context.Background(), s.level(), "sync finished", "conversations", s.found, "messages", s.brought, "complete", !s.failed, "took", time.Since(s.began).Round(time.Millisecond))
 	s.active, s.whole = false, true
-	s.GoOn()
+	s.goOn()
 	if !s.failed {
 		s.cursorAt = s.cursor
 		s.Check(s.DB.SetMeta("cursor", s.cursorAt))
@@ -309,7 +321,7 @@ func (s *catchUp) pullNext() {
 			if !s.Clock.Has(alarmPaused) {
 				s.Clock.Set(alarmPaused, time.Now().Add(pausedFor), s.unpause)
 			}
-			s.GoOn()
+			s.goOn()
 			return
 		}
 		cv := s.queue[0]

@@ -9,6 +9,9 @@ type Owed struct {
 
 // Owe keeps a callback until it has fired. Its id, to delete it with, is greater than that of all others.
 func (l *DB) Owe(id int64, kind int, payload []byte) error {
+	if payload == nil { // which would be NULL
+		payload = []byte{}
+	}
 	_, err := l.write("INSERT INTO owed (id, kind, payload) VALUES (?, ?, ?)", id, kind, payload)
 	return err
 }
