@@ -50,7 +50,20 @@ var handlers = [fnCount]func(*call) int{
 	fnTIMMsgModifyMessage: object(func(c *call, cl *client.Client, m *im.Message) {
 		cl.ModifyMessageFunc(client.Conv{Type: m.ConvType, ID: m.ConvId}, m, c.sent())
 	}),
-	fnTIMMsgDelete:  object(deleteMessage),
+	fnTIMMsgDelete: object(deleteMessage),
+	fnTIMFriendshipAddFriend: object(func(c *call, cl *client.Client, v *im.FriendshipAddFriendParam) {
+		cl.Friends().AddFunc(&im.AddFriendRequest{
+			UserId: v.Identifier, Both: v.FriendType == 1, Remark: v.Remark, GroupName: v.GroupName, Source: v.AddSource, Wording: v.AddWording,
+		}, doneOne[*im.FriendResult](c))
+	}),
+	fnTIMFriendshipGetPendencyList: object(func(c *call, cl *client.Client, v *im.FriendshipGetPendencyListParam) {
+		cl.Friends().RequestsFunc(&im.RequestsRequest{Type: v.Type, StartSeq: v.StartSeq, StartTime: v.StartTime, Limit: uint32(max(v.LimitedSize, 0))}, doneOne[*im.PendencyPage](c))
+	}),
+	fnTIMFriendshipHandleFriendAddRequest: object(func(c *call, cl *client.Client, v *im.FriendResponse) {
+		cl.Friends().AnswerRequestFunc(&im.AnswerRequestRequest{UserId: v.Identifier, Action: v.Action, Remark: v.Remark, GroupName: v.GroupName}, doneOne[*im.FriendResult](c))
+	}),
+	fnTIMFriendshipModifyFriendGroup: object(modifyFriendGroup),
+
 	fnTIMMsgSaveMsg: reading((*call).message, func(c *call, cl *client.Client, m *im.Message) { cl.SaveMessageFunc(c.conv(), m, c.doneSaving()) }),
 }
 
@@ -169,4 +182,16 @@ func doneTotal(c *call) func(int, error) {
 // doneSaving is the completion of a call whose result the callback does not get.
 func (c *call) doneSaving() func(*im.Message, error) {
 	return doneWith(c, func(*im.Message) string { return "" })
+}
+
+// modifyFriendGroup does one thing: what is present first of the new name, users to add, users to remove.
+func modifyFriendGroup(c *call, cl *client.Client, v *im.FriendshipModifyFriendGroupParam) {
+	switch done := doneList[*im.FriendResult](c); {
+	case v.NewName != nil:
+		cl.Friends().RenameGroupFunc(v.Name, *v.NewName, func(err error) { done(nil, err) })
+	case len(v.AddIdentifierArray) > 0:
+		cl.Friends().AddToGroupFunc(v.Name, v.AddIdentifierArray, done)
+	default:
+		cl.Friends().RemoveFromGroupFunc(v.Name, v.DeleteIdentifierArray, done)
+	}
 }

@@ -25,4 +25,40 @@ func init() {
 	})
 	handlers[fnTIMMsgSearchLocalMessages] = object(func(c *call, cl *client.Client, v *im.SearchParam) { cl.SearchFunc(v, doneOne[*im.SearchResult](c)) })
 	handlers[fnTIMMsgMarkAllMessageAsRead] = ready(func(c *call, cl *client.Client) { cl.MarkAllReadFunc(c.done()) })
+	handlers[fnTIMProfileGetUserProfileList] = object(func(c *call, cl *client.Client, v *im.FriendShipGetProfileListParam) {
+		cl.Profiles().GetFunc(v.IdentifierArray, doneList[*im.UserProfile](c))
+	})
+	handlers[fnTIMProfileModifySelfUserProfile] = object(func(c *call, cl *client.Client, v *im.UserProfileItem) { cl.Profiles().SetSelfFunc(v, c.done()) })
+	handlers[fnTIMFriendshipGetFriendProfileList] = ready(func(c *call, cl *client.Client) { cl.Friends().ListFunc(doneList[*im.FriendProfile](c)) })
+	handlers[fnTIMFriendshipGetFriendsInfo] = names(func(c *call, cl *client.Client, v []string) {
+		cl.Friends().InfoFunc(v, doneList[*im.FriendInfoGetResult](c))
+	})
+	handlers[fnTIMFriendshipModifyFriendProfile] = object(func(c *call, cl *client.Client, v *im.FriendshipModifyFriendProfileParam) {
+		cl.Friends().UpdateFunc(v.Identifier, v.Item, c.done())
+	})
+	handlers[fnTIMFriendshipSearchFriends] = object(func(c *call, cl *client.Client, v *im.FriendSearchParam) {
+		cl.Friends().SearchFunc(v, doneList[*im.FriendInfoGetResult](c))
+	})
+	handlers[fnTIMFriendshipDeleteFriend] = object(func(c *call, cl *client.Client, v *im.FriendshipDeleteFriendParam) {
+		cl.Friends().DeleteFunc(v.IdentifierArray, v.FriendType == 1, doneList[*im.FriendResult](c))
+	})
+	handlers[fnTIMFriendshipCheckFriendType] = object(func(c *call, cl *client.Client, v *im.FriendshipCheckFriendTypeParam) {
+		cl.Friends().CheckFunc(v.IdentifierArray, v.CheckType == 1, doneList[*im.FriendshipCheckFriendTypeResult](c))
+	})
+	handlers[fnTIMFriendshipReportPendencyReaded] = ready(func(c *call, cl *client.Client) { cl.Friends().ReadRequestsFunc(uint64(c.num(0)), c.done()) })
+	handlers[fnTIMFriendshipDeletePendency] = object(func(c *call, cl *client.Client, v *im.FriendshipDeletePendencyParam) {
+		cl.Friends().DeleteRequestsFunc(v.IdentifierArray, v.Type, doneList[*im.FriendResult](c))
+	})
+	handlers[fnTIMFriendshipGetBlackList] = ready(func(c *call, cl *client.Client) { cl.Friends().BlacklistFunc(doneList[*im.FriendProfile](c)) })
+	handlers[fnTIMFriendshipAddToBlackList] = names(func(c *call, cl *client.Client, v []string) { cl.Friends().BlockFunc(v, doneList[*im.FriendResult](c)) })
+	handlers[fnTIMFriendshipDeleteFromBlackList] = names(func(c *call, cl *client.Client, v []string) {
+		cl.Friends().UnblockFunc(v, doneList[*im.FriendResult](c))
+	})
+	handlers[fnTIMFriendshipCreateFriendGroup] = object(func(c *call, cl *client.Client, v *im.CreateFriendGroupParam) {
+		cl.Friends().CreateGroupsFunc(v.NameArray, v.IdentifierArray, doneList[*im.FriendResult](c))
+	})
+	handlers[fnTIMFriendshipGetFriendGroupList] = reading((*call).strings, func(c *call, cl *client.Client, v []string) {
+		cl.Friends().GroupsFunc(v, doneList[*im.FriendGroupInfo](c))
+	})
+	handlers[fnTIMFriendshipDeleteFriendGroup] = reading((*call).strings, func(c *call, cl *client.Client, v []string) { cl.Friends().DeleteGroupsFunc(v, c.done()) })
 }

@@ -443,3 +443,297 @@ func (x *SignalingInfo) GetTimeout() int32 {
 	}
 	return 0
 }
+
+type FriendshipAddFriendParam struct {
+	Identifier string
+	// 0 on the caller's list only, 1 on both lists.
+	FriendType int32
+	Remark     string
+	GroupName  string
+	AddSource  string
+	AddWording string
+}
+
+func (x *FriendshipAddFriendParam) Reset() { *x = FriendshipAddFriendParam{} }
+
+func (x *FriendshipAddFriendParam) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendshipAddFriendParam) GetFriendType() int32 {
+	if x != nil {
+		return x.FriendType
+	}
+	return 0
+}
+
+func (x *FriendshipAddFriendParam) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *FriendshipAddFriendParam) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *FriendshipAddFriendParam) GetAddSource() string {
+	if x != nil {
+		return x.AddSource
+	}
+	return ""
+}
+
+func (x *FriendshipAddFriendParam) GetAddWording() string {
+	if x != nil {
+		return x.AddWording
+	}
+	return ""
+}
+
+type FriendshipDeleteFriendParam struct {
+	FriendType      int32
+	IdentifierArray []string
+}
+
+func (x *FriendshipDeleteFriendParam) Reset() { *x = FriendshipDeleteFriendParam{} }
+
+func (x *FriendshipDeleteFriendParam) GetFriendType() int32 {
+	if x != nil {
+		return x.FriendType
+	}
+	return 0
+}
+
+func (x *FriendshipDeleteFriendParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+type FriendshipModifyFriendProfileParam struct {
+	Identifier string
+	Item       *FriendProfileItem
+}
+
+func (x *FriendshipModifyFriendProfileParam) Reset() { *x = FriendshipModifyFriendProfileParam{} }
+
+func (x *FriendshipModifyFriendProfileParam) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendshipModifyFriendProfileParam) GetItem() *FriendProfileItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+type FriendshipCheckFriendTypeParam struct {
+	CheckType       int32
+	IdentifierArray []string
+}
+
+func (x *FriendshipCheckFriendTypeParam) Reset() { *x = FriendshipCheckFriendTypeParam{} }
+
+func (x *FriendshipCheckFriendTypeParam) GetCheckType() int32 {
+	if x != nil {
+		return x.CheckType
+	}
+	return 0
+}
+
+func (x *FriendshipCheckFriendTypeParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+type FriendshipGetPendencyListParam struct {
+	// 0 received, 1 sent, 2 both.
+	Type        int32
+	StartSeq    uint64
+	StartTime   uint64
+	LimitedSize int32
+}
+
+func (x *FriendshipGetPendencyListParam) Reset() { *x = FriendshipGetPendencyListParam{} }
+
+func (x *FriendshipGetPendencyListParam) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FriendshipGetPendencyListParam) GetStartSeq() uint64 {
+	if x != nil {
+		return x.StartSeq
+	}
+	return 0
+}
+
+func (x *FriendshipGetPendencyListParam) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *FriendshipGetPendencyListParam) GetLimitedSize() int32 {
+	if x != nil {
+		return x.LimitedSize
+	}
+	return 0
+}
+
+type FriendResponse struct {
+	Identifier string
+	// 0 accept, 1 accept and add, 2 reject.
+	Action    int32
+	Remark    string
+	GroupName string
+}
+
+func (x *FriendResponse) Reset() { *x = FriendResponse{} }
+
+func (x *FriendResponse) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendResponse) GetAction() int32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *FriendResponse) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *FriendResponse) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+type FriendshipDeletePendencyParam struct {
+	Type            int32
+	IdentifierArray []string
+}
+
+func (x *FriendshipDeletePendencyParam) Reset() { *x = FriendshipDeletePendencyParam{} }
+
+func (x *FriendshipDeletePendencyParam) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FriendshipDeletePendencyParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+type CreateFriendGroupParam struct {
+	NameArray       []string
+	IdentifierArray []string
+}
+
+func (x *CreateFriendGroupParam) Reset() { *x = CreateFriendGroupParam{} }
+
+func (x *CreateFriendGroupParam) GetNameArray() []string {
+	if x != nil {
+		return x.NameArray
+	}
+	return nil
+}
+
+func (x *CreateFriendGroupParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+// A call does one thing: the first that is present of the new name, users to add, users to remove.
+type FriendshipModifyFriendGroupParam struct {
+	Name                  string
+	NewName               *string
+	AddIdentifierArray    []string
+	DeleteIdentifierArray []string
+}
+
+func (x *FriendshipModifyFriendGroupParam) Reset() { *x = FriendshipModifyFriendGroupParam{} }
+
+func (x *FriendshipModifyFriendGroupParam) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FriendshipModifyFriendGroupParam) GetNewName() string {
+	if x != nil && x.NewName != nil {
+		return *x.NewName
+	}
+	return ""
+}
+
+func (x *FriendshipModifyFriendGroupParam) GetAddIdentifierArray() []string {
+	if x != nil {
+		return x.AddIdentifierArray
+	}
+	return nil
+}
+
+func (x *FriendshipModifyFriendGroupParam) GetDeleteIdentifierArray() []string {
+	if x != nil {
+		return x.DeleteIdentifierArray
+	}
+	return nil
+}
+
+type FriendShipGetProfileListParam struct {
+	IdentifierArray []string
+	ForceUpdate     bool
+}
+
+func (x *FriendShipGetProfileListParam) Reset() { *x = FriendShipGetProfileListParam{} }
+
+func (x *FriendShipGetProfileListParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+func (x *FriendShipGetProfileListParam) GetForceUpdate() bool {
+	if x != nil {
+		return x.ForceUpdate
+	}
+	return false
+}

@@ -110,6 +110,16 @@ const (
 	shapeServerAddress
 	shapeSentMessageId
 	shapeSignalingInfo
+	shapeFriendshipAddFriendParam
+	shapeFriendshipDeleteFriendParam
+	shapeFriendshipModifyFriendProfileParam
+	shapeFriendshipCheckFriendTypeParam
+	shapeFriendshipGetPendencyListParam
+	shapeFriendResponse
+	shapeFriendshipDeletePendencyParam
+	shapeCreateFriendGroupParam
+	shapeFriendshipModifyFriendGroupParam
+	shapeFriendShipGetProfileListParam
 )
 
 var shapes = [...]shape{
@@ -863,6 +873,56 @@ var shapes = [...]shape{
 		6: {kind: wireVarint, name: "signaling_info_action_type"},
 		7: {kind: wireVarint, name: "signaling_info_timeout"},
 	}},
+	shapeFriendshipAddFriendParam: {name: "FriendshipAddFriendParam", size: sizeOf[FriendshipAddFriendParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_add_friend_param_identifier"},
+		2: {kind: wireVarint, name: "friendship_add_friend_param_friend_type"},
+		3: {kind: wireText, name: "friendship_add_friend_param_remark"},
+		4: {kind: wireText, name: "friendship_add_friend_param_group_name"},
+		5: {kind: wireText, name: "friendship_add_friend_param_add_source"},
+		6: {kind: wireText, name: "friendship_add_friend_param_add_wording"},
+	}},
+	shapeFriendshipDeleteFriendParam: {name: "FriendshipDeleteFriendParam", size: sizeOf[FriendshipDeleteFriendParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friendship_delete_friend_param_friend_type"},
+		2: {kind: wireText, name: "friendship_delete_friend_param_identifier_array"},
+	}},
+	shapeFriendshipModifyFriendProfileParam: {name: "FriendshipModifyFriendProfileParam", size: sizeOf[FriendshipModifyFriendProfileParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_modify_friend_profile_param_identifier"},
+		2: {kind: wireMessage, name: "friendship_modify_friend_profile_param_item", of: shapeFriendProfileItem, most: 1, counter: 1},
+	}},
+	shapeFriendshipCheckFriendTypeParam: {name: "FriendshipCheckFriendTypeParam", size: sizeOf[FriendshipCheckFriendTypeParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friendship_check_friendtype_param_check_type"},
+		2: {kind: wireText, name: "friendship_check_friendtype_param_identifier_array"},
+	}},
+	shapeFriendshipGetPendencyListParam: {name: "FriendshipGetPendencyListParam", size: sizeOf[FriendshipGetPendencyListParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friendship_get_pendency_list_param_type"},
+		2: {kind: wireVarint, name: "friendship_get_pendency_list_param_start_seq"},
+		3: {kind: wireVarint, name: "friendship_get_pendency_list_param_start_time"},
+		4: {kind: wireVarint, name: "friendship_get_pendency_list_param_limited_size"},
+	}},
+	shapeFriendResponse: {name: "FriendResponse", size: sizeOf[FriendResponse](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friend_response_identifier"},
+		2: {kind: wireVarint, name: "friend_response_action"},
+		3: {kind: wireText, name: "friend_response_remark"},
+		4: {kind: wireText, name: "friend_response_group_name"},
+	}},
+	shapeFriendshipDeletePendencyParam: {name: "FriendshipDeletePendencyParam", size: sizeOf[FriendshipDeletePendencyParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "friendship_delete_pendency_param_type"},
+		2: {kind: wireText, name: "friendship_delete_pendency_param_identifier_array"},
+	}},
+	shapeCreateFriendGroupParam: {name: "CreateFriendGroupParam", size: sizeOf[CreateFriendGroupParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_create_friend_group_param_name_array"},
+		2: {kind: wireText, name: "friendship_create_friend_group_param_identifier_array"},
+	}},
+	shapeFriendshipModifyFriendGroupParam: {name: "FriendshipModifyFriendGroupParam", size: sizeOf[FriendshipModifyFriendGroupParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_modify_friend_group_param_name"},
+		2: {kind: wireText, name: "friendship_modify_friend_group_param_new_name"},
+		3: {kind: wireText, name: "friendship_modify_friend_group_param_add_identifier_array"},
+		4: {kind: wireText, name: "friendship_modify_friend_group_param_delete_identifier_array"},
+	}},
+	shapeFriendShipGetProfileListParam: {name: "FriendShipGetProfileListParam", size: sizeOf[FriendShipGetProfileListParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "friendship_getprofilelist_param_identifier_array"},
+		2: {kind: wireVarint, name: "friendship_getprofilelist_param_force_update"},
+	}},
 }
 
 const (
@@ -1083,3 +1143,27 @@ func (*ServerAddress) wireShape() int { return shapeServerAddress }
 func (*SentMessageId) wireShape() int { return shapeSentMessageId }
 
 func (*SignalingInfo) wireShape() int { return shapeSignalingInfo }
+
+func (*FriendshipAddFriendParam) wireShape() int { return shapeFriendshipAddFriendParam }
+
+func (*FriendshipDeleteFriendParam) wireShape() int { return shapeFriendshipDeleteFriendParam }
+
+func (*FriendshipModifyFriendProfileParam) wireShape() int {
+	return shapeFriendshipModifyFriendProfileParam
+}
+
+func (*FriendshipCheckFriendTypeParam) wireShape() int { return shapeFriendshipCheckFriendTypeParam }
+
+func (*FriendshipGetPendencyListParam) wireShape() int { return shapeFriendshipGetPendencyListParam }
+
+func (*FriendResponse) wireShape() int { return shapeFriendResponse }
+
+func (*FriendshipDeletePendencyParam) wireShape() int { return shapeFriendshipDeletePendencyParam }
+
+func (*CreateFriendGroupParam) wireShape() int { return shapeCreateFriendGroupParam }
+
+func (*FriendshipModifyFriendGroupParam) wireShape() int {
+	return shapeFriendshipModifyFriendGroupParam
+}
+
+func (*FriendShipGetProfileListParam) wireShape() int { return shapeFriendShipGetProfileListParam }

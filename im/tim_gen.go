@@ -2505,3 +2505,303 @@ func (m *SignalingInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	}
 	return err
 }
+
+func (m *FriendshipAddFriendParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_add_friend_param_add_source":`...)
+	b = appendString(b, m.GetAddSource())
+	b = append(b, `,"friendship_add_friend_param_add_wording":`...)
+	b = appendString(b, m.GetAddWording())
+	b = append(b, `,"friendship_add_friend_param_friend_type":`...)
+	b = appendInt(b, m.GetFriendType())
+	b = append(b, `,"friendship_add_friend_param_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"friendship_add_friend_param_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friendship_add_friend_param_remark":`...)
+	b = appendString(b, m.GetRemark())
+	return closeObject(b, start)
+}
+
+func (m *FriendshipAddFriendParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipAddFriendParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_add_friend_param_identifier":
+		m.Identifier, err = readString(r)
+	case "friendship_add_friend_param_friend_type":
+		m.FriendType, err = readInt[int32](r)
+	case "friendship_add_friend_param_remark":
+		m.Remark, err = readString(r)
+	case "friendship_add_friend_param_group_name":
+		m.GroupName, err = readString(r)
+	case "friendship_add_friend_param_add_source":
+		m.AddSource, err = readString(r)
+	case "friendship_add_friend_param_add_wording":
+		m.AddWording, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipDeleteFriendParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_delete_friend_param_friend_type":`...)
+	b = appendInt(b, m.GetFriendType())
+	b = append(b, `,"friendship_delete_friend_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *FriendshipDeleteFriendParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipDeleteFriendParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_delete_friend_param_friend_type":
+		m.FriendType, err = readInt[int32](r)
+	case "friendship_delete_friend_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipModifyFriendProfileParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_modify_friend_profile_param_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friendship_modify_friend_profile_param_item":`...)
+	b = m.GetItem().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *FriendshipModifyFriendProfileParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipModifyFriendProfileParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_modify_friend_profile_param_identifier":
+		m.Identifier, err = readString(r)
+	case "friendship_modify_friend_profile_param_item":
+		m.Item, err = readMessage[FriendProfileItem](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipCheckFriendTypeParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_check_friendtype_param_check_type":`...)
+	b = appendInt(b, m.GetCheckType())
+	b = append(b, `,"friendship_check_friendtype_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *FriendshipCheckFriendTypeParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipCheckFriendTypeParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_check_friendtype_param_check_type":
+		m.CheckType, err = readInt[int32](r)
+	case "friendship_check_friendtype_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipGetPendencyListParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_get_pendency_list_param_limited_size":`...)
+	b = appendInt(b, m.GetLimitedSize())
+	b = append(b, `,"friendship_get_pendency_list_param_start_seq":`...)
+	b = appendUint(b, m.GetStartSeq())
+	b = append(b, `,"friendship_get_pendency_list_param_start_time":`...)
+	b = appendUint(b, m.GetStartTime())
+	b = append(b, `,"friendship_get_pendency_list_param_type":`...)
+	b = appendInt(b, m.GetType())
+	return closeObject(b, start)
+}
+
+func (m *FriendshipGetPendencyListParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipGetPendencyListParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_get_pendency_list_param_type":
+		m.Type, err = readInt[int32](r)
+	case "friendship_get_pendency_list_param_start_seq":
+		m.StartSeq, err = readInt[uint64](r)
+	case "friendship_get_pendency_list_param_start_time":
+		m.StartTime, err = readInt[uint64](r)
+	case "friendship_get_pendency_list_param_limited_size":
+		m.LimitedSize, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendResponse) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_respone_action":`...)
+	b = appendInt(b, m.GetAction())
+	b = append(b, `,"friend_respone_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"friend_respone_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_respone_remark":`...)
+	b = appendString(b, m.GetRemark())
+	b = append(b, `,"friend_response_action":`...)
+	b = appendInt(b, m.GetAction())
+	b = append(b, `,"friend_response_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"friend_response_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"friend_response_remark":`...)
+	b = appendString(b, m.GetRemark())
+	return closeObject(b, start)
+}
+
+func (m *FriendResponse) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendResponse) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friend_response_identifier", "friend_respone_identifier":
+		m.Identifier, err = readString(r)
+	case "friend_response_action", "friend_respone_action":
+		m.Action, err = readInt[int32](r)
+	case "friend_response_remark", "friend_respone_remark":
+		m.Remark, err = readString(r)
+	case "friend_response_group_name", "friend_respone_group_name":
+		m.GroupName, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipDeletePendencyParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_delete_pendency_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"friendship_delete_pendency_param_type":`...)
+	b = appendInt(b, m.GetType())
+	return closeObject(b, start)
+}
+
+func (m *FriendshipDeletePendencyParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipDeletePendencyParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_delete_pendency_param_type":
+		m.Type, err = readInt[int32](r)
+	case "friendship_delete_pendency_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *CreateFriendGroupParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_create_friend_group_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"friendship_create_friend_group_param_name_array":`...)
+	b = appendArray(b, m.GetNameArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *CreateFriendGroupParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *CreateFriendGroupParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_create_friend_group_param_name_array":
+		m.NameArray, err = readArray(r, readString)
+	case "friendship_create_friend_group_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendshipModifyFriendGroupParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_modify_friend_group_param_add_identifier_array":`...)
+	b = appendArray(b, m.GetAddIdentifierArray(), appendString)
+	b = append(b, `,"friendship_modify_friend_group_param_delete_identifier_array":`...)
+	b = appendArray(b, m.GetDeleteIdentifierArray(), appendString)
+	b = append(b, `,"friendship_modify_friend_group_param_name":`...)
+	b = appendString(b, m.GetName())
+	if v := m; v != nil && v.NewName != nil {
+		b = append(b, `,"friendship_modify_friend_group_param_new_name":`...)
+		b = appendString(b, *v.NewName)
+	}
+	return closeObject(b, start)
+}
+
+func (m *FriendshipModifyFriendGroupParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendshipModifyFriendGroupParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_modify_friend_group_param_name":
+		m.Name, err = readString(r)
+	case "friendship_modify_friend_group_param_new_name":
+		m.NewName, err = readOptional(r, readString)
+	case "friendship_modify_friend_group_param_add_identifier_array":
+		m.AddIdentifierArray, err = readArray(r, readString)
+	case "friendship_modify_friend_group_param_delete_identifier_array":
+		m.DeleteIdentifierArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendShipGetProfileListParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friendship_getprofilelist_param_force_update":`...)
+	b = appendBool(b, m.GetForceUpdate())
+	b = append(b, `,"friendship_getprofilelist_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *FriendShipGetProfileListParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendShipGetProfileListParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_getprofilelist_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	case "friendship_getprofilelist_param_force_update":
+		m.ForceUpdate, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}

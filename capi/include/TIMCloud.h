@@ -3049,10 +3049,10 @@ TIM_API int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb
 
 /* Functions: user profile */
 
-/* Any user including self; keep to 100 ids per call. Strangers are cached about 10 minutes. JSON parameter: FriendShipGetProfileListParam. JSON result: array<UserProfile>. Not implemented yet. */
+/* Any user including self; keep to 100 ids per call. Strangers are cached about 10 minutes. JSON parameter: FriendShipGetProfileListParam. JSON result: array<UserProfile>. */
 TIM_API int TIMProfileGetUserProfileList(const char* json_get_user_profile_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Only the keys present are changed. Custom keys work with and without the Tag_Profile_Custom_ prefix. JSON parameter: UserProfileItem. Not implemented yet. */
+/* Only the keys present are changed. Custom keys work with and without the Tag_Profile_Custom_ prefix. JSON parameter: UserProfileItem. */
 TIM_API int TIMProfileModifySelfUserProfile(const char* json_modify_self_user_profile_param, TIMCommCallback cb, const void* user_data);
 
 /* 7.4+, strangers only, 200 users, oldest evicted; 72012 when off. JSON parameter: array<string>. Since 7.4.4661. Not implemented yet. */
@@ -3078,58 +3078,58 @@ TIM_API int TIMUnsubscribeUserStatus(const char* json_identifier_array, TIMCommC
 
 /* Functions: friendship */
 
-/* Whole friend list, local cache refreshed from the server. JSON result: array<FriendProfile>. Not implemented yet. */
+/* Whole friend list, local cache refreshed from the server. JSON result: array<FriendProfile>. */
 TIM_API int TIMFriendshipGetFriendProfileList(TIMCommCallback cb, const void* user_data);
 
-/* Friends by their ids. JSON parameter: array<string>. JSON result: array<FriendInfoGetResult>. Not implemented yet. */
+/* Friends by their ids. JSON parameter: array<string>. JSON result: array<FriendInfoGetResult>. */
 TIM_API int TIMFriendshipGetFriendsInfo(const char* friend_id_list, TIMCommCallback cb, const void* user_data);
 
-/* Custom keys work with and without Tag_SNS_Custom_. JSON parameter: FriendshipModifyFriendProfileParam. Not implemented yet. */
+/* Custom keys work with and without Tag_SNS_Custom_. JSON parameter: FriendshipModifyFriendProfileParam. */
 TIM_API int TIMFriendshipModifyFriendProfile(const char* json_modify_friend_info_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search, up to 5 keywords. JSON parameter: FriendSearchParam. JSON result: array<FriendInfoGetResult>. Not implemented yet. */
+/* Local search, up to 5 keywords. JSON parameter: FriendSearchParam. JSON result: array<FriendInfoGetResult>. */
 TIM_API int TIMFriendshipSearchFriends(const char* json_search_friends_param, TIMCommCallback cb, const void* user_data);
 
-/* Outcome in friend_result_code: 0 added, 30539 waiting for approval, 30516 refused by setting, 30515 and 30525 blocklists, 30010 and 30014 full. JSON parameter: FriendshipAddFriendParam. JSON result: FriendResult. Not implemented yet. */
+/* Outcome in friend_result_code: 0 added, 30539 waiting for approval, 30516 refused by setting, 30515 and 30525 blocklists, 30010 and 30014 full. JSON parameter: FriendshipAddFriendParam. JSON result: FriendResult. */
 TIM_API int TIMFriendshipAddFriend(const char* json_add_friend_param, TIMCommCallback cb, const void* user_data);
 
-/* Single or both-way; 31704 when not a friend. Up to 100 ids per call. JSON parameter: FriendshipDeleteFriendParam. JSON result: array<FriendResult>. Not implemented yet. */
+/* Single or both-way; 31704 when not a friend. Up to 100 ids per call. JSON parameter: FriendshipDeleteFriendParam. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipDeleteFriend(const char* json_delete_friend_param, TIMCommCallback cb, const void* user_data);
 
-/* A single check returns none or A-has-B, a check of both sides all four. JSON parameter: FriendshipCheckFriendTypeParam. JSON result: array<FriendshipCheckFriendTypeResult>. Not implemented yet. */
+/* A single check returns none or A-has-B, a check of both sides all four. JSON parameter: FriendshipCheckFriendTypeParam. JSON result: array<FriendshipCheckFriendTypeResult>. */
 TIM_API int TIMFriendshipCheckFriendType(const char* json_check_friend_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Sent and received requests, 100 kept. JSON parameter: FriendshipGetPendencyListParam. JSON result: PendencyPage. Not implemented yet. */
+/* Sent and received requests, 100 kept. JSON parameter: FriendshipGetPendencyListParam. JSON result: PendencyPage. */
 TIM_API int TIMFriendshipGetPendencyList(const char* json_get_pendency_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Agree, agree and add back, or reject; 30614 when there is none. JSON parameter: FriendResponse. JSON result: FriendResult. Not implemented yet. */
+/* Agree, agree and add back, or reject; 30614 when there is none. JSON parameter: FriendResponse. JSON result: FriendResult. */
 TIM_API int TIMFriendshipHandleFriendAddRequest(const char* json_handle_friend_add_param, TIMCommCallback cb, const void* user_data);
 
-/* Other devices get the read event. JSON parameter: uint64 seconds, 0 means now. Not implemented yet. */
+/* Other devices get the read event. JSON parameter: uint64 seconds, 0 means now. */
 TIM_API int TIMFriendshipReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data);
 
-/* Raises the application-deleted event. JSON parameter: FriendshipDeletePendencyParam. JSON result: array<FriendResult>. Not implemented yet. */
+/* Raises the application-deleted event. JSON parameter: FriendshipDeletePendencyParam. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipDeletePendency(const char* json_delete_pendency_param, TIMCommCallback cb, const void* user_data);
 
-/* Whole blocklist. JSON result: array<FriendProfile>. Not implemented yet. */
+/* Whole blocklist. JSON result: array<FriendProfile>. */
 TIM_API int TIMFriendshipGetBlackList(TIMCommCallback cb, const void* user_data);
 
-/* By default blocking ends the friendship on both sides, and the blocked user's messages are dropped while their send callback still reports success; they get 20007 only if the console switch is off. The other direction still works. 30013 when full (1000). JSON parameter: array<string>. JSON result: array<FriendResult>. Not implemented yet. */
+/* By default blocking ends the friendship on both sides, and the blocked user's messages are dropped while their send callback still reports success; they get 20007 only if the console switch is off. The other direction still works. 30013 when full (1000). JSON parameter: array<string>. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipAddToBlackList(const char* json_add_to_blacklist_param, TIMCommCallback cb, const void* user_data);
 
-/* Per-user result. JSON parameter: array<string>. JSON result: array<FriendResult>. Not implemented yet. */
+/* Per-user result. JSON parameter: array<string>. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipDeleteFromBlackList(const char* json_delete_from_blacklist_param, TIMCommCallback cb, const void* user_data);
 
-/* Existing names are refused; 32 groups, name 30 bytes. JSON parameter: CreateFriendGroupParam. JSON result: array<FriendResult>. Not implemented yet. */
+/* Existing names are refused; 32 groups, name 30 bytes. JSON parameter: CreateFriendGroupParam. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipCreateFriendGroup(const char* json_create_friend_group_param, TIMCommCallback cb, const void* user_data);
 
-/* Empty list returns all. JSON parameter: array<string>. JSON result: array<FriendGroupInfo>. Not implemented yet. */
+/* Empty list returns all. JSON parameter: array<string>. JSON result: array<FriendGroupInfo>. */
 TIM_API int TIMFriendshipGetFriendGroupList(const char* json_get_friend_group_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Friends stay friends. JSON parameter: array<string>. Not implemented yet. */
+/* Friends stay friends. JSON parameter: array<string>. */
 TIM_API int TIMFriendshipDeleteFriendGroup(const char* json_delete_friend_group_param, TIMCommCallback cb, const void* user_data);
 
-/* Rename, add and remove in one call. JSON parameter: FriendshipModifyFriendGroupParam. JSON result: array<FriendResult>. Not implemented yet. */
+/* Rename, add and remove in one call. JSON parameter: FriendshipModifyFriendGroupParam. JSON result: array<FriendResult>. */
 TIM_API int TIMFriendshipModifyFriendGroup(const char* json_modify_friend_group_param, TIMCommCallback cb, const void* user_data);
 
 /* 7.8+, 20 per call; 32100..32103 limits. JSON parameter: array<string>. JSON result: array<FollowOperationResult>. Since 7.9.5670. Not implemented yet. */

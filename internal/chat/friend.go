@@ -421,18 +421,14 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.U
 			state.Remark = *req.Remark
 		}
 		if req.SetGroups {
-			groups, err := f.tx.Relations(me.uid, relGroup)
-			if err != nil {
-				return nil, err
-			}
 			state.Groups = nil
 			for _, name := range req.GroupNames {
-				number, err := numberOf(groups, name)
+				number, full, err := f.groupNamed(me, name)
 				if err != nil {
 					return nil, err
 				}
-				if number == 0 {
-					return nil, badRelation("there is no friend group %q", name)
+				if full != nil {
+					return nil, im.Errorf(full.Code, "%s", full.Desc)
 				}
 				if !slices.Contains(state.Groups, number) {
 					state.Groups = append(state.Groups, number)

@@ -10,7 +10,9 @@ import (
 )
 
 // clientCall matches the column call of a function that does nothing but make a call of the client: the call, with the subject that it hangs below if
-// there is one, its arguments, and what it gives. "DeleteMessages(conv, json []Message)", "Groups().Quit(group_id)", "Search(json SearchParam) SearchResult".
+// there is one, its arguments, and what it gives. "DeleteMessages(conv, json []Message)", "Groups().Quit(group_id)", "Search(json SearchParam) SearchResult". An
+// argument that begins with a dot is part of the JSON object, which then is no argument itself: "Friends().Delete(json FriendshipDeleteFriendParam,
+// .IdentifierArray, .FriendType == 1) []FriendResult".
 var clientCall = regexp.MustCompile(`^((?:[A-Z]\w*\(\)\.)*)([A-Z]\w*)\(([^)]*)\)(?: (\[\])?([A-Z]\w*))?$`)
 
 // goNumbers are the Go types of numbers. An enum is an int32.
@@ -53,7 +55,11 @@ func (f *function) handler() (string, error) {
 			default:
 				reads, param = "object(", ", v *im."+typ
 			}
-			args = append(args, "v")
+			if !strings.Contains(m[3], ", .") {
+				args = append(args, "v")
+			}
+		case strings.HasPrefix(arg, "."):
+			args = append(args, "v"+arg)
 		default:
 			value, err := f.value(arg)
 			if err != nil {
