@@ -26,7 +26,7 @@ func init() {
 	handlers[fnTIMMsgSearchLocalMessages] = object(func(c *call, cl *client.Client, v *im.SearchParam) { cl.SearchFunc(v, doneOne[*im.SearchResult](c)) })
 	handlers[fnTIMMsgMarkAllMessageAsRead] = ready(func(c *call, cl *client.Client) { cl.MarkAllReadFunc(c.done()) })
 	handlers[fnTIMProfileGetUserProfileList] = object(func(c *call, cl *client.Client, v *im.FriendShipGetProfileListParam) {
-		cl.Profiles().GetFunc(v.IdentifierArray, doneList[*im.UserProfile](c))
+		cl.Profiles().GetFunc(v.IdentifierArray, v.ForceUpdate, doneList[*im.UserProfile](c))
 	})
 	handlers[fnTIMProfileModifySelfUserProfile] = object(func(c *call, cl *client.Client, v *im.UserProfileItem) { cl.Profiles().SetSelfFunc(v, c.done()) })
 	handlers[fnTIMFriendshipGetFriendProfileList] = ready(func(c *call, cl *client.Client) { cl.Friends().ListFunc(doneList[*im.FriendProfile](c)) })
