@@ -37,9 +37,7 @@ func (f *feeding) block(me, other person, resent bool) (*im.FriendResult, error)
 	if err := f.put(me.uid, relBlocked, other, &im.RelationState{Time: f.tx.Now()}); err != nil {
 		return nil, err
 	}
-	if err := f.c.blocked(f.tx, f.s, me, other); err != nil {
-		return nil, err
-	}
+	f.blocked(me, other)
 	f.related(me.uid, other.uid)
 	if !f.c.cfg.BlockKeepsFriend {
 		for _, x := range [][2]person{{me, other}, {other, me}} {
@@ -74,9 +72,7 @@ func (c *Chat) Unblock(ctx context.Context, call Call[*im.FriendResults], req *i
 			if err := f.drop(me.uid, relBlocked, other, false); err != nil {
 				return nil, err
 			}
-			if err := c.unblocked(f.tx, f.s, me, other); err != nil {
-				return nil, err
-			}
+			f.unblocked(me, other)
 			f.related(me.uid, other.uid)
 		}
 		return resultOf(other.name, 0, ""), nil

@@ -36,6 +36,8 @@ type Config struct {
 	// except those that a program sent with the flag that leaves the hook out. A hook may be slow: it delays only later messages of the same session
 	// to the same conversation, and later modifications in it.
 	Hooks hook.Set
+	// Notify makes the rules write to the outbox what the webhook is notified of besides messages.
+	Notify bool
 	// Clock is the wall clock, by default time.Now. Tickets and kicks are judged by it; the store's time orders what is stored.
 	Clock func() time.Time
 	// BeforeAtOnce is how many messages the hook may be asked about at once: 64. One user has at most a quarter of it. BeforeWait is how long a
@@ -125,6 +127,7 @@ type Chat struct {
 	server    uint64        // of SessionID
 	sessions  atomic.Uint64 // the last number assigned
 	committed chan struct{}
+	outgoing  chan struct{}
 	delivered atomic.Int64
 	lookups   sync.WaitGroup
 	slots     slots
@@ -162,7 +165,8 @@ func New(store Store, cfg Config) *Chat {
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.FeedKeep = cmp.Or(cfg.FeedKeep, defaultFeedKeep)
-	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1), fans: make(chan struct{}, 1)}
+	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
+	c.outgoing, c.fans = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.sendRules = SendRules{OnlyFriends: cfg.OnlyFriends, RefuseBlocked: cfg.RefuseBlocked}
 	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)

@@ -31,6 +31,8 @@ type feeding struct {
 	pushes map[UID]*im.FeedPush
 	// flagged are the pairs whose conversation may have other flags now.
 	flagged []pair
+	// notes are what the app's webhook is notified of.
+	notes []noted
 }
 
 func (c *Chat) feeding(tx Tx, s *Caller) *feeding {
@@ -115,6 +117,11 @@ func stateOf(r *Relation) (*im.RelationState, error) {
 func (f *feeding) done(reply func()) error {
 	for _, p := range f.flagged {
 		if err := f.setFlags(p); err != nil {
+			return err
+		}
+	}
+	for _, n := range f.notes {
+		if err := f.c.notify(f.tx, f.s, n.owner, n.body); err != nil {
 			return err
 		}
 	}

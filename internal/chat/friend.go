@@ -185,11 +185,11 @@ func (a *adding) check() error {
 
 // AddFriend adds a friend, or asks to, as the other's profile permits. The outcome is in the result's code.
 func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendResult], req *im.AddFriendRequest) error {
-	a := &adding{AddFriendRequest: req, resent: call.Resent}
+	a := &adding{AddFriendRequest: req, resent: call.Resent, forced: call.Caller.Force}
 	if err := a.check(); err != nil {
 		return err
 	}
-	switch refused, err := c.askFriendAdd(ctx, call.Caller, req); {
+	switch refused, err := c.askFriendAdd(ctx, call.Caller, a); {
 	case err != nil:
 		return err
 	case refused != nil:
@@ -310,9 +310,7 @@ func (f *feeding) become(me, other person, both, response bool, mine, theirs *im
 		if err := f.put(x.owner.uid, relFriend, x.friend, state); err != nil {
 			return false, nil, err
 		}
-		if err := f.c.friendAdded(f.tx, f.s, x.owner, x.friend, me, response); err != nil {
-			return false, nil, err
-		}
+		f.friendAdded(x.owner, x.friend, me, response)
 	}
 	f.related(me.uid, other.uid)
 	for _, x := range sides {
@@ -379,9 +377,7 @@ func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 		if err := f.drop(x[0].uid, relFriend, x[1], false); err != nil {
 			return false, err
 		}
-		if err := f.c.friendDeleted(f.tx, f.s, x[0], x[1]); err != nil {
-			return false, err
-		}
+		f.friendDeleted(x[0], x[1])
 		f.related(me.uid, other.uid)
 	}
 	return had, nil

@@ -1,25 +1,120 @@
 package chat
 
-import "github.com/tidings-im/tidings/im"
+import (
+	"context"
 
-// What the app's webhook is notified of afterwards, besides messages. Each function writes to the outbox inside the Update of its cause, if there is a
-// webhook. Each is about one list: a change of the lists of two users is two calls. owner is the user whose list changed.
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
+	"github.com/tidings-im/tidings/internal/restjson"
+)
 
-// friendAdded is called when owner has got other as a friend. by is the one who asked for it first; response means that it was by the answer to a request.
-func (c *Chat) friendAdded(tx Tx, s *Caller, owner, other, by person, response bool) error {
-	return nil
+// What the app's webhook is notified of afterwards, besides messages. It is written to the outbox inside the Update of its cause, if there is a webhook. A
+// notification is about the list of one user: a change of the lists of two is two of them, each in the order of that user's feed.
+
+// noted is a notification of an Update.
+type noted struct {
+	owner person
+	body  hook.Body
 }
 
-// friendDeleted is called when owner does not have other as a friend any more.
-func (c *Chat) friendDeleted(tx Tx, s *Caller, owner, other person) error { return nil }
+// noteOf returns the notification of the Update that is about a list, of the type of b; b, if there is none yet.
+func noteOf[B hook.Body](f *feeding, owner person, b B) B {
+	for _, n := range f.notes {
+		if have, ok := n.body.(B); ok && n.owner.uid == owner.uid {
+			return have
+		}
+	}
+	f.notes = append(f.notes, noted{owner, b})
+	return b
+}
 
-// blocked is called when owner has blocked other.
-func (c *Chat) blocked(tx Tx, s *Caller, owner, other person) error { return nil }
+// friendAdded notes that owner has got other as a friend. by is the one who asked for it; response means that it was by the answer to a request.
+func (f *feeding) friendAdded(owner, other, by person, response bool) {
+	b := noteOf(f, owner, &hook.SnsFriendAdd{ClientCmd: "friend_add", ForceFlag: restjson.Flag(f.s.Force)})
+	if response {
+		b.ClientCmd = "friend_response"
+	}
+	if f.s.Operator {
+		b.Admin_Account = &f.s.Admin
+	}
+	b.PairList = append(b.PairList, hook.SnsFriendAddPairList{From_Account: owner.name, To_Account: other.name, Initiator_Account: by.name})
+}
 
-// unblocked is called when owner has unblocked other.
-func (c *Chat) unblocked(tx Tx, s *Caller, owner, other person) error { return nil }
+// friendDeleted notes that owner does not have other as a friend any more.
+func (f *feeding) friendDeleted(owner, other person) {
+	b := noteOf(f, owner, &hook.SnsFriendDelete{})
+	b.PairList = append(b.PairList, hook.SnsFriendDeletePairList{From_Account: owner.name, To_Account: other.name})
+}
 
-// portraitSet is called when the profile of owner was changed by item.
+// blocked notes that owner has blocked other.
+func (f *feeding) blocked(owner, other person) {
+	b := noteOf(f, owner, &hook.SnsBlackListAdd{})
+	b.PairList = append(b.PairList, hook.SnsBlackListAddPairList{From_Account: owner.name, To_Account: other.name})
+}
+
+// unblocked notes that owner has unblocked other.
+func (f *feeding) unblocked(owner, other person) {
+	b := noteOf(f, owner, &hook.SnsBlackListDelete{})
+	b.PairList = append(b.PairList, hook.SnsBlackListDeletePairList{From_Account: owner.name, To_Account: other.name})
+}
+
+// portraitSet is called inside the Update in which the profile of owner was changed by item.
 func (c *Chat) portraitSet(tx Tx, s *Caller, owner person, item *im.UserProfileItem) error {
-	return nil
+	b := &hook.ProfilePortraitSet{Operator_Account: s.Name, From_Account: owner.name, EventTime: tx.Now()}
+	if s.Operator {
+		b.Operator_Account = s.Admin
+	}
+	for _, t := range restjson.ChangedTags(item) {
+		b.ProfileItem = append(b.ProfileItem, hook.ProfilePortraitSetProfileItem{Tag: t.Tag, Value: t.Value})
+	}
+	return c.notify(tx, s, owner, b)
 }
+
+// notify writes a notification to the outbox. The caller holds the owner.
+func (c *Chat) notify(tx Tx, s *Caller, owner person, b hook.Body) error {
+	if !c.cfg.Notify {
+		return nil
+	}
+	command := b.Hook()
+	body, err := restjson.Marshal(b)
+	if err != nil {
+		return err
+	}
+	platform := restjson.Platform(s.Platform)
+	if s.Operator {
+		platform = restjson.PlatformREST
+	}
+	tx.AfterCommit(func() {
+		select {
+		case c.outgoing <- struct{}{}:
+		default:
+		}
+	})
+	return tx.AddOutbox(Outgoing{Lane: owner.uid, Platform: platform, Addr: s.Addr, Command: command, Body: body})
+}
+
+// Outgoing gets a value after something was written to the outbox by this process; values are not counted, and one reader may wait for them.
+func (c *Chat) Outgoing() <-chan struct{} { return c.outgoing }
+
+// OutboxLanes is that of Store.
+func (c *Chat) OutboxLanes(ctx context.Context, after UID, limit int) ([]UID, error) {
+	return c.store.OutboxLanes(ctx, after, limit)
+}
+
+// Outbox is that of Store.
+func (c *Chat) Outbox(ctx context.Context, lane UID, limit int) ([]Outgoing, error) {
+	return c.store.Outbox(ctx, lane, limit)
+}
+
+// OutboxOld is that of Store.
+func (c *Chat) OutboxOld(ctx context.Context, before int64, limit int) ([]Outgoing, error) {
+	return c.store.OutboxOld(ctx, before, limit)
+}
+
+// DropOutbox deletes what was received.
+func (c *Chat) DropOutbox(ctx context.Context, ids []int64) error {
+	return c.store.Update(ctx, nil, func(tx Tx) error { return tx.DropOutbox(ids) })
+}
+
+// Now returns the store's time, in milliseconds since 1970.
+func (c *Chat) Now() int64 { return c.store.Now() }

@@ -12,7 +12,7 @@ import (
 // ask stores a request on both sides. Asking again replaces it, and is new again.
 func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	waiting := resultOf(other.name, im.CodeWaitsForApproval, "the request waits for approval")
-	sent := &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName, Both: a.Both}
+	sent := a.request()
 	for _, x := range []struct {
 		owner, about person
 		kind         im.RelationKind
@@ -22,8 +22,7 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 			return nil, err
 		}
 		if have != nil {
-			have.Time = 0
-			if a.resent && x.kind == relRequestOut && bytes.Equal(wire(have), wire(sent)) {
+			if a.resent && x.kind == relRequestOut && a.same(have) {
 				return waiting, nil
 			}
 			continue
@@ -49,6 +48,17 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 		return nil, err
 	}
 	return waiting, f.put(other.uid, relRequestIn, me, received)
+}
+
+// request is the state of a request for it, without a time. same reports whether a request is one for it.
+func (a *adding) request() *im.RelationState {
+	return &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName, Both: a.Both}
+}
+
+func (a *adding) same(have *im.RelationState) bool {
+	want := a.request()
+	want.Time = have.Time
+	return bytes.Equal(wire(have), wire(want))
 }
 
 // AnswerRequest accepts or rejects the request of a user.

@@ -32,3 +32,24 @@ type Verdict[A any] struct {
 
 // Nothing is the answer of webhooks that only allow or refuse.
 type Nothing struct{}
+
+// Result is what a program answers about one of the users in a question. A code that is not 0 refuses that user.
+type Result struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// Results returns the answer for each user.
+func (a SnsPrevFriendAddAnswer) Results() []Result { return results(a.ResultItem) }
+
+// Results returns the answer for each user.
+func (a SnsPrevFriendResponseAnswer) Results() []Result { return results(a.ResultItem) }
+
+func results[T SnsPrevFriendAddAnswerResultItem | SnsPrevFriendResponseAnswerResultItem](items []T) []Result {
+	out := make([]Result, len(items))
+	for i := range items {
+		out[i] = Result(items[i])
+	}
+	return out
+}

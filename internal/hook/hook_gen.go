@@ -10,18 +10,230 @@ import (
 
 // Set has the webhooks that are asked before something is done. Those that are nil are not asked.
 type Set struct {
-	C2CBeforeSendMsg func(context.Context, *C2CBeforeSendMsg, Source) C2CBeforeSendMsgVerdict
+	SnsPrevFriendAdd      func(context.Context, *SnsPrevFriendAdd, Source) SnsPrevFriendAddVerdict
+	SnsPrevFriendResponse func(context.Context, *SnsPrevFriendResponse, Source) SnsPrevFriendResponseVerdict
+	C2CBeforeSendMsg      func(context.Context, *C2CBeforeSendMsg, Source) C2CBeforeSendMsgVerdict
 }
 
 // Before are the webhooks that are asked before something is done.
 var Before = []string{
+	"Sns.CallbackPrevFriendAdd",
+	"Sns.CallbackPrevFriendResponse",
 	"C2C.CallbackBeforeSendMsg",
 }
 
 // After are the webhooks that are notified afterwards.
 var After = []string{
+	"Profile.CallbackPortraitSet",
+	"Sns.CallbackFriendAdd",
+	"Sns.CallbackFriendDelete",
+	"Sns.CallbackBlackListAdd",
+	"Sns.CallbackBlackListDelete",
 	"C2C.CallbackAfterSendMsg",
 }
+
+// ProfilePortraitSet is the body of Profile.CallbackPortraitSet.
+type ProfilePortraitSet struct {
+	CallbackCommand  string
+	Operator_Account string
+	From_Account     string
+	EventTime        int64
+	ProfileItem      restjson.List[ProfilePortraitSetProfileItem]
+}
+
+// ProfilePortraitSetProfileItem is in ProfileItem.
+type ProfilePortraitSetProfileItem struct {
+	Tag   string
+	Value any
+}
+
+// Hook returns Profile.CallbackPortraitSet.
+func (b *ProfilePortraitSet) Hook() string {
+	b.CallbackCommand = "Profile.CallbackPortraitSet"
+	return "Profile.CallbackPortraitSet"
+}
+
+// About returns its accounts and its group.
+func (b *ProfilePortraitSet) About() []any {
+	return []any{"Operator_Account", b.Operator_Account, "From_Account", b.From_Account}
+}
+
+// SnsPrevFriendAdd is the body of Sns.CallbackPrevFriendAdd.
+type SnsPrevFriendAdd struct {
+	CallbackCommand   string
+	Requester_Account string
+	From_Account      string
+	FriendItem        restjson.List[SnsPrevFriendAddFriendItem]
+	AddType           string
+	ForceAddFlags     restjson.Flag
+	EventTime         int64
+}
+
+// SnsPrevFriendAddFriendItem is in FriendItem.
+type SnsPrevFriendAddFriendItem struct {
+	To_Account string
+	Remark     string
+	GroupName  string
+	AddSource  string
+	AddWording string
+}
+
+// Hook returns Sns.CallbackPrevFriendAdd.
+func (b *SnsPrevFriendAdd) Hook() string {
+	b.CallbackCommand = "Sns.CallbackPrevFriendAdd"
+	return "Sns.CallbackPrevFriendAdd"
+}
+
+// About returns its accounts and its group.
+func (b *SnsPrevFriendAdd) About() []any {
+	return []any{"Requester_Account", b.Requester_Account, "From_Account", b.From_Account}
+}
+
+// SnsPrevFriendAddAnswer has the other fields of a response.
+type SnsPrevFriendAddAnswer struct {
+	ResultItem restjson.List[SnsPrevFriendAddAnswerResultItem]
+}
+
+// SnsPrevFriendAddAnswerResultItem is in ResultItem.
+type SnsPrevFriendAddAnswerResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// SnsPrevFriendAddVerdict is the decision on it.
+type SnsPrevFriendAddVerdict = Verdict[SnsPrevFriendAddAnswer]
+
+// SnsPrevFriendResponse is the body of Sns.CallbackPrevFriendResponse.
+type SnsPrevFriendResponse struct {
+	CallbackCommand    string
+	Requester_Account  string
+	From_Account       string
+	ResponseFriendItem restjson.List[SnsPrevFriendResponseResponseFriendItem]
+	EventTime          int64
+}
+
+// SnsPrevFriendResponseResponseFriendItem is in ResponseFriendItem.
+type SnsPrevFriendResponseResponseFriendItem struct {
+	To_Account     string
+	Remark         string
+	TagName        string
+	ResponseAction string
+}
+
+// Hook returns Sns.CallbackPrevFriendResponse.
+func (b *SnsPrevFriendResponse) Hook() string {
+	b.CallbackCommand = "Sns.CallbackPrevFriendResponse"
+	return "Sns.CallbackPrevFriendResponse"
+}
+
+// About returns its accounts and its group.
+func (b *SnsPrevFriendResponse) About() []any {
+	return []any{"Requester_Account", b.Requester_Account, "From_Account", b.From_Account}
+}
+
+// SnsPrevFriendResponseAnswer has the other fields of a response.
+type SnsPrevFriendResponseAnswer struct {
+	ResultItem restjson.List[SnsPrevFriendResponseAnswerResultItem]
+}
+
+// SnsPrevFriendResponseAnswerResultItem is in ResultItem.
+type SnsPrevFriendResponseAnswerResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// SnsPrevFriendResponseVerdict is the decision on it.
+type SnsPrevFriendResponseVerdict = Verdict[SnsPrevFriendResponseAnswer]
+
+// SnsFriendAdd is the body of Sns.CallbackFriendAdd.
+type SnsFriendAdd struct {
+	CallbackCommand string
+	PairList        restjson.List[SnsFriendAddPairList]
+	ClientCmd       string
+	Admin_Account   *string `json:",omitempty"`
+	ForceFlag       restjson.Flag
+}
+
+// SnsFriendAddPairList is in PairList.
+type SnsFriendAddPairList struct {
+	From_Account      string
+	To_Account        string
+	Initiator_Account string
+}
+
+// Hook returns Sns.CallbackFriendAdd.
+func (b *SnsFriendAdd) Hook() string {
+	b.CallbackCommand = "Sns.CallbackFriendAdd"
+	return "Sns.CallbackFriendAdd"
+}
+
+// About returns its accounts and its group.
+func (b *SnsFriendAdd) About() []any { return []any{} }
+
+// SnsFriendDelete is the body of Sns.CallbackFriendDelete.
+type SnsFriendDelete struct {
+	CallbackCommand string
+	PairList        restjson.List[SnsFriendDeletePairList]
+}
+
+// SnsFriendDeletePairList is in PairList.
+type SnsFriendDeletePairList struct {
+	From_Account string
+	To_Account   string
+}
+
+// Hook returns Sns.CallbackFriendDelete.
+func (b *SnsFriendDelete) Hook() string {
+	b.CallbackCommand = "Sns.CallbackFriendDelete"
+	return "Sns.CallbackFriendDelete"
+}
+
+// About returns its accounts and its group.
+func (b *SnsFriendDelete) About() []any { return []any{} }
+
+// SnsBlackListAdd is the body of Sns.CallbackBlackListAdd.
+type SnsBlackListAdd struct {
+	CallbackCommand string
+	PairList        restjson.List[SnsBlackListAddPairList]
+}
+
+// SnsBlackListAddPairList is in PairList.
+type SnsBlackListAddPairList struct {
+	From_Account string
+	To_Account   string
+}
+
+// Hook returns Sns.CallbackBlackListAdd.
+func (b *SnsBlackListAdd) Hook() string {
+	b.CallbackCommand = "Sns.CallbackBlackListAdd"
+	return "Sns.CallbackBlackListAdd"
+}
+
+// About returns its accounts and its group.
+func (b *SnsBlackListAdd) About() []any { return []any{} }
+
+// SnsBlackListDelete is the body of Sns.CallbackBlackListDelete.
+type SnsBlackListDelete struct {
+	CallbackCommand string
+	PairList        restjson.List[SnsBlackListDeletePairList]
+}
+
+// SnsBlackListDeletePairList is in PairList.
+type SnsBlackListDeletePairList struct {
+	From_Account string
+	To_Account   string
+}
+
+// Hook returns Sns.CallbackBlackListDelete.
+func (b *SnsBlackListDelete) Hook() string {
+	b.CallbackCommand = "Sns.CallbackBlackListDelete"
+	return "Sns.CallbackBlackListDelete"
+}
+
+// About returns its accounts and its group.
+func (b *SnsBlackListDelete) About() []any { return []any{} }
 
 // C2CBeforeSendMsg is the body of C2C.CallbackBeforeSendMsg.
 type C2CBeforeSendMsg struct {

@@ -3,6 +3,8 @@
 package rest
 
 import (
+	"encoding/json"
+
 	"github.com/tidings-im/tidings/internal/restjson"
 )
 
@@ -37,22 +39,22 @@ var routes = map[string]route{
 	"recentcontact/mark_contact":                                          {},
 	"recentcontact/search_contact_group":                                  {},
 	"recentcontact/get_contact_group":                                     {},
-	"profile/portrait_set":                                                {},
-	"profile/portrait_get":                                                {},
-	"sns/friend_add":                                                      {},
+	"profile/portrait_set":                                                {do: without((*API).portraitSet), failed: 40006, display: true},
+	"profile/portrait_get":                                                {do: with((*API).portraitGet), failed: 40006, display: true},
+	"sns/friend_add":                                                      {do: with((*API).friendAdd), failed: 30006, display: true},
 	"sns/friend_import":                                                   {},
-	"sns/friend_update":                                                   {},
-	"sns/friend_delete":                                                   {},
+	"sns/friend_update":                                                   {do: with((*API).friendUpdate), failed: 30006, display: true},
+	"sns/friend_delete":                                                   {do: with((*API).friendDelete), failed: 30006, display: true},
 	"sns/friend_delete_all":                                               {},
 	"sns/friend_check":                                                    {},
-	"sns/friend_get":                                                      {},
+	"sns/friend_get":                                                      {do: with((*API).friendGet), failed: 30006, display: true},
 	"sns/friend_get_list":                                                 {},
 	"sns/group_add":                                                       {},
 	"sns/group_delete":                                                    {},
 	"sns/group_get":                                                       {},
-	"sns/black_list_add":                                                  {},
-	"sns/black_list_delete":                                               {},
-	"sns/black_list_get":                                                  {},
+	"sns/black_list_add":                                                  {do: with((*API).blackListAdd), failed: 30006, display: true},
+	"sns/black_list_delete":                                               {do: with((*API).blackListDelete), failed: 30006, display: true},
+	"sns/black_list_get":                                                  {do: with((*API).blackListGet), failed: 30006, display: true},
 	"sns/black_list_check":                                                {},
 	"follow/follow_add":                                                   {},
 	"follow/follow_delete":                                                {},
@@ -326,4 +328,303 @@ func (r *modifyC2cMsgRequest) read(o *object) {
 	text(o, &r.MsgKey, needs(90054), "MsgKey")
 	elements(o, &r.MsgBody, may(90007, 90010), "MsgBody")
 	maybe(o, &r.CloudCustomData, may(90001), "CloudCustomData")
+}
+
+// portraitSetRequest is the body of profile/portrait_set.
+type portraitSetRequest struct {
+	From_Account string
+	ProfileItem  []portraitSetRequestProfileItem
+}
+
+func (r *portraitSetRequest) read(o *object) {
+	text(o, &r.From_Account, needs(40001), "From_Account")
+	objects(o, &r.ProfileItem, needs(40001).limit(100, 40001), "ProfileItem")
+}
+
+// portraitSetRequestProfileItem is in ProfileItem.
+type portraitSetRequestProfileItem struct {
+	Tag   string
+	Value json.RawMessage
+}
+
+func (r *portraitSetRequestProfileItem) read(o *object) {
+	text(o, &r.Tag, needs(40001), "Tag")
+	value(o, &r.Value, needs(40001), "Value")
+}
+
+// portraitGetRequest is the body of profile/portrait_get.
+type portraitGetRequest struct {
+	To_Account []string
+	TagList    []string
+}
+
+func (r *portraitGetRequest) read(o *object) {
+	list(o, &r.To_Account, needs(40002).limit(100, 40001), "To_Account")
+	list(o, &r.TagList, needs(40001).limit(100, 40001), "TagList")
+}
+
+// portraitGetReply is the answer to it.
+type portraitGetReply struct {
+	envelope
+	UserProfileItem restjson.List[portraitGetReplyUserProfileItem]
+	Fail_Account    restjson.List[string]
+}
+
+// portraitGetReplyUserProfileItem is in UserProfileItem.
+type portraitGetReplyUserProfileItem struct {
+	To_Account  string
+	ProfileItem restjson.List[portraitGetReplyUserProfileItemProfileItem]
+	ResultCode  int64
+	ResultInfo  string
+}
+
+// portraitGetReplyUserProfileItemProfileItem is in ProfileItem.
+type portraitGetReplyUserProfileItemProfileItem struct {
+	Tag   string
+	Value any
+}
+
+// friendAddRequest is the body of sns/friend_add.
+type friendAddRequest struct {
+	From_Account  string
+	AddFriendItem []friendAddRequestAddFriendItem
+	AddType       *string
+	ForceAddFlags restjson.Flag
+}
+
+func (r *friendAddRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	objects(o, &r.AddFriendItem, needs(30001).limit(100, 30001), "AddFriendItem")
+	maybe(o, &r.AddType, may(30001), "AddType")
+	value(o, &r.ForceAddFlags, may(30001), "ForceAddFlags")
+}
+
+// friendAddRequestAddFriendItem is in AddFriendItem.
+type friendAddRequestAddFriendItem struct {
+	To_Account string
+	Remark     *string
+	GroupName  *string
+	AddSource  *string
+	AddWording *string
+}
+
+func (r *friendAddRequestAddFriendItem) read(o *object) {
+	text(o, &r.To_Account, needs(30001), "To_Account")
+	maybe(o, &r.Remark, may(30001), "Remark")
+	maybe(o, &r.GroupName, may(30001), "GroupName")
+	maybe(o, &r.AddSource, may(30001), "AddSource")
+	maybe(o, &r.AddWording, may(30001), "AddWording")
+}
+
+// friendAddReply is the answer to it.
+type friendAddReply struct {
+	envelope
+	ResultItem   restjson.List[friendAddReplyResultItem]
+	Fail_Account restjson.List[string]
+}
+
+// friendAddReplyResultItem is in ResultItem.
+type friendAddReplyResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// friendUpdateRequest is the body of sns/friend_update.
+type friendUpdateRequest struct {
+	From_Account string
+	UpdateItem   []friendUpdateRequestUpdateItem
+}
+
+func (r *friendUpdateRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	objects(o, &r.UpdateItem, needs(30001).limit(100, 30001), "UpdateItem")
+}
+
+// friendUpdateRequestUpdateItem is in UpdateItem.
+type friendUpdateRequestUpdateItem struct {
+	To_Account string
+	SnsItem    []friendUpdateRequestUpdateItemSnsItem
+}
+
+func (r *friendUpdateRequestUpdateItem) read(o *object) {
+	text(o, &r.To_Account, needs(30001), "To_Account")
+	objects(o, &r.SnsItem, needs(30001).limit(100, 30001), "SnsItem")
+}
+
+// friendUpdateRequestUpdateItemSnsItem is in SnsItem.
+type friendUpdateRequestUpdateItemSnsItem struct {
+	Tag   string
+	Value json.RawMessage
+}
+
+func (r *friendUpdateRequestUpdateItemSnsItem) read(o *object) {
+	text(o, &r.Tag, needs(30001), "Tag")
+	value(o, &r.Value, needs(30001), "Value")
+}
+
+// friendUpdateReply is the answer to it.
+type friendUpdateReply struct {
+	envelope
+	ResultItem   restjson.List[friendUpdateReplyResultItem]
+	Fail_Account restjson.List[string]
+}
+
+// friendUpdateReplyResultItem is in ResultItem.
+type friendUpdateReplyResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// friendDeleteRequest is the body of sns/friend_delete.
+type friendDeleteRequest struct {
+	From_Account string
+	To_Account   []string
+	DeleteType   *string
+}
+
+func (r *friendDeleteRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	list(o, &r.To_Account, needs(30001).limit(100, 30001), "To_Account")
+	maybe(o, &r.DeleteType, may(30001), "DeleteType")
+}
+
+// friendDeleteReply is the answer to it.
+type friendDeleteReply struct {
+	envelope
+	ResultItem restjson.List[friendDeleteReplyResultItem]
+}
+
+// friendDeleteReplyResultItem is in ResultItem.
+type friendDeleteReplyResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// friendGetRequest is the body of sns/friend_get.
+type friendGetRequest struct {
+	From_Account     string
+	StartIndex       int64
+	StandardSequence *int64
+	CustomSequence   *int64
+}
+
+func (r *friendGetRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	value(o, &r.StartIndex, needs(30001), "StartIndex")
+	maybe(o, &r.StandardSequence, may(30001), "StandardSequence")
+	maybe(o, &r.CustomSequence, may(30001), "CustomSequence")
+}
+
+// friendGetReply is the answer to it.
+type friendGetReply struct {
+	envelope
+	UserDataItem     restjson.List[friendGetReplyUserDataItem]
+	StandardSequence int64
+	CustomSequence   int64
+	FriendNum        int64
+	CompleteFlag     int64
+	NextStartIndex   int64
+}
+
+// friendGetReplyUserDataItem is in UserDataItem.
+type friendGetReplyUserDataItem struct {
+	To_Account string
+	ValueItem  restjson.List[friendGetReplyUserDataItemValueItem]
+}
+
+// friendGetReplyUserDataItemValueItem is in ValueItem.
+type friendGetReplyUserDataItemValueItem struct {
+	Tag   string
+	Value any
+}
+
+// blackListAddRequest is the body of sns/black_list_add.
+type blackListAddRequest struct {
+	From_Account string
+	To_Account   []string
+}
+
+func (r *blackListAddRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	list(o, &r.To_Account, needs(30001).limit(1000, 30001), "To_Account")
+}
+
+// blackListAddReply is the answer to it.
+type blackListAddReply struct {
+	envelope
+	ResultItem   restjson.List[blackListAddReplyResultItem]
+	Fail_Account restjson.List[string]
+}
+
+// blackListAddReplyResultItem is in ResultItem.
+type blackListAddReplyResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// blackListDeleteRequest is the body of sns/black_list_delete.
+type blackListDeleteRequest struct {
+	From_Account string
+	To_Account   []string
+}
+
+func (r *blackListDeleteRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	list(o, &r.To_Account, needs(30001).limit(1000, 30001), "To_Account")
+}
+
+// blackListDeleteReply is the answer to it.
+type blackListDeleteReply struct {
+	envelope
+	ResultItem   restjson.List[blackListDeleteReplyResultItem]
+	Fail_Account restjson.List[string]
+}
+
+// blackListDeleteReplyResultItem is in ResultItem.
+type blackListDeleteReplyResultItem struct {
+	To_Account string
+	ResultCode int64
+	ResultInfo string
+}
+
+// blackListGetRequest is the body of sns/black_list_get.
+type blackListGetRequest struct {
+	From_Account string
+	StartIndex   int64
+	MaxLimited   int64
+	LastSequence int64
+}
+
+func (r *blackListGetRequest) read(o *object) {
+	text(o, &r.From_Account, needs(30001), "From_Account")
+	value(o, &r.StartIndex, needs(30001), "StartIndex")
+	value(o, &r.MaxLimited, needs(30001), "MaxLimited")
+	value(o, &r.LastSequence, needs(30001), "LastSequence")
+}
+
+// blackListGetReply is the answer to it.
+type blackListGetReply struct {
+	envelope
+	BlackListItem    restjson.List[blackListGetReplyBlackListItem]
+	StartIndex       int64
+	CurruentSequence int64
+}
+
+// MarshalJSON writes the older spellings too.
+func (v blackListGetReply) MarshalJSON() ([]byte, error) {
+	type plain blackListGetReply
+	return restjson.Marshal(struct {
+		plain
+		CurrentSequence int64
+	}{plain(v), v.CurruentSequence})
+}
+
+// blackListGetReplyBlackListItem is in BlackListItem.
+type blackListGetReplyBlackListItem struct {
+	To_Account        string
+	AddBlackTimeStamp int64
 }

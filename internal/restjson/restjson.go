@@ -204,6 +204,9 @@ func ReadKey(key string) (seq uint64, random uint32, time int64, ok bool) {
 	return seq, uint32(r), int64(t), err1 == nil && err2 == nil && err3 == nil
 }
 
+// PlatformREST is the platform of calls of the admin API.
+const PlatformREST = "RESTAPI"
+
 // Platform returns the name of a client's platform in OptPlatform.
 func Platform(p im.Platform) string {
 	switch p {

@@ -279,7 +279,7 @@ func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	if s.hook, err = webhook.New(hook); err != nil {
 		return nil, err
 	}
-	cfg.Hooks = s.hook.Set()
+	cfg.Hooks, cfg.Notify = s.hook.Set(), true
 	rules := chat.New(s.store, cfg)
 	s.after, err = s.hook.StartAfter(context.Background(), rules)
 	return rules, err

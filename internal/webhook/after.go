@@ -10,10 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/hook"
-	"github.com/tidings-im/tidings/internal/restjson"
 )
 
 const (
@@ -27,7 +24,7 @@ const (
 	closing = 3 * time.Second
 )
 
-// source is an ordered list of events. Whatever its form, it is read behind a position, by one server at a time.
+// source is an ordered list of events that is read behind a position, by one server at a time.
 type source struct {
 	// name is the name of its lease.
 	name string
@@ -51,10 +48,16 @@ type event struct {
 	// command and about name it in the log.
 	command string
 	about   []any
-	// make makes the body; nil if the event is not to be sent. It fails for an event that has no form in JSON.
-	make func() (hook.Body, im.Platform, error)
-	// update brings a body up to date before each attempt to send it; again means that it is not the first one.
-	update func(ctx context.Context, b hook.Body, again bool) error
+	// make makes the request; nil if the event is not to be sent. It fails for an event that has no form in JSON.
+	make func() (*request, error)
+	// update, if there is one, brings the request's body up to date before each attempt to send it; again means that it is not the first one.
+	update func(ctx context.Context, again bool) error
+}
+
+// request is what is sent of an event.
+type request struct {
+	platform, addr string
+	body           any
 }
 
 // After notifies the program of what was done. It reads sources behind positions that are kept in the store, so a crash loses nothing. Of several
@@ -84,6 +87,7 @@ func (h *Hook) startAfter(ctx context.Context, c *chat.Chat, sources ...*source)
 	for _, src := range sources {
 		running.Go(func() { c.Alone(run, src.name, func(ctx context.Context, lease int64) { a.run(ctx, src, lease) }) })
 	}
+	running.Go(func() { c.Alone(run, outboxLease, func(ctx context.Context, _ int64) { a.runOutbox(ctx) }) })
 	go func() {
 		defer close(a.done)
 		running.Wait()
@@ -199,57 +203,106 @@ func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
 	return upTo
 }
 
-// one sends an event, retrying for hours. It returns false only when it is to stop. An event that cannot be sent at all is left out, so that it does
-// not block those after it.
-func (a *After) one(ctx context.Context, e *event) (done bool) {
-	h := a.hook
-	about := append([]any{"hook", e.command}, e.about...)
-	leaveOut := func(err error) bool {
-		h.cfg.Log.Error("an event that cannot be sent is left out", append(about, "err", err)...)
-		h.metrics.WithLabelValues(e.command, "left out").Inc()
-		return ctx.Err() == nil
+// outcome is what became of an attempt to send an event.
+type outcome int
+
+const (
+	// failed: it is to be sent again.
+	failed outcome = iota
+	// done: it was received, or is left out.
+	done
+	// stopped: nothing is known, because it is to stop.
+	stopped
+)
+
+// sending is an event that is being sent.
+type sending struct {
+	*event
+	after *After
+	made  *request
+	tries int
+}
+
+func (s *sending) count(outcome string) {
+	s.after.hook.metrics.WithLabelValues(s.command, outcome).Inc()
+}
+
+// log logs something about the event.
+func (s *sending) log(level slog.Level, what string, args ...any) {
+	about := append([]any{"hook", s.command}, s.about...)
+	s.after.hook.cfg.Log.Log(context.Background(), level, what, append(about, args...)...)
+}
+
+// try sends it once. An event that cannot be sent at all is left out, so that it does not block those after it. err is why it failed.
+func (s *sending) try(ctx context.Context) (out outcome, err error) {
+	leaveOut := func(err error) (outcome, error) {
+		s.log(slog.LevelError, "an event that cannot be sent is left out", "err", err)
+		s.count("left out")
+		if ctx.Err() != nil {
+			return stopped, nil
+		}
+		return done, nil
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			done = leaveOut(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			out, err = leaveOut(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
-	b, platform, err := e.make()
-	if err != nil {
-		return leaveOut(err)
-	}
-	if b == nil {
-		return ctx.Err() == nil
-	}
-	header := http.Header{EventHeader: {e.id}}
-	begun, wait := time.Now(), h.cfg.RetryFirst
-	for tries := 0; ctx.Err() == nil; tries++ {
-		err := e.update(ctx, b, tries > 0)
-		if err == nil {
-			_, err = h.post(ctx, b.Hook(), "", restjson.Platform(platform), header, b)
+	switch {
+	case ctx.Err() != nil:
+		return stopped, nil
+	case s.made == nil:
+		if s.made, err = s.make(); err != nil {
+			return leaveOut(err)
 		}
-		if err == nil {
-			h.metrics.WithLabelValues(e.command, "told").Inc()
+		if s.made == nil {
+			return done, nil
+		}
+	}
+	if s.update != nil {
+		err = s.update(ctx, s.tries > 0)
+	}
+	s.tries++
+	if err == nil {
+		_, err = s.after.hook.post(ctx, s.command, s.made.addr, s.made.platform, http.Header{EventHeader: {s.id}}, s.made.body)
+	}
+	switch {
+	case err == nil:
+		s.count("told")
+		return done, nil
+	case ctx.Err() != nil:
+		return stopped, nil
+	}
+	s.count("failed")
+	return failed, err
+}
+
+// one sends an event, retrying for hours. It returns false only when it is to stop.
+func (a *After) one(ctx context.Context, e *event) bool {
+	s := sending{event: e, after: a}
+	begun, wait := time.Now(), a.hook.cfg.RetryFirst
+	for {
+		out, err := s.try(ctx)
+		if out != failed {
+			return out == done
+		}
+		if time.Since(begun) > a.hook.cfg.GiveUp {
+			s.log(slog.LevelError, "the webhook is not notified of an event", "err", err)
+			s.count("given up")
 			return true
 		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if time.Since(begun) > h.cfg.GiveUp {
-			h.cfg.Log.Error("the webhook is not notified of an event", append(about, "err", err)...)
-			h.metrics.WithLabelValues(e.command, "given up").Inc()
-			return true
-		}
-		level := slog.LevelWarn
-		if chat.Known(err) != "" { // the error is logged where its cause is known
-			level = slog.LevelInfo
-		}
-		h.cfg.Log.Log(ctx, level, "the webhook cannot be notified of an event yet", append(about, "again in", wait, "err", err)...)
-		h.metrics.WithLabelValues(e.command, "failed").Inc()
+		s.log(levelOf(err), "the webhook cannot be notified of an event yet", "again in", wait, "err", err)
 		pause(ctx, wait)
-		wait = min(2*wait, h.cfg.RetryMost)
+		wait = min(2*wait, a.hook.cfg.RetryMost)
 	}
-	return false
+}
+
+// levelOf is the level at which a failed attempt is logged.
+func levelOf(err error) slog.Level {
+	if chat.Known(err) != "" { // the error is logged where its cause is known
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func pause(ctx context.Context, d time.Duration) {

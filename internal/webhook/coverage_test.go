@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/hook"
 )
@@ -38,6 +39,13 @@ func TestCoverage(t *testing.T) {
 	alice := dial(t, s, "alice")
 	dial(t, s, "bob")
 	alice.must("bob", "hi")
+	carol, dave := connect(t, s, "carol"), connect(t, s, "dave")
+	s.Operate("profile/portrait_set", `{"From_Account":"dave","ProfileItem":[{"Tag":"Tag_Profile_IM_AllowType","Value":"AllowType_Type_NeedConfirm"}]}`)
+	carol.call(im.Method_ADD_FRIEND, &im.AddFriendRequest{UserId: "dave", Both: true}, &im.FriendResult{})
+	dave.call(im.Method_ANSWER_REQUEST, &im.AnswerRequestRequest{UserId: "carol"}, &im.FriendResult{})
+	carol.call(im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
+	carol.call(im.Method_BLOCK, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
+	carol.call(im.Method_UNBLOCK, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
 	posted := map[string]bool{}
 	for range len(hook.Before) + len(hook.After) {
 		posted[get(t, "event", r.heard).CallbackCommand] = true

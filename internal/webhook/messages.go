@@ -42,19 +42,19 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 	}
 	return event{
 		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "to", m.To, "key", key},
-		make: func() (hook.Body, im.Platform, error) {
+		make: func() (*request, error) {
 			var msg im.Message
 			if err := msg.UnmarshalVT(st.Body); err != nil {
-				return nil, 0, err
+				return nil, err
 			}
 			if msg.DisableCloudMessagePostHook {
-				return nil, 0, nil
+				return nil, nil
 			}
 			b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
 			_, err := restjson.Marshal(b)
-			return b, im.Platform(msg.Platform), err
+			return &request{platform: restjson.Platform(im.Platform(msg.Platform)), body: b}, err
 		},
-		update: func(ctx context.Context, _ hook.Body, again bool) (err error) {
+		update: func(ctx context.Context, again bool) (err error) {
 			b.UnreadMsgNum, err = counts.of(ctx, m.To, again)
 			return err
 		},

@@ -11,6 +11,12 @@ import (
 // Set returns the hooks that ask the program.
 func (h *Hook) Set() hook.Set {
 	return hook.Set{
+		SnsPrevFriendAdd: func(ctx context.Context, b *hook.SnsPrevFriendAdd, from hook.Source) hook.SnsPrevFriendAddVerdict {
+			return ask[hook.SnsPrevFriendAddAnswer](ctx, h, b, from, gate{what: "the call"})
+		},
+		SnsPrevFriendResponse: func(ctx context.Context, b *hook.SnsPrevFriendResponse, from hook.Source) hook.SnsPrevFriendResponseVerdict {
+			return ask[hook.SnsPrevFriendResponseAnswer](ctx, h, b, from, gate{what: "the call"})
+		},
 		C2CBeforeSendMsg: func(ctx context.Context, b *hook.C2CBeforeSendMsg, from hook.Source) hook.C2CBeforeSendMsgVerdict {
 			return ask[hook.C2CBeforeSendMsgAnswer](ctx, h, b, from, gate{refused: 20006, ownFirst: 120001, ownLast: 130000, drop: true, what: "the message"})
 		},

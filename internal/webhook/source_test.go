@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/hook"
 	"github.com/tidings-im/tidings/internal/store"
@@ -99,17 +98,17 @@ func TestSources(t *testing.T) {
 	for i := range 2 * each {
 		lane := fmt.Sprint("lane", i%2+1)
 		e := event{pos: int64(i + 1), id: fmt.Sprint("id", i), lane: int64(i % 2), command: hook.After[0]}
-		e.update = func(context.Context, hook.Body, bool) error { return nil }
+		e.update = func(context.Context, bool) error { return nil }
 		switch {
 		case i == 6:
-			e.make = func() (hook.Body, im.Platform, error) { return nil, 0, nil }
+			e.make = func() (*request, error) { return nil, nil }
 		case i == 7:
-			e.make = func() (hook.Body, im.Platform, error) { return nil, 0, errors.New("no form") }
+			e.make = func() (*request, error) { return nil, errors.New("no form") }
 		case i == 8:
-			e.make = func() (hook.Body, im.Platform, error) { panic("a mistake") }
+			e.make = func() (*request, error) { panic("a mistake") }
 		default:
-			e.make = func() (hook.Body, im.Platform, error) {
-				return &hook.C2CAfterSendMsg{To_Account: lane}, im.Platform_PLATFORM_IOS, nil
+			e.make = func() (*request, error) {
+				return &request{platform: "iOS", body: &hook.C2CAfterSendMsg{To_Account: lane}}, nil
 			}
 			want[lane] = append(want[lane], e.id)
 		}

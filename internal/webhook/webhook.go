@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -235,7 +236,7 @@ func askOnce[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source,
 	}()
 	platform := restjson.Platform(from.Platform)
 	if from.Operator {
-		platform = "RESTAPI"
+		platform = restjson.PlatformREST
 	}
 	said, err := h.post(ctx, b.Hook(), from.Addr, platform, nil, b)
 	if err != nil {
@@ -263,6 +264,12 @@ func askOnce[A any](ctx context.Context, h *Hook, b hook.Body, from hook.Source,
 	}
 	if err := json.Unmarshal(said, &v.Answer); err != nil {
 		return v, "", err
+	}
+	if of, ok := any(v.Answer).(interface{ Results() []hook.Result }); ok {
+		if slices.ContainsFunc(of.Results(), func(r hook.Result) bool { return r.ResultCode != 0 }) {
+			return v, "refused", nil
+		}
+		return v, "allowed", nil
 	}
 	if reflect.ValueOf(v.Answer).IsZero() {
 		return v, "allowed", nil

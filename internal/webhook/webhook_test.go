@@ -30,6 +30,7 @@ type event struct {
 	query url.Values
 	id    string
 	keys  []string
+	body  string
 
 	CallbackCommand, From_Account, To_Account, MsgKey, CloudCustomData, ErrorInfo string
 	MsgFrom_Account                                                               string
@@ -83,6 +84,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	for k := range all {
 		e.keys = append(e.keys, k)
 	}
+	e.body = string(b)
 	e.query, e.id = req.URL.Query(), req.Header.Get("Tidings-Event-Id")
 	r.mu.Lock()
 	r.events = append(r.events, e)
