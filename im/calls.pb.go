@@ -1125,9 +1125,11 @@ type PullReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Epoch uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The closed range that this reply covers. A number in it without an entry is void for the caller.
-	From          uint64   `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
-	To            uint64   `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
-	Entries       []*Entry `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
+	From    uint64   `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	To      uint64   `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	Entries []*Entry `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
+	// The senders and those who recalled, as far as they have profiles.
+	People        []*Person `protobuf:"bytes,5,rep,name=people,proto3" json:"people,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1186,6 +1188,13 @@ func (x *PullReply) GetTo() uint64 {
 func (x *PullReply) GetEntries() []*Entry {
 	if x != nil {
 		return x.Entries
+	}
+	return nil
+}
+
+func (x *PullReply) GetPeople() []*Person {
+	if x != nil {
+		return x.People
 	}
 	return nil
 }
@@ -1887,8 +1896,10 @@ type HeadsReply struct {
 	// 0: this was the last page.
 	Next uint64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
 	// The cursor to keep when the sync that this page starts is complete.
-	Cursor        int64  `protobuf:"varint,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	Feed          uint64 `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"`
+	Cursor int64  `protobuf:"varint,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Feed   uint64 `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"`
+	// The peers, as far as they have profiles.
+	People        []*Person `protobuf:"bytes,5,rep,name=people,proto3" json:"people,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1949,6 +1960,13 @@ func (x *HeadsReply) GetFeed() uint64 {
 		return x.Feed
 	}
 	return 0
+}
+
+func (x *HeadsReply) GetPeople() []*Person {
+	if x != nil {
+		return x.People
+	}
+	return nil
 }
 
 type ReadPosition struct {
@@ -2687,10 +2705,12 @@ func (x *LookupReply) GetFound() []*SendReply {
 }
 
 type EntryPush struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Conv          *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Entry         *Entry                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Entry *Entry                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
+	// The sender, if they have a profile. Not for the sender's own devices, which have it.
+	Person        *Person `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2742,6 +2762,13 @@ func (x *EntryPush) GetEpoch() uint64 {
 func (x *EntryPush) GetEntry() *Entry {
 	if x != nil {
 		return x.Entry
+	}
+	return nil
+}
+
+func (x *EntryPush) GetPerson() *Person {
+	if x != nil {
+		return x.Person
 	}
 	return nil
 }
@@ -2938,12 +2965,13 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\x04R\x02to\x12!\n" +
 	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\x12\x14\n" +
-	"\x05limit\x18\x06 \x01(\rR\x05limit\"o\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\"\x98\x01\n" +
 	"\tPullReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12(\n" +
-	"\aentries\x18\x04 \x03(\v2\x0e.tidings.EntryR\aentries\"\x80\x01\n" +
+	"\aentries\x18\x04 \x03(\v2\x0e.tidings.EntryR\aentries\x12'\n" +
+	"\x06people\x18\x05 \x03(\v2\x0f.tidings.PersonR\x06people\"\x80\x01\n" +
 	"\fSeqAtRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
@@ -3008,13 +3036,14 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06cursor\x18\x01 \x01(\x03B\v\xf0\xf3\x18\x80\x80\x80\x80\x80\x80\x80\x10R\x06cursor\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x1b\n" +
 	"\twith_last\x18\x03 \x01(\bR\bwithLast\x12*\n" +
-	"\x04only\x18\x04 \x03(\v2\x10.tidings.ConvKeyB\x04\xf0\xf3\x18dR\x04only\"q\n" +
+	"\x04only\x18\x04 \x03(\v2\x10.tidings.ConvKeyB\x04\xf0\xf3\x18dR\x04only\"\x9a\x01\n" +
 	"\n" +
 	"HeadsReply\x12#\n" +
 	"\x05heads\x18\x01 \x03(\v2\r.tidings.HeadR\x05heads\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\x04R\x04next\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\x03R\x06cursor\x12\x12\n" +
-	"\x04feed\x18\x04 \x01(\x04R\x04feed\"\\\n" +
+	"\x04feed\x18\x04 \x01(\x04R\x04feed\x12'\n" +
+	"\x06people\x18\x05 \x03(\v2\x0f.tidings.PersonR\x06people\"\\\n" +
 	"\fReadPosition\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
@@ -3066,11 +3095,12 @@ const file_api_calls_proto_rawDesc = "" +
 	"\rLookupRequest\x12*\n" +
 	"\x04keys\x18\x01 \x03(\v2\x10.tidings.SendKeyB\x04\xf0\xf3\x18dR\x04keys\"7\n" +
 	"\vLookupReply\x12(\n" +
-	"\x05found\x18\x01 \x03(\v2\x12.tidings.SendReplyR\x05found\"m\n" +
+	"\x05found\x18\x01 \x03(\v2\x12.tidings.SendReplyR\x05found\"\x96\x01\n" +
 	"\tEntryPush\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12$\n" +
-	"\x05entry\x18\x03 \x01(\v2\x0e.tidings.EntryR\x05entry\"q\n" +
+	"\x05entry\x18\x03 \x01(\v2\x0e.tidings.EntryR\x05entry\x12'\n" +
+	"\x06person\x18\x04 \x01(\v2\x0f.tidings.PersonR\x06person\"q\n" +
 	"\n" +
 	"ChangePush\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
@@ -3202,6 +3232,7 @@ var file_api_calls_proto_goTypes = []any{
 	(ConvType)(0),          // 38: tidings.ConvType
 	(MessageStatus)(0),     // 39: tidings.MessageStatus
 	(*Message)(nil),        // 40: tidings.Message
+	(*Person)(nil),         // 41: tidings.Person
 }
 var file_api_calls_proto_depIdxs = []int32{
 	0,  // 0: tidings.Frame.method:type_name -> tidings.Method
@@ -3214,39 +3245,42 @@ var file_api_calls_proto_depIdxs = []int32{
 	9,  // 7: tidings.SendReply.entry:type_name -> tidings.Entry
 	5,  // 8: tidings.PullRequest.conv:type_name -> tidings.ConvKey
 	9,  // 9: tidings.PullReply.entries:type_name -> tidings.Entry
-	5,  // 10: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
-	2,  // 11: tidings.Change.kind:type_name -> tidings.ChangeKind
-	40, // 12: tidings.Change.message:type_name -> tidings.Message
-	5,  // 13: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
-	16, // 14: tidings.ChangesReply.changes:type_name -> tidings.Change
-	5,  // 15: tidings.Head.conv:type_name -> tidings.ConvKey
-	9,  // 16: tidings.Head.last:type_name -> tidings.Entry
-	5,  // 17: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
-	19, // 18: tidings.HeadsReply.heads:type_name -> tidings.Head
-	5,  // 19: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
-	22, // 20: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
-	19, // 21: tidings.ReadReply.heads:type_name -> tidings.Head
-	5,  // 22: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
-	16, // 23: tidings.RevokeReply.change:type_name -> tidings.Change
-	5,  // 24: tidings.RowRequest.conv:type_name -> tidings.ConvKey
-	19, // 25: tidings.RowReply.head:type_name -> tidings.Head
-	5,  // 26: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
-	5,  // 27: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
-	40, // 28: tidings.ModifyRequest.message:type_name -> tidings.Message
-	16, // 29: tidings.ModifyReply.change:type_name -> tidings.Change
-	9,  // 30: tidings.ModifyReply.current:type_name -> tidings.Entry
-	5,  // 31: tidings.SendKey.conv:type_name -> tidings.ConvKey
-	32, // 32: tidings.LookupRequest.keys:type_name -> tidings.SendKey
-	11, // 33: tidings.LookupReply.found:type_name -> tidings.SendReply
-	5,  // 34: tidings.EntryPush.conv:type_name -> tidings.ConvKey
-	9,  // 35: tidings.EntryPush.entry:type_name -> tidings.Entry
-	5,  // 36: tidings.ChangePush.conv:type_name -> tidings.ConvKey
-	16, // 37: tidings.ChangePush.change:type_name -> tidings.Change
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	41, // 10: tidings.PullReply.people:type_name -> tidings.Person
+	5,  // 11: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
+	2,  // 12: tidings.Change.kind:type_name -> tidings.ChangeKind
+	40, // 13: tidings.Change.message:type_name -> tidings.Message
+	5,  // 14: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
+	16, // 15: tidings.ChangesReply.changes:type_name -> tidings.Change
+	5,  // 16: tidings.Head.conv:type_name -> tidings.ConvKey
+	9,  // 17: tidings.Head.last:type_name -> tidings.Entry
+	5,  // 18: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
+	19, // 19: tidings.HeadsReply.heads:type_name -> tidings.Head
+	41, // 20: tidings.HeadsReply.people:type_name -> tidings.Person
+	5,  // 21: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
+	22, // 22: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
+	19, // 23: tidings.ReadReply.heads:type_name -> tidings.Head
+	5,  // 24: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
+	16, // 25: tidings.RevokeReply.change:type_name -> tidings.Change
+	5,  // 26: tidings.RowRequest.conv:type_name -> tidings.ConvKey
+	19, // 27: tidings.RowReply.head:type_name -> tidings.Head
+	5,  // 28: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
+	5,  // 29: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
+	40, // 30: tidings.ModifyRequest.message:type_name -> tidings.Message
+	16, // 31: tidings.ModifyReply.change:type_name -> tidings.Change
+	9,  // 32: tidings.ModifyReply.current:type_name -> tidings.Entry
+	5,  // 33: tidings.SendKey.conv:type_name -> tidings.ConvKey
+	32, // 34: tidings.LookupRequest.keys:type_name -> tidings.SendKey
+	11, // 35: tidings.LookupReply.found:type_name -> tidings.SendReply
+	5,  // 36: tidings.EntryPush.conv:type_name -> tidings.ConvKey
+	9,  // 37: tidings.EntryPush.entry:type_name -> tidings.Entry
+	41, // 38: tidings.EntryPush.person:type_name -> tidings.Person
+	5,  // 39: tidings.ChangePush.conv:type_name -> tidings.ConvKey
+	16, // 40: tidings.ChangePush.change:type_name -> tidings.Change
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_api_calls_proto_init() }

@@ -2847,6 +2847,47 @@ func (x *RelationsReply) GetNextOther() uint64 {
 	return 0
 }
 
+// What messages and conversations show of a user.
+type Person struct {
+	UserId   string
+	NickName string
+	FaceUrl  string
+	// The version of the profile that they are from.
+	Ver uint64
+
+	unknownFields []byte
+}
+
+func (x *Person) Reset() { *x = Person{} }
+
+func (x *Person) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Person) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *Person) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *Person) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
 type ProfilesRequest struct {
 	UserIds []string
 
@@ -3954,6 +3995,8 @@ type PullReply struct {
 	From    uint64
 	To      uint64
 	Entries []*Entry
+	// The senders and those who recalled, as far as they have profiles.
+	People []*Person
 
 	unknownFields []byte
 }
@@ -3984,6 +4027,13 @@ func (x *PullReply) GetTo() uint64 {
 func (x *PullReply) GetEntries() []*Entry {
 	if x != nil {
 		return x.Entries
+	}
+	return nil
+}
+
+func (x *PullReply) GetPeople() []*Person {
+	if x != nil {
+		return x.People
 	}
 	return nil
 }
@@ -4483,6 +4533,8 @@ type HeadsReply struct {
 	// The cursor to keep when the sync that this page starts is complete.
 	Cursor int64
 	Feed   uint64
+	// The peers, as far as they have profiles.
+	People []*Person
 
 	unknownFields []byte
 }
@@ -4515,6 +4567,13 @@ func (x *HeadsReply) GetFeed() uint64 {
 		return x.Feed
 	}
 	return 0
+}
+
+func (x *HeadsReply) GetPeople() []*Person {
+	if x != nil {
+		return x.People
+	}
+	return nil
 }
 
 type ReadPosition struct {
@@ -4879,6 +4938,8 @@ type EntryPush struct {
 	Conv  *ConvKey
 	Epoch uint64
 	Entry *Entry
+	// The sender, if they have a profile. Not for the sender's own devices, which have it.
+	Person *Person
 
 	unknownFields []byte
 }
@@ -4902,6 +4963,13 @@ func (x *EntryPush) GetEpoch() uint64 {
 func (x *EntryPush) GetEntry() *Entry {
 	if x != nil {
 		return x.Entry
+	}
+	return nil
+}
+
+func (x *EntryPush) GetPerson() *Person {
+	if x != nil {
+		return x.Person
 	}
 	return nil
 }

@@ -1996,6 +1996,76 @@ func (x *RelationsReply) GetNextOther() uint64 {
 	return 0
 }
 
+// What messages and conversations show of a user.
+type Person struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	UserId   string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	NickName string                 `protobuf:"bytes,2,opt,name=nick_name,json=nickName,proto3" json:"nick_name,omitempty"`
+	FaceUrl  string                 `protobuf:"bytes,3,opt,name=face_url,json=faceUrl,proto3" json:"face_url,omitempty"`
+	// The version of the profile that they are from.
+	Ver           uint64 `protobuf:"varint,4,opt,name=ver,proto3" json:"ver,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_api_relation_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Person) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Person) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *Person) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *Person) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
 type ProfilesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UserIds       []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
@@ -2005,7 +2075,7 @@ type ProfilesRequest struct {
 
 func (x *ProfilesRequest) Reset() {
 	*x = ProfilesRequest{}
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2087,7 @@ func (x *ProfilesRequest) String() string {
 func (*ProfilesRequest) ProtoMessage() {}
 
 func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2100,7 @@ func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesRequest.ProtoReflect.Descriptor instead.
 func (*ProfilesRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{22}
+	return file_api_relation_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ProfilesRequest) GetUserIds() []string {
@@ -2050,7 +2120,7 @@ type VersionedProfile struct {
 
 func (x *VersionedProfile) Reset() {
 	*x = VersionedProfile{}
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2132,7 @@ func (x *VersionedProfile) String() string {
 func (*VersionedProfile) ProtoMessage() {}
 
 func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2145,7 @@ func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionedProfile.ProtoReflect.Descriptor instead.
 func (*VersionedProfile) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{23}
+	return file_api_relation_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VersionedProfile) GetProfile() *UserProfile {
@@ -2102,7 +2172,7 @@ type ProfilesReply struct {
 
 func (x *ProfilesReply) Reset() {
 	*x = ProfilesReply{}
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2184,7 @@ func (x *ProfilesReply) String() string {
 func (*ProfilesReply) ProtoMessage() {}
 
 func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2197,7 @@ func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesReply.ProtoReflect.Descriptor instead.
 func (*ProfilesReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{24}
+	return file_api_relation_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProfilesReply) GetProfiles() []*VersionedProfile {
@@ -2146,7 +2216,7 @@ type SetProfileRequest struct {
 
 func (x *SetProfileRequest) Reset() {
 	*x = SetProfileRequest{}
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2228,7 @@ func (x *SetProfileRequest) String() string {
 func (*SetProfileRequest) ProtoMessage() {}
 
 func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2241,7 @@ func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProfileRequest.ProtoReflect.Descriptor instead.
 func (*SetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{25}
+	return file_api_relation_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetProfileRequest) GetItem() *UserProfileItem {
@@ -2195,7 +2265,7 @@ type AddFriendRequest struct {
 
 func (x *AddFriendRequest) Reset() {
 	*x = AddFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2277,7 @@ func (x *AddFriendRequest) String() string {
 func (*AddFriendRequest) ProtoMessage() {}
 
 func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2290,7 @@ func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFriendRequest.ProtoReflect.Descriptor instead.
 func (*AddFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{26}
+	return file_api_relation_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddFriendRequest) GetUserId() string {
@@ -2277,7 +2347,7 @@ type UsersRequest struct {
 
 func (x *UsersRequest) Reset() {
 	*x = UsersRequest{}
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2359,7 @@ func (x *UsersRequest) String() string {
 func (*UsersRequest) ProtoMessage() {}
 
 func (x *UsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2372,7 @@ func (x *UsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsersRequest.ProtoReflect.Descriptor instead.
 func (*UsersRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{27}
+	return file_api_relation_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UsersRequest) GetUserIds() []string {
@@ -2335,7 +2405,7 @@ type FriendResults struct {
 
 func (x *FriendResults) Reset() {
 	*x = FriendResults{}
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2417,7 @@ func (x *FriendResults) String() string {
 func (*FriendResults) ProtoMessage() {}
 
 func (x *FriendResults) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2430,7 @@ func (x *FriendResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendResults.ProtoReflect.Descriptor instead.
 func (*FriendResults) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{28}
+	return file_api_relation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FriendResults) GetResults() []*FriendResult {
@@ -2384,7 +2454,7 @@ type UpdateFriendRequest struct {
 
 func (x *UpdateFriendRequest) Reset() {
 	*x = UpdateFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[29]
+	mi := &file_api_relation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2466,7 @@ func (x *UpdateFriendRequest) String() string {
 func (*UpdateFriendRequest) ProtoMessage() {}
 
 func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[29]
+	mi := &file_api_relation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2479,7 @@ func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateFriendRequest.ProtoReflect.Descriptor instead.
 func (*UpdateFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{29}
+	return file_api_relation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UpdateFriendRequest) GetUserId() string {
@@ -2456,7 +2526,7 @@ type CheckFriendsReply struct {
 
 func (x *CheckFriendsReply) Reset() {
 	*x = CheckFriendsReply{}
-	mi := &file_api_relation_proto_msgTypes[30]
+	mi := &file_api_relation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2538,7 @@ func (x *CheckFriendsReply) String() string {
 func (*CheckFriendsReply) ProtoMessage() {}
 
 func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[30]
+	mi := &file_api_relation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2551,7 @@ func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFriendsReply.ProtoReflect.Descriptor instead.
 func (*CheckFriendsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{30}
+	return file_api_relation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckFriendsReply) GetResults() []*FriendshipCheckFriendTypeResult {
@@ -2505,7 +2575,7 @@ type RequestsRequest struct {
 
 func (x *RequestsRequest) Reset() {
 	*x = RequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2587,7 @@ func (x *RequestsRequest) String() string {
 func (*RequestsRequest) ProtoMessage() {}
 
 func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2600,7 @@ func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsRequest.ProtoReflect.Descriptor instead.
 func (*RequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{31}
+	return file_api_relation_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RequestsRequest) GetType() int32 {
@@ -2574,7 +2644,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2656,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2669,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{32}
+	return file_api_relation_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AnswerRequestRequest) GetUserId() string {
@@ -2640,7 +2710,7 @@ type ReadRequestsRequest struct {
 
 func (x *ReadRequestsRequest) Reset() {
 	*x = ReadRequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2722,7 @@ func (x *ReadRequestsRequest) String() string {
 func (*ReadRequestsRequest) ProtoMessage() {}
 
 func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2735,7 @@ func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{33}
+	return file_api_relation_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadRequestsRequest) GetTime() uint64 {
@@ -2687,7 +2757,7 @@ type FriendGroupsRequest struct {
 
 func (x *FriendGroupsRequest) Reset() {
 	*x = FriendGroupsRequest{}
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +2769,7 @@ func (x *FriendGroupsRequest) String() string {
 func (*FriendGroupsRequest) ProtoMessage() {}
 
 func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +2782,7 @@ func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendGroupsRequest.ProtoReflect.Descriptor instead.
 func (*FriendGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{34}
+	return file_api_relation_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FriendGroupsRequest) GetAction() FriendGroupAction {
@@ -2921,7 +2991,12 @@ const file_api_relation_proto_rawDesc = "" +
 	"\x05items\x18\x02 \x03(\v2\x11.tidings.RelationR\x05items\x122\n" +
 	"\tnext_kind\x18\x03 \x01(\x0e2\x15.tidings.RelationKindR\bnextKind\x12\x1d\n" +
 	"\n" +
-	"next_other\x18\x04 \x01(\x04R\tnextOther\"7\n" +
+	"next_other\x18\x04 \x01(\x04R\tnextOther\"k\n" +
+	"\x06Person\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
+	"\tnick_name\x18\x02 \x01(\tR\bnickName\x12\x19\n" +
+	"\bface_url\x18\x03 \x01(\tR\afaceUrl\x12\x10\n" +
+	"\x03ver\x18\x04 \x01(\x04R\x03ver\"7\n" +
 	"\x0fProfilesRequest\x12$\n" +
 	"\buser_ids\x18\x01 \x03(\tB\t\xf0\xf3\x18d\x80\xf4\x18\x80\x01R\auserIds\"T\n" +
 	"\x10VersionedProfile\x12.\n" +
@@ -3018,7 +3093,7 @@ func file_api_relation_proto_rawDescGZIP() []byte {
 }
 
 var file_api_relation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_api_relation_proto_goTypes = []any{
 	(GenderType)(0),                         // 0: tidings.GenderType
 	(ProfileAddPermission)(0),               // 1: tidings.ProfileAddPermission
@@ -3046,19 +3121,20 @@ var file_api_relation_proto_goTypes = []any{
 	(*FeedPush)(nil),                        // 23: tidings.FeedPush
 	(*RelationsRequest)(nil),                // 24: tidings.RelationsRequest
 	(*RelationsReply)(nil),                  // 25: tidings.RelationsReply
-	(*ProfilesRequest)(nil),                 // 26: tidings.ProfilesRequest
-	(*VersionedProfile)(nil),                // 27: tidings.VersionedProfile
-	(*ProfilesReply)(nil),                   // 28: tidings.ProfilesReply
-	(*SetProfileRequest)(nil),               // 29: tidings.SetProfileRequest
-	(*AddFriendRequest)(nil),                // 30: tidings.AddFriendRequest
-	(*UsersRequest)(nil),                    // 31: tidings.UsersRequest
-	(*FriendResults)(nil),                   // 32: tidings.FriendResults
-	(*UpdateFriendRequest)(nil),             // 33: tidings.UpdateFriendRequest
-	(*CheckFriendsReply)(nil),               // 34: tidings.CheckFriendsReply
-	(*RequestsRequest)(nil),                 // 35: tidings.RequestsRequest
-	(*AnswerRequestRequest)(nil),            // 36: tidings.AnswerRequestRequest
-	(*ReadRequestsRequest)(nil),             // 37: tidings.ReadRequestsRequest
-	(*FriendGroupsRequest)(nil),             // 38: tidings.FriendGroupsRequest
+	(*Person)(nil),                          // 26: tidings.Person
+	(*ProfilesRequest)(nil),                 // 27: tidings.ProfilesRequest
+	(*VersionedProfile)(nil),                // 28: tidings.VersionedProfile
+	(*ProfilesReply)(nil),                   // 29: tidings.ProfilesReply
+	(*SetProfileRequest)(nil),               // 30: tidings.SetProfileRequest
+	(*AddFriendRequest)(nil),                // 31: tidings.AddFriendRequest
+	(*UsersRequest)(nil),                    // 32: tidings.UsersRequest
+	(*FriendResults)(nil),                   // 33: tidings.FriendResults
+	(*UpdateFriendRequest)(nil),             // 34: tidings.UpdateFriendRequest
+	(*CheckFriendsReply)(nil),               // 35: tidings.CheckFriendsReply
+	(*RequestsRequest)(nil),                 // 36: tidings.RequestsRequest
+	(*AnswerRequestRequest)(nil),            // 37: tidings.AnswerRequestRequest
+	(*ReadRequestsRequest)(nil),             // 38: tidings.ReadRequestsRequest
+	(*FriendGroupsRequest)(nil),             // 39: tidings.FriendGroupsRequest
 }
 var file_api_relation_proto_depIdxs = []int32{
 	0,  // 0: tidings.UserProfile.gender:type_name -> tidings.GenderType
@@ -3084,7 +3160,7 @@ var file_api_relation_proto_depIdxs = []int32{
 	20, // 20: tidings.RelationsReply.items:type_name -> tidings.Relation
 	2,  // 21: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
 	4,  // 22: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
-	27, // 23: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
+	28, // 23: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
 	6,  // 24: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
 	9,  // 25: tidings.FriendResults.results:type_name -> tidings.FriendResult
 	8,  // 26: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
@@ -3105,14 +3181,14 @@ func file_api_relation_proto_init() {
 	file_api_options_proto_init()
 	file_api_relation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_api_relation_proto_msgTypes[10].OneofWrappers = []any{}
-	file_api_relation_proto_msgTypes[29].OneofWrappers = []any{}
+	file_api_relation_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_relation_proto_rawDesc), len(file_api_relation_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

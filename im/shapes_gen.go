@@ -46,6 +46,7 @@ const (
 	shapeFeedPush
 	shapeRelationsRequest
 	shapeRelationsReply
+	shapePerson
 	shapeProfilesRequest
 	shapeVersionedProfile
 	shapeProfilesReply
@@ -481,6 +482,12 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "next_kind"},
 		4: {kind: wireVarint, name: "next_other"},
 	}},
+	shapePerson: {name: "Person", size: sizeOf[Person](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_id"},
+		2: {kind: wireText, name: "nick_name"},
+		3: {kind: wireText, name: "face_url"},
+		4: {kind: wireVarint, name: "ver"},
+	}},
 	shapeProfilesRequest: {name: "ProfilesRequest", size: sizeOf[ProfilesRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "user_ids"},
 	}},
@@ -610,6 +617,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "from"},
 		3: {kind: wireVarint, name: "to"},
 		4: {kind: wireMessage, name: "entries", of: shapeEntry},
+		5: {kind: wireMessage, name: "people", of: shapePerson},
 	}},
 	shapeSeqAtRequest: {name: "SeqAtRequest", size: sizeOf[SeqAtRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -682,6 +690,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "next"},
 		3: {kind: wireVarint, name: "cursor"},
 		4: {kind: wireVarint, name: "feed"},
+		5: {kind: wireMessage, name: "people", of: shapePerson},
 	}},
 	shapeReadPosition: {name: "ReadPosition", size: sizeOf[ReadPosition](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -745,6 +754,7 @@ var shapes = [...]shape{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireMessage, name: "entry", of: shapeEntry, most: 1, counter: 2},
+		4: {kind: wireMessage, name: "person", of: shapePerson, most: 1, counter: 3},
 	}},
 	shapeChangePush: {name: "ChangePush", size: sizeOf[ChangePush](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -1015,6 +1025,8 @@ func (*FeedPush) wireShape() int { return shapeFeedPush }
 func (*RelationsRequest) wireShape() int { return shapeRelationsRequest }
 
 func (*RelationsReply) wireShape() int { return shapeRelationsReply }
+
+func (*Person) wireShape() int { return shapePerson }
 
 func (*ProfilesRequest) wireShape() int { return shapeProfilesRequest }
 

@@ -139,6 +139,7 @@ type Chat struct {
 	people cache[string, person]
 	names  cache[UID, person]
 	convs  cache[pair, c2c]
+	faces  cache[UID, *face]
 }
 
 // person is the part of an account that never changes.

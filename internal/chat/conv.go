@@ -51,9 +51,10 @@ func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.Hea
 		return err
 	}
 	var body []byte
+	people := &faces{c: c}
 	for i := range rows {
 		row := &rows[i]
-		if len(body) > maxBytes {
+		if len(body)+len(people.body) > maxBytes {
 			more, rows = true, rows[:i]
 			break
 		}
@@ -63,15 +64,19 @@ func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.Hea
 		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
 			return err
 		}
+		if err := people.peer(ctx, s, row); err != nil {
+			return err
+		}
 	}
 	if more {
 		out.Next = uint64(rows[len(rows)-1].Conv.ID)
 	}
-	call.replyWire(append(encoded[*im.HeadsReply](wire(&out)), body...))
+	call.replyWire(append(append(encoded[*im.HeadsReply](wire(&out)), body...), people.body...))
 	return nil
 }
 
 func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (body []byte, err error) {
+	people := &faces{c: c}
 	for _, key := range req.Only {
 		cv, _, err := c.find(ctx, s, key)
 		if errors.Is(err, im.Errorf(im.CodeResync, "")) {
@@ -90,8 +95,27 @@ func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (
 		if body, err = c.appendHead(ctx, body, s, &row, req.WithLast && len(body) <= maxBytes); err != nil {
 			return nil, err
 		}
+		if err := people.peer(ctx, s, &row); err != nil {
+			return nil, err
+		}
 	}
-	return body, nil
+	return append(body, people.body...), nil
+}
+
+// peer appends the peer of a C2C conversation.
+func (f *faces) peer(ctx context.Context, s *Caller, row *HeadRow) error {
+	if row.Conv.Kind != KindC2C {
+		return nil
+	}
+	uid := row.Conv.A
+	if uid == s.UID {
+		uid = row.Conv.B
+	}
+	name, err := f.c.nameOf(ctx, uid)
+	if err != nil {
+		return err
+	}
+	return f.add(ctx, uid, name, peopleOfReply)
 }
 
 // appendHead appends a head as a field of a HeadsReply.
@@ -241,10 +265,18 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 		}
 	}
 	body := encoded[*im.PullReply](wire(&out))
+	people := &faces{c: c}
 	for i := range found {
-		body = found[i].appendField(body, entriesOfPull)
+		e := &found[i]
+		body = e.appendField(body, entriesOfPull)
+		if err := people.add(ctx, e.Sender, e.sender, peopleOfReply); err != nil {
+			return err
+		}
+		if err := people.add(ctx, e.Revoker, e.revoker, peopleOfReply); err != nil {
+			return err
+		}
 	}
-	call.replyWire(body)
+	call.replyWire(append(body, people.body...))
 	return nil
 }
 

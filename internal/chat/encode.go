@@ -21,6 +21,8 @@ const (
 	foundOfLookup   protowire.Number = 1  // LookupReply
 	convTypeC2C                      = 1
 	convOfEntryPush protowire.Number = 1
+	personOfPush    protowire.Number = 4 // EntryPush
+	peopleOfReply   protowire.Number = 5 // PullReply, HeadsReply
 )
 
 // entry is a Stored with the names that its readers need.
@@ -157,9 +159,20 @@ func (m *sendReply) MarshalToSizedBufferVT(b []byte) (int, error) {
 	return len(e.appendField(appendUint(b[:0], 1, uint64(m.conv.id)), entryOfReply)), nil
 }
 
-func (m *peerEntry) SizeVT() int { return (*send)(m).sizePush(m.call.Caller.Name) }
+func (m *peerEntry) SizeVT() int {
+	n := (*send)(m).sizePush(m.call.Caller.Name)
+	if m.face != nil {
+		n += 1 + protowire.SizeBytes(len(m.face.wire))
+	}
+	return n
+}
+
 func (m *peerEntry) MarshalToSizedBufferVT(b []byte) (int, error) {
-	return (*send)(m).appendPush(b[:0], m.call.Caller.Name), nil
+	n := (*send)(m).appendPush(b[:0], m.call.Caller.Name)
+	if m.face != nil {
+		n = len(protowire.AppendBytes(protowire.AppendTag(b[:n], personOfPush, protowire.BytesType), m.face.wire))
+	}
+	return n, nil
 }
 
 func (m *ownEntry) SizeVT() int { return (*send)(m).sizePush(m.peer.name) }

@@ -30,6 +30,8 @@ type send struct {
 
 	stored  Stored
 	revoker string
+	// face is the sender's; nil without a profile.
+	face *face
 	// users are the receiver and the sender, for the audiences.
 	users [2]UID
 }
@@ -94,7 +96,7 @@ func (c *Chat) count(m *send) error {
 
 // unpark looks up a peer and the conversation with them, and sends what waited for that and what has arrived since.
 func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
-	p, conv, err := c.lookUp(ctx, s, name)
+	p, conv, f, err := c.lookUp(ctx, s, name)
 	for {
 		s.mu.Lock()
 		queue := s.parked[name]
@@ -111,6 +113,7 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 				m.call.fail(err)
 			} else {
 				m.peer, m.conv = p, conv
+				m.wear(f)
 				if err := contained(func() { c.pass(ctx, m) }); err != nil {
 					m.call.fail(err)
 				}
@@ -133,11 +136,15 @@ func contained(f func()) (err error) {
 	return nil
 }
 
-func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
-	if failed := contained(func() { p, conv, err = c.findPeer(ctx, s, name) }); failed != nil {
+func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, f *face, err error) {
+	if failed := contained(func() {
+		if p, conv, err = c.findPeer(ctx, s, name); err == nil {
+			f, err = c.face(ctx, s.UID, s.Name)
+		}
+	}); failed != nil {
 		err = failed
 	}
-	return p, conv, err
+	return p, conv, f, err
 }
 
 func (c *Chat) findPeer(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
@@ -239,8 +246,19 @@ func (c *Chat) resolve(m *send, to []byte) bool {
 		return false
 	}
 	m.peer = p
-	m.conv, ok = c.convs.get(pairOf(m.call.Caller.UID, p.uid))
+	if m.conv, ok = c.convs.get(pairOf(m.call.Caller.UID, p.uid)); !ok {
+		return false
+	}
+	f, ok := c.faceOf(m.call.Caller.UID)
+	m.wear(f)
 	return ok
+}
+
+// wear attaches the sender's face.
+func (m *send) wear(f *face) {
+	if f != nil && f.wire != nil {
+		m.face = f
+	}
 }
 
 // append hands m to the store, or, if it is online-only, to those who are connected.

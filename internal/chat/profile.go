@@ -81,6 +81,7 @@ func (c *Chat) SetProfile(ctx context.Context, call Call[*im.VersionedProfile], 
 		if err := c.portraitSet(tx, s, me, item); err != nil {
 			return err
 		}
+		tx.AfterCommit(func() { c.show(s.Name, Profile{UID: s.UID, Ver: r.Ver, Body: body}) })
 		tx.AfterCommit(c.fanMore)
 		return f.done(func() { call.Reply(&im.VersionedProfile{Profile: profile, Ver: r.Ver}) })
 	})
