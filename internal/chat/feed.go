@@ -33,6 +33,8 @@ type feeding struct {
 	flagged []pair
 	// notes are what the app's webhook is notified of.
 	notes []noted
+	// later, if set, gets the pushes of the caller: the call goes on in another Update, and its reply comes first.
+	later *[]news
 }
 
 func (c *Chat) feeding(tx Tx, s *Caller) *feeding {
@@ -113,7 +115,7 @@ func stateOf(r *Relation) (*im.RelationState, error) {
 	return s, im.Decode(r.Body, s)
 }
 
-// done registers what happens after the commit: the reply, then the pushes, in this order on every connection.
+// done registers what happens after the commit: the reply, then the pushes, in this order on every connection. reply is nil if the call goes on.
 func (f *feeding) done(reply func()) error {
 	for _, p := range f.flagged {
 		if err := f.setFlags(p); err != nil {
@@ -127,12 +129,16 @@ func (f *feeding) done(reply func()) error {
 	}
 	now := f.tx.Now()
 	f.tx.AfterCommit(func() {
-		for _, p := range f.flagged {
-			f.c.convs.drop(p)
+		if reply != nil {
+			reply()
 		}
-		reply()
 		for _, uid := range f.order {
-			f.c.tell(pushFed.to(Audience{Users: []UID{uid}}, f.pushes[uid]))
+			push := pushFed.to(Audience{Users: []UID{uid}}, f.pushes[uid])
+			if f.later != nil && uid == f.s.UID {
+				*f.later = append(*f.later, push)
+			} else {
+				f.c.tell(push)
+			}
 		}
 		f.c.delivering(now)
 	})
@@ -155,28 +161,32 @@ func (f *feeding) setFlags(p pair) error {
 	if err != nil {
 		return err
 	}
-	var flags ConvFlags
+	flags, err := FlagsOf(f.tx.Relation, p.a, p.b)
+	if err != nil || flags == cv.Flags {
+		return err
+	}
+	cv.Flags = flags
+	cv.Policy++
+	return f.tx.PutConv(cv)
+}
+
+// FlagsOf returns the flags of the conversation of a and b, a < b, from their rows.
+func FlagsOf(relation func(UID, im.RelationKind, int64) (Relation, error), a, b UID) (flags ConvFlags, err error) {
 	for _, x := range [...]struct {
 		owner, other UID
 		kind         im.RelationKind
 		flag         ConvFlags
 	}{
-		{p.a, p.b, im.RelationKind_RELATION_BLOCKED, ABlocksB}, {p.b, p.a, im.RelationKind_RELATION_BLOCKED, BBlocksA},
-		{p.a, p.b, im.RelationKind_RELATION_FRIEND, AHasB}, {p.b, p.a, im.RelationKind_RELATION_FRIEND, BHasA},
+		{a, b, relBlocked, ABlocksB}, {b, a, relBlocked, BBlocksA}, {a, b, relFriend, AHasB}, {b, a, relFriend, BHasA},
 	} {
-		switch _, err := f.tx.Relation(x.owner, x.kind, int64(x.other)); {
+		switch _, err := relation(x.owner, x.kind, int64(x.other)); {
 		case err == nil:
 			flags |= x.flag
 		case !errors.Is(err, ErrNotFound):
-			return err
+			return 0, err
 		}
 	}
-	if flags == cv.Flags {
-		return nil
-	}
-	cv.Flags = flags
-	cv.Policy++
-	return f.tx.PutConv(cv)
+	return flags, nil
 }
 
 // attach puts a person's present profile into an entry.

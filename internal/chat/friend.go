@@ -91,7 +91,7 @@ func resultOf(name string, code int32, desc string) *im.FriendResult {
 	return &im.FriendResult{Identifier: name, Code: code, Desc: desc}
 }
 
-// one returns the users of a call, each once, in their order, with the results of those that cannot be found or are the caller.
+// named returns the users of a call, in their order, with the results of those that cannot be found or are the caller.
 func (c *Chat) named(ctx context.Context, s *Caller, names []string) ([]*im.FriendResult, []person, error) {
 	results := make([]*im.FriendResult, len(names))
 	people := make([]person, len(names))
@@ -111,15 +111,21 @@ func (c *Chat) named(ctx context.Context, s *Caller, names []string) ([]*im.Frie
 	return results, people, nil
 }
 
-// each does something for each of the users of a call, some in one transaction, and returns the results in the order of the names. A user named again
-// gets the first result. do gets the state as it is inside the transaction.
+// each does something for each of the users of a call, some in one transaction, and passes the results to done in the order of the names, after the last
+// commit and before the caller's own devices are notified of any change. A user named again gets the first result.
 func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *feeding, me, other person) (*im.FriendResult, error), done func([]*im.FriendResult)) error {
 	results, people, err := c.named(ctx, s, names)
 	if err != nil {
 		return err
 	}
 	me := person{s.UID, s.Name}
-	for from := 0; from < len(names) || from == 0; from += usersAtOnce {
+	var later []news // belongs to the delivery goroutine
+	flush := func() {
+		for _, n := range later {
+			c.tell(n)
+		}
+	}
+	for from := 0; from < len(names); from += usersAtOnce {
 		to := min(from+usersAtOnce, len(names))
 		last := to == len(names)
 		keys := []Key{{UID: s.UID}}
@@ -132,6 +138,9 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 			f := c.feeding(tx, s)
 			if err := f.hold(keys); err != nil {
 				return err
+			}
+			if !last {
+				f.later = &later
 			}
 			for i := from; i < to; i++ {
 				if people[i].uid == 0 {
@@ -147,13 +156,18 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 				}
 				results[i] = r
 			}
+			if !last {
+				return f.done(nil)
+			}
 			return f.done(func() {
-				if last {
-					done(results)
-				}
+				done(results)
+				flush()
 			})
 		})
 		if err != nil {
+			if from > 0 { // what is done is done. If this fails too, the devices see it at their next heartbeat
+				_ = c.store.Update(ctx, nil, func(tx Tx) error { tx.AfterCommit(flush); return nil })
+			}
 			return err
 		}
 	}
@@ -204,14 +218,15 @@ func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendResult], req *
 // addFriend checks in this order: own blacklist, the other's, friends already, the operator's lock, the other's permission, limits.
 func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, error) {
 	refuse := func(code int32, desc string) (*im.FriendResult, error) { return resultOf(other.name, code, desc), nil }
-	var mine, theirs, asked, iBlock, theyBlock *im.RelationState
+	var mine, theirs, asked, received, iBlock, theyBlock *im.RelationState
 	for _, x := range []struct {
 		to    **im.RelationState
 		owner UID
 		kind  im.RelationKind
 		other UID
 	}{
-		{&mine, me.uid, relFriend, other.uid}, {&theirs, other.uid, relFriend, me.uid}, {&asked, me.uid, relRequestIn, other.uid},
+		{&mine, me.uid, relFriend, other.uid}, {&theirs, other.uid, relFriend, me.uid},
+		{&asked, other.uid, relRequestOut, me.uid}, {&received, me.uid, relRequestIn, other.uid},
 		{&iBlock, me.uid, relBlocked, other.uid}, {&theyBlock, other.uid, relBlocked, me.uid},
 	} {
 		var err error
@@ -229,6 +244,9 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 			return refuse(0, "")
 		}
 		return refuse(im.CodeAlreadyFriends, "they are friends already")
+	}
+	if received == nil {
+		asked = nil // the caller has deleted it
 	}
 	if !a.forced {
 		lock, err := f.tx.Profile(me.uid)
@@ -252,8 +270,8 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 			// The user has asked the caller: an add of both is also the answer.
 		}
 	}
-	ok, full, err := f.become(me, other, a.Both, false, &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName}, nil)
-	if err != nil || !ok {
+	full, err := f.become(me, other, a.Both, false, &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName}, asked)
+	if err != nil || full != nil {
 		return full, err
 	}
 	return refuse(0, "")
@@ -261,9 +279,9 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 
 const adminForbidSend = "AdminForbid_Type_SendOut"
 
-// become makes other a friend of me, and with both me one of other, as far as they are not. response means that me had asked. mine and theirs are what the new rows contain. It ends the
-// requests that are fulfilled by it. If a list is full, nothing is done and the result says so.
-func (f *feeding) become(me, other person, both, response bool, mine, theirs *im.RelationState) (ok bool, full *im.FriendResult, err error) {
+// become makes other a friend of me, and with both me one of other, as far as they are not. response means that me had asked. mine and theirs are what the
+// new rows contain; theirs may be nil. It ends the requests that are fulfilled by it. If a list is full, nothing is done and the result is not nil.
+func (f *feeding) become(me, other person, both, response bool, mine, theirs *im.RelationState) (full *im.FriendResult, err error) {
 	if theirs == nil {
 		theirs = &im.RelationState{Wording: mine.Wording, Source: mine.Source}
 	}
@@ -271,57 +289,69 @@ func (f *feeding) become(me, other person, both, response bool, mine, theirs *im
 		owner, friend person
 		state         *im.RelationState
 		code          int32
+		have          bool
 	}
-	sides := []side{{me, other, mine, im.CodeTooManyFriends}}
+	sides := []side{{owner: me, friend: other, state: mine, code: im.CodeTooManyFriends}}
 	if both {
-		sides = append(sides, side{other, me, theirs, im.CodePeerTooManyFriends})
+		sides = append(sides, side{owner: other, friend: me, state: theirs, code: im.CodePeerTooManyFriends})
 	}
-	var missing []side
-	for _, x := range sides {
+	for i := range sides {
+		x := &sides[i]
 		have, err := f.state(x.owner.uid, relFriend, int64(x.friend.uid))
 		if err != nil {
-			return false, nil, err
+			return nil, err
 		}
-		if have != nil {
+		if x.have = have != nil; x.have {
 			continue
 		}
 		n, err := f.tx.CountRelations(x.owner.uid, relFriend)
 		if err != nil {
-			return false, nil, err
+			return nil, err
 		}
 		if n >= maxFriends {
-			return false, resultOf(other.name, x.code, "a list of friends is full"), nil
+			return resultOf(other.name, x.code, "a list of friends is full"), nil
 		}
-		missing = append(missing, x)
+		if x.state.GroupName == "" {
+			continue
+		}
+		fits, err := f.groupFits(x.owner.uid, x.state.GroupName)
+		switch {
+		case err != nil:
+			return nil, err
+		case fits:
+		case x.owner.uid == f.s.UID:
+			return resultOf(other.name, im.CodeTooManyFriendGroups, "there are too many friend groups"), nil
+		default: // the caller cannot help it
+			x.state.GroupName = ""
+		}
 	}
-	for _, x := range missing {
-		if x.state.GroupName != "" {
-			number, result, err := f.groupNamed(x.owner, x.state.GroupName)
-			if err != nil {
-				return false, nil, err
-			}
-			if result != nil {
-				result.Identifier = other.name
-				return false, result, nil
-			}
-			x.state.Groups = []uint64{number}
+	for _, x := range sides {
+		if x.have {
+			continue
 		}
-		state := &im.RelationState{Remark: x.state.Remark, Groups: x.state.Groups, Wording: x.state.Wording, Source: x.state.Source, Time: f.tx.Now()}
+		state := &im.RelationState{Remark: x.state.Remark, Wording: x.state.Wording, Source: x.state.Source, Time: f.tx.Now()}
+		if x.state.GroupName != "" {
+			number, err := f.groupNamed(x.owner.uid, x.state.GroupName)
+			if err != nil {
+				return nil, err
+			}
+			state.Groups = []uint64{number}
+		}
 		if err := f.put(x.owner.uid, relFriend, x.friend, state); err != nil {
-			return false, nil, err
+			return nil, err
 		}
 		f.friendAdded(x.owner, x.friend, me, response)
+		f.related(me.uid, other.uid)
 	}
-	f.related(me.uid, other.uid)
 	for _, x := range sides {
-		if err := f.endRequest(x.owner, x.friend, true); err != nil {
-			return false, nil, err
+		if err := f.endRequest(x.owner, x.friend, !x.have); err != nil {
+			return nil, err
 		}
 	}
-	return true, nil, nil
+	return nil, nil
 }
 
-// endRequest removes the request of from to to, on both sides. accepted means that a friendship tells its sender.
+// endRequest removes the request of from to to, on both sides. accepted means that its sender is notified of a new friend instead.
 func (f *feeding) endRequest(from, to person, accepted bool) error {
 	for _, x := range []struct {
 		owner, about person
@@ -359,13 +389,13 @@ func (c *Chat) DeleteFriends(ctx context.Context, call Call[*im.FriendResults], 
 	}, func(r []*im.FriendResult) { call.Reply(&im.FriendResults{Results: r}) })
 }
 
-// unfriend ends a friendship on my side, and with both on the other's. It reports whether there was one on my side.
+// unfriend ends a friendship on my side, and with both on the other's. It reports whether there was any.
 func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 	sides := [][2]person{{me, other}}
 	if both {
 		sides = append(sides, [2]person{other, me})
 	}
-	for i, x := range sides {
+	for _, x := range sides {
 		have, err := f.state(x[0].uid, relFriend, int64(x[1].uid))
 		if err != nil {
 			return false, err
@@ -373,7 +403,7 @@ func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 		if have == nil {
 			continue
 		}
-		had = had || i == 0
+		had = true
 		if err := f.drop(x[0].uid, relFriend, x[1], false); err != nil {
 			return false, err
 		}
@@ -383,7 +413,7 @@ func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 	return had, nil
 }
 
-// UpdateFriend changes what the caller has noted about a friend.
+// UpdateFriend changes what the caller has noted about a friend. Friend groups that do not exist are created.
 func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.UpdateFriendRequest) error {
 	if err := checkText("remark", req.GetRemark(), maxRemark); err != nil {
 		return err
@@ -419,12 +449,9 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.U
 		if req.SetGroups {
 			state.Groups = nil
 			for _, name := range req.GroupNames {
-				number, full, err := f.groupNamed(me, name)
+				number, err := f.groupNamed(me.uid, name)
 				if err != nil {
 					return nil, err
-				}
-				if full != nil {
-					return nil, im.Errorf(full.Code, "%s", full.Desc)
 				}
 				if !slices.Contains(state.Groups, number) {
 					state.Groups = append(state.Groups, number)
@@ -433,7 +460,7 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.U
 			slices.Sort(state.Groups)
 		}
 		if state.Custom = setCustom(state.Custom, custom); len(state.Custom) > maxCustom {
-			return nil, badRelation("a friend has at most %d custom fields", maxCustom)
+			return nil, badRelation("the friend would have %d custom fields, more than %d", len(state.Custom), maxCustom)
 		}
 		if slices.Equal(before, wire(state)) {
 			return resultOf(other.name, 0, ""), nil
@@ -477,6 +504,9 @@ func (c *Chat) CheckFriends(ctx context.Context, call Call[*im.CheckFriendsReply
 			continue
 		case err != nil:
 			return err
+		case p.uid == s.UID:
+			r.Code, r.Desc = im.CodeFriendParameters, "one cannot do this with oneself"
+			continue
 		}
 		for i, x := range [][2]UID{{s.UID, p.uid}, {p.uid, s.UID}} {
 			if i == 1 && !req.Both {

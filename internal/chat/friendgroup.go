@@ -23,21 +23,34 @@ func numberOf(groups []Relation, name string) (uint64, error) {
 	return 0, nil
 }
 
-// groupNamed returns the number of a group, which it creates if it is new. The result is not nil if there are too many.
-func (f *feeding) groupNamed(owner person, name string) (uint64, *im.FriendResult, error) {
-	groups, err := f.tx.Relations(owner.uid, relGroup)
+// groupFits reports whether a group exists or may be created.
+func (f *feeding) groupFits(owner UID, name string) (bool, error) {
+	groups, err := f.tx.Relations(owner, relGroup)
 	if err != nil {
-		return 0, nil, err
+		return false, err
+	}
+	number, err := numberOf(groups, name)
+	return number != 0 || len(groups) < maxFriendGroups, err
+}
+
+// groupNamed returns the number of a group, which it creates if there is none.
+func (f *feeding) groupNamed(owner UID, name string) (uint64, error) {
+	groups, err := f.tx.Relations(owner, relGroup)
+	if err != nil {
+		return 0, err
 	}
 	number, err := numberOf(groups, name)
 	if err != nil || number != 0 {
-		return number, nil, err
+		return number, err
 	}
 	if len(groups) >= maxFriendGroups {
-		return 0, &im.FriendResult{Code: im.CodeTooManyFriendGroups, Desc: "too many friend groups"}, nil
+		return 0, tooManyGroups(len(groups))
 	}
-	number, err = f.putGroup(owner.uid, 0, name)
-	return number, nil, err
+	return f.putGroup(owner, 0, name)
+}
+
+func tooManyGroups(n int) error {
+	return im.Errorf(im.CodeTooManyFriendGroups, "there are %d friend groups already", n)
 }
 
 // putGroup stores the name of a group; number 0 makes one.
@@ -106,8 +119,16 @@ func (g *grouping) check() error {
 	}
 	switch g.Action {
 	case im.FriendGroupAction_FRIEND_GROUP_CREATE:
-	case im.FriendGroupAction_FRIEND_GROUP_DELETE:
-	case im.FriendGroupAction_FRIEND_GROUP_RENAME:
+	case im.FriendGroupAction_FRIEND_GROUP_DELETE, im.FriendGroupAction_FRIEND_GROUP_RENAME:
+		if len(g.UserIds) > 0 {
+			return badRelation("a friend group that is deleted or renamed takes no users")
+		}
+		if g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE {
+			return nil
+		}
+		if len(g.Names) != 1 {
+			return badRelation("%d friend groups are renamed at once", len(g.Names))
+		}
 		if err := checkGroupName("the new name of a friend group", g.NewName, true); err != nil {
 			return err
 		}
@@ -144,7 +165,7 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 			}
 			if number == 0 {
 				if len(rows) >= maxFriendGroups {
-					return nil, im.Errorf(im.CodeTooManyFriendGroups, "there are %d friend groups already", len(rows))
+					return nil, tooManyGroups(len(rows))
 				}
 				if number, err = f.putGroup(owner, 0, name); err != nil {
 					return nil, err
@@ -187,7 +208,7 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 	return numbers, nil
 }
 
-// member puts a friend into groups, or takes them out.
+// member puts a friend into groups, or takes them out. That also removes the numbers of deleted groups from the friend's row.
 func (g *grouping) member(f *feeding, owner UID, p person, numbers []uint64) (*im.FriendResult, error) {
 	state, err := f.state(owner, relFriend, int64(p.uid))
 	if err != nil {
@@ -196,6 +217,13 @@ func (g *grouping) member(f *feeding, owner UID, p person, numbers []uint64) (*i
 	if state == nil {
 		return resultOf(p.name, im.CodeNotAFriendInGroup, "the user is not a friend"), nil
 	}
+	groups, err := f.tx.Relations(owner, relGroup)
+	if err != nil {
+		return nil, err
+	}
+	state.Groups = slices.DeleteFunc(state.Groups, func(n uint64) bool {
+		return !slices.ContainsFunc(groups, func(r Relation) bool { return uint64(r.Other) == n })
+	})
 	before := slices.Clone(state.Groups)
 	for _, number := range numbers {
 		if g.Action == im.FriendGroupAction_FRIEND_GROUP_REMOVE {

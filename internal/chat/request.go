@@ -37,6 +37,11 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	}
 	sent.Time = f.tx.Now()
 	received := &im.RelationState{Wording: a.Wording, Source: a.Source, Time: sent.Time, Both: a.Both}
+	read, err := f.state(other.uid, relRead, 0)
+	if err != nil {
+		return nil, err
+	}
+	received.Time = max(received.Time, read.GetTime()+1) // new requests are unread, also within the millisecond of the last reading
 	// A request that is asked again is the newest in both lists.
 	if err := f.tx.DropRelation(me.uid, relRequestOut, int64(other.uid)); err != nil {
 		return nil, err
@@ -114,13 +119,25 @@ func (f *feeding) answer(me, other person, req *im.AnswerRequestRequest, resent 
 		}
 		return resultOf(other.name, 0, ""), nil
 	}
+	for _, x := range []struct {
+		owner, other UID
+		code         int32
+	}{{me.uid, other.uid, im.CodeBlockedBySelf}, {other.uid, me.uid, im.CodeBlockedByPeer}} {
+		blocked, err := f.state(x.owner, relBlocked, int64(x.other))
+		if err != nil {
+			return nil, err
+		}
+		if blocked != nil {
+			return resultOf(other.name, x.code, "one of the two has blocked the other"), nil
+		}
+	}
 	// The asker is the one who gets a friend; with acceptAndAdd the caller does, too.
 	mine := &im.RelationState{Remark: req.Remark, GroupName: req.GroupName, Wording: received.Wording, Source: received.Source}
-	ok, full, err := f.become(other, me, req.Action == acceptAndAdd, true, sent, mine)
+	full, err := f.become(other, me, req.Action == acceptAndAdd, true, sent, mine)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	if full != nil {
 		full.Identifier = other.name
 		switch full.Code { // become sees it from the asker's side
 		case im.CodeTooManyFriends:

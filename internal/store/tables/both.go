@@ -88,7 +88,7 @@ func (t *Tx) newC2C(a, b chat.UID) error {
 	if !errors.Is(err, chat.ErrNotFound) {
 		return err
 	}
-	flags, err := t.flagsOf(min(a, b), max(a, b))
+	flags, err := chat.FlagsOf(t.Relation, min(a, b), max(a, b))
 	if err != nil {
 		return err
 	}

@@ -126,26 +126,6 @@ func (t *Tx) FindC2C(a, b chat.UID) (chat.Conv, error) {
 	return t.Conv(c.ID)
 }
 
-// flagsOf returns the flags of a conversation of two users, a < b, from their relations.
-func (t *Tx) flagsOf(a, b chat.UID) (flags chat.ConvFlags, err error) {
-	for _, x := range []struct {
-		owner, other chat.UID
-		kind         im.RelationKind
-		flag         chat.ConvFlags
-	}{
-		{a, b, im.RelationKind_RELATION_BLOCKED, chat.ABlocksB}, {b, a, im.RelationKind_RELATION_BLOCKED, chat.BBlocksA},
-		{a, b, im.RelationKind_RELATION_FRIEND, chat.AHasB}, {b, a, im.RelationKind_RELATION_FRIEND, chat.BHasA},
-	} {
-		switch _, err := t.Relation(x.owner, x.kind, int64(x.other)); {
-		case err == nil:
-			flags |= x.flag
-		case !errors.Is(err, chat.ErrNotFound):
-			return 0, err
-		}
-	}
-	return flags, nil
-}
-
 func (t *Tx) Relation(uid chat.UID, kind im.RelationKind, other int64) (chat.Relation, error) {
 	return relationOf.One(t.Ctx, t.On, int64(uid), int64(kind), other)
 }
