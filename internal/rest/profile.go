@@ -26,7 +26,8 @@ func (a *API) portraitSet(c *call, r *portraitSetRequest) error {
 			return err
 		}
 	}
-	return unknown(a.chat.SetProfileAs(c.Context(), c.operator(), r.From_Account, item), im.CodeProfileUnknown, r.From_Account)
+	err := a.chat.SetProfileAs(c.Context(), c.operator(), r.From_Account, item)
+	return recode(unknown(err, im.CodeProfileUnknown, r.From_Account), im.CodeInvalidParameters, im.CodeProfileParameters)
 }
 
 // portraitGet returns fields of profiles. A field of the app's own that a profile does not have is left out.

@@ -12,6 +12,7 @@ import (
 // Codes of the tags of a profile.
 const (
 	CodeNoSuchTag = 40009
+	CodeTagSize   = 40601
 	CodeTagValue  = 40605
 	CodeTagType   = 40610
 )
@@ -20,6 +21,16 @@ const (
 type Tag struct {
 	Tag   string
 	Value any
+}
+
+// maxTag limits the text of a tag, in bytes.
+const maxTag = 500
+
+func checkTag(tag, text string) error {
+	if len(text) > maxTag {
+		return im.Errorf(CodeTagSize, "%s has %d bytes, more than %d", tag, len(text), maxTag)
+	}
+	return nil
 }
 
 // CustomTag is what the tags of the app's own fields of a profile begin with.
@@ -103,6 +114,9 @@ func plainField[V string | uint32](tag string, of func(*im.UserProfile) V, in fu
 				return im.Errorf(CodeTagType, "%s has a value of the wrong type, or out of range", tag)
 			}
 			*in(i) = v
+			if text, ok := any(*v).(string); ok {
+				return checkTag(tag, text)
+			}
 			return nil
 		},
 	}
@@ -196,6 +210,9 @@ func SetTag(item *im.UserProfileItem, tag string, value json.RawMessage) error {
 	v, err := OwnValue(value)
 	if err != nil {
 		return im.Errorf(CodeTagType, "%s %v", tag, err)
+	}
+	if err := checkTag(tag, v); err != nil {
+		return err
 	}
 	for _, c := range item.CustomStringArray {
 		if c.Key == key { // the last one counts
