@@ -137,6 +137,7 @@ type Client struct {
 	sync    *catchUp
 
 	relations *relations
+	people    *people
 }
 
 // Dial opens the device's folder and logs in: it is Open and Login.

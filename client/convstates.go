@@ -50,6 +50,7 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 		return nil, 0
 	}
 	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(b.c.cfg.UserID), RecvOpt: cv.RecvOpt, IsPinned: cv.Pinned, ShowName: cv.key().ID}
+	b.c.people.title(info)
 	at := cv.Time
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C {
 		info.C2CReadTimestamp = uint64(cv.ReadTime / 1000)
@@ -225,8 +226,11 @@ func (b *conversations) receiptsLater() {
 	})
 }
 
+// What users show of themselves is left out: a change of that alone is no event of a conversation.
 func hashOf(info *im.ConvInfo) int64 {
-	b, err := info.MarshalVT()
+	var b []byte
+	var err error
+	bare(info, func() { b, err = info.MarshalVT() })
 	if err != nil {
 		return 1
 	}

@@ -77,9 +77,9 @@ func (b *conversations) applyRevoke(cv *conv, ch *im.Change) {
 	if ch.Seq <= cv.Cleared {
 		return
 	}
-	seconds := uint64(ch.SentTime / 1000)
+	seconds, by := uint64(ch.SentTime/1000), b.c.people.of(ch.Operator)
 	b.c.owe(&owedRevoked{[]*im.MsgLocator{{ConvId: cv.key().ID, ConvType: cv.key().Type, IsRevoked: true, Time: seconds, Seq: ch.Seq, Rand: uint64(ch.Random),
-		IsSelf: ch.Sender == b.c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}}, 0)
+		IsSelf: ch.Sender == b.c.cfg.UserID, UniqueId: uniqueID(seconds, ch.Random), RevokerUserId: ch.Operator, RevokerNickName: by.Nick, RevokerFaceUrl: by.Face, RevokeReason: ch.Reason, MsgId: messageID(ch.SenderTinyId, ch.ClientTime, ch.Random)}}}, 0)
 }
 
 func uniqueID(seconds uint64, random uint32) uint64 { return seconds<<32 + uint64(random) }
@@ -113,14 +113,12 @@ func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clien
 	m.MsgId = messageID(tiny, clientTime, random)
 	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)
-	if m.SenderProfile == nil {
-		m.SenderProfile = &im.SenderProfile{Identifier: sender}
-	}
+	b.c.people.dress(m)
 }
 
 func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
-	b.fill(cv, m, e.Sender, e.SenderTinyId, e.ClientTime, e.Random, e.Seq, e.Time, max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT))
 	m.Version, m.RevokerUserId, m.RevokeReason = e.Version, e.Revoker, e.RevokeReason
+	b.fill(cv, m, e.Sender, e.SenderTinyId, e.ClientTime, e.Random, e.Seq, e.Time, max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT))
 }
 
 // view returns a stored row as the application sees it.
@@ -129,11 +127,11 @@ func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) 
 	if err := m.UnmarshalVT(row.Body); err != nil {
 		return nil, fmt.Errorf("%w: %v", local.ErrUnreadable, err)
 	}
+	m.Version, m.RevokerUserId, m.RevokeReason = row.Version, row.Revoker, row.Reason
 	b.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
 	if row.Era != cv.Era {
 		m.IsRead = true
 	}
-	m.Version, m.RevokerUserId, m.RevokeReason = row.Version, row.Revoker, row.Reason
 	return m, nil
 }
 

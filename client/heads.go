@@ -147,6 +147,7 @@ func (b *conversations) caughtUp(cv *conv) {
 
 func (b *conversations) pushedEntry(p *im.EntryPush) {
 	e := p.Entry
+	b.c.people.take(p.Person)
 	key := Conv{p.Conv.Type, p.Conv.Id}
 	if e.Seq == 0 {
 		b.onlineOnly(key, e)

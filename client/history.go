@@ -182,6 +182,9 @@ func (w *historyWalk) named() {
 
 // take stores what the server returned, except what was cleared while it was under way.
 func (w *historyWalk) take(reply *im.PullReply) {
+	for _, p := range reply.People {
+		w.c.people.take(p)
+	}
 	for _, e := range reply.Entries {
 		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.convs.acknowledged(w.cv, e) {
 			w.c.convs.store(w.cv, e)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
@@ -14,7 +15,7 @@ type Profiles struct{ c *Client }
 func (c *Client) Profiles() Profiles { return Profiles{c} }
 
 // Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
-// sync keeps up to date, unless fresh is set; all others come from the server.
+// sync keeps up to date; all others come from the server, and are not asked for again for 10 minutes. fresh asks for all of them.
 //
 //tidings:call
 func (p Profiles) get(to caller[[]*im.UserProfile], users []string, fresh bool) {
@@ -27,7 +28,7 @@ func (p Profiles) get(to caller[[]*im.UserProfile], users []string, fresh bool) 
 		known := map[string]*im.UserProfile{}
 		var missing []string
 		for _, u := range users {
-			if x := p.c.relations.profile(u); x != nil && !fresh {
+			if x := cmp.Or(p.c.relations.profile(u), p.c.people.stranger(u)); x != nil && !fresh {
 				known[u] = x
 			} else if !slices.Contains(missing, u) {
 				missing = append(missing, u)
@@ -58,6 +59,7 @@ func (p Profiles) get(to caller[[]*im.UserProfile], users []string, fresh bool) 
 			for _, x := range reply.Profiles {
 				if x.GetProfile() != nil {
 					known[x.Profile.Identifier] = x.Profile
+					p.c.people.meet(x)
 				}
 			}
 			finish(inOrder(), nil)

@@ -130,6 +130,7 @@ func (b *relations) apply(entries []*im.Relation) {
 		default:
 			b.change(e, other, t)
 		}
+		b.meet(e)
 	}
 	b.owe(t)
 }
@@ -267,6 +268,7 @@ func (b *relations) addToWhole(items []*im.Relation) {
 		if _, ok := keyOf(r); !ok || r.Gone || r.Kind == relFriendSelf {
 			continue
 		}
+		b.meet(r)
 		if row, err := stored(r); b.Check(err) {
 			b.Check(b.DB.PutWhole(row))
 		}
@@ -285,6 +287,17 @@ func (b *relations) takeWhole(silent bool) {
 		b.owe(t)
 	}
 	b.Check(b.DB.TakeWhole())
+	clear(b.c.people.known) // their remarks may be others
+}
+
+// meet passes on what a relation shows of a user.
+func (b *relations) meet(r *im.Relation) {
+	user := r.UserId
+	if r.Kind == relSelf {
+		user = b.c.cfg.UserID
+	}
+	b.c.people.takeProfile(user, r.Profile, r.ProfileVer)
+	b.c.people.forget(user)
 }
 
 // difference tells what two wholes differ in, each kind of event in one run.

@@ -186,6 +186,9 @@ func (s *catchUp) askHeads(cursor int64, after uint64) {
 			s.cursor = reply.Cursor
 		}
 		s.found += len(reply.Heads)
+		for _, p := range reply.People {
+			s.c.people.take(p)
+		}
 		s.c.feed.upTo(reply.Feed)
 		for _, h := range reply.Heads {
 			s.c.convs.applyHead(h)
@@ -418,6 +421,9 @@ func (s *catchUp) pull(cv *conv) {
 func (s *catchUp) applyPull(cv *conv, from uint64, reply *im.PullReply) bool {
 	if reply.From > from || reply.To < from {
 		return false
+	}
+	for _, p := range reply.People {
+		s.c.people.take(p)
 	}
 	for _, e := range reply.Entries {
 		if e.Seq > cv.SyncedTo && e.Seq <= reply.To {

@@ -24,7 +24,7 @@ import (
 )
 
 // migrations bring a local database from version i to i+1; the version is SQLite's user_version.
-var migrations = []string{schema1, schema2, schema3, schema4}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5}
 
 var (
 	//go:embed schema1.sql
@@ -35,6 +35,8 @@ var (
 	schema3 string
 	//go:embed schema4.sql
 	schema4 string
+	//go:embed schema5.sql
+	schema5 string
 )
 
 // memoryNames distinguishes in-memory databases of one process.

@@ -1,0 +1,97 @@
+package client_test
+
+import (
+	"testing"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+// TestNamesAreAttached: messages and conversations show what a sender shows now: for live messages, for what was missed, in the history and after a recall,
+// and the remark about a friend. A change of a profile alone is no event of a conversation.
+func TestNamesAreAttached(t *testing.T) {
+	s := imtest.Start(t)
+	ctx := t.Context()
+	events := make(chan string, 100)
+	messages := make(chan *im.Message, 100)
+	convs := make(chan *im.ConvInfo, 100)
+	alice := s.Dial("alice", client.Events{})
+	if err := alice.Profiles().SetSelf(ctx, &im.UserProfileItem{NickName: new("Alice"), FaceUrl: new("https://a.example/1.png")}); err != nil {
+		t.Fatal(err)
+	}
+	bob := s.Dial("bob", client.Events{
+		NewMessages: func(list []*im.Message) {
+			for _, m := range list {
+				messages <- m
+			}
+		},
+		Conversations: func(e client.ConvEvent, list []*im.ConvInfo) {
+			for _, c := range list {
+				events <- e.String()
+				convs <- c
+			}
+		},
+	})
+	send := func(text string) *im.Message {
+		t.Helper()
+		m, err := alice.SendMessage(ctx, client.C2C("bob"), im.Text(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := m.SenderProfile; p.NickName == "" {
+			t.Errorf("the sender's own message shows %v", p)
+		}
+		return m
+	}
+	shows := func(m *im.Message, nick, remark string) {
+		t.Helper()
+		if p := m.GetSenderProfile(); p.GetNickName() != nick || p.GetFriendRemark() != remark || p.GetFaceUrl() != "https://a.example/1.png" || p.GetIdentifier() != "alice" {
+			t.Errorf("message shows %v; want %q, %q", p, nick, remark)
+		}
+	}
+	send("one")
+	shows(<-messages, "Alice", "")
+	c := <-convs
+	if e := <-events; e != "add" || c.ShowName != "Alice" || c.FaceUrl != "https://a.example/1.png" {
+		t.Errorf("%s: %q %q", e, c.ShowName, c.FaceUrl)
+	}
+	if err := alice.Profiles().SetSelf(ctx, &im.UserProfileItem{NickName: new("Alicia")}); err != nil {
+		t.Fatal(err)
+	}
+	// The next message brings the new name, also to the old message; between the two there is no event.
+	send("two")
+	shows(<-messages, "Alicia", "")
+	c = <-convs
+	if e := <-events; e != "update" || c.ShowName != "Alicia" || im.TextOf(c.LastMsg) != "two" {
+		t.Errorf("%s: %v", e, c)
+	}
+	history, err := bob.Messages(ctx, client.C2C("alice"), &im.GetMsgListParam{Count: 10})
+	if err != nil || len(history) != 2 {
+		t.Fatal(len(history), err)
+	}
+	shows(history[1], "Alicia", "")
+	if _, err := bob.Friends().Add(ctx, &im.AddFriendRequest{UserId: "alice", Remark: "A."}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := bob.Conversations(ctx)
+	if err != nil || len(list) != 1 {
+		t.Fatal(len(list), err)
+	}
+	// The friend reaches the list with the feed, right behind the result.
+	for list[0].ShowName != "A." {
+		if list, err = bob.Conversations(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shows(list[0].LastMsg, "Alicia", "A.")
+
+	carol := s.Dial("carol", client.Events{})
+	if _, err := alice.SendMessage(ctx, client.C2C("carol"), im.Text("hello")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := carol.Profiles().Get(ctx, []string{"alice", "nobody", "carol"}, false)
+	if err != nil || len(got) != 2 || got[0].NickName != "Alicia" || got[1].Identifier != "carol" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
