@@ -455,7 +455,7 @@ func (c *Client) LogoutFunc(done func(error)) {
 }
 
 // Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
-// sync keeps up to date, unless fresh is set; all others come from the server.
+// sync keeps up to date; all others come from the server, and are not asked for again for 10 minutes. fresh asks for all of them.
 func (p Profiles) Get(ctx context.Context, users []string, fresh bool) ([]*im.UserProfile, error) {
 	return engine.Wait(ctx, "Profiles.Get", func(to caller[[]*im.UserProfile]) { p.get(to, users, fresh) })
 }
