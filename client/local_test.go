@@ -52,6 +52,48 @@ func TestOldDatabase(t *testing.T) {
 	}
 }
 
+// TestUpgradedDevice: a device's folder of commit d96abb9, before there were relations, keeps its messages; the new client loads relations into it.
+func TestUpgradedDevice(t *testing.T) {
+	s := imtest.Start(t)
+	cfg := config(t, s, "bob")
+	dir := filepath.Join(cfg.Dir, "users")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile("testdata/d96abb9.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "626f62.db"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, cfg)
+	d.Trust()
+	kept := func() {
+		t.Helper()
+		ms, err := d.Messages(within(t), client.C2C("alice"), nil)
+		if err != nil || len(ms) != 6 || text(ms[0]) != "from bob" || text(ms[5]) != "from alice 0" || ms[1].Status != im.MessageStatus_MESSAGE_STATUS_REVOKED {
+			t.Fatalf("%v %v", ms, err)
+		}
+	}
+	kept()
+	friends, err := d.Friends().List(within(t))
+	if err != nil || len(friends) != 0 {
+		t.Fatalf("%v %v", friends, err)
+	}
+	alice := dial(t, config(t, s, "alice"))
+	s.Dial("bob", client.Events{}).Close()
+	if r, err := alice.Friends().Add(within(t), &im.AddFriendRequest{UserId: "bob", Both: true}); err != nil || r.Code != 0 {
+		t.Fatalf("%v %v", r, err)
+	}
+	d.login()
+	friends, err = d.Friends().List(within(t))
+	if err != nil || len(friends) != 1 || friends[0].Identifier != "alice" {
+		t.Fatalf("%v %v", friends, err)
+	}
+	kept()
+}
+
 // Saved and imported messages are only in the local history, at their times.
 func TestSaveAndImport(t *testing.T) {
 	s := imtest.Start(t)
