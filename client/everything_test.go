@@ -46,12 +46,13 @@ func TestEverythingAtOnce(t *testing.T) {
 		cfg.Log = newLogger(log)
 		d := dial(t, cfg)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // of a call that waits for a login
-		v := reflect.ValueOf(d.Client)
+		subjects := []reflect.Value{reflect.ValueOf(d.Client), reflect.ValueOf(d.Friends()), reflect.ValueOf(d.Profiles())}
 		var calls sync.WaitGroup
 		for g := range uint64(8) {
 			calls.Go(func() {
 				r := rand.New(rand.NewPCG(round, g))
 				for range 100 {
+					v := subjects[r.IntN(len(subjects))]
 					i := r.IntN(v.NumMethod())
 					name := v.Type().Method(i).Name
 					if inner[name] || name == "Close" && r.IntN(30) > 0 {

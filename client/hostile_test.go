@@ -245,7 +245,7 @@ func (h *hostile) serve(c net.Conn) {
 		"\r\nSec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
 	now := time.Now()
 	good := im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, &im.LoginReply{TinyId: 1, Generation: 1, StoreId: "store", ServerTime: now.UnixMilli(),
-		TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600})
+		TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600, Feed: 9})
 	switch mode {
 	case 1: // instead of the answer to the login
 		c.Write(data)
@@ -255,16 +255,19 @@ func (h *hostile) serve(c net.Conn) {
 		c.Write(append(binaryMessage(good), data...))
 	case 4: // frames behind it
 		c.Write(append(binaryMessage(good), binaryMessage(data)...))
-	default: // the body of a push or of the first answer
-		id := uint64(0)
-		if mode&0x40 != 0 {
-			id = 2
+	default: // the body of a push (0), or of the answer to the first (0x40) or second (0x80) call; on a device that has synced (0xc0) of either
+		id := [4]uint64{0, 2, 3, 2}[mode>>6]
+		if synced(mode) && im.Method(mode&0x3f) == im.Method_FED {
+			id = 0
 		}
 		c.Write(append(binaryMessage(good), binaryMessage(im.AppendFrame(nil, &im.Frame{Id: id, Method: im.Method(mode & 0x3f), Body: data}))...))
 	}
 	c.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, r)
 }
+
+// synced says that the device has synced before.
+func synced(mode byte) bool { return mode>>6 == 3 }
 
 // binaryMessage makes a WebSocket message as a server sends it.
 func binaryMessage(b []byte) []byte {
@@ -276,7 +279,6 @@ func binaryMessage(b []byte) []byte {
 // survives gives a client one connection to a server that sends data, and then a good one: the good one logs the client in, whatever the first one
 // sent.
 func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
-	h.arm(mode, data)
 	cfg := client.Config{Server: "ws://" + h.addr, UserID: "ann", UserSig: "any", Dir: dir, Log: slog.New(slog.DiscardHandler),
 		Limits: client.Limits{Reconnect: 20 * time.Millisecond}}
 	ended := make(chan struct{}, 1) // the bad server may end the session at any time after the login
@@ -286,6 +288,21 @@ func (h *hostile) survives(t *testing.T, dir string, mode byte, data []byte) {
 		default:
 		}
 	}
+	if synced(mode) {
+		c, err := client.Open(cfg, client.Events{})
+		if err == nil {
+			err = c.Login(within(t))
+		}
+		if err == nil {
+			_, err = c.Friends().List(within(t)) // the sync is over
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		<-h.f.links
+	}
+	h.arm(mode, data)
 	c, err := client.Open(cfg, client.Events{KickedOffline: end, UserSigExpired: end})
 	if err != nil {
 		t.Fatal(err)
@@ -349,7 +366,23 @@ func FuzzServer(f *testing.F) {
 	f.Add(byte(3), []byte("\x89\x01a\x8a\x00\x02\x00\x89\x01b\x80\x00\x88\x02\x03\xe8"))
 	f.Add(byte(2), []byte{}) // a login whose ticket has expired
 	f.Add(byte(im.Method_ENTRY), im.AppendMessage(nil, &im.Frame{}, fromBen(1, "x")))
-	f.Add(byte(0x40|im.Method_HEADS), []byte("\x0a\x00"))
+	f.Add(byte(0x80|im.Method_HEADS), []byte("\x0a\x00"))
+	relation := &im.Relation{Kind: im.RelationKind_RELATION_FRIEND, UserId: "ben", Ver: 1, State: &im.RelationState{Remark: "Ben"}, Profile: &im.UserProfile{NickName: "B"}, ProfileVer: 1}
+	body := func(m interface{ MarshalVT() ([]byte, error) }) []byte {
+		b, err := m.MarshalVT()
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b
+	}
+	page := &im.RelationsReply{Feed: 7, Items: []*im.Relation{relation}, NextKind: im.RelationKind_RELATION_FRIEND, NextOther: 2}
+	f.Add(byte(0x40|im.Method_RELATIONS), body(page))
+	f.Add(byte(0x40|im.Method_RELATIONS), body(&im.RelationsReply{Feed: 1<<64 - 1}))
+	entries := &im.FeedReply{From: 1, To: 9, Entries: []*im.Relation{relation, {Kind: im.RelationKind_RELATION_FRIEND_GROUP, Ver: 2, Group: 2}, {Kind: 99, Ver: 3}}}
+	f.Add(byte(0xc0|im.Method_FEED), body(entries))
+	f.Add(byte(0xc0|im.Method_FEED), body(&im.FeedReply{Cut: true}))
+	f.Add(byte(0xc0|im.Method_FED), body(&im.FeedPush{From: 1, Entries: entries.Entries}))
+	f.Add(byte(im.Method_FED), body(&im.FeedPush{From: 1<<64 - 1, Entries: entries.Entries}))
 	h := newHostile(f)
 	f.Fuzz(func(t *testing.T, mode byte, data []byte) { h.survives(t, t.TempDir(), mode, data) })
 }
