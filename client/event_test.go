@@ -25,8 +25,19 @@ func TestEach(t *testing.T) {
 	ev.Network(client.NetworkConnectFailed, 9508, "ws://x: \"gone\"\n")
 	ev.KickedOffline()
 	ev.UserSigExpired()
+	ev.FriendsAdded([]string{"ann"})
+	ev.FriendsDeleted(nil)
+	ev.FriendsUpdated([]*im.FriendProfileUpdate{{Identifier: "ann", Item: &im.FriendProfileItem{SetGroups: true, Profile: &im.UserProfileItem{NickName: new("")}}}})
+	ev.FriendRequests(nil)
+	ev.FriendRequestsDeleted(nil)
+	ev.FriendRequestsRead()
+	ev.BlacklistAdded(nil)
+	ev.BlacklistDeleted(nil)
 	want := []string{"new_message  []", "receipt  []", "revoked  []", "updated  []", "conversation sync_finish []", "total_unread  7",
-		`network  {"status":"connect_failed","code":9508,"desc":"ws://x: \"gone\"\n"}`, "kicked_offline  ", "user_sig_expired  "}
+		`network  {"status":"connect_failed","code":9508,"desc":"ws://x: \"gone\"\n"}`, "kicked_offline  ", "user_sig_expired  ",
+		`friends_added  ["ann"]`, "friends_deleted  []",
+		`friends_updated  [{"friend_profile_update_identifier":"ann","friend_profile_update_item":{"friend_profile_item_group_name_array":[],"user_profile_item_nick_name":""}}]`,
+		"friend_requests  []", "friend_requests_deleted  []", "friend_requests_read  ", "blacklist_added  []", "blacklist_deleted  []"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}

@@ -26,6 +26,8 @@ type fake struct {
 	// logins counts the logins; links gets each connection after its login.
 	logins int
 	links  chan *fakeLink
+	// feed is the number of the feed that a login names.
+	feed uint64
 }
 
 // fakeLink is a connection to a fake.
@@ -81,10 +83,10 @@ func (f *fake) usual(l *fakeLink, fr *im.Frame) {
 	case im.Method_LOGIN:
 		f.mu.Lock()
 		f.logins++
-		n := f.logins
+		n, feed := f.logins, f.feed
 		f.mu.Unlock()
 		now := time.Now()
-		l.reply(fr, &im.LoginReply{TinyId: 1, Generation: uint64(n), StoreId: "store", ServerTime: now.UnixMilli(), TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600})
+		l.reply(fr, &im.LoginReply{TinyId: 1, Generation: uint64(n), StoreId: "store", ServerTime: now.UnixMilli(), TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600, Feed: feed})
 		f.links <- l
 	case im.Method_HEADS:
 		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli()})
