@@ -78,12 +78,16 @@ func onBoth(t *testing.T, cfg chat.Config, test func(r *relations)) {
 					t.Error(err)
 				}
 			})
-			cfg.Log = quiet
-			r := &relations{T: t, c: chat.New(st, cfg), st: st, who: make(map[chat.UID]*friend)}
-			r.c.Subscribe(chat.Carrier{Hears: func(chat.Audience) bool { return true }, Tell: r.tell})
-			test(r)
+			test(on(t, st, cfg))
 		})
 	}
+}
+
+func on(t *testing.T, st chat.Store, cfg chat.Config) *relations {
+	cfg.Log = quiet
+	r := &relations{T: t, c: chat.New(st, cfg), st: st, who: make(map[chat.UID]*friend)}
+	r.c.Subscribe(chat.Carrier{Hears: func(chat.Audience) bool { return true }, Tell: r.tell})
+	return r
 }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -193,7 +197,9 @@ func (f *friend) addsAgain(again bool, other string, both bool, more ...func(*im
 	return f.r.codeOf(call[*im.FriendResult](f, again, im.Method_ADD_FRIEND, req))
 }
 
-func (f *friend) answers(other string, action int32) int32 { return f.answersAgain(false, other, action) }
+func (f *friend) answers(other string, action int32) int32 {
+	return f.answersAgain(false, other, action)
+}
 
 func (f *friend) answersAgain(again bool, other string, action int32) int32 {
 	return f.r.codeOf(call[*im.FriendResult](f, again, im.Method_ANSWER_REQUEST, &im.AnswerRequestRequest{UserId: other, Action: action}))
