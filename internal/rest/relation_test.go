@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -319,4 +321,61 @@ func TestAdminMayForbid(t *testing.T) {
 	n.ok2("profile/portrait_set", `{"From_Account":"alice","ProfileItem":[{"Tag":"Tag_Profile_IM_AdminForbidType","Value":"AdminForbid_Type_SendOut"}]}`)
 	equal(t, "added", results(t, n.relations("sns/friend_add", `{"From_Account":"alice","AddFriendItem":[{"To_Account":"bob"}]}`)), []string{fmt.Sprint("bob ", im.CodeAddForbidden)})
 	equal(t, "forced", results(t, n.relations("sns/friend_add", `{"From_Account":"alice","ForceAddFlags":1,"AddFriendItem":[{"To_Account":"bob"}]}`)), []string{"bob 0"})
+}
+
+// TestOperatorIsHeard: devices get what an operator did to their users' lists as if the user had done it; each once, and only those whose list changed.
+func TestOperatorIsHeard(t *testing.T) {
+	n := start(t, chat.Config{})
+	defer n.rules.StartFanout()()
+	events := make(chan string, 100)
+	dial := func(user string) {
+		t.Helper()
+		tell := func(what string) func([]string) {
+			return func(users []string) { events <- fmt.Sprint(user, " ", what, " ", strings.Join(users, ",")) }
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c, err := client.Dial(ctx, n.config(user), client.Events{
+			FriendsAdded: tell("added"), FriendsDeleted: tell("deleted"), BlacklistDeleted: tell("unblocked"), FriendRequestsDeleted: tell("requests deleted"),
+			FriendRequests: func(list []*im.FriendAddPendency) { events <- fmt.Sprint(user, " requested ", list[0].Identifier) },
+			BlacklistAdded: func(list []*im.FriendProfile) { events <- fmt.Sprint(user, " blocked ", list[0].Identifier) },
+			FriendsUpdated: func(list []*im.FriendProfileUpdate) { events <- fmt.Sprint(user, " updated ", list[0].Identifier) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+	}
+	for _, user := range []string{"alice", "bob"} {
+		dial(user)
+	}
+	for _, c := range []struct {
+		command, body string
+		want          []string
+	}{
+		{"sns/friend_add", `{"From_Account":"alice","AddFriendItem":[{"To_Account":"bob"}]}`, []string{"alice added bob", "bob added alice"}},
+		{"sns/friend_add", `{"From_Account":"alice","AddFriendItem":[{"To_Account":"bob"}]}`, nil},
+		{"sns/friend_update", `{"From_Account":"alice","UpdateItem":[{"To_Account":"bob","SnsItem":[{"Tag":"Tag_SNS_IM_Remark","Value":"B"}]}]}`, []string{"alice updated bob"}},
+		{"profile/portrait_set", `{"From_Account":"bob","ProfileItem":[{"Tag":"Tag_Profile_IM_Nick","Value":"Bob"}]}`, []string{"alice updated bob"}},
+		{"sns/friend_delete", `{"From_Account":"alice","To_Account":["bob"]}`, []string{"alice deleted bob"}},
+		{"sns/black_list_add", `{"From_Account":"alice","To_Account":["bob"]}`, []string{"alice blocked bob", "bob deleted alice"}},
+		{"sns/black_list_delete", `{"From_Account":"alice","To_Account":["bob"]}`, []string{"alice unblocked bob"}},
+		{"profile/portrait_set", `{"From_Account":"bob","ProfileItem":[{"Tag":"Tag_Profile_IM_AllowType","Value":"AllowType_Type_NeedConfirm"}]}`, nil},
+		{"sns/friend_add", `{"From_Account":"alice","AddFriendItem":[{"To_Account":"bob"}]}`, []string{"bob requested alice"}},
+	} {
+		n.ok2(c.command, "%s", c.body)
+		got := map[string]bool{}
+		for range c.want {
+			got[next(t, c.command, events)] = true
+		}
+		for _, want := range c.want {
+			if !got[want] {
+				t.Errorf("%s with %s: %v, want %q", c.command, c.body, got, want)
+			}
+		}
+	}
+	// What came too much would come before this.
+	n.ok2("sns/friend_add", `{"From_Account":"bob","AddType":"Add_Type_Both","ForceAddFlags":1,"AddFriendItem":[{"To_Account":"alice"}]}`)
+	got := map[string]bool{next(t, "event", events): true, next(t, "event", events): true, next(t, "event", events): true}
+	equal(t, "at the end", got, map[string]bool{"alice added bob": true, "bob added alice": true, "bob requests deleted alice": true})
 }
