@@ -9,7 +9,7 @@ import (
 
 const codeNoSuchUser = 70107
 
-// accountImport makes an account. Its name and picture are accepted but not kept: there are no profiles yet.
+// accountImport makes an account. Its name and picture are accepted but not kept.
 func (a *API) accountImport(c *call, r *accountImportRequest) error { return a.importOne(c, r.UserID) }
 
 func (a *API) importOne(c *call, user string) error {
