@@ -160,12 +160,21 @@ func (b *conversations) stateChange() *stateChange {
 			}
 			t.hash = hashOf(info)
 		}
+		silent, stays := cv.RecvOpt == optNothing, false
+		if silent && info != nil {
+			t.hash, stays = b.stays(cv, info)
+		}
 		// A receipt for what has not been applied waits for it (rule 22).
-		if cv.PeerSeq > cv.Receipt && cv.PeerSeq <= cv.SyncedTo && b.receiptMay(cv) {
+		if !silent && cv.PeerSeq > cv.Receipt && cv.PeerSeq <= cv.SyncedTo && b.receiptMay(cv) {
 			t.receipt = cv.PeerSeq
 			s.receipts = append(s.receipts, &im.MessageReceipt{ConvId: cv.key().ID, ConvType: cv.key().Type, TimeStamp: uint64(cv.PeerTime / 1000), IsPeerRead: true})
 		}
 		switch {
+		case stays:
+			if cv.Untold {
+				cv.Untold, cv.dirty = false, true
+			}
+			continue
 		case info != nil && cv.Announced == 0:
 			t.stage = stageAdded
 			s.added = append(s.added, info)

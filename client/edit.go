@@ -184,7 +184,7 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 			return
 		}
 		id := b.store(cv, e)
-		if id == 0 {
+		if id == 0 || b.silent(cv, ch.Operator) {
 			return
 		}
 		b.fillEntry(cv, e, e.Message)
@@ -201,6 +201,9 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 	}
 	b.reindex(row)
 	b.changed[cv] = true
+	if b.silent(cv, ch.Operator) {
+		return
+	}
 	if m, err := b.view(cv, row); b.Check(err) {
 		b.tellMessage(kindUpdated, row.ID, m)
 	}
@@ -214,6 +217,9 @@ func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
 	cv := b.byKey[key]
 	if cv == nil {
 		cv = newConv(0, key)
+	}
+	if b.silent(cv, e.Sender) {
+		return
 	}
 	m := e.Message
 	b.fillEntry(cv, e, m)

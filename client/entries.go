@@ -25,7 +25,7 @@ func (b *conversations) applyEntry(cv *conv, e *im.Entry) {
 		return // cleared: another device did it while the reply with this entry was under way
 	}
 	id := b.store(cv, e)
-	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED {
+	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED || b.silent(cv, e.Sender) {
 		return // its recall is a change of its own and fires by itself
 	}
 	m := e.Message
@@ -74,7 +74,7 @@ func (b *conversations) applyRevoke(cv *conv, ch *im.Change) {
 		return
 	}
 	b.changed[cv] = true
-	if ch.Seq <= cv.Cleared {
+	if ch.Seq <= cv.Cleared || b.silent(cv, ch.Operator) {
 		return
 	}
 	seconds, by := uint64(ch.SentTime/1000), b.c.people.of(ch.Operator)

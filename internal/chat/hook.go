@@ -39,6 +39,10 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 			return
 		}
 	}
+	if err := c.check(ctx, m); err != nil { // the hook is not asked about what goes nowhere
+		m.refuse(err)
+		return
+	}
 	done, err := c.asking(ctx, s)
 	if err != nil {
 		m.call.fail(err)

@@ -287,6 +287,28 @@ func (m *send) rules() *SendRules {
 	return &m.c.sendRules
 }
 
+// check checks a message against the conversation as it is now, for what is not to wait until it gets its number.
+func (c *Chat) check(ctx context.Context, m *send) error {
+	rules := m.rules()
+	if rules == nil {
+		return nil
+	}
+	cv, err := c.store.Conv(ctx, m.conv.id)
+	if err != nil {
+		return err
+	}
+	return rules.Check(&cv, m.call.Caller.UID)
+}
+
+// refuse answers a message that check returned an error for; what is dropped, behind what was sent before it, as if it were delivered.
+func (m *send) refuse(err error) {
+	if errors.Is(err, ErrDropped) {
+		m.c.store.Deliver(m.conv.id, m.drop)
+		return
+	}
+	m.call.fail(err)
+}
+
 // drop answers as if the message had been sent (rule 20).
 func (m *send) drop() {
 	m.stored = Stored{Entry: m.entryOf(), Time: m.c.store.Now()}
@@ -339,20 +361,9 @@ func (m *send) tell(device Device) {
 // sendOnline is rule 21: no number, no row, only those who are connected. What it is checked against is read here: there is no transaction.
 func (c *Chat) sendOnline(ctx context.Context, m *send) {
 	s := m.call.Caller
-	if rules := m.rules(); rules != nil {
-		cv, err := c.store.Conv(ctx, m.conv.id)
-		if err == nil {
-			err = rules.Check(&cv, s.UID)
-		}
-		switch {
-		case errors.Is(err, ErrDropped):
-			// Behind what was sent before it, as if it were delivered.
-			c.store.Deliver(m.conv.id, m.drop)
-			return
-		case err != nil:
-			m.call.fail(err)
-			return
-		}
+	if err := c.check(ctx, m); err != nil {
+		m.refuse(err)
+		return
 	}
 	m.stored = Stored{
 		Entry: Entry{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},

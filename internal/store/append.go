@@ -14,6 +14,9 @@ import (
 const insertSQL = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, flags, hash, body)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_time, random, conv, sender) DO NOTHING`
 
+// removeSQL takes back the row of an entry that is dropped.
+const removeSQL = "DELETE FROM entry WHERE id = ?"
+
 // add numbers and inserts one entry. The unique index on the key decides whether it is new; only then the head moves.
 func (s *Store) add(o *op) error {
 	e := &o.entry
@@ -31,7 +34,9 @@ func (s *Store) add(o *op) error {
 	if e.Rules != nil {
 		refused = e.Rules.Check(&h.Conv, e.Sender)
 	}
-	if h.Dissolved || refused != nil || s.full.Load() {
+	// An entry that is dropped takes the way of all others, with its commit: its sender must not be able to tell by the time that it takes.
+	dropped := errors.Is(refused, chat.ErrDropped)
+	if h.Dissolved || refused != nil && !dropped || s.full.Load() {
 		// The first result for a key stands, whatever has changed since.
 		stored, err := tables.Lookup(background, writing{s.w}, tables.KeyOf(e))
 		switch {
@@ -41,7 +46,7 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("lookup: %w", err)
 		case h.Dissolved:
 			ev.err = chat.ErrNotFound
-		case refused != nil:
+		case refused != nil && !dropped:
 			ev.err = refused
 		default:
 			ev.err = chat.ErrFull
@@ -86,6 +91,13 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("lookup: %w", err)
 		}
 		ev.answer(e, stored)
+		return nil
+	}
+	if dropped {
+		ev.stored, ev.err = chat.Stored{}, refused
+		if _, err := s.w.ExecContext(background, removeSQL, s.nextID); err != nil {
+			return fmt.Errorf("drop: %w", err)
+		}
 		return nil
 	}
 

@@ -400,13 +400,14 @@ func (w *writer) attempt() (_ []event, err error) {
 	events, fresh := w.number(sample)
 	w.unknown = false
 	if len(fresh) == 0 {
-		if !slices.ContainsFunc(events, func(e event) bool { return e.err == nil }) {
+		if !slices.ContainsFunc(events, func(e event) bool { return e.err == nil || errors.Is(e.err, chat.ErrDropped) }) {
 			if w.round(ctx, step{name: "undo"}) != nil {
 				w.disconnect()
 			}
 			return events, nil
 		}
-		// An entry that is found stored may have been committed by somebody who did not wait for the standby: so a commit of ours does.
+		// An entry that is found stored may have been committed by somebody who did not wait for the standby: so a commit of ours does. One that is
+		// dropped must take the time of one that is stored.
 		if err := w.round(ctx, step{name: "mark"}, step{name: "commit"}); err != nil {
 			w.unknown = true
 			return nil, err

@@ -285,7 +285,7 @@ func (r *runner) gestures(n int, in, wave []*device) bool {
 		case 4:
 			by.set("pin", b, r.rng.IntN(2))
 		case 5:
-			by.set("recvopt", b, r.rng.IntN(5))
+			by.set("recvopt", b, recvOpt(r.rng.Uint64()))
 		case 6:
 			if m := by.lastIn(b); m != nil {
 				by.blocking(Record{Op: "delete", Conv: b, Seqs: []uint64{m.Seq}}, &command{Conv: b, Msgs: encodeAll([]*im.Message{m})})

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -121,6 +123,46 @@ func orderUnderRules(e *env) {
 		}
 	}
 	e.equal("the log", e.conv(id).Seq, uint64(len(seqs)))
+}
+
+// costOfDropping: whoever sends to somebody who has blocked them cannot tell by the time that it takes.
+func costOfDropping(e *env) {
+	a, b, c := e.user("a"), e.user("b"), e.user("c")
+	free, blocked := e.c2c(a, b).ID, e.c2c(a, c).ID
+	e.update(func(tx chat.Tx) error {
+		cv, err := tx.FindC2C(a, c)
+		if err != nil {
+			return err
+		}
+		cv.Flags = chat.ABlocksB | chat.BBlocksA
+		return tx.PutConv(cv)
+	})
+	rules := &chat.SendRules{}
+	var took [2][]time.Duration
+	for range 101 {
+		for i, id := range []chat.ConvID{free, blocked} {
+			en := e.entry(id, a)
+			en.Rules = rules
+			begun := time.Now()
+			x := e.append(en)
+			took[i] = append(took[i], time.Since(begun))
+			if dropped := errors.Is(x.err, chat.ErrDropped); dropped != (i == 1) || !dropped && x.err != nil {
+				e.Fatal(x)
+			}
+		}
+	}
+	slices.Sort(took[0])
+	slices.Sort(took[1])
+	sent, dropped := took[0][50], took[1][50]
+	e.Logf("median of a send %v, of one that is dropped %v", sent, dropped)
+	if dropped < sent/4 || dropped > 4*sent {
+		e.Errorf("a send takes %v, and one that is dropped %v", sent, dropped)
+	}
+	e.equal("the log", e.conv(blocked).Seq, uint64(0))
+	e.restart()
+	if x := e.append(e.entry(blocked, a)); x.err != nil || x.st.Seq != 1 {
+		e.Fatal("the first that is stored:", x)
+	}
 }
 
 // relations: rows, their orders and places, and what a conversation that is made later has of them.

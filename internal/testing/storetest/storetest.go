@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 		{"Policy", policy},
 		{"Rules", rules},
 		{"OrderUnderRules", orderUnderRules},
+		{"CostOfDropping", costOfDropping},
 		{"Relations", relations},
 		{"GroupPeriods", groupPeriods},
 		{"Epoch", epoch},
