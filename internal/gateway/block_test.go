@@ -168,13 +168,18 @@ func TestSendsDuringBlocks(t *testing.T) {
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
 	phone := n.login(device{user: "bob", device: "phone", platform: im.Platform_PLATFORM_ANDROID})
 	alice.send("bob", "0")
+	phone.push(im.Method_ENTRY, nil)
+	phone.block(im.Method_BLOCK, "alice")
+	if e := alice.send("bob", "dropped").Entry; e.Seq != 0 {
+		t.Fatal(e)
+	}
 	const sends, changes = 200, 100
 	done := make(chan struct{})
 	go func() { // each connection belongs to one goroutine
 		defer close(done)
 		for i := range changes {
 			method := im.Method_BLOCK
-			if i%2 == 1 {
+			if i%2 == 0 {
 				method = im.Method_UNBLOCK
 			}
 			if f := phone.await(phone.begin(method, &im.UsersRequest{UserIds: []string{"alice"}})); f.Code != 0 {
@@ -182,12 +187,18 @@ func TestSendsDuringBlocks(t *testing.T) {
 			}
 		}
 	}()
-	ids := make([]uint64, sends)
-	for i := range ids {
-		ids[i] = alice.begin(im.Method_SEND, alice.request("bob", "x"))
+	const flying = 8
+	ids := make([]uint64, 0, sends)
+	begin := func() { ids = append(ids, alice.begin(im.Method_SEND, alice.request("bob", "x"))) }
+	for range flying {
+		begin()
 	}
 	last, stored := uint64(1), uint64(1)
-	for _, id := range ids {
+	for i := range sends {
+		id := ids[i]
+		if len(ids) < sends {
+			begin()
+		}
 		f, r := alice.await(id), &im.SendReply{}
 		if f.Code != 0 {
 			t.Fatalf("answered %d, %s", f.Code, f.Desc)
