@@ -1,4 +1,4 @@
-// Package client is the Go SDK of Tidings. It logs a device in to a server, keeps a local copy of the user's conversations, and notifies the application of
+// Package client is the Go SDK of Tidings. It logs a device in to a server, keeps a local copy of the user's conversations and relations, and notifies the application of
 // every committed change, once and in order.
 //
 //	c, err := client.Dial(ctx, client.Config{Server: "ws://127.0.0.1:7070", UserID: "ann", UserSig: sig}, client.Events{
@@ -25,6 +25,11 @@
 //
 // A call that changes something on the server fails with [im.ErrDisconnected] if there is no connection. Drafts and local custom data exist only on this device and need none. Calls
 // about conversations that are made during the sync after a login wait for the sync, so a list is never older than the login.
+//
+// # Friends and profiles
+//
+// [Client.Friends] has the calls about friends, requests to become friends, friend groups and the blacklist, [Client.Profiles] those about who users are. The lists are on the
+// device: [Friends.List], [Friends.Blacklist], [Friends.Groups] and [Friends.Search] work offline too, and wait for the first sync like calls about conversations do.
 //
 // # Two forms of a call
 //

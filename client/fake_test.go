@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -28,6 +29,8 @@ type fake struct {
 	links  chan *fakeLink
 	// feed is the number of the feed that a login names.
 	feed uint64
+	// store is the id of the server's store.
+	store string
 }
 
 // fakeLink is a connection to a fake.
@@ -86,7 +89,8 @@ func (f *fake) usual(l *fakeLink, fr *im.Frame) {
 		n, feed := f.logins, f.feed
 		f.mu.Unlock()
 		now := time.Now()
-		l.reply(fr, &im.LoginReply{TinyId: 1, Generation: uint64(n), StoreId: "store", ServerTime: now.UnixMilli(), TicketExpires: now.Add(time.Hour).UnixMilli(), HeartbeatSeconds: 3600, Feed: feed})
+		l.reply(fr, &im.LoginReply{TinyId: 1, Generation: uint64(n), StoreId: cmp.Or(f.store, "store"), ServerTime: now.UnixMilli(), TicketExpires: now.Add(time.Hour).UnixMilli(),
+			HeartbeatSeconds: 3600, Feed: feed})
 		f.links <- l
 	case im.Method_HEADS:
 		l.reply(fr, &im.HeadsReply{Cursor: time.Now().UnixMilli()})
