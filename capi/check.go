@@ -60,7 +60,7 @@ func (c *call) checkJSON() int {
 	if s == "" { // and may be
 		return resultOK
 	}
-	if c.built && !c.nonEmpty {
+	if c.built && !c.nonEmpty && len(c.keys) == 0 {
 		return resultOK // its handler reads all of it
 	}
 	if !c.readable(s) {

@@ -201,7 +201,8 @@ func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendInfoG
 }
 
 // Info returns what is known of users, in their order: of a friend what List has, of anybody else the profile. The relation type is that of Check with
-// both. A user who does not exist has the error code 30003. Without a connection it knows friends only, and whether they are on the user's list.
+// both. A user who does not exist has the error code 30003. Without a connection it knows friends only, and whether they are on the user's list: anybody else has the
+// error code of that.
 func (f Friends) Info(ctx context.Context, users []string) ([]*im.FriendInfoGetResult, error) {
 	return engine.Wait(ctx, "Friends.Info", func(to caller[[]*im.FriendInfoGetResult]) { f.info(to, users) })
 }

@@ -122,7 +122,8 @@ func friendInfo(r *im.Relation, names map[uint64]string) *im.FriendInfoGetResult
 }
 
 // Info returns what is known of users, in their order: of a friend what List has, of anybody else the profile. The relation type is that of Check with
-// both. A user who does not exist has the error code 30003. Without a connection it knows friends only, and whether they are on the user's list.
+// both. A user who does not exist has the error code 30003. Without a connection it knows friends only, and whether they are on the user's list: anybody else has the
+// error code of that.
 //
 //tidings:call
 func (f Friends) info(to caller[[]*im.FriendInfoGetResult], users []string) {
@@ -135,12 +136,12 @@ func (f Friends) info(to caller[[]*im.FriendInfoGetResult], users []string) {
 		b := f.c.relations
 		names := b.groupNames()
 		known := map[string]*im.FriendInfoGetResult{}
-		strangers := false
+		var strangers []string
 		for _, u := range users {
 			if r := b.row(relFriend, u); r != nil {
 				known[u] = friendInfo(r, names)
 			} else {
-				strangers = true
+				strangers = append(strangers, u)
 			}
 		}
 		inOrder := func() []*im.FriendInfoGetResult {
@@ -151,11 +152,10 @@ func (f Friends) info(to caller[[]*im.FriendInfoGetResult], users []string) {
 			return out
 		}
 		if err := f.c.session.online(); err != nil {
-			if strangers {
-				finish(nil, err)
-			} else {
-				finish(inOrder(), nil)
+			for _, u := range strangers {
+				known[u] = &im.FriendInfoGetResult{Identifier: u, ErrorCode: uint32(im.CodeOf(err)), ErrorMessage: err.Desc, FieldInfo: &im.FriendProfile{Identifier: u}}
 			}
+			finish(inOrder(), nil)
 			return
 		}
 		limit := f.c.cfg.Limits.Call

@@ -151,6 +151,7 @@ func stands(s *imtest.Server, ticket string) []stand {
 		{"in", "in", func(t *testing.T) *driver {
 			d := loggedIn(t, s.URL)
 			d.must("TIMMsgSendMessage", "bob", 1, textJSON("there is a conversation"), on, on)
+			d.must("TIMFriendshipAddFriend", `{"friendship_add_friend_param_identifier":"bob"}`, on)
 			return d
 		}},
 		{"logging out", "logging out", func(t *testing.T) *driver {
@@ -198,7 +199,7 @@ func TestStates(t *testing.T) {
 						continue
 					}
 					walk(t, d, p, table[p.name][state], ticket)
-				case "callExperimentalAPI", "TIMConvDelete":
+				case "callExperimentalAPI", "TIMConvDelete", "TIMFriendshipDeleteFriendGroup":
 					last = append([]prototype{p}, last...) // sets another server; removes what others name
 				default:
 					walk(t, d, p, table[p.name][state], ticket)
