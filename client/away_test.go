@@ -12,6 +12,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
 // fill sends n messages from d without waiting for each and returns when all are acknowledged.
@@ -235,7 +236,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("OWED_SERVER") != "" {
 		owedChild()
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 // kill -9 of the client loses no callback; at most the batch that was running fires again (rule 17).
