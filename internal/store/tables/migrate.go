@@ -111,32 +111,54 @@ func Render(d Dialect, source string) (string, error) {
 	return b.String(), nil
 }
 
+// rendered are templates as a file system. Each is rendered when it is opened, and goose opens the steps that a database does not have yet.
+type rendered struct {
+	d         Dialect
+	templates fstest.MapFS
+}
+
+func (r rendered) Open(name string) (fs.File, error) {
+	file := r.templates[name]
+	if file == nil {
+		return r.templates.Open(name)
+	}
+	text, err := Render(r.d, string(file.Data))
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return fstest.MapFS{name: {Data: []byte(text)}}.Open(name)
+}
+
 // steps returns the files of a dialect.
 func steps(d Dialect) (fs.FS, error) {
 	files, err := fs.Glob(sources, "migrations/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	out := fstest.MapFS{}
+	out := rendered{d, fstest.MapFS{}}
 	for _, file := range files {
 		source, err := fs.ReadFile(sources, file)
 		if err != nil {
 			return nil, err
 		}
-		text, err := Render(d, string(source))
-		if err != nil {
-			return nil, err
-		}
-		if strings.TrimSpace(text) == "" {
+		if emptyIn(d, string(source)) {
 			continue
 		}
 		name := path.Base(file)
 		if other := numbers[name]; other != "" && d == SQLite {
 			name = other
 		}
-		out[name] = &fstest.MapFile{Data: []byte(text)}
+		out.templates[name] = &fstest.MapFile{Data: source}
 	}
 	return out, nil
+}
+
+// emptyIn reports whether a template is one {{if}} of the other dialect.
+func emptyIn(d Dialect, source string) bool {
+	other := [...]string{SQLite: "postgres", Postgres: "sqlite"}[d]
+	inside, begins := strings.CutPrefix(strings.TrimSpace(source), "{{if "+other+" -}}")
+	inside, ends := strings.CutSuffix(inside, "{{- end}}")
+	return begins && ends && !strings.Contains(inside, "{{if") && !strings.Contains(inside, "{{else")
 }
 
 // Migrate brings the schema to the newest version. A schema of a newer program is refused: writing by old rules would damage it.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"text/template"
 
 	_ "github.com/mattn/go-sqlite3"
@@ -193,6 +194,9 @@ func TestSteps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if strings.TrimSpace(string(text)) == "" {
+				t.Errorf("dialect %d: %s is empty", d, name)
+			}
 			foreign := []string{"WITHOUT ROWID", "BLOB"}
 			if d == SQLite {
 				foreign = []string{"WITH (", "COLLATE", "SMALLINT", "BYTEA"}
@@ -203,5 +207,33 @@ func TestSteps(t *testing.T) {
 				}
 			}
 		}
+		full := 0
+		templates, _ := fs.Glob(sources, "migrations/*.sql")
+		for _, file := range templates {
+			source, _ := fs.ReadFile(sources, file)
+			if text, err := Render(d, string(source)); err != nil {
+				t.Error(err)
+			} else if strings.TrimSpace(text) != "" {
+				full++
+			}
+		}
+		if len(names) != full {
+			t.Errorf("dialect %d has %q, and %d templates are not empty", d, names, full)
+		}
+	}
+}
+
+// TestStepsRenderedLate: listing the steps renders none, and one that cannot be rendered gives the error when it is opened.
+func TestStepsRenderedLate(t *testing.T) {
+	bad := rendered{SQLite, fstest.MapFS{"00001_first.sql": {Data: []byte("{{none}}")}}}
+	names, err := fs.Glob(bad, "*.sql")
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	if _, err := fs.ReadFile(bad, names[0]); err == nil || !strings.Contains(err.Error(), "{{none}}") {
+		t.Errorf("a template that means nothing is rendered: %v", err)
+	}
+	if emptyIn(SQLite, "{{if postgres -}}\na\n{{- end}}\nb") || emptyIn(SQLite, "{{if postgres -}}a{{else}}b{{- end}}") || emptyIn(SQLite, "{{if postgres -}}a{{- end}}b{{if postgres}}c{{- end}}") {
+		t.Error("a template is taken as empty that has a part for everybody")
 	}
 }
