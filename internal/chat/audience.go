@@ -41,16 +41,15 @@ func (a *Audience) Has(s *Caller) bool {
 type Event struct {
 	To     Audience
 	Method im.Method
-	// Frame is the push as it goes to clients. It is valid until Carrier.Tell returns.
+	// Frame is the push as it goes to clients.
 	Frame []byte
 }
 
 // Carrier takes events to sessions.
 type Carrier struct {
-	// Hears reports whether any session would get an event. Tell queues it to these sessions. Both are called from the store's delivery goroutine, in commit
-	// order, and must not block.
-	Hears func(Audience) bool
-	Tell  func(Event)
+	// Tell finds the sessions that get an event, and queues it to them. It calls event once if there are any: that encodes the event, which is valid until Tell
+	// returns. Tell is called from the store's delivery goroutine, in commit order, and must not block.
+	Tell func(to Audience, event func() Event)
 	// Kick ends the sessions of an account whose SessionID.No is below before. It may be called from any goroutine.
 	Kick func(uid UID, before uint64, why string)
 }
@@ -73,25 +72,41 @@ func (p push[B]) to(who Audience, body B) news { return news{who, p.method, body
 // wire is like to, for a body that is encoded by hand.
 func (p push[B]) wire(who Audience, body wireOf[B]) news { return news{who, p.method, body} }
 
-var frames = sync.Pool{New: func() any { return new([]byte) }}
+// telling is an event while the carrier has it.
+type telling struct {
+	news
+	c     *Chat
+	frame []byte
+	event func() Event // encode
+}
+
+var tellings = sync.Pool{New: func() any {
+	t := &telling{}
+	t.event = t.encode
+	return t
+}}
 
 // spareFrame is the size of a buffer that is worth keeping for another event.
 const spareFrame = 64 << 10
 
-// tell encodes an event that somebody gets, once, and hands it to the carrier. If encoding panics, its audience gets BEHIND instead, and asks for what it missed.
+// tell hands an event to the carrier, which has it encoded once if anybody gets it.
 func (c *Chat) tell(n news) {
-	if !c.carrier.Hears(n.to) {
-		return
+	t := tellings.Get().(*telling)
+	t.c, t.news = c, n
+	c.carrier.Tell(n.to, t.event)
+	t.c, t.news = nil, news{}
+	if cap(t.frame) <= spareFrame {
+		tellings.Put(t)
 	}
-	buf := frames.Get().(*[]byte)
-	f := im.Frame{Method: n.method}
-	if err := contained(func() { *buf = im.AppendMessage((*buf)[:0], &f, n.body) }); err != nil {
-		c.log.Error("an event cannot be encoded", "method", n.method, "err", err)
+}
+
+// encode encodes the event. If that panics, its audience gets BEHIND instead, and asks for what it missed.
+func (t *telling) encode() Event {
+	f := im.Frame{Method: t.method}
+	if err := contained(func() { t.frame = im.AppendMessage(t.frame[:0], &f, t.body) }); err != nil {
+		t.c.log.Error("an event cannot be encoded", "method", t.method, "err", err)
 		f.Method = im.Method_BEHIND
-		*buf = im.AppendFrame((*buf)[:0], &f)
+		t.frame = im.AppendFrame(t.frame[:0], &f)
 	}
-	c.carrier.Tell(Event{To: n.to, Method: f.Method, Frame: *buf})
-	if cap(*buf) <= spareFrame {
-		frames.Put(buf)
-	}
+	return Event{To: t.to, Method: f.Method, Frame: t.frame}
 }

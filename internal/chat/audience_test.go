@@ -20,7 +20,11 @@ type listener struct {
 func listen() *listener {
 	l := &listener{hears: true}
 	l.c = &Chat{log: slog.New(slog.DiscardHandler)}
-	l.c.Subscribe(Carrier{Hears: func(Audience) bool { return l.hears }, Tell: func(e Event) {
+	l.c.Subscribe(Carrier{Tell: func(_ Audience, event func() Event) {
+		if !l.hears {
+			return
+		}
+		e := event()
 		e.Frame = slices.Clone(e.Frame)
 		l.told = append(l.told, e)
 	}})

@@ -169,7 +169,7 @@ func New(store Store, cfg Config) *Chat {
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
 	c.outgoing, c.fans = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.sendRules = SendRules{OnlyFriends: cfg.OnlyFriends, RefuseBlocked: cfg.RefuseBlocked}
-	c.carrier = Carrier{Hears: func(Audience) bool { return false }, Tell: func(Event) {}, Kick: func(UID, uint64, string) {}}
+	c.carrier = Carrier{Tell: func(Audience, func() Event) {}, Kick: func(UID, uint64, string) {}}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)

@@ -86,13 +86,14 @@ func onBoth(t *testing.T, cfg chat.Config, test func(r *relations)) {
 func on(t *testing.T, st chat.Store, cfg chat.Config) *relations {
 	cfg.Log = quiet
 	r := &relations{T: t, c: chat.New(st, cfg), st: st, who: make(map[chat.UID]*friend)}
-	r.c.Subscribe(chat.Carrier{Hears: func(chat.Audience) bool { return true }, Tell: r.tell})
+	r.c.Subscribe(chat.Carrier{Tell: r.tell})
 	return r
 }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-func (r *relations) tell(e chat.Event) {
+func (r *relations) tell(_ chat.Audience, event func() chat.Event) {
+	e := event()
 	if e.Method != im.Method_FED {
 		return
 	}

@@ -22,20 +22,19 @@ func (g *Gateway) audience(to *chat.Audience) iter.Seq[*session] {
 	}
 }
 
-// hears reports whether an audience has a session here.
-func (g *Gateway) hears(to chat.Audience) bool {
-	for range g.audience(&to) {
-		return true
-	}
-	return false
-}
-
 // tell queues an event to its audience.
-func (g *Gateway) tell(e chat.Event) {
+func (g *Gateway) tell(to chat.Audience, event func() chat.Event) {
+	var e chat.Event
 	n := 0
-	for s := range g.audience(&e.To) {
+	for s := range g.audience(&to) {
+		if n == 0 {
+			e = event()
+		}
 		s.push(e.Frame)
 		n++
+	}
+	if n == 0 {
+		return
 	}
 	g.metrics.pushes.Add(float64(n))
 	if e.Method == im.Method_BEHIND { // in place of an event that could not be encoded

@@ -51,10 +51,14 @@ func TestAudience(t *testing.T) {
 		"but for a session and a device":  {chat.Audience{Users: both, Except: desk, ExceptDevice: chat.Device{User: alice, ID: "phone"}}, []string{"bob's desk"}},
 		"a group, whose members are none": {chat.Audience{Group: 1}, nil},
 	} {
-		if got := n.hears(c.to); got != (len(c.hear) > 0) {
-			t.Errorf("%s: somebody hears of it: %v", name, got)
+		encoded := 0
+		n.tell(c.to, func() chat.Event {
+			encoded++
+			return chat.Event{To: c.to, Method: im.Method_HEAD, Frame: im.AppendFrame(nil, &im.Frame{Method: im.Method_HEAD})}
+		})
+		if want := min(len(c.hear), 1); encoded != want {
+			t.Errorf("%s: it is encoded %d times, want %d", name, encoded, want)
 		}
-		n.tell(chat.Event{To: c.to, Method: im.Method_HEAD, Frame: im.AppendFrame(nil, &im.Frame{Method: im.Method_HEAD})})
 		for who, conn := range all {
 			conn.call(im.Method_HEARTBEAT, &im.Empty{}, 0, nil) // behind what was queued
 			want := 0
@@ -74,7 +78,10 @@ func TestEventThatCouldNotBeEncoded(t *testing.T) {
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
 	before := n.failed()
-	n.tell(chat.Event{To: chat.Audience{Users: []chat.UID{chat.UID(alice.reply.TinyId)}}, Method: im.Method_BEHIND, Frame: im.AppendFrame(nil, &im.Frame{Method: im.Method_BEHIND})})
+	to := chat.Audience{Users: []chat.UID{chat.UID(alice.reply.TinyId)}}
+	n.tell(to, func() chat.Event {
+		return chat.Event{To: to, Method: im.Method_BEHIND, Frame: im.AppendFrame(nil, &im.Frame{Method: im.Method_BEHIND})}
+	})
 	alice.push(im.Method_BEHIND, nil)
 	if got := n.failed() - before; got != 1 {
 		t.Errorf("the metric counts %v", got)

@@ -162,7 +162,7 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	for i := range g.online {
 		g.online[i].init()
 	}
-	c.Subscribe(chat.Carrier{Hears: g.hears, Tell: g.tell, Kick: g.kickBefore})
+	c.Subscribe(chat.Carrier{Tell: g.tell, Kick: g.kickBefore})
 	go g.sweepLoop()
 	return g
 }

@@ -100,7 +100,7 @@ func BenchmarkTellMany(b *testing.B) {
 		e.To.Users = append(e.To.Users, uid)
 	}
 	for b.Loop() {
-		n.tell(e)
+		n.tell(e.To, func() chat.Event { return e })
 		for _, s := range all {
 			s.out, s.frames = s.out[:headRoom], 0
 		}
