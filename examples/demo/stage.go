@@ -92,9 +92,24 @@ func (v *device) listeners() client.Events {
 				v.Heard(convNames[e], fmt.Sprintf("with %s, %d unread, last: %s", c.Id, c.UnreadNum, last(c.LastMsg)))
 			}
 		},
-		TotalUnread:   func(n int) { v.Heard("total unread", strconv.Itoa(n)) },
-		Network:       func(s client.NetworkStatus, _ int32, _ string) { v.Heard("network", linkNames[s]) },
-		KickedOffline: func() { v.Heard("kicked offline", "") },
+		FriendsAdded: func(ids []string) { v.Heard("friends added", strings.Join(ids, ", ")) },
+		FriendRequests: func(rs []*im.FriendAddPendency) {
+			v.Heard("friend request", fmt.Sprintf("from %s: %s", rs[0].Identifier, rs[0].AddWording))
+		},
+		FriendRequestsDeleted: func(ids []string) { v.Heard("friend request gone", strings.Join(ids, ", ")) },
+		FriendsUpdated: func(us []*im.FriendProfileUpdate) {
+			text := us[0].Identifier
+			if item := us[0].Item; item.Remark != nil {
+				text += ", remark " + *item.Remark
+			} else if item.Profile.GetNickName() != "" {
+				text += ", name " + item.Profile.GetNickName()
+			}
+			v.Heard("friend changed", text)
+		},
+		BlacklistAdded: func(fs []*im.FriendProfile) { v.Heard("blacklist", fs[0].Identifier) },
+		TotalUnread:    func(n int) { v.Heard("total unread", strconv.Itoa(n)) },
+		Network:        func(s client.NetworkStatus, _ int32, _ string) { v.Heard("network", linkNames[s]) },
+		KickedOffline:  func() { v.Heard("kicked offline", "") },
 	}
 }
 
