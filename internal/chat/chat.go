@@ -234,12 +234,6 @@ func (c *cache[K, V]) put(k K, v V) {
 	c.mu.Unlock()
 }
 
-func (c *cache[K, V]) drop(k K) {
-	c.mu.Lock()
-	delete(c.m, k)
-	c.mu.Unlock()
-}
-
 // person finds an account by name; ErrNotFound if there is none.
 func (c *Chat) person(ctx context.Context, name string) (person, error) {
 	if p, ok := c.people.get(name); ok {
