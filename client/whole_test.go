@@ -94,6 +94,19 @@ func (f *friendFeed) change(name, remark string, gone bool) {
 	}
 }
 
+// cut cuts the feed off, and sets what is called before a page.
+func (f *friendFeed) cut(floor uint64, page func(l *fakeLink, n int) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.floor, f.page = floor, page
+}
+
+func (f *friendFeed) remark(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rows[name].GetState().GetRemark()
+}
+
 // list returns the friends as List does, in short.
 func (f *friendFeed) list() (all []string) {
 	f.mu.Lock()
@@ -174,11 +187,13 @@ func TestWholeInterrupted(t *testing.T) {
 						f.change("f2", "", true)
 						f.change("f7", "", false)
 						f.change("f4", "four", false)
-						f.floor = 9
+						var steps sync.Mutex // of one connection after the other
 						var changed, interrupted bool
 						ended := make(chan bool, 1)
 						d = open(t, d.cfg)
-						f.page = func(l *fakeLink, n int) bool {
+						f.cut(9, func(l *fakeLink, n int) bool {
+							steps.Lock()
+							defer steps.Unlock()
 							if !changed && n == at {
 								changed = true
 								for _, e := range c.edits {
@@ -199,7 +214,7 @@ func TestWholeInterrupted(t *testing.T) {
 								l.ws.CloseNow()
 							}
 							return false
-						}
+						})
 						if err := d.Login(within(t)); err != nil {
 							t.Fatal(err)
 						}
@@ -237,7 +252,7 @@ func TestWholeInterrupted(t *testing.T) {
 						var end []string
 						for name, remark := range told {
 							if remark == "?" {
-								remark = f.rows[name].GetState().GetRemark()
+								remark = f.remark(name)
 							}
 							end = append(end, name+" "+remark)
 						}
