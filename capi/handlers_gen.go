@@ -37,7 +37,7 @@ func init() {
 		cl.Friends().UpdateFunc(v.Identifier, v.Item, c.done())
 	})
 	handlers[fnTIMFriendshipSearchFriends] = object(func(c *call, cl *client.Client, v *im.FriendSearchParam) {
-		cl.Friends().SearchFunc(v, doneList[*im.FriendInfoGetResult](c))
+		cl.Friends().SearchFunc(v, doneList[*im.FriendFound](c))
 	})
 	handlers[fnTIMFriendshipDeleteFriend] = object(func(c *call, cl *client.Client, v *im.FriendshipDeleteFriendParam) {
 		cl.Friends().DeleteFunc(v.IdentifierArray, v.FriendType == 1, doneList[*im.FriendResult](c))

@@ -191,12 +191,12 @@ func (f Friends) GroupsFunc(names []string, done func([]*im.FriendGroupInfo, err
 
 // Search returns the friends for whom one of the named fields contains one of the keywords, in the order of List, from local data. Letters that differ
 // only in case are equal. At most 5 keywords.
-func (f Friends) Search(ctx context.Context, p *im.FriendSearchParam) ([]*im.FriendInfoGetResult, error) {
-	return engine.Wait(ctx, "Friends.Search", func(to caller[[]*im.FriendInfoGetResult]) { f.search(to, p) })
+func (f Friends) Search(ctx context.Context, p *im.FriendSearchParam) ([]*im.FriendFound, error) {
+	return engine.Wait(ctx, "Friends.Search", func(to caller[[]*im.FriendFound]) { f.search(to, p) })
 }
 
 // SearchFunc is Search without waiting.
-func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendInfoGetResult, error)) {
+func (f Friends) SearchFunc(p *im.FriendSearchParam, done func([]*im.FriendFound, error)) {
 	f.search(engine.Later("Friends.Search", done), p)
 }
 

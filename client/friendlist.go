@@ -75,7 +75,7 @@ func (f Friends) groups(to caller[[]*im.FriendGroupInfo], names []string) {
 // only in case are equal. At most 5 keywords.
 //
 //tidings:call
-func (f Friends) search(to caller[[]*im.FriendInfoGetResult], p *im.FriendSearchParam) {
+func (f Friends) search(to caller[[]*im.FriendFound], p *im.FriendSearchParam) {
 	var words []string
 	for _, k := range p.GetKeywordList() {
 		if k = fold(strings.TrimSpace(k)); k != "" {
@@ -100,14 +100,15 @@ func (f Friends) search(to caller[[]*im.FriendInfoGetResult], p *im.FriendSearch
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "friendship_search_param_search_field_list has fields other than 1, 2 and 4"))
 		return
 	}
-	doLocal(f, to, func(b *relations) []*im.FriendInfoGetResult {
+	doLocal(f, to, func(b *relations) []*im.FriendFound {
 		names := b.groupNames()
-		var out []*im.FriendInfoGetResult
+		var out []*im.FriendFound
 		for _, r := range b.friends() {
 			for field, text := range map[int32]string{SearchUserID: r.UserId, SearchNickName: r.GetProfile().GetNickName(), SearchRemark: r.GetState().GetRemark()} {
 				text = fold(text)
 				if fields&field != 0 && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) }) {
-					out = append(out, friendInfo(r, names))
+					x := friendInfo(r, names)
+					out = append(out, &im.FriendFound{Info: x, Profile: x.FieldInfo})
 					break
 				}
 			}

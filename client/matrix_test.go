@@ -3,6 +3,7 @@ package client_test
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,40 @@ import (
 // The matrix of relations: every cause, by a device and by the operator, fires on every device of both users what it should and nothing else, wherever
 // the devices are meanwhile.
 func TestRelationMatrix(t *testing.T) { relationMatrix(t, "") }
+
+// Each row of the matrix of relations is a row of docs/events.md.
+func TestRelationRows(t *testing.T) {
+	doc, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fires := func(events []string) string {
+		if len(events) == 0 {
+			return "nothing"
+		}
+		var names []string
+		for _, e := range events {
+			name, _, _ := strings.Cut(e, " ")
+			names = append(names, map[string]string{"friends_added": "friend added", "friends_deleted": "friend deleted", "friends_updated": "friend updated",
+				"friend_requests": "friend request", "friend_requests_deleted": "request deleted", "friend_requests_read": "requests read",
+				"blacklist_added": "blacklist added", "blacklist_deleted": "blacklist deleted"}[name])
+		}
+		return strings.Join(names, ", ")
+	}
+	_, table, _ := strings.Cut(string(doc), "| cause |")
+	for _, c := range scenario.Causes {
+		command, _, _ := strings.Cut(c.Operator, " ")
+		if command != "" {
+			command = "`" + command + "`"
+		}
+		if row := fmt.Sprintf("| %s | %s | %s | %s |", c.Name, fires(c.Mine), fires(c.Theirs), command); !strings.Contains(table, row) {
+			t.Errorf("docs/events.md lacks the row\n%s", row)
+		}
+	}
+	if rows := strings.Count(table, "\n| ") - 1; rows != len(scenario.Causes) {
+		t.Errorf("docs/events.md has %d rows, there are %d", rows, len(scenario.Causes))
+	}
+}
 
 // The same on PostgreSQL.
 func TestRelationMatrixPostgres(t *testing.T) { relationMatrix(t, pgtest.DSN(t)) }

@@ -2524,6 +2524,30 @@ func (x *FriendInfoGetResult) GetFieldInfo() *FriendProfile {
 	return nil
 }
 
+// What a search finds, in one object: programs read it in either form.
+type FriendFound struct {
+	Info    *FriendInfoGetResult
+	Profile *FriendProfile
+
+	unknownFields []byte
+}
+
+func (x *FriendFound) Reset() { *x = FriendFound{} }
+
+func (x *FriendFound) GetInfo() *FriendInfoGetResult {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *FriendFound) GetProfile() *FriendProfile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
 // The stored state of a row; what belongs to its kind is set.
 type RelationState struct {
 	// Of a friend.

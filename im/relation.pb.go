@@ -1470,6 +1470,59 @@ func (x *FriendInfoGetResult) GetFieldInfo() *FriendProfile {
 	return nil
 }
 
+// What a search finds, in one object: programs read it in either form.
+type FriendFound struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Info          *FriendInfoGetResult   `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	Profile       *FriendProfile         `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendFound) Reset() {
+	*x = FriendFound{}
+	mi := &file_api_relation_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendFound) ProtoMessage() {}
+
+func (x *FriendFound) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendFound.ProtoReflect.Descriptor instead.
+func (*FriendFound) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *FriendFound) GetInfo() *FriendInfoGetResult {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *FriendFound) GetProfile() *FriendProfile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
 // The stored state of a row; what belongs to its kind is set.
 type RelationState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1494,7 +1547,7 @@ type RelationState struct {
 
 func (x *RelationState) Reset() {
 	*x = RelationState{}
-	mi := &file_api_relation_proto_msgTypes[15]
+	mi := &file_api_relation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1559,7 @@ func (x *RelationState) String() string {
 func (*RelationState) ProtoMessage() {}
 
 func (x *RelationState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[15]
+	mi := &file_api_relation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1572,7 @@ func (x *RelationState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationState.ProtoReflect.Descriptor instead.
 func (*RelationState) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{15}
+	return file_api_relation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RelationState) GetRemark() string {
@@ -1607,7 +1660,7 @@ type Relation struct {
 
 func (x *Relation) Reset() {
 	*x = Relation{}
-	mi := &file_api_relation_proto_msgTypes[16]
+	mi := &file_api_relation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1672,7 @@ func (x *Relation) String() string {
 func (*Relation) ProtoMessage() {}
 
 func (x *Relation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[16]
+	mi := &file_api_relation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1685,7 @@ func (x *Relation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relation.ProtoReflect.Descriptor instead.
 func (*Relation) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{16}
+	return file_api_relation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Relation) GetKind() RelationKind {
@@ -1709,7 +1762,7 @@ type FeedRequest struct {
 
 func (x *FeedRequest) Reset() {
 	*x = FeedRequest{}
-	mi := &file_api_relation_proto_msgTypes[17]
+	mi := &file_api_relation_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1774,7 @@ func (x *FeedRequest) String() string {
 func (*FeedRequest) ProtoMessage() {}
 
 func (x *FeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[17]
+	mi := &file_api_relation_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1787,7 @@ func (x *FeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
 func (*FeedRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{17}
+	return file_api_relation_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FeedRequest) GetFrom() uint64 {
@@ -1764,7 +1817,7 @@ type FeedReply struct {
 
 func (x *FeedReply) Reset() {
 	*x = FeedReply{}
-	mi := &file_api_relation_proto_msgTypes[18]
+	mi := &file_api_relation_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1829,7 @@ func (x *FeedReply) String() string {
 func (*FeedReply) ProtoMessage() {}
 
 func (x *FeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[18]
+	mi := &file_api_relation_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1842,7 @@ func (x *FeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedReply.ProtoReflect.Descriptor instead.
 func (*FeedReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{18}
+	return file_api_relation_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FeedReply) GetFrom() uint64 {
@@ -1831,7 +1884,7 @@ type FeedPush struct {
 
 func (x *FeedPush) Reset() {
 	*x = FeedPush{}
-	mi := &file_api_relation_proto_msgTypes[19]
+	mi := &file_api_relation_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1896,7 @@ func (x *FeedPush) String() string {
 func (*FeedPush) ProtoMessage() {}
 
 func (x *FeedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[19]
+	mi := &file_api_relation_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1909,7 @@ func (x *FeedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedPush.ProtoReflect.Descriptor instead.
 func (*FeedPush) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{19}
+	return file_api_relation_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FeedPush) GetFrom() uint64 {
@@ -1884,7 +1937,7 @@ type RelationsRequest struct {
 
 func (x *RelationsRequest) Reset() {
 	*x = RelationsRequest{}
-	mi := &file_api_relation_proto_msgTypes[20]
+	mi := &file_api_relation_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +1949,7 @@ func (x *RelationsRequest) String() string {
 func (*RelationsRequest) ProtoMessage() {}
 
 func (x *RelationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[20]
+	mi := &file_api_relation_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +1962,7 @@ func (x *RelationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationsRequest.ProtoReflect.Descriptor instead.
 func (*RelationsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{20}
+	return file_api_relation_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RelationsRequest) GetAfterKind() RelationKind {
@@ -1940,7 +1993,7 @@ type RelationsReply struct {
 
 func (x *RelationsReply) Reset() {
 	*x = RelationsReply{}
-	mi := &file_api_relation_proto_msgTypes[21]
+	mi := &file_api_relation_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2005,7 @@ func (x *RelationsReply) String() string {
 func (*RelationsReply) ProtoMessage() {}
 
 func (x *RelationsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[21]
+	mi := &file_api_relation_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2018,7 @@ func (x *RelationsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelationsReply.ProtoReflect.Descriptor instead.
 func (*RelationsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{21}
+	return file_api_relation_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RelationsReply) GetFeed() uint64 {
@@ -2010,7 +2063,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2075,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[22]
+	mi := &file_api_relation_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2088,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{22}
+	return file_api_relation_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Person) GetUserId() string {
@@ -2075,7 +2128,7 @@ type ProfilesRequest struct {
 
 func (x *ProfilesRequest) Reset() {
 	*x = ProfilesRequest{}
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2140,7 @@ func (x *ProfilesRequest) String() string {
 func (*ProfilesRequest) ProtoMessage() {}
 
 func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[23]
+	mi := &file_api_relation_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2153,7 @@ func (x *ProfilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesRequest.ProtoReflect.Descriptor instead.
 func (*ProfilesRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{23}
+	return file_api_relation_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProfilesRequest) GetUserIds() []string {
@@ -2120,7 +2173,7 @@ type VersionedProfile struct {
 
 func (x *VersionedProfile) Reset() {
 	*x = VersionedProfile{}
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2185,7 @@ func (x *VersionedProfile) String() string {
 func (*VersionedProfile) ProtoMessage() {}
 
 func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[24]
+	mi := &file_api_relation_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2198,7 @@ func (x *VersionedProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionedProfile.ProtoReflect.Descriptor instead.
 func (*VersionedProfile) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{24}
+	return file_api_relation_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VersionedProfile) GetProfile() *UserProfile {
@@ -2172,7 +2225,7 @@ type ProfilesReply struct {
 
 func (x *ProfilesReply) Reset() {
 	*x = ProfilesReply{}
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2237,7 @@ func (x *ProfilesReply) String() string {
 func (*ProfilesReply) ProtoMessage() {}
 
 func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[25]
+	mi := &file_api_relation_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2250,7 @@ func (x *ProfilesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilesReply.ProtoReflect.Descriptor instead.
 func (*ProfilesReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{25}
+	return file_api_relation_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProfilesReply) GetProfiles() []*VersionedProfile {
@@ -2216,7 +2269,7 @@ type SetProfileRequest struct {
 
 func (x *SetProfileRequest) Reset() {
 	*x = SetProfileRequest{}
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2281,7 @@ func (x *SetProfileRequest) String() string {
 func (*SetProfileRequest) ProtoMessage() {}
 
 func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[26]
+	mi := &file_api_relation_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2294,7 @@ func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProfileRequest.ProtoReflect.Descriptor instead.
 func (*SetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{26}
+	return file_api_relation_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetProfileRequest) GetItem() *UserProfileItem {
@@ -2265,7 +2318,7 @@ type AddFriendRequest struct {
 
 func (x *AddFriendRequest) Reset() {
 	*x = AddFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2330,7 @@ func (x *AddFriendRequest) String() string {
 func (*AddFriendRequest) ProtoMessage() {}
 
 func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[27]
+	mi := &file_api_relation_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2343,7 @@ func (x *AddFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFriendRequest.ProtoReflect.Descriptor instead.
 func (*AddFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{27}
+	return file_api_relation_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddFriendRequest) GetUserId() string {
@@ -2347,7 +2400,7 @@ type UsersRequest struct {
 
 func (x *UsersRequest) Reset() {
 	*x = UsersRequest{}
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2412,7 @@ func (x *UsersRequest) String() string {
 func (*UsersRequest) ProtoMessage() {}
 
 func (x *UsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[28]
+	mi := &file_api_relation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2425,7 @@ func (x *UsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsersRequest.ProtoReflect.Descriptor instead.
 func (*UsersRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{28}
+	return file_api_relation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UsersRequest) GetUserIds() []string {
@@ -2405,7 +2458,7 @@ type FriendResults struct {
 
 func (x *FriendResults) Reset() {
 	*x = FriendResults{}
-	mi := &file_api_relation_proto_msgTypes[29]
+	mi := &file_api_relation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2470,7 @@ func (x *FriendResults) String() string {
 func (*FriendResults) ProtoMessage() {}
 
 func (x *FriendResults) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[29]
+	mi := &file_api_relation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2483,7 @@ func (x *FriendResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendResults.ProtoReflect.Descriptor instead.
 func (*FriendResults) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{29}
+	return file_api_relation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FriendResults) GetResults() []*FriendResult {
@@ -2454,7 +2507,7 @@ type UpdateFriendRequest struct {
 
 func (x *UpdateFriendRequest) Reset() {
 	*x = UpdateFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[30]
+	mi := &file_api_relation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2519,7 @@ func (x *UpdateFriendRequest) String() string {
 func (*UpdateFriendRequest) ProtoMessage() {}
 
 func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[30]
+	mi := &file_api_relation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2532,7 @@ func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateFriendRequest.ProtoReflect.Descriptor instead.
 func (*UpdateFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{30}
+	return file_api_relation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpdateFriendRequest) GetUserId() string {
@@ -2526,7 +2579,7 @@ type CheckFriendsReply struct {
 
 func (x *CheckFriendsReply) Reset() {
 	*x = CheckFriendsReply{}
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2591,7 @@ func (x *CheckFriendsReply) String() string {
 func (*CheckFriendsReply) ProtoMessage() {}
 
 func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2604,7 @@ func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFriendsReply.ProtoReflect.Descriptor instead.
 func (*CheckFriendsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{31}
+	return file_api_relation_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckFriendsReply) GetResults() []*FriendshipCheckFriendTypeResult {
@@ -2575,7 +2628,7 @@ type RequestsRequest struct {
 
 func (x *RequestsRequest) Reset() {
 	*x = RequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2640,7 @@ func (x *RequestsRequest) String() string {
 func (*RequestsRequest) ProtoMessage() {}
 
 func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2653,7 @@ func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsRequest.ProtoReflect.Descriptor instead.
 func (*RequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{32}
+	return file_api_relation_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RequestsRequest) GetType() int32 {
@@ -2644,7 +2697,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2709,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2722,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{33}
+	return file_api_relation_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AnswerRequestRequest) GetUserId() string {
@@ -2710,7 +2763,7 @@ type ReadRequestsRequest struct {
 
 func (x *ReadRequestsRequest) Reset() {
 	*x = ReadRequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2775,7 @@ func (x *ReadRequestsRequest) String() string {
 func (*ReadRequestsRequest) ProtoMessage() {}
 
 func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2788,7 @@ func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{34}
+	return file_api_relation_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadRequestsRequest) GetTime() uint64 {
@@ -2757,7 +2810,7 @@ type FriendGroupsRequest struct {
 
 func (x *FriendGroupsRequest) Reset() {
 	*x = FriendGroupsRequest{}
-	mi := &file_api_relation_proto_msgTypes[35]
+	mi := &file_api_relation_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2822,7 @@ func (x *FriendGroupsRequest) String() string {
 func (*FriendGroupsRequest) ProtoMessage() {}
 
 func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[35]
+	mi := &file_api_relation_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2835,7 @@ func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendGroupsRequest.ProtoReflect.Descriptor instead.
 func (*FriendGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{35}
+	return file_api_relation_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FriendGroupsRequest) GetAction() FriendGroupAction {
@@ -2938,16 +2991,19 @@ const file_api_relation_proto_rawDesc = "" +
 	"\x10identifier_array\x18\x03 \x03(\tR\"friend_group_info_identifier_array:\x04\xe8\xf9\x18\x01\"\x9b\x01\n" +
 	"\x11FriendSearchParam\x12:\n" +
 	"\fkeyword_list\x18\x01 \x03(\tR$friendship_search_param_keyword_list\x12D\n" +
-	"\x11search_field_list\x18\x02 \x03(\x05R)friendship_search_param_search_field_list:\x04\xe8\xf9\x18\x01\"\x89\x03\n" +
-	"\x13FriendInfoGetResult\x12@\n" +
+	"\x11search_field_list\x18\x02 \x03(\x05R)friendship_search_param_search_field_list:\x04\xe8\xf9\x18\x01\"\xb7\x03\n" +
+	"\x13FriendInfoGetResult\x12n\n" +
 	"\n" +
-	"identifier\x18\x01 \x01(\tR,friendship_friend_info_get_result_identifier\x12F\n" +
+	"identifier\x18\x01 \x01(\tB,\xca\xf3\x18(friendship_friend_info_get_result_useridR,friendship_friend_info_get_result_identifier\x12F\n" +
 	"\rrelation_type\x18\x02 \x01(\x05R/friendship_friend_info_get_result_relation_type\x12@\n" +
 	"\n" +
 	"error_code\x18\x03 \x01(\rR,friendship_friend_info_get_result_error_code\x12F\n" +
 	"\rerror_message\x18\x04 \x01(\tR/friendship_friend_info_get_result_error_message\x12X\n" +
 	"\n" +
-	"field_info\x18\x05 \x01(\v2\x16.tidings.FriendProfileR,friendship_friend_info_get_result_field_info:\x04\xe8\xf9\x18\x01\"\x8c\x02\n" +
+	"field_info\x18\x05 \x01(\v2\x16.tidings.FriendProfileR,friendship_friend_info_get_result_field_info:\x04\xe8\xf9\x18\x01\"\x83\x01\n" +
+	"\vFriendFound\x126\n" +
+	"\x04info\x18\x01 \x01(\v2\x1c.tidings.FriendInfoGetResultB\x04\xe0\xf3\x18\x01R\x04info\x126\n" +
+	"\aprofile\x18\x02 \x01(\v2\x16.tidings.FriendProfileB\x04\xe0\xf3\x18\x01R\aprofile:\x04\xe8\xf9\x18\x01\"\x8c\x02\n" +
 	"\rRelationState\x12\x16\n" +
 	"\x06remark\x18\x01 \x01(\tR\x06remark\x12\x16\n" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12>\n" +
@@ -3093,7 +3149,7 @@ func file_api_relation_proto_rawDescGZIP() []byte {
 }
 
 var file_api_relation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_api_relation_proto_goTypes = []any{
 	(GenderType)(0),                         // 0: tidings.GenderType
 	(ProfileAddPermission)(0),               // 1: tidings.ProfileAddPermission
@@ -3114,27 +3170,28 @@ var file_api_relation_proto_goTypes = []any{
 	(*FriendGroupInfo)(nil),                 // 16: tidings.FriendGroupInfo
 	(*FriendSearchParam)(nil),               // 17: tidings.FriendSearchParam
 	(*FriendInfoGetResult)(nil),             // 18: tidings.FriendInfoGetResult
-	(*RelationState)(nil),                   // 19: tidings.RelationState
-	(*Relation)(nil),                        // 20: tidings.Relation
-	(*FeedRequest)(nil),                     // 21: tidings.FeedRequest
-	(*FeedReply)(nil),                       // 22: tidings.FeedReply
-	(*FeedPush)(nil),                        // 23: tidings.FeedPush
-	(*RelationsRequest)(nil),                // 24: tidings.RelationsRequest
-	(*RelationsReply)(nil),                  // 25: tidings.RelationsReply
-	(*Person)(nil),                          // 26: tidings.Person
-	(*ProfilesRequest)(nil),                 // 27: tidings.ProfilesRequest
-	(*VersionedProfile)(nil),                // 28: tidings.VersionedProfile
-	(*ProfilesReply)(nil),                   // 29: tidings.ProfilesReply
-	(*SetProfileRequest)(nil),               // 30: tidings.SetProfileRequest
-	(*AddFriendRequest)(nil),                // 31: tidings.AddFriendRequest
-	(*UsersRequest)(nil),                    // 32: tidings.UsersRequest
-	(*FriendResults)(nil),                   // 33: tidings.FriendResults
-	(*UpdateFriendRequest)(nil),             // 34: tidings.UpdateFriendRequest
-	(*CheckFriendsReply)(nil),               // 35: tidings.CheckFriendsReply
-	(*RequestsRequest)(nil),                 // 36: tidings.RequestsRequest
-	(*AnswerRequestRequest)(nil),            // 37: tidings.AnswerRequestRequest
-	(*ReadRequestsRequest)(nil),             // 38: tidings.ReadRequestsRequest
-	(*FriendGroupsRequest)(nil),             // 39: tidings.FriendGroupsRequest
+	(*FriendFound)(nil),                     // 19: tidings.FriendFound
+	(*RelationState)(nil),                   // 20: tidings.RelationState
+	(*Relation)(nil),                        // 21: tidings.Relation
+	(*FeedRequest)(nil),                     // 22: tidings.FeedRequest
+	(*FeedReply)(nil),                       // 23: tidings.FeedReply
+	(*FeedPush)(nil),                        // 24: tidings.FeedPush
+	(*RelationsRequest)(nil),                // 25: tidings.RelationsRequest
+	(*RelationsReply)(nil),                  // 26: tidings.RelationsReply
+	(*Person)(nil),                          // 27: tidings.Person
+	(*ProfilesRequest)(nil),                 // 28: tidings.ProfilesRequest
+	(*VersionedProfile)(nil),                // 29: tidings.VersionedProfile
+	(*ProfilesReply)(nil),                   // 30: tidings.ProfilesReply
+	(*SetProfileRequest)(nil),               // 31: tidings.SetProfileRequest
+	(*AddFriendRequest)(nil),                // 32: tidings.AddFriendRequest
+	(*UsersRequest)(nil),                    // 33: tidings.UsersRequest
+	(*FriendResults)(nil),                   // 34: tidings.FriendResults
+	(*UpdateFriendRequest)(nil),             // 35: tidings.UpdateFriendRequest
+	(*CheckFriendsReply)(nil),               // 36: tidings.CheckFriendsReply
+	(*RequestsRequest)(nil),                 // 37: tidings.RequestsRequest
+	(*AnswerRequestRequest)(nil),            // 38: tidings.AnswerRequestRequest
+	(*ReadRequestsRequest)(nil),             // 39: tidings.ReadRequestsRequest
+	(*FriendGroupsRequest)(nil),             // 40: tidings.FriendGroupsRequest
 }
 var file_api_relation_proto_depIdxs = []int32{
 	0,  // 0: tidings.UserProfile.gender:type_name -> tidings.GenderType
@@ -3150,27 +3207,29 @@ var file_api_relation_proto_depIdxs = []int32{
 	6,  // 10: tidings.FriendProfileItem.profile:type_name -> tidings.UserProfileItem
 	14, // 11: tidings.FriendProfileUpdate.item:type_name -> tidings.FriendProfileItem
 	7,  // 12: tidings.FriendInfoGetResult.field_info:type_name -> tidings.FriendProfile
-	8,  // 13: tidings.RelationState.custom:type_name -> tidings.FriendProfileCustomStringInfo
-	2,  // 14: tidings.Relation.kind:type_name -> tidings.RelationKind
-	19, // 15: tidings.Relation.state:type_name -> tidings.RelationState
-	4,  // 16: tidings.Relation.profile:type_name -> tidings.UserProfile
-	20, // 17: tidings.FeedReply.entries:type_name -> tidings.Relation
-	20, // 18: tidings.FeedPush.entries:type_name -> tidings.Relation
-	2,  // 19: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
-	20, // 20: tidings.RelationsReply.items:type_name -> tidings.Relation
-	2,  // 21: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
-	4,  // 22: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
-	28, // 23: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
-	6,  // 24: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
-	9,  // 25: tidings.FriendResults.results:type_name -> tidings.FriendResult
-	8,  // 26: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
-	10, // 27: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
-	3,  // 28: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	18, // 13: tidings.FriendFound.info:type_name -> tidings.FriendInfoGetResult
+	7,  // 14: tidings.FriendFound.profile:type_name -> tidings.FriendProfile
+	8,  // 15: tidings.RelationState.custom:type_name -> tidings.FriendProfileCustomStringInfo
+	2,  // 16: tidings.Relation.kind:type_name -> tidings.RelationKind
+	20, // 17: tidings.Relation.state:type_name -> tidings.RelationState
+	4,  // 18: tidings.Relation.profile:type_name -> tidings.UserProfile
+	21, // 19: tidings.FeedReply.entries:type_name -> tidings.Relation
+	21, // 20: tidings.FeedPush.entries:type_name -> tidings.Relation
+	2,  // 21: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
+	21, // 22: tidings.RelationsReply.items:type_name -> tidings.Relation
+	2,  // 23: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
+	4,  // 24: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
+	29, // 25: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
+	6,  // 26: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
+	9,  // 27: tidings.FriendResults.results:type_name -> tidings.FriendResult
+	8,  // 28: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
+	10, // 29: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
+	3,  // 30: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_api_relation_proto_init() }
@@ -3181,14 +3240,14 @@ func file_api_relation_proto_init() {
 	file_api_options_proto_init()
 	file_api_relation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_api_relation_proto_msgTypes[10].OneofWrappers = []any{}
-	file_api_relation_proto_msgTypes[30].OneofWrappers = []any{}
+	file_api_relation_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_relation_proto_rawDesc), len(file_api_relation_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

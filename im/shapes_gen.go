@@ -39,6 +39,7 @@ const (
 	shapeFriendGroupInfo
 	shapeFriendSearchParam
 	shapeFriendInfoGetResult
+	shapeFriendFound
 	shapeRelationState
 	shapeRelation
 	shapeFeedRequest
@@ -435,6 +436,10 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "friendship_friend_info_get_result_error_code"},
 		4: {kind: wireText, name: "friendship_friend_info_get_result_error_message"},
 		5: {kind: wireMessage, name: "friendship_friend_info_get_result_field_info", of: shapeFriendProfile, most: 1, counter: 1},
+	}},
+	shapeFriendFound: {name: "FriendFound", size: sizeOf[FriendFound](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "info", of: shapeFriendInfoGetResult, most: 1, counter: 1},
+		2: {kind: wireMessage, name: "profile", of: shapeFriendProfile, most: 1, counter: 2},
 	}},
 	shapeRelationState: {name: "RelationState", size: sizeOf[RelationState](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "remark"},
@@ -1011,6 +1016,8 @@ func (*FriendGroupInfo) wireShape() int { return shapeFriendGroupInfo }
 func (*FriendSearchParam) wireShape() int { return shapeFriendSearchParam }
 
 func (*FriendInfoGetResult) wireShape() int { return shapeFriendInfoGetResult }
+
+func (*FriendFound) wireShape() int { return shapeFriendFound }
 
 func (*RelationState) wireShape() int { return shapeRelationState }
 

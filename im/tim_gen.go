@@ -1828,6 +1828,8 @@ func (m *FriendInfoGetResult) AppendTIM(b []byte) []byte {
 	b = appendString(b, m.GetIdentifier())
 	b = append(b, `,"friendship_friend_info_get_result_relation_type":`...)
 	b = appendInt(b, m.GetRelationType())
+	b = append(b, `,"friendship_friend_info_get_result_userid":`...)
+	b = appendString(b, m.GetIdentifier())
 	return closeObject(b, start)
 }
 
@@ -1837,7 +1839,7 @@ func (m *FriendInfoGetResult) ParseTIM(r *JSONReader) error {
 
 func (m *FriendInfoGetResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	switch string(key) {
-	case "friendship_friend_info_get_result_identifier":
+	case "friendship_friend_info_get_result_identifier", "friendship_friend_info_get_result_userid":
 		m.Identifier, err = readString(r)
 	case "friendship_friend_info_get_result_relation_type":
 		m.RelationType, err = readInt[int32](r)
@@ -1847,6 +1849,116 @@ func (m *FriendInfoGetResult) parseTIMKey(r *JSONReader, key []byte) (err error)
 		m.ErrorMessage, err = readString(r)
 	case "friendship_friend_info_get_result_field_info":
 		m.FieldInfo, err = readMessage[FriendProfile](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FriendFound) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"friend_profile_add_source":`...)
+	b = appendString(b, m.GetProfile().GetAddSource())
+	b = append(b, `,"friend_profile_add_time":`...)
+	b = appendUint(b, m.GetProfile().GetAddTime())
+	b = append(b, `,"friend_profile_add_wording":`...)
+	b = appendString(b, m.GetProfile().GetAddWording())
+	b = append(b, `,"friend_profile_custom_string_array":`...)
+	b = appendMessages(b, m.GetProfile().GetCustomStringArray())
+	b = append(b, `,"friend_profile_group_name_array":`...)
+	b = appendArray(b, m.GetProfile().GetGroupNameArray(), appendString)
+	b = append(b, `,"friend_profile_identifier":`...)
+	b = appendString(b, m.GetProfile().GetIdentifier())
+	b = append(b, `,"friend_profile_remark":`...)
+	b = appendString(b, m.GetProfile().GetRemark())
+	b = append(b, `,"friend_profile_user_profile":`...)
+	b = m.GetProfile().GetUserProfile().AppendTIM(b)
+	b = append(b, `,"friendship_friend_info_get_result_error_code":`...)
+	b = appendUint(b, m.GetInfo().GetErrorCode())
+	b = append(b, `,"friendship_friend_info_get_result_error_message":`...)
+	b = appendString(b, m.GetInfo().GetErrorMessage())
+	b = append(b, `,"friendship_friend_info_get_result_field_info":`...)
+	b = m.GetInfo().GetFieldInfo().AppendTIM(b)
+	b = append(b, `,"friendship_friend_info_get_result_identifier":`...)
+	b = appendString(b, m.GetInfo().GetIdentifier())
+	b = append(b, `,"friendship_friend_info_get_result_relation_type":`...)
+	b = appendInt(b, m.GetInfo().GetRelationType())
+	b = append(b, `,"friendship_friend_info_get_result_userid":`...)
+	b = appendString(b, m.GetInfo().GetIdentifier())
+	return closeObject(b, start)
+}
+
+func (m *FriendFound) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FriendFound) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "friendship_friend_info_get_result_identifier", "friendship_friend_info_get_result_userid":
+		if m.Info == nil {
+			m.Info = new(FriendInfoGetResult)
+		}
+		err = m.Info.parseTIMKey(r, key)
+	case "friendship_friend_info_get_result_relation_type":
+		if m.Info == nil {
+			m.Info = new(FriendInfoGetResult)
+		}
+		err = m.Info.parseTIMKey(r, key)
+	case "friendship_friend_info_get_result_error_code":
+		if m.Info == nil {
+			m.Info = new(FriendInfoGetResult)
+		}
+		err = m.Info.parseTIMKey(r, key)
+	case "friendship_friend_info_get_result_error_message":
+		if m.Info == nil {
+			m.Info = new(FriendInfoGetResult)
+		}
+		err = m.Info.parseTIMKey(r, key)
+	case "friendship_friend_info_get_result_field_info":
+		if m.Info == nil {
+			m.Info = new(FriendInfoGetResult)
+		}
+		err = m.Info.parseTIMKey(r, key)
+	case "friend_profile_identifier":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_group_name_array":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_remark":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_add_wording":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_add_source":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_add_time":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_user_profile":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
+	case "friend_profile_custom_string_array":
+		if m.Profile == nil {
+			m.Profile = new(FriendProfile)
+		}
+		err = m.Profile.parseTIMKey(r, key)
 	default:
 		err = r.skip()
 	}
