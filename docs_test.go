@@ -340,6 +340,10 @@ func runShell(t *testing.T, session []block) ([]byte, error) {
 	}
 	defer alive.Close()
 
+	// A module of a reader's own needs the go.mod files of modules that nothing here builds. They are fetched as those of a build are, before the pages
+	// run without a network; without one they are there already, or their absence shows.
+	exec.Command("go", "mod", "graph").Run()
+
 	cmd := exec.Command("sh", script)
 	cmd.Dir = repo
 	cmd.Env = append(cleanEnv(),

@@ -11,7 +11,9 @@ import (
 const optNothing = 1
 
 // silent reports whether something fires nothing because of who did it.
-func (b *conversations) silent(cv *conv, by string) bool { return cv.RecvOpt == optNothing && by != b.c.cfg.UserID }
+func (b *conversations) silent(cv *conv, by string) bool {
+	return cv.RecvOpt == optNothing && by != b.c.cfg.UserID
+}
 
 // stays reports whether a silent conversation is to stay as it was announced because only others have changed it since. hash is what to keep if it is
 // announced: its upper half covers what the user has set and read, and the lower one the last message, if it is the user's own or there is none.

@@ -39,7 +39,9 @@ func TestReceiveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, d := range devices {
-			d.until(t, what, func(es []event) bool { return slices.ContainsFunc(es, func(e event) bool { return e.kind == "upd" && e.text == what || e.kind == "add" && e.text == what }) })
+			d.until(t, what, func(es []event) bool {
+				return slices.ContainsFunc(es, func(e event) bool { return e.kind == "upd" && e.text == what || e.kind == "add" && e.text == what })
+			})
 			d.settled()
 		}
 	}
