@@ -277,3 +277,63 @@ func TestRelationLists(t *testing.T) {
 	}
 	d.quit()
 }
+
+// What a program sets in its profile, in the answer to a request, by either spelling, and in the limits of a list, has its effect.
+func TestRelationKeys(t *testing.T) {
+	s := imtest.Start(t)
+	d := newDevice(t, s, "ann", "")
+	d.hearRelations()
+	d.login()
+	d.synced(0)
+	d.must("TIMProfileModifySelfUserProfile", `{"user_profile_item_nick_name":"Ann","user_profile_item_gender":2,"user_profile_item_face_url":"f","user_profile_item_self_signature":"s",
+		"user_profile_item_add_permission":2,"user_profile_item_location":"l","user_profile_item_language":3,"user_profile_item_birthday":19900131,"user_profile_item_level":4,
+		"user_profile_item_role":5}`, on)
+	profile := d.must("TIMProfileGetUserProfileList", `{"friendship_getprofilelist_param_identifier_array":["ann"],"friendship_getprofilelist_param_force_update":true}`, on)
+	if err := includes("", decode[any](t, profile), decode[any](t, `[{"user_profile_nick_name":"Ann","user_profile_gender":2,"user_profile_face_url":"f","user_profile_self_signature":"s",
+		"user_profile_add_permission":2,"user_profile_location":"l","user_profile_language":3,"user_profile_birthday":19900131,"user_profile_level":4,"user_profile_role":5}]`)); err != nil {
+		t.Error(err)
+	}
+	for _, user := range []string{"bob", "cid"} {
+		c := s.Dial(user, noEvents)
+		if err := c.Profiles().SetSelf(t.Context(), &im.UserProfileItem{NickName: new("N " + user), FaceUrl: new("F " + user)}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Friends().Add(t.Context(), &im.AddFriendRequest{UserId: "ann", Source: "AddSource_Type_test", Wording: "hi"})
+		if err != nil || r.Code != im.CodeWaitsForApproval {
+			t.Fatal(r, err)
+		}
+	}
+	asked := decode[[]map[string]any](t, d.event("TIMFriendAddRequestCallback", 1).fields[0])[0]
+	if err := includes("", asked, map[string]any{"friend_add_pendency_identifier": "bob", "friend_add_pendency_nick_name": "N bob", "friend_add_pendency_face_url": "F bob",
+		"friend_add_pendency_type": 0.0, "friend_add_pendency_add_source": "AddSource_Type_test", "friend_add_pendency_add_wording": "hi"}); err != nil || asked["friend_add_pendency_add_time"] == 0.0 {
+		t.Errorf("%v: %v", asked, err)
+	}
+	list := func(until int) int {
+		page := d.must("TIMFriendshipGetPendencyList", fmt.Sprintf(`{"friendship_get_pendency_list_param_type":0,"friendship_get_pendency_list_param_start_time":%d}`, until), on)
+		return len(decode[struct {
+			List []any `json:"pendency_page_pendency_info_array"`
+		}](t, page).List)
+	}
+	if now, before := list(0), list(1); now != 2 || before != 0 {
+		t.Errorf("%d requests, %d before they were made", now, before)
+	}
+	d.must("TIMFriendshipHandleFriendAddRequest", `{"friend_response_identifier":"bob","friend_response_action":1,"friend_response_remark":"B","friend_response_group_name":"work"}`, on)
+	d.must("TIMFriendshipHandleFriendAddRequest", `{"friend_respone_identifier":"cid","friend_respone_action":1,"friend_respone_remark":"C","friend_respone_group_name":"old"}`, on)
+	d.event("TIMOnAddFriendCallback", 2)
+	friends := decode[[]map[string]any](t, d.must("TIMFriendshipGetFriendProfileList", on))
+	have := map[any]string{}
+	for _, f := range friends {
+		have[f["friend_profile_identifier"]] = fmt.Sprint(f["friend_profile_remark"], f["friend_profile_group_name_array"])
+	}
+	if len(have) != 2 || have["bob"] != "B[work]" || have["cid"] != "C[old]" {
+		t.Errorf("friends %v", have)
+	}
+	d.must("TIMFriendshipModifyFriendProfile", `{"friendship_modify_friend_profile_param_identifier":"bob","friendship_modify_friend_profile_param_item":{
+		"friend_profile_item_remark":"R","friend_profile_item_group_name_array":[]}}`, on)
+	changed := decode[any](t, d.event("TIMUpdateFriendProfileCallback", 1).fields[0])
+	if err := includes("", changed, []any{map[string]any{"friend_profile_update_identifier": "bob", "friend_profile_update_item": map[string]any{
+		"friend_profile_item_remark": "R", "friend_profile_item_group_name_array": []any{}}}}); err != nil {
+		t.Error(err)
+	}
+	d.quit()
+}
