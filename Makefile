@@ -82,10 +82,10 @@ torture: torture-kills torture-histories
 torture-kills:
 	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store/... ./client
 
-# Random histories against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills there were and what was
+# Random histories of messages, and of relations beside them, against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills there were and what was
 # wrong.
 torture-histories:
-	$(GO) test ./internal/testing/histcheck -count=1 -run 'TestHistory$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 2 -histcheck.seed $(SEED)
+	$(GO) test ./internal/testing/histcheck -count=1 -run 'Test(Relation)?History$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 1 -histcheck.seed $(SEED)
 
 clean:
 	rm -rf bin lib

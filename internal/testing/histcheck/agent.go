@@ -49,6 +49,8 @@ type reply struct {
 	Msgs  [][]byte
 	Convs [][]byte
 	Num   int
+	// Relations is what a device lists of them.
+	Relations *Relations
 }
 
 // told is what comes back from a device: callbacks, a complaint, or an answer.
@@ -223,7 +225,7 @@ func (a *agent) do(cmd *command) *reply {
 			err = ctx.Err()
 		}
 	default:
-		err = fmt.Errorf("unknown operation %q", cmd.Op)
+		err = a.relate(ctx, cmd, r)
 	}
 	r.Code = codeOf(err)
 	return r
@@ -285,6 +287,9 @@ func (a *agent) event(rs ...Record) {
 
 // records are what the history has of an event, by its name, or its type if it has one: one record for each thing that it tells of.
 func records(e client.Event) (rs []Record) {
+	if rs, ok := relationRecords(e); ok {
+		return rs
+	}
 	kind := cmp.Or(e.Type, e.Name)
 	if len(e.Args) == 0 {
 		return []Record{{Kind: kind}}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,6 +195,9 @@ func (d *device) blocking(rec Record, cmd *command) *reply {
 		rec.Code = r.Code
 		if m := decode(last(r.Msgs)); m != nil && rec.Op == "modify" {
 			rec.Version, rec.ID = m.Version, text(m)
+		}
+		if strings.HasPrefix(rec.Op, relationOp) {
+			rec.N = r.Num
 		}
 		if rec.Op == "history" {
 			for _, b := range r.Msgs {

@@ -31,17 +31,21 @@ var (
 	dumpFlag     = flag.String("histcheck.dump", "", "write the logs, and the records of a history that fails, into this folder")
 )
 
-// sum is the total of all histories of a run.
-var sum struct {
+// total is the total of all histories of a run.
+type total struct {
 	sync.Mutex
 	histories, ops, sends, records, bounces, killed, kills, violations int
 }
+
+// sum is that of histories of messages, relationSum that of those of relations.
+var sum, relationSum total
 
 // TestHistory runs histories and checks them. An even seed runs against a server in this process that is restarted, an odd one against a process that
 // is killed.
 func TestHistory(t *testing.T) {
 	switch {
 	case *timeFlag > 0:
+		t.Parallel() // beside those of relations
 		end := time.Now().Add(*timeFlag)
 		var next atomic.Uint64
 		next.Store(max(*seedFlag, 1))
@@ -103,7 +107,11 @@ func history(t *testing.T, seed uint64) {
 		s = startChild(t, log, hook)
 	}
 	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hook: program, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
-	bad := histcheck.Check(h)
+	report(t, h, histcheck.Check(h), &sum, "seed", "TestHistory", seed)
+}
+
+// report adds a history to a total, and reports what is wrong with it.
+func report(t *testing.T, h *histcheck.History, bad []string, sum *total, name, test string, seed uint64) {
 	records, sends := 0, 0
 	for _, d := range h.Devices {
 		records += len(d.Records)
@@ -121,7 +129,7 @@ func history(t *testing.T, seed uint64) {
 	sum.kills += h.Kills
 	sum.violations += len(bad)
 	sum.Unlock()
-	t.Logf("seed %d: %d devices, %d sends, %d records, %d server ends, %d clients killed, %d violations", seed, len(h.Devices), sends, records, h.Bounces, h.Kills, len(bad))
+	t.Logf("%s %d: %d devices, %d sends, %d records, %d server ends, %d clients killed, %d violations", name, seed, len(h.Devices), sends, records, h.Bounces, h.Kills, len(bad))
 	for i, b := range bad {
 		if i == 20 {
 			t.Errorf("... and %d more", len(bad)-i)
@@ -130,10 +138,10 @@ func history(t *testing.T, seed uint64) {
 		t.Error(b)
 	}
 	if len(bad) > 0 {
-		t.Logf("again with: go test ./internal/testing/histcheck -run TestHistory -histcheck.seed=%d -histcheck.ops=%d -histcheck.bounces=%d", seed, *opsFlag, *bouncesFlag)
+		t.Logf("again with: go test ./internal/testing/histcheck -run '%s$' -histcheck.seed=%d -histcheck.ops=%d -histcheck.bounces=%d", test, seed, *opsFlag, *bouncesFlag)
 		if *dumpFlag != "" {
 			for _, d := range append(h.Devices, h.Operator) {
-				f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("seed%d-%s.txt", seed, d.Name)))
+				f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("%s%d-%s.txt", name, seed, d.Name)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -166,6 +174,7 @@ type child struct {
 	dir  string
 	log  *slog.Logger
 	hook string
+	more []string // further flags
 	cmd  *exec.Cmd
 }
 
@@ -207,8 +216,8 @@ func freeAddr(t testing.TB) string {
 	return ""
 }
 
-func startChild(t testing.TB, log *slog.Logger, hook string) *child {
-	c := &child{t: t, addr: freeAddr(t), dir: t.TempDir(), log: log, hook: hook}
+func startChild(t testing.TB, log *slog.Logger, hook string, more ...string) *child {
+	c := &child{t: t, addr: freeAddr(t), dir: t.TempDir(), log: log, hook: hook, more: more}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
@@ -230,7 +239,7 @@ func (c *child) start() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.cmd = exec.Command(bin, "serve", "--listen", c.addr, "--data", c.dir, "--secret-key", secret)
+	c.cmd = exec.Command(bin, append([]string{"serve", "--listen", c.addr, "--data", c.dir, "--secret-key", secret}, c.more...)...)
 	c.cmd.Env = append(os.Environ(), "TIDINGS_WEBHOOK_URL="+c.hook)
 	if *timeFlag == 0 {
 		c.cmd.Stderr = c.t.Output()

@@ -94,6 +94,8 @@ type Device struct {
 	Kept  []*Kept
 	// Final is the device's state when everything had come to rest; nil if it was never examined.
 	Final *Final
+	// Relations are what the device lists of them at the end of a history of relations.
+	Relations *Relations
 }
 
 // Send is one message that a device, or the operator for a user, tried to send.
@@ -171,6 +173,10 @@ type History struct {
 	Hooked bool
 	// Ops, Bounces and Kills are how many operations were made, and how often the server and devices were killed.
 	Ops, Bounces, Kills int
+
+	// Relations are what the server stores at the end of a history of relations, by user, and Notices what the webhook was notified of.
+	Relations map[string]*Relations
+	Notices   []Notice
 
 	mu    sync.Mutex
 	clock atomic.Int64

@@ -41,6 +41,8 @@ type Config struct {
 	Log      *slog.Logger
 	// LogDir, if it is set, gets the logs of the children.
 	LogDir string
+	// apart: the two devices of a user are of different classes, so that neither ends the session of the other.
+	apart bool
 }
 
 // patience limits every wait for something that must happen.
@@ -83,7 +85,7 @@ func (r *runner) populate() {
 		r.h.Users = append(r.h.Users, user)
 		r.sigs[user] = r.cfg.Server.Sig(user)
 		second := im.Platform_PLATFORM_ANDROID
-		if r.rng.IntN(4) == 0 {
+		if r.rng.IntN(4) == 0 && !r.cfg.apart {
 			second = im.Platform_PLATFORM_WINDOWS // of the same class: each login ends the other's session
 		}
 		for n, p := range []im.Platform{im.Platform_PLATFORM_LINUX, second} {

@@ -1,0 +1,299 @@
+package histcheck
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
+)
+
+// Notice is one thing that the webhook was notified of: of whom, about whom, or the name that was set.
+type Notice struct{ Command, Owner, Other string }
+
+// Notices is the program behind the webhook in a history of relations. It fails now and then, so that notices are repeated.
+type Notices struct {
+	mu   sync.Mutex
+	rng  *rand.Rand
+	all  []Notice
+	fail bool
+}
+
+func NewNotices(seed uint64) *Notices {
+	return &Notices{rng: rand.New(rand.NewPCG(seed, 15)), fail: true}
+}
+
+// All returns what has arrived, in that order.
+func (n *Notices) All() []Notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.all)
+}
+
+func (n *Notices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var req struct {
+		CallbackCommand, From_Account string
+		PairList                      []struct{ From_Account, To_Account string }
+		ProfileItem                   []struct {
+			Tag   string
+			Value any
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range req.PairList {
+		n.all = append(n.all, Notice{req.CallbackCommand, p.From_Account, p.To_Account})
+	}
+	for _, x := range req.ProfileItem {
+		if x.Tag == "Tag_Profile_IM_Nick" {
+			n.all = append(n.all, Notice{req.CallbackCommand, req.From_Account, fmt.Sprint(x.Value)})
+		}
+	}
+	if n.fail && len(req.PairList)+len(req.ProfileItem) > 0 && n.rng.IntN(20) == 0 {
+		http.Error(w, "not now", http.StatusServiceUnavailable) // what was received is repeated
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]any{"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": ""})
+}
+
+// heal ends the failures.
+func (n *Notices) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fail = false
+}
+
+// RunRelations makes a history of relations: friends, requests, blacklists, friend groups and names of users with two devices each, while they send to
+// each other. [CheckRelations] judges it.
+func RunRelations(t testing.TB, cfg Config, notices *Notices) *History {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
+	cfg.apart = true
+	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 1212)), h: &History{Seed: cfg.Seed, Relations: map[string]*Relations{}},
+		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
+	r.operator = r.newOperator()
+	defer r.closeAll()
+	r.populate()
+	r.relate()
+	r.settleRelations(notices)
+	r.h.Notices = notices.All()
+	return r.h
+}
+
+// relation makes a call about relations.
+func (d *device) relation(op, other, text string, num int32, flag bool) *reply {
+	cmd := &command{Conv: other, Text: text, Num: num, Flag: flag}
+	if op == "rename" {
+		cmd.Users = []string{text + "'"}
+	}
+	return d.blocking(Record{Op: relationOp + op, Conv: other, Text: text, Self: flag, Seq: uint64(num)}, cmd)
+}
+
+// relate issues the operations, as operate does.
+func (r *runner) relate() {
+	healing := map[*device]int{}
+	kinds := []struct {
+		weight int
+		do     func(x draw)
+	}{
+		{150, r.onDevice(func(x draw) { x.d.relation("add", x.to, x.d.newTag(Pass), 0, x.b%3 > 0) })},
+		{140, r.onDevice(func(x draw) { x.d.relation("answer", x.to, x.d.newTag(Pass), int32(x.b%3), false) })},
+		{50, r.onDevice(func(x draw) { x.d.relation("unfriend", x.to, "", 0, x.b%2 == 0) })},
+		{30, r.onDevice(func(x draw) { x.d.relation("unask", x.to, "", int32(x.b%3), false) })},
+		{30, r.onDevice(func(x draw) { x.d.relation("read", "", "", 0, false) })},
+		{60, r.onDevice(func(x draw) { x.d.relation("block", x.to, "", 0, false) })},
+		{80, r.onDevice(func(x draw) { x.d.relation("unblock", x.to, "", 0, false) })},
+		{80, r.onDevice(func(x draw) { x.d.relation("remark", x.to, x.d.newTag(Pass), 0, false) })},
+		{80, r.onDevice(func(x draw) { x.d.relation("nick", "", x.d.newTag(Pass), 0, false) })},
+		{30, r.onDevice(func(x draw) { x.d.relation("permission", "", "", 1+int32(x.b%3)%2, false) })}, // anybody, or by approval
+		{30, r.onDevice(func(x draw) { x.d.relation("group", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
+		{15, r.onDevice(func(x draw) { x.d.relation("ungroup", "", fmt.Sprint("g", x.b%3), 0, false) })},
+		{15, r.onDevice(func(x draw) { x.d.relation("rename", "", fmt.Sprint("g", x.b%3), 0, false) })},
+		{30, r.onDevice(func(x draw) { x.d.relation("into", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
+		{20, r.onDevice(func(x draw) { x.d.relation("outof", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
+		{150, r.onDevice(func(x draw) { x.d.send(x.to, Pass, 0) })},
+		{40, func(x draw) {
+			x.d.must(func() { x.d.close() })
+			for range x.b % 12 { // others change what concerns it, more than the feed keeps
+				o := r.devices[r.rng.IntN(len(r.devices))]
+				o.do(func() { o.relation("nick", "", o.newTag(Pass), 0, false) })
+			}
+			x.d.must(func() { x.d.open(); x.d.login() })
+		}},
+		{20, r.onDevice(func(x draw) { x.d.logout() })},
+		{20, r.onDevice(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 20)}) })},
+		{40, func(x draw) {
+			for i := range r.devices {
+				if d := r.devices[(x.a+uint64(i))%uint64(len(r.devices))]; d.kill() {
+					r.h.Kills++
+					break
+				}
+			}
+		}},
+		{40, func(x draw) { x.d.proxy.Cut() }},
+		{15, func(x draw) { x.d.proxy.Reset() }},
+		{15, func(x draw) { x.d.proxy.Stall(); healing[x.d] = int(x.b % 12) }},
+		{15, func(x draw) { x.d.proxy.Refuse(true); x.d.proxy.Cut(); healing[x.d] = int(x.b % 12) }},
+	}
+	sum := 0
+	for _, k := range kinds {
+		sum += k.weight
+	}
+	for range r.cfg.Ops {
+		i, kind, a, b, bounce := r.rng.IntN(len(r.devices)), r.rng.IntN(sum), r.rng.Uint64(), r.rng.Uint64(), r.rng.IntN(1000)
+		d := r.devices[i]
+		// Few pairs, so that much happens to each.
+		near := slices.Index(r.h.Users, d.User) + 1 + int(a%3)
+		x := draw{d, r.h.Users[near%len(r.h.Users)], a >> 2, b}
+		for d, left := range healing {
+			if left <= 0 {
+				d.proxy.Heal()
+				delete(healing, d)
+			} else {
+				healing[d] = left - 1
+			}
+		}
+		r.h.Ops++
+		if bounce < r.cfg.Bounces {
+			r.h.Bounces++
+			r.cfg.Server.Bounce()
+			continue
+		}
+		for _, k := range kinds {
+			if kind -= k.weight; kind < 0 {
+				k.do(x)
+				break
+			}
+		}
+	}
+}
+
+// onDevice queues what the device does.
+func (r *runner) onDevice(f func(x draw)) func(x draw) {
+	return func(x draw) { x.d.do(func() { f(x) }) }
+}
+
+// settleRelations heals everything, and waits until all devices list what the server stores. Then each user does a few things at rest, whose outcome is
+// certain.
+func (r *runner) settleRelations(notices *Notices) {
+	for _, d := range r.devices {
+		d.proxy.Heal()
+		d.must(func() { d.tell(&command{Op: "slow"}) })
+		close(d.queue)
+	}
+	close(r.operator.queue)
+	for _, d := range r.devices {
+		<-d.done
+	}
+	<-r.operator.done
+	notices.heal()
+	for _, d := range r.devices {
+		d.close()
+		d.open()
+		if code := d.login(); code != 0 {
+			r.h.violation("%s: the last login failed: %d", d.Name, code)
+			return
+		}
+	}
+	if !r.restRelations(notices) {
+		return
+	}
+	for i, user := range r.h.Users {
+		d := r.devices[2*i+r.rng.IntN(2)]
+		other := r.h.Users[(i+1)%len(r.h.Users)]
+		name := d.newTag(Pass)
+		d.relation("nick", "", name, 0, false)
+		d.relation("unblock", other, "", 0, false)
+		r.devices[2*((i+1)%len(r.h.Users))].relation("unblock", user, "", 0, false)
+		d.relation("add", other, d.newTag(Pass), 0, true)
+		d.relation("remark", other, d.newTag(Pass), 0, false)
+		if i%2 == 0 {
+			d.relation("block", other, "", 0, false)
+		}
+	}
+	r.restRelations(notices)
+}
+
+// restRelations waits until everybody has what the server has.
+func (r *runner) restRelations(notices *Notices) bool {
+	for _, user := range r.h.Users {
+		x, err := relationsOf(r.ctx, r.cfg.Server.URL(), user, r.sigs[user])
+		if err != nil {
+			r.h.violation("the server about %s: %v", user, err)
+			return false
+		}
+		r.h.Relations[user] = x
+	}
+	rests := true
+	for _, d := range r.devices {
+		trouble := ""
+		if !r.until(func() bool {
+			// A change of a name may still be on its way to friends: the server attaches the newest one in any case.
+			x := d.tell(&command{Op: relationOp + "list", Text: d.User})
+			switch {
+			case x == nil || x.Code != 0 || x.Relations == nil:
+				trouble = fmt.Sprintf("does not list its relations: %v", x)
+				return false
+			}
+			d.Relations = x.Relations
+			trouble = r.h.Relations[d.User].differs(x.Relations)
+			return trouble == ""
+		}, d) {
+			r.h.violation("%s: did not come to rest: server and device have %s", d.Name, trouble)
+			rests = false
+		}
+		if x := d.tell(&command{Op: "told"}); x == nil || x.Code != 0 {
+			r.h.violation("%s: callbacks do not end", d.Name)
+		}
+	}
+	// The webhook has been notified of everything when it knows the last of each.
+	trouble := ""
+	if !r.until(func() bool { r.h.Notices = notices.All(); trouble = r.h.noticed(); return trouble == "" }) {
+		r.h.violation("the webhook: %s", trouble)
+	}
+	return rests
+}
+
+// relationRecords are the records of an event about relations.
+func relationRecords(e client.Event) (rs []Record, ok bool) {
+	kind := cmp.Or(e.Type, e.Name)
+	if !slices.Contains(relationCallbacks, kind) {
+		return nil, false
+	}
+	if len(e.Args) == 0 {
+		return []Record{{Kind: kind}}, true
+	}
+	switch told := e.Args[0].(type) {
+	case []string:
+		for _, u := range told {
+			rs = append(rs, Record{Kind: kind, Conv: u})
+		}
+	case []*im.FriendProfile:
+		for _, x := range told {
+			rs = append(rs, Record{Kind: kind, Conv: x.Identifier})
+		}
+	case []*im.FriendAddPendency:
+		for _, x := range told {
+			rs = append(rs, Record{Kind: kind, Conv: x.Identifier, Text: x.AddWording})
+		}
+	case []*im.FriendProfileUpdate:
+		for _, x := range told {
+			rs = append(rs, Record{Kind: kind, Conv: x.Identifier, Info: string(encode(x))})
+		}
+	}
+	return rs, true
+}
