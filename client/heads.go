@@ -154,7 +154,7 @@ func (b *conversations) pushedEntry(p *im.EntryPush) {
 		return
 	}
 	cv := b.convOf(key)
-	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.active {
+	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.listing() {
 		cv.Epoch = p.Epoch // a new conversation from its first number on
 	}
 	if !b.ready(cv, p.Epoch) {

@@ -164,7 +164,7 @@ func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 		return
 	}
 	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
-	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.active {
+	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.listing() {
 		cv.Epoch = reply.Epoch
 	}
 	if e.Seq == 0 || cv.Epoch != reply.Epoch {

@@ -43,6 +43,9 @@ type syncState struct {
 	brought int // messages and changes that were pulled
 }
 
+// listing reports whether heads of conversations have yet to arrive: one that has no epoch may be among them.
+func (s *syncState) listing() bool { return s.active && !s.pages }
+
 func (s *syncState) running() bool { return s.active || s.pulls > 0 || len(s.queue) > 0 }
 
 // catchUp is the book of what the device lacks: how far its last sync has come, and the one that runs.

@@ -212,7 +212,6 @@ func (s *Server) open() (err error) {
 	if s.chat, err = s.rules(reg); err != nil {
 		return err
 	}
-	s.stopFanout = s.chat.StartFanout()
 	if err = s.listen(reg); err != nil {
 		return err
 	}
@@ -220,6 +219,7 @@ func (s *Server) open() (err error) {
 	limits.TrustedProxies, limits.Connections, limits.Accepted = s.cfg.TrustedProxies, max(s.bounded.in, 0), s.bounded.accepted
 	limits.Log, limits.Metrics, limits.Now = s.log, reg, s.cfg.Clock
 	s.gateway = gateway.New(s.chat, limits)
+	s.stopFanout = s.chat.StartFanout() // what it tells goes through the gateway
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "tidings_log_lines_left_out_total",
 		Help: "Lines that the log did not take because there were too many with the same text."}, func() float64 { return float64(s.leftOut.Load()) }))
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
