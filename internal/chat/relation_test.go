@@ -276,7 +276,14 @@ func (f *friend) events() string {
 // whole reads all relations, page by page.
 func (f *friend) whole() map[string]*im.Relation {
 	f.r.Helper()
-	out := make(map[string]*im.Relation)
+	out, _ := f.wholeAt()
+	return out
+}
+
+// wholeAt also returns the end of the feed.
+func (f *friend) wholeAt() (out map[string]*im.Relation, end uint64) {
+	f.r.Helper()
+	out = make(map[string]*im.Relation)
 	req := &im.RelationsRequest{}
 	for {
 		page, err := call[*im.RelationsReply](f, false, im.Method_RELATIONS, req)
@@ -289,7 +296,7 @@ func (f *friend) whole() map[string]*im.Relation {
 			}
 		}
 		if req.AfterKind, req.AfterOther = page.NextKind, page.NextOther; page.NextKind == 0 {
-			return out
+			return out, page.Feed
 		}
 	}
 }
@@ -299,18 +306,27 @@ func place(x *im.Relation) string { return fmt.Sprint(int(x.Kind), " ", x.UserId
 // has returns what stands in the user's lists, sorted.
 func (f *friend) has() string {
 	f.r.Helper()
+	return listed(f.whole())
+}
+
+func listed(whole map[string]*im.Relation) string {
 	var out []string
-	for _, x := range f.whole() {
+	for _, x := range whole {
 		out = append(out, short(x))
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", ")
 }
 
-// pull reads the feed from a number on.
+// pull reads the feed from a number to its end.
 func (f *friend) pull(from uint64) (entries []*im.Relation, cut bool) {
 	f.r.Helper()
-	for {
+	return f.pullTo(from, 1<<40)
+}
+
+func (f *friend) pullTo(from, end uint64) (entries []*im.Relation, cut bool) {
+	f.r.Helper()
+	for from <= end {
 		reply, err := call[*im.FeedReply](f, false, im.Method_FEED, &im.FeedRequest{From: from, To: 1 << 40})
 		switch {
 		case im.CodeOf(err) == im.CodeResync:
@@ -325,17 +341,21 @@ func (f *friend) pull(from uint64) (entries []*im.Relation, cut bool) {
 		entries = append(entries, reply.Entries...)
 		from = reply.To + 1
 	}
+	return entries, false
 }
 
-// agrees checks that what was pushed, what is pulled and what is listed are the same, and that the flags of conversations are what the lists say.
-func (r *relations) agrees(all ...*friend) {
+// agrees checks that what was pushed, what is pulled and what is listed are the same, and that the flags of conversations are what the lists say. It returns
+// what stands in the lists of each, as has does.
+func (r *relations) agrees(all ...*friend) (lists []string) {
 	r.Helper()
 	r.settle()
 	for _, f := range all {
+		got, end := f.wholeAt()
+		lists = append(lists, listed(got))
 		r.mu.Lock()
 		pushed := slices.SortedFunc(slices.Values(f.told), func(a, b *im.Relation) int { return int(a.Ver) - int(b.Ver) })
 		r.mu.Unlock()
-		pulled, cut := f.pull(1)
+		pulled, cut := f.pullTo(1, end)
 		if cut || len(pulled) != len(pushed) {
 			r.Fatalf("%s: %d entries were pushed, %d are pulled, cut %v", f.Name, len(pushed), len(pulled), cut)
 		}
@@ -355,7 +375,6 @@ func (r *relations) agrees(all ...*friend) {
 				want[place(x)] = x
 			}
 		}
-		got := f.whole()
 		for at := range maps.Keys(want) {
 			if got[at] == nil || got[at].Ver != want[at].Ver || string(wireOf(got[at].State)) != string(wireOf(want[at].State)) {
 				r.Fatalf("%s: by the feed there is %v, listed is %v", f.Name, want[at], got[at])
@@ -383,6 +402,7 @@ func (r *relations) agrees(all ...*friend) {
 			}
 		}
 	}
+	return lists
 }
 
 func wireOf(s *im.RelationState) []byte {
