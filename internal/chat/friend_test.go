@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store"
 )
 
 // What becomes of an add, and who is notified of what.
@@ -246,6 +247,48 @@ func TestRequests(t *testing.T) {
 		r.is("the other side's stays", z.has(), "in b")
 		r.agrees(b, z, x4)
 	})
+}
+
+// Who has deleted a request has none to answer: their own add asks. Requests in both directions that are deleted at once are one event.
+func TestRequestsBothWays(t *testing.T) {
+	onBoth(t, chat.Config{}, func(r *relations) {
+		a, b := r.user("a"), r.user("b")
+		a.permits(approval)
+		b.permits(approval)
+		r.is("a asks", a.adds("b", both), im.CodeWaitsForApproval)
+		r.is("b deletes it", b.users(im.Method_DELETE_REQUESTS, &im.UsersRequest{UserIds: []string{"a"}}), "[0]")
+		r.is("and asks", b.adds("a", both), im.CodeWaitsForApproval)
+		r.is("a asks one-way, which is no answer", a.adds("b", onlyMe), im.CodeWaitsForApproval)
+		b.events()
+		r.is("b has both", b.has(), "in a, out a")
+		r.is("and deletes both", b.users(im.Method_DELETE_REQUESTS, &im.UsersRequest{UserIds: []string{"a"}, Both: true}), "[0]")
+		r.is("one event", b.events(), "-in a, -out a quiet")
+		r.agrees(a, b)
+	})
+}
+
+// A request that comes in the millisecond of the reading is unread.
+func TestRequestAtTheMomentOfReading(t *testing.T) {
+	now := time.Now()
+	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Log: quiet, Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	r := on(t, st, chat.Config{})
+	b := r.user("b")
+	b.permits(approval)
+	for i, name := range []string{"x", "y", "z"} {
+		r.user(name).adds("b", both)
+		page, err := call[*im.PendencyPage](b, false, im.Method_REQUESTS, &im.RequestsRequest{})
+		if err != nil || page.UnreadNum != 1 || len(page.PendencyInfoArray) != i+1 {
+			t.Fatalf("request %d: %v, %v", i, page, err)
+		}
+		if _, err := call[*im.Empty](b, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		r.is("read", strings.HasSuffix(b.events(), "read"), true)
+	}
 }
 
 // A block ends everything on both sides except what the other asked for and keeps; the other hears only that a friend is gone.
