@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/tidings-im/tidings/client"
@@ -93,5 +94,37 @@ func TestNamesAreAttached(t *testing.T) {
 	got, err := carol.Profiles().Get(ctx, []string{"alice", "nobody", "carol"}, false)
 	if err != nil || len(got) != 2 || got[0].NickName != "Alicia" || got[1].Identifier != "carol" {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestNewestName: of what a device was told about a user the newest version counts, also if an older one arrives later with an older range of messages.
+func TestNewestName(t *testing.T) {
+	f := newFake(t)
+	d := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	person := func(ver uint64, nick string) *im.Person { return &im.Person{UserId: "ben", NickName: nick, Ver: ver} }
+	push := func(seq uint64, p *im.Person) pushed {
+		return pushed{im.Method_ENTRY, &im.EntryPush{Conv: ben(), Epoch: 5, Entry: fromBen(seq, fmt.Sprint(seq)), Person: p}}
+	}
+	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
+		req, reply := &im.PullRequest{}, &im.PullReply{Epoch: 5, People: []*im.Person{person(3, "Old")}}
+		if err := req.UnmarshalVT(fr.Body); err != nil {
+			t.Error(err)
+		}
+		for reply.From, reply.To = req.From, req.To; req.From <= req.To; req.From++ {
+			reply.Entries = append(reply.Entries, fromBen(req.From, fmt.Sprint(req.From)))
+		}
+		l.reply(fr, reply)
+	})
+	l.push(push(1, person(2, "First")))
+	d.count(t, "new", 1)
+	l.push(push(4, person(5, "New"))) // 2 to 4 are pulled, with a name from before
+	d.count(t, "new", 4)
+	l.push(push(5, nil))
+	d.count(t, "new", 5)
+	d.settled()
+	list, err := d.Conversations(within(t))
+	if err != nil || len(list) != 1 || list[0].ShowName != "New" || list[0].LastMsg.SenderProfile.NickName != "New" {
+		t.Fatalf("%v, %v", list, err)
 	}
 }

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -14,7 +15,10 @@ import (
 
 const (
 	// fanStep is how many friends are told in one transaction. Sends wait at most for one of them.
-	fanStep = 100
+	fanStep = 50
+	// After a step, others have the store for fanRest times as long as the step took, and at most for fanMostRest.
+	fanRest     = 3
+	fanMostRest = 20 * time.Millisecond
 	// fanLook is how often a server looks for jobs that other servers have stored.
 	fanLook = time.Second
 	// fanRetry is how long it waits after a failure.
@@ -44,14 +48,17 @@ func (c *Chat) StartFanout() (stop func()) {
 	}
 }
 
-// fanOut does jobs until ctx ends.
+// fanOut does jobs until ctx ends, a step of each in turn, so that a user with many friends, or one who changes their profile all the time, does not keep
+// others waiting.
 func (c *Chat) fanOut(ctx context.Context) {
 	for ctx.Err() == nil {
 		jobs, err := c.store.Fanouts(ctx, 100)
-		for i := range jobs {
-			if err == nil {
-				err = c.fanJob(ctx, jobs[i])
+		for _, job := range jobs {
+			begun := time.Now()
+			if failed := c.fanSome(ctx, job); failed != nil {
+				err = failed
 			}
+			pause(ctx, nil, min(fanRest*time.Since(begun), fanMostRest))
 		}
 		wait := fanLook
 		switch {
@@ -65,81 +72,81 @@ func (c *Chat) fanOut(ctx context.Context) {
 		case len(jobs) > 0:
 			continue
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-c.fans:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		pause(ctx, c.fans, wait)
 	}
 }
 
-// fanJob does a job to its end.
-func (c *Chat) fanJob(ctx context.Context, job Fanout) error {
+// pause waits for some time, or until ctx ends or there is something in wake.
+func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// fanSome tells the next of those who have a user as a friend. A change that comes meanwhile sets the job back to its beginning: then somebody may get an
+// entry again, with the same profile or a newer one. A device goes by the version of the profile.
+func (c *Chat) fanSome(ctx context.Context, job Fanout) error {
 	name, err := c.nameOf(ctx, job.UID)
 	if err != nil {
 		return err
 	}
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if job, more, err = c.fanSome(ctx, person{job.UID, name}, job); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fanSome tells the next of those who have a user as a friend, and returns the job as it is then. A change that came meanwhile has set it back to its
-// beginning: then the same person may get an entry again, with a newer profile.
-func (c *Chat) fanSome(ctx context.Context, who person, job Fanout) (next Fanout, more bool, err error) {
-	friends, err := c.store.HaveFriend(ctx, who.uid, job.Done, fanStep)
+	friends, err := c.store.HaveFriend(ctx, job.UID, job.Done, fanStep)
 	if err != nil {
-		return job, false, err
+		return err
 	}
-	keys := []Key{{UID: who.uid}}
+	keys := []Key{{UID: job.UID}}
 	for _, uid := range friends {
 		keys = append(keys, Key{UID: uid})
 	}
-	err = c.store.Update(ctx, keys, func(tx Tx) error {
-		next, more = job, false
+	return c.store.Update(ctx, keys, func(tx Tx) error {
 		f := c.feeding(tx, nil)
 		if err := f.hold(keys); err != nil {
 			return err
 		}
-		switch stored, err := tx.Fanout(who.uid); {
-		case errors.Is(err, ErrNotFound): // another server has ended it
-			return nil
-		case err != nil:
+		switch stored, err := tx.Fanout(job.UID); {
+		case errors.Is(err, ErrNotFound):
+			return nil // another server has ended it
+		case err != nil || stored != job:
+			return err // it was done, or set back: the next step begins where it is now
+		}
+		p, err := tx.Profile(job.UID)
+		if err != nil {
 			return err
-		case stored != job:
-			next, more = stored, true
-			return nil
 		}
+		// Now that they are held: who is still there. Whoever is new has got the profile with the friend, and may have moved others out of this look.
+		still, err := tx.HaveFriend(job.UID, job.Done, fanStep)
+		if err != nil {
+			return err
+		}
+		profile := c.publicProfile(name, p)
 		for _, uid := range friends {
-			switch _, err := tx.Relation(uid, relFriend, int64(who.uid)); {
-			case errors.Is(err, ErrNotFound):
-				continue // not any more
-			case err != nil:
+			if _, ok := slices.BinarySearch(still, uid); !ok {
+				continue
+			}
+			r := &im.Relation{Kind: im.RelationKind_RELATION_FRIEND_SELF, UserId: name}
+			if err := f.add(uid, nil, r); err != nil {
 				return err
 			}
-			if err := f.add(uid, &who, &im.Relation{Kind: im.RelationKind_RELATION_FRIEND_SELF, UserId: who.name}); err != nil {
-				return err
+			r.Profile, r.ProfileVer = profile, p.Ver
+		}
+		next := Fanout{UID: job.UID, Ver: job.Ver, Done: math.MaxInt64}
+		for _, look := range [][]UID{friends, still} {
+			if len(look) == fanStep {
+				next.Done = min(next.Done, look[fanStep-1])
 			}
 		}
-		var err error
-		if more = len(friends) == fanStep; more {
-			next.Done = slices.Max(friends)
-			err = tx.PutFanout(next)
+		if next.Done == math.MaxInt64 {
+			err = tx.DropFanout(job.UID)
 		} else {
-			err = tx.DropFanout(who.uid)
+			err = tx.PutFanout(next)
 		}
 		if err != nil {
 			return err
 		}
-		return f.done(func() {})
+		return f.done(nil)
 	})
-	return next, more, err
 }

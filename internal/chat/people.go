@@ -53,8 +53,7 @@ func (c *Chat) show(name string, p Profile) *face {
 	c.faces.mu.Lock()
 	defer c.faces.mu.Unlock()
 	if known := c.faces.m[p.UID]; known != nil && known.ver > f.ver {
-		known.at = f.at
-		return known
+		f.wire, f.ver = known.wire, known.ver // not written: others are reading it
 	}
 	if c.faces.m == nil || len(c.faces.m) >= cacheLimit {
 		c.faces.m = make(map[UID]*face)
