@@ -9,7 +9,7 @@ SEED ?= 1
 # What `make build` makes. A new product is one word here and one rule below.
 PRODUCTS := bin/tidings library
 
-.PHONY: build library gen test demo fuzz torture torture-kills torture-histories clean FORCE
+.PHONY: build library gen generate test demo fuzz soak torture torture-kills torture-histories clean FORCE
 
 build: $(PRODUCTS)
 
@@ -43,49 +43,60 @@ library:
 	done
 
 # Regenerates code and pages. The result is committed.
-gen:
+gen generate:
 	$(GO) run ./internal/gen
-	$(GO) run ./cmd/tidings reference > docs/reference/configuration.md.new
-	mv docs/reference/configuration.md.new docs/reference/configuration.md
+	for page in configuration group-types; do \
+		$(GO) run ./cmd/tidings reference $$page > docs/reference/$$page.md.new && mv docs/reference/$$page.md.new docs/reference/$$page.md || exit 1; \
+	done
 
-# Installs nothing. Without CI=true, tests that lack a program are skipped.
+# TESTFLAGS are flags of `go test`. Installs nothing. Without CI=true, tests that lack a program are skipped. `go vet` checks all that `go test` would check by itself.
 test:
 	@packages=$$(echo $$(.ci/missing)); [ -z "$$packages" ] || [ "$$CI" = true ] || \
 		echo "Not all tests run here: some need $$packages, and are skipped. To run them, too: apt-get install $$packages"
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	$(GO) test -race ./...
+	$(GO) test -race -vet=off $(TESTFLAGS) ./...
 
 demo: build
 	$(GO) run ./examples/demo
 	@GO="$(GO)" sh examples/c/demo.sh
 
-# Runs every fuzz target of every package for FUZZTIME; `go test -fuzz` itself runs only one target at a time. When the time ends while a worker is being
-# asked, Go sometimes reports "context deadline exceeded" as a failure although no input failed: such a target runs again.
+# Runs every fuzz target of every package for FUZZTIME. `go test -fuzz` builds the test again for every target and runs one, so each package's test is
+# built once here, in the same way. When the time ends while a worker is being asked, Go sometimes reports "context deadline exceeded" as a failure
+# although no input failed: such a target runs again.
 fuzz:
-	@set -e; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; for pkg in $$($(GO) list ./...); do \
-		targets=$$($(GO) test -list '^Fuzz' $$pkg); \
-		for target in $$(echo "$$targets" | grep '^Fuzz' || true); do \
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
+	for pkg in $$($(GO) list $$(grep -rl --include='*_test.go' '^func Fuzz' . | sed 's,/[^/]*$$,,' | sort -u)); do \
+		$(GO) test -c -fuzz . -o "$$dir/fuzz" $$pkg; \
+		folder=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+		targets=$$(cd "$$folder" && "$$dir/fuzz" -test.list '^Fuzz'); \
+		for target in $$targets; do \
 			for try in 1 2 3; do \
 				echo "$$pkg $$target"; code=0; \
-				$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg >"$$log" 2>&1 || code=$$?; \
-				cat "$$log"; [ $$code -ne 0 ] || break; \
-				grep -q '^ *context deadline exceeded$$' "$$log" && ! grep -q -e 'Failing input' -e 'seed corpus' "$$log" || exit $$code; \
+				(cd "$$folder" && exec "$$dir/fuzz" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
+					-test.fuzzcachedir "$$cache/$$pkg") >"$$dir/log" 2>&1 || code=$$?; \
+				cat "$$dir/log"; [ $$code -ne 0 ] || break; \
+				grep -q '^ *context deadline exceeded$$' "$$dir/log" && ! grep -q -e 'Failing input' -e 'seed corpus' "$$dir/log" || exit $$code; \
 			done; \
 			[ $$code -eq 0 ] || exit $$code; \
 		done; \
 	done
 
+# Runs the long form of every test that has one (package internal/testing/soak), then kills, histories and fuzz targets.
+soak:
+	TIDINGS_SOAK=1 $(GO) test -race -count=1 -timeout 4h ./...
+	$(MAKE) torture fuzz
+
 torture: torture-kills torture-histories
 
-# Kills servers, stores and clients with SIGKILL, ROUNDS times each, in the middle of what they acknowledge; `make test` does 20 rounds.
+# Kills servers, stores and clients with SIGKILL, ROUNDS times each, in the middle of what they acknowledge; `make test` does 2 to 5 rounds.
 torture-kills:
 	TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 4h -v -run 'Kill' ./cmd/tidings ./internal/store/... ./client
 
-# Random histories of messages, and of relations beside them, against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills there were and what was
+# Random histories of messages, relations and groups, beside each other, against servers and clients that are killed, for TORTURE, from SEED on. The last lines say how many kills there were and what was
 # wrong.
 torture-histories:
-	$(GO) test ./internal/testing/histcheck -count=1 -run 'Test(Relation)?History$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 1 -histcheck.seed $(SEED)
+	$(GO) test ./internal/testing/histcheck -count=1 -run 'Test(Relation|Group)?History$$' -v -timeout 0 -histcheck.time $(TORTURE) -histcheck.kill -histcheck.bounces 40 -histcheck.parallel 1 -histcheck.seed $(SEED)
 
 clean:
 	rm -rf bin lib

@@ -51,9 +51,10 @@ var arrows = func() map[string][]string {
 		"internal/testing/faultproxy": {},
 		"internal/testing/needs":      {},
 		"internal/testing/pgtest":     {"internal/testing/needs"},
-		"internal/testing/storetest":  {"im", "internal/chat", "internal/store"},
-		"internal/testing/histcheck":  {"im", "client", "internal/testing/faultproxy"},
-		"internal/testing/scenario":   {"imtest"},
+		"internal/testing/soak":       {},
+		"internal/testing/storetest":  {"im", "internal/chat", "internal/store", "internal/testing/soak"},
+		"internal/testing/histcheck":  {"im", "client", "internal/testing/faultproxy", "internal/testing/soak"},
+		"internal/testing/scenario":   {"imtest", "internal/testing/soak"},
 	}
 	for _, part := range parts {
 		m[part] = []string{"im", "usersig", "internal/chat"}

@@ -175,6 +175,7 @@ func testDocs(t *testing.T, files []string) {
 	}
 	for _, session := range shells {
 		t.Run("sh/"+session[0].file, func(t *testing.T) {
+			t.Parallel()
 			out, err := runShell(t, session)
 			if err == nil {
 				err = kept(session, string(out))
@@ -186,6 +187,7 @@ func testDocs(t *testing.T, files []string) {
 	}
 	if len(kinds["go"]) > 0 {
 		t.Run("go", func(t *testing.T) {
+			t.Parallel()
 			if out, err := vetGo(t, kinds["go"]); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -193,6 +195,7 @@ func testDocs(t *testing.T, files []string) {
 	}
 	for _, b := range kinds["c"] {
 		t.Run("c/"+b.String(), func(t *testing.T) {
+			t.Parallel()
 			if out, err := compileC(t, b); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}

@@ -40,6 +40,10 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	headings := make(map[string]map[string]bool)
+	for path, page := range pages {
+		headings[path] = anchors(page)
+	}
 	checked := 0
 	for path, page := range pages {
 		for _, m := range linkText.FindAllStringSubmatch(inFences.ReplaceAllString(page, ""), -1) {
@@ -54,7 +58,7 @@ func TestLinks(t *testing.T) {
 			}
 			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: %s leads nowhere: %v", path, m[0], err)
-			} else if anchor != "" && !anchors(pages[to])[anchor] {
+			} else if anchor != "" && !headings[to][anchor] {
 				t.Errorf("%s: %s: there is no such heading", path, m[0])
 			}
 		}

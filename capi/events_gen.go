@@ -22,6 +22,12 @@ func (l *library) events(t *thread) client.Events {
 		Updated: func(messages []*im.Message) {
 			l.tell(t, cbTIMMsgUpdateCallback, func() brought { return brought{texts: []string{im.ListToJSON(messages)}} })
 		},
+		GroupTips: func(tip *im.GroupTipsElem) {
+			l.tell(t, cbTIMGroupTipsEventCallback, func() brought { return brought{texts: []string{im.ToJSON(tip)}} })
+		},
+		GroupAttributesChanged: func(group string, attributes []*im.GroupAttributes) {
+			l.tell(t, cbTIMGroupAttributeChangedCallback, func() brought { return brought{texts: []string{group, im.ListToJSON(attributes)}} })
+		},
 		Conversations: func(event client.ConvEvent, conversations []*im.ConvInfo) {
 			l.tell(t, cbTIMConvEventCallback, func() brought {
 				return brought{texts: []string{listOrNone(conversations)}, numbers: []int64{int64(event)}}

@@ -52,9 +52,21 @@ var handlers = [fnCount]func(*call) int{
 	}),
 	fnTIMMsgDelete: object(deleteMessage),
 	fnTIMFriendshipAddFriend: object(func(c *call, cl *client.Client, v *im.FriendshipAddFriendParam) {
-		cl.Friends().AddFunc(&im.AddFriendRequest{
-			UserId: v.Identifier, Both: v.FriendType == 1, Remark: v.Remark, GroupName: v.GroupName, Source: v.AddSource, Wording: v.AddWording,
-		}, doneOne[*im.FriendResult](c))
+		if both, ok := c.bothSides(int32(v.FriendType)); ok {
+			cl.Friends().AddFunc(&im.AddFriendRequest{
+				UserId: v.Identifier, Both: both, Remark: v.Remark, GroupName: v.GroupName, Source: v.AddSource, Wording: v.AddWording,
+			}, doneOne[*im.FriendResult](c))
+		}
+	}),
+	fnTIMFriendshipDeleteFriend: object(func(c *call, cl *client.Client, v *im.FriendshipDeleteFriendParam) {
+		if both, ok := c.bothSides(int32(v.FriendType)); ok {
+			cl.Friends().DeleteFunc(v.IdentifierArray, both, doneList[*im.FriendResult](c))
+		}
+	}),
+	fnTIMFriendshipCheckFriendType: object(func(c *call, cl *client.Client, v *im.FriendshipCheckFriendTypeParam) {
+		if both, ok := c.bothSides(int32(v.CheckType)); ok {
+			cl.Friends().CheckFunc(v.IdentifierArray, both, doneList[*im.FriendshipCheckFriendTypeResult](c))
+		}
 	}),
 	fnTIMFriendshipGetPendencyList: object(func(c *call, cl *client.Client, v *im.FriendshipGetPendencyListParam) {
 		cl.Friends().RequestsFunc(&im.RequestsRequest{Type: v.Type, StartSeq: v.StartSeq, StartTime: v.StartTime, Limit: uint32(max(v.LimitedSize, 0))}, doneOne[*im.PendencyPage](c))
@@ -63,6 +75,19 @@ var handlers = [fnCount]func(*call) int{
 		cl.Friends().AnswerRequestFunc(&im.AnswerRequestRequest{UserId: v.Identifier, Action: v.Action, Remark: v.Remark, GroupName: v.GroupName}, doneOne[*im.FriendResult](c))
 	}),
 	fnTIMFriendshipModifyFriendGroup: object(modifyFriendGroup),
+
+	fnTIMGroupCreate:               object(createGroup),
+	fnTIMGroupJoin:                 ready(joinGroup),
+	fnTIMGroupModifyGroupInfo:      object(modifyGroup),
+	fnTIMGroupGetOnlineMemberCount: ready(onlineCount),
+	fnTIMGroupGetMemberInfoList:    object(listMembers),
+	fnTIMGroupModifyMemberInfo:     object(modifyMember),
+	fnTIMGroupGetGroupAttributes: reading((*call).someStrings, func(c *call, cl *client.Client, keys []string) {
+		cl.Groups().AttributesFunc(c.text[0], keys, doneList[*im.GroupAttributes](c))
+	}),
+	fnTIMGroupDeleteGroupAttributes: reading((*call).someStrings, func(c *call, cl *client.Client, keys []string) {
+		cl.Groups().DeleteAttributesFunc(c.text[0], keys, c.done())
+	}),
 
 	fnTIMMsgSaveMsg: reading((*call).message, func(c *call, cl *client.Client, m *im.Message) { cl.SaveMessageFunc(c.conv(), m, c.doneSaving()) }),
 }
@@ -184,11 +209,21 @@ func (c *call) doneSaving() func(*im.Message, error) {
 	return doneWith(c, func(*im.Message) string { return "" })
 }
 
-// modifyFriendGroup does one thing: what is present first of the new name, users to add, users to remove.
+// bothSides reads a TIMFriendType. Another value is refused.
+func (c *call) bothSides(v int32) (both, ok bool) {
+	if v != 0 && v != 1 {
+		c.answer(im.Errorf(im.CodeFriendParameters, "the type is %d, and not 0 (one-way) or 1 (both)", v), "")
+		return false, false
+	}
+	return v == 1, true
+}
+
+// modifyFriendGroup does one thing: what is present first of the new name, users to add, users to remove. What is empty is not present: programs fill
+// all of them.
 func modifyFriendGroup(c *call, cl *client.Client, v *im.FriendshipModifyFriendGroupParam) {
 	switch done := doneList[*im.FriendResult](c); {
-	case v.NewName != nil:
-		cl.Friends().RenameGroupFunc(v.Name, *v.NewName, func(err error) { done(nil, err) })
+	case v.GetNewName() != "" || len(v.AddIdentifierArray) == 0 && len(v.DeleteIdentifierArray) == 0:
+		cl.Friends().RenameGroupFunc(v.Name, v.GetNewName(), func(err error) { done(nil, err) })
 	case len(v.AddIdentifierArray) > 0:
 		cl.Friends().AddToGroupFunc(v.Name, v.AddIdentifierArray, done)
 	default:

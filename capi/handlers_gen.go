@@ -25,12 +25,43 @@ func init() {
 	})
 	handlers[fnTIMMsgSearchLocalMessages] = object(func(c *call, cl *client.Client, v *im.SearchParam) { cl.SearchFunc(v, doneOne[*im.SearchResult](c)) })
 	handlers[fnTIMMsgMarkAllMessageAsRead] = ready(func(c *call, cl *client.Client) { cl.MarkAllReadFunc(c.done()) })
+	handlers[fnTIMGroupDelete] = ready(func(c *call, cl *client.Client) { cl.Groups().DeleteFunc(c.text[0], c.done()) })
+	handlers[fnTIMGroupQuit] = ready(func(c *call, cl *client.Client) { cl.Groups().QuitFunc(c.text[0], c.done()) })
+	handlers[fnTIMGroupGetJoinedGroupList] = ready(func(c *call, cl *client.Client) { cl.Groups().JoinedListFunc(doneList[*im.GroupBaseInfo](c)) })
+	handlers[fnTIMGroupGetGroupInfoList] = reading((*call).strings, func(c *call, cl *client.Client, v []string) {
+		cl.Groups().InfoFunc(v, doneList[*im.GetGroupInfoResult](c))
+	})
+	handlers[fnTIMGroupSearchGroups] = object(func(c *call, cl *client.Client, v *im.GroupSearchParam) {
+		cl.Groups().SearchFunc(v, doneList[*im.GroupDetailInfo](c))
+	})
+	handlers[fnTIMGroupInitGroupAttributes] = list(func(c *call, cl *client.Client, v []*im.GroupAttributes) {
+		cl.Groups().InitAttributesFunc(c.text[0], v, c.done())
+	})
+	handlers[fnTIMGroupSetGroupAttributes] = list(func(c *call, cl *client.Client, v []*im.GroupAttributes) {
+		cl.Groups().SetAttributesFunc(c.text[0], v, c.done())
+	})
+	handlers[fnTIMGroupSearchGroupMembers] = object(func(c *call, cl *client.Client, v *im.GroupMemberSearchParam) {
+		cl.Groups().SearchMembersFunc(v, doneList[*im.GroupSearchGroupMembersResult](c))
+	})
+	handlers[fnTIMGroupInviteMember] = object(func(c *call, cl *client.Client, v *im.GroupInviteMemberParam) {
+		cl.Groups().InviteFunc(v.GroupId, v.IdentifierArray, v.UserData, doneList[*im.GroupInviteMemberResult](c))
+	})
+	handlers[fnTIMGroupDeleteMember] = object(func(c *call, cl *client.Client, v *im.GroupDeleteMemberParam) {
+		cl.Groups().KickFunc(v.GroupId, v.IdentifierArray, v.UserData, doneList[*im.GroupDeleteMemberResult](c))
+	})
+	handlers[fnTIMGroupGetPendencyList] = object(func(c *call, cl *client.Client, v *im.GroupRequestsRequest) {
+		cl.Groups().RequestsFunc(v, doneOne[*im.GroupPendencyResult](c))
+	})
+	handlers[fnTIMGroupHandlePendency] = object(func(c *call, cl *client.Client, v *im.HandleGroupRequest) {
+		cl.Groups().HandleRequestFunc(v.Pendency, v.Accept, v.Words, c.done())
+	})
+	handlers[fnTIMGroupReportPendencyReaded] = ready(func(c *call, cl *client.Client) { cl.Groups().ReadRequestsFunc(uint64(c.num(0)), c.done()) })
 	handlers[fnTIMProfileGetUserProfileList] = object(func(c *call, cl *client.Client, v *im.FriendShipGetProfileListParam) {
 		cl.Profiles().GetFunc(v.IdentifierArray, v.ForceUpdate, doneList[*im.UserProfile](c))
 	})
 	handlers[fnTIMProfileModifySelfUserProfile] = object(func(c *call, cl *client.Client, v *im.UserProfileItem) { cl.Profiles().SetSelfFunc(v, c.done()) })
 	handlers[fnTIMFriendshipGetFriendProfileList] = ready(func(c *call, cl *client.Client) { cl.Friends().ListFunc(doneList[*im.FriendProfile](c)) })
-	handlers[fnTIMFriendshipGetFriendsInfo] = names(func(c *call, cl *client.Client, v []string) {
+	handlers[fnTIMFriendshipGetFriendsInfo] = reading((*call).strings, func(c *call, cl *client.Client, v []string) {
 		cl.Friends().InfoFunc(v, doneList[*im.FriendInfoGetResult](c))
 	})
 	handlers[fnTIMFriendshipModifyFriendProfile] = object(func(c *call, cl *client.Client, v *im.FriendshipModifyFriendProfileParam) {
@@ -39,19 +70,13 @@ func init() {
 	handlers[fnTIMFriendshipSearchFriends] = object(func(c *call, cl *client.Client, v *im.FriendSearchParam) {
 		cl.Friends().SearchFunc(v, doneList[*im.FriendFound](c))
 	})
-	handlers[fnTIMFriendshipDeleteFriend] = object(func(c *call, cl *client.Client, v *im.FriendshipDeleteFriendParam) {
-		cl.Friends().DeleteFunc(v.IdentifierArray, v.FriendType == 1, doneList[*im.FriendResult](c))
-	})
-	handlers[fnTIMFriendshipCheckFriendType] = object(func(c *call, cl *client.Client, v *im.FriendshipCheckFriendTypeParam) {
-		cl.Friends().CheckFunc(v.IdentifierArray, v.CheckType == 1, doneList[*im.FriendshipCheckFriendTypeResult](c))
-	})
 	handlers[fnTIMFriendshipReportPendencyReaded] = ready(func(c *call, cl *client.Client) { cl.Friends().ReadRequestsFunc(uint64(c.num(0)), c.done()) })
 	handlers[fnTIMFriendshipDeletePendency] = object(func(c *call, cl *client.Client, v *im.FriendshipDeletePendencyParam) {
 		cl.Friends().DeleteRequestsFunc(v.IdentifierArray, v.Type, doneList[*im.FriendResult](c))
 	})
 	handlers[fnTIMFriendshipGetBlackList] = ready(func(c *call, cl *client.Client) { cl.Friends().BlacklistFunc(doneList[*im.FriendProfile](c)) })
-	handlers[fnTIMFriendshipAddToBlackList] = names(func(c *call, cl *client.Client, v []string) { cl.Friends().BlockFunc(v, doneList[*im.FriendResult](c)) })
-	handlers[fnTIMFriendshipDeleteFromBlackList] = names(func(c *call, cl *client.Client, v []string) {
+	handlers[fnTIMFriendshipAddToBlackList] = reading((*call).strings, func(c *call, cl *client.Client, v []string) { cl.Friends().BlockFunc(v, doneList[*im.FriendResult](c)) })
+	handlers[fnTIMFriendshipDeleteFromBlackList] = reading((*call).strings, func(c *call, cl *client.Client, v []string) {
 		cl.Friends().UnblockFunc(v, doneList[*im.FriendResult](c))
 	})
 	handlers[fnTIMFriendshipCreateFriendGroup] = object(func(c *call, cl *client.Client, v *im.CreateFriendGroupParam) {

@@ -20,7 +20,9 @@ import "C"
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -168,7 +170,7 @@ func (l *library) call(fn int, args *C.tidings_args) int64 {
 		h = (*call).unbuilt
 	}
 	result := h(c)
-	if !c.later && fn != fnTIMGetSDKVersion { // which the shim returns
+	if !c.later && fn != fnTIMGetSDKVersion && c.reports() { // the shim returns the version
 		c.report("returned", "result", result)
 	}
 	return int64(result)
@@ -181,8 +183,14 @@ func (c *call) report(what string, args ...any) {
 	}
 }
 
+// reports reports whether the log takes the line about a call. What most calls would say there is not made otherwise.
+func (c *call) reports() bool { return c.lib.log.Enabled(context.Background(), slog.LevelDebug) }
+
 // answered reports what the result callback gets.
 func (c *call) answered(err error) {
+	if !c.reports() {
+		return
+	}
 	args := []any{"code", 0, "took", time.Since(c.began).Round(time.Microsecond)}
 	if err != nil {
 		code, desc := codeOf(err)

@@ -99,6 +99,9 @@ func unsent(m *im.Message, conv client.Conv) {
 func blank(m *im.Message) {
 	m.Status = im.MessageStatus_MESSAGE_STATUS_SENT
 	m.IsFromSelf, m.IsRead = true, true
-	m.Sender, m.SenderProfile = "", nil
+	m.Sender, m.SenderProfile, m.SenderGroupMemberInfo = "", nil, nil
+	if m.ConvType == im.ConvType_CONV_TYPE_GROUP {
+		m.SenderGroupMemberInfo = &im.GroupMemberInfo{}
+	}
 	m.Seq, m.ServerTime, m.IsPeerRead, m.Version = 0, 0, false, 0
 }

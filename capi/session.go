@@ -64,7 +64,6 @@ func uninitialize(c *call) int {
 	}
 	l.log.Info("uninitialized")
 	l.session = nil
-	l.slots.clear()
 	t := l.threads.take()
 	ending := make(chan struct{})
 	l.ending = ending
@@ -77,12 +76,12 @@ func uninitialize(c *call) int {
 	if s.client != nil {
 		s.client.Close()
 	}
-	if t == nil {
-		return resultOK
+	if t != nil {
+		t.disp.Close()
 	}
-	t.disp.Close()
-	if inCallback {
-		return resultOK // the thread answers what is open when this callback has returned, and ends
+	l.slots.clear()             // not before no event begins any more: one without a callback is told to nobody, and counts as told
+	if t == nil || inCallback { // in a callback, the thread answers what is open when that has returned, and ends
+		return resultOK
 	}
 	select {
 	case <-t.gone:

@@ -233,6 +233,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LOCK_SERVER") != "" {
 		lockChild()
 	}
+	if os.Getenv("OWED_GROUPS") != "" {
+		groupOwedChild()
+	}
 	if os.Getenv("OWED_SERVER") != "" {
 		owedChild()
 	}

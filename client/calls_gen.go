@@ -9,6 +9,51 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
+// Attributes returns attributes of a group: those with the keys, or all if there are none. Keys that the group does not have are left out. Only members
+// can read them.
+func (g Groups) Attributes(ctx context.Context, group string, keys []string) ([]*im.GroupAttributes, error) {
+	return engine.Wait(ctx, "Groups.Attributes", func(to caller[[]*im.GroupAttributes]) { g.attributes(to, group, keys) })
+}
+
+// AttributesFunc is Attributes without waiting.
+func (g Groups) AttributesFunc(group string, keys []string, done func([]*im.GroupAttributes, error)) {
+	g.attributes(engine.Later("Groups.Attributes", done), group, keys)
+}
+
+// InitAttributes replaces all attributes of a group. Like all writes of attributes it builds on those that this device has read last; if others have
+// changed them since, nothing is written and the code of the error is 10056. The device has then read them again, and the next write can succeed.
+func (g Groups) InitAttributes(ctx context.Context, group string, list []*im.GroupAttributes) error {
+	_, err := engine.Wait(ctx, "Groups.InitAttributes", func(to caller[none]) { g.initAttributes(to, group, list) })
+	return err
+}
+
+// InitAttributesFunc is InitAttributes without waiting.
+func (g Groups) InitAttributesFunc(group string, list []*im.GroupAttributes, done func(error)) {
+	g.initAttributes(engine.LaterNone("Groups.InitAttributes", done), group, list)
+}
+
+// SetAttributes adds attributes to a group, and replaces those with the same keys.
+func (g Groups) SetAttributes(ctx context.Context, group string, list []*im.GroupAttributes) error {
+	_, err := engine.Wait(ctx, "Groups.SetAttributes", func(to caller[none]) { g.setAttributes(to, group, list) })
+	return err
+}
+
+// SetAttributesFunc is SetAttributes without waiting.
+func (g Groups) SetAttributesFunc(group string, list []*im.GroupAttributes, done func(error)) {
+	g.setAttributes(engine.LaterNone("Groups.SetAttributes", done), group, list)
+}
+
+// DeleteAttributes removes the attributes with the keys, or all if there are none. The code of the error is 10050 if the group does not have one of them.
+func (g Groups) DeleteAttributes(ctx context.Context, group string, keys []string) error {
+	_, err := engine.Wait(ctx, "Groups.DeleteAttributes", func(to caller[none]) { g.deleteAttributes(to, group, keys) })
+	return err
+}
+
+// DeleteAttributesFunc is DeleteAttributes without waiting.
+func (g Groups) DeleteAttributesFunc(group string, keys []string, done func(error)) {
+	g.deleteAttributes(engine.LaterNone("Groups.DeleteAttributes", done), group, keys)
+}
+
 // BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order.
 func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
 	return engine.Wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
@@ -374,6 +419,197 @@ func (f Friends) RemoveFromGroupFunc(name string, users []string, done func([]*i
 	f.removeFromGroup(engine.Later("Friends.RemoveFromGroup", done), name, users)
 }
 
+// Create creates a group with the user as its owner, and returns its id. The first members are members at once. The code of the error is 10021 if
+// somebody else has a group with the id of the request, and 10025 if the user has it.
+func (g Groups) Create(ctx context.Context, req *im.CreateGroupRequest) (string, error) {
+	return engine.Wait(ctx, "Groups.Create", func(to caller[string]) { g.create(to, req) })
+}
+
+// CreateFunc is Create without waiting.
+func (g Groups) CreateFunc(req *im.CreateGroupRequest, done func(string, error)) {
+	g.create(engine.Later("Groups.Create", done), req)
+}
+
+// Delete dissolves a group. Only its owner can do that; a group of type Work ends when its last member leaves.
+func (g Groups) Delete(ctx context.Context, group string) error {
+	_, err := engine.Wait(ctx, "Groups.Delete", func(to caller[none]) { g.delete(to, group) })
+	return err
+}
+
+// DeleteFunc is Delete without waiting.
+func (g Groups) DeleteFunc(group string, done func(error)) {
+	g.delete(engine.LaterNone("Groups.Delete", done), group)
+}
+
+// Join makes the user a member of a group, or asks those who decide, with words of the user. It returns whether the user has to wait for them. The code
+// of the error is 10013 for a member, and 10007 if nobody may join.
+func (g Groups) Join(ctx context.Context, group string, words string) (bool, error) {
+	return engine.Wait(ctx, "Groups.Join", func(to caller[bool]) { g.join(to, group, words) })
+}
+
+// JoinFunc is Join without waiting.
+func (g Groups) JoinFunc(group string, words string, done func(bool, error)) {
+	g.join(engine.Later("Groups.Join", done), group, words)
+}
+
+// Quit ends the user's membership of a group. The conversation and its messages stay. The code of the error is 10009 for an owner, who can leave groups
+// of type Work only.
+func (g Groups) Quit(ctx context.Context, group string) error {
+	_, err := engine.Wait(ctx, "Groups.Quit", func(to caller[none]) { g.quit(to, group) })
+	return err
+}
+
+// QuitFunc is Quit without waiting.
+func (g Groups) QuitFunc(group string, done func(error)) {
+	g.quit(engine.LaterNone("Groups.Quit", done), group)
+}
+
+// Invite makes users members of a group, or asks them, as the group's option says. data is passed to them. It returns a result for each of them, in their
+// order: 0 failed, 1 is a member now, 2 was one, 3 has been asked. At most 20 in one call.
+func (g Groups) Invite(ctx context.Context, group string, users []string, data string) ([]*im.GroupInviteMemberResult, error) {
+	return engine.Wait(ctx, "Groups.Invite", func(to caller[[]*im.GroupInviteMemberResult]) { g.invite(to, group, users, data) })
+}
+
+// InviteFunc is Invite without waiting.
+func (g Groups) InviteFunc(group string, users []string, data string, done func([]*im.GroupInviteMemberResult, error)) {
+	g.invite(engine.Later("Groups.Invite", done), group, users, data)
+}
+
+// Kick ends the memberships of others. reason is passed to them. It returns a result for each of them, in their order: 0 failed, 1 is no member any more,
+// 2 was none. At most 100 in one call.
+func (g Groups) Kick(ctx context.Context, group string, users []string, reason string) ([]*im.GroupDeleteMemberResult, error) {
+	return engine.Wait(ctx, "Groups.Kick", func(to caller[[]*im.GroupDeleteMemberResult]) { g.kick(to, group, users, reason) })
+}
+
+// KickFunc is Kick without waiting.
+func (g Groups) KickFunc(group string, users []string, reason string, done func([]*im.GroupDeleteMemberResult, error)) {
+	g.kick(engine.Later("Groups.Kick", done), group, users, reason)
+}
+
+// Info returns what everybody may know of groups, in their order, each with a code of its own: 10010 for a group that does not exist, 10007 for one of
+// type Work whose member the user is not. At most 100 in one call.
+func (g Groups) Info(ctx context.Context, groups []string) ([]*im.GetGroupInfoResult, error) {
+	return engine.Wait(ctx, "Groups.Info", func(to caller[[]*im.GetGroupInfoResult]) { g.info(to, groups) })
+}
+
+// InfoFunc is Info without waiting.
+func (g Groups) InfoFunc(groups []string, done func([]*im.GetGroupInfoResult, error)) {
+	g.info(engine.Later("Groups.Info", done), groups)
+}
+
+// Modify changes the information about a group: the fields that are present in change, whose group is ignored. The owner is changed alone. A field of the
+// app's own with an empty value is removed.
+func (g Groups) Modify(ctx context.Context, group string, change *im.ModifyGroupRequest) error {
+	_, err := engine.Wait(ctx, "Groups.Modify", func(to caller[none]) { g.modify(to, group, change) })
+	return err
+}
+
+// ModifyFunc is Modify without waiting.
+func (g Groups) ModifyFunc(group string, change *im.ModifyGroupRequest, done func(error)) {
+	g.modify(engine.LaterNone("Groups.Modify", done), group, change)
+}
+
+// Members returns members of a group: those whom the request names, or a page of all in the order in which they joined, of the roles that it names. Next
+// is 0 in the request for the first page, and in the reply at the end. The request's group is ignored. The code of the error is 10007 for a user who is no
+// member.
+func (g Groups) Members(ctx context.Context, group string, req *im.ListMembersRequest) (*im.ListMembersReply, error) {
+	return engine.Wait(ctx, "Groups.Members", func(to caller[*im.ListMembersReply]) { g.members(to, group, req) })
+}
+
+// MembersFunc is Members without waiting.
+func (g Groups) MembersFunc(group string, req *im.ListMembersRequest, done func(*im.ListMembersReply, error)) {
+	g.members(engine.Later("Groups.Members", done), group, req)
+}
+
+// ModifyMember changes what a user is in a group: the fields that are present in change, whose group and user are ignored. Mute is a number of seconds, 0
+// ends one. Members change their own receive option, name card and fields of the app's own, and those above them the name card and the fields.
+func (g Groups) ModifyMember(ctx context.Context, group string, user string, change *im.ModifyMemberRequest) error {
+	_, err := engine.Wait(ctx, "Groups.ModifyMember", func(to caller[none]) { g.modifyMember(to, group, user, change) })
+	return err
+}
+
+// ModifyMemberFunc is ModifyMember without waiting.
+func (g Groups) ModifyMemberFunc(group string, user string, change *im.ModifyMemberRequest, done func(error)) {
+	g.modifyMember(engine.LaterNone("Groups.ModifyMember", done), group, user, change)
+}
+
+// OnlineCount returns how many members of a group are online.
+func (g Groups) OnlineCount(ctx context.Context, group string) (int, error) {
+	return engine.Wait(ctx, "Groups.OnlineCount", func(to caller[int]) { g.onlineCount(to, group) })
+}
+
+// OnlineCountFunc is OnlineCount without waiting.
+func (g Groups) OnlineCountFunc(group string, done func(int, error)) {
+	g.onlineCount(engine.Later("Groups.OnlineCount", done), group)
+}
+
+// Requests returns a page of the requests to join groups of which the user is owner or admin, and of the user's invitations, the newest first, and how many
+// of them are unread. Those that were answered stay in it.
+func (g Groups) Requests(ctx context.Context, req *im.GroupRequestsRequest) (*im.GroupPendencyResult, error) {
+	return engine.Wait(ctx, "Groups.Requests", func(to caller[*im.GroupPendencyResult]) { g.requests(to, req) })
+}
+
+// RequestsFunc is Requests without waiting.
+func (g Groups) RequestsFunc(req *im.GroupRequestsRequest, done func(*im.GroupPendencyResult, error)) {
+	g.requests(engine.Later("Groups.Requests", done), req)
+}
+
+// HandleRequest accepts or refuses a request or an invitation, as Requests returned it, with words of the user. The code of the error is 10024 if it was
+// answered already.
+func (g Groups) HandleRequest(ctx context.Context, request *im.GroupPendency, accept bool, words string) error {
+	_, err := engine.Wait(ctx, "Groups.HandleRequest", func(to caller[none]) { g.handleRequest(to, request, accept, words) })
+	return err
+}
+
+// HandleRequestFunc is HandleRequest without waiting.
+func (g Groups) HandleRequestFunc(request *im.GroupPendency, accept bool, words string, done func(error)) {
+	g.handleRequest(engine.LaterNone("Groups.HandleRequest", done), request, accept, words)
+}
+
+// ReadRequests marks requests as read, up to a time in seconds since 1970; 0 is now.
+func (g Groups) ReadRequests(ctx context.Context, upTo uint64) error {
+	_, err := engine.Wait(ctx, "Groups.ReadRequests", func(to caller[none]) { g.readRequests(to, upTo) })
+	return err
+}
+
+// ReadRequestsFunc is ReadRequests without waiting.
+func (g Groups) ReadRequestsFunc(upTo uint64, done func(error)) {
+	g.readRequests(engine.LaterNone("Groups.ReadRequests", done), upTo)
+}
+
+// JoinedList returns the groups whose member the user is, the oldest membership first, from local data.
+func (g Groups) JoinedList(ctx context.Context) ([]*im.GroupBaseInfo, error) {
+	return engine.Wait(ctx, "Groups.JoinedList", func(to caller[[]*im.GroupBaseInfo]) { g.joinedList(to) })
+}
+
+// JoinedListFunc is JoinedList without waiting.
+func (g Groups) JoinedListFunc(done func([]*im.GroupBaseInfo, error)) {
+	g.joinedList(engine.Later("Groups.JoinedList", done))
+}
+
+// Search returns the user's groups for which one of the named fields contains one of the keywords, the oldest membership first, from local data. Letters
+// that differ only in case are equal. At most 5 keywords.
+func (g Groups) Search(ctx context.Context, p *im.GroupSearchParam) ([]*im.GroupDetailInfo, error) {
+	return engine.Wait(ctx, "Groups.Search", func(to caller[[]*im.GroupDetailInfo]) { g.search(to, p) })
+}
+
+// SearchFunc is Search without waiting.
+func (g Groups) SearchFunc(p *im.GroupSearchParam, done func([]*im.GroupDetailInfo, error)) {
+	g.search(engine.Later("Groups.Search", done), p)
+}
+
+// SearchMembers returns, for each of the groups or for all of the user's if none is named, the members for whom one of the named fields contains one of the
+// keywords, from local data: among those whom this device has met, by a message, a tip or a list. Groups in which nobody is found are left out. At most 5
+// keywords.
+func (g Groups) SearchMembers(ctx context.Context, p *im.GroupMemberSearchParam) ([]*im.GroupSearchGroupMembersResult, error) {
+	return engine.Wait(ctx, "Groups.SearchMembers", func(to caller[[]*im.GroupSearchGroupMembersResult]) { g.searchMembers(to, p) })
+}
+
+// SearchMembersFunc is SearchMembers without waiting.
+func (g Groups) SearchMembersFunc(p *im.GroupMemberSearchParam, done func([]*im.GroupSearchGroupMembersResult, error)) {
+	g.searchMembers(engine.Later("Groups.SearchMembers", done), p)
+}
+
 // Messages lists a conversation: backwards (newest first) from the message or number named in p, excluding the message, or, with is_forward, towards
 // newer ones in rising order. Unless p asks only for local messages, or there is no link, the server is asked first; what it returns is stored
 // without any event.
@@ -455,7 +691,7 @@ func (c *Client) LogoutFunc(done func(error)) {
 	c.logout(engine.LaterNone("Logout", done))
 }
 
-// Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
+// Get returns the profiles of users in their order; those who do not exist are left out. At most 100 in one call. Those of friends and of the user come from local data, which the
 // sync keeps up to date; all others come from the server, and are not asked for again for 10 minutes. fresh asks for all of them.
 func (p Profiles) Get(ctx context.Context, users []string, fresh bool) ([]*im.UserProfile, error) {
 	return engine.Wait(ctx, "Profiles.Get", func(to caller[[]*im.UserProfile]) { p.get(to, users, fresh) })

@@ -138,6 +138,12 @@ type Client struct {
 
 	relations *relations
 	people    *people
+	groups    *groupStates
+	rooms     *rooms
+	// What belongs to the engine, too: the versions of attributes, and the groups that calls have changed whose heads may not have arrived.
+	attributes    *attributes
+	changedGroups map[string]bool
+	members       *members
 }
 
 // Dial opens the device's folder and logs in: it is Open and Login.

@@ -69,7 +69,7 @@ func (u *session) loginRequest(resume bool) *im.LoginRequest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return &im.LoginRequest{UserId: u.c.cfg.UserID, UserSig: u.c.cfg.UserSig, DeviceId: u.device, Platform: u.c.cfg.Platform, SdkVersion: Version,
-		AppId: u.c.cfg.AppID, Resume: resume, Generation: u.generation, KickedGeneration: u.kickedGeneration}
+		AppId: u.c.cfg.AppID, Groups: true, Resume: resume, Generation: u.generation, KickedGeneration: u.kickedGeneration}
 }
 
 // lockWait is how long a login waits for another process to release the database.
@@ -136,11 +136,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		u.storeID = reply.StoreId
 		u.Check(u.DB.SetMeta("store", reply.StoreId))
 	}
-	u.hbEvery = time.Duration(max(reply.HeartbeatSeconds, 1)) * time.Second
-	if u.c.cfg.Limits.HeartbeatEvery > 0 {
-		u.hbEvery = u.c.cfg.Limits.HeartbeatEvery
-	}
-	u.Clock.Set(alarmHeartbeat, now.Add(u.hbEvery), u.heartbeat)
+	u.beat()
 	u.Clock.Stop(alarmLogin)
 	u.Clock.Set(alarmTicket, now.Add(time.UnixMilli(reply.TicketExpires).Sub(time.UnixMilli(reply.ServerTime))), u.ticketExpired)
 	u.c.log.Info("logged in", "device", u.device, "resumed", !first, "server_time", time.UnixMilli(reply.ServerTime).UTC(),
@@ -152,7 +148,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		done(nil)
 	}
 	u.TellOwed(u.c.again)
-	u.Resume(first)
+	u.c.rooms.comeBack(first, func() { u.Resume(first) })
 }
 
 // lost handles the end of a connection.
@@ -282,6 +278,19 @@ func (u *session) connectFailed(err *im.Error) {
 	u.lastFailure = err
 	u.c.log.Info("connecting failed", "server", u.way.String(), "code", err.Code, "cause", err.Desc)
 	u.network(NetworkConnectFailed, err.Code, err.Desc)
+}
+
+// beat sets how often a heartbeat is sent: what the server asks for, and more often while the session is in a live room.
+func (u *session) beat() {
+	seconds := max(u.Conn.Reply.HeartbeatSeconds, 1)
+	if often := u.c.rooms.heartbeat(); often > 0 {
+		seconds = min(seconds, often)
+	}
+	u.hbEvery = time.Duration(seconds) * time.Second
+	if u.c.cfg.Limits.HeartbeatEvery > 0 {
+		u.hbEvery = u.c.cfg.Limits.HeartbeatEvery
+	}
+	u.Clock.Set(alarmHeartbeat, time.Now().Add(u.hbEvery), u.heartbeat)
 }
 
 // heartbeat asks for the numbers of rule 9.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/local"
@@ -22,10 +23,20 @@ type conv struct {
 	seen struct {
 		epoch     uint64
 		entry     *im.Entry
+		card      *im.NameCard // of its sender
 		from, rev uint64
 	}
 	// receiptAt is when a receipt last fired.
 	receiptAt time.Time
+	// group is what Membership has, with all that was applied since; nil if this is no group, or nothing is known of it. info is the information about it.
+	group *im.Head
+	info  *im.GroupDetailInfo
+	// infoAsked and attrAsked are the numbers up to which this connection was asked. attrRead is the version of the attributes that the application is told.
+	infoAsked, attrAsked, attrRead uint64
+	// attrSum is of the attributes that the application was told last; zero before the first time since the device was opened.
+	attrSum [sha256.Size]byte
+	// endedEpoch is the epoch of a group that the server does not know any more, although its last change has not arrived.
+	endedEpoch uint64
 	// shown is its part of the total, as of the last state computed: what has not been reported yet does not count yet.
 	shown uint64
 }
@@ -35,4 +46,12 @@ func (cv *conv) key() Conv { return Conv{cv.Type, cv.Target} }
 // newConv returns a conversation of which this device has nothing.
 func newConv(id int64, key Conv) *conv {
 	return &conv{ConvRow: local.ConvRow{ID: id, Type: key.Type, Target: key.ID}, dirty: true}
+}
+
+// groupEpoch returns the epoch of a group that this device knows, 0 for any other conversation.
+func (cv *conv) groupEpoch() uint64 {
+	if cv.key().Type != im.ConvType_CONV_TYPE_GROUP {
+		return 0
+	}
+	return cv.Epoch
 }

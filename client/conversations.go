@@ -55,7 +55,13 @@ func (b *conversations) Load() error {
 	}
 	b.total = int(total)
 	for _, r := range rows {
-		cv := &conv{ConvRow: *r}
+		cv := &conv{ConvRow: *r, attrRead: r.AttrTold}
+		if len(r.Membership) > 0 {
+			cv.group = &im.Head{}
+			if err := im.Decode(r.Membership, cv.group); err != nil {
+				return err
+			}
+		}
 		cv.headSeq, cv.headRev, cv.headOthers, cv.headOwn, cv.shown = cv.SyncedTo, cv.Rev, cv.Others, cv.Own, cv.ToldUnread
 		b.byKey[cv.key()], b.byID[cv.ID] = cv, cv
 		if cv.Untold {
@@ -102,7 +108,7 @@ func (b *conversations) Push(f *im.Frame) error {
 		if err := im.Decode(f.Body, p); err != nil {
 			return err
 		}
-		if p.Conv != nil && p.Change != nil {
+		if p.Conv != nil && p.Change != nil && p.Change.Rev > 0 { // those of live rooms have none
 			b.pushedChange(Conv{p.Conv.Type, p.Conv.Id}, p.Epoch, p.Change)
 		}
 	case im.Method_HEAD:
@@ -131,6 +137,13 @@ func (b *conversations) Flush() {
 	}
 	for _, cv := range b.byKey {
 		if cv.dirty {
+			if cv.group != nil {
+				body, err := cv.group.MarshalVT()
+				if !b.Check(err) {
+					return
+				}
+				cv.Membership = body
+			}
 			if !b.Check(b.DB.PutConv(&cv.ConvRow)) {
 				return
 			}

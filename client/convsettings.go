@@ -77,6 +77,9 @@ func (c *Client) clearConv(to caller[none], key Conv, hide bool) {
 			return
 		}
 		c.convs.changeRow(cv, &im.RowRequest{ClearedSeq: &upTo, Hide: hide}, func(_ none, err error) {
+			if code := im.CodeOf(err); cv.over() && (code == im.CodeResync || code == im.CodeNoGroup || code == im.CodeNotMember) {
+				err = nil // the server has nothing of it any more
+			}
 			finish(none{}, err)
 			if err == nil && c.e.DB != nil {
 				here()

@@ -457,7 +457,8 @@ func TestExcludedInAnOldDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec("DROP TABLE person; DROP TABLE relation; DROP TABLE relation_whole; ALTER TABLE message DROP COLUMN aside; PRAGMA user_version = 2"); err != nil {
+	if _, err := db.Exec(`DROP TABLE person; DROP TABLE relation; DROP TABLE relation_whole; DROP TABLE group_info; DROP TABLE member; ALTER TABLE conv DROP COLUMN membership;
+		ALTER TABLE conv DROP COLUMN attr_told; ALTER TABLE message DROP COLUMN aside; PRAGMA user_version = 2`); err != nil {
 		t.Fatal(err)
 	}
 	db.Close()

@@ -21,6 +21,12 @@ func (cv *conv) unread(me string) uint64 {
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C && cv.key().ID == me {
 		return 0
 	}
+	switch {
+	case cv.over():
+		return 0
+	case cv.mentionsOnly():
+		return uint64(len(cv.atInfo()))
+	}
 	if read := cv.ReadOthers + cv.Withdrawn; cv.Others > read {
 		return cv.Others - read
 	}
@@ -46,7 +52,7 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 		b.c.log.Warn("a conversation's last message on this device cannot be read", "conversation", cv.key().ID, "error", err)
 		last, behind, err = nil, false, nil
 	}
-	if !b.Check(err) || cv.Hidden || last == nil && !cv.Listed && (cv.Epoch == 0 || cv.headSeq == 0) {
+	if !b.Check(err) || cv.Hidden || last == nil && !cv.Listed && cv.blank() {
 		return nil, 0
 	}
 	info := &im.ConvInfo{Id: cv.key().ID, Type: cv.key().Type, UnreadNum: cv.unread(b.c.cfg.UserID), RecvOpt: cv.RecvOpt, IsPinned: cv.Pinned, ShowName: cv.key().ID}
@@ -55,7 +61,9 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 	if cv.key().Type == im.ConvType_CONV_TYPE_C2C {
 		info.C2CReadTimestamp = uint64(cv.ReadTime / 1000)
 	} else {
-		info.GroupReadSequence = cv.ReadSeq
+		info.GroupReadSequence, info.GroupType, info.GroupAtInfoArray = cv.ReadSeq, int32(cv.group.GetGroupType()), cv.atInfo()
+		at = int64(cv.group.GetJoinTime()) * 1000 // what the user does not see does not lift the conversation
+		b.c.groups.title(cv, info)
 	}
 	if last != nil {
 		if m, err := b.view(cv, last); err != nil {
@@ -78,6 +86,15 @@ func (b *conversations) infoAt(cv *conv) (*im.ConvInfo, int64) {
 		info.ActiveTime += pinnedSort
 	}
 	return info, at
+}
+
+// blank reports whether there is nothing of a conversation that its user could see, if this device has none of its messages. A group is listed when its
+// user has joined, unless that was over before this device showed it; one of the type Work with its first entry.
+func (cv *conv) blank() bool {
+	if cv.key().Type == convGroup {
+		return cv.Epoch == 0 || cv.group == nil || int32(cv.group.GroupType) == workGroup || cv.over() && cv.Announced == 0
+	}
+	return cv.Epoch == 0 || cv.headSeq == 0
 }
 
 // stateChange is one set of state events.
@@ -148,8 +165,8 @@ func (b *conversations) States() *engine.States {
 func (b *conversations) stateChange() *stateChange {
 	s := &stateChange{}
 	for _, cv := range byNumber(b.changed) {
-		if cv.pulling || cv.queued || cv.deferred {
-			continue // reported when it is complete
+		if cv.pulling || cv.queued || cv.deferred || cv.Announced == 0 && b.c.groups.awaits(cv) || b.c.groups.reportsCome(cv) {
+			continue // reported when it is complete, and a new group when its name is known
 		}
 		delete(b.changed, cv)
 		t := toldConv{cv: cv, era: cv.Era, receipt: cv.Receipt}
@@ -160,7 +177,7 @@ func (b *conversations) stateChange() *stateChange {
 			}
 			t.hash = hashOf(info)
 		}
-		silent, stays := cv.RecvOpt == optNothing, false
+		silent, stays := cv.quiet(), false
 		if silent && info != nil {
 			t.hash, stays = b.stays(cv, info)
 		}

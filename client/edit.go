@@ -29,6 +29,10 @@ func (c *Client) takeAway(to caller[none], key Conv, ms []*im.Message, cloud boo
 			finish(none{}, notLoggedIn)
 			return
 		}
+		if cloud && c.rooms.of(key) != nil {
+			finish(none{}, im.Errorf(im.CodeGroupNoDelete, "a live room keeps no messages"))
+			return
+		}
 		cv := c.convs.byKey[key]
 		if len(ms) == 0 || len(ms) > mostDeleted || cv == nil {
 			finish(none{}, im.Errorf(im.CodeInvalidParameters, "1 to %d messages of a conversation can be deleted", mostDeleted))
@@ -184,7 +188,7 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 			return
 		}
 		id := b.store(cv, e)
-		if id == 0 || b.silent(cv, ch.Operator) {
+		if id == 0 || b.silent(cv, ch.Operator, e.Message) {
 			return
 		}
 		b.fillEntry(cv, e, e.Message)
@@ -201,7 +205,7 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 	}
 	b.reindex(row)
 	b.changed[cv] = true
-	if b.silent(cv, ch.Operator) {
+	if b.silent(cv, ch.Operator, ch.Message) {
 		return
 	}
 	if m, err := b.view(cv, row); b.Check(err) {
@@ -210,7 +214,8 @@ func (b *conversations) applyModify(cv *conv, ch *im.Change) {
 }
 
 // onlineOnly reports a message that is not kept (rule 21).
-func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
+func (b *conversations) onlineOnly(key Conv, p *im.EntryPush) {
+	e := p.Entry
 	if e.Message == nil {
 		return
 	}
@@ -218,10 +223,13 @@ func (b *conversations) onlineOnly(key Conv, e *im.Entry) {
 	if cv == nil {
 		cv = newConv(0, key)
 	}
-	if b.silent(cv, e.Sender) {
+	if b.silent(cv, e.Sender, e.Message) {
 		return
 	}
 	m := e.Message
+	if p.Card != nil && cv.Epoch == p.Epoch {
+		b.c.members.meet(cv, e.Sender, p.Card.NameCard, p.Card.Ver)
+	}
 	b.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
 	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })

@@ -25,11 +25,22 @@ func (b *conversations) applyEntry(cv *conv, e *im.Entry) {
 		return // cleared: another device did it while the reply with this entry was under way
 	}
 	id := b.store(cv, e)
-	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED || b.silent(cv, e.Sender) {
+	b.noteMentions(cv, e)
+	tip := tipOf(e.Sender, e.Message)
+	if tip != nil {
+		b.c.members.told(cv, tip)
+	}
+	if tip.GetTipType() == im.GroupTipType_GROUP_TIP_TYPE_GROUP_INFO_CHANGE {
+		b.c.groups.changed(cv)
+	}
+	if id == 0 || e.Status == im.MessageStatus_MESSAGE_STATUS_REVOKED || b.silent(cv, by(e), e.Message) {
 		return // its recall is a change of its own and fires by itself
 	}
 	m := e.Message
 	b.fillEntry(cv, e, m)
+	if tip != nil {
+		b.tellTip(tip)
+	}
 	b.tellMessage(kindNewMessages, id, m)
 }
 
@@ -59,6 +70,17 @@ func (b *conversations) applyChange(cv *conv, ch *im.Change) {
 		b.applyRevoke(cv, ch)
 	case im.ChangeKind_CHANGE_MODIFY:
 		b.applyModify(cv, ch)
+	case im.ChangeKind_CHANGE_ATTRIBUTES:
+		if cv.group != nil {
+			cv.group.AttrVer, cv.dirty = max(cv.group.AttrVer, ch.Version), true
+			b.c.groups.look(cv)
+		}
+	case im.ChangeKind_CHANGE_DISSOLVED:
+		b.dissolved(cv, ch.Report, ch.Time)
+	case im.ChangeKind_CHANGE_REPORT:
+		if ch.Report != nil {
+			b.c.owe(reported(ch.Report, ch.Time, ch.Rev), ch.Report.SizeVT())
+		}
 	}
 }
 
@@ -73,8 +95,9 @@ func (b *conversations) applyRevoke(cv *conv, ch *im.Change) {
 	if !b.Check(b.DB.Revoke(&cv.ConvRow, ch.Seq, ch.Operator, ch.Reason)) {
 		return
 	}
+	cv.dropMentions(ch.Seq)
 	b.changed[cv] = true
-	if ch.Seq <= cv.Cleared || b.silent(cv, ch.Operator) {
+	if ch.Seq <= cv.Cleared || b.silent(cv, ch.Operator, b.messageAt(cv, ch.Seq)) {
 		return
 	}
 	seconds, by := uint64(ch.SentTime/1000), b.c.people.of(ch.Operator)
@@ -108,12 +131,13 @@ func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clien
 	m.ConvId, m.ConvType, m.Sender = cv.key().ID, cv.key().Type, sender
 	m.ClientTime, m.Rand, m.ServerTime, m.Seq, m.Status = clientTime, uint64(random), seconds, seq, status
 	m.IsFromSelf = sender == b.c.cfg.UserID
-	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.ReadSeq
+	m.IsRead = m.IsFromSelf || seq != 0 && seq <= cv.ReadSeq || sender == systemUser
 	m.IsPeerRead = m.IsFromSelf && cv.key().Type == im.ConvType_CONV_TYPE_C2C && seq != 0 && seq <= cv.PeerSeq
 	m.MsgId = messageID(tiny, clientTime, random)
 	seconds = cmp.Or(seconds, clientTime)
 	m.UniqueId = uniqueID(seconds, random)
 	b.c.people.dress(m)
+	b.c.members.dress(cv, m)
 }
 
 func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {
@@ -131,6 +155,9 @@ func (b *conversations) view(cv *conv, row *local.Message) (*im.Message, error) 
 	b.fill(cv, m, row.Sender, row.SenderTiny, row.ClientTime, row.Random, row.Seq, row.Time, row.Status)
 	if row.Era != cv.Era {
 		m.IsRead = true
+		if m.SenderGroupMemberInfo != nil {
+			m.SenderGroupMemberInfo.NameCard = "" // of a group that had the id before
+		}
 	}
 	return m, nil
 }

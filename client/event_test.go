@@ -20,6 +20,8 @@ func TestEach(t *testing.T) {
 	ev.Receipts(nil)
 	ev.Revoked([]*im.MsgLocator{})
 	ev.Updated(nil)
+	ev.GroupTips(&im.GroupTipsElem{GroupId: "g"})
+	ev.GroupAttributesChanged("g", nil)
 	ev.Conversations(client.ConvSyncFinish, nil)
 	ev.TotalUnread(7)
 	ev.Network(client.NetworkConnectFailed, 9508, "ws://x: \"gone\"\n")
@@ -33,7 +35,8 @@ func TestEach(t *testing.T) {
 	ev.FriendRequestsRead()
 	ev.BlacklistAdded(nil)
 	ev.BlacklistDeleted(nil)
-	want := []string{"new_message  []", "receipt  []", "revoked  []", "updated  []", "conversation sync_finish []", "total_unread  7",
+	want := []string{"new_message  []", "receipt  []", "revoked  []", "updated  []",
+		"group_tips  " + im.ToJSON(&im.GroupTipsElem{GroupId: "g"}), `group_attributes_changed  {"group":"g","attributes":[]}`, "conversation sync_finish []", "total_unread  7",
 		`network  {"status":"connect_failed","code":9508,"desc":"ws://x: \"gone\"\n"}`, "kicked_offline  ", "user_sig_expired  ",
 		`friends_added  ["ann"]`, "friends_deleted  []",
 		`friends_updated  [{"friend_profile_update_identifier":"ann","friend_profile_update_item":{"friend_profile_item_group_name_array":[],"user_profile_item_nick_name":""}}]`,

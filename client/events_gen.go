@@ -23,6 +23,11 @@ type Events struct {
 	// Updated passes messages whose content changed: because the server rewrote what this device sent, or by a
 	// modification.
 	Updated func(messages []*im.Message)
+	// GroupTips passes what has happened in a group: who has joined or left, roles, mutes, changes of its information. The
+	// tip is also a message of the group, which NewMessages passes next.
+	GroupTips func(tip *im.GroupTipsElem)
+	// GroupAttributesChanged passes all attributes of a group whenever they differ from those that were passed last.
+	GroupAttributesChanged func(group string, attributes []*im.GroupAttributes)
 	// Conversations reports what was added, deleted or updated, and the start and finish of the sync of a login.
 	Conversations func(event ConvEvent, conversations []*im.ConvInfo)
 	// TotalUnread passes the total of unread messages whenever it differs from the last one passed.
@@ -76,6 +81,18 @@ func (ev *Events) tellRevoked(recalls []*im.MsgLocator) {
 func (ev *Events) tellUpdated(messages []*im.Message) {
 	if ev.Updated != nil {
 		ev.Updated(messages)
+	}
+}
+
+func (ev *Events) tellGroupTips(tip *im.GroupTipsElem) {
+	if ev.GroupTips != nil {
+		ev.GroupTips(tip)
+	}
+}
+
+func (ev *Events) tellGroupAttributesChanged(group string, attributes []*im.GroupAttributes) {
+	if ev.GroupAttributesChanged != nil {
+		ev.GroupAttributesChanged(group, attributes)
 	}
 }
 
@@ -160,8 +177,10 @@ func (ev *Events) tellBlacklistDeleted(users []string) {
 // Kinds of owed events, as the local database has them.
 const (
 	kindNewMessages           = 1
+	kindNewMessagesValues     = 14
 	kindRevoked               = 2
 	kindUpdated               = 3
+	kindGroupTips             = 12
 	kindFriendsAdded          = 4
 	kindFriendsDeleted        = 5
 	kindFriendsUpdated        = 6
@@ -191,6 +210,66 @@ func (ev *Events) tellRows(kind int, messages []*im.Message) {
 	}
 }
 
+// owedNewMessages is NewMessages on its way: its arguments.
+type owedNewMessages struct {
+	messages []*im.Message
+}
+
+func (o *owedNewMessages) kind() int { return kindNewMessagesValues }
+
+func (o *owedNewMessages) tell(ev *Events) { ev.tellNewMessages(o.messages) }
+
+func (o *owedNewMessages) payload() (b []byte, err error) {
+	for _, one := range o.messages {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(one.SizeVT()))
+		message, err := one.MarshalVT()
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, message...)
+	}
+	return b, nil
+}
+
+func (o *owedNewMessages) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			one := &im.Message{}
+			if err := one.UnmarshalVT(v); err != nil {
+				return err
+			}
+			o.messages = append(o.messages, one)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func (o *owedNewMessages) join(next owedEvent, most int) bool {
+	n, ok := next.(*owedNewMessages)
+	if ok = ok && len(o.messages)+len(n.messages) <= most; ok {
+		o.messages = append(o.messages, n.messages...)
+	}
+	return ok
+}
+
 // owedRevoked is Revoked on its way: its arguments.
 type owedRevoked struct {
 	recalls []*im.MsgLocator
@@ -206,6 +285,58 @@ func (o *owedRevoked) read(payload []byte) error {
 	one := &im.MsgLocator{}
 	o.recalls = []*im.MsgLocator{one}
 	return one.UnmarshalVT(payload)
+}
+
+// owedGroupTips is GroupTips on its way: its arguments.
+type owedGroupTips struct {
+	tip *im.GroupTipsElem
+}
+
+func (o *owedGroupTips) kind() int { return kindGroupTips }
+
+func (o *owedGroupTips) tell(ev *Events) { ev.tellGroupTips(o.tip) }
+
+func (o *owedGroupTips) payload() (b []byte, err error) {
+	if o.tip != nil {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(o.tip.SizeVT()))
+		message, err := o.tip.MarshalVT()
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, message...)
+	}
+	return b, nil
+}
+
+func (o *owedGroupTips) read(b []byte) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			one := &im.GroupTipsElem{}
+			if err := one.UnmarshalVT(v); err != nil {
+				return err
+			}
+			o.tip = one
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+		}
+	}
+	return nil
 }
 
 // owedFriendsAdded is FriendsAdded on its way: its arguments.
@@ -631,8 +762,12 @@ func (o *owedBlacklistDeleted) join(next owedEvent, most int) bool {
 // owedOf is an empty event of a kind whose row has its arguments; nil if there is no such kind.
 func owedOf(kind int) owedEvent {
 	switch kind {
+	case kindNewMessagesValues:
+		return &owedNewMessages{}
 	case kindRevoked:
 		return &owedRevoked{}
+	case kindGroupTips:
+		return &owedGroupTips{}
 	case kindFriendsAdded:
 		return &owedFriendsAdded{}
 	case kindFriendsDeleted:
@@ -655,7 +790,7 @@ func owedOf(kind int) owedEvent {
 
 // EventNames are the names that an Event may have.
 func EventNames() []string {
-	return []string{"new_message", "receipt", "revoked", "updated", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired", "friends_added", "friends_deleted", "friends_updated", "friend_requests", "friend_requests_deleted", "friend_requests_read", "blacklist_added", "blacklist_deleted"}
+	return []string{"new_message", "receipt", "revoked", "updated", "group_tips", "group_attributes_changed", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired", "friends_added", "friends_deleted", "friends_updated", "friend_requests", "friend_requests_deleted", "friend_requests_read", "blacklist_added", "blacklist_deleted"}
 }
 
 // Each makes Events whose callbacks are all f.
@@ -672,6 +807,14 @@ func Each(f func(Event)) Events {
 		},
 		Updated: func(messages []*im.Message) {
 			f(Event{Name: "updated", Args: []any{messages}, data: func() string { return im.ListToJSON(messages) }})
+		},
+		GroupTips: func(tip *im.GroupTipsElem) {
+			f(Event{Name: "group_tips", Args: []any{tip}, data: func() string { return im.ToJSON(tip) }})
+		},
+		GroupAttributesChanged: func(group string, attributes []*im.GroupAttributes) {
+			f(Event{Name: "group_attributes_changed", Args: []any{group, attributes}, data: func() string {
+				return "{\"group\":" + quoted(group) + ",\"attributes\":" + im.ListToJSON(attributes) + "}"
+			}})
 		},
 		Conversations: func(event ConvEvent, conversations []*im.ConvInfo) {
 			f(Event{Name: "conversation", Type: word(event), Args: []any{conversations}, data: func() string { return im.ListToJSON(conversations) }})

@@ -177,3 +177,24 @@ func openWith(t testing.TB, cfg client.Config, change func(*client.Events)) *dev
 func newLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// groupHead is the head of a group in which only ben writes.
+func groupHead(id string, epoch, seq uint64, left bool) *im.Head {
+	return &im.Head{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: id}, Epoch: epoch, Seq: seq, Others: seq, Row: epoch, MemberSet: 1, Left: left,
+		Time: int64(1_700_000_000_000 + seq), GroupType: publicGroup}
+}
+
+// pulled is the reply to a pull of all that it asks for. entry returns what has a number, nil if that is void for the user.
+func pulled(t testing.TB, fr *im.Frame, entry func(epoch, seq uint64) *im.Entry) *im.PullReply {
+	req := &im.PullRequest{}
+	if err := req.UnmarshalVT(fr.Body); err != nil {
+		t.Error(err)
+	}
+	reply := &im.PullReply{Epoch: req.Epoch, From: req.From, To: req.To}
+	for seq := req.From; seq <= req.To; seq++ {
+		if e := entry(req.Epoch, seq); e != nil {
+			reply.Entries = append(reply.Entries, e)
+		}
+	}
+	return reply
+}

@@ -69,6 +69,29 @@ func TestOwedAfterUndoneLogin(t *testing.T) {
 	}
 }
 
+// A push that arrives right behind the answer to the login counts, also when the engine was busy while both came.
+func TestPushBehindTheLogin(t *testing.T) {
+	for range 10 { // the engine chooses by chance between what is posted and what has arrived
+		f := newFake(t)
+		d := open(t, owing(t, f, 1).cfg)
+		busy, release, idle := make(chan bool), make(chan bool), make(chan error, 1)
+		f.answer(im.Method_LOGIN, func(l *fakeLink, fr *im.Frame) {
+			go func() { idle <- d.Inside(within(t), func() { busy <- true; <-release }) }()
+			<-busy
+			f.usual(l, fr)
+		})
+		d.LoginFunc(func(error) {})
+		(<-f.links).push(benPush(2, "two"))
+		eventually(t, "the push", func() bool { return d.Arrived() == 1 })
+		close(release)
+		if err := <-idle; err != nil {
+			t.Error(err)
+		}
+		d.count(t, "new", 1)
+		d.Close()
+	}
+}
+
 // A message whose row cannot be read spoils nothing else: not the events of others, nor the list, nor what arrives.
 func TestUnreadableRow(t *testing.T) {
 	for _, column := range []string{"sender_tiny", "body"} {

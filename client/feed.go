@@ -21,8 +21,17 @@ type feed struct {
 	head uint64
 	// whole is the whole while it is being loaded.
 	whole *wholeFeed
+	// taken are entries that follow the cursor, up to takenTo, and are to be applied with those of a result that waits.
+	taken     []*im.Relation
+	takenTo   uint64
+	takenSize int // about, in bytes
+	// open are the changes that the server has not answered, results those that it has answered and whose calls wait for the feed.
+	open    map[*changing]bool
+	results []awaited
 	// asking: a call of the feed is open. through: the first sync of the connection has ended. paused: the application does not take its events.
 	asking, through, paused bool
+	// net: what is pulled was going on while the whole was read, which contains a part of it.
+	net bool
 	// pause is how long the last attempt waited to try again after a call that failed; refused: it waits.
 	pause   time.Duration
 	refused bool
@@ -79,6 +88,7 @@ func (f *feed) Load() error {
 
 // NewStore makes the device load the whole. What it has differs from that as if it had changed meanwhile.
 func (f *feed) NewStore() {
+	f.giveAll()
 	if f.state == feedKnown {
 		f.state, f.cursor = feedLost, 0
 		f.Check(f.DB.SetMeta("feed", int64(feedLost)))
@@ -95,7 +105,8 @@ func (f *feed) Connected(bool) {
 func (f *feed) Disconnected() {
 	f.Clock.Stop(alarmFeed, alarmFeedPaused)
 	f.head, f.whole = 0, nil
-	f.asking, f.through, f.paused, f.refused = false, false, false, false
+	f.dropTaken()
+	f.asking, f.through, f.paused, f.refused, f.net = false, false, false, false, false
 }
 
 // Flush and States have nothing to do: what changes is written at once, and events are owed.
@@ -109,7 +120,7 @@ func (f *feed) running() bool {
 }
 
 // behind reports whether the device lacks something.
-func (f *feed) behind() bool { return f.state != feedKnown || f.whole != nil || f.cursor != f.head }
+func (f *feed) behind() bool { return f.state != feedKnown || f.whole != nil || f.reached() != f.head }
 
 // upTo records a number that the server has named.
 func (f *feed) upTo(n uint64) {
@@ -119,7 +130,7 @@ func (f *feed) upTo(n uint64) {
 	}
 }
 
-// Push applies entries that follow those that the device has. Others show that it lacks some.
+// Push applies entries that follow those that the device has. Others show that it lacks some, and so do all while the application does not take its events.
 func (f *feed) Push(fr *im.Frame) error {
 	if fr.Method != im.Method_FED || f.c.Status() != LoggedIn || f.Conn == nil {
 		return nil
@@ -133,29 +144,14 @@ func (f *feed) Push(fr *im.Frame) error {
 	}
 	last := p.From + uint64(len(p.Entries)) - 1
 	f.head = max(f.head, last)
-	if f.state == feedKnown && !f.asking && f.whole == nil && p.From <= f.cursor+1 {
+	if f.state == feedKnown && !f.asking && f.whole == nil && p.From <= f.reached()+1 && !f.unsure() && (!f.Full() || len(f.results) > 0) {
 		for i, e := range p.Entries {
 			e.Ver = p.From + uint64(i)
 		}
-		f.apply(p.Entries, last)
+		f.take(p.Entries, last)
 	}
 	f.next()
 	return nil
-}
-
-// apply applies entries above the cursor, and moves it.
-func (f *feed) apply(entries []*im.Relation, to uint64) {
-	if to <= f.cursor {
-		return
-	}
-	var fresh []*im.Relation
-	for _, e := range entries {
-		if e.Ver > f.cursor && e.Ver <= to {
-			fresh = append(fresh, e)
-		}
-	}
-	f.c.relations.apply(fresh)
-	f.set(to)
 }
 
 func (f *feed) set(cursor uint64) {
@@ -165,16 +161,16 @@ func (f *feed) set(cursor uint64) {
 
 // next asks for what the device lacks, one call at a time.
 func (f *feed) next() {
-	if f.asking || f.refused || f.Conn == nil || f.DB == nil || f.c.Status() != LoggedIn {
+	if f.asking || f.refused || f.Conn == nil || f.DB == nil || f.c.Status() != LoggedIn || f.unsure() {
 		return
 	}
 	if !f.behind() {
-		f.pause = 0
+		f.pause, f.net = 0, f.net && f.takenTo > f.cursor
 		f.end()
 		return
 	}
 	load := f.state != feedKnown || f.whole != nil || f.head < f.cursor
-	if !load && f.Full() {
+	if !load && f.Full() && len(f.results) == 0 {
 		f.paused = true
 		if !f.Clock.Has(alarmFeedPaused) {
 			f.Clock.Set(alarmFeedPaused, time.Now().Add(pausedFor), f.unpause)
@@ -208,25 +204,28 @@ func (f *feed) end() {
 
 // pull asks for the range that the device lacks; the reply covers a part of it.
 func (f *feed) pull() {
-	from, to := f.cursor+1, f.head
+	from, to := f.reached()+1, f.head
 	f.asking = true
 	engine.Ask(f.Engine, im.Method_FEED, &im.FeedRequest{From: from, To: to}, false, f.c.cfg.Limits.Call, func(reply *im.FeedReply, err *im.Error) {
 		f.asking = false
 		switch {
 		case err != nil && err.Code == im.CodeResync: // the feed ends before its number: the server has lost a part of it
+			f.giveAll()
+			f.applyHeld() // the whole has no reports
 			f.whole = &wholeFeed{}
 		case err != nil:
 			f.failed(err)
 			return
 		case reply.Cut:
 			f.c.log.Info("the feed was cut off: everything is loaded anew", "cursor", f.cursor, "feed", to)
+			f.applyHeld()
 			f.whole = &wholeFeed{}
 		case reply.From > from || reply.To < from || reply.To > mostFeed:
 			f.broken("a reply that does not cover what was requested of the feed; reconnecting")
 			return
 		default:
-			f.apply(reply.Entries, reply.To)
-			f.head = max(f.head, f.cursor)
+			f.take(reply.Entries, reply.To)
+			f.head = max(f.head, f.reached(), f.lastAwaited())
 		}
 		f.next()
 	})
@@ -241,6 +240,7 @@ func (f *feed) askWhole() {
 	first := w.kind == 0 && w.other == 0
 	if first {
 		f.head = 0 // what was named before is part of the whole
+		f.dropTaken()
 	}
 	f.asking = true
 	req := &im.RelationsRequest{AfterKind: w.kind, AfterOther: w.other}
@@ -265,8 +265,9 @@ func (f *feed) askWhole() {
 		f.c.relations.addToWhole(reply.Items)
 		w.kind, w.other = reply.NextKind, reply.NextOther
 		if last {
+			f.giveUpTo(w.head)
 			f.c.relations.takeWhole(f.state == feedFresh)
-			f.whole = nil
+			f.whole, f.net = nil, true
 			f.set(w.head)
 			f.head = max(f.head, w.head)
 		}
@@ -289,6 +290,8 @@ func (f *feed) failed(err *im.Error) {
 		return
 	}
 	f.c.log.Info("the feed could not be read", "error", err)
+	f.giveAll()
+	f.applyTaken()
 	f.refused = true
 	f.pause = min(max(2*f.pause, time.Second), time.Minute)
 	f.Clock.Set(alarmFeed, time.Now().Add(f.pause), func() {

@@ -133,6 +133,11 @@ func (f Friends) info(to caller[[]*im.FriendInfoGetResult], users []string) {
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "identifier_array is empty"))
 		return
 	}
+	req := &im.UsersRequest{UserIds: sendable(users), Both: true}
+	if err := req.Check(); err != nil {
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
+		return
+	}
 	doReading(f.c, to, func(finish func([]*im.FriendInfoGetResult, error)) {
 		b := f.c.relations
 		names := b.groupNames()
@@ -160,7 +165,7 @@ func (f Friends) info(to caller[[]*im.FriendInfoGetResult], users []string) {
 			return
 		}
 		limit := f.c.cfg.Limits.Call
-		engine.Ask(f.c.e, im.Method_CHECK_FRIENDS, &im.UsersRequest{UserIds: users, Both: true}, true, limit, func(reply *im.CheckFriendsReply, err *im.Error) {
+		engine.Ask(f.c.e, im.Method_CHECK_FRIENDS, req, true, limit, func(reply *im.CheckFriendsReply, err *im.Error) {
 			if err != nil {
 				finish(nil, err)
 				return

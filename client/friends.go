@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
@@ -11,7 +12,7 @@ import (
 // be made from any goroutine.
 //
 // List, Info of friends, Search, Blacklist and Groups read local data, which the sync keeps up to date; they work without a connection too. All others
-// need one. A call that changes something returns when the server has done it; the events follow.
+// need one. A call that changes something returns when the server has done it and the device has it: what is read then contains it. The events follow.
 type Friends struct{ c *Client }
 
 // Friends returns the calls about friends, requests, friend groups and the blacklist.
@@ -63,20 +64,70 @@ func ownOf[R any, P interface {
 	return own, own.Check()
 }
 
-func noResult(*im.Empty) none { return none{} }
+// refusal is the error of a call that does not keep a limit, with the code that calls of its kind have for that.
+func refusal(code int32, err error) *im.Error {
+	if e := (*im.Error)(nil); errors.As(err, &e) {
+		return &im.Error{Code: code, Desc: e.Desc}
+	}
+	return im.Errorf(code, "%v", err)
+}
+
+// sendable returns the ids of users as a request has them, in a copy: one that no user can have is left empty, whatever its length, so that it gets the
+// result of a user who does not exist and the others theirs.
+func sendable(users []string) []string {
+	ids := slices.Clone(users)
+	for i, u := range ids {
+		if !im.ValidUserID(u) {
+			ids[i] = ""
+		}
+	}
+	return ids
+}
+
+// about is for a call whose results are in the order of its users, who are named in them as they were in the call. It returns the ids for its request.
+func about[T any](to caller[[]T], users []string, name func(T, string)) (caller[[]T], []string) {
+	users = slices.Clone(users)
+	return engine.Map(to, func(results []T) []T {
+		for i, r := range results[:min(len(results), len(users))] {
+			name(r, users[i])
+		}
+		return results
+	}), sendable(users)
+}
+
+func nameResult(r *im.FriendResult, user string) { r.Identifier = user }
+
+func nameCheck(r *im.FriendshipCheckFriendTypeResult, user string) { r.Identifier = user }
+
+func noResult(*im.ChangeReply) none { return none{} }
+
+func friendResult(r *im.FriendReply) *im.FriendResult {
+	return &im.FriendResult{Identifier: r.Identifier, Code: r.Code, Desc: r.Desc}
+}
 
 // users makes a call about users whose reply has a result for each of them, in their order.
 func (f Friends) users(to caller[[]*im.FriendResult], method im.Method, req *im.UsersRequest) {
+	to, req.UserIds = about(to, req.UserIds, nameResult)
 	f.results(to, method, req, "identifier_array", req.UserIds)
 }
 
+// limited is a request that has limits.
+type limited interface {
+	engine.Request
+	Check() error
+}
+
 // results makes a call whose reply has a result for each of some users. The list that must not be empty has a name.
-func (f Friends) results(to caller[[]*im.FriendResult], method im.Method, req engine.Request, field string, list []string) {
+func (f Friends) results(to caller[[]*im.FriendResult], method im.Method, req limited, field string, list []string) {
 	if len(list) == 0 {
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "%s is empty", field))
 		return
 	}
-	ask(f.c, to, method, req, func(r *im.FriendResults) []*im.FriendResult { return r.Results })
+	if err := req.Check(); err != nil {
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
+		return
+	}
+	change(f.c, to, method, req, func(r *im.FriendResults) []*im.FriendResult { return r.Results })
 }
 
 // Add adds a friend, on the user's list only or with both on both lists, or asks to become one, as the other's profile permits. The outcome is the
@@ -87,14 +138,14 @@ func (f Friends) results(to caller[[]*im.FriendResult], method im.Method, req en
 func (f Friends) add(to caller[*im.FriendResult], req *im.AddFriendRequest) {
 	own, err := ownOf(req)
 	if err != nil {
-		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "%v", err))
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
 		return
 	}
 	if own.UserId == "" {
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "the user to add is empty"))
 		return
 	}
-	ask(f.c, to, im.Method_ADD_FRIEND, own, func(r *im.FriendResult) *im.FriendResult { return r })
+	change(f.c, to, im.Method_ADD_FRIEND, own, friendResult)
 }
 
 // Delete takes users off the friend list, and with both the user off theirs. It returns a result for each of them, in their order: 31704 for one who is
@@ -102,7 +153,7 @@ func (f Friends) add(to caller[*im.FriendResult], req *im.AddFriendRequest) {
 //
 //tidings:call
 func (f Friends) delete(to caller[[]*im.FriendResult], users []string, both bool) {
-	f.users(to, im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: slices.Clone(users), Both: both})
+	f.users(to, im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: users, Both: both})
 }
 
 // Update changes what the user has noted about a friend: the remark, the friend groups (by name; SetGroups says that the list is set, and new names are
@@ -125,7 +176,11 @@ func (f Friends) update(to caller[none], user string, item *im.FriendProfileItem
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "nothing of the friend is to be changed"))
 		return
 	}
-	ask(f.c, to, im.Method_UPDATE_FRIEND, req, noResult)
+	if err := req.Check(); err != nil {
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
+		return
+	}
+	change(f.c, to, im.Method_UPDATE_FRIEND, req, noResult)
 }
 
 // Check returns whether users are friends, in their order: 0 no, 1 on the user's list, and with both also 2 the user on theirs, 3 both.
@@ -136,8 +191,13 @@ func (f Friends) check(to caller[[]*im.FriendshipCheckFriendTypeResult], users [
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "identifier_array is empty"))
 		return
 	}
-	ask(f.c, to, im.Method_CHECK_FRIENDS, &im.UsersRequest{UserIds: slices.Clone(users), Both: both},
-		func(r *im.CheckFriendsReply) []*im.FriendshipCheckFriendTypeResult { return r.Results })
+	to, ids := about(to, users, nameCheck)
+	req := &im.UsersRequest{UserIds: ids, Both: both}
+	if err := req.Check(); err != nil {
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
+		return
+	}
+	ask(f.c, to, im.Method_CHECK_FRIENDS, req, func(r *im.CheckFriendsReply) []*im.FriendshipCheckFriendTypeResult { return r.Results })
 }
 
 // Requests returns a page of the requests, the newest first, and how many of the received ones are unread.
@@ -146,7 +206,7 @@ func (f Friends) check(to caller[[]*im.FriendshipCheckFriendTypeResult], users [
 func (f Friends) requests(to caller[*im.PendencyPage], req *im.RequestsRequest) {
 	own, err := ownOf(req)
 	if err != nil {
-		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "%v", err))
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
 		return
 	}
 	ask(f.c, to, im.Method_REQUESTS, own, func(p *im.PendencyPage) *im.PendencyPage { return p })
@@ -160,11 +220,11 @@ func (f Friends) answerRequest(to caller[*im.FriendResult], req *im.AnswerReques
 	own, err := ownOf(req)
 	switch {
 	case err != nil:
-		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "%v", err))
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
 	case own.UserId == "":
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "the user whose request is answered is empty"))
 	default:
-		ask(f.c, to, im.Method_ANSWER_REQUEST, own, func(r *im.FriendResult) *im.FriendResult { return r })
+		change(f.c, to, im.Method_ANSWER_REQUEST, own, friendResult)
 	}
 }
 
@@ -177,7 +237,7 @@ func (f Friends) deleteRequests(to caller[[]*im.FriendResult], users []string, w
 		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "type %d is none of 0 to 2", which))
 		return
 	}
-	f.users(to, im.Method_DELETE_REQUESTS, &im.UsersRequest{UserIds: slices.Clone(users), Both: which == RequestsBoth, Sent: which == RequestsSent})
+	f.users(to, im.Method_DELETE_REQUESTS, &im.UsersRequest{UserIds: users, Both: which == RequestsBoth, Sent: which == RequestsSent})
 }
 
 // ReadRequests marks received requests as read, up to a time in seconds since 1970; 0 is now.
@@ -186,10 +246,10 @@ func (f Friends) deleteRequests(to caller[[]*im.FriendResult], users []string, w
 func (f Friends) readRequests(to caller[none], upTo uint64) {
 	req := &im.ReadRequestsRequest{Time: upTo}
 	if err := req.Check(); err != nil {
-		engine.Refuse(f.c.e, to, im.Errorf(im.CodeFriendParameters, "%v", err))
+		engine.Refuse(f.c.e, to, refusal(im.CodeFriendParameters, err))
 		return
 	}
-	ask(f.c, to, im.Method_READ_REQUESTS, req, noResult)
+	change(f.c, to, im.Method_READ_REQUESTS, req, noResult)
 }
 
 // Block puts users on the blacklist, which ends friendships on both sides. They are not notified that they are blocked. It returns a result for each of
@@ -197,14 +257,14 @@ func (f Friends) readRequests(to caller[none], upTo uint64) {
 //
 //tidings:call
 func (f Friends) block(to caller[[]*im.FriendResult], users []string) {
-	f.users(to, im.Method_BLOCK, &im.UsersRequest{UserIds: slices.Clone(users)})
+	f.users(to, im.Method_BLOCK, &im.UsersRequest{UserIds: users})
 }
 
 // Unblock takes users off the blacklist. It restores neither friendships nor messages.
 //
 //tidings:call
 func (f Friends) unblock(to caller[[]*im.FriendResult], users []string) {
-	f.users(to, im.Method_UNBLOCK, &im.UsersRequest{UserIds: slices.Clone(users)})
+	f.users(to, im.Method_UNBLOCK, &im.UsersRequest{UserIds: users})
 }
 
 // CreateGroups creates friend groups and puts friends into all of them. It fails as a whole if a name exists already. It returns a result for each of
@@ -245,6 +305,7 @@ func (f Friends) removeFromGroup(to caller[[]*im.FriendResult], name string, use
 }
 
 func (f Friends) group(to caller[[]*im.FriendResult], req *im.FriendGroupsRequest) {
-	req.Names, req.UserIds = slices.Clone(req.Names), slices.Clone(req.UserIds)
+	req.Names = slices.Clone(req.Names)
+	to, req.UserIds = about(to, req.UserIds, nameResult)
 	f.results(to, im.Method_FRIEND_GROUPS, req, "the list of friend groups", req.Names)
 }

@@ -7,11 +7,14 @@ import (
 
 // takeSeen moves the known ends of the log to what pushes reported before.
 func (b *conversations) takeSeen(cv *conv) {
-	if cv.seen.entry != nil {
-		b.raise(cv, cv.seen.entry)
+	if e, c := cv.seen.entry, cv.seen.card; e != nil {
+		b.raise(cv, e)
+		if c != nil {
+			b.c.members.meet(cv, e.Sender, c.NameCard, c.Ver)
+		}
 	}
 	cv.headRev = max(cv.headRev, cv.seen.rev)
-	cv.seen.epoch, cv.seen.entry, cv.seen.from, cv.seen.rev = 0, nil, 0, 0
+	cv.seen.epoch, cv.seen.entry, cv.seen.card, cv.seen.from, cv.seen.rev = 0, nil, nil, 0, 0
 }
 
 // convOf returns the conversation's row, and creates it if it is new.
@@ -32,9 +35,15 @@ func (b *conversations) applyHead(h *im.Head) {
 	}
 	cv := b.convOf(Conv{h.Conv.Type, h.Conv.Id})
 	switch {
+	case cv.Epoch != 0 && h.Epoch > cv.Epoch && b.c.sync.listing() && cv.key().Type == convGroup:
+		if h.Epoch >= b.c.sync.renewed[cv].GetEpoch() {
+			b.c.sync.renewed[cv] = h
+		}
+		return
 	case cv.Epoch == 0 || h.Epoch > cv.Epoch:
 		if cv.Epoch != 0 {
 			seen := cv.seen // of the new log, since the head was requested
+			b.superseded(cv)
 			b.newEra(cv)
 			cv.seen = seen
 		}
@@ -43,7 +52,7 @@ func (b *conversations) applyHead(h *im.Head) {
 			cv.deferred = true
 			b.c.sync.heads = append(b.c.sync.heads, cv)
 		} else {
-			cv.SyncedTo, cv.Rev = min(h.ClearedSeq, h.Seq), 0
+			b.begin(cv, h)
 		}
 	case h.Epoch < cv.Epoch:
 		return // of a log that is gone
@@ -51,13 +60,20 @@ func (b *conversations) applyHead(h *im.Head) {
 		b.refresh(cv)
 	}
 	cv.dirty = true
+	if cv.key().Type == convGroup {
+		b.takeMembership(cv, h)
+	}
 	if h.Seq > cv.headSeq {
 		cv.Hidden = false
+	}
+	if h.Seq > cv.headSeq || h.Seq == cv.headSeq && !cv.over() {
 		cv.headSeq, cv.headOthers, cv.headOwn = h.Seq, h.Others, h.Own
 	}
 	cv.headRev = max(cv.headRev, h.Rev)
 	cv.Time = max(cv.Time, h.Time)
+	var seen *im.Entry
 	if cv.seen.epoch == cv.Epoch && !cv.deferred {
+		seen = cv.seen.entry
 		b.takeSeen(cv)
 	}
 	switch {
@@ -65,6 +81,7 @@ func (b *conversations) applyHead(h *im.Head) {
 		stale := h.Rev < cv.WithdrawnRev
 		cv.Row, cv.ReadSeq, cv.ReadOthers, cv.ReadTime = h.Row, h.ReadSeq, h.ReadOthers, h.ReadTime
 		b.clearTo(cv, h.ClearedSeq)
+		cv.readMentions()
 		cv.RecvOpt, cv.Pinned = h.RecvOpt, h.Pinned
 		if cv.Hidden = h.Hidden && h.Seq == cv.headSeq; cv.Hidden {
 			cv.Listed, cv.Draft = false, nil
@@ -79,8 +96,17 @@ func (b *conversations) applyHead(h *im.Head) {
 	if h.PeerReadSeq > cv.PeerSeq {
 		cv.PeerSeq, cv.PeerTime = h.PeerReadSeq, h.PeerReadTime
 	}
+	if c := h.LastCard; c != nil && h.Last != nil {
+		b.c.members.meet(cv, h.Last.Sender, c.NameCard, c.Ver)
+	}
 	if h.Last != nil && h.Last.Message != nil && !b.acknowledged(cv, h.Last) {
 		b.store(cv, h.Last)
+	}
+	b.c.groups.look(cv)
+	if seen.GetSeq() == cv.SyncedTo+1 && !cv.pulling && !cv.queued && !b.Full() {
+		// Who joins a group is pushed the tip about it, then its head, then reports: so it fires before these.
+		b.applyEntry(cv, seen)
+		cv.SyncedTo = seen.Seq
 	}
 	if !cv.deferred {
 		b.c.sync.enqueue(cv)
@@ -143,6 +169,7 @@ func (b *conversations) caughtUp(cv *conv) {
 		cv.Others, cv.Own, cv.dirty = cv.headOthers, cv.headOwn, true
 	}
 	b.changed[cv] = true
+	b.c.feed.applyTaken() // reports may have waited for it
 }
 
 func (b *conversations) pushedEntry(p *im.EntryPush) {
@@ -150,20 +177,23 @@ func (b *conversations) pushedEntry(p *im.EntryPush) {
 	b.c.people.take(p.Person)
 	key := Conv{p.Conv.Type, p.Conv.Id}
 	if e.Seq == 0 {
-		b.onlineOnly(key, e)
+		b.onlineOnly(key, p)
 		return
 	}
 	cv := b.convOf(key)
 	if cv.Epoch == 0 && e.Seq == 1 && !b.c.sync.listing() {
 		cv.Epoch = p.Epoch // a new conversation from its first number on
 	}
+	if c := p.Card; c != nil && cv.Epoch == p.Epoch {
+		b.c.members.meet(cv, e.Sender, c.NameCard, c.Ver)
+	}
 	if !b.ready(cv, p.Epoch) {
 		if s := &cv.seen; p.Epoch >= s.epoch {
 			if s.epoch != p.Epoch {
-				s.epoch, s.entry, s.from, s.rev = p.Epoch, nil, e.Seq, 0
+				s.epoch, s.entry, s.card, s.from, s.rev = p.Epoch, nil, nil, e.Seq, 0
 			}
 			if s.entry == nil || e.Seq > s.entry.Seq {
-				s.entry = e
+				s.entry, s.card = e, p.Card
 			}
 			if s.from == 0 {
 				s.from = e.Seq
@@ -196,6 +226,9 @@ func (b *conversations) ready(cv *conv, epoch uint64) bool {
 // raise records that the log has grown at least to e.
 func (b *conversations) raise(cv *conv, e *im.Entry) {
 	if e.Seq <= cv.headSeq {
+		if more := e.OwnIndex - cv.headOwn; cv.key().Type == convGroup && e.Sender == b.c.cfg.UserID && e.OwnIndex > cv.headOwn && cv.headOthers >= more {
+			cv.headOwn, cv.headOthers = e.OwnIndex, cv.headOthers-more // an entry after it had come first, and the user's own were not known
+		}
 		return
 	}
 	own := cv.headOwn
@@ -211,9 +244,11 @@ func (b *conversations) raise(cv *conv, e *im.Entry) {
 		others = e.Index - own
 	}
 	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
-	cv.Hidden = false
-	cv.Time = max(cv.Time, e.Time)
 	cv.dirty = true
+	if e.Sender != "" { // otherwise it is void
+		cv.Hidden = false
+		cv.Time = max(cv.Time, e.Time)
+	}
 }
 
 func (b *conversations) pushedChange(key Conv, epoch uint64, ch *im.Change) {
@@ -221,7 +256,7 @@ func (b *conversations) pushedChange(key Conv, epoch uint64, ch *im.Change) {
 	if !b.ready(cv, epoch) {
 		if s := &cv.seen; epoch >= s.epoch {
 			if s.epoch != epoch {
-				s.epoch, s.entry, s.from, s.rev = epoch, nil, 0, 0
+				s.epoch, s.entry, s.card, s.from, s.rev = epoch, nil, nil, 0, 0
 			}
 			s.rev = max(s.rev, ch.Rev)
 		}

@@ -155,7 +155,7 @@ func (w *historyWalk) named() {
 		for ; end < len(seqs) && end-i < pageMost && (seqs[end] == to+1 || seqs[end] == from-1); end++ {
 			from, to = min(from, seqs[end]), min(max(to, seqs[end]), cv.headSeq)
 		}
-		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: to}
+		req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, From: from, To: to, History: true}
 		engine.Ask(c.e, im.Method_PULL, req, true, c.cfg.Limits.Call, func(reply *im.PullReply, err *im.Error) {
 			if c.session.readable() != nil {
 				w.finish(nil, notLoggedIn)
@@ -185,9 +185,11 @@ func (w *historyWalk) take(reply *im.PullReply) {
 	for _, p := range reply.People {
 		w.c.people.take(p)
 	}
+	w.c.members.met(w.cv, reply.Cards)
 	for _, e := range reply.Entries {
 		if e.Message != nil && e.Seq > w.cv.Cleared && !w.c.convs.acknowledged(w.cv, e) {
 			w.c.convs.store(w.cv, e)
+			w.c.convs.changed[w.cv] = true // the first messages of a group from before its user has joined give the conversation a last message
 		}
 	}
 }
@@ -238,7 +240,7 @@ func (w *historyWalk) step() {
 		w.list()
 		return
 	}
-	req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost))}
+	req := &im.PullRequest{Conv: cv.key().wire(), Epoch: cv.Epoch, NewestFirst: !w.forward, Limit: uint32(min(w.count, pageMost)), History: true}
 	if w.forward {
 		req.From, req.To = w.asked+1, min(cv.headSeq, w.hi)
 	} else {

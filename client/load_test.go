@@ -141,6 +141,46 @@ func TestBlockedByRecalls(t *testing.T) {
 	d.count(t, "revoke", n)
 }
 
+// Neither does a flood of changes of relations: anybody can add and delete a friend as often as they like.
+func TestBlockedByRelations(t *testing.T) {
+	f := newFriendFeed(t)
+	d := dial(t, fakeConfig(t, f.fake))
+	d.friendList() // the whole has been loaded
+	var pulls atomic.Int64
+	f.mu.Lock()
+	l := f.link
+	f.mu.Unlock()
+	f.counting(im.Method_FEED, &pulls)
+	hold := make(chan struct{})
+	d.mu.Lock()
+	d.hold = hold
+	d.mu.Unlock()
+	l.push(benPush(1, "blocks"))
+	const n = 1500
+	for range n { // two events that cannot share a callback
+		f.change("f1", "", false)
+		f.change("f1", "", true)
+	}
+	if err := l.ws.Ping(within(t)); err != nil { // the client has read what came before it
+		t.Fatal(err)
+	}
+	eventually(t, "all pushes were handled", func() bool { return d.Arrived() == 0 })
+	d.Reads()
+	if waiting := d.Untold(); pulls.Load() != 0 || waiting < 1000 || waiting > 2000 {
+		t.Fatalf("%d pulls, and %d events in memory, while nothing is taken", pulls.Load(), waiting)
+	}
+	close(hold)
+	d.until(t, "everything", func([]event) bool { return len(d.of("friends_deleted")) >= n })
+	for i, e := range d.of("friends_added", "friends_deleted") {
+		if want := []string{"friends_added", "friends_deleted"}[i%2]; e.kind != want {
+			t.Fatalf("event %d is %q", i, e.kind)
+		}
+	}
+	if pulls.Load() == 0 || len(d.count(t, "friends_added", n)) != n || len(d.friendList()) != 0 {
+		t.Fatalf("%d pulls, and then %d friends", pulls.Load(), len(d.friendList()))
+	}
+}
+
 // Pushes that the server dropped arrive with the sync that BEHIND requests, or a heartbeat whose numbers differ (rule 9).
 func TestDroppedPushes(t *testing.T) {
 	s := imtest.Start(t, imtest.Queue(8, 16<<10))

@@ -38,11 +38,12 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	c.session = &session{c: c, way: way, dir: dir, device: device, status: LoggedOut}
 	c.convs = newConversations(c)
 	c.feed, c.relations, c.people = &feed{c: c}, &relations{c: c}, &people{c: c}
-	c.sync = &catchUp{c: c}
+	c.sync, c.attributes, c.groups, c.rooms = &catchUp{c: c}, newAttributes(), &groupStates{c: c}, &rooms{c: c}
+	c.changedGroups, c.members = map[string]bool{}, &members{c: c, known: map[memberKey]local.Member{}}
 	c.e = engine.New(engine.Config{Log: log, Dispatcher: cfg.Dispatcher.engine(), InMemory: dir == "", Open: c.session.open, Begin: c.session.openLocal,
 		HangUp: c.session.end, Late: c.convs.late})
-	c.session.Engine, c.convs.Engine, c.feed.Engine, c.relations.Engine, c.people.Engine, c.sync.Engine = c.e, c.e, c.e, c.e, c.e, c.e
-	c.e.Start(c.session, c.people, c.convs, c.feed, c.sync)
+	c.session.Engine, c.convs.Engine, c.feed.Engine, c.relations.Engine, c.people.Engine, c.groups.Engine, c.rooms.Engine, c.sync.Engine = c.e, c.e, c.e, c.e, c.e, c.e, c.e, c.e
+	c.e.Start(c.session, c.people, c.convs, c.groups, c.rooms, c.feed, c.sync)
 	return c, nil
 }
 

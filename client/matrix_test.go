@@ -56,7 +56,7 @@ func TestRelationRows(t *testing.T) {
 	}
 }
 
-// The same on PostgreSQL.
+// The same on PostgreSQL: in make soak in all states, else each cause in one of them.
 func TestRelationMatrixPostgres(t *testing.T) { relationMatrix(t, pgtest.DSN(t)) }
 
 func relationMatrix(t *testing.T, dsn string) {
@@ -71,15 +71,21 @@ func relationMatrix(t *testing.T, dsn string) {
 		return s
 	}
 	whole, short := start(), start(imtest.FeedKeep(scenario.Keep))
-	for _, state := range scenario.States {
-		s := whole
-		if state == scenario.Cut {
-			s = short
-		}
-		for i, c := range scenario.Causes {
-			for _, operator := range []bool{false, true} {
-				if operator && c.Operator == "" {
-					continue
+	n := 0
+	for i, c := range scenario.Causes {
+		for _, operator := range []bool{false, true} {
+			if operator && c.Operator == "" {
+				continue
+			}
+			states := scenario.States
+			if dsn != "" {
+				states = scenario.InTurn(n)
+			}
+			n++
+			for _, state := range states {
+				s := whole
+				if state == scenario.Cut {
+					s = short
 				}
 				who := map[bool]string{false: "by a device", true: "by the operator"}[operator]
 				t.Run(fmt.Sprintf("%s/%s/%s", c.Name, who, state), func(t *testing.T) {
@@ -106,6 +112,7 @@ type related struct {
 	syncs int
 	link  client.NetworkStatus
 	news  chan struct{}
+	hear  func(client.Event) // takes what else fires, instead of heard
 }
 
 // lockedLog is a log that may be read.
@@ -128,13 +135,16 @@ func (l *lockedLog) contains(s string) bool {
 
 func newRelated(t testing.TB, s *imtest.Server, user string, n int) *related {
 	t.Helper()
-	d := &related{t: t, cfg: config(t, s, user), proxy: faultproxy.Start(t, s.URL), log: &lockedLog{}, news: make(chan struct{}, 1)}
+	return openRelated(t, s, user, n, nil)
+}
+
+func openRelated(t testing.TB, s *imtest.Server, user string, n int, hear func(client.Event)) *related {
+	t.Helper()
+	d := &related{t: t, cfg: config(t, s, user), proxy: faultproxy.Start(t, s.URL), log: &lockedLog{}, news: make(chan struct{}, 1), hear: hear}
 	d.cfg.Server = d.proxy.URL
 	d.cfg.Log = slog.New(slog.NewTextHandler(d.log, nil))
 	d.cfg.Limits.Reconnect = 20 * time.Millisecond
-	if n > 0 {
-		d.cfg.Platform = im.Platform_PLATFORM_ANDROID
-	}
+	d.cfg.Platform = []im.Platform{im.Platform_PLATFORM_LINUX, im.Platform_PLATFORM_ANDROID, im.Platform_PLATFORM_PAD, im.Platform_PLATFORM_WEB}[n]
 	d.login()
 	t.Cleanup(func() { d.c.Close() })
 	return d
@@ -166,6 +176,8 @@ func (d *related) event(e client.Event) {
 	case e.Type == "sync_finish":
 		d.syncs++
 	case e.Type == "sync_start":
+	case d.hear != nil:
+		d.hear(e)
 	default:
 		d.heard = append(d.heard, strings.TrimSpace(e.Name+" "+e.Data()))
 	}
@@ -179,18 +191,25 @@ func (d *related) event(e client.Event) {
 // wait waits for a fact.
 func (d *related) wait(what string, cond func() bool) {
 	d.t.Helper()
+	if !d.waits(cond) {
+		d.t.Fatalf("waited in vain for %s; heard\n%s", what, strings.Join(d.events(), "\n"))
+	}
+}
+
+// waits waits for a fact, and reports whether it has come true.
+func (d *related) waits(cond func() bool) bool {
 	limit := time.After(scenario.Patience)
 	for {
 		d.mu.Lock()
 		ok := cond()
 		d.mu.Unlock()
 		if ok {
-			return
+			return true
 		}
 		select {
 		case <-d.news:
 		case <-limit:
-			d.t.Fatalf("waited in vain for %s; heard\n%s", what, strings.Join(d.events(), "\n"))
+			return false
 		}
 	}
 }

@@ -28,7 +28,7 @@ type shown struct {
 }
 
 type stranger struct {
-	profile *im.UserProfile
+	profile []byte // an im.UserProfile: each caller gets one of their own
 	at      time.Time
 }
 
@@ -110,10 +110,15 @@ func (b *people) takeProfile(user string, p *im.UserProfile, ver uint64) {
 
 // stranger returns the profile of a user that the server has given not long ago; nil if there is none.
 func (b *people) stranger(user string) *im.UserProfile {
-	if s, ok := b.strangers[user]; ok && time.Since(s.at) < strangerFor {
-		return s.profile
+	s, ok := b.strangers[user]
+	if !ok || time.Since(s.at) >= strangerFor {
+		return nil
 	}
-	return nil
+	p := &im.UserProfile{}
+	if !b.Check(im.Decode(s.profile, p)) {
+		return nil
+	}
+	return p
 }
 
 // meet keeps the profile of a stranger for some minutes.
@@ -121,7 +126,9 @@ func (b *people) meet(p *im.VersionedProfile) {
 	if len(b.strangers) >= mostStrangers {
 		clear(b.strangers)
 	}
-	b.strangers[p.Profile.Identifier] = stranger{p.Profile, time.Now()}
+	if body, err := p.Profile.MarshalVT(); b.Check(err) {
+		b.strangers[p.Profile.Identifier] = stranger{body, time.Now()}
+	}
 	b.takeProfile(p.Profile.Identifier, p.Profile, p.Ver)
 }
 
@@ -149,9 +156,11 @@ func bare(info *im.ConvInfo, f func()) {
 	info.ShowName, info.FaceUrl = info.Id, ""
 	defer func() { info.ShowName, info.FaceUrl = name, face }()
 	if m := info.LastMsg; m != nil {
-		profile, nick, face := m.SenderProfile, m.RevokerNickName, m.RevokerFaceUrl
-		m.SenderProfile, m.RevokerNickName, m.RevokerFaceUrl = &im.SenderProfile{Identifier: m.Sender}, "", ""
-		defer func() { m.SenderProfile, m.RevokerNickName, m.RevokerFaceUrl = profile, nick, face }()
+		profile, member, nick, face := m.SenderProfile, m.SenderGroupMemberInfo, m.RevokerNickName, m.RevokerFaceUrl
+		m.SenderProfile, m.SenderGroupMemberInfo, m.RevokerNickName, m.RevokerFaceUrl = &im.SenderProfile{Identifier: m.Sender}, nil, "", ""
+		defer func() {
+			m.SenderProfile, m.SenderGroupMemberInfo, m.RevokerNickName, m.RevokerFaceUrl = profile, member, nick, face
+		}()
 	}
 	f()
 }

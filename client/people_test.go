@@ -128,3 +128,20 @@ func TestNewestName(t *testing.T) {
 		t.Fatalf("%v, %v", list, err)
 	}
 }
+
+// What an application does with a profile that it was given changes nothing for the next one who asks.
+func TestProfileBelongsToTheCaller(t *testing.T) {
+	s := imtest.Start(t)
+	alice, bob := s.Dial("alice", client.Events{}), s.Dial("bob", client.Events{})
+	own := []*im.UserProfileCustomStringInfo{{Key: "Colour", Value: "red"}}
+	if err := alice.Profiles().SetSelf(t.Context(), &im.UserProfileItem{NickName: new("Alice"), CustomStringArray: own}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		got, err := bob.Profiles().Get(t.Context(), []string{"alice"}, false)
+		if err != nil || len(got) != 1 || got[0].NickName != "Alice" || got[0].CustomStringArray[0].Value != "red" {
+			t.Fatal(i, got, err)
+		}
+		got[0].NickName, got[0].CustomStringArray[0].Value = "Mallory", "black"
+	}
+}

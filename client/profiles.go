@@ -14,7 +14,7 @@ type Profiles struct{ c *Client }
 // Profiles returns the calls about profiles.
 func (c *Client) Profiles() Profiles { return Profiles{c} }
 
-// Get returns the profiles of users in their order; those who do not exist are left out. Those of friends and of the user come from local data, which the
+// Get returns the profiles of users in their order; those who do not exist are left out. At most 100 in one call. Those of friends and of the user come from local data, which the
 // sync keeps up to date; all others come from the server, and are not asked for again for 10 minutes. fresh asks for all of them.
 //
 //tidings:call
@@ -24,13 +24,17 @@ func (p Profiles) get(to caller[[]*im.UserProfile], users []string, fresh bool) 
 		engine.Refuse(p.c.e, to, im.Errorf(im.CodeProfileParameters, "identifier_array is empty"))
 		return
 	}
+	if err := (&im.ProfilesRequest{UserIds: sendable(users)}).Check(); err != nil {
+		engine.Refuse(p.c.e, to, refusal(im.CodeProfileParameters, err))
+		return
+	}
 	doReading(p.c, to, func(finish func([]*im.UserProfile, error)) {
 		known := map[string]*im.UserProfile{}
 		var missing []string
 		for _, u := range users {
 			if x := cmp.Or(p.c.relations.profile(u), p.c.people.stranger(u)); x != nil && !fresh {
 				known[u] = x
-			} else if !slices.Contains(missing, u) {
+			} else if im.ValidUserID(u) && !slices.Contains(missing, u) {
 				missing = append(missing, u)
 			}
 		}
@@ -86,7 +90,7 @@ func (b *relations) profile(user string) *im.UserProfile {
 func (p Profiles) setSelf(to caller[none], item *im.UserProfileItem) {
 	own, err := ownOf(&im.SetProfileRequest{Item: item})
 	if err != nil {
-		engine.Refuse(p.c.e, to, im.Errorf(im.CodeProfileParameters, "%v", err))
+		engine.Refuse(p.c.e, to, refusal(im.CodeProfileParameters, err))
 		return
 	}
 	ask(p.c, to, im.Method_SET_PROFILE, own, func(r *im.VersionedProfile) none {

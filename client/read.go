@@ -25,7 +25,7 @@ func (c *Client) markRead(to caller[none], key Conv, upTo *im.Message) {
 		}
 		var positions []*im.ReadPosition
 		add := func(cv *conv, seq uint64) {
-			if cv.Epoch != 0 && seq > cv.ReadSeq {
+			if cv.Epoch != 0 && seq > cv.ReadSeq && !cv.over() {
 				positions = append(positions, &im.ReadPosition{Conv: cv.key().wire(), Epoch: cv.Epoch, Seq: seq})
 			}
 		}

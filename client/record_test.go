@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,10 @@ func (r *recorder) event(e client.Event) {
 		for _, m := range told {
 			r.add(event{kind: kind, conv: m.ConvId, text: text(m), seq: m.Seq, msg: m})
 		}
+	case *im.GroupTipsElem:
+		r.add(event{kind: "tip", conv: told.GroupId, text: tipWords(told)})
+	case string:
+		r.add(event{kind: kind, conv: told, text: e.Data()})
 	case []*im.MessageReceipt:
 		for _, x := range told {
 			r.add(event{kind: kind, conv: x.ConvId, seq: x.TimeStamp})
@@ -105,11 +110,28 @@ func text(m *im.Message) string {
 		return ""
 	}
 	for _, e := range m.ElemArray {
-		if t := e.GetText(); t != nil {
-			return t.Content
+		switch {
+		case e.GetText() != nil:
+			return e.GetText().Content
+		case e.GetGroupTips() != nil:
+			return tipWords(e.GetGroupTips())
+		case e.GetGroupReport() != nil:
+			r := e.GetGroupReport()
+			return fmt.Sprintf("report %d of %s by %s", r.ReportType, r.GroupId, r.OpUser)
 		}
 	}
 	return ""
+}
+
+func tipWords(tip *im.GroupTipsElem) string {
+	words := fmt.Sprintf("tip %d by %s", tip.TipType, tip.OpUser)
+	if len(tip.UserArray) > 0 {
+		words += " of " + strings.Join(tip.UserArray, "+")
+	}
+	for _, x := range tip.GroupChangeInfoArray {
+		words += fmt.Sprintf(" flag %d %s", x.Flag, x.Value)
+	}
+	return words
 }
 
 // all returns what has fired so far.

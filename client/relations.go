@@ -27,6 +27,7 @@ const (
 	relRead       = im.RelationKind_RELATION_REQUESTS_READ
 	relSelf       = im.RelationKind_RELATION_SELF
 	relFriendSelf = im.RelationKind_RELATION_FRIEND_SELF
+	relReport     = im.RelationKind_RELATION_GROUP_REPORT
 )
 
 // keyOf returns what a row about r is called in its kind; ok is false if there can be none.
@@ -114,12 +115,33 @@ func (b *relations) owe(t *told) {
 	}
 }
 
-// apply applies entries of the feed, in their order.
-func (b *relations) apply(entries []*im.Relation) {
+// relationKey names a row.
+type relationKey struct {
+	kind  im.RelationKind
+	other string
+}
+
+// apply applies entries of the feed, in their order. With net, a row that the device does not have and that is gone in the end is told as never there: the
+// whole was read after some of its entries.
+func (b *relations) apply(entries []*im.Relation, net bool) {
 	t := &told{}
+	goes := map[relationKey]bool{}
 	for _, e := range entries {
+		if other, ok := keyOf(e); ok && net {
+			goes[relationKey{e.Kind, other}] = e.Gone
+		}
+	}
+	for _, e := range entries {
+		if e.Kind == relReport && e.Report != nil {
+			b.c.rooms.reported(e.Report)
+			if e.Device != "" && e.Device == b.c.session.device {
+				continue // its call's result tells it
+			}
+			t.add(reported(e.Report, e.Time, e.Ver))
+			continue
+		}
 		other, ok := keyOf(e)
-		if !ok {
+		if !ok || goes[relationKey{e.Kind, other}] && b.row(e.Kind, other) == nil {
 			continue
 		}
 		switch e.Kind {
@@ -302,32 +324,28 @@ func (b *relations) meet(r *im.Relation) {
 
 // difference tells what two wholes differ in, each kind of event in one run.
 func (t *told) difference(old, now []*im.Relation) {
-	type key struct {
-		kind  im.RelationKind
-		other string
-	}
-	had, have := map[key]*im.Relation{}, map[key]*im.Relation{}
+	had, have := map[relationKey]*im.Relation{}, map[relationKey]*im.Relation{}
 	for _, x := range []struct {
 		rows []*im.Relation
-		to   map[key]*im.Relation
+		to   map[relationKey]*im.Relation
 	}{{old, had}, {now, have}} {
 		for _, r := range x.rows {
 			other, _ := keyOf(r)
-			x.to[key{r.Kind, other}] = r
+			x.to[relationKey{r.Kind, other}] = r
 		}
 	}
 	before, after := namesOf(old), namesOf(now)
 	deleted := map[string]bool{}
 	for _, kind := range []im.RelationKind{relRequestIn, relRequestOut, relFriend, relBlocked} {
 		for _, r := range old {
-			k := key{r.Kind, r.UserId}
+			k := relationKey{r.Kind, r.UserId}
 			if r.Kind != kind || have[k] != nil {
 				continue
 			}
 			switch kind {
 			case relRequestOut:
 				// One that was accepted is told by the friend; one callback names a user, whichever requests there were.
-				friend := key{relFriend, r.UserId}
+				friend := relationKey{relFriend, r.UserId}
 				if deleted[r.UserId] || have[friend] != nil && had[friend] == nil {
 					continue
 				}
@@ -339,7 +357,7 @@ func (t *told) difference(old, now []*im.Relation) {
 	}
 	var added, changed, rest []*im.Relation
 	for _, r := range now {
-		switch k := (key{r.Kind, r.UserId}); {
+		switch k := (relationKey{r.Kind, r.UserId}); {
 		case r.Kind == relFriend && had[k] == nil:
 			added = append(added, r)
 		case r.Kind == relFriend:
@@ -352,12 +370,12 @@ func (t *told) difference(old, now []*im.Relation) {
 	for _, rows := range [][]*im.Relation{added, changed} {
 		slices.SortStableFunc(rows, byVer)
 		for _, r := range rows {
-			t.friend(had[key{relFriend, r.UserId}], r, before, after)
+			t.friend(had[relationKey{relFriend, r.UserId}], r, before, after)
 		}
 	}
 	slices.SortStableFunc(rest, func(x, y *im.Relation) int { return cmp.Or(cmp.Compare(x.Kind, y.Kind), byVer(x, y)) })
 	for _, r := range rest {
-		t.here(had[key{r.Kind, r.UserId}], r)
+		t.here(had[relationKey{r.Kind, r.UserId}], r)
 	}
 }
 

@@ -19,6 +19,7 @@ func TestRelationsOwed(t *testing.T) {
 		ev.FriendsAdded = func([]string) { in <- true; <-hold }
 	})
 	d.login()
+	d.friendList() // of a new device; what comes after it is told
 	f.change("f1", "", false)
 	<-in
 	f.change("f2", "", false)

@@ -57,6 +57,8 @@ func (s *stage) do(verb string, args []string) string {
 	peer := func() client.Conv { return client.C2C(arg(1)) }
 	ctx := within(s.t)
 	switch verb {
+	case "group": // group NAME VERB GROUP ARGUMENTS
+		return groupAct(ctx, s.t, a.c, arg(2), arg(1), args[3:])
 	case "login":
 		if a.c == nil {
 			c, err := client.Open(a.cfg, client.Each(a.event))

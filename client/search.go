@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -107,16 +108,21 @@ func texts(m *im.Message) []string {
 	return out
 }
 
-// pairs returns the index words of a folded text: each two neighbouring characters that are not white space.
-func pairs(s string) []string {
+// pairs returns the index words of a folded text, each once and at most so many: each two neighbouring characters that are not white space.
+func pairs(s string, most int) []string {
 	var out []string
+	have := make(map[[2]rune]bool)
 	last := rune(-1)
 	for _, r := range s {
 		if unicode.IsSpace(r) {
 			last = -1
 			continue
 		}
-		if last >= 0 {
+		if p := [2]rune{last, r}; last >= 0 && !have[p] {
+			if len(out) == most {
+				break
+			}
+			have[p] = true
 			out = append(out, fmt.Sprintf("%xg%x", last, r))
 		}
 		last = r
@@ -161,7 +167,7 @@ func (b *conversations) index(r *local.Message) error {
 	}
 	var words []string
 	for _, t := range texts(m) {
-		words = append(words, pairs(fold(t))...)
+		words = append(words, pairs(fold(t), math.MaxInt)...)
 	}
 	if len(words) == 0 {
 		return nil
@@ -241,10 +247,7 @@ func (b *conversations) searchNow(p *im.SearchParam, words []string) (*im.Search
 func matchOf(words []string, all bool) string {
 	var parts []string
 	for _, w := range words {
-		ps := pairs(w)
-		slices.Sort(ps)
-		ps = slices.Compact(ps)
-		ps = ps[:min(len(ps), mostPairs)]
+		ps := pairs(w, mostPairs)
 		if len(ps) == 0 {
 			if all {
 				continue

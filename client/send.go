@@ -105,6 +105,10 @@ func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint
 		finish(m, notLoggedIn)
 		return
 	}
+	if r := b.c.rooms.of(key); r != nil {
+		b.c.rooms.send(r, m, tiny, clientTime, random, finish)
+		return
+	}
 	cv := b.convOf(key)
 	stored := content(m)
 	body, err := stored.MarshalVT()
@@ -134,7 +138,7 @@ func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint
 	k := sendKey{cv.ID, clientTime, random}
 	b.sends[k] = o
 	stored.CustomInt, stored.CustomStr = 0, ""
-	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored}
+	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored, Epoch: cv.groupEpoch()}
 	o.call = engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
 		if b.sends[k] != o {
 			return // the log entry arrived first and was the acknowledgement
@@ -161,6 +165,7 @@ func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 		if o.finish != nil {
 			o.finish(o.m, nil)
 		}
+		b.tellRewritten(cv, e, o.m)
 		return
 	}
 	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
@@ -278,6 +283,20 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 	return body, errA == nil && errB == nil && !bytes.Equal(a, b)
 }
 
+// tellRewritten tells of the content that a message without a row has got from the app's webhook.
+func (b *conversations) tellRewritten(cv *conv, e *im.Entry, sent *im.Message) {
+	if e.Message == nil {
+		return
+	}
+	ours, err := content(sent).MarshalVT()
+	body, differs := rewrite(ours, e.Message)
+	now := &im.Message{}
+	if err == nil && differs && now.UnmarshalVT(body) == nil {
+		b.fillEntry(cv, e, now)
+		b.Live(func() { b.c.ev.tellUpdated([]*im.Message{now}) })
+	}
+}
+
 // failSend ends a send that failed: the row stays, with status failed.
 func (b *conversations) failSend(o *outgoing, err *im.Error) {
 	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
@@ -312,7 +331,8 @@ func (b *conversations) settleRows(rows []*local.Message) {
 	for part := range slices.Chunk(rows, lookupAtOnce) {
 		req := &im.LookupRequest{}
 		for _, r := range part {
-			req.Keys = append(req.Keys, &im.SendKey{Conv: b.byID[r.Conv].key().wire(), ClientTime: r.ClientTime, Random: r.Random})
+			cv := b.byID[r.Conv]
+			req.Keys = append(req.Keys, &im.SendKey{Conv: cv.key().wire(), ClientTime: r.ClientTime, Random: r.Random, Epoch: cv.groupEpoch()})
 		}
 		engine.Ask(b.Engine, im.Method_LOOKUP, req, true, 0, func(reply *im.LookupReply, err *im.Error) {
 			if err != nil || len(reply.Found) == 0 || len(reply.Found) > len(part) {

@@ -134,8 +134,15 @@ func (u *session) serverNow() time.Time {
 	return time.Now().Add(u.clockOffset)
 }
 
-// end ends the session on the device, whatever the server thinks; a login under way fails with err.
+// end ends the session on the device, whatever the server thinks; a login under way fails with err. A callback of a kick that is running when the client is
+// closed counts as completed, as all others do.
 func (u *session) end(err *im.Error) {
+	u.mu.Lock()
+	kicked := u.kickedGeneration
+	u.mu.Unlock()
+	if err == engine.Interrupted && u.DB != nil && kicked != 0 {
+		u.Check(u.DB.SetMeta("kicked", kicked))
+	}
 	u.hangUp(LoggedOut)
 	u.endLogin(err)
 }

@@ -38,6 +38,25 @@ func TestKicked(t *testing.T) {
 	first.say("ann", "still here")
 }
 
+// A program that ends in the callback of a kick has been notified: its next login is not refused.
+func TestClosedWhenKicked(t *testing.T) {
+	s := imtest.Start(t)
+	closed := make(chan struct{})
+	var first *device
+	first = openWith(t, config(t, s, "ann"), func(ev *client.Events) {
+		ev.KickedOffline = func() {
+			first.Close()
+			close(closed)
+		}
+	})
+	first.login()
+	second := dial(t, config(t, s, "ann"))
+	<-closed
+	first = open(t, first.cfg)
+	first.login()
+	second.count(t, "kicked", 1)
+}
+
 // A device whose session was ended while it was away is notified at its next login, once, with 6208 (rule 27). A clean logout and a crash owe
 // nothing.
 func TestKickedWhileAway(t *testing.T) {

@@ -26,14 +26,16 @@ const (
 // syncState is the sync of rule 8: changed heads, page by page, then what each conversation lacks. Pulls of a gap seen between syncs use the same
 // queue.
 type syncState struct {
-	active  bool // heads are being requested, or what they showed is being pulled
-	again   bool // another one was requested in the meantime
-	failed  bool // a pull failed
-	login   bool // framed by start and finish
-	pages   bool // all pages of heads have arrived
-	fresh   bool // this device has never completed a sync
-	cursor  int64
-	heads   []*conv // of a fresh device: conversations whose start is decided when all heads are known
+	active bool // heads are being requested, or what they showed is being pulled
+	again  bool // another one was requested in the meantime
+	failed bool // a pull failed
+	login  bool // framed by start and finish
+	pages  bool // all pages of heads have arrived
+	fresh  bool // this device has never completed a sync
+	cursor int64
+	heads  []*conv // of a fresh device: conversations whose start is decided when all heads are known
+	// renewed are heads of groups whose ids this device knows as others': those come first, because a head of the former group says how that has ended.
+	renewed map[*conv]*im.Head
 	queue   []*conv
 	pulls   int
 	paused  bool // the application does not take its events
@@ -57,7 +59,9 @@ type catchUp struct {
 	pause time.Duration
 	// cursor from heartbeats, not stored yet.
 	cursorAt int64
-	finish   bool // the end of a login's sync fires when no conversation is left to be reported
+	// born is the cursor of the first sync that this device has completed with the store.
+	born   int64
+	finish bool // the end of a login's sync fires when no conversation is left to be reported
 }
 
 // pausedFor is how often a paused sync checks whether it may continue.
@@ -65,8 +69,13 @@ const pausedFor = 20 * time.Millisecond
 
 // Load forgets the sync that ran.
 func (s *catchUp) Load() error {
-	s.syncState, s.cursorAt = syncState{login: s.login}, 0
-	return nil
+	s.syncState, s.cursorAt, s.born = syncState{login: s.login}, 0, 0
+	if s.DB == nil {
+		return nil
+	}
+	var err error
+	s.born, err = s.DB.MetaInt("born")
+	return err
 }
 
 // Connected begins a sync. That of a login is framed.
@@ -118,8 +127,9 @@ func (s *catchUp) States() *engine.States {
 
 // NewStore makes the next sync ask for everything.
 func (s *catchUp) NewStore() {
-	s.cursorAt = 0
+	s.cursorAt, s.born = 0, 0
 	s.Check(s.DB.SetMeta("cursor", 0))
+	s.Check(s.DB.SetMeta("born", 0))
 }
 
 // upTo records a cursor from a heartbeat: the device has everything up to there.
@@ -160,7 +170,7 @@ func (s *catchUp) start() {
 		cursor = s.cursorAt
 	}
 	s.Clock.Stop(alarmSync, alarmList)
-	s.active, s.again, s.failed, s.pages, s.fresh, s.cursor, s.heads = true, false, false, false, cursor == 0, 0, nil
+	s.active, s.again, s.failed, s.pages, s.fresh, s.cursor, s.heads, s.renewed = true, false, false, false, cursor == 0, 0, nil, map[*conv]*im.Head{}
 	s.began, s.found, s.brought = time.Now(), 0, 0
 	s.c.log.Log(context.Background(), s.level(), "sync started", "fresh", s.fresh, "login", s.login)
 	s.askHeads(cursor, 0)
@@ -177,6 +187,9 @@ func (s *syncState) level() slog.Level {
 func (s *catchUp) askHeads(cursor int64, after uint64) {
 	req := &im.HeadsRequest{Cursor: cursor, After: after, WithLast: s.fresh}
 	engine.Ask(s.Engine, im.Method_HEADS, req, false, s.c.cfg.Limits.Call, func(reply *im.HeadsReply, err *im.Error) {
+		if err == nil && reply.Next != 0 && reply.Next <= after {
+			err = engine.Unreadable // it would never end
+		}
 		if err != nil {
 			s.active = false
 			if s.Conn != nil {
@@ -202,6 +215,11 @@ func (s *catchUp) askHeads(cursor int64, after uint64) {
 		}
 		s.pages = true
 		s.startFresh()
+		for _, cv := range byNumber(s.renewed) {
+			h := s.renewed[cv]
+			delete(s.renewed, cv)
+			s.c.convs.applyHead(h)
+		}
 		s.pullNext()
 		s.ended()
 	})
@@ -230,7 +248,8 @@ func (s *catchUp) startFresh() {
 		if cv.seen.epoch == cv.Epoch {
 			s.c.convs.takeSeen(cv)
 		}
-		cv.Receipt = cv.PeerSeq
+		cv.Receipt, cv.AttrTold = cv.PeerSeq, cv.group.GetAttrVer()
+		cv.attrRead = cv.AttrTold
 		cv.dirty = true
 		s.enqueue(cv)
 	}
@@ -238,7 +257,8 @@ func (s *catchUp) startFresh() {
 
 // ended ends the sync when nothing of it is open.
 func (s *catchUp) ended() {
-	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 || s.c.feed.running() {
+	s.c.feed.applyTaken() // reports may have waited for what has come
+	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 || s.c.feed.running() || s.c.groups.readingInfo() {
 		return
 	}
 	s.c.log.Log(context.Background(), s.level(), "sync finished", "conversations", s.found, "messages", s.brought, "complete", !s.failed, "took", time.Since(s.began).Round(time.Millisecond))
@@ -247,6 +267,10 @@ func (s *catchUp) ended() {
 	if !s.failed {
 		s.cursorAt = s.cursor
 		s.Check(s.DB.SetMeta("cursor", s.cursorAt))
+		if s.fresh && s.born == 0 {
+			s.born = s.cursor
+			s.Check(s.DB.SetMeta("born", s.born))
+		}
 		s.pause = 0
 		if l := s.Conn; l != nil {
 			s.Committed(l.Synced)
@@ -272,7 +296,7 @@ func (cv *conv) freshStart() uint64 {
 	if cv.headOthers > cv.ReadOthers+cv.Withdrawn {
 		start = min(start, max(cv.ReadSeq, cv.headSeq-min(cv.headSeq, freshBack)))
 	}
-	return max(start, min(cv.Cleared, cv.headSeq))
+	return max(start, min(max(cv.Cleared, cv.group.GetJoinedSeq()), cv.headSeq))
 }
 
 // later requests another sync because a pull failed, with growing pauses while that continues. Until then the cursor stays.
@@ -302,7 +326,11 @@ func (s *catchUp) enqueue(cv *conv) {
 	}
 	if cv.headSeq > cv.SyncedTo+tooFar {
 		s.c.log.Warn("too far behind; older messages are in the history only", "conversation", cv.key().ID, "behind", cv.headSeq-cv.SyncedTo)
-		cv.SyncedTo = cv.headSeq - freshBack
+		to := cv.headSeq - freshBack
+		if joined := cv.group.GetJoinedSeq(); joined > cv.SyncedTo && joined < to && cv.headSeq <= joined+tooFar {
+			to = joined
+		}
+		cv.SyncedTo = to
 		cv.HoleTo, cv.dirty = cv.SyncedTo, true
 	}
 	cv.queued = true
@@ -360,12 +388,15 @@ func (s *catchUp) pull(cv *conv) {
 		cv.pulling = false
 		s.pulls--
 		switch {
-		case err == nil && era == cv.Era && !apply():
+		case era != cv.Era: // of a log that is gone
+		case err == nil && !apply():
 			s.c.log.Warn("a reply that does not cover what was requested; reconnecting", "conversation", cv.key().ID)
 			if s.Conn != nil {
 				s.Conn.Break()
 			}
 			return
+		case err != nil && err.Code == im.CodeResync && cv.over():
+			s.c.convs.superseded(cv) // its id is another group's
 		case err != nil && err.Code == im.CodeResync:
 			s.c.convs.refresh(cv)
 		case err != nil && s.Conn != nil:
@@ -380,7 +411,7 @@ func (s *catchUp) pull(cv *conv) {
 		if s.Conn == nil {
 			return
 		}
-		if err == nil {
+		if err == nil || era != cv.Era {
 			s.enqueue(cv)
 		}
 		s.pullNext()
@@ -428,12 +459,14 @@ func (s *catchUp) applyPull(cv *conv, from uint64, reply *im.PullReply) bool {
 	for _, p := range reply.People {
 		s.c.people.take(p)
 	}
+	s.c.members.met(cv, reply.Cards)
 	for _, e := range reply.Entries {
 		if e.Seq > cv.SyncedTo && e.Seq <= reply.To {
 			s.brought++
 			s.c.convs.applyEntry(cv, e)
 		}
 	}
+	s.c.members.met(cv, reply.Cards) // again: somebody may have left and joined again in it
 	if reply.To > cv.SyncedTo {
 		cv.SyncedTo, cv.dirty = reply.To, true
 	}

@@ -22,13 +22,7 @@ func heldHeads(t *testing.T) (f *fake, release func()) {
 		}()
 	})
 	f.answer(im.Method_PULL, func(l *fakeLink, fr *im.Frame) {
-		req := &im.PullRequest{}
-		req.UnmarshalVT(fr.Body)
-		reply := &im.PullReply{Epoch: 5, From: req.From, To: req.To}
-		for seq := req.From; seq <= req.To; seq++ {
-			reply.Entries = append(reply.Entries, fromBen(seq, "x"))
-		}
-		l.reply(fr, reply)
+		l.reply(fr, pulled(t, fr, func(_, seq uint64) *im.Entry { return fromBen(seq, "x") }))
 	})
 	release = sync.OnceFunc(func() { close(open) })
 	t.Cleanup(release)

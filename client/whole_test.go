@@ -164,6 +164,8 @@ func TestWholeInterrupted(t *testing.T) {
 		"a row comes":             {[]edit{{"f8", ""}}, []string{"added f8"}},
 		"a row comes in between":  {[]edit{{"f2", ""}}, nil},
 		"a read row twice":        {[]edit{{"f1", "x"}, {"f1", "z"}}, nil},
+		"changes and goes":        {[]edit{{"f6", "y"}, {"f6", "-"}}, nil},
+		"comes and goes":          {[]edit{{"f8", "y"}, {"f8", "-"}}, nil},
 		"goes and comes":          {[]edit{{"f6", "-"}, {"f6", "new"}}, nil},
 		"a row not read, similar": {[]edit{{"f5", "-"}, {"f5", ""}, {"f7", "-"}}, nil},
 	}
@@ -175,6 +177,7 @@ func TestWholeInterrupted(t *testing.T) {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s at %d, %s at %d", name, at, cmp.Or(way, "nothing"), stop), func(t *testing.T) {
+						t.Parallel()
 						f := newFriendFeed(t)
 						for n := range 6 {
 							f.change(fmt.Sprint("f", n+1), "", false)
@@ -229,7 +232,10 @@ func TestWholeInterrupted(t *testing.T) {
 							}
 						}
 						want := f.list()
-						eventually(t, "the end", func() bool { want = f.list(); return slices.Equal(d.friendList(), want) })
+						eventually(t, "the end", func() bool { // which a list may show in a batch that is undone, but then nothing was told yet
+							want = f.list()
+							return slices.Equal(d.friendList(), want) && len(shortFriends(append(heard, d.heard()...))) > 0
+						})
 						d.settled()
 						got := shortFriends(append(heard, d.heard()...))
 						// What was told leads from what was to what is.
@@ -263,6 +269,12 @@ func TestWholeInterrupted(t *testing.T) {
 						want = c.want
 						if name == "goes and comes" && way == "" && at <= 2 { // the page with f6 is read later: nothing else is told of it
 							want = []string{"remark f6 new"}
+						}
+						if name == "changes and goes" && way == "" && at <= 2 {
+							want = []string{"deleted f6"}
+						}
+						if name == "comes and goes" && way == "" {
+							want = []string{}
 						}
 						if want != nil {
 							slices.Sort(got)

@@ -81,6 +81,28 @@ const (
 	Method_EXPIRED Method = 37
 	// Entries of the user's feed.
 	Method_FED Method = 38
+	// A message or tip in a live room that the session has joined. It is kept nowhere. When the session is slow, those of the lowest priority are left out, and
+	// what is left out does not count as queued. A CHANGE of a live room has no rev.
+	Method_LIVE           Method = 39
+	Method_CREATE_GROUP   Method = 40
+	Method_DISSOLVE_GROUP Method = 41
+	Method_JOIN_GROUP     Method = 42
+	Method_QUIT_GROUP     Method = 43
+	Method_INVITE         Method = 44
+	Method_KICK_MEMBERS   Method = 45
+	// What everybody may know of groups.
+	Method_GROUPS         Method = 46
+	Method_MODIFY_GROUP   Method = 47
+	Method_MEMBERS        Method = 48
+	Method_MODIFY_MEMBER  Method = 49
+	Method_ATTRIBUTES     Method = 50
+	Method_SET_ATTRIBUTES Method = 51
+	// Requests to join groups of the caller, and invitations.
+	Method_GROUP_REQUESTS       Method = 52
+	Method_HANDLE_GROUP_REQUEST Method = 53
+	// Those up to a time were read.
+	Method_READ_GROUP_REQUESTS Method = 54
+	Method_ONLINE_COUNT        Method = 55
 )
 
 // Enum value maps for Method.
@@ -124,46 +146,80 @@ var (
 		36: "BEHIND",
 		37: "EXPIRED",
 		38: "FED",
+		39: "LIVE",
+		40: "CREATE_GROUP",
+		41: "DISSOLVE_GROUP",
+		42: "JOIN_GROUP",
+		43: "QUIT_GROUP",
+		44: "INVITE",
+		45: "KICK_MEMBERS",
+		46: "GROUPS",
+		47: "MODIFY_GROUP",
+		48: "MEMBERS",
+		49: "MODIFY_MEMBER",
+		50: "ATTRIBUTES",
+		51: "SET_ATTRIBUTES",
+		52: "GROUP_REQUESTS",
+		53: "HANDLE_GROUP_REQUEST",
+		54: "READ_GROUP_REQUESTS",
+		55: "ONLINE_COUNT",
 	}
 	Method_value = map[string]int32{
-		"METHOD_NONE":     0,
-		"LOGIN":           1,
-		"LOGOUT":          2,
-		"HEARTBEAT":       3,
-		"SEND":            4,
-		"PULL":            5,
-		"CHANGES":         6,
-		"HEADS":           7,
-		"READ":            8,
-		"REVOKE":          9,
-		"LOOKUP":          10,
-		"KICKED_ACK":      11,
-		"ROW":             12,
-		"DELETE":          13,
-		"MODIFY":          14,
-		"SEQ_AT":          15,
-		"FEED":            16,
-		"RELATIONS":       17,
-		"PROFILES":        18,
-		"SET_PROFILE":     19,
-		"ADD_FRIEND":      20,
-		"DELETE_FRIENDS":  21,
-		"UPDATE_FRIEND":   22,
-		"CHECK_FRIENDS":   23,
-		"REQUESTS":        24,
-		"ANSWER_REQUEST":  25,
-		"DELETE_REQUESTS": 26,
-		"READ_REQUESTS":   27,
-		"BLOCK":           28,
-		"UNBLOCK":         29,
-		"FRIEND_GROUPS":   30,
-		"ENTRY":           32,
-		"CHANGE":          33,
-		"HEAD":            34,
-		"KICKED":          35,
-		"BEHIND":          36,
-		"EXPIRED":         37,
-		"FED":             38,
+		"METHOD_NONE":          0,
+		"LOGIN":                1,
+		"LOGOUT":               2,
+		"HEARTBEAT":            3,
+		"SEND":                 4,
+		"PULL":                 5,
+		"CHANGES":              6,
+		"HEADS":                7,
+		"READ":                 8,
+		"REVOKE":               9,
+		"LOOKUP":               10,
+		"KICKED_ACK":           11,
+		"ROW":                  12,
+		"DELETE":               13,
+		"MODIFY":               14,
+		"SEQ_AT":               15,
+		"FEED":                 16,
+		"RELATIONS":            17,
+		"PROFILES":             18,
+		"SET_PROFILE":          19,
+		"ADD_FRIEND":           20,
+		"DELETE_FRIENDS":       21,
+		"UPDATE_FRIEND":        22,
+		"CHECK_FRIENDS":        23,
+		"REQUESTS":             24,
+		"ANSWER_REQUEST":       25,
+		"DELETE_REQUESTS":      26,
+		"READ_REQUESTS":        27,
+		"BLOCK":                28,
+		"UNBLOCK":              29,
+		"FRIEND_GROUPS":        30,
+		"ENTRY":                32,
+		"CHANGE":               33,
+		"HEAD":                 34,
+		"KICKED":               35,
+		"BEHIND":               36,
+		"EXPIRED":              37,
+		"FED":                  38,
+		"LIVE":                 39,
+		"CREATE_GROUP":         40,
+		"DISSOLVE_GROUP":       41,
+		"JOIN_GROUP":           42,
+		"QUIT_GROUP":           43,
+		"INVITE":               44,
+		"KICK_MEMBERS":         45,
+		"GROUPS":               46,
+		"MODIFY_GROUP":         47,
+		"MEMBERS":              48,
+		"MODIFY_MEMBER":        49,
+		"ATTRIBUTES":           50,
+		"SET_ATTRIBUTES":       51,
+		"GROUP_REQUESTS":       52,
+		"HANDLE_GROUP_REQUEST": 53,
+		"READ_GROUP_REQUESTS":  54,
+		"ONLINE_COUNT":         55,
 	}
 )
 
@@ -269,6 +325,12 @@ const (
 	ChangeKind_CHANGE_NONE   ChangeKind = 0
 	ChangeKind_CHANGE_REVOKE ChangeKind = 1
 	ChangeKind_CHANGE_MODIFY ChangeKind = 2
+	// The attributes of the group have changed; what they are is read.
+	ChangeKind_CHANGE_ATTRIBUTES ChangeKind = 3
+	// The group was dissolved: the last change of its line.
+	ChangeKind_CHANGE_DISSOLVED ChangeKind = 4
+	// A report to all members.
+	ChangeKind_CHANGE_REPORT ChangeKind = 5
 )
 
 // Enum value maps for ChangeKind.
@@ -277,11 +339,17 @@ var (
 		0: "CHANGE_NONE",
 		1: "CHANGE_REVOKE",
 		2: "CHANGE_MODIFY",
+		3: "CHANGE_ATTRIBUTES",
+		4: "CHANGE_DISSOLVED",
+		5: "CHANGE_REPORT",
 	}
 	ChangeKind_value = map[string]int32{
-		"CHANGE_NONE":   0,
-		"CHANGE_REVOKE": 1,
-		"CHANGE_MODIFY": 2,
+		"CHANGE_NONE":       0,
+		"CHANGE_REVOKE":     1,
+		"CHANGE_MODIFY":     2,
+		"CHANGE_ATTRIBUTES": 3,
+		"CHANGE_DISSOLVED":  4,
+		"CHANGE_REPORT":     5,
 	}
 )
 
@@ -503,7 +571,9 @@ type LoginRequest struct {
 	// The generation of this device's session for which its kicked callback has returned: no 6208 for it.
 	KickedGeneration uint64 `protobuf:"varint,8,opt,name=kicked_generation,json=kickedGeneration,proto3" json:"kicked_generation,omitempty"`
 	// The client's app. If it is not the server's, the login is refused with 70014. 0: the client does not name one.
-	AppId         uint64 `protobuf:"varint,9,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	AppId uint64 `protobuf:"varint,9,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The client knows groups: it gets their heads and events.
+	Groups        bool `protobuf:"varint,10,opt,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +669,13 @@ func (x *LoginRequest) GetAppId() uint64 {
 		return x.AppId
 	}
 	return 0
+}
+
+func (x *LoginRequest) GetGroups() bool {
+	if x != nil {
+		return x.Groups
+	}
+	return false
 }
 
 type LoginReply struct {
@@ -918,9 +995,11 @@ type SendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
 	// The sending SDK draws client time (seconds) and random for each message: with conversation and sender they are the dedupe key.
-	ClientTime    uint64   `protobuf:"varint,2,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
-	Random        uint32   `protobuf:"varint,3,opt,name=random,proto3" json:"random,omitempty"`
-	Message       *Message `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	ClientTime uint64   `protobuf:"varint,2,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
+	Random     uint32   `protobuf:"varint,3,opt,name=random,proto3" json:"random,omitempty"`
+	Message    *Message `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Of a message to a group: which of those that have had the id; 0: the one that has it.
+	Epoch         uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -981,6 +1060,13 @@ func (x *SendRequest) GetMessage() *Message {
 		return x.Message
 	}
 	return nil
+}
+
+func (x *SendRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type SendReply struct {
@@ -1044,7 +1130,9 @@ type PullRequest struct {
 	To          uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	NewestFirst bool   `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
 	// Limit of entries; 0 is the server's own limit.
-	Limit         uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The application asks, not the device for its own log: only for members.
+	History       bool `protobuf:"varint,7,opt,name=history,proto3" json:"history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1121,6 +1209,13 @@ func (x *PullRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *PullRequest) GetHistory() bool {
+	if x != nil {
+		return x.History
+	}
+	return false
+}
+
 type PullReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Epoch uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -1129,7 +1224,9 @@ type PullReply struct {
 	To      uint64   `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
 	Entries []*Entry `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
 	// The senders and those who recalled, as far as they have profiles.
-	People        []*Person `protobuf:"bytes,5,rep,name=people,proto3" json:"people,omitempty"`
+	People []*Person `protobuf:"bytes,5,rep,name=people,proto3" json:"people,omitempty"`
+	// Of a group: the name cards of the senders who are members.
+	Cards         []*NameCard `protobuf:"bytes,6,rep,name=cards,proto3" json:"cards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1195,6 +1292,13 @@ func (x *PullReply) GetEntries() []*Entry {
 func (x *PullReply) GetPeople() []*Person {
 	if x != nil {
 		return x.People
+	}
+	return nil
+}
+
+func (x *PullReply) GetCards() []*NameCard {
+	if x != nil {
+		return x.Cards
 	}
 	return nil
 }
@@ -1340,8 +1444,10 @@ type Change struct {
 	Random       uint32 `protobuf:"varint,12,opt,name=random,proto3" json:"random,omitempty"`
 	SentTime     int64  `protobuf:"varint,13,opt,name=sent_time,json=sentTime,proto3" json:"sent_time,omitempty"`
 	// Of a modification: the new content.
-	Version       uint64   `protobuf:"varint,14,opt,name=version,proto3" json:"version,omitempty"`
-	Message       *Message `protobuf:"bytes,15,opt,name=message,proto3" json:"message,omitempty"`
+	Version uint64   `protobuf:"varint,14,opt,name=version,proto3" json:"version,omitempty"`
+	Message *Message `protobuf:"bytes,15,opt,name=message,proto3" json:"message,omitempty"`
+	// Of a change that is not about a message: what members are told of it.
+	Report        *GroupReportElem `protobuf:"bytes,16,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1470,6 +1576,13 @@ func (x *Change) GetVersion() uint64 {
 func (x *Change) GetMessage() *Message {
 	if x != nil {
 		return x.Message
+	}
+	return nil
+}
+
+func (x *Change) GetReport() *GroupReportElem {
+	if x != nil {
+		return x.Report
 	}
 	return nil
 }
@@ -1643,7 +1756,31 @@ type Head struct {
 	// The newest entry, if it was requested.
 	Last *Entry `protobuf:"bytes,19,opt,name=last,proto3" json:"last,omitempty"`
 	// Off the list until its next message: seq is still what it was when the owner deleted the conversation.
-	Hidden        bool `protobuf:"varint,20,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	Hidden bool `protobuf:"varint,20,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Of a group, from here on. What it is, and the numbers that its information, its attributes and its members have.
+	GroupType GroupType `protobuf:"varint,21,opt,name=group_type,json=groupType,proto3,enum=tidings.GroupType" json:"group_type,omitempty"`
+	InfoSeq   uint64    `protobuf:"varint,22,opt,name=info_seq,json=infoSeq,proto3" json:"info_seq,omitempty"`
+	AttrVer   uint64    `protobuf:"varint,23,opt,name=attr_ver,json=attrVer,proto3" json:"attr_ver,omitempty"`
+	MemberSet uint64    `protobuf:"varint,24,opt,name=member_set,json=memberSet,proto3" json:"member_set,omitempty"`
+	// The ends of the lines when the owner joined: what the owner's devices hear begins behind them.
+	JoinedSeq uint64 `protobuf:"varint,25,opt,name=joined_seq,json=joinedSeq,proto3" json:"joined_seq,omitempty"`
+	JoinedRev uint64 `protobuf:"varint,26,opt,name=joined_rev,json=joinedRev,proto3" json:"joined_rev,omitempty"`
+	// The membership is over, or the group: seq and rev are where the membership ended, and nothing is unread.
+	Left      bool `protobuf:"varint,27,opt,name=left,proto3" json:"left,omitempty"`
+	Dissolved bool `protobuf:"varint,28,opt,name=dissolved,proto3" json:"dissolved,omitempty"`
+	// Mentions that the owner has not read, ascending: at most 100.
+	Mentions []*Mention `protobuf:"bytes,29,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	// The owner's own membership: role, since when (seconds), until when they may not send (seconds), and how many members there are.
+	Role      GroupMemberRole `protobuf:"varint,30,opt,name=role,proto3,enum=tidings.GroupMemberRole" json:"role,omitempty"`
+	JoinTime  uint64          `protobuf:"varint,31,opt,name=join_time,json=joinTime,proto3" json:"join_time,omitempty"`
+	MuteUntil uint64          `protobuf:"varint,32,opt,name=mute_until,json=muteUntil,proto3" json:"mute_until,omitempty"`
+	NameCard  string          `protobuf:"bytes,33,opt,name=name_card,json=nameCard,proto3" json:"name_card,omitempty"`
+	Members   uint64          `protobuf:"varint,34,opt,name=members,proto3" json:"members,omitempty"`
+	ShutupAll bool            `protobuf:"varint,35,opt,name=shutup_all,json=shutupAll,proto3" json:"shutup_all,omitempty"`
+	// The name card of the sender of last, if they are a member.
+	LastCard *NameCard `protobuf:"bytes,36,opt,name=last_card,json=lastCard,proto3" json:"last_card,omitempty"`
+	// If the membership is over, or the group: when it began, milliseconds.
+	JoinedAt      int64 `protobuf:"varint,37,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1818,6 +1955,178 @@ func (x *Head) GetHidden() bool {
 	return false
 }
 
+func (x *Head) GetGroupType() GroupType {
+	if x != nil {
+		return x.GroupType
+	}
+	return GroupType_GROUP_TYPE_PUBLIC
+}
+
+func (x *Head) GetInfoSeq() uint64 {
+	if x != nil {
+		return x.InfoSeq
+	}
+	return 0
+}
+
+func (x *Head) GetAttrVer() uint64 {
+	if x != nil {
+		return x.AttrVer
+	}
+	return 0
+}
+
+func (x *Head) GetMemberSet() uint64 {
+	if x != nil {
+		return x.MemberSet
+	}
+	return 0
+}
+
+func (x *Head) GetJoinedSeq() uint64 {
+	if x != nil {
+		return x.JoinedSeq
+	}
+	return 0
+}
+
+func (x *Head) GetJoinedRev() uint64 {
+	if x != nil {
+		return x.JoinedRev
+	}
+	return 0
+}
+
+func (x *Head) GetLeft() bool {
+	if x != nil {
+		return x.Left
+	}
+	return false
+}
+
+func (x *Head) GetDissolved() bool {
+	if x != nil {
+		return x.Dissolved
+	}
+	return false
+}
+
+func (x *Head) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Head) GetRole() GroupMemberRole {
+	if x != nil {
+		return x.Role
+	}
+	return GroupMemberRole_GROUP_MEMBER_ROLE_NONE
+}
+
+func (x *Head) GetJoinTime() uint64 {
+	if x != nil {
+		return x.JoinTime
+	}
+	return 0
+}
+
+func (x *Head) GetMuteUntil() uint64 {
+	if x != nil {
+		return x.MuteUntil
+	}
+	return 0
+}
+
+func (x *Head) GetNameCard() string {
+	if x != nil {
+		return x.NameCard
+	}
+	return ""
+}
+
+func (x *Head) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Head) GetShutupAll() bool {
+	if x != nil {
+		return x.ShutupAll
+	}
+	return false
+}
+
+func (x *Head) GetLastCard() *NameCard {
+	if x != nil {
+		return x.LastCard
+	}
+	return nil
+}
+
+func (x *Head) GetJoinedAt() int64 {
+	if x != nil {
+		return x.JoinedAt
+	}
+	return 0
+}
+
+type Mention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// All members are mentioned; otherwise the owner of the head.
+	All           bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mention) Reset() {
+	*x = Mention{}
+	mi := &file_api_calls_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mention) ProtoMessage() {}
+
+func (x *Mention) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mention.ProtoReflect.Descriptor instead.
+func (*Mention) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Mention) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Mention) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 type HeadsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Commit time of the last complete sync, 0 for a fresh device. The server allows for an overlap of 60 s.
@@ -1834,7 +2143,7 @@ type HeadsRequest struct {
 
 func (x *HeadsRequest) Reset() {
 	*x = HeadsRequest{}
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2155,7 @@ func (x *HeadsRequest) String() string {
 func (*HeadsRequest) ProtoMessage() {}
 
 func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2168,7 @@ func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsRequest.ProtoReflect.Descriptor instead.
 func (*HeadsRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{17}
+	return file_api_calls_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeadsRequest) GetCursor() int64 {
@@ -1898,7 +2207,7 @@ type HeadsReply struct {
 	// The cursor to keep when the sync that this page starts is complete.
 	Cursor int64  `protobuf:"varint,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	Feed   uint64 `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"`
-	// The peers, as far as they have profiles.
+	// The peers, and in groups the senders of the newest entries, as far as they have profiles.
 	People        []*Person `protobuf:"bytes,5,rep,name=people,proto3" json:"people,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1906,7 +2215,7 @@ type HeadsReply struct {
 
 func (x *HeadsReply) Reset() {
 	*x = HeadsReply{}
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +2227,7 @@ func (x *HeadsReply) String() string {
 func (*HeadsReply) ProtoMessage() {}
 
 func (x *HeadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2240,7 @@ func (x *HeadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsReply.ProtoReflect.Descriptor instead.
 func (*HeadsReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{18}
+	return file_api_calls_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HeadsReply) GetHeads() []*Head {
@@ -1981,7 +2290,7 @@ type ReadPosition struct {
 
 func (x *ReadPosition) Reset() {
 	*x = ReadPosition{}
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2302,7 @@ func (x *ReadPosition) String() string {
 func (*ReadPosition) ProtoMessage() {}
 
 func (x *ReadPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2315,7 @@ func (x *ReadPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPosition.ProtoReflect.Descriptor instead.
 func (*ReadPosition) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{19}
+	return file_api_calls_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadPosition) GetConv() *ConvKey {
@@ -2039,7 +2348,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2360,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2373,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{20}
+	return file_api_calls_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadRequest) GetPositions() []*ReadPosition {
@@ -2083,7 +2392,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2404,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2417,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{21}
+	return file_api_calls_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadReply) GetHeads() []*Head {
@@ -2130,7 +2439,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2451,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2464,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{22}
+	return file_api_calls_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RevokeRequest) GetConv() *ConvKey {
@@ -2195,7 +2504,7 @@ type RevokeReply struct {
 
 func (x *RevokeReply) Reset() {
 	*x = RevokeReply{}
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2516,7 @@ func (x *RevokeReply) String() string {
 func (*RevokeReply) ProtoMessage() {}
 
 func (x *RevokeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2529,7 @@ func (x *RevokeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeReply.ProtoReflect.Descriptor instead.
 func (*RevokeReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{23}
+	return file_api_calls_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RevokeReply) GetChange() *Change {
@@ -2248,7 +2557,7 @@ type RowRequest struct {
 
 func (x *RowRequest) Reset() {
 	*x = RowRequest{}
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2569,7 @@ func (x *RowRequest) String() string {
 func (*RowRequest) ProtoMessage() {}
 
 func (x *RowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2582,7 @@ func (x *RowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRequest.ProtoReflect.Descriptor instead.
 func (*RowRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{24}
+	return file_api_calls_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RowRequest) GetConv() *ConvKey {
@@ -2327,7 +2636,7 @@ type RowReply struct {
 
 func (x *RowReply) Reset() {
 	*x = RowReply{}
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2648,7 @@ func (x *RowReply) String() string {
 func (*RowReply) ProtoMessage() {}
 
 func (x *RowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2661,7 @@ func (x *RowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowReply.ProtoReflect.Descriptor instead.
 func (*RowReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{25}
+	return file_api_calls_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RowReply) GetHead() *Head {
@@ -2373,7 +2682,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2694,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2707,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{26}
+	return file_api_calls_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteRequest) GetConv() *ConvKey {
@@ -2437,7 +2746,7 @@ type ModifyRequest struct {
 
 func (x *ModifyRequest) Reset() {
 	*x = ModifyRequest{}
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2758,7 @@ func (x *ModifyRequest) String() string {
 func (*ModifyRequest) ProtoMessage() {}
 
 func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2771,7 @@ func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyRequest.ProtoReflect.Descriptor instead.
 func (*ModifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{27}
+	return file_api_calls_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ModifyRequest) GetConv() *ConvKey {
@@ -2512,7 +2821,7 @@ type ModifyReply struct {
 
 func (x *ModifyReply) Reset() {
 	*x = ModifyReply{}
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2833,7 @@ func (x *ModifyReply) String() string {
 func (*ModifyReply) ProtoMessage() {}
 
 func (x *ModifyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2846,7 @@ func (x *ModifyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyReply.ProtoReflect.Descriptor instead.
 func (*ModifyReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{28}
+	return file_api_calls_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ModifyReply) GetChange() *Change {
@@ -2555,17 +2864,19 @@ func (x *ModifyReply) GetCurrent() *Entry {
 }
 
 type SendKey struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Conv          *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
-	ClientTime    uint64                 `protobuf:"varint,2,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
-	Random        uint32                 `protobuf:"varint,3,opt,name=random,proto3" json:"random,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Conv       *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	ClientTime uint64                 `protobuf:"varint,2,opt,name=client_time,json=clientTime,proto3" json:"client_time,omitempty"`
+	Random     uint32                 `protobuf:"varint,3,opt,name=random,proto3" json:"random,omitempty"`
+	// Of a group: which of those that have had the id; 0: the one that has it.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendKey) Reset() {
 	*x = SendKey{}
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2888,7 @@ func (x *SendKey) String() string {
 func (*SendKey) ProtoMessage() {}
 
 func (x *SendKey) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2901,7 @@ func (x *SendKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendKey.ProtoReflect.Descriptor instead.
 func (*SendKey) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{29}
+	return file_api_calls_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SendKey) GetConv() *ConvKey {
@@ -2614,6 +2925,13 @@ func (x *SendKey) GetRandom() uint32 {
 	return 0
 }
 
+func (x *SendKey) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type LookupRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keys          []*SendKey             `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
@@ -2623,7 +2941,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2953,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2966,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{30}
+	return file_api_calls_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LookupRequest) GetKeys() []*SendKey {
@@ -2669,7 +2987,7 @@ type LookupReply struct {
 
 func (x *LookupReply) Reset() {
 	*x = LookupReply{}
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2999,7 @@ func (x *LookupReply) String() string {
 func (*LookupReply) ProtoMessage() {}
 
 func (x *LookupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +3012,7 @@ func (x *LookupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupReply.ProtoReflect.Descriptor instead.
 func (*LookupReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{31}
+	return file_api_calls_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LookupReply) GetFound() []*SendReply {
@@ -2709,15 +3027,17 @@ type EntryPush struct {
 	Conv  *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
 	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Entry *Entry                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
-	// The sender, if they have a profile. Not for the sender's own devices, which have it.
-	Person        *Person `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
+	// The sender, if they have a profile. Not for the sender's own devices in C2C, which have it.
+	Person *Person `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
+	// Of a group: the sender's name card, if they are a member.
+	Card          *NameCard `protobuf:"bytes,5,opt,name=card,proto3" json:"card,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EntryPush) Reset() {
 	*x = EntryPush{}
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +3049,7 @@ func (x *EntryPush) String() string {
 func (*EntryPush) ProtoMessage() {}
 
 func (x *EntryPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +3062,7 @@ func (x *EntryPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryPush.ProtoReflect.Descriptor instead.
 func (*EntryPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{32}
+	return file_api_calls_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EntryPush) GetConv() *ConvKey {
@@ -2773,6 +3093,13 @@ func (x *EntryPush) GetPerson() *Person {
 	return nil
 }
 
+func (x *EntryPush) GetCard() *NameCard {
+	if x != nil {
+		return x.Card
+	}
+	return nil
+}
+
 type ChangePush struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Conv          *ConvKey               `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
@@ -2784,7 +3111,7 @@ type ChangePush struct {
 
 func (x *ChangePush) Reset() {
 	*x = ChangePush{}
-	mi := &file_api_calls_proto_msgTypes[33]
+	mi := &file_api_calls_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3123,7 @@ func (x *ChangePush) String() string {
 func (*ChangePush) ProtoMessage() {}
 
 func (x *ChangePush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[33]
+	mi := &file_api_calls_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3136,7 @@ func (x *ChangePush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePush.ProtoReflect.Descriptor instead.
 func (*ChangePush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{33}
+	return file_api_calls_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ChangePush) GetConv() *ConvKey {
@@ -2844,7 +3171,7 @@ type KickedPush struct {
 
 func (x *KickedPush) Reset() {
 	*x = KickedPush{}
-	mi := &file_api_calls_proto_msgTypes[34]
+	mi := &file_api_calls_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +3183,7 @@ func (x *KickedPush) String() string {
 func (*KickedPush) ProtoMessage() {}
 
 func (x *KickedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[34]
+	mi := &file_api_calls_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +3196,7 @@ func (x *KickedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickedPush.ProtoReflect.Descriptor instead.
 func (*KickedPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{34}
+	return file_api_calls_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KickedPush) GetGeneration() uint64 {
@@ -2890,7 +3217,7 @@ var File_api_calls_proto protoreflect.FileDescriptor
 
 const file_api_calls_proto_rawDesc = "" +
 	"\n" +
-	"\x0fapi/calls.proto\x12\atidings\x1a\x11api/options.proto\x1a\x11api/message.proto\x1a\x12api/relation.proto\"\x94\x01\n" +
+	"\x0fapi/calls.proto\x12\atidings\x1a\x11api/options.proto\x1a\x11api/message.proto\x1a\x12api/relation.proto\x1a\x0fapi/group.proto\"\x94\x01\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
 	"\x06method\x18\x02 \x01(\x0e2\x0f.tidings.MethodR\x06method\x12\x12\n" +
@@ -2901,7 +3228,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05Empty\"G\n" +
 	"\aConvKey\x12%\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x11.tidings.ConvTypeR\x04type\x12\x15\n" +
-	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xdc\x02\n" +
+	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xf4\x02\n" +
 	"\fLoginRequest\x12\x1d\n" +
 	"\auser_id\x18\x01 \x01(\tB\x04\xf0\xf3\x18 R\x06userId\x12 \n" +
 	"\buser_sig\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80@R\auserSig\x12!\n" +
@@ -2916,7 +3243,9 @@ const file_api_calls_proto_rawDesc = "" +
 	"generation\x127\n" +
 	"\x11kicked_generation\x18\b \x01(\x04B\n" +
 	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\x12\x15\n" +
-	"\x06app_id\x18\t \x01(\x04R\x05appId\"\xe9\x01\n" +
+	"\x06app_id\x18\t \x01(\x04R\x05appId\x12\x16\n" +
+	"\x06groups\x18\n" +
+	" \x01(\bR\x06groups\"\xe9\x01\n" +
 	"\n" +
 	"LoginReply\x12\x17\n" +
 	"\atiny_id\x18\x01 \x01(\x04R\x06tinyId\x12\x1e\n" +
@@ -2949,29 +3278,32 @@ const file_api_calls_proto_rawDesc = "" +
 	"\arevoker\x18\v \x01(\tR\arevoker\x12#\n" +
 	"\rrevoke_reason\x18\f \x01(\tR\frevokeReason\x12\x18\n" +
 	"\aversion\x18\r \x01(\x04R\aversion\x12*\n" +
-	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\"\xab\x01\n" +
+	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\"\xcf\x01\n" +
 	"\vSendRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12*\n" +
 	"\vclient_time\x18\x02 \x01(\x04B\t\xf0\xf3\x18\x80\x80\x80\x80\x80 R\n" +
 	"clientTime\x12\x16\n" +
 	"\x06random\x18\x03 \x01(\rR\x06random\x122\n" +
-	"\amessage\x18\x04 \x01(\v2\x10.tidings.MessageB\x06\xf0\xf3\x18\x80\x80\x10R\amessage\"G\n" +
+	"\amessage\x18\x04 \x01(\v2\x10.tidings.MessageB\x06\xf0\xf3\x18\x80\x80\x10R\amessage\x12\"\n" +
+	"\x05epoch\x18\x05 \x01(\x04B\f\xf0\xf3\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7fR\x05epoch\"G\n" +
 	"\tSendReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12$\n" +
-	"\x05entry\x18\x02 \x01(\v2\x0e.tidings.EntryR\x05entry\"\xa6\x01\n" +
+	"\x05entry\x18\x02 \x01(\v2\x0e.tidings.EntryR\x05entry\"\xc0\x01\n" +
 	"\vPullRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\x04R\x02to\x12!\n" +
 	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\x12\x14\n" +
-	"\x05limit\x18\x06 \x01(\rR\x05limit\"\x98\x01\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\x12\x18\n" +
+	"\ahistory\x18\a \x01(\bR\ahistory\"\xc1\x01\n" +
 	"\tPullReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12(\n" +
 	"\aentries\x18\x04 \x03(\v2\x0e.tidings.EntryR\aentries\x12'\n" +
-	"\x06people\x18\x05 \x03(\v2\x0f.tidings.PersonR\x06people\"\x80\x01\n" +
+	"\x06people\x18\x05 \x03(\v2\x0f.tidings.PersonR\x06people\x12'\n" +
+	"\x05cards\x18\x06 \x03(\v2\x11.tidings.NameCardR\x05cards\"\x80\x01\n" +
 	"\fSeqAtRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
@@ -2980,7 +3312,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"SeqAtReply\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\x04R\x02to\"\x95\x03\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"\xc7\x03\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.tidings.ChangeKindR\x04kind\x12\x10\n" +
@@ -2997,7 +3329,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06random\x18\f \x01(\rR\x06random\x12\x1b\n" +
 	"\tsent_time\x18\r \x01(\x03R\bsentTime\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\x04R\aversion\x12*\n" +
-	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\"p\n" +
+	"\amessage\x18\x0f \x01(\v2\x10.tidings.MessageR\amessage\x120\n" +
+	"\x06report\x18\x10 \x01(\v2\x18.tidings.GroupReportElemR\x06report\"p\n" +
 	"\x0eChangesRequest\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -3007,7 +3340,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12)\n" +
-	"\achanges\x18\x04 \x03(\v2\x0f.tidings.ChangeR\achanges\"\x9f\x04\n" +
+	"\achanges\x18\x04 \x03(\v2\x0f.tidings.ChangeR\achanges\"\xd2\b\n" +
 	"\x04Head\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
@@ -3031,7 +3364,33 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x06pinned\x18\x11 \x01(\bR\x06pinned\x12\x10\n" +
 	"\x03row\x18\x12 \x01(\x04R\x03row\x12\"\n" +
 	"\x04last\x18\x13 \x01(\v2\x0e.tidings.EntryR\x04last\x12\x16\n" +
-	"\x06hidden\x18\x14 \x01(\bR\x06hidden\"\x92\x01\n" +
+	"\x06hidden\x18\x14 \x01(\bR\x06hidden\x121\n" +
+	"\n" +
+	"group_type\x18\x15 \x01(\x0e2\x12.tidings.GroupTypeR\tgroupType\x12\x19\n" +
+	"\binfo_seq\x18\x16 \x01(\x04R\ainfoSeq\x12\x19\n" +
+	"\battr_ver\x18\x17 \x01(\x04R\aattrVer\x12\x1d\n" +
+	"\n" +
+	"member_set\x18\x18 \x01(\x04R\tmemberSet\x12\x1d\n" +
+	"\n" +
+	"joined_seq\x18\x19 \x01(\x04R\tjoinedSeq\x12\x1d\n" +
+	"\n" +
+	"joined_rev\x18\x1a \x01(\x04R\tjoinedRev\x12\x12\n" +
+	"\x04left\x18\x1b \x01(\bR\x04left\x12\x1c\n" +
+	"\tdissolved\x18\x1c \x01(\bR\tdissolved\x12,\n" +
+	"\bmentions\x18\x1d \x03(\v2\x10.tidings.MentionR\bmentions\x12,\n" +
+	"\x04role\x18\x1e \x01(\x0e2\x18.tidings.GroupMemberRoleR\x04role\x12\x1b\n" +
+	"\tjoin_time\x18\x1f \x01(\x04R\bjoinTime\x12\x1d\n" +
+	"\n" +
+	"mute_until\x18  \x01(\x04R\tmuteUntil\x12\x1b\n" +
+	"\tname_card\x18! \x01(\tR\bnameCard\x12\x18\n" +
+	"\amembers\x18\" \x01(\x04R\amembers\x12\x1d\n" +
+	"\n" +
+	"shutup_all\x18# \x01(\bR\tshutupAll\x12.\n" +
+	"\tlast_card\x18$ \x01(\v2\x11.tidings.NameCardR\blastCard\x12\x1b\n" +
+	"\tjoined_at\x18% \x01(\x03R\bjoinedAt\"-\n" +
+	"\aMention\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"\x92\x01\n" +
 	"\fHeadsRequest\x12#\n" +
 	"\x06cursor\x18\x01 \x01(\x03B\v\xf0\xf3\x18\x80\x80\x80\x80\x80\x80\x80\x10R\x06cursor\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x1b\n" +
@@ -3086,21 +3445,23 @@ const file_api_calls_proto_rawDesc = "" +
 	"\amessage\x18\x05 \x01(\v2\x10.tidings.MessageB\x06\xf0\xf3\x18\x80\x80\x10R\amessage\"`\n" +
 	"\vModifyReply\x12'\n" +
 	"\x06change\x18\x01 \x01(\v2\x0f.tidings.ChangeR\x06change\x12(\n" +
-	"\acurrent\x18\x02 \x01(\v2\x0e.tidings.EntryR\acurrent\"s\n" +
+	"\acurrent\x18\x02 \x01(\v2\x0e.tidings.EntryR\acurrent\"\x89\x01\n" +
 	"\aSendKey\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12*\n" +
 	"\vclient_time\x18\x02 \x01(\x04B\t\xf0\xf3\x18\x80\x80\x80\x80\x80 R\n" +
 	"clientTime\x12\x16\n" +
-	"\x06random\x18\x03 \x01(\rR\x06random\";\n" +
+	"\x06random\x18\x03 \x01(\rR\x06random\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\";\n" +
 	"\rLookupRequest\x12*\n" +
 	"\x04keys\x18\x01 \x03(\v2\x10.tidings.SendKeyB\x04\xf0\xf3\x18dR\x04keys\"7\n" +
 	"\vLookupReply\x12(\n" +
-	"\x05found\x18\x01 \x03(\v2\x12.tidings.SendReplyR\x05found\"\x96\x01\n" +
+	"\x05found\x18\x01 \x03(\v2\x12.tidings.SendReplyR\x05found\"\xbd\x01\n" +
 	"\tEntryPush\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12$\n" +
 	"\x05entry\x18\x03 \x01(\v2\x0e.tidings.EntryR\x05entry\x12'\n" +
-	"\x06person\x18\x04 \x01(\v2\x0f.tidings.PersonR\x06person\"q\n" +
+	"\x06person\x18\x04 \x01(\v2\x0f.tidings.PersonR\x06person\x12%\n" +
+	"\x04card\x18\x05 \x01(\v2\x11.tidings.NameCardR\x04card\"q\n" +
 	"\n" +
 	"ChangePush\x12$\n" +
 	"\x04conv\x18\x01 \x01(\v2\x10.tidings.ConvKeyR\x04conv\x12\x14\n" +
@@ -3111,7 +3472,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
-	"\x04desc\x18\x02 \x01(\tR\x04desc*\xa7\x0e\n" +
+	"\x04desc\x18\x02 \x01(\tR\x04desc*\x97\x16\n" +
 	"\x06Method\x12\x0f\n" +
 	"\vMETHOD_NONE\x10\x00\x127\n" +
 	"\x05LOGIN\x10\x01\x1a,\x8a\x80\x19\fLoginRequest\x92\x80\x19\n" +
@@ -3138,16 +3499,16 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x04FEED\x10\x10\x1a!\x8a\x80\x19\vFeedRequest\x92\x80\x19\tFeedReply\xa0\x80\x19\x80\b\x12:\n" +
 	"\tRELATIONS\x10\x11\x1a+\x8a\x80\x19\x10RelationsRequest\x92\x80\x19\x0eRelationsReply\xa0\x80\x19\x80\b\x128\n" +
 	"\bPROFILES\x10\x12\x1a*\x8a\x80\x19\x0fProfilesRequest\x92\x80\x19\rProfilesReply\xa0\x80\x19\x80\x80\x01\x12@\n" +
-	"\vSET_PROFILE\x10\x13\x1a/\x8a\x80\x19\x11SetProfileRequest\x92\x80\x19\x10VersionedProfile\xa0\x80\x19\x80\x80\b\x12:\n" +
+	"\vSET_PROFILE\x10\x13\x1a/\x8a\x80\x19\x11SetProfileRequest\x92\x80\x19\x10VersionedProfile\xa0\x80\x19\x80\x80\b\x129\n" +
 	"\n" +
-	"ADD_FRIEND\x10\x14\x1a*\x8a\x80\x19\x10AddFriendRequest\x92\x80\x19\fFriendResult\xa0\x80\x19\x80\x80\x02\x12;\n" +
-	"\x0eDELETE_FRIENDS\x10\x15\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x129\n" +
-	"\rUPDATE_FRIEND\x10\x16\x1a&\x8a\x80\x19\x13UpdateFriendRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\x10\x12>\n" +
+	"ADD_FRIEND\x10\x14\x1a)\x8a\x80\x19\x10AddFriendRequest\x92\x80\x19\vFriendReply\xa0\x80\x19\x80\x80\x02\x12;\n" +
+	"\x0eDELETE_FRIENDS\x10\x15\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x12?\n" +
+	"\rUPDATE_FRIEND\x10\x16\x1a,\x8a\x80\x19\x13UpdateFriendRequest\x92\x80\x19\vChangeReply\xa0\x80\x19\x80\x80\x10\x12>\n" +
 	"\rCHECK_FRIENDS\x10\x17\x1a+\x8a\x80\x19\fUsersRequest\x92\x80\x19\x11CheckFriendsReply\xa0\x80\x19\x80\x80\x04\x126\n" +
-	"\bREQUESTS\x10\x18\x1a(\x8a\x80\x19\x0fRequestsRequest\x92\x80\x19\fPendencyPage\xa0\x80\x19\x80\b\x12B\n" +
-	"\x0eANSWER_REQUEST\x10\x19\x1a.\x8a\x80\x19\x14AnswerRequestRequest\x92\x80\x19\fFriendResult\xa0\x80\x19\x80\x80\x01\x12<\n" +
-	"\x0fDELETE_REQUESTS\x10\x1a\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x128\n" +
-	"\rREAD_REQUESTS\x10\x1b\x1a%\x8a\x80\x19\x13ReadRequestsRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x122\n" +
+	"\bREQUESTS\x10\x18\x1a(\x8a\x80\x19\x0fRequestsRequest\x92\x80\x19\fPendencyPage\xa0\x80\x19\x80\b\x12A\n" +
+	"\x0eANSWER_REQUEST\x10\x19\x1a-\x8a\x80\x19\x14AnswerRequestRequest\x92\x80\x19\vFriendReply\xa0\x80\x19\x80\x80\x01\x12<\n" +
+	"\x0fDELETE_REQUESTS\x10\x1a\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x12>\n" +
+	"\rREAD_REQUESTS\x10\x1b\x1a+\x8a\x80\x19\x13ReadRequestsRequest\x92\x80\x19\vChangeReply\xa0\x80\x19\x80\b\x122\n" +
 	"\x05BLOCK\x10\x1c\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x124\n" +
 	"\aUNBLOCK\x10\x1d\x1a'\x8a\x80\x19\fUsersRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x04\x12A\n" +
 	"\rFRIEND_GROUPS\x10\x1e\x1a.\x8a\x80\x19\x13FriendGroupsRequest\x92\x80\x19\rFriendResults\xa0\x80\x19\x80\x80\x10\x12\x18\n" +
@@ -3159,7 +3520,27 @@ const file_api_calls_proto_rawDesc = "" +
 	"KickedPush\xa8\x80\x19\x01\x12\x19\n" +
 	"\x06BEHIND\x10$\x1a\r\x92\x80\x19\x05Empty\xa8\x80\x19\x01\x12\x1a\n" +
 	"\aEXPIRED\x10%\x1a\r\x92\x80\x19\x05Empty\xa8\x80\x19\x01\x12\x15\n" +
-	"\x03FED\x10&\x1a\f\x92\x80\x19\bFeedPush*\xbe\x01\n" +
+	"\x03FED\x10&\x1a\f\x92\x80\x19\bFeedPush\x12\x17\n" +
+	"\x04LIVE\x10'\x1a\r\x92\x80\x19\tEntryPush\x12B\n" +
+	"\fCREATE_GROUP\x10(\x1a0\x8a\x80\x19\x12CreateGroupRequest\x92\x80\x19\x10CreateGroupReply\xa0\x80\x19\x80\x80\x10\x122\n" +
+	"\x0eDISSOLVE_GROUP\x10)\x1a\x1e\x8a\x80\x19\fGroupRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x12;\n" +
+	"\n" +
+	"JOIN_GROUP\x10*\x1a+\x8a\x80\x19\x10JoinGroupRequest\x92\x80\x19\x0eJoinGroupReply\xa0\x80\x19\x80@\x12.\n" +
+	"\n" +
+	"QUIT_GROUP\x10+\x1a\x1e\x8a\x80\x19\fGroupRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x128\n" +
+	"\x06INVITE\x10,\x1a,\x8a\x80\x19\x13GroupMembersRequest\x92\x80\x19\vInviteReply\xa0\x80\x19\x80\x80\x02\x12<\n" +
+	"\fKICK_MEMBERS\x10-\x1a*\x8a\x80\x19\x13GroupMembersRequest\x92\x80\x19\tKickReply\xa0\x80\x19\x80\x80\x02\x122\n" +
+	"\x06GROUPS\x10.\x1a&\x8a\x80\x19\rGroupsRequest\x92\x80\x19\vGroupsReply\xa0\x80\x19\x80\x80\x01\x127\n" +
+	"\fMODIFY_GROUP\x10/\x1a%\x8a\x80\x19\x12ModifyGroupRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\b\x12=\n" +
+	"\aMEMBERS\x100\x1a0\x8a\x80\x19\x12ListMembersRequest\x92\x80\x19\x10ListMembersReply\xa0\x80\x19\x80\x80\x01\x129\n" +
+	"\rMODIFY_MEMBER\x101\x1a&\x8a\x80\x19\x13ModifyMemberRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\b\x128\n" +
+	"\n" +
+	"ATTRIBUTES\x102\x1a(\x8a\x80\x19\fGroupRequest\x92\x80\x19\x0fAttributesReply\xa0\x80\x19\x80\b\x12E\n" +
+	"\x0eSET_ATTRIBUTES\x103\x1a1\x8a\x80\x19\x14SetAttributesRequest\x92\x80\x19\x0fAttributesReply\xa0\x80\x19\x80\x80\x10\x12H\n" +
+	"\x0eGROUP_REQUESTS\x104\x1a4\x8a\x80\x19\x14GroupRequestsRequest\x92\x80\x19\x13GroupPendencyResult\xa0\x80\x19\x80\b\x12?\n" +
+	"\x14HANDLE_GROUP_REQUEST\x105\x1a%\x8a\x80\x19\x12HandleGroupRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\x04\x12>\n" +
+	"\x13READ_GROUP_REQUESTS\x106\x1a%\x8a\x80\x19\x13ReadRequestsRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x12;\n" +
+	"\fONLINE_COUNT\x107\x1a)\x8a\x80\x19\fGroupRequest\x92\x80\x19\x10OnlineCountReply\xa0\x80\x19\x80\b*\xbe\x01\n" +
 	"\bPlatform\x12\x12\n" +
 	"\x0ePLATFORM_OTHER\x10\x00\x12\x14\n" +
 	"\x10PLATFORM_WINDOWS\x10\x01\x12\x14\n" +
@@ -3169,12 +3550,15 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x12PLATFORM_SIMULATOR\x10\x05\x12\x12\n" +
 	"\x0ePLATFORM_LINUX\x10\x06\x12\x10\n" +
 	"\fPLATFORM_PAD\x10\a\x12\x10\n" +
-	"\fPLATFORM_WEB\x10\b*C\n" +
+	"\fPLATFORM_WEB\x10\b*\x83\x01\n" +
 	"\n" +
 	"ChangeKind\x12\x0f\n" +
 	"\vCHANGE_NONE\x10\x00\x12\x11\n" +
 	"\rCHANGE_REVOKE\x10\x01\x12\x11\n" +
-	"\rCHANGE_MODIFY\x10\x02B\"Z github.com/tidings-im/tidings/imb\x06proto3"
+	"\rCHANGE_MODIFY\x10\x02\x12\x15\n" +
+	"\x11CHANGE_ATTRIBUTES\x10\x03\x12\x14\n" +
+	"\x10CHANGE_DISSOLVED\x10\x04\x12\x11\n" +
+	"\rCHANGE_REPORT\x10\x05B\"Z github.com/tidings-im/tidings/imb\x06proto3"
 
 var (
 	file_api_calls_proto_rawDescOnce sync.Once
@@ -3189,98 +3573,110 @@ func file_api_calls_proto_rawDescGZIP() []byte {
 }
 
 var file_api_calls_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_api_calls_proto_goTypes = []any{
-	(Method)(0),            // 0: tidings.Method
-	(Platform)(0),          // 1: tidings.Platform
-	(ChangeKind)(0),        // 2: tidings.ChangeKind
-	(*Frame)(nil),          // 3: tidings.Frame
-	(*Empty)(nil),          // 4: tidings.Empty
-	(*ConvKey)(nil),        // 5: tidings.ConvKey
-	(*LoginRequest)(nil),   // 6: tidings.LoginRequest
-	(*LoginReply)(nil),     // 7: tidings.LoginReply
-	(*HeartbeatReply)(nil), // 8: tidings.HeartbeatReply
-	(*Entry)(nil),          // 9: tidings.Entry
-	(*SendRequest)(nil),    // 10: tidings.SendRequest
-	(*SendReply)(nil),      // 11: tidings.SendReply
-	(*PullRequest)(nil),    // 12: tidings.PullRequest
-	(*PullReply)(nil),      // 13: tidings.PullReply
-	(*SeqAtRequest)(nil),   // 14: tidings.SeqAtRequest
-	(*SeqAtReply)(nil),     // 15: tidings.SeqAtReply
-	(*Change)(nil),         // 16: tidings.Change
-	(*ChangesRequest)(nil), // 17: tidings.ChangesRequest
-	(*ChangesReply)(nil),   // 18: tidings.ChangesReply
-	(*Head)(nil),           // 19: tidings.Head
-	(*HeadsRequest)(nil),   // 20: tidings.HeadsRequest
-	(*HeadsReply)(nil),     // 21: tidings.HeadsReply
-	(*ReadPosition)(nil),   // 22: tidings.ReadPosition
-	(*ReadRequest)(nil),    // 23: tidings.ReadRequest
-	(*ReadReply)(nil),      // 24: tidings.ReadReply
-	(*RevokeRequest)(nil),  // 25: tidings.RevokeRequest
-	(*RevokeReply)(nil),    // 26: tidings.RevokeReply
-	(*RowRequest)(nil),     // 27: tidings.RowRequest
-	(*RowReply)(nil),       // 28: tidings.RowReply
-	(*DeleteRequest)(nil),  // 29: tidings.DeleteRequest
-	(*ModifyRequest)(nil),  // 30: tidings.ModifyRequest
-	(*ModifyReply)(nil),    // 31: tidings.ModifyReply
-	(*SendKey)(nil),        // 32: tidings.SendKey
-	(*LookupRequest)(nil),  // 33: tidings.LookupRequest
-	(*LookupReply)(nil),    // 34: tidings.LookupReply
-	(*EntryPush)(nil),      // 35: tidings.EntryPush
-	(*ChangePush)(nil),     // 36: tidings.ChangePush
-	(*KickedPush)(nil),     // 37: tidings.KickedPush
-	(ConvType)(0),          // 38: tidings.ConvType
-	(MessageStatus)(0),     // 39: tidings.MessageStatus
-	(*Message)(nil),        // 40: tidings.Message
-	(*Person)(nil),         // 41: tidings.Person
+	(Method)(0),             // 0: tidings.Method
+	(Platform)(0),           // 1: tidings.Platform
+	(ChangeKind)(0),         // 2: tidings.ChangeKind
+	(*Frame)(nil),           // 3: tidings.Frame
+	(*Empty)(nil),           // 4: tidings.Empty
+	(*ConvKey)(nil),         // 5: tidings.ConvKey
+	(*LoginRequest)(nil),    // 6: tidings.LoginRequest
+	(*LoginReply)(nil),      // 7: tidings.LoginReply
+	(*HeartbeatReply)(nil),  // 8: tidings.HeartbeatReply
+	(*Entry)(nil),           // 9: tidings.Entry
+	(*SendRequest)(nil),     // 10: tidings.SendRequest
+	(*SendReply)(nil),       // 11: tidings.SendReply
+	(*PullRequest)(nil),     // 12: tidings.PullRequest
+	(*PullReply)(nil),       // 13: tidings.PullReply
+	(*SeqAtRequest)(nil),    // 14: tidings.SeqAtRequest
+	(*SeqAtReply)(nil),      // 15: tidings.SeqAtReply
+	(*Change)(nil),          // 16: tidings.Change
+	(*ChangesRequest)(nil),  // 17: tidings.ChangesRequest
+	(*ChangesReply)(nil),    // 18: tidings.ChangesReply
+	(*Head)(nil),            // 19: tidings.Head
+	(*Mention)(nil),         // 20: tidings.Mention
+	(*HeadsRequest)(nil),    // 21: tidings.HeadsRequest
+	(*HeadsReply)(nil),      // 22: tidings.HeadsReply
+	(*ReadPosition)(nil),    // 23: tidings.ReadPosition
+	(*ReadRequest)(nil),     // 24: tidings.ReadRequest
+	(*ReadReply)(nil),       // 25: tidings.ReadReply
+	(*RevokeRequest)(nil),   // 26: tidings.RevokeRequest
+	(*RevokeReply)(nil),     // 27: tidings.RevokeReply
+	(*RowRequest)(nil),      // 28: tidings.RowRequest
+	(*RowReply)(nil),        // 29: tidings.RowReply
+	(*DeleteRequest)(nil),   // 30: tidings.DeleteRequest
+	(*ModifyRequest)(nil),   // 31: tidings.ModifyRequest
+	(*ModifyReply)(nil),     // 32: tidings.ModifyReply
+	(*SendKey)(nil),         // 33: tidings.SendKey
+	(*LookupRequest)(nil),   // 34: tidings.LookupRequest
+	(*LookupReply)(nil),     // 35: tidings.LookupReply
+	(*EntryPush)(nil),       // 36: tidings.EntryPush
+	(*ChangePush)(nil),      // 37: tidings.ChangePush
+	(*KickedPush)(nil),      // 38: tidings.KickedPush
+	(ConvType)(0),           // 39: tidings.ConvType
+	(MessageStatus)(0),      // 40: tidings.MessageStatus
+	(*Message)(nil),         // 41: tidings.Message
+	(*Person)(nil),          // 42: tidings.Person
+	(*NameCard)(nil),        // 43: tidings.NameCard
+	(*GroupReportElem)(nil), // 44: tidings.GroupReportElem
+	(GroupType)(0),          // 45: tidings.GroupType
+	(GroupMemberRole)(0),    // 46: tidings.GroupMemberRole
 }
 var file_api_calls_proto_depIdxs = []int32{
 	0,  // 0: tidings.Frame.method:type_name -> tidings.Method
-	38, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
+	39, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
 	1,  // 2: tidings.LoginRequest.platform:type_name -> tidings.Platform
-	39, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
-	40, // 4: tidings.Entry.message:type_name -> tidings.Message
+	40, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
+	41, // 4: tidings.Entry.message:type_name -> tidings.Message
 	5,  // 5: tidings.SendRequest.conv:type_name -> tidings.ConvKey
-	40, // 6: tidings.SendRequest.message:type_name -> tidings.Message
+	41, // 6: tidings.SendRequest.message:type_name -> tidings.Message
 	9,  // 7: tidings.SendReply.entry:type_name -> tidings.Entry
 	5,  // 8: tidings.PullRequest.conv:type_name -> tidings.ConvKey
 	9,  // 9: tidings.PullReply.entries:type_name -> tidings.Entry
-	41, // 10: tidings.PullReply.people:type_name -> tidings.Person
-	5,  // 11: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
-	2,  // 12: tidings.Change.kind:type_name -> tidings.ChangeKind
-	40, // 13: tidings.Change.message:type_name -> tidings.Message
-	5,  // 14: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
-	16, // 15: tidings.ChangesReply.changes:type_name -> tidings.Change
-	5,  // 16: tidings.Head.conv:type_name -> tidings.ConvKey
-	9,  // 17: tidings.Head.last:type_name -> tidings.Entry
-	5,  // 18: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
-	19, // 19: tidings.HeadsReply.heads:type_name -> tidings.Head
-	41, // 20: tidings.HeadsReply.people:type_name -> tidings.Person
-	5,  // 21: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
-	22, // 22: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
-	19, // 23: tidings.ReadReply.heads:type_name -> tidings.Head
-	5,  // 24: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
-	16, // 25: tidings.RevokeReply.change:type_name -> tidings.Change
-	5,  // 26: tidings.RowRequest.conv:type_name -> tidings.ConvKey
-	19, // 27: tidings.RowReply.head:type_name -> tidings.Head
-	5,  // 28: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
-	5,  // 29: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
-	40, // 30: tidings.ModifyRequest.message:type_name -> tidings.Message
-	16, // 31: tidings.ModifyReply.change:type_name -> tidings.Change
-	9,  // 32: tidings.ModifyReply.current:type_name -> tidings.Entry
-	5,  // 33: tidings.SendKey.conv:type_name -> tidings.ConvKey
-	32, // 34: tidings.LookupRequest.keys:type_name -> tidings.SendKey
-	11, // 35: tidings.LookupReply.found:type_name -> tidings.SendReply
-	5,  // 36: tidings.EntryPush.conv:type_name -> tidings.ConvKey
-	9,  // 37: tidings.EntryPush.entry:type_name -> tidings.Entry
-	41, // 38: tidings.EntryPush.person:type_name -> tidings.Person
-	5,  // 39: tidings.ChangePush.conv:type_name -> tidings.ConvKey
-	16, // 40: tidings.ChangePush.change:type_name -> tidings.Change
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	42, // 10: tidings.PullReply.people:type_name -> tidings.Person
+	43, // 11: tidings.PullReply.cards:type_name -> tidings.NameCard
+	5,  // 12: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
+	2,  // 13: tidings.Change.kind:type_name -> tidings.ChangeKind
+	41, // 14: tidings.Change.message:type_name -> tidings.Message
+	44, // 15: tidings.Change.report:type_name -> tidings.GroupReportElem
+	5,  // 16: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
+	16, // 17: tidings.ChangesReply.changes:type_name -> tidings.Change
+	5,  // 18: tidings.Head.conv:type_name -> tidings.ConvKey
+	9,  // 19: tidings.Head.last:type_name -> tidings.Entry
+	45, // 20: tidings.Head.group_type:type_name -> tidings.GroupType
+	20, // 21: tidings.Head.mentions:type_name -> tidings.Mention
+	46, // 22: tidings.Head.role:type_name -> tidings.GroupMemberRole
+	43, // 23: tidings.Head.last_card:type_name -> tidings.NameCard
+	5,  // 24: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
+	19, // 25: tidings.HeadsReply.heads:type_name -> tidings.Head
+	42, // 26: tidings.HeadsReply.people:type_name -> tidings.Person
+	5,  // 27: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
+	23, // 28: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
+	19, // 29: tidings.ReadReply.heads:type_name -> tidings.Head
+	5,  // 30: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
+	16, // 31: tidings.RevokeReply.change:type_name -> tidings.Change
+	5,  // 32: tidings.RowRequest.conv:type_name -> tidings.ConvKey
+	19, // 33: tidings.RowReply.head:type_name -> tidings.Head
+	5,  // 34: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
+	5,  // 35: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
+	41, // 36: tidings.ModifyRequest.message:type_name -> tidings.Message
+	16, // 37: tidings.ModifyReply.change:type_name -> tidings.Change
+	9,  // 38: tidings.ModifyReply.current:type_name -> tidings.Entry
+	5,  // 39: tidings.SendKey.conv:type_name -> tidings.ConvKey
+	33, // 40: tidings.LookupRequest.keys:type_name -> tidings.SendKey
+	11, // 41: tidings.LookupReply.found:type_name -> tidings.SendReply
+	5,  // 42: tidings.EntryPush.conv:type_name -> tidings.ConvKey
+	9,  // 43: tidings.EntryPush.entry:type_name -> tidings.Entry
+	42, // 44: tidings.EntryPush.person:type_name -> tidings.Person
+	43, // 45: tidings.EntryPush.card:type_name -> tidings.NameCard
+	5,  // 46: tidings.ChangePush.conv:type_name -> tidings.ConvKey
+	16, // 47: tidings.ChangePush.change:type_name -> tidings.Change
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_api_calls_proto_init() }
@@ -3291,14 +3687,15 @@ func file_api_calls_proto_init() {
 	file_api_options_proto_init()
 	file_api_message_proto_init()
 	file_api_relation_proto_init()
-	file_api_calls_proto_msgTypes[24].OneofWrappers = []any{}
+	file_api_group_proto_init()
+	file_api_calls_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_calls_proto_rawDesc), len(file_api_calls_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

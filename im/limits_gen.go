@@ -56,6 +56,9 @@ func (m *SendRequest) check() *Error {
 	if err := checkMessage("message", m.GetMessage().SizeVT(), 262144); err != nil {
 		return err
 	}
+	if err := checkNumber("epoch", uint64(m.GetEpoch()), 9223372036854775807); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -219,6 +222,9 @@ func (m *SendKey) check() *Error {
 		return err.in("conv", -1)
 	}
 	if err := checkNumber("client_time", uint64(m.GetClientTime()), 1099511627776); err != nil {
+		return err
+	}
+	if err := checkNumber("epoch", uint64(m.GetEpoch()), 9223372036854775807); err != nil {
 		return err
 	}
 	return nil
@@ -593,3 +599,432 @@ func (m *FriendGroupsRequest) check() *Error {
 
 // Check says which field is beyond its limit.
 func (m *FriendGroupsRequest) Check() error { return plain(m.check()) }
+
+func (m *CreateGroupRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("group_id", m.GetGroupId(), 128); err != nil {
+		return err
+	}
+	if err := checkText("name", m.GetName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("notification", m.GetNotification(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("introduction", m.GetIntroduction(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("face_url", m.GetFaceUrl(), 4096); err != nil {
+		return err
+	}
+	if err := checkNumber("max_members", uint64(m.GetMaxMembers()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkItems("custom", len(m.GetCustom()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustom() {
+		if err := x.check(); err != nil {
+			return err.in("custom", i)
+		}
+	}
+	if err := checkItems("members", len(m.GetMembers()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetMembers() {
+		if err := x.check(); err != nil {
+			return err.in("members", i)
+		}
+	}
+	if err := checkNumber("key", uint64(m.GetKey()), 9223372036854775807); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (m *GroupInfoCustomString) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("value", m.GetValue(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (m *GroupMemberInfo) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("identifier", m.GetIdentifier(), 128); err != nil {
+		return err
+	}
+	if err := checkText("group_id", m.GetGroupId(), 128); err != nil {
+		return err
+	}
+	if err := checkNumber("join_time", uint64(m.GetJoinTime()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("msg_flag", int64(m.GetMsgFlag()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("msg_seq", uint64(m.GetMsgSeq()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("shutup_time", uint64(m.GetShutupTime()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkText("name_card", m.GetNameCard(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("nick_name", m.GetNickName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("friend_remark", m.GetFriendRemark(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("face_url", m.GetFaceUrl(), 4096); err != nil {
+		return err
+	}
+	if err := checkItems("custom_info", len(m.GetCustomInfo()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustomInfo() {
+		if err := x.check(); err != nil {
+			return err.in("custom_info", i)
+		}
+	}
+	if err := checkItems("online_devices", len(m.GetOnlineDevices()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetOnlineDevices() {
+		if err := checkText("", x, 64); err != nil {
+			return err.in("online_devices", i)
+		}
+	}
+	return nil
+}
+
+func (m *GroupMemberInfoCustomString) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("value", m.GetValue(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *CreateGroupRequest) Check() error { return plain(m.check()) }
+
+func (m *GroupRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("group_id", m.GetGroupId(), 128); err != nil {
+		return err
+	}
+	if err := checkNumber("epoch", uint64(m.GetEpoch()), 9223372036854775807); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *GroupRequest) Check() error { return plain(m.check()) }
+
+func (m *JoinGroupRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkText("words", m.GetWords(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *JoinGroupRequest) Check() error { return plain(m.check()) }
+
+func (m *GroupMembersRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkItems("user_ids", len(m.GetUserIds()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetUserIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("user_ids", i)
+		}
+	}
+	if err := checkText("user_data", m.GetUserData(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *GroupMembersRequest) Check() error { return plain(m.check()) }
+
+func (m *GroupsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkItems("group_ids", len(m.GetGroupIds()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetGroupIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("group_ids", i)
+		}
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *GroupsRequest) Check() error { return plain(m.check()) }
+
+func (m *ModifyGroupRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkText("name", m.GetName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("notification", m.GetNotification(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("introduction", m.GetIntroduction(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("face_url", m.GetFaceUrl(), 4096); err != nil {
+		return err
+	}
+	if err := checkNumber("max_members", uint64(m.GetMaxMembers()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("visible", uint64(m.GetVisible()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("searchable", uint64(m.GetSearchable()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkItems("custom", len(m.GetCustom()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustom() {
+		if err := x.check(); err != nil {
+			return err.in("custom", i)
+		}
+	}
+	if err := checkText("owner", m.GetOwner(), 128); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *ModifyGroupRequest) Check() error { return plain(m.check()) }
+
+func (m *ListMembersRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkItems("user_ids", len(m.GetUserIds()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetUserIds() {
+		if err := checkText("", x, 128); err != nil {
+			return err.in("user_ids", i)
+		}
+	}
+	if err := checkNumber("roles", uint64(m.GetRoles()), 7); err != nil {
+		return err
+	}
+	if err := checkNumber("next", uint64(m.GetNext()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkNumber("limit", uint64(m.GetLimit()), 100); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *ListMembersRequest) Check() error { return plain(m.check()) }
+
+func (m *ModifyMemberRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkText("user_id", m.GetUserId(), 128); err != nil {
+		return err
+	}
+	if err := checkSigned("recv_opt", int64(m.GetRecvOpt()), 4); err != nil {
+		return err
+	}
+	if err := checkNumber("mute", uint64(m.GetMute()), 4294967295); err != nil {
+		return err
+	}
+	if err := checkText("name_card", m.GetNameCard(), 4096); err != nil {
+		return err
+	}
+	if err := checkItems("custom", len(m.GetCustom()), 20); err != nil {
+		return err
+	}
+	for i, x := range m.GetCustom() {
+		if err := x.check(); err != nil {
+			return err.in("custom", i)
+		}
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *ModifyMemberRequest) Check() error { return plain(m.check()) }
+
+func (m *SetAttributesRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetGroup().check(); err != nil {
+		return err.in("group", -1)
+	}
+	if err := checkNumber("ver", uint64(m.GetVer()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkItems("attributes", len(m.GetAttributes()), 100); err != nil {
+		return err
+	}
+	for i, x := range m.GetAttributes() {
+		if err := x.check(); err != nil {
+			return err.in("attributes", i)
+		}
+	}
+	return nil
+}
+
+func (m *GroupAttributes) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("value", m.GetValue(), 8192); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *SetAttributesRequest) Check() error { return plain(m.check()) }
+
+func (m *GroupRequestsRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkNumber("start_time", uint64(m.GetStartTime()), 9007199254740992); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *GroupRequestsRequest) Check() error { return plain(m.check()) }
+
+func (m *HandleGroupRequest) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := m.GetPendency().check(); err != nil {
+		return err.in("pendency", -1)
+	}
+	if err := checkText("words", m.GetWords(), 4096); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (m *GroupPendency) check() *Error {
+	if m == nil {
+		return nil
+	}
+	if err := checkText("group_id", m.GetGroupId(), 128); err != nil {
+		return err
+	}
+	if err := checkText("form_identifier", m.GetFormIdentifier(), 128); err != nil {
+		return err
+	}
+	if err := checkText("from_nick_name", m.GetFromNickName(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("from_face_url", m.GetFromFaceUrl(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("to_identifier", m.GetToIdentifier(), 128); err != nil {
+		return err
+	}
+	if err := checkNumber("add_time", uint64(m.GetAddTime()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("pendency_type", int64(m.GetPendencyType()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("handled", int64(m.GetHandled()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkSigned("handle_result", int64(m.GetHandleResult()), 9223372036854775807); err != nil {
+		return err
+	}
+	if err := checkText("apply_invite_msg", m.GetApplyInviteMsg(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("form_user_defined_data", m.GetFormUserDefinedData(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("approval_msg", m.GetApprovalMsg(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("to_user_defined_data", m.GetToUserDefinedData(), 4096); err != nil {
+		return err
+	}
+	if err := checkText("key", m.GetKey(), 64); err != nil {
+		return err
+	}
+	if err := checkText("authentication", m.GetAuthentication(), 64); err != nil {
+		return err
+	}
+	if err := checkText("self_identifier", m.GetSelfIdentifier(), 128); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Check says which field is beyond its limit.
+func (m *HandleGroupRequest) Check() error { return plain(m.check()) }

@@ -259,12 +259,14 @@ type Message struct {
 	// Never leaves the device.
 	CustomInt uint32 `protobuf:"varint,23,opt,name=custom_int,json=message_custom_int,proto3" json:"custom_int,omitempty"`
 	// Never leaves the device.
-	CustomStr                       string             `protobuf:"bytes,24,opt,name=custom_str,json=message_custom_str,proto3" json:"custom_str,omitempty"`
-	CloudCustomStr                  string             `protobuf:"bytes,25,opt,name=cloud_custom_str,json=message_cloud_custom_str,proto3" json:"cloud_custom_str,omitempty"`
-	IsExcludedFromUnreadCount       bool               `protobuf:"varint,26,opt,name=is_excluded_from_unread_count,json=message_is_excluded_from_unread_count,proto3" json:"is_excluded_from_unread_count,omitempty"`
-	GroupAtUserArray                []string           `protobuf:"bytes,27,rep,name=group_at_user_array,json=message_group_at_user_array,proto3" json:"group_at_user_array,omitempty"`
-	IsForwardMessage                bool               `protobuf:"varint,28,opt,name=is_forward_message,json=message_is_forward_message,proto3" json:"is_forward_message,omitempty"`
-	SenderProfile                   *SenderProfile     `protobuf:"bytes,29,opt,name=sender_profile,json=message_sender_profile,proto3" json:"sender_profile,omitempty"`
+	CustomStr                 string         `protobuf:"bytes,24,opt,name=custom_str,json=message_custom_str,proto3" json:"custom_str,omitempty"`
+	CloudCustomStr            string         `protobuf:"bytes,25,opt,name=cloud_custom_str,json=message_cloud_custom_str,proto3" json:"cloud_custom_str,omitempty"`
+	IsExcludedFromUnreadCount bool           `protobuf:"varint,26,opt,name=is_excluded_from_unread_count,json=message_is_excluded_from_unread_count,proto3" json:"is_excluded_from_unread_count,omitempty"`
+	GroupAtUserArray          []string       `protobuf:"bytes,27,rep,name=group_at_user_array,json=message_group_at_user_array,proto3" json:"group_at_user_array,omitempty"`
+	IsForwardMessage          bool           `protobuf:"varint,28,opt,name=is_forward_message,json=message_is_forward_message,proto3" json:"is_forward_message,omitempty"`
+	SenderProfile             *SenderProfile `protobuf:"bytes,29,opt,name=sender_profile,json=message_sender_profile,proto3" json:"sender_profile,omitempty"`
+	// View, in groups: the sender's id and name card.
+	SenderGroupMemberInfo           *GroupMemberInfo   `protobuf:"bytes,30,opt,name=sender_group_member_info,json=message_sender_group_member_info,proto3" json:"sender_group_member_info,omitempty"`
 	ExcludedFromLastMessage         bool               `protobuf:"varint,31,opt,name=excluded_from_last_message,json=message_excluded_from_last_message,proto3" json:"excluded_from_last_message,omitempty"`
 	ExcludedFromContentModeration   bool               `protobuf:"varint,32,opt,name=excluded_from_content_moderation,json=message_excluded_from_content_moderation,proto3" json:"excluded_from_content_moderation,omitempty"`
 	CustomModerationConfigurationId string             `protobuf:"bytes,33,opt,name=custom_moderation_configuration_id,json=message_custom_moderation_configuration_id,proto3" json:"custom_moderation_configuration_id,omitempty"`
@@ -526,6 +528,13 @@ func (x *Message) GetSenderProfile() *SenderProfile {
 	return nil
 }
 
+func (x *Message) GetSenderGroupMemberInfo() *GroupMemberInfo {
+	if x != nil {
+		return x.SenderGroupMemberInfo
+	}
+	return nil
+}
+
 func (x *Message) GetExcludedFromLastMessage() bool {
 	if x != nil {
 		return x.ExcludedFromLastMessage
@@ -692,6 +701,8 @@ type Elem struct {
 	//	*Elem_Face
 	//	*Elem_Location
 	//	*Elem_Merger
+	//	*Elem_GroupTips
+	//	*Elem_GroupReport
 	Body          isElem_Body `protobuf_oneof:"body"`
 	Raw           []byte      `protobuf:"bytes,15,opt,name=raw,proto3" json:"raw,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -787,6 +798,24 @@ func (x *Elem) GetMerger() *MergerElem {
 	return nil
 }
 
+func (x *Elem) GetGroupTips() *GroupTipsElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_GroupTips); ok {
+			return x.GroupTips
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetGroupReport() *GroupReportElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_GroupReport); ok {
+			return x.GroupReport
+		}
+	}
+	return nil
+}
+
 func (x *Elem) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -818,6 +847,15 @@ type Elem_Merger struct {
 	Merger *MergerElem `protobuf:"bytes,6,opt,name=merger,proto3,oneof"`
 }
 
+type Elem_GroupTips struct {
+	// The server makes these two; nobody sends them.
+	GroupTips *GroupTipsElem `protobuf:"bytes,7,opt,name=group_tips,json=groupTips,proto3,oneof"`
+}
+
+type Elem_GroupReport struct {
+	GroupReport *GroupReportElem `protobuf:"bytes,8,opt,name=group_report,json=groupReport,proto3,oneof"`
+}
+
 func (*Elem_Text) isElem_Body() {}
 
 func (*Elem_Custom) isElem_Body() {}
@@ -827,6 +865,10 @@ func (*Elem_Face) isElem_Body() {}
 func (*Elem_Location) isElem_Body() {}
 
 func (*Elem_Merger) isElem_Body() {}
+
+func (*Elem_GroupTips) isElem_Body() {}
+
+func (*Elem_GroupReport) isElem_Body() {}
 
 type TextElem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2337,7 +2379,7 @@ var File_api_message_proto protoreflect.FileDescriptor
 
 const file_api_message_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\"\xd8\x16\n" +
+	"\x11api/message.proto\x12\atidings\x1a\x11api/options.proto\x1a\x0fapi/group.proto\"\xbc\x17\n" +
 	"\aMessage\x12@\n" +
 	"\n" +
 	"elem_array\x18\x01 \x03(\v2\r.tidings.ElemB\t\xf0\xf3\x18d\xf8\xf3\x18\xd0\x0fR\x12message_elem_array\x12 \n" +
@@ -2371,7 +2413,8 @@ const file_api_message_proto_rawDesc = "" +
 	"\x1dis_excluded_from_unread_count\x18\x1a \x01(\bR%message_is_excluded_from_unread_count\x12>\n" +
 	"\x13group_at_user_array\x18\x1b \x03(\tB\x04\xd0\xf3\x18\x01R\x1bmessage_group_at_user_array\x12<\n" +
 	"\x12is_forward_message\x18\x1c \x01(\bB\x04\xd0\xf3\x18\x01R\x1amessage_is_forward_message\x12F\n" +
-	"\x0esender_profile\x18\x1d \x01(\v2\x16.tidings.SenderProfileR\x16message_sender_profile\x12F\n" +
+	"\x0esender_profile\x18\x1d \x01(\v2\x16.tidings.SenderProfileR\x16message_sender_profile\x12b\n" +
+	"\x18sender_group_member_info\x18\x1e \x01(\v2\x18.tidings.GroupMemberInfoB\x04\xd0\xf3\x18\x01R message_sender_group_member_info\x12F\n" +
 	"\x1aexcluded_from_last_message\x18\x1f \x01(\bR\"message_excluded_from_last_message\x12R\n" +
 	" excluded_from_content_moderation\x18  \x01(\bR(message_excluded_from_content_moderation\x12V\n" +
 	"\"custom_moderation_configuration_id\x18! \x01(\tR*message_custom_moderation_configuration_id\x122\n" +
@@ -2395,14 +2438,17 @@ const file_api_message_proto_rawDesc = "" +
 	"\x14risk_type_identified\x183 \x01(\rR\x1cmessage_risk_type_identified\x12 \n" +
 	"\aversion\x184 \x01(\x04R\x0fmessage_version:\x04\xe8\xf9\x18\x01B\v\n" +
 	"\t_priorityB\x1d\n" +
-	"\x1b_group_receipt_unread_count\"\xe0\x02\n" +
+	"\x1b_group_receipt_unread_count\"\xe4\x03\n" +
 	"\x04Elem\x12/\n" +
 	"\telem_type\x18\x01 \x01(\x0e2\x11.tidings.ElemTypeR\telem_type\x12-\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tidings.TextElemB\x04\xe0\xf3\x18\x01H\x00R\x04text\x123\n" +
 	"\x06custom\x18\x03 \x01(\v2\x13.tidings.CustomElemB\x04\xe0\xf3\x18\x01H\x00R\x06custom\x12-\n" +
 	"\x04face\x18\x04 \x01(\v2\x11.tidings.FaceElemB\x04\xe0\xf3\x18\x01H\x00R\x04face\x129\n" +
 	"\blocation\x18\x05 \x01(\v2\x15.tidings.LocationElemB\x04\xe0\xf3\x18\x01H\x00R\blocation\x123\n" +
-	"\x06merger\x18\x06 \x01(\v2\x13.tidings.MergerElemB\x04\xe0\xf3\x18\x01H\x00R\x06merger\x12\x16\n" +
+	"\x06merger\x18\x06 \x01(\v2\x13.tidings.MergerElemB\x04\xe0\xf3\x18\x01H\x00R\x06merger\x12=\n" +
+	"\n" +
+	"group_tips\x18\a \x01(\v2\x16.tidings.GroupTipsElemB\x04\xe0\xf3\x18\x01H\x00R\tgroupTips\x12C\n" +
+	"\fgroup_report\x18\b \x01(\v2\x18.tidings.GroupReportElemB\x04\xe0\xf3\x18\x01H\x00R\vgroupReport\x12\x16\n" +
 	"\x03raw\x18\x0f \x01(\fB\x04\xd8\xf3\x18\x01R\x03raw:\x04\xe8\xf9\x18\x01B\x06\n" +
 	"\x04body\"4\n" +
 	"\bTextElem\x12\"\n" +
@@ -2611,37 +2657,43 @@ var file_api_message_proto_goTypes = []any{
 	(*SearchParam)(nil),              // 21: tidings.SearchParam
 	(*SearchResultItem)(nil),         // 22: tidings.SearchResultItem
 	(*SearchResult)(nil),             // 23: tidings.SearchResult
+	(*GroupMemberInfo)(nil),          // 24: tidings.GroupMemberInfo
+	(*GroupTipsElem)(nil),            // 25: tidings.GroupTipsElem
+	(*GroupReportElem)(nil),          // 26: tidings.GroupReportElem
 }
 var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
 	0,  // 1: tidings.Message.conv_type:type_name -> tidings.ConvType
 	2,  // 2: tidings.Message.status:type_name -> tidings.MessageStatus
 	13, // 3: tidings.Message.sender_profile:type_name -> tidings.SenderProfile
-	9,  // 4: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
-	1,  // 5: tidings.Elem.elem_type:type_name -> tidings.ElemType
-	5,  // 6: tidings.Elem.text:type_name -> tidings.TextElem
-	6,  // 7: tidings.Elem.custom:type_name -> tidings.CustomElem
-	7,  // 8: tidings.Elem.face:type_name -> tidings.FaceElem
-	8,  // 9: tidings.Elem.location:type_name -> tidings.LocationElem
-	16, // 10: tidings.Elem.merger:type_name -> tidings.MergerElem
-	10, // 11: tidings.OfflinePushConfig.ios_config:type_name -> tidings.IOSOfflinePushConfig
-	11, // 12: tidings.OfflinePushConfig.android_config:type_name -> tidings.AndroidOfflinePushConfig
-	12, // 13: tidings.OfflinePushConfig.harmony_config:type_name -> tidings.HarmonyOfflinePushConfig
-	0,  // 14: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
-	0,  // 15: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
-	3,  // 16: tidings.MergerElem.message_array:type_name -> tidings.Message
-	3,  // 17: tidings.BatchSendParam.msg:type_name -> tidings.Message
-	3,  // 18: tidings.BatchSendResult.msg:type_name -> tidings.Message
-	3,  // 19: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
-	0,  // 20: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
-	0,  // 21: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
-	3,  // 22: tidings.SearchResultItem.message_array:type_name -> tidings.Message
-	22, // 23: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	24, // 4: tidings.Message.sender_group_member_info:type_name -> tidings.GroupMemberInfo
+	9,  // 5: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
+	1,  // 6: tidings.Elem.elem_type:type_name -> tidings.ElemType
+	5,  // 7: tidings.Elem.text:type_name -> tidings.TextElem
+	6,  // 8: tidings.Elem.custom:type_name -> tidings.CustomElem
+	7,  // 9: tidings.Elem.face:type_name -> tidings.FaceElem
+	8,  // 10: tidings.Elem.location:type_name -> tidings.LocationElem
+	16, // 11: tidings.Elem.merger:type_name -> tidings.MergerElem
+	25, // 12: tidings.Elem.group_tips:type_name -> tidings.GroupTipsElem
+	26, // 13: tidings.Elem.group_report:type_name -> tidings.GroupReportElem
+	10, // 14: tidings.OfflinePushConfig.ios_config:type_name -> tidings.IOSOfflinePushConfig
+	11, // 15: tidings.OfflinePushConfig.android_config:type_name -> tidings.AndroidOfflinePushConfig
+	12, // 16: tidings.OfflinePushConfig.harmony_config:type_name -> tidings.HarmonyOfflinePushConfig
+	0,  // 17: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
+	0,  // 18: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
+	3,  // 19: tidings.MergerElem.message_array:type_name -> tidings.Message
+	3,  // 20: tidings.BatchSendParam.msg:type_name -> tidings.Message
+	3,  // 21: tidings.BatchSendResult.msg:type_name -> tidings.Message
+	3,  // 22: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
+	0,  // 23: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
+	0,  // 24: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
+	3,  // 25: tidings.SearchResultItem.message_array:type_name -> tidings.Message
+	22, // 26: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_api_message_proto_init() }
@@ -2650,6 +2702,7 @@ func file_api_message_proto_init() {
 		return
 	}
 	file_api_options_proto_init()
+	file_api_group_proto_init()
 	file_api_message_proto_msgTypes[0].OneofWrappers = []any{}
 	file_api_message_proto_msgTypes[1].OneofWrappers = []any{
 		(*Elem_Text)(nil),
@@ -2657,6 +2710,8 @@ func file_api_message_proto_init() {
 		(*Elem_Face)(nil),
 		(*Elem_Location)(nil),
 		(*Elem_Merger)(nil),
+		(*Elem_GroupTips)(nil),
+		(*Elem_GroupReport)(nil),
 	}
 	file_api_message_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}

@@ -737,3 +737,320 @@ func (x *FriendShipGetProfileListParam) GetForceUpdate() bool {
 	}
 	return false
 }
+
+// Only what modify_flag names is changed.
+type GroupModifyInfoParam struct {
+	GroupId       string
+	ModifyFlag    int32
+	GroupName     string
+	Notification  string
+	Introduction  string
+	FaceUrl       string
+	AddOption     uint32
+	ApproveOption uint32
+	MaxMemberNum  uint64
+	Visible       uint64
+	Searchable    uint64
+	IsShutupAll   bool
+	Owner         string
+	CustomInfo    []*GroupInfoCustomString
+}
+
+func (x *GroupModifyInfoParam) Reset() { *x = GroupModifyInfoParam{} }
+
+func (x *GroupModifyInfoParam) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetModifyFlag() int32 {
+	if x != nil {
+		return x.ModifyFlag
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetNotification() string {
+	if x != nil {
+		return x.Notification
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetIntroduction() string {
+	if x != nil {
+		return x.Introduction
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetAddOption() uint32 {
+	if x != nil {
+		return x.AddOption
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetApproveOption() uint32 {
+	if x != nil {
+		return x.ApproveOption
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetMaxMemberNum() uint64 {
+	if x != nil {
+		return x.MaxMemberNum
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetVisible() uint64 {
+	if x != nil {
+		return x.Visible
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetSearchable() uint64 {
+	if x != nil {
+		return x.Searchable
+	}
+	return 0
+}
+
+func (x *GroupModifyInfoParam) GetIsShutupAll() bool {
+	if x != nil {
+		return x.IsShutupAll
+	}
+	return false
+}
+
+func (x *GroupModifyInfoParam) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *GroupModifyInfoParam) GetCustomInfo() []*GroupInfoCustomString {
+	if x != nil {
+		return x.CustomInfo
+	}
+	return nil
+}
+
+// Only what modify_flag names is changed.
+type GroupModifyMemberInfoParam struct {
+	GroupId    string
+	Identifier string
+	ModifyFlag int32
+	MsgFlag    int32
+	MemberRole GroupMemberRole
+	ShutupTime uint64
+	NameCard   string
+	CustomInfo []*GroupMemberInfoCustomString
+}
+
+func (x *GroupModifyMemberInfoParam) Reset() { *x = GroupModifyMemberInfoParam{} }
+
+func (x *GroupModifyMemberInfoParam) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupModifyMemberInfoParam) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *GroupModifyMemberInfoParam) GetModifyFlag() int32 {
+	if x != nil {
+		return x.ModifyFlag
+	}
+	return 0
+}
+
+func (x *GroupModifyMemberInfoParam) GetMsgFlag() int32 {
+	if x != nil {
+		return x.MsgFlag
+	}
+	return 0
+}
+
+func (x *GroupModifyMemberInfoParam) GetMemberRole() GroupMemberRole {
+	if x != nil {
+		return x.MemberRole
+	}
+	return GroupMemberRole_GROUP_MEMBER_ROLE_NONE
+}
+
+func (x *GroupModifyMemberInfoParam) GetShutupTime() uint64 {
+	if x != nil {
+		return x.ShutupTime
+	}
+	return 0
+}
+
+func (x *GroupModifyMemberInfoParam) GetNameCard() string {
+	if x != nil {
+		return x.NameCard
+	}
+	return ""
+}
+
+func (x *GroupModifyMemberInfoParam) GetCustomInfo() []*GroupMemberInfoCustomString {
+	if x != nil {
+		return x.CustomInfo
+	}
+	return nil
+}
+
+type GroupInviteMemberParam struct {
+	GroupId         string
+	IdentifierArray []string
+	UserData        string
+}
+
+func (x *GroupInviteMemberParam) Reset() { *x = GroupInviteMemberParam{} }
+
+func (x *GroupInviteMemberParam) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupInviteMemberParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+func (x *GroupInviteMemberParam) GetUserData() string {
+	if x != nil {
+		return x.UserData
+	}
+	return ""
+}
+
+type GroupDeleteMemberParam struct {
+	GroupId         string
+	IdentifierArray []string
+	UserData        string
+}
+
+func (x *GroupDeleteMemberParam) Reset() { *x = GroupDeleteMemberParam{} }
+
+func (x *GroupDeleteMemberParam) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupDeleteMemberParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+func (x *GroupDeleteMemberParam) GetUserData() string {
+	if x != nil {
+		return x.UserData
+	}
+	return ""
+}
+
+type GroupMemberGetInfoOption struct {
+	// Which fields of members are wanted; read and ignored, as all are returned.
+	InfoFlag int32
+	// Bits: 1 owner, 2 admins, 4 others; 0 all.
+	RoleFlag int32
+	// The fields of the app's own that are wanted; none: all.
+	CustomArray []string
+}
+
+func (x *GroupMemberGetInfoOption) Reset() { *x = GroupMemberGetInfoOption{} }
+
+func (x *GroupMemberGetInfoOption) GetInfoFlag() int32 {
+	if x != nil {
+		return x.InfoFlag
+	}
+	return 0
+}
+
+func (x *GroupMemberGetInfoOption) GetRoleFlag() int32 {
+	if x != nil {
+		return x.RoleFlag
+	}
+	return 0
+}
+
+func (x *GroupMemberGetInfoOption) GetCustomArray() []string {
+	if x != nil {
+		return x.CustomArray
+	}
+	return nil
+}
+
+type GroupGetMemberInfoListParam struct {
+	GroupId string
+	// Only these; none: a page of all.
+	IdentifierArray []string
+	Option          *GroupMemberGetInfoOption
+	// 0 for the first page, then that of the page before.
+	NextSeq uint64
+}
+
+func (x *GroupGetMemberInfoListParam) Reset() { *x = GroupGetMemberInfoListParam{} }
+
+func (x *GroupGetMemberInfoListParam) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupGetMemberInfoListParam) GetIdentifierArray() []string {
+	if x != nil {
+		return x.IdentifierArray
+	}
+	return nil
+}
+
+func (x *GroupGetMemberInfoListParam) GetOption() *GroupMemberGetInfoOption {
+	if x != nil {
+		return x.Option
+	}
+	return nil
+}
+
+func (x *GroupGetMemberInfoListParam) GetNextSeq() uint64 {
+	if x != nil {
+		return x.NextSeq
+	}
+	return 0
+}

@@ -4,6 +4,2282 @@
 
 package im
 
+type GroupType int32
+
+const (
+	GroupType_GROUP_TYPE_PUBLIC  GroupType = 0
+	GroupType_GROUP_TYPE_WORK    GroupType = 1
+	GroupType_GROUP_TYPE_MEETING GroupType = 2
+	// Not made any more.
+	GroupType_GROUP_TYPE_BCHATROOM  GroupType = 3
+	GroupType_GROUP_TYPE_AVCHATROOM GroupType = 4
+	GroupType_GROUP_TYPE_COMMUNITY  GroupType = 5
+)
+
+var (
+	GroupType_name = map[int32]string{
+		0: "GROUP_TYPE_PUBLIC",
+		1: "GROUP_TYPE_WORK",
+		2: "GROUP_TYPE_MEETING",
+		3: "GROUP_TYPE_BCHATROOM",
+		4: "GROUP_TYPE_AVCHATROOM",
+		5: "GROUP_TYPE_COMMUNITY",
+	}
+	GroupType_value = map[string]int32{
+		"GROUP_TYPE_PUBLIC":     0,
+		"GROUP_TYPE_WORK":       1,
+		"GROUP_TYPE_MEETING":    2,
+		"GROUP_TYPE_BCHATROOM":  3,
+		"GROUP_TYPE_AVCHATROOM": 4,
+		"GROUP_TYPE_COMMUNITY":  5,
+	}
+)
+
+func (x GroupType) Enum() *GroupType { return &x }
+
+func (x GroupType) String() string { return enumString(GroupType_name, int32(x)) }
+
+type GroupMemberRole int32
+
+const (
+	GroupMemberRole_GROUP_MEMBER_ROLE_NONE   GroupMemberRole = 0
+	GroupMemberRole_GROUP_MEMBER_ROLE_NORMAL GroupMemberRole = 200
+	GroupMemberRole_GROUP_MEMBER_ROLE_ADMIN  GroupMemberRole = 300
+	GroupMemberRole_GROUP_MEMBER_ROLE_OWNER  GroupMemberRole = 400
+)
+
+var (
+	GroupMemberRole_name = map[int32]string{
+		0:   "GROUP_MEMBER_ROLE_NONE",
+		200: "GROUP_MEMBER_ROLE_NORMAL",
+		300: "GROUP_MEMBER_ROLE_ADMIN",
+		400: "GROUP_MEMBER_ROLE_OWNER",
+	}
+	GroupMemberRole_value = map[string]int32{
+		"GROUP_MEMBER_ROLE_NONE":   0,
+		"GROUP_MEMBER_ROLE_NORMAL": 200,
+		"GROUP_MEMBER_ROLE_ADMIN":  300,
+		"GROUP_MEMBER_ROLE_OWNER":  400,
+	}
+)
+
+func (x GroupMemberRole) Enum() *GroupMemberRole { return &x }
+
+func (x GroupMemberRole) String() string { return enumString(GroupMemberRole_name, int32(x)) }
+
+// Who may join, or be invited.
+type GroupAddOption int32
+
+const (
+	GroupAddOption_GROUP_ADD_OPTION_FORBID GroupAddOption = 0
+	GroupAddOption_GROUP_ADD_OPTION_AUTH   GroupAddOption = 1
+	GroupAddOption_GROUP_ADD_OPTION_ANY    GroupAddOption = 2
+)
+
+var (
+	GroupAddOption_name = map[int32]string{
+		0: "GROUP_ADD_OPTION_FORBID",
+		1: "GROUP_ADD_OPTION_AUTH",
+		2: "GROUP_ADD_OPTION_ANY",
+	}
+	GroupAddOption_value = map[string]int32{
+		"GROUP_ADD_OPTION_FORBID": 0,
+		"GROUP_ADD_OPTION_AUTH":   1,
+		"GROUP_ADD_OPTION_ANY":    2,
+	}
+)
+
+func (x GroupAddOption) Enum() *GroupAddOption { return &x }
+
+func (x GroupAddOption) String() string { return enumString(GroupAddOption_name, int32(x)) }
+
+type GroupTipType int32
+
+const (
+	GroupTipType_GROUP_TIP_TYPE_NONE               GroupTipType = 0
+	GroupTipType_GROUP_TIP_TYPE_INVITE             GroupTipType = 1
+	GroupTipType_GROUP_TIP_TYPE_QUIT               GroupTipType = 2
+	GroupTipType_GROUP_TIP_TYPE_KICK               GroupTipType = 3
+	GroupTipType_GROUP_TIP_TYPE_SET_ADMIN          GroupTipType = 4
+	GroupTipType_GROUP_TIP_TYPE_CANCEL_ADMIN       GroupTipType = 5
+	GroupTipType_GROUP_TIP_TYPE_GROUP_INFO_CHANGE  GroupTipType = 6
+	GroupTipType_GROUP_TIP_TYPE_MEMBER_INFO_CHANGE GroupTipType = 7
+)
+
+var (
+	GroupTipType_name = map[int32]string{
+		0: "GROUP_TIP_TYPE_NONE",
+		1: "GROUP_TIP_TYPE_INVITE",
+		2: "GROUP_TIP_TYPE_QUIT",
+		3: "GROUP_TIP_TYPE_KICK",
+		4: "GROUP_TIP_TYPE_SET_ADMIN",
+		5: "GROUP_TIP_TYPE_CANCEL_ADMIN",
+		6: "GROUP_TIP_TYPE_GROUP_INFO_CHANGE",
+		7: "GROUP_TIP_TYPE_MEMBER_INFO_CHANGE",
+	}
+	GroupTipType_value = map[string]int32{
+		"GROUP_TIP_TYPE_NONE":               0,
+		"GROUP_TIP_TYPE_INVITE":             1,
+		"GROUP_TIP_TYPE_QUIT":               2,
+		"GROUP_TIP_TYPE_KICK":               3,
+		"GROUP_TIP_TYPE_SET_ADMIN":          4,
+		"GROUP_TIP_TYPE_CANCEL_ADMIN":       5,
+		"GROUP_TIP_TYPE_GROUP_INFO_CHANGE":  6,
+		"GROUP_TIP_TYPE_MEMBER_INFO_CHANGE": 7,
+	}
+)
+
+func (x GroupTipType) Enum() *GroupTipType { return &x }
+
+func (x GroupTipType) String() string { return enumString(GroupTipType_name, int32(x)) }
+
+type GroupTipGroupChangeFlag int32
+
+const (
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_UNKNOWN             GroupTipGroupChangeFlag = 0
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_NAME                GroupTipGroupChangeFlag = 1
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_INTRODUCTION        GroupTipGroupChangeFlag = 2
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_NOTIFICATION        GroupTipGroupChangeFlag = 3
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_FACE_URL            GroupTipGroupChangeFlag = 4
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_OWNER               GroupTipGroupChangeFlag = 5
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_CUSTOM              GroupTipGroupChangeFlag = 6
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_ATTRIBUTE           GroupTipGroupChangeFlag = 7
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_SHUTUP_ALL          GroupTipGroupChangeFlag = 8
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_MESSAGE_RECEIVE_OPT GroupTipGroupChangeFlag = 10
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_ADD_OPT             GroupTipGroupChangeFlag = 11
+	GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_APPROVE_OPT         GroupTipGroupChangeFlag = 12
+)
+
+var (
+	GroupTipGroupChangeFlag_name = map[int32]string{
+		0:  "GROUP_TIP_GROUP_CHANGE_FLAG_UNKNOWN",
+		1:  "GROUP_TIP_GROUP_CHANGE_FLAG_NAME",
+		2:  "GROUP_TIP_GROUP_CHANGE_FLAG_INTRODUCTION",
+		3:  "GROUP_TIP_GROUP_CHANGE_FLAG_NOTIFICATION",
+		4:  "GROUP_TIP_GROUP_CHANGE_FLAG_FACE_URL",
+		5:  "GROUP_TIP_GROUP_CHANGE_FLAG_OWNER",
+		6:  "GROUP_TIP_GROUP_CHANGE_FLAG_CUSTOM",
+		7:  "GROUP_TIP_GROUP_CHANGE_FLAG_ATTRIBUTE",
+		8:  "GROUP_TIP_GROUP_CHANGE_FLAG_SHUTUP_ALL",
+		10: "GROUP_TIP_GROUP_CHANGE_FLAG_MESSAGE_RECEIVE_OPT",
+		11: "GROUP_TIP_GROUP_CHANGE_FLAG_ADD_OPT",
+		12: "GROUP_TIP_GROUP_CHANGE_FLAG_APPROVE_OPT",
+	}
+	GroupTipGroupChangeFlag_value = map[string]int32{
+		"GROUP_TIP_GROUP_CHANGE_FLAG_UNKNOWN":             0,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_NAME":                1,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_INTRODUCTION":        2,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_NOTIFICATION":        3,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_FACE_URL":            4,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_OWNER":               5,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_CUSTOM":              6,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_ATTRIBUTE":           7,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_SHUTUP_ALL":          8,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_MESSAGE_RECEIVE_OPT": 10,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_ADD_OPT":             11,
+		"GROUP_TIP_GROUP_CHANGE_FLAG_APPROVE_OPT":         12,
+	}
+)
+
+func (x GroupTipGroupChangeFlag) Enum() *GroupTipGroupChangeFlag { return &x }
+
+func (x GroupTipGroupChangeFlag) String() string {
+	return enumString(GroupTipGroupChangeFlag_name, int32(x))
+}
+
+type GroupReportType int32
+
+const (
+	GroupReportType_GROUP_REPORT_TYPE_NONE                  GroupReportType = 0
+	GroupReportType_GROUP_REPORT_TYPE_ADD_REQUEST           GroupReportType = 1
+	GroupReportType_GROUP_REPORT_TYPE_ADD_ACCEPT            GroupReportType = 2
+	GroupReportType_GROUP_REPORT_TYPE_ADD_REFUSE            GroupReportType = 3
+	GroupReportType_GROUP_REPORT_TYPE_BE_KICKED             GroupReportType = 4
+	GroupReportType_GROUP_REPORT_TYPE_DELETE                GroupReportType = 5
+	GroupReportType_GROUP_REPORT_TYPE_CREATE                GroupReportType = 6
+	GroupReportType_GROUP_REPORT_TYPE_INVITE                GroupReportType = 7
+	GroupReportType_GROUP_REPORT_TYPE_QUIT                  GroupReportType = 8
+	GroupReportType_GROUP_REPORT_TYPE_GRANT_ADMIN           GroupReportType = 9
+	GroupReportType_GROUP_REPORT_TYPE_CANCEL_ADMIN          GroupReportType = 10
+	GroupReportType_GROUP_REPORT_TYPE_GROUP_RECYCLE         GroupReportType = 11
+	GroupReportType_GROUP_REPORT_TYPE_INVITE_REQ_TO_INVITEE GroupReportType = 12
+	GroupReportType_GROUP_REPORT_TYPE_INVITE_ACCEPT         GroupReportType = 13
+	GroupReportType_GROUP_REPORT_TYPE_INVITE_REFUSE         GroupReportType = 14
+	GroupReportType_GROUP_REPORT_TYPE_READ_REPORT           GroupReportType = 15
+	GroupReportType_GROUP_REPORT_TYPE_USER_DEFINE           GroupReportType = 16
+	GroupReportType_GROUP_REPORT_TYPE_SHUT_UP_MEMBER        GroupReportType = 17
+)
+
+var (
+	GroupReportType_name = map[int32]string{
+		0:  "GROUP_REPORT_TYPE_NONE",
+		1:  "GROUP_REPORT_TYPE_ADD_REQUEST",
+		2:  "GROUP_REPORT_TYPE_ADD_ACCEPT",
+		3:  "GROUP_REPORT_TYPE_ADD_REFUSE",
+		4:  "GROUP_REPORT_TYPE_BE_KICKED",
+		5:  "GROUP_REPORT_TYPE_DELETE",
+		6:  "GROUP_REPORT_TYPE_CREATE",
+		7:  "GROUP_REPORT_TYPE_INVITE",
+		8:  "GROUP_REPORT_TYPE_QUIT",
+		9:  "GROUP_REPORT_TYPE_GRANT_ADMIN",
+		10: "GROUP_REPORT_TYPE_CANCEL_ADMIN",
+		11: "GROUP_REPORT_TYPE_GROUP_RECYCLE",
+		12: "GROUP_REPORT_TYPE_INVITE_REQ_TO_INVITEE",
+		13: "GROUP_REPORT_TYPE_INVITE_ACCEPT",
+		14: "GROUP_REPORT_TYPE_INVITE_REFUSE",
+		15: "GROUP_REPORT_TYPE_READ_REPORT",
+		16: "GROUP_REPORT_TYPE_USER_DEFINE",
+		17: "GROUP_REPORT_TYPE_SHUT_UP_MEMBER",
+	}
+	GroupReportType_value = map[string]int32{
+		"GROUP_REPORT_TYPE_NONE":                  0,
+		"GROUP_REPORT_TYPE_ADD_REQUEST":           1,
+		"GROUP_REPORT_TYPE_ADD_ACCEPT":            2,
+		"GROUP_REPORT_TYPE_ADD_REFUSE":            3,
+		"GROUP_REPORT_TYPE_BE_KICKED":             4,
+		"GROUP_REPORT_TYPE_DELETE":                5,
+		"GROUP_REPORT_TYPE_CREATE":                6,
+		"GROUP_REPORT_TYPE_INVITE":                7,
+		"GROUP_REPORT_TYPE_QUIT":                  8,
+		"GROUP_REPORT_TYPE_GRANT_ADMIN":           9,
+		"GROUP_REPORT_TYPE_CANCEL_ADMIN":          10,
+		"GROUP_REPORT_TYPE_GROUP_RECYCLE":         11,
+		"GROUP_REPORT_TYPE_INVITE_REQ_TO_INVITEE": 12,
+		"GROUP_REPORT_TYPE_INVITE_ACCEPT":         13,
+		"GROUP_REPORT_TYPE_INVITE_REFUSE":         14,
+		"GROUP_REPORT_TYPE_READ_REPORT":           15,
+		"GROUP_REPORT_TYPE_USER_DEFINE":           16,
+		"GROUP_REPORT_TYPE_SHUT_UP_MEMBER":        17,
+	}
+)
+
+func (x GroupReportType) Enum() *GroupReportType { return &x }
+
+func (x GroupReportType) String() string { return enumString(GroupReportType_name, int32(x)) }
+
+type AttributesAction int32
+
+const (
+	AttributesAction_ATTRIBUTES_NONE AttributesAction = 0
+	// All become these.
+	AttributesAction_ATTRIBUTES_INIT AttributesAction = 1
+	AttributesAction_ATTRIBUTES_SET  AttributesAction = 2
+	// Those with these keys go; no keys: all.
+	AttributesAction_ATTRIBUTES_DELETE AttributesAction = 3
+)
+
+var (
+	AttributesAction_name = map[int32]string{
+		0: "ATTRIBUTES_NONE",
+		1: "ATTRIBUTES_INIT",
+		2: "ATTRIBUTES_SET",
+		3: "ATTRIBUTES_DELETE",
+	}
+	AttributesAction_value = map[string]int32{
+		"ATTRIBUTES_NONE":   0,
+		"ATTRIBUTES_INIT":   1,
+		"ATTRIBUTES_SET":    2,
+		"ATTRIBUTES_DELETE": 3,
+	}
+)
+
+func (x AttributesAction) Enum() *AttributesAction { return &x }
+
+func (x AttributesAction) String() string { return enumString(AttributesAction_name, int32(x)) }
+
+// A field of the app's own in the information about a group. An empty value removes it.
+type GroupInfoCustomString struct {
+	Key   string
+	Value string
+
+	unknownFields []byte
+}
+
+func (x *GroupInfoCustomString) Reset() { *x = GroupInfoCustomString{} }
+
+func (x *GroupInfoCustomString) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GroupInfoCustomString) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// A field of the app's own of a member.
+type GroupMemberInfoCustomString struct {
+	Key   string
+	Value string
+
+	unknownFields []byte
+}
+
+func (x *GroupMemberInfoCustomString) Reset() { *x = GroupMemberInfoCustomString{} }
+
+func (x *GroupMemberInfoCustomString) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GroupMemberInfoCustomString) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// A member as others see them. In tips and reports, what the server did not look up is zero.
+type GroupMemberInfo struct {
+	Identifier string
+	GroupId    string
+	// Seconds since 1970.
+	JoinTime   uint64
+	MemberRole GroupMemberRole
+	MsgFlag    int32
+	MsgSeq     uint64
+	// Until when the member may not send: seconds since 1970, 0 for one who may.
+	ShutupTime    uint64
+	NameCard      string
+	NickName      string
+	FriendRemark  string
+	FaceUrl       string
+	CustomInfo    []*GroupMemberInfoCustomString
+	IsOnline      bool
+	OnlineDevices []string
+
+	unknownFields []byte
+}
+
+func (x *GroupMemberInfo) Reset() { *x = GroupMemberInfo{} }
+
+func (x *GroupMemberInfo) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetJoinTime() uint64 {
+	if x != nil {
+		return x.JoinTime
+	}
+	return 0
+}
+
+func (x *GroupMemberInfo) GetMemberRole() GroupMemberRole {
+	if x != nil {
+		return x.MemberRole
+	}
+	return GroupMemberRole_GROUP_MEMBER_ROLE_NONE
+}
+
+func (x *GroupMemberInfo) GetMsgFlag() int32 {
+	if x != nil {
+		return x.MsgFlag
+	}
+	return 0
+}
+
+func (x *GroupMemberInfo) GetMsgSeq() uint64 {
+	if x != nil {
+		return x.MsgSeq
+	}
+	return 0
+}
+
+func (x *GroupMemberInfo) GetShutupTime() uint64 {
+	if x != nil {
+		return x.ShutupTime
+	}
+	return 0
+}
+
+func (x *GroupMemberInfo) GetNameCard() string {
+	if x != nil {
+		return x.NameCard
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetNickName() string {
+	if x != nil {
+		return x.NickName
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetFriendRemark() string {
+	if x != nil {
+		return x.FriendRemark
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *GroupMemberInfo) GetCustomInfo() []*GroupMemberInfoCustomString {
+	if x != nil {
+		return x.CustomInfo
+	}
+	return nil
+}
+
+func (x *GroupMemberInfo) GetIsOnline() bool {
+	if x != nil {
+		return x.IsOnline
+	}
+	return false
+}
+
+func (x *GroupMemberInfo) GetOnlineDevices() []string {
+	if x != nil {
+		return x.OnlineDevices
+	}
+	return nil
+}
+
+// What a tip says of the information about the group.
+type GroupTipGroupChangeInfo struct {
+	Flag  GroupTipGroupChangeFlag
+	Value string
+	// Of a custom field.
+	Key       string
+	BoolValue bool
+	IntValue  int32
+
+	unknownFields []byte
+}
+
+func (x *GroupTipGroupChangeInfo) Reset() { *x = GroupTipGroupChangeInfo{} }
+
+func (x *GroupTipGroupChangeInfo) GetFlag() GroupTipGroupChangeFlag {
+	if x != nil {
+		return x.Flag
+	}
+	return GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_UNKNOWN
+}
+
+func (x *GroupTipGroupChangeInfo) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *GroupTipGroupChangeInfo) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GroupTipGroupChangeInfo) GetBoolValue() bool {
+	if x != nil {
+		return x.BoolValue
+	}
+	return false
+}
+
+func (x *GroupTipGroupChangeInfo) GetIntValue() int32 {
+	if x != nil {
+		return x.IntValue
+	}
+	return 0
+}
+
+// What a tip says of a member: for how many seconds they may not send, 0 if they may again.
+type GroupTipMemberChangeInfo struct {
+	Identifier string
+	ShutupTime uint64
+
+	unknownFields []byte
+}
+
+func (x *GroupTipMemberChangeInfo) Reset() { *x = GroupTipMemberChangeInfo{} }
+
+func (x *GroupTipMemberChangeInfo) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *GroupTipMemberChangeInfo) GetShutupTime() uint64 {
+	if x != nil {
+		return x.ShutupTime
+	}
+	return 0
+}
+
+type GroupTipsElem struct {
+	TipType                     GroupTipType
+	OpUser                      string
+	GroupName                   string
+	GroupId                     string
+	Time                        uint64
+	UserArray                   []string
+	GroupChangeInfoArray        []*GroupTipGroupChangeInfo
+	MemberChangeInfoArray       []*GroupTipMemberChangeInfo
+	OpGroupMemberinfo           *GroupMemberInfo
+	ChangedGroupMemberinfoArray []*GroupMemberInfo
+	// How many members there are now; of tips about joining and leaving.
+	MemberNum uint64
+	Platform  string
+
+	unknownFields []byte
+}
+
+func (x *GroupTipsElem) Reset() { *x = GroupTipsElem{} }
+
+func (x *GroupTipsElem) GetTipType() GroupTipType {
+	if x != nil {
+		return x.TipType
+	}
+	return GroupTipType_GROUP_TIP_TYPE_NONE
+}
+
+func (x *GroupTipsElem) GetOpUser() string {
+	if x != nil {
+		return x.OpUser
+	}
+	return ""
+}
+
+func (x *GroupTipsElem) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupTipsElem) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupTipsElem) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *GroupTipsElem) GetUserArray() []string {
+	if x != nil {
+		return x.UserArray
+	}
+	return nil
+}
+
+func (x *GroupTipsElem) GetGroupChangeInfoArray() []*GroupTipGroupChangeInfo {
+	if x != nil {
+		return x.GroupChangeInfoArray
+	}
+	return nil
+}
+
+func (x *GroupTipsElem) GetMemberChangeInfoArray() []*GroupTipMemberChangeInfo {
+	if x != nil {
+		return x.MemberChangeInfoArray
+	}
+	return nil
+}
+
+func (x *GroupTipsElem) GetOpGroupMemberinfo() *GroupMemberInfo {
+	if x != nil {
+		return x.OpGroupMemberinfo
+	}
+	return nil
+}
+
+func (x *GroupTipsElem) GetChangedGroupMemberinfoArray() []*GroupMemberInfo {
+	if x != nil {
+		return x.ChangedGroupMemberinfoArray
+	}
+	return nil
+}
+
+func (x *GroupTipsElem) GetMemberNum() uint64 {
+	if x != nil {
+		return x.MemberNum
+	}
+	return 0
+}
+
+func (x *GroupTipsElem) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type GroupReportElem struct {
+	ReportType GroupReportType
+	GroupId    string
+	GroupName  string
+	OpUser     string
+	// The words of a request or an answer.
+	Msg               string
+	UserData          string
+	OpGroupMemberinfo *GroupMemberInfo
+	Platform          string
+	// Seconds.
+	ShutUpTime uint64
+
+	unknownFields []byte
+}
+
+func (x *GroupReportElem) Reset() { *x = GroupReportElem{} }
+
+func (x *GroupReportElem) GetReportType() GroupReportType {
+	if x != nil {
+		return x.ReportType
+	}
+	return GroupReportType_GROUP_REPORT_TYPE_NONE
+}
+
+func (x *GroupReportElem) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetOpUser() string {
+	if x != nil {
+		return x.OpUser
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetMsg() string {
+	if x != nil {
+		return x.Msg
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetUserData() string {
+	if x != nil {
+		return x.UserData
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetOpGroupMemberinfo() *GroupMemberInfo {
+	if x != nil {
+		return x.OpGroupMemberinfo
+	}
+	return nil
+}
+
+func (x *GroupReportElem) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *GroupReportElem) GetShutUpTime() uint64 {
+	if x != nil {
+		return x.ShutUpTime
+	}
+	return 0
+}
+
+type GroupAttributes struct {
+	Key   string
+	Value string
+
+	unknownFields []byte
+}
+
+func (x *GroupAttributes) Reset() { *x = GroupAttributes{} }
+
+func (x *GroupAttributes) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GroupAttributes) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// A group as everybody may see it who may see it at all.
+type GroupDetailInfo struct {
+	GroupId      string
+	GroupType    GroupType
+	GroupName    string
+	Notification string
+	Introduction string
+	FaceUrl      string
+	// Times in seconds since 1970.
+	CreateTime      uint64
+	InfoSeq         uint64
+	LastInfoTime    uint64
+	NextMsgSeq      uint64
+	LastMsgTime     uint64
+	MemberNum       uint64
+	MaxMemberNum    uint64
+	AddOption       GroupAddOption
+	ApproveOption   GroupAddOption
+	OnlineMemberNum uint64
+	Visible         uint64
+	Searchable      uint64
+	IsShutupAll     bool
+	OwnerIdentifier string
+	CustomInfo      []*GroupInfoCustomString
+	IsSupportTopic  bool
+
+	unknownFields []byte
+}
+
+func (x *GroupDetailInfo) Reset() { *x = GroupDetailInfo{} }
+
+func (x *GroupDetailInfo) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetGroupType() GroupType {
+	if x != nil {
+		return x.GroupType
+	}
+	return GroupType_GROUP_TYPE_PUBLIC
+}
+
+func (x *GroupDetailInfo) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetNotification() string {
+	if x != nil {
+		return x.Notification
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetIntroduction() string {
+	if x != nil {
+		return x.Introduction
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetCreateTime() uint64 {
+	if x != nil {
+		return x.CreateTime
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetInfoSeq() uint64 {
+	if x != nil {
+		return x.InfoSeq
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetLastInfoTime() uint64 {
+	if x != nil {
+		return x.LastInfoTime
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetNextMsgSeq() uint64 {
+	if x != nil {
+		return x.NextMsgSeq
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetLastMsgTime() uint64 {
+	if x != nil {
+		return x.LastMsgTime
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetMemberNum() uint64 {
+	if x != nil {
+		return x.MemberNum
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetMaxMemberNum() uint64 {
+	if x != nil {
+		return x.MaxMemberNum
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetAddOption() GroupAddOption {
+	if x != nil {
+		return x.AddOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *GroupDetailInfo) GetApproveOption() GroupAddOption {
+	if x != nil {
+		return x.ApproveOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *GroupDetailInfo) GetOnlineMemberNum() uint64 {
+	if x != nil {
+		return x.OnlineMemberNum
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetVisible() uint64 {
+	if x != nil {
+		return x.Visible
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetSearchable() uint64 {
+	if x != nil {
+		return x.Searchable
+	}
+	return 0
+}
+
+func (x *GroupDetailInfo) GetIsShutupAll() bool {
+	if x != nil {
+		return x.IsShutupAll
+	}
+	return false
+}
+
+func (x *GroupDetailInfo) GetOwnerIdentifier() string {
+	if x != nil {
+		return x.OwnerIdentifier
+	}
+	return ""
+}
+
+func (x *GroupDetailInfo) GetCustomInfo() []*GroupInfoCustomString {
+	if x != nil {
+		return x.CustomInfo
+	}
+	return nil
+}
+
+func (x *GroupDetailInfo) GetIsSupportTopic() bool {
+	if x != nil {
+		return x.IsSupportTopic
+	}
+	return false
+}
+
+type GetGroupInfoResult struct {
+	Code int32
+	Desc string
+	Info *GroupDetailInfo
+
+	unknownFields []byte
+}
+
+func (x *GetGroupInfoResult) Reset() { *x = GetGroupInfoResult{} }
+
+func (x *GetGroupInfoResult) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *GetGroupInfoResult) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+func (x *GetGroupInfoResult) GetInfo() *GroupDetailInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// Result: 0 failed, 1 done, 2 pointless (a member already, or none), 3 waits for consent.
+type GroupInviteMemberResult struct {
+	Identifier string
+	Result     uint32
+
+	unknownFields []byte
+}
+
+func (x *GroupInviteMemberResult) Reset() { *x = GroupInviteMemberResult{} }
+
+func (x *GroupInviteMemberResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *GroupInviteMemberResult) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+type GroupDeleteMemberResult struct {
+	Identifier string
+	Result     uint32
+
+	unknownFields []byte
+}
+
+func (x *GroupDeleteMemberResult) Reset() { *x = GroupDeleteMemberResult{} }
+
+func (x *GroupDeleteMemberResult) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *GroupDeleteMemberResult) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+// A request to join, or an invitation that waits for consent, as it stands in a list and is handed back with the answer.
+type GroupPendency struct {
+	GroupId        string
+	FormIdentifier string
+	FromNickName   string
+	FromFaceUrl    string
+	// "" in a request, the invited user in an invitation.
+	ToIdentifier string
+	// Milliseconds since 1970.
+	AddTime uint64
+	// 0 a request, 1 an invitation that the invited user answers, 2 one that owner or admins answer.
+	PendencyType int32
+	// 0 open, 1 answered by somebody else, 2 by the caller.
+	Handled int32
+	// 0 refused, 1 accepted.
+	HandleResult        int32
+	ApplyInviteMsg      string
+	FormUserDefinedData string
+	ApprovalMsg         string
+	ToUserDefinedData   string
+	// The number of the request.
+	Key            string
+	Authentication string
+	SelfIdentifier string
+
+	unknownFields []byte
+}
+
+func (x *GroupPendency) Reset() { *x = GroupPendency{} }
+
+func (x *GroupPendency) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetFormIdentifier() string {
+	if x != nil {
+		return x.FormIdentifier
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetFromNickName() string {
+	if x != nil {
+		return x.FromNickName
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetFromFaceUrl() string {
+	if x != nil {
+		return x.FromFaceUrl
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetToIdentifier() string {
+	if x != nil {
+		return x.ToIdentifier
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetAddTime() uint64 {
+	if x != nil {
+		return x.AddTime
+	}
+	return 0
+}
+
+func (x *GroupPendency) GetPendencyType() int32 {
+	if x != nil {
+		return x.PendencyType
+	}
+	return 0
+}
+
+func (x *GroupPendency) GetHandled() int32 {
+	if x != nil {
+		return x.Handled
+	}
+	return 0
+}
+
+func (x *GroupPendency) GetHandleResult() int32 {
+	if x != nil {
+		return x.HandleResult
+	}
+	return 0
+}
+
+func (x *GroupPendency) GetApplyInviteMsg() string {
+	if x != nil {
+		return x.ApplyInviteMsg
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetFormUserDefinedData() string {
+	if x != nil {
+		return x.FormUserDefinedData
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetApprovalMsg() string {
+	if x != nil {
+		return x.ApprovalMsg
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetToUserDefinedData() string {
+	if x != nil {
+		return x.ToUserDefinedData
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetAuthentication() string {
+	if x != nil {
+		return x.Authentication
+	}
+	return ""
+}
+
+func (x *GroupPendency) GetSelfIdentifier() string {
+	if x != nil {
+		return x.SelfIdentifier
+	}
+	return ""
+}
+
+type GroupPendencyResult struct {
+	// Where the next page begins, 0 at the end.
+	NextStartTime uint64
+	ReadTimeSeq   uint64
+	UnreadNum     uint32
+	PendencyArray []*GroupPendency
+
+	unknownFields []byte
+}
+
+func (x *GroupPendencyResult) Reset() { *x = GroupPendencyResult{} }
+
+func (x *GroupPendencyResult) GetNextStartTime() uint64 {
+	if x != nil {
+		return x.NextStartTime
+	}
+	return 0
+}
+
+func (x *GroupPendencyResult) GetReadTimeSeq() uint64 {
+	if x != nil {
+		return x.ReadTimeSeq
+	}
+	return 0
+}
+
+func (x *GroupPendencyResult) GetUnreadNum() uint32 {
+	if x != nil {
+		return x.UnreadNum
+	}
+	return 0
+}
+
+func (x *GroupPendencyResult) GetPendencyArray() []*GroupPendency {
+	if x != nil {
+		return x.PendencyArray
+	}
+	return nil
+}
+
+// The user in a group, as the list of their groups has it.
+type GroupSelfInfo struct {
+	// Seconds since 1970.
+	JoinTime  uint64
+	Role      uint32
+	UnreadNum uint64
+	MsgFlag   int32
+
+	unknownFields []byte
+}
+
+func (x *GroupSelfInfo) Reset() { *x = GroupSelfInfo{} }
+
+func (x *GroupSelfInfo) GetJoinTime() uint64 {
+	if x != nil {
+		return x.JoinTime
+	}
+	return 0
+}
+
+func (x *GroupSelfInfo) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *GroupSelfInfo) GetUnreadNum() uint64 {
+	if x != nil {
+		return x.UnreadNum
+	}
+	return 0
+}
+
+func (x *GroupSelfInfo) GetMsgFlag() int32 {
+	if x != nil {
+		return x.MsgFlag
+	}
+	return 0
+}
+
+// A group in the list of the user's groups.
+type GroupBaseInfo struct {
+	GroupId   string
+	GroupName string
+	GroupType GroupType
+	FaceUrl   string
+	InfoSeq   uint64
+	// The number of the newest message, and up to which one the user has read.
+	LatestSeq   uint64
+	ReadedSeq   uint64
+	MsgFlag     uint32
+	IsShutupAll bool
+	SelfInfo    *GroupSelfInfo
+
+	unknownFields []byte
+}
+
+func (x *GroupBaseInfo) Reset() { *x = GroupBaseInfo{} }
+
+func (x *GroupBaseInfo) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupBaseInfo) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupBaseInfo) GetGroupType() GroupType {
+	if x != nil {
+		return x.GroupType
+	}
+	return GroupType_GROUP_TYPE_PUBLIC
+}
+
+func (x *GroupBaseInfo) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *GroupBaseInfo) GetInfoSeq() uint64 {
+	if x != nil {
+		return x.InfoSeq
+	}
+	return 0
+}
+
+func (x *GroupBaseInfo) GetLatestSeq() uint64 {
+	if x != nil {
+		return x.LatestSeq
+	}
+	return 0
+}
+
+func (x *GroupBaseInfo) GetReadedSeq() uint64 {
+	if x != nil {
+		return x.ReadedSeq
+	}
+	return 0
+}
+
+func (x *GroupBaseInfo) GetMsgFlag() uint32 {
+	if x != nil {
+		return x.MsgFlag
+	}
+	return 0
+}
+
+func (x *GroupBaseInfo) GetIsShutupAll() bool {
+	if x != nil {
+		return x.IsShutupAll
+	}
+	return false
+}
+
+func (x *GroupBaseInfo) GetSelfInfo() *GroupSelfInfo {
+	if x != nil {
+		return x.SelfInfo
+	}
+	return nil
+}
+
+type GroupSearchParam struct {
+	// Up to 5. A group is found if one of the fields contains one of them.
+	KeywordList []string
+	// 1 group id, 2 name; none: both.
+	FieldList []int32
+
+	unknownFields []byte
+}
+
+func (x *GroupSearchParam) Reset() { *x = GroupSearchParam{} }
+
+func (x *GroupSearchParam) GetKeywordList() []string {
+	if x != nil {
+		return x.KeywordList
+	}
+	return nil
+}
+
+func (x *GroupSearchParam) GetFieldList() []int32 {
+	if x != nil {
+		return x.FieldList
+	}
+	return nil
+}
+
+type GroupMemberSearchParam struct {
+	// Up to 5. A member is found if one of the fields contains one of them.
+	KeywordList []string
+	// None: all groups.
+	GroupIdList []string
+	// 1 user id, 2 nick name, 4 remark, 8 name card; none: all.
+	FieldList []int32
+
+	unknownFields []byte
+}
+
+func (x *GroupMemberSearchParam) Reset() { *x = GroupMemberSearchParam{} }
+
+func (x *GroupMemberSearchParam) GetKeywordList() []string {
+	if x != nil {
+		return x.KeywordList
+	}
+	return nil
+}
+
+func (x *GroupMemberSearchParam) GetGroupIdList() []string {
+	if x != nil {
+		return x.GroupIdList
+	}
+	return nil
+}
+
+func (x *GroupMemberSearchParam) GetFieldList() []int32 {
+	if x != nil {
+		return x.FieldList
+	}
+	return nil
+}
+
+// The members who were found in a group.
+type GroupSearchGroupMembersResult struct {
+	GroupId        string
+	MemberInfoList []*GroupMemberInfo
+
+	unknownFields []byte
+}
+
+func (x *GroupSearchGroupMembersResult) Reset() { *x = GroupSearchGroupMembersResult{} }
+
+func (x *GroupSearchGroupMembersResult) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupSearchGroupMembersResult) GetMemberInfoList() []*GroupMemberInfo {
+	if x != nil {
+		return x.MemberInfoList
+	}
+	return nil
+}
+
+// Options that are absent are those of the type.
+type CreateGroupRequest struct {
+	// "": the server makes one.
+	GroupId       string
+	Name          string
+	Type          GroupType
+	Notification  string
+	Introduction  string
+	FaceUrl       string
+	AddOption     *GroupAddOption
+	ApproveOption *GroupAddOption
+	// 0: that of the type.
+	MaxMembers uint64
+	Custom     []*GroupInfoCustomString
+	// Identifier, role, name card and custom fields count.
+	Members []*GroupMemberInfo
+	// Drawn by the client. An id that the server makes is made from it, so that a call which is sent again makes no second group.
+	Key uint64
+
+	unknownFields []byte
+}
+
+func (x *CreateGroupRequest) Reset() { *x = CreateGroupRequest{} }
+
+func (x *CreateGroupRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetType() GroupType {
+	if x != nil {
+		return x.Type
+	}
+	return GroupType_GROUP_TYPE_PUBLIC
+}
+
+func (x *CreateGroupRequest) GetNotification() string {
+	if x != nil {
+		return x.Notification
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetIntroduction() string {
+	if x != nil {
+		return x.Introduction
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetAddOption() GroupAddOption {
+	if x != nil && x.AddOption != nil {
+		return *x.AddOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *CreateGroupRequest) GetApproveOption() GroupAddOption {
+	if x != nil && x.ApproveOption != nil {
+		return *x.ApproveOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *CreateGroupRequest) GetMaxMembers() uint64 {
+	if x != nil {
+		return x.MaxMembers
+	}
+	return 0
+}
+
+func (x *CreateGroupRequest) GetCustom() []*GroupInfoCustomString {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+func (x *CreateGroupRequest) GetMembers() []*GroupMemberInfo {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *CreateGroupRequest) GetKey() uint64 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+type CreateGroupReply struct {
+	GroupId string
+	Epoch   uint64
+
+	unknownFields []byte
+}
+
+func (x *CreateGroupReply) Reset() { *x = CreateGroupReply{} }
+
+func (x *CreateGroupReply) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *CreateGroupReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// A page of members, or those who were named.
+type ListMembersReply struct {
+	Members []*GroupMemberInfo
+	// Where the next page begins, 0 at the end.
+	Next uint64
+
+	unknownFields []byte
+}
+
+func (x *ListMembersReply) Reset() { *x = ListMembersReply{} }
+
+func (x *ListMembersReply) GetMembers() []*GroupMemberInfo {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ListMembersReply) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+type OnlineCountReply struct {
+	Count int32
+
+	unknownFields []byte
+}
+
+func (x *OnlineCountReply) Reset() { *x = OnlineCountReply{} }
+
+func (x *OnlineCountReply) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type GroupRequestsRequest struct {
+	// Milliseconds; 0: from the newest on.
+	StartTime uint64
+	Limit     uint32
+
+	unknownFields []byte
+}
+
+func (x *GroupRequestsRequest) Reset() { *x = GroupRequestsRequest{} }
+
+func (x *GroupRequestsRequest) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *GroupRequestsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type HandleGroupRequest struct {
+	Pendency *GroupPendency
+	Accept   bool
+	Words    string
+
+	unknownFields []byte
+}
+
+func (x *HandleGroupRequest) Reset() { *x = HandleGroupRequest{} }
+
+func (x *HandleGroupRequest) GetPendency() *GroupPendency {
+	if x != nil {
+		return x.Pendency
+	}
+	return nil
+}
+
+func (x *HandleGroupRequest) GetAccept() bool {
+	if x != nil {
+		return x.Accept
+	}
+	return false
+}
+
+func (x *HandleGroupRequest) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
+// The stored information about a group.
+type GroupState struct {
+	Name          string
+	Notification  string
+	Introduction  string
+	FaceUrl       string
+	AddOption     GroupAddOption
+	ApproveOption GroupAddOption
+	MaxMembers    uint64
+	Visible       uint64
+	Searchable    uint64
+	Custom        []*GroupInfoCustomString
+	// Milliseconds since 1970.
+	Created int64
+	Changed int64
+	// Of a live room: the numbers of its messages up to this one may have been used.
+	Numbered uint64
+
+	unknownFields []byte
+}
+
+func (x *GroupState) Reset() { *x = GroupState{} }
+
+func (x *GroupState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupState) GetNotification() string {
+	if x != nil {
+		return x.Notification
+	}
+	return ""
+}
+
+func (x *GroupState) GetIntroduction() string {
+	if x != nil {
+		return x.Introduction
+	}
+	return ""
+}
+
+func (x *GroupState) GetFaceUrl() string {
+	if x != nil {
+		return x.FaceUrl
+	}
+	return ""
+}
+
+func (x *GroupState) GetAddOption() GroupAddOption {
+	if x != nil {
+		return x.AddOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *GroupState) GetApproveOption() GroupAddOption {
+	if x != nil {
+		return x.ApproveOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *GroupState) GetMaxMembers() uint64 {
+	if x != nil {
+		return x.MaxMembers
+	}
+	return 0
+}
+
+func (x *GroupState) GetVisible() uint64 {
+	if x != nil {
+		return x.Visible
+	}
+	return 0
+}
+
+func (x *GroupState) GetSearchable() uint64 {
+	if x != nil {
+		return x.Searchable
+	}
+	return 0
+}
+
+func (x *GroupState) GetCustom() []*GroupInfoCustomString {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+func (x *GroupState) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *GroupState) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *GroupState) GetNumbered() uint64 {
+	if x != nil {
+		return x.Numbered
+	}
+	return 0
+}
+
+// The stored fields of the app's own of a member.
+type GroupMemberState struct {
+	Custom []*GroupMemberInfoCustomString
+
+	unknownFields []byte
+}
+
+func (x *GroupMemberState) Reset() { *x = GroupMemberState{} }
+
+func (x *GroupMemberState) GetCustom() []*GroupMemberInfoCustomString {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+// Names a group. The epoch is that of the group that the caller means, because a dissolved group's id can be that of another one; 0: the present one.
+type GroupRequest struct {
+	GroupId string
+	Epoch   uint64
+
+	unknownFields []byte
+}
+
+func (x *GroupRequest) Reset() { *x = GroupRequest{} }
+
+func (x *GroupRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type JoinGroupRequest struct {
+	Group *GroupRequest
+	Words string
+	// Of a live room: the device was in it on an earlier connection of the same login, so nobody is told.
+	Again bool
+
+	unknownFields []byte
+}
+
+func (x *JoinGroupRequest) Reset() { *x = JoinGroupRequest{} }
+
+func (x *JoinGroupRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *JoinGroupRequest) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
+func (x *JoinGroupRequest) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+type JoinGroupReply struct {
+	Epoch uint64
+	// Owner or admins have to agree first.
+	Waits bool
+	// Of a live room, from here on: how often the client sends a heartbeat while it is in one, and the version of the attributes.
+	HeartbeatSeconds int32
+	AttrVer          uint64
+
+	unknownFields []byte
+}
+
+func (x *JoinGroupReply) Reset() { *x = JoinGroupReply{} }
+
+func (x *JoinGroupReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *JoinGroupReply) GetWaits() bool {
+	if x != nil {
+		return x.Waits
+	}
+	return false
+}
+
+func (x *JoinGroupReply) GetHeartbeatSeconds() int32 {
+	if x != nil {
+		return x.HeartbeatSeconds
+	}
+	return 0
+}
+
+func (x *JoinGroupReply) GetAttrVer() uint64 {
+	if x != nil {
+		return x.AttrVer
+	}
+	return 0
+}
+
+type GroupMembersRequest struct {
+	Group    *GroupRequest
+	UserIds  []string
+	UserData string
+
+	unknownFields []byte
+}
+
+func (x *GroupMembersRequest) Reset() { *x = GroupMembersRequest{} }
+
+func (x *GroupMembersRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *GroupMembersRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *GroupMembersRequest) GetUserData() string {
+	if x != nil {
+		return x.UserData
+	}
+	return ""
+}
+
+type InviteReply struct {
+	Results []*GroupInviteMemberResult
+
+	unknownFields []byte
+}
+
+func (x *InviteReply) Reset() { *x = InviteReply{} }
+
+func (x *InviteReply) GetResults() []*GroupInviteMemberResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type KickReply struct {
+	Results []*GroupDeleteMemberResult
+
+	unknownFields []byte
+}
+
+func (x *KickReply) Reset() { *x = KickReply{} }
+
+func (x *KickReply) GetResults() []*GroupDeleteMemberResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type GroupsRequest struct {
+	GroupIds []string
+
+	unknownFields []byte
+}
+
+func (x *GroupsRequest) Reset() { *x = GroupsRequest{} }
+
+func (x *GroupsRequest) GetGroupIds() []string {
+	if x != nil {
+		return x.GroupIds
+	}
+	return nil
+}
+
+type GroupsReply struct {
+	Results []*GetGroupInfoResult
+	// The epoch of each.
+	Epochs []uint64
+
+	unknownFields []byte
+}
+
+func (x *GroupsReply) Reset() { *x = GroupsReply{} }
+
+func (x *GroupsReply) GetResults() []*GetGroupInfoResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *GroupsReply) GetEpochs() []uint64 {
+	if x != nil {
+		return x.Epochs
+	}
+	return nil
+}
+
+// Fields that are present are changed. An owner is present alone.
+type ModifyGroupRequest struct {
+	Group         *GroupRequest
+	Name          *string
+	Notification  *string
+	Introduction  *string
+	FaceUrl       *string
+	AddOption     *GroupAddOption
+	ApproveOption *GroupAddOption
+	MaxMembers    *uint64
+	Visible       *uint64
+	Searchable    *uint64
+	ShutupAll     *bool
+	Custom        []*GroupInfoCustomString
+	Owner         *string
+
+	unknownFields []byte
+}
+
+func (x *ModifyGroupRequest) Reset() { *x = ModifyGroupRequest{} }
+
+func (x *ModifyGroupRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ModifyGroupRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ModifyGroupRequest) GetNotification() string {
+	if x != nil && x.Notification != nil {
+		return *x.Notification
+	}
+	return ""
+}
+
+func (x *ModifyGroupRequest) GetIntroduction() string {
+	if x != nil && x.Introduction != nil {
+		return *x.Introduction
+	}
+	return ""
+}
+
+func (x *ModifyGroupRequest) GetFaceUrl() string {
+	if x != nil && x.FaceUrl != nil {
+		return *x.FaceUrl
+	}
+	return ""
+}
+
+func (x *ModifyGroupRequest) GetAddOption() GroupAddOption {
+	if x != nil && x.AddOption != nil {
+		return *x.AddOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *ModifyGroupRequest) GetApproveOption() GroupAddOption {
+	if x != nil && x.ApproveOption != nil {
+		return *x.ApproveOption
+	}
+	return GroupAddOption_GROUP_ADD_OPTION_FORBID
+}
+
+func (x *ModifyGroupRequest) GetMaxMembers() uint64 {
+	if x != nil && x.MaxMembers != nil {
+		return *x.MaxMembers
+	}
+	return 0
+}
+
+func (x *ModifyGroupRequest) GetVisible() uint64 {
+	if x != nil && x.Visible != nil {
+		return *x.Visible
+	}
+	return 0
+}
+
+func (x *ModifyGroupRequest) GetSearchable() uint64 {
+	if x != nil && x.Searchable != nil {
+		return *x.Searchable
+	}
+	return 0
+}
+
+func (x *ModifyGroupRequest) GetShutupAll() bool {
+	if x != nil && x.ShutupAll != nil {
+		return *x.ShutupAll
+	}
+	return false
+}
+
+func (x *ModifyGroupRequest) GetCustom() []*GroupInfoCustomString {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+func (x *ModifyGroupRequest) GetOwner() string {
+	if x != nil && x.Owner != nil {
+		return *x.Owner
+	}
+	return ""
+}
+
+// Either users are named, or it is a page of all.
+type ListMembersRequest struct {
+	Group   *GroupRequest
+	UserIds []string
+	// Bits: 1 owner, 2 admins, 4 others; 0 all.
+	Roles uint32
+	Next  uint64
+	Limit uint32
+
+	unknownFields []byte
+}
+
+func (x *ListMembersRequest) Reset() { *x = ListMembersRequest{} }
+
+func (x *ListMembersRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ListMembersRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *ListMembersRequest) GetRoles() uint32 {
+	if x != nil {
+		return x.Roles
+	}
+	return 0
+}
+
+func (x *ListMembersRequest) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ListMembersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Fields that are present are changed.
+type ModifyMemberRequest struct {
+	Group   *GroupRequest
+	UserId  string
+	RecvOpt *int32
+	Role    *GroupMemberRole
+	// Seconds from now.
+	Mute     *uint64
+	NameCard *string
+	Custom   []*GroupMemberInfoCustomString
+
+	unknownFields []byte
+}
+
+func (x *ModifyMemberRequest) Reset() { *x = ModifyMemberRequest{} }
+
+func (x *ModifyMemberRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ModifyMemberRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ModifyMemberRequest) GetRecvOpt() int32 {
+	if x != nil && x.RecvOpt != nil {
+		return *x.RecvOpt
+	}
+	return 0
+}
+
+func (x *ModifyMemberRequest) GetRole() GroupMemberRole {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return GroupMemberRole_GROUP_MEMBER_ROLE_NONE
+}
+
+func (x *ModifyMemberRequest) GetMute() uint64 {
+	if x != nil && x.Mute != nil {
+		return *x.Mute
+	}
+	return 0
+}
+
+func (x *ModifyMemberRequest) GetNameCard() string {
+	if x != nil && x.NameCard != nil {
+		return *x.NameCard
+	}
+	return ""
+}
+
+func (x *ModifyMemberRequest) GetCustom() []*GroupMemberInfoCustomString {
+	if x != nil {
+		return x.Custom
+	}
+	return nil
+}
+
+// The name card of a member of a group, also if it is empty.
+type NameCard struct {
+	// "" beside a single entry: its sender.
+	UserId   string
+	NameCard string
+	// Rises with each change of the card, and at other times: of two cards of a member, the one with the higher number is newer.
+	Ver uint64
+
+	unknownFields []byte
+}
+
+func (x *NameCard) Reset() { *x = NameCard{} }
+
+func (x *NameCard) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *NameCard) GetNameCard() string {
+	if x != nil {
+		return x.NameCard
+	}
+	return ""
+}
+
+func (x *NameCard) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
+type AttributesReply struct {
+	Epoch      uint64
+	Ver        uint64
+	Attributes []*GroupAttributes
+
+	unknownFields []byte
+}
+
+func (x *AttributesReply) Reset() { *x = AttributesReply{} }
+
+func (x *AttributesReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *AttributesReply) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
+func (x *AttributesReply) GetAttributes() []*GroupAttributes {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type SetAttributesRequest struct {
+	Group  *GroupRequest
+	Action AttributesAction
+	// The version that the client has read.
+	Ver        uint64
+	Attributes []*GroupAttributes
+
+	unknownFields []byte
+}
+
+func (x *SetAttributesRequest) Reset() { *x = SetAttributesRequest{} }
+
+func (x *SetAttributesRequest) GetGroup() *GroupRequest {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *SetAttributesRequest) GetAction() AttributesAction {
+	if x != nil {
+		return x.Action
+	}
+	return AttributesAction_ATTRIBUTES_NONE
+}
+
+func (x *SetAttributesRequest) GetVer() uint64 {
+	if x != nil {
+		return x.Ver
+	}
+	return 0
+}
+
+func (x *SetAttributesRequest) GetAttributes() []*GroupAttributes {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
 type ConvType int32
 
 const (
@@ -164,12 +2440,14 @@ type Message struct {
 	// Never leaves the device.
 	CustomInt uint32
 	// Never leaves the device.
-	CustomStr                       string
-	CloudCustomStr                  string
-	IsExcludedFromUnreadCount       bool
-	GroupAtUserArray                []string
-	IsForwardMessage                bool
-	SenderProfile                   *SenderProfile
+	CustomStr                 string
+	CloudCustomStr            string
+	IsExcludedFromUnreadCount bool
+	GroupAtUserArray          []string
+	IsForwardMessage          bool
+	SenderProfile             *SenderProfile
+	// View, in groups: the sender's id and name card.
+	SenderGroupMemberInfo           *GroupMemberInfo
 	ExcludedFromLastMessage         bool
 	ExcludedFromContentModeration   bool
 	CustomModerationConfigurationId string
@@ -403,6 +2681,13 @@ func (x *Message) GetSenderProfile() *SenderProfile {
 	return nil
 }
 
+func (x *Message) GetSenderGroupMemberInfo() *GroupMemberInfo {
+	if x != nil {
+		return x.SenderGroupMemberInfo
+	}
+	return nil
+}
+
 func (x *Message) GetExcludedFromLastMessage() bool {
 	if x != nil {
 		return x.ExcludedFromLastMessage
@@ -628,6 +2913,24 @@ func (x *Elem) GetMerger() *MergerElem {
 	return nil
 }
 
+func (x *Elem) GetGroupTips() *GroupTipsElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_GroupTips); ok {
+			return x.GroupTips
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetGroupReport() *GroupReportElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_GroupReport); ok {
+			return x.GroupReport
+		}
+	}
+	return nil
+}
+
 func (x *Elem) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -656,6 +2959,14 @@ func (*Elem_Location) isElem_Body() {}
 type Elem_Merger struct{ Merger *MergerElem }
 
 func (*Elem_Merger) isElem_Body() {}
+
+type Elem_GroupTips struct{ GroupTips *GroupTipsElem }
+
+func (*Elem_GroupTips) isElem_Body() {}
+
+type Elem_GroupReport struct{ GroupReport *GroupReportElem }
+
+func (*Elem_GroupReport) isElem_Body() {}
 
 type TextElem struct {
 	Content string
@@ -1680,30 +3991,38 @@ const (
 	// The owner's own profile has changed; a friend's own profile has changed. They have no rows.
 	RelationKind_RELATION_SELF        RelationKind = 7
 	RelationKind_RELATION_FRIEND_SELF RelationKind = 8
+	// Something about a group that the owner is told of. It has no row.
+	RelationKind_RELATION_GROUP_REPORT RelationKind = 9
+	// Up to where the owner has read requests of groups: one row, which is not told.
+	RelationKind_RELATION_GROUP_REQUESTS_READ RelationKind = 10
 )
 
 var (
 	RelationKind_name = map[int32]string{
-		0: "RELATION_NONE",
-		1: "RELATION_FRIEND",
-		2: "RELATION_REQUEST_IN",
-		3: "RELATION_REQUEST_OUT",
-		4: "RELATION_BLOCKED",
-		5: "RELATION_FRIEND_GROUP",
-		6: "RELATION_REQUESTS_READ",
-		7: "RELATION_SELF",
-		8: "RELATION_FRIEND_SELF",
+		0:  "RELATION_NONE",
+		1:  "RELATION_FRIEND",
+		2:  "RELATION_REQUEST_IN",
+		3:  "RELATION_REQUEST_OUT",
+		4:  "RELATION_BLOCKED",
+		5:  "RELATION_FRIEND_GROUP",
+		6:  "RELATION_REQUESTS_READ",
+		7:  "RELATION_SELF",
+		8:  "RELATION_FRIEND_SELF",
+		9:  "RELATION_GROUP_REPORT",
+		10: "RELATION_GROUP_REQUESTS_READ",
 	}
 	RelationKind_value = map[string]int32{
-		"RELATION_NONE":          0,
-		"RELATION_FRIEND":        1,
-		"RELATION_REQUEST_IN":    2,
-		"RELATION_REQUEST_OUT":   3,
-		"RELATION_BLOCKED":       4,
-		"RELATION_FRIEND_GROUP":  5,
-		"RELATION_REQUESTS_READ": 6,
-		"RELATION_SELF":          7,
-		"RELATION_FRIEND_SELF":   8,
+		"RELATION_NONE":                0,
+		"RELATION_FRIEND":              1,
+		"RELATION_REQUEST_IN":          2,
+		"RELATION_REQUEST_OUT":         3,
+		"RELATION_BLOCKED":             4,
+		"RELATION_FRIEND_GROUP":        5,
+		"RELATION_REQUESTS_READ":       6,
+		"RELATION_SELF":                7,
+		"RELATION_FRIEND_SELF":         8,
+		"RELATION_GROUP_REPORT":        9,
+		"RELATION_GROUP_REQUESTS_READ": 10,
 	}
 )
 
@@ -2649,6 +4968,14 @@ type Relation struct {
 	// The present profile of the other account (of the owner, for RELATION_SELF) and its version.
 	Profile    *UserProfile
 	ProfileVer uint64
+	// Of RELATION_GROUP_REPORT, with the milliseconds since 1970 at which it was made.
+	Report *GroupReportElem
+	Time   int64
+	// Of RELATION_GROUP_REPORT: the group's epoch, and the number at which its log ended with what is reported. A device tells the log first. 0 without a log.
+	Epoch uint64
+	After uint64
+	// Of RELATION_GROUP_REPORT: the device whose call is reported. It is told by its call's result.
+	Device string
 
 	unknownFields []byte
 }
@@ -2716,6 +5043,41 @@ func (x *Relation) GetProfileVer() uint64 {
 		return x.ProfileVer
 	}
 	return 0
+}
+
+func (x *Relation) GetReport() *GroupReportElem {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *Relation) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Relation) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Relation) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Relation) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
 }
 
 type FeedRequest struct {
@@ -3070,6 +5432,7 @@ func (x *UsersRequest) GetSent() bool {
 
 type FriendResults struct {
 	Results []*FriendResult
+	Feed    uint64
 
 	unknownFields []byte
 }
@@ -3081,6 +5444,68 @@ func (x *FriendResults) GetResults() []*FriendResult {
 		return x.Results
 	}
 	return nil
+}
+
+func (x *FriendResults) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
+// A FriendResult with the number.
+type FriendReply struct {
+	Identifier string
+	Code       int32
+	Desc       string
+	Feed       uint64
+
+	unknownFields []byte
+}
+
+func (x *FriendReply) Reset() { *x = FriendReply{} }
+
+func (x *FriendReply) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendReply) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *FriendReply) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+func (x *FriendReply) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
+type ChangeReply struct {
+	Feed uint64
+
+	unknownFields []byte
+}
+
+func (x *ChangeReply) Reset() { *x = ChangeReply{} }
+
+func (x *ChangeReply) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
 }
 
 // Fields that are present are changed.
@@ -3336,6 +5761,28 @@ const (
 	Method_EXPIRED Method = 37
 	// Entries of the user's feed.
 	Method_FED Method = 38
+	// A message or tip in a live room that the session has joined. It is kept nowhere. When the session is slow, those of the lowest priority are left out, and
+	// what is left out does not count as queued. A CHANGE of a live room has no rev.
+	Method_LIVE           Method = 39
+	Method_CREATE_GROUP   Method = 40
+	Method_DISSOLVE_GROUP Method = 41
+	Method_JOIN_GROUP     Method = 42
+	Method_QUIT_GROUP     Method = 43
+	Method_INVITE         Method = 44
+	Method_KICK_MEMBERS   Method = 45
+	// What everybody may know of groups.
+	Method_GROUPS         Method = 46
+	Method_MODIFY_GROUP   Method = 47
+	Method_MEMBERS        Method = 48
+	Method_MODIFY_MEMBER  Method = 49
+	Method_ATTRIBUTES     Method = 50
+	Method_SET_ATTRIBUTES Method = 51
+	// Requests to join groups of the caller, and invitations.
+	Method_GROUP_REQUESTS       Method = 52
+	Method_HANDLE_GROUP_REQUEST Method = 53
+	// Those up to a time were read.
+	Method_READ_GROUP_REQUESTS Method = 54
+	Method_ONLINE_COUNT        Method = 55
 )
 
 var (
@@ -3378,46 +5825,80 @@ var (
 		36: "BEHIND",
 		37: "EXPIRED",
 		38: "FED",
+		39: "LIVE",
+		40: "CREATE_GROUP",
+		41: "DISSOLVE_GROUP",
+		42: "JOIN_GROUP",
+		43: "QUIT_GROUP",
+		44: "INVITE",
+		45: "KICK_MEMBERS",
+		46: "GROUPS",
+		47: "MODIFY_GROUP",
+		48: "MEMBERS",
+		49: "MODIFY_MEMBER",
+		50: "ATTRIBUTES",
+		51: "SET_ATTRIBUTES",
+		52: "GROUP_REQUESTS",
+		53: "HANDLE_GROUP_REQUEST",
+		54: "READ_GROUP_REQUESTS",
+		55: "ONLINE_COUNT",
 	}
 	Method_value = map[string]int32{
-		"METHOD_NONE":     0,
-		"LOGIN":           1,
-		"LOGOUT":          2,
-		"HEARTBEAT":       3,
-		"SEND":            4,
-		"PULL":            5,
-		"CHANGES":         6,
-		"HEADS":           7,
-		"READ":            8,
-		"REVOKE":          9,
-		"LOOKUP":          10,
-		"KICKED_ACK":      11,
-		"ROW":             12,
-		"DELETE":          13,
-		"MODIFY":          14,
-		"SEQ_AT":          15,
-		"FEED":            16,
-		"RELATIONS":       17,
-		"PROFILES":        18,
-		"SET_PROFILE":     19,
-		"ADD_FRIEND":      20,
-		"DELETE_FRIENDS":  21,
-		"UPDATE_FRIEND":   22,
-		"CHECK_FRIENDS":   23,
-		"REQUESTS":        24,
-		"ANSWER_REQUEST":  25,
-		"DELETE_REQUESTS": 26,
-		"READ_REQUESTS":   27,
-		"BLOCK":           28,
-		"UNBLOCK":         29,
-		"FRIEND_GROUPS":   30,
-		"ENTRY":           32,
-		"CHANGE":          33,
-		"HEAD":            34,
-		"KICKED":          35,
-		"BEHIND":          36,
-		"EXPIRED":         37,
-		"FED":             38,
+		"METHOD_NONE":          0,
+		"LOGIN":                1,
+		"LOGOUT":               2,
+		"HEARTBEAT":            3,
+		"SEND":                 4,
+		"PULL":                 5,
+		"CHANGES":              6,
+		"HEADS":                7,
+		"READ":                 8,
+		"REVOKE":               9,
+		"LOOKUP":               10,
+		"KICKED_ACK":           11,
+		"ROW":                  12,
+		"DELETE":               13,
+		"MODIFY":               14,
+		"SEQ_AT":               15,
+		"FEED":                 16,
+		"RELATIONS":            17,
+		"PROFILES":             18,
+		"SET_PROFILE":          19,
+		"ADD_FRIEND":           20,
+		"DELETE_FRIENDS":       21,
+		"UPDATE_FRIEND":        22,
+		"CHECK_FRIENDS":        23,
+		"REQUESTS":             24,
+		"ANSWER_REQUEST":       25,
+		"DELETE_REQUESTS":      26,
+		"READ_REQUESTS":        27,
+		"BLOCK":                28,
+		"UNBLOCK":              29,
+		"FRIEND_GROUPS":        30,
+		"ENTRY":                32,
+		"CHANGE":               33,
+		"HEAD":                 34,
+		"KICKED":               35,
+		"BEHIND":               36,
+		"EXPIRED":              37,
+		"FED":                  38,
+		"LIVE":                 39,
+		"CREATE_GROUP":         40,
+		"DISSOLVE_GROUP":       41,
+		"JOIN_GROUP":           42,
+		"QUIT_GROUP":           43,
+		"INVITE":               44,
+		"KICK_MEMBERS":         45,
+		"GROUPS":               46,
+		"MODIFY_GROUP":         47,
+		"MEMBERS":              48,
+		"MODIFY_MEMBER":        49,
+		"ATTRIBUTES":           50,
+		"SET_ATTRIBUTES":       51,
+		"GROUP_REQUESTS":       52,
+		"HANDLE_GROUP_REQUEST": 53,
+		"READ_GROUP_REQUESTS":  54,
+		"ONLINE_COUNT":         55,
 	}
 )
 
@@ -3476,6 +5957,12 @@ const (
 	ChangeKind_CHANGE_NONE   ChangeKind = 0
 	ChangeKind_CHANGE_REVOKE ChangeKind = 1
 	ChangeKind_CHANGE_MODIFY ChangeKind = 2
+	// The attributes of the group have changed; what they are is read.
+	ChangeKind_CHANGE_ATTRIBUTES ChangeKind = 3
+	// The group was dissolved: the last change of its line.
+	ChangeKind_CHANGE_DISSOLVED ChangeKind = 4
+	// A report to all members.
+	ChangeKind_CHANGE_REPORT ChangeKind = 5
 )
 
 var (
@@ -3483,11 +5970,17 @@ var (
 		0: "CHANGE_NONE",
 		1: "CHANGE_REVOKE",
 		2: "CHANGE_MODIFY",
+		3: "CHANGE_ATTRIBUTES",
+		4: "CHANGE_DISSOLVED",
+		5: "CHANGE_REPORT",
 	}
 	ChangeKind_value = map[string]int32{
-		"CHANGE_NONE":   0,
-		"CHANGE_REVOKE": 1,
-		"CHANGE_MODIFY": 2,
+		"CHANGE_NONE":       0,
+		"CHANGE_REVOKE":     1,
+		"CHANGE_MODIFY":     2,
+		"CHANGE_ATTRIBUTES": 3,
+		"CHANGE_DISSOLVED":  4,
+		"CHANGE_REPORT":     5,
 	}
 )
 
@@ -3598,6 +6091,8 @@ type LoginRequest struct {
 	KickedGeneration uint64
 	// The client's app. If it is not the server's, the login is refused with 70014. 0: the client does not name one.
 	AppId uint64
+	// The client knows groups: it gets their heads and events.
+	Groups bool
 
 	unknownFields []byte
 }
@@ -3665,6 +6160,13 @@ func (x *LoginRequest) GetAppId() uint64 {
 		return x.AppId
 	}
 	return 0
+}
+
+func (x *LoginRequest) GetGroups() bool {
+	if x != nil {
+		return x.Groups
+	}
+	return false
 }
 
 type LoginReply struct {
@@ -3899,6 +6401,8 @@ type SendRequest struct {
 	ClientTime uint64
 	Random     uint32
 	Message    *Message
+	// Of a message to a group: which of those that have had the id; 0: the one that has it.
+	Epoch uint64
 
 	unknownFields []byte
 }
@@ -3933,6 +6437,13 @@ func (x *SendRequest) GetMessage() *Message {
 	return nil
 }
 
+func (x *SendRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type SendReply struct {
 	Epoch uint64
 	Entry *Entry
@@ -3965,6 +6476,8 @@ type PullRequest struct {
 	NewestFirst bool
 	// Limit of entries; 0 is the server's own limit.
 	Limit uint32
+	// The application asks, not the device for its own log: only for members.
+	History bool
 
 	unknownFields []byte
 }
@@ -4013,6 +6526,13 @@ func (x *PullRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *PullRequest) GetHistory() bool {
+	if x != nil {
+		return x.History
+	}
+	return false
+}
+
 type PullReply struct {
 	Epoch uint64
 	// The closed range that this reply covers. A number in it without an entry is void for the caller.
@@ -4021,6 +6541,8 @@ type PullReply struct {
 	Entries []*Entry
 	// The senders and those who recalled, as far as they have profiles.
 	People []*Person
+	// Of a group: the name cards of the senders who are members.
+	Cards []*NameCard
 
 	unknownFields []byte
 }
@@ -4058,6 +6580,13 @@ func (x *PullReply) GetEntries() []*Entry {
 func (x *PullReply) GetPeople() []*Person {
 	if x != nil {
 		return x.People
+	}
+	return nil
+}
+
+func (x *PullReply) GetCards() []*NameCard {
+	if x != nil {
+		return x.Cards
 	}
 	return nil
 }
@@ -4146,6 +6675,8 @@ type Change struct {
 	// Of a modification: the new content.
 	Version uint64
 	Message *Message
+	// Of a change that is not about a message: what members are told of it.
+	Report *GroupReportElem
 
 	unknownFields []byte
 }
@@ -4246,6 +6777,13 @@ func (x *Change) GetVersion() uint64 {
 func (x *Change) GetMessage() *Message {
 	if x != nil {
 		return x.Message
+	}
+	return nil
+}
+
+func (x *Change) GetReport() *GroupReportElem {
+	if x != nil {
+		return x.Report
 	}
 	return nil
 }
@@ -4361,6 +6899,30 @@ type Head struct {
 	Last *Entry
 	// Off the list until its next message: seq is still what it was when the owner deleted the conversation.
 	Hidden bool
+	// Of a group, from here on. What it is, and the numbers that its information, its attributes and its members have.
+	GroupType GroupType
+	InfoSeq   uint64
+	AttrVer   uint64
+	MemberSet uint64
+	// The ends of the lines when the owner joined: what the owner's devices hear begins behind them.
+	JoinedSeq uint64
+	JoinedRev uint64
+	// The membership is over, or the group: seq and rev are where the membership ended, and nothing is unread.
+	Left      bool
+	Dissolved bool
+	// Mentions that the owner has not read, ascending: at most 100.
+	Mentions []*Mention
+	// The owner's own membership: role, since when (seconds), until when they may not send (seconds), and how many members there are.
+	Role      GroupMemberRole
+	JoinTime  uint64
+	MuteUntil uint64
+	NameCard  string
+	Members   uint64
+	ShutupAll bool
+	// The name card of the sender of last, if they are a member.
+	LastCard *NameCard
+	// If the membership is over, or the group: when it began, milliseconds.
+	JoinedAt int64
 
 	unknownFields []byte
 }
@@ -4507,6 +7069,149 @@ func (x *Head) GetHidden() bool {
 	return false
 }
 
+func (x *Head) GetGroupType() GroupType {
+	if x != nil {
+		return x.GroupType
+	}
+	return GroupType_GROUP_TYPE_PUBLIC
+}
+
+func (x *Head) GetInfoSeq() uint64 {
+	if x != nil {
+		return x.InfoSeq
+	}
+	return 0
+}
+
+func (x *Head) GetAttrVer() uint64 {
+	if x != nil {
+		return x.AttrVer
+	}
+	return 0
+}
+
+func (x *Head) GetMemberSet() uint64 {
+	if x != nil {
+		return x.MemberSet
+	}
+	return 0
+}
+
+func (x *Head) GetJoinedSeq() uint64 {
+	if x != nil {
+		return x.JoinedSeq
+	}
+	return 0
+}
+
+func (x *Head) GetJoinedRev() uint64 {
+	if x != nil {
+		return x.JoinedRev
+	}
+	return 0
+}
+
+func (x *Head) GetLeft() bool {
+	if x != nil {
+		return x.Left
+	}
+	return false
+}
+
+func (x *Head) GetDissolved() bool {
+	if x != nil {
+		return x.Dissolved
+	}
+	return false
+}
+
+func (x *Head) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Head) GetRole() GroupMemberRole {
+	if x != nil {
+		return x.Role
+	}
+	return GroupMemberRole_GROUP_MEMBER_ROLE_NONE
+}
+
+func (x *Head) GetJoinTime() uint64 {
+	if x != nil {
+		return x.JoinTime
+	}
+	return 0
+}
+
+func (x *Head) GetMuteUntil() uint64 {
+	if x != nil {
+		return x.MuteUntil
+	}
+	return 0
+}
+
+func (x *Head) GetNameCard() string {
+	if x != nil {
+		return x.NameCard
+	}
+	return ""
+}
+
+func (x *Head) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Head) GetShutupAll() bool {
+	if x != nil {
+		return x.ShutupAll
+	}
+	return false
+}
+
+func (x *Head) GetLastCard() *NameCard {
+	if x != nil {
+		return x.LastCard
+	}
+	return nil
+}
+
+func (x *Head) GetJoinedAt() int64 {
+	if x != nil {
+		return x.JoinedAt
+	}
+	return 0
+}
+
+type Mention struct {
+	Seq uint64
+	// All members are mentioned; otherwise the owner of the head.
+	All bool
+
+	unknownFields []byte
+}
+
+func (x *Mention) Reset() { *x = Mention{} }
+
+func (x *Mention) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Mention) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 type HeadsRequest struct {
 	// Commit time of the last complete sync, 0 for a fresh device. The server allows for an overlap of 60 s.
 	Cursor int64
@@ -4557,7 +7262,7 @@ type HeadsReply struct {
 	// The cursor to keep when the sync that this page starts is complete.
 	Cursor int64
 	Feed   uint64
-	// The peers, as far as they have profiles.
+	// The peers, and in groups the senders of the newest entries, as far as they have profiles.
 	People []*Person
 
 	unknownFields []byte
@@ -4899,6 +7604,8 @@ type SendKey struct {
 	Conv       *ConvKey
 	ClientTime uint64
 	Random     uint32
+	// Of a group: which of those that have had the id; 0: the one that has it.
+	Epoch uint64
 
 	unknownFields []byte
 }
@@ -4922,6 +7629,13 @@ func (x *SendKey) GetClientTime() uint64 {
 func (x *SendKey) GetRandom() uint32 {
 	if x != nil {
 		return x.Random
+	}
+	return 0
+}
+
+func (x *SendKey) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
 	}
 	return 0
 }
@@ -4962,8 +7676,10 @@ type EntryPush struct {
 	Conv  *ConvKey
 	Epoch uint64
 	Entry *Entry
-	// The sender, if they have a profile. Not for the sender's own devices, which have it.
+	// The sender, if they have a profile. Not for the sender's own devices in C2C, which have it.
 	Person *Person
+	// Of a group: the sender's name card, if they are a member.
+	Card *NameCard
 
 	unknownFields []byte
 }
@@ -4994,6 +7710,13 @@ func (x *EntryPush) GetEntry() *Entry {
 func (x *EntryPush) GetPerson() *Person {
 	if x != nil {
 		return x.Person
+	}
+	return nil
+}
+
+func (x *EntryPush) GetCard() *NameCard {
+	if x != nil {
+		return x.Card
 	}
 	return nil
 }

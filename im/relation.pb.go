@@ -143,31 +143,39 @@ const (
 	// The owner's own profile has changed; a friend's own profile has changed. They have no rows.
 	RelationKind_RELATION_SELF        RelationKind = 7
 	RelationKind_RELATION_FRIEND_SELF RelationKind = 8
+	// Something about a group that the owner is told of. It has no row.
+	RelationKind_RELATION_GROUP_REPORT RelationKind = 9
+	// Up to where the owner has read requests of groups: one row, which is not told.
+	RelationKind_RELATION_GROUP_REQUESTS_READ RelationKind = 10
 )
 
 // Enum value maps for RelationKind.
 var (
 	RelationKind_name = map[int32]string{
-		0: "RELATION_NONE",
-		1: "RELATION_FRIEND",
-		2: "RELATION_REQUEST_IN",
-		3: "RELATION_REQUEST_OUT",
-		4: "RELATION_BLOCKED",
-		5: "RELATION_FRIEND_GROUP",
-		6: "RELATION_REQUESTS_READ",
-		7: "RELATION_SELF",
-		8: "RELATION_FRIEND_SELF",
+		0:  "RELATION_NONE",
+		1:  "RELATION_FRIEND",
+		2:  "RELATION_REQUEST_IN",
+		3:  "RELATION_REQUEST_OUT",
+		4:  "RELATION_BLOCKED",
+		5:  "RELATION_FRIEND_GROUP",
+		6:  "RELATION_REQUESTS_READ",
+		7:  "RELATION_SELF",
+		8:  "RELATION_FRIEND_SELF",
+		9:  "RELATION_GROUP_REPORT",
+		10: "RELATION_GROUP_REQUESTS_READ",
 	}
 	RelationKind_value = map[string]int32{
-		"RELATION_NONE":          0,
-		"RELATION_FRIEND":        1,
-		"RELATION_REQUEST_IN":    2,
-		"RELATION_REQUEST_OUT":   3,
-		"RELATION_BLOCKED":       4,
-		"RELATION_FRIEND_GROUP":  5,
-		"RELATION_REQUESTS_READ": 6,
-		"RELATION_SELF":          7,
-		"RELATION_FRIEND_SELF":   8,
+		"RELATION_NONE":                0,
+		"RELATION_FRIEND":              1,
+		"RELATION_REQUEST_IN":          2,
+		"RELATION_REQUEST_OUT":         3,
+		"RELATION_BLOCKED":             4,
+		"RELATION_FRIEND_GROUP":        5,
+		"RELATION_REQUESTS_READ":       6,
+		"RELATION_SELF":                7,
+		"RELATION_FRIEND_SELF":         8,
+		"RELATION_GROUP_REPORT":        9,
+		"RELATION_GROUP_REQUESTS_READ": 10,
 	}
 )
 
@@ -1652,8 +1660,16 @@ type Relation struct {
 	Quiet bool           `protobuf:"varint,6,opt,name=quiet,proto3" json:"quiet,omitempty"`
 	State *RelationState `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
 	// The present profile of the other account (of the owner, for RELATION_SELF) and its version.
-	Profile       *UserProfile `protobuf:"bytes,8,opt,name=profile,proto3" json:"profile,omitempty"`
-	ProfileVer    uint64       `protobuf:"varint,9,opt,name=profile_ver,json=profileVer,proto3" json:"profile_ver,omitempty"`
+	Profile    *UserProfile `protobuf:"bytes,8,opt,name=profile,proto3" json:"profile,omitempty"`
+	ProfileVer uint64       `protobuf:"varint,9,opt,name=profile_ver,json=profileVer,proto3" json:"profile_ver,omitempty"`
+	// Of RELATION_GROUP_REPORT, with the milliseconds since 1970 at which it was made.
+	Report *GroupReportElem `protobuf:"bytes,10,opt,name=report,proto3" json:"report,omitempty"`
+	Time   int64            `protobuf:"varint,11,opt,name=time,proto3" json:"time,omitempty"`
+	// Of RELATION_GROUP_REPORT: the group's epoch, and the number at which its log ended with what is reported. A device tells the log first. 0 without a log.
+	Epoch uint64 `protobuf:"varint,12,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	After uint64 `protobuf:"varint,13,opt,name=after,proto3" json:"after,omitempty"`
+	// Of RELATION_GROUP_REPORT: the device whose call is reported. It is told by its call's result.
+	Device        string `protobuf:"bytes,14,opt,name=device,proto3" json:"device,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1749,6 +1765,41 @@ func (x *Relation) GetProfileVer() uint64 {
 		return x.ProfileVer
 	}
 	return 0
+}
+
+func (x *Relation) GetReport() *GroupReportElem {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *Relation) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Relation) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Relation) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Relation) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
 }
 
 type FeedRequest struct {
@@ -2452,6 +2503,7 @@ func (x *UsersRequest) GetSent() bool {
 type FriendResults struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Results       []*FriendResult        `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Feed          uint64                 `protobuf:"varint,2,opt,name=feed,proto3" json:"feed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2493,6 +2545,126 @@ func (x *FriendResults) GetResults() []*FriendResult {
 	return nil
 }
 
+func (x *FriendResults) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
+// A FriendResult with the number.
+type FriendReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	Code          int32                  `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	Desc          string                 `protobuf:"bytes,3,opt,name=desc,proto3" json:"desc,omitempty"`
+	Feed          uint64                 `protobuf:"varint,4,opt,name=feed,proto3" json:"feed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FriendReply) Reset() {
+	*x = FriendReply{}
+	mi := &file_api_relation_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FriendReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FriendReply) ProtoMessage() {}
+
+func (x *FriendReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FriendReply.ProtoReflect.Descriptor instead.
+func (*FriendReply) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *FriendReply) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *FriendReply) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *FriendReply) GetDesc() string {
+	if x != nil {
+		return x.Desc
+	}
+	return ""
+}
+
+func (x *FriendReply) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
+type ChangeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Feed          uint64                 `protobuf:"varint,1,opt,name=feed,proto3" json:"feed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeReply) Reset() {
+	*x = ChangeReply{}
+	mi := &file_api_relation_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeReply) ProtoMessage() {}
+
+func (x *ChangeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_relation_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeReply.ProtoReflect.Descriptor instead.
+func (*ChangeReply) Descriptor() ([]byte, []int) {
+	return file_api_relation_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ChangeReply) GetFeed() uint64 {
+	if x != nil {
+		return x.Feed
+	}
+	return 0
+}
+
 // Fields that are present are changed.
 type UpdateFriendRequest struct {
 	state         protoimpl.MessageState           `protogen:"open.v1"`
@@ -2507,7 +2679,7 @@ type UpdateFriendRequest struct {
 
 func (x *UpdateFriendRequest) Reset() {
 	*x = UpdateFriendRequest{}
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2691,7 @@ func (x *UpdateFriendRequest) String() string {
 func (*UpdateFriendRequest) ProtoMessage() {}
 
 func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[31]
+	mi := &file_api_relation_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2704,7 @@ func (x *UpdateFriendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateFriendRequest.ProtoReflect.Descriptor instead.
 func (*UpdateFriendRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{31}
+	return file_api_relation_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UpdateFriendRequest) GetUserId() string {
@@ -2579,7 +2751,7 @@ type CheckFriendsReply struct {
 
 func (x *CheckFriendsReply) Reset() {
 	*x = CheckFriendsReply{}
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2763,7 @@ func (x *CheckFriendsReply) String() string {
 func (*CheckFriendsReply) ProtoMessage() {}
 
 func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[32]
+	mi := &file_api_relation_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2776,7 @@ func (x *CheckFriendsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFriendsReply.ProtoReflect.Descriptor instead.
 func (*CheckFriendsReply) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{32}
+	return file_api_relation_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CheckFriendsReply) GetResults() []*FriendshipCheckFriendTypeResult {
@@ -2628,7 +2800,7 @@ type RequestsRequest struct {
 
 func (x *RequestsRequest) Reset() {
 	*x = RequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2812,7 @@ func (x *RequestsRequest) String() string {
 func (*RequestsRequest) ProtoMessage() {}
 
 func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[33]
+	mi := &file_api_relation_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2825,7 @@ func (x *RequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsRequest.ProtoReflect.Descriptor instead.
 func (*RequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{33}
+	return file_api_relation_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RequestsRequest) GetType() int32 {
@@ -2697,7 +2869,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2881,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[34]
+	mi := &file_api_relation_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2894,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{34}
+	return file_api_relation_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AnswerRequestRequest) GetUserId() string {
@@ -2763,7 +2935,7 @@ type ReadRequestsRequest struct {
 
 func (x *ReadRequestsRequest) Reset() {
 	*x = ReadRequestsRequest{}
-	mi := &file_api_relation_proto_msgTypes[35]
+	mi := &file_api_relation_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2947,7 @@ func (x *ReadRequestsRequest) String() string {
 func (*ReadRequestsRequest) ProtoMessage() {}
 
 func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[35]
+	mi := &file_api_relation_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2960,7 @@ func (x *ReadRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{35}
+	return file_api_relation_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReadRequestsRequest) GetTime() uint64 {
@@ -2810,7 +2982,7 @@ type FriendGroupsRequest struct {
 
 func (x *FriendGroupsRequest) Reset() {
 	*x = FriendGroupsRequest{}
-	mi := &file_api_relation_proto_msgTypes[36]
+	mi := &file_api_relation_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2994,7 @@ func (x *FriendGroupsRequest) String() string {
 func (*FriendGroupsRequest) ProtoMessage() {}
 
 func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_relation_proto_msgTypes[36]
+	mi := &file_api_relation_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +3007,7 @@ func (x *FriendGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FriendGroupsRequest.ProtoReflect.Descriptor instead.
 func (*FriendGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_api_relation_proto_rawDescGZIP(), []int{36}
+	return file_api_relation_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FriendGroupsRequest) GetAction() FriendGroupAction {
@@ -2870,7 +3042,7 @@ var File_api_relation_proto protoreflect.FileDescriptor
 
 const file_api_relation_proto_rawDesc = "" +
 	"\n" +
-	"\x12api/relation.proto\x12\atidings\x1a\x11api/options.proto\"\xdc\x05\n" +
+	"\x12api/relation.proto\x12\atidings\x1a\x11api/options.proto\x1a\x0fapi/group.proto\"\xdc\x05\n" +
 	"\vUserProfile\x12+\n" +
 	"\n" +
 	"identifier\x18\x01 \x01(\tR\x17user_profile_identifier\x12)\n" +
@@ -3014,7 +3186,7 @@ const file_api_relation_proto_rawDesc = "" +
 	"\n" +
 	"group_name\x18\a \x01(\tR\tgroupName\x12\x12\n" +
 	"\x04both\x18\b \x01(\bR\x04both\x12\x12\n" +
-	"\x04name\x18\t \x01(\tR\x04name\"\x9f\x02\n" +
+	"\x04name\x18\t \x01(\tR\x04name\"\xa9\x03\n" +
 	"\bRelation\x12)\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x15.tidings.RelationKindR\x04kind\x12\x10\n" +
 	"\x03ver\x18\x02 \x01(\x04R\x03ver\x12\x17\n" +
@@ -3025,7 +3197,13 @@ const file_api_relation_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\v2\x16.tidings.RelationStateR\x05state\x12.\n" +
 	"\aprofile\x18\b \x01(\v2\x14.tidings.UserProfileR\aprofile\x12\x1f\n" +
 	"\vprofile_ver\x18\t \x01(\x04R\n" +
-	"profileVer\"1\n" +
+	"profileVer\x120\n" +
+	"\x06report\x18\n" +
+	" \x01(\v2\x18.tidings.GroupReportElemR\x06report\x12\x12\n" +
+	"\x04time\x18\v \x01(\x03R\x04time\x12\x14\n" +
+	"\x05epoch\x18\f \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05after\x18\r \x01(\x04R\x05after\x12\x16\n" +
+	"\x06device\x18\x0e \x01(\tR\x06device\"1\n" +
 	"\vFeedRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\"n\n" +
@@ -3074,9 +3252,19 @@ const file_api_relation_proto_rawDesc = "" +
 	"\buser_ids\x18\x01 \x03(\tB\n" +
 	"\xf0\xf3\x18\xe8\a\x80\xf4\x18\x80\x01R\auserIds\x12\x12\n" +
 	"\x04both\x18\x02 \x01(\bR\x04both\x12\x12\n" +
-	"\x04sent\x18\x03 \x01(\bR\x04sent\"@\n" +
+	"\x04sent\x18\x03 \x01(\bR\x04sent\"T\n" +
 	"\rFriendResults\x12/\n" +
-	"\aresults\x18\x01 \x03(\v2\x15.tidings.FriendResultR\aresults\"\xf5\x01\n" +
+	"\aresults\x18\x01 \x03(\v2\x15.tidings.FriendResultR\aresults\x12\x12\n" +
+	"\x04feed\x18\x02 \x01(\x04R\x04feed\"i\n" +
+	"\vFriendReply\x12\x1e\n" +
+	"\n" +
+	"identifier\x18\x01 \x01(\tR\n" +
+	"identifier\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x12\n" +
+	"\x04desc\x18\x03 \x01(\tR\x04desc\x12\x12\n" +
+	"\x04feed\x18\x04 \x01(\x04R\x04feed\"!\n" +
+	"\vChangeReply\x12\x12\n" +
+	"\x04feed\x18\x01 \x01(\x04R\x04feed\"\xf5\x01\n" +
 	"\x13UpdateFriendRequest\x12\x1e\n" +
 	"\auser_id\x18\x01 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x06userId\x12\"\n" +
 	"\x06remark\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80 H\x00R\x06remark\x88\x01\x01\x12\x1d\n" +
@@ -3117,7 +3305,7 @@ const file_api_relation_proto_rawDesc = "" +
 	"\x1ePROFILE_ADD_PERMISSION_UNKNOWN\x10\x00\x12$\n" +
 	" PROFILE_ADD_PERMISSION_ALLOW_ANY\x10\x01\x12'\n" +
 	"#PROFILE_ADD_PERMISSION_NEED_CONFIRM\x10\x02\x12#\n" +
-	"\x1fPROFILE_ADD_PERMISSION_DENY_ANY\x10\x03*\xe3\x01\n" +
+	"\x1fPROFILE_ADD_PERMISSION_DENY_ANY\x10\x03*\xa0\x02\n" +
 	"\fRelationKind\x12\x11\n" +
 	"\rRELATION_NONE\x10\x00\x12\x13\n" +
 	"\x0fRELATION_FRIEND\x10\x01\x12\x17\n" +
@@ -3127,7 +3315,10 @@ const file_api_relation_proto_rawDesc = "" +
 	"\x15RELATION_FRIEND_GROUP\x10\x05\x12\x1a\n" +
 	"\x16RELATION_REQUESTS_READ\x10\x06\x12\x11\n" +
 	"\rRELATION_SELF\x10\a\x12\x18\n" +
-	"\x14RELATION_FRIEND_SELF\x10\b*\xa4\x01\n" +
+	"\x14RELATION_FRIEND_SELF\x10\b\x12\x19\n" +
+	"\x15RELATION_GROUP_REPORT\x10\t\x12 \n" +
+	"\x1cRELATION_GROUP_REQUESTS_READ\x10\n" +
+	"*\xa4\x01\n" +
 	"\x11FriendGroupAction\x12\x15\n" +
 	"\x11FRIEND_GROUP_NONE\x10\x00\x12\x17\n" +
 	"\x13FRIEND_GROUP_CREATE\x10\x01\x12\x17\n" +
@@ -3149,7 +3340,7 @@ func file_api_relation_proto_rawDescGZIP() []byte {
 }
 
 var file_api_relation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_api_relation_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_api_relation_proto_goTypes = []any{
 	(GenderType)(0),                         // 0: tidings.GenderType
 	(ProfileAddPermission)(0),               // 1: tidings.ProfileAddPermission
@@ -3186,12 +3377,15 @@ var file_api_relation_proto_goTypes = []any{
 	(*AddFriendRequest)(nil),                // 32: tidings.AddFriendRequest
 	(*UsersRequest)(nil),                    // 33: tidings.UsersRequest
 	(*FriendResults)(nil),                   // 34: tidings.FriendResults
-	(*UpdateFriendRequest)(nil),             // 35: tidings.UpdateFriendRequest
-	(*CheckFriendsReply)(nil),               // 36: tidings.CheckFriendsReply
-	(*RequestsRequest)(nil),                 // 37: tidings.RequestsRequest
-	(*AnswerRequestRequest)(nil),            // 38: tidings.AnswerRequestRequest
-	(*ReadRequestsRequest)(nil),             // 39: tidings.ReadRequestsRequest
-	(*FriendGroupsRequest)(nil),             // 40: tidings.FriendGroupsRequest
+	(*FriendReply)(nil),                     // 35: tidings.FriendReply
+	(*ChangeReply)(nil),                     // 36: tidings.ChangeReply
+	(*UpdateFriendRequest)(nil),             // 37: tidings.UpdateFriendRequest
+	(*CheckFriendsReply)(nil),               // 38: tidings.CheckFriendsReply
+	(*RequestsRequest)(nil),                 // 39: tidings.RequestsRequest
+	(*AnswerRequestRequest)(nil),            // 40: tidings.AnswerRequestRequest
+	(*ReadRequestsRequest)(nil),             // 41: tidings.ReadRequestsRequest
+	(*FriendGroupsRequest)(nil),             // 42: tidings.FriendGroupsRequest
+	(*GroupReportElem)(nil),                 // 43: tidings.GroupReportElem
 }
 var file_api_relation_proto_depIdxs = []int32{
 	0,  // 0: tidings.UserProfile.gender:type_name -> tidings.GenderType
@@ -3213,23 +3407,24 @@ var file_api_relation_proto_depIdxs = []int32{
 	2,  // 16: tidings.Relation.kind:type_name -> tidings.RelationKind
 	20, // 17: tidings.Relation.state:type_name -> tidings.RelationState
 	4,  // 18: tidings.Relation.profile:type_name -> tidings.UserProfile
-	21, // 19: tidings.FeedReply.entries:type_name -> tidings.Relation
-	21, // 20: tidings.FeedPush.entries:type_name -> tidings.Relation
-	2,  // 21: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
-	21, // 22: tidings.RelationsReply.items:type_name -> tidings.Relation
-	2,  // 23: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
-	4,  // 24: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
-	29, // 25: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
-	6,  // 26: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
-	9,  // 27: tidings.FriendResults.results:type_name -> tidings.FriendResult
-	8,  // 28: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
-	10, // 29: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
-	3,  // 30: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	43, // 19: tidings.Relation.report:type_name -> tidings.GroupReportElem
+	21, // 20: tidings.FeedReply.entries:type_name -> tidings.Relation
+	21, // 21: tidings.FeedPush.entries:type_name -> tidings.Relation
+	2,  // 22: tidings.RelationsRequest.after_kind:type_name -> tidings.RelationKind
+	21, // 23: tidings.RelationsReply.items:type_name -> tidings.Relation
+	2,  // 24: tidings.RelationsReply.next_kind:type_name -> tidings.RelationKind
+	4,  // 25: tidings.VersionedProfile.profile:type_name -> tidings.UserProfile
+	29, // 26: tidings.ProfilesReply.profiles:type_name -> tidings.VersionedProfile
+	6,  // 27: tidings.SetProfileRequest.item:type_name -> tidings.UserProfileItem
+	9,  // 28: tidings.FriendResults.results:type_name -> tidings.FriendResult
+	8,  // 29: tidings.UpdateFriendRequest.custom:type_name -> tidings.FriendProfileCustomStringInfo
+	10, // 30: tidings.CheckFriendsReply.results:type_name -> tidings.FriendshipCheckFriendTypeResult
+	3,  // 31: tidings.FriendGroupsRequest.action:type_name -> tidings.FriendGroupAction
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_api_relation_proto_init() }
@@ -3238,16 +3433,17 @@ func file_api_relation_proto_init() {
 		return
 	}
 	file_api_options_proto_init()
+	file_api_group_proto_init()
 	file_api_relation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_api_relation_proto_msgTypes[10].OneofWrappers = []any{}
-	file_api_relation_proto_msgTypes[31].OneofWrappers = []any{}
+	file_api_relation_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_relation_proto_rawDesc), len(file_api_relation_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

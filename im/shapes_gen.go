@@ -3,7 +3,46 @@
 package im
 
 const (
-	shapeMessage = iota
+	shapeGroupInfoCustomString = iota
+	shapeGroupMemberInfoCustomString
+	shapeGroupMemberInfo
+	shapeGroupTipGroupChangeInfo
+	shapeGroupTipMemberChangeInfo
+	shapeGroupTipsElem
+	shapeGroupReportElem
+	shapeGroupAttributes
+	shapeGroupDetailInfo
+	shapeGetGroupInfoResult
+	shapeGroupInviteMemberResult
+	shapeGroupDeleteMemberResult
+	shapeGroupPendency
+	shapeGroupPendencyResult
+	shapeGroupSelfInfo
+	shapeGroupBaseInfo
+	shapeGroupSearchParam
+	shapeGroupMemberSearchParam
+	shapeGroupSearchGroupMembersResult
+	shapeCreateGroupRequest
+	shapeCreateGroupReply
+	shapeListMembersReply
+	shapeOnlineCountReply
+	shapeGroupRequestsRequest
+	shapeHandleGroupRequest
+	shapeGroupRequest
+	shapeJoinGroupRequest
+	shapeJoinGroupReply
+	shapeGroupMembersRequest
+	shapeInviteReply
+	shapeKickReply
+	shapeGroupsRequest
+	shapeGroupsReply
+	shapeModifyGroupRequest
+	shapeListMembersRequest
+	shapeModifyMemberRequest
+	shapeNameCard
+	shapeAttributesReply
+	shapeSetAttributesRequest
+	shapeMessage
 	shapeElem
 	shapeTextElem
 	shapeCustomElem
@@ -55,6 +94,8 @@ const (
 	shapeAddFriendRequest
 	shapeUsersRequest
 	shapeFriendResults
+	shapeFriendReply
+	shapeChangeReply
 	shapeUpdateFriendRequest
 	shapeCheckFriendsReply
 	shapeRequestsRequest
@@ -77,6 +118,7 @@ const (
 	shapeChangesRequest
 	shapeChangesReply
 	shapeHead
+	shapeMention
 	shapeHeadsRequest
 	shapeHeadsReply
 	shapeReadPosition
@@ -122,9 +164,285 @@ const (
 	shapeCreateFriendGroupParam
 	shapeFriendshipModifyFriendGroupParam
 	shapeFriendShipGetProfileListParam
+	shapeGroupModifyInfoParam
+	shapeGroupModifyMemberInfoParam
+	shapeGroupInviteMemberParam
+	shapeGroupDeleteMemberParam
+	shapeGroupMemberGetInfoOption
+	shapeGroupGetMemberInfoListParam
 )
 
 var shapes = [...]shape{
+	shapeGroupInfoCustomString: {name: "GroupInfoCustomString", size: sizeOf[GroupInfoCustomString](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_info_custom_string_info_key"},
+		2: {kind: wireText, name: "group_info_custom_string_info_value"},
+	}},
+	shapeGroupMemberInfoCustomString: {name: "GroupMemberInfoCustomString", size: sizeOf[GroupMemberInfoCustomString](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_member_info_custom_string_info_key"},
+		2: {kind: wireText, name: "group_member_info_custom_string_info_value"},
+	}},
+	shapeGroupMemberInfo: {name: "GroupMemberInfo", size: sizeOf[GroupMemberInfo](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "group_member_info_identifier"},
+		2:  {kind: wireText, name: "group_member_info_group_id"},
+		3:  {kind: wireVarint, name: "group_member_info_join_time"},
+		4:  {kind: wireVarint, name: "group_member_info_member_role"},
+		5:  {kind: wireVarint, name: "group_member_info_msg_flag"},
+		6:  {kind: wireVarint, name: "group_member_info_msg_seq"},
+		7:  {kind: wireVarint, name: "group_member_info_shutup_time"},
+		8:  {kind: wireText, name: "group_member_info_name_card"},
+		9:  {kind: wireText, name: "group_member_info_nick_name"},
+		10: {kind: wireText, name: "group_member_info_friend_remark"},
+		11: {kind: wireText, name: "group_member_info_face_url"},
+		12: {kind: wireMessage, name: "group_member_info_custom_info", of: shapeGroupMemberInfoCustomString, most: 20, counter: 1},
+		13: {kind: wireVarint, name: "group_member_info_is_online"},
+		14: {kind: wireText, name: "group_member_info_online_devices"},
+	}},
+	shapeGroupTipGroupChangeInfo: {name: "GroupTipGroupChangeInfo", size: sizeOf[GroupTipGroupChangeInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_tips_group_change_info_flag"},
+		2: {kind: wireText, name: "group_tips_group_change_info_value"},
+		3: {kind: wireText, name: "group_tips_group_change_info_key"},
+		4: {kind: wireVarint, name: "group_tips_group_change_info_bool_value"},
+		5: {kind: wireVarint, name: "group_tips_group_change_info_int_value"},
+	}},
+	shapeGroupTipMemberChangeInfo: {name: "GroupTipMemberChangeInfo", size: sizeOf[GroupTipMemberChangeInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_tips_member_change_info_identifier"},
+		2: {kind: wireVarint, name: "group_tips_member_change_info_shutupTime"},
+	}},
+	shapeGroupTipsElem: {name: "GroupTipsElem", size: sizeOf[GroupTipsElem](), layers: 0, fields: []shapeField{
+		1:  {kind: wireVarint, name: "group_tips_elem_tip_type"},
+		2:  {kind: wireText, name: "group_tips_elem_op_user"},
+		3:  {kind: wireText, name: "group_tips_elem_group_name"},
+		4:  {kind: wireText, name: "group_tips_elem_group_id"},
+		5:  {kind: wireVarint, name: "group_tips_elem_time"},
+		6:  {kind: wireText, name: "group_tips_elem_user_array"},
+		7:  {kind: wireMessage, name: "group_tips_elem_group_change_info_array", of: shapeGroupTipGroupChangeInfo, most: 100, counter: 1},
+		8:  {kind: wireMessage, name: "group_tips_elem_member_change_info_array", of: shapeGroupTipMemberChangeInfo, most: 100, counter: 2},
+		9:  {kind: wireMessage, name: "group_tips_elem_op_group_memberinfo", of: shapeGroupMemberInfo, most: 1, counter: 3},
+		10: {kind: wireMessage, name: "group_tips_elem_changed_group_memberinfo_array", of: shapeGroupMemberInfo, most: 100, counter: 4},
+		11: {kind: wireVarint, name: "group_tips_elem_member_num"},
+		12: {kind: wireText, name: "group_tips_elem_platform"},
+	}},
+	shapeGroupReportElem: {name: "GroupReportElem", size: sizeOf[GroupReportElem](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_report_elem_report_type"},
+		2: {kind: wireText, name: "group_report_elem_group_id"},
+		3: {kind: wireText, name: "group_report_elem_group_name"},
+		4: {kind: wireText, name: "group_report_elem_op_user"},
+		5: {kind: wireText, name: "group_report_elem_msg"},
+		6: {kind: wireText, name: "group_report_elem_user_data"},
+		7: {kind: wireMessage, name: "group_report_elem_op_group_memberinfo", of: shapeGroupMemberInfo, most: 1, counter: 1},
+		8: {kind: wireText, name: "group_report_elem_platform"},
+		9: {kind: wireVarint, name: "group_report_elem_shut_up_time"},
+	}},
+	shapeGroupAttributes: {name: "GroupAttributes", size: sizeOf[GroupAttributes](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_attribute_key"},
+		2: {kind: wireText, name: "group_attribute_value"},
+	}},
+	shapeGroupDetailInfo: {name: "GroupDetailInfo", size: sizeOf[GroupDetailInfo](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "group_detail_info_group_id"},
+		2:  {kind: wireVarint, name: "group_detail_info_group_type"},
+		3:  {kind: wireText, name: "group_detail_info_group_name"},
+		4:  {kind: wireText, name: "group_detail_info_notification"},
+		5:  {kind: wireText, name: "group_detail_info_introduction"},
+		6:  {kind: wireText, name: "group_detail_info_face_url"},
+		7:  {kind: wireVarint, name: "group_detail_info_create_time"},
+		8:  {kind: wireVarint, name: "group_detail_info_info_seq"},
+		9:  {kind: wireVarint, name: "group_detail_info_last_info_time"},
+		10: {kind: wireVarint, name: "group_detail_info_next_msg_seq"},
+		11: {kind: wireVarint, name: "group_detail_info_last_msg_time"},
+		12: {kind: wireVarint, name: "group_detail_info_member_num"},
+		13: {kind: wireVarint, name: "group_detail_info_max_member_num"},
+		14: {kind: wireVarint, name: "group_detail_info_add_option"},
+		15: {kind: wireVarint, name: "group_detail_info_approve_option"},
+		16: {kind: wireVarint, name: "group_detail_info_online_member_num"},
+		17: {kind: wireVarint, name: "group_detail_info_visible"},
+		18: {kind: wireVarint, name: "group_detail_info_searchable"},
+		19: {kind: wireVarint, name: "group_detail_info_is_shutup_all"},
+		20: {kind: wireText, name: "group_detail_info_owner_identifier"},
+		21: {kind: wireMessage, name: "group_detail_info_custom_info", of: shapeGroupInfoCustomString},
+		22: {kind: wireVarint, name: "group_detail_info_is_support_topic"},
+	}},
+	shapeGetGroupInfoResult: {name: "GetGroupInfoResult", size: sizeOf[GetGroupInfoResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "get_groups_info_result_code"},
+		2: {kind: wireText, name: "get_groups_info_result_desc"},
+		3: {kind: wireMessage, name: "get_groups_info_result_info", of: shapeGroupDetailInfo, most: 1, counter: 1},
+	}},
+	shapeGroupInviteMemberResult: {name: "GroupInviteMemberResult", size: sizeOf[GroupInviteMemberResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_invite_member_result_identifier"},
+		2: {kind: wireVarint, name: "group_invite_member_result_result"},
+	}},
+	shapeGroupDeleteMemberResult: {name: "GroupDeleteMemberResult", size: sizeOf[GroupDeleteMemberResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_delete_member_result_identifier"},
+		2: {kind: wireVarint, name: "group_delete_member_result_result"},
+	}},
+	shapeGroupPendency: {name: "GroupPendency", size: sizeOf[GroupPendency](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "group_pendency_group_id"},
+		2:  {kind: wireText, name: "group_pendency_form_identifier"},
+		3:  {kind: wireText, name: "group_pendency_from_nick_name"},
+		4:  {kind: wireText, name: "group_pendency_from_face_url"},
+		5:  {kind: wireText, name: "group_pendency_to_identifier"},
+		6:  {kind: wireVarint, name: "group_pendency_add_time"},
+		7:  {kind: wireVarint, name: "group_pendency_pendency_type"},
+		8:  {kind: wireVarint, name: "group_pendency_handled"},
+		9:  {kind: wireVarint, name: "group_pendency_handle_result"},
+		10: {kind: wireText, name: "group_pendency_apply_invite_msg"},
+		11: {kind: wireText, name: "group_pendency_form_user_defined_data"},
+		12: {kind: wireText, name: "group_pendency_approval_msg"},
+		13: {kind: wireText, name: "group_pendency_to_user_defined_data"},
+		14: {kind: wireText, name: "group_pendency_key"},
+		15: {kind: wireText, name: "group_pendency_authentication"},
+		16: {kind: wireText, name: "group_pendency_self_identifier"},
+	}},
+	shapeGroupPendencyResult: {name: "GroupPendencyResult", size: sizeOf[GroupPendencyResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_pendency_result_next_start_time"},
+		2: {kind: wireVarint, name: "group_pendency_result_read_time_seq"},
+		3: {kind: wireVarint, name: "group_pendency_result_unread_num"},
+		4: {kind: wireMessage, name: "group_pendency_result_pendency_array", of: shapeGroupPendency},
+	}},
+	shapeGroupSelfInfo: {name: "GroupSelfInfo", size: sizeOf[GroupSelfInfo](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_self_info_join_time"},
+		2: {kind: wireVarint, name: "group_self_info_role"},
+		3: {kind: wireVarint, name: "group_self_info_unread_num"},
+		4: {kind: wireVarint, name: "group_self_info_msg_flag"},
+	}},
+	shapeGroupBaseInfo: {name: "GroupBaseInfo", size: sizeOf[GroupBaseInfo](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "group_base_info_group_id"},
+		2:  {kind: wireText, name: "group_base_info_group_name"},
+		3:  {kind: wireVarint, name: "group_base_info_group_type"},
+		4:  {kind: wireText, name: "group_base_info_face_url"},
+		5:  {kind: wireVarint, name: "group_base_info_info_seq"},
+		6:  {kind: wireVarint, name: "group_base_info_latest_seq"},
+		7:  {kind: wireVarint, name: "group_base_info_readed_seq"},
+		8:  {kind: wireVarint, name: "group_base_info_msg_flag"},
+		9:  {kind: wireVarint, name: "group_base_info_is_shutup_all"},
+		10: {kind: wireMessage, name: "group_base_info_self_info", of: shapeGroupSelfInfo, most: 1, counter: 1},
+	}},
+	shapeGroupSearchParam: {name: "GroupSearchParam", size: sizeOf[GroupSearchParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_search_params_keyword_list"},
+		2: {kind: wireVarints, name: "group_search_params_field_list"},
+	}},
+	shapeGroupMemberSearchParam: {name: "GroupMemberSearchParam", size: sizeOf[GroupMemberSearchParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_search_member_params_keyword_list"},
+		2: {kind: wireText, name: "group_search_member_params_groupid_list"},
+		3: {kind: wireVarints, name: "group_search_member_params_field_list"},
+	}},
+	shapeGroupSearchGroupMembersResult: {name: "GroupSearchGroupMembersResult", size: sizeOf[GroupSearchGroupMembersResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_search_member_result_groupid"},
+		2: {kind: wireMessage, name: "group_search_member_result_member_info_list", of: shapeGroupMemberInfo},
+	}},
+	shapeCreateGroupRequest: {name: "CreateGroupRequest", size: sizeOf[CreateGroupRequest](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "create_group_param_group_id"},
+		2:  {kind: wireText, name: "create_group_param_group_name"},
+		3:  {kind: wireVarint, name: "create_group_param_group_type"},
+		4:  {kind: wireText, name: "create_group_param_notification"},
+		5:  {kind: wireText, name: "create_group_param_introduction"},
+		6:  {kind: wireText, name: "create_group_param_face_url"},
+		7:  {kind: wireVarint, name: "create_group_param_add_option"},
+		8:  {kind: wireVarint, name: "create_group_param_approve_option"},
+		9:  {kind: wireVarint, name: "create_group_param_max_member_num"},
+		10: {kind: wireMessage, name: "create_group_param_custom_info", of: shapeGroupInfoCustomString, most: 20, counter: 1},
+		11: {kind: wireMessage, name: "create_group_param_group_member_array", of: shapeGroupMemberInfo, most: 100, counter: 2},
+		12: {kind: wireVarint, name: "key"},
+	}},
+	shapeCreateGroupReply: {name: "CreateGroupReply", size: sizeOf[CreateGroupReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "create_group_result_groupid"},
+		2: {kind: wireVarint, name: "epoch"},
+	}},
+	shapeListMembersReply: {name: "ListMembersReply", size: sizeOf[ListMembersReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group_get_member_info_list_result_info_array", of: shapeGroupMemberInfo},
+		2: {kind: wireVarint, name: "group_get_member_info_list_result_next_seq"},
+	}},
+	shapeOnlineCountReply: {name: "OnlineCountReply", size: sizeOf[OnlineCountReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_get_online_member_count_result"},
+	}},
+	shapeGroupRequestsRequest: {name: "GroupRequestsRequest", size: sizeOf[GroupRequestsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_pendency_option_start_time"},
+		2: {kind: wireVarint, name: "group_pendency_option_max_limited"},
+	}},
+	shapeHandleGroupRequest: {name: "HandleGroupRequest", size: sizeOf[HandleGroupRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group_handle_pendency_param_pendency", of: shapeGroupPendency, most: 1, counter: 1},
+		2: {kind: wireVarint, name: "group_handle_pendency_param_is_accept"},
+		3: {kind: wireText, name: "group_handle_pendency_param_handle_msg"},
+	}},
+	shapeGroupRequest: {name: "GroupRequest", size: sizeOf[GroupRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_id"},
+		2: {kind: wireVarint, name: "epoch"},
+	}},
+	shapeJoinGroupRequest: {name: "JoinGroupRequest", size: sizeOf[JoinGroupRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2: {kind: wireText, name: "words"},
+		3: {kind: wireVarint, name: "again"},
+	}},
+	shapeJoinGroupReply: {name: "JoinGroupReply", size: sizeOf[JoinGroupReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "epoch"},
+		2: {kind: wireVarint, name: "waits"},
+		3: {kind: wireVarint, name: "heartbeat_seconds"},
+		4: {kind: wireVarint, name: "attr_ver"},
+	}},
+	shapeGroupMembersRequest: {name: "GroupMembersRequest", size: sizeOf[GroupMembersRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2: {kind: wireText, name: "user_ids"},
+		3: {kind: wireText, name: "user_data"},
+	}},
+	shapeInviteReply: {name: "InviteReply", size: sizeOf[InviteReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "results", of: shapeGroupInviteMemberResult},
+	}},
+	shapeKickReply: {name: "KickReply", size: sizeOf[KickReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "results", of: shapeGroupDeleteMemberResult},
+	}},
+	shapeGroupsRequest: {name: "GroupsRequest", size: sizeOf[GroupsRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_ids"},
+	}},
+	shapeGroupsReply: {name: "GroupsReply", size: sizeOf[GroupsReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "results", of: shapeGetGroupInfoResult},
+		2: {kind: wireVarints, name: "epochs"},
+	}},
+	shapeModifyGroupRequest: {name: "ModifyGroupRequest", size: sizeOf[ModifyGroupRequest](), layers: 0, fields: []shapeField{
+		1:  {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2:  {kind: wireText, name: "name"},
+		3:  {kind: wireText, name: "notification"},
+		4:  {kind: wireText, name: "introduction"},
+		5:  {kind: wireText, name: "face_url"},
+		6:  {kind: wireVarint, name: "add_option"},
+		7:  {kind: wireVarint, name: "approve_option"},
+		8:  {kind: wireVarint, name: "max_members"},
+		9:  {kind: wireVarint, name: "visible"},
+		10: {kind: wireVarint, name: "searchable"},
+		11: {kind: wireVarint, name: "shutup_all"},
+		12: {kind: wireMessage, name: "custom", of: shapeGroupInfoCustomString, most: 20, counter: 2},
+		13: {kind: wireText, name: "owner"},
+	}},
+	shapeListMembersRequest: {name: "ListMembersRequest", size: sizeOf[ListMembersRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2: {kind: wireText, name: "user_ids"},
+		3: {kind: wireVarint, name: "roles"},
+		4: {kind: wireVarint, name: "next"},
+		5: {kind: wireVarint, name: "limit"},
+	}},
+	shapeModifyMemberRequest: {name: "ModifyMemberRequest", size: sizeOf[ModifyMemberRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2: {kind: wireText, name: "user_id"},
+		3: {kind: wireVarint, name: "recv_opt"},
+		4: {kind: wireVarint, name: "role"},
+		5: {kind: wireVarint, name: "mute"},
+		6: {kind: wireText, name: "name_card"},
+		7: {kind: wireMessage, name: "custom", of: shapeGroupMemberInfoCustomString, most: 20, counter: 2},
+	}},
+	shapeNameCard: {name: "NameCard", size: sizeOf[NameCard](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "user_id"},
+		2: {kind: wireText, name: "name_card"},
+		3: {kind: wireVarint, name: "ver"},
+	}},
+	shapeAttributesReply: {name: "AttributesReply", size: sizeOf[AttributesReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "epoch"},
+		2: {kind: wireVarint, name: "ver"},
+		3: {kind: wireMessage, name: "attributes", of: shapeGroupAttributes},
+	}},
+	shapeSetAttributesRequest: {name: "SetAttributesRequest", size: sizeOf[SetAttributesRequest](), layers: 0, fields: []shapeField{
+		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},
+		2: {kind: wireVarint, name: "action"},
+		3: {kind: wireVarint, name: "ver"},
+		4: {kind: wireMessage, name: "attributes", of: shapeGroupAttributes, most: 100, counter: 2},
+	}},
 	shapeMessage: {name: "Message", size: sizeOf[Message](), layers: 0, fields: []shapeField{
 		1:  {kind: wireMessage, name: "message_elem_array", of: shapeElem, most: 100, counter: 1, inAll: 2000, total: 1},
 		2:  {kind: wireText, name: "message_conv_id"},
@@ -155,6 +473,7 @@ var shapes = [...]shape{
 		27: {kind: wireText, name: "message_group_at_user_array"},
 		28: {kind: wireVarint, name: "message_is_forward_message"},
 		29: {kind: wireMessage, name: "message_sender_profile", of: shapeSenderProfile, most: 1, counter: 2},
+		30: {kind: wireMessage, name: "message_sender_group_member_info", of: shapeGroupMemberInfo, most: 1, counter: 3},
 		31: {kind: wireVarint, name: "message_excluded_from_last_message"},
 		32: {kind: wireVarint, name: "message_excluded_from_content_moderation"},
 		33: {kind: wireText, name: "message_custom_moderation_configuration_id"},
@@ -162,7 +481,7 @@ var shapes = [...]shape{
 		35: {kind: wireVarint, name: "message_disable_cloud_message_pre_hook"},
 		36: {kind: wireVarint, name: "message_disable_cloud_message_post_hook"},
 		37: {kind: wireText, name: "message_target_group_member_array"},
-		38: {kind: wireMessage, name: "message_offline_push_config", of: shapeOfflinePushConfig, most: 1, counter: 3},
+		38: {kind: wireMessage, name: "message_offline_push_config", of: shapeOfflinePushConfig, most: 1, counter: 4},
 		39: {kind: wireText, name: "message_revoker_user_id"},
 		40: {kind: wireText, name: "message_revoker_nick_name"},
 		41: {kind: wireText, name: "message_revoker_face_url"},
@@ -185,6 +504,8 @@ var shapes = [...]shape{
 		4:  {kind: wireMessage, name: "face", of: shapeFaceElem, most: 1, counter: 1},
 		5:  {kind: wireMessage, name: "location", of: shapeLocationElem, most: 1, counter: 1},
 		6:  {kind: wireMessage, name: "merger", of: shapeMergerElem, most: 1, counter: 1},
+		7:  {kind: wireMessage, name: "group_tips", of: shapeGroupTipsElem, most: 1, counter: 1},
+		8:  {kind: wireMessage, name: "group_report", of: shapeGroupReportElem, most: 1, counter: 1},
 		15: {kind: wireBytes, name: "raw"},
 	}},
 	shapeTextElem: {name: "TextElem", size: sizeOf[TextElem](), layers: 0, fields: []shapeField{
@@ -453,15 +774,20 @@ var shapes = [...]shape{
 		9: {kind: wireText, name: "name"},
 	}},
 	shapeRelation: {name: "Relation", size: sizeOf[Relation](), layers: 0, fields: []shapeField{
-		1: {kind: wireVarint, name: "kind"},
-		2: {kind: wireVarint, name: "ver"},
-		3: {kind: wireText, name: "user_id"},
-		4: {kind: wireVarint, name: "group"},
-		5: {kind: wireVarint, name: "gone"},
-		6: {kind: wireVarint, name: "quiet"},
-		7: {kind: wireMessage, name: "state", of: shapeRelationState, most: 1, counter: 1},
-		8: {kind: wireMessage, name: "profile", of: shapeUserProfile, most: 1, counter: 2},
-		9: {kind: wireVarint, name: "profile_ver"},
+		1:  {kind: wireVarint, name: "kind"},
+		2:  {kind: wireVarint, name: "ver"},
+		3:  {kind: wireText, name: "user_id"},
+		4:  {kind: wireVarint, name: "group"},
+		5:  {kind: wireVarint, name: "gone"},
+		6:  {kind: wireVarint, name: "quiet"},
+		7:  {kind: wireMessage, name: "state", of: shapeRelationState, most: 1, counter: 1},
+		8:  {kind: wireMessage, name: "profile", of: shapeUserProfile, most: 1, counter: 2},
+		9:  {kind: wireVarint, name: "profile_ver"},
+		10: {kind: wireMessage, name: "report", of: shapeGroupReportElem, most: 1, counter: 3},
+		11: {kind: wireVarint, name: "time"},
+		12: {kind: wireVarint, name: "epoch"},
+		13: {kind: wireVarint, name: "after"},
+		14: {kind: wireText, name: "device"},
 	}},
 	shapeFeedRequest: {name: "FeedRequest", size: sizeOf[FeedRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "from"},
@@ -521,6 +847,16 @@ var shapes = [...]shape{
 	}},
 	shapeFriendResults: {name: "FriendResults", size: sizeOf[FriendResults](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "results", of: shapeFriendResult},
+		2: {kind: wireVarint, name: "feed"},
+	}},
+	shapeFriendReply: {name: "FriendReply", size: sizeOf[FriendReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "identifier"},
+		2: {kind: wireVarint, name: "code"},
+		3: {kind: wireText, name: "desc"},
+		4: {kind: wireVarint, name: "feed"},
+	}},
+	shapeChangeReply: {name: "ChangeReply", size: sizeOf[ChangeReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "feed"},
 	}},
 	shapeUpdateFriendRequest: {name: "UpdateFriendRequest", size: sizeOf[UpdateFriendRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "user_id"},
@@ -559,15 +895,16 @@ var shapes = [...]shape{
 		2: {kind: wireText, name: "id"},
 	}},
 	shapeLoginRequest: {name: "LoginRequest", size: sizeOf[LoginRequest](), layers: 0, fields: []shapeField{
-		1: {kind: wireText, name: "user_id"},
-		2: {kind: wireText, name: "user_sig"},
-		3: {kind: wireText, name: "device_id"},
-		4: {kind: wireVarint, name: "platform"},
-		5: {kind: wireText, name: "sdk_version"},
-		6: {kind: wireVarint, name: "resume"},
-		7: {kind: wireVarint, name: "generation"},
-		8: {kind: wireVarint, name: "kicked_generation"},
-		9: {kind: wireVarint, name: "app_id"},
+		1:  {kind: wireText, name: "user_id"},
+		2:  {kind: wireText, name: "user_sig"},
+		3:  {kind: wireText, name: "device_id"},
+		4:  {kind: wireVarint, name: "platform"},
+		5:  {kind: wireText, name: "sdk_version"},
+		6:  {kind: wireVarint, name: "resume"},
+		7:  {kind: wireVarint, name: "generation"},
+		8:  {kind: wireVarint, name: "kicked_generation"},
+		9:  {kind: wireVarint, name: "app_id"},
+		10: {kind: wireVarint, name: "groups"},
 	}},
 	shapeLoginReply: {name: "LoginReply", size: sizeOf[LoginReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "tiny_id"},
@@ -604,6 +941,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "client_time"},
 		3: {kind: wireVarint, name: "random"},
 		4: {kind: wireMessage, name: "message", of: shapeMessage, most: 1, counter: 2},
+		5: {kind: wireVarint, name: "epoch"},
 	}},
 	shapeSendReply: {name: "SendReply", size: sizeOf[SendReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "epoch"},
@@ -616,6 +954,7 @@ var shapes = [...]shape{
 		4: {kind: wireVarint, name: "to"},
 		5: {kind: wireVarint, name: "newest_first"},
 		6: {kind: wireVarint, name: "limit"},
+		7: {kind: wireVarint, name: "history"},
 	}},
 	shapePullReply: {name: "PullReply", size: sizeOf[PullReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "epoch"},
@@ -623,6 +962,7 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "to"},
 		4: {kind: wireMessage, name: "entries", of: shapeEntry},
 		5: {kind: wireMessage, name: "people", of: shapePerson},
+		6: {kind: wireMessage, name: "cards", of: shapeNameCard},
 	}},
 	shapeSeqAtRequest: {name: "SeqAtRequest", size: sizeOf[SeqAtRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -649,6 +989,7 @@ var shapes = [...]shape{
 		13: {kind: wireVarint, name: "sent_time"},
 		14: {kind: wireVarint, name: "version"},
 		15: {kind: wireMessage, name: "message", of: shapeMessage, most: 1, counter: 1},
+		16: {kind: wireMessage, name: "report", of: shapeGroupReportElem, most: 1, counter: 2},
 	}},
 	shapeChangesRequest: {name: "ChangesRequest", size: sizeOf[ChangesRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -683,6 +1024,27 @@ var shapes = [...]shape{
 		18: {kind: wireVarint, name: "row"},
 		19: {kind: wireMessage, name: "last", of: shapeEntry, most: 1, counter: 2},
 		20: {kind: wireVarint, name: "hidden"},
+		21: {kind: wireVarint, name: "group_type"},
+		22: {kind: wireVarint, name: "info_seq"},
+		23: {kind: wireVarint, name: "attr_ver"},
+		24: {kind: wireVarint, name: "member_set"},
+		25: {kind: wireVarint, name: "joined_seq"},
+		26: {kind: wireVarint, name: "joined_rev"},
+		27: {kind: wireVarint, name: "left"},
+		28: {kind: wireVarint, name: "dissolved"},
+		29: {kind: wireMessage, name: "mentions", of: shapeMention},
+		30: {kind: wireVarint, name: "role"},
+		31: {kind: wireVarint, name: "join_time"},
+		32: {kind: wireVarint, name: "mute_until"},
+		33: {kind: wireText, name: "name_card"},
+		34: {kind: wireVarint, name: "members"},
+		35: {kind: wireVarint, name: "shutup_all"},
+		36: {kind: wireMessage, name: "last_card", of: shapeNameCard, most: 1, counter: 3},
+		37: {kind: wireVarint, name: "joined_at"},
+	}},
+	shapeMention: {name: "Mention", size: sizeOf[Mention](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "seq"},
+		2: {kind: wireVarint, name: "all"},
 	}},
 	shapeHeadsRequest: {name: "HeadsRequest", size: sizeOf[HeadsRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "cursor"},
@@ -748,6 +1110,7 @@ var shapes = [...]shape{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "client_time"},
 		3: {kind: wireVarint, name: "random"},
+		4: {kind: wireVarint, name: "epoch"},
 	}},
 	shapeLookupRequest: {name: "LookupRequest", size: sizeOf[LookupRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "keys", of: shapeSendKey, most: 100, counter: 1},
@@ -760,6 +1123,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireMessage, name: "entry", of: shapeEntry, most: 1, counter: 2},
 		4: {kind: wireMessage, name: "person", of: shapePerson, most: 1, counter: 3},
+		5: {kind: wireMessage, name: "card", of: shapeNameCard, most: 1, counter: 4},
 	}},
 	shapeChangePush: {name: "ChangePush", size: sizeOf[ChangePush](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
@@ -938,12 +1302,137 @@ var shapes = [...]shape{
 		1: {kind: wireText, name: "friendship_getprofilelist_param_identifier_array"},
 		2: {kind: wireVarint, name: "friendship_getprofilelist_param_force_update"},
 	}},
+	shapeGroupModifyInfoParam: {name: "GroupModifyInfoParam", size: sizeOf[GroupModifyInfoParam](), layers: 0, fields: []shapeField{
+		1:  {kind: wireText, name: "group_modify_info_param_group_id"},
+		2:  {kind: wireVarint, name: "group_modify_info_param_modify_flag"},
+		3:  {kind: wireText, name: "group_modify_info_param_group_name"},
+		4:  {kind: wireText, name: "group_modify_info_param_notification"},
+		5:  {kind: wireText, name: "group_modify_info_param_introduction"},
+		6:  {kind: wireText, name: "group_modify_info_param_face_url"},
+		7:  {kind: wireVarint, name: "group_modify_info_param_add_option"},
+		8:  {kind: wireVarint, name: "group_modify_info_param_approve_option"},
+		9:  {kind: wireVarint, name: "group_modify_info_param_max_member_num"},
+		10: {kind: wireVarint, name: "group_modify_info_param_visible"},
+		11: {kind: wireVarint, name: "group_modify_info_param_searchable"},
+		12: {kind: wireVarint, name: "group_modify_info_param_is_shutup_all"},
+		13: {kind: wireText, name: "group_modify_info_param_owner"},
+		14: {kind: wireMessage, name: "group_modify_info_param_custom_info", of: shapeGroupInfoCustomString},
+	}},
+	shapeGroupModifyMemberInfoParam: {name: "GroupModifyMemberInfoParam", size: sizeOf[GroupModifyMemberInfoParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_modify_member_info_group_id"},
+		2: {kind: wireText, name: "group_modify_member_info_identifier"},
+		3: {kind: wireVarint, name: "group_modify_member_info_modify_flag"},
+		4: {kind: wireVarint, name: "group_modify_member_info_msg_flag"},
+		5: {kind: wireVarint, name: "group_modify_member_info_member_role"},
+		6: {kind: wireVarint, name: "group_modify_member_info_shutup_time"},
+		7: {kind: wireText, name: "group_modify_member_info_name_card"},
+		8: {kind: wireMessage, name: "group_modify_member_info_custom_info", of: shapeGroupMemberInfoCustomString},
+	}},
+	shapeGroupInviteMemberParam: {name: "GroupInviteMemberParam", size: sizeOf[GroupInviteMemberParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_invite_member_param_group_id"},
+		2: {kind: wireText, name: "group_invite_member_param_identifier_array"},
+		3: {kind: wireText, name: "group_invite_member_param_user_data"},
+	}},
+	shapeGroupDeleteMemberParam: {name: "GroupDeleteMemberParam", size: sizeOf[GroupDeleteMemberParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_delete_member_param_group_id"},
+		2: {kind: wireText, name: "group_delete_member_param_identifier_array"},
+		3: {kind: wireText, name: "group_delete_member_param_user_data"},
+	}},
+	shapeGroupMemberGetInfoOption: {name: "GroupMemberGetInfoOption", size: sizeOf[GroupMemberGetInfoOption](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "group_member_get_info_option_info_flag"},
+		2: {kind: wireVarint, name: "group_member_get_info_option_role_flag"},
+		3: {kind: wireText, name: "group_member_get_info_option_custom_array"},
+	}},
+	shapeGroupGetMemberInfoListParam: {name: "GroupGetMemberInfoListParam", size: sizeOf[GroupGetMemberInfoListParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "group_get_members_info_list_param_group_id"},
+		2: {kind: wireText, name: "group_get_members_info_list_param_identifier_array"},
+		3: {kind: wireMessage, name: "group_get_members_info_list_param_option", of: shapeGroupMemberGetInfoOption, most: 1, counter: 1},
+		4: {kind: wireVarint, name: "group_get_members_info_list_param_next_seq"},
+	}},
 }
 
 const (
 	shapeCounters = 4
 	shapeTotals   = 2
 )
+
+func (*GroupInfoCustomString) wireShape() int { return shapeGroupInfoCustomString }
+
+func (*GroupMemberInfoCustomString) wireShape() int { return shapeGroupMemberInfoCustomString }
+
+func (*GroupMemberInfo) wireShape() int { return shapeGroupMemberInfo }
+
+func (*GroupTipGroupChangeInfo) wireShape() int { return shapeGroupTipGroupChangeInfo }
+
+func (*GroupTipMemberChangeInfo) wireShape() int { return shapeGroupTipMemberChangeInfo }
+
+func (*GroupTipsElem) wireShape() int { return shapeGroupTipsElem }
+
+func (*GroupReportElem) wireShape() int { return shapeGroupReportElem }
+
+func (*GroupAttributes) wireShape() int { return shapeGroupAttributes }
+
+func (*GroupDetailInfo) wireShape() int { return shapeGroupDetailInfo }
+
+func (*GetGroupInfoResult) wireShape() int { return shapeGetGroupInfoResult }
+
+func (*GroupInviteMemberResult) wireShape() int { return shapeGroupInviteMemberResult }
+
+func (*GroupDeleteMemberResult) wireShape() int { return shapeGroupDeleteMemberResult }
+
+func (*GroupPendency) wireShape() int { return shapeGroupPendency }
+
+func (*GroupPendencyResult) wireShape() int { return shapeGroupPendencyResult }
+
+func (*GroupSelfInfo) wireShape() int { return shapeGroupSelfInfo }
+
+func (*GroupBaseInfo) wireShape() int { return shapeGroupBaseInfo }
+
+func (*GroupSearchParam) wireShape() int { return shapeGroupSearchParam }
+
+func (*GroupMemberSearchParam) wireShape() int { return shapeGroupMemberSearchParam }
+
+func (*GroupSearchGroupMembersResult) wireShape() int { return shapeGroupSearchGroupMembersResult }
+
+func (*CreateGroupRequest) wireShape() int { return shapeCreateGroupRequest }
+
+func (*CreateGroupReply) wireShape() int { return shapeCreateGroupReply }
+
+func (*ListMembersReply) wireShape() int { return shapeListMembersReply }
+
+func (*OnlineCountReply) wireShape() int { return shapeOnlineCountReply }
+
+func (*GroupRequestsRequest) wireShape() int { return shapeGroupRequestsRequest }
+
+func (*HandleGroupRequest) wireShape() int { return shapeHandleGroupRequest }
+
+func (*GroupRequest) wireShape() int { return shapeGroupRequest }
+
+func (*JoinGroupRequest) wireShape() int { return shapeJoinGroupRequest }
+
+func (*JoinGroupReply) wireShape() int { return shapeJoinGroupReply }
+
+func (*GroupMembersRequest) wireShape() int { return shapeGroupMembersRequest }
+
+func (*InviteReply) wireShape() int { return shapeInviteReply }
+
+func (*KickReply) wireShape() int { return shapeKickReply }
+
+func (*GroupsRequest) wireShape() int { return shapeGroupsRequest }
+
+func (*GroupsReply) wireShape() int { return shapeGroupsReply }
+
+func (*ModifyGroupRequest) wireShape() int { return shapeModifyGroupRequest }
+
+func (*ListMembersRequest) wireShape() int { return shapeListMembersRequest }
+
+func (*ModifyMemberRequest) wireShape() int { return shapeModifyMemberRequest }
+
+func (*NameCard) wireShape() int { return shapeNameCard }
+
+func (*AttributesReply) wireShape() int { return shapeAttributesReply }
+
+func (*SetAttributesRequest) wireShape() int { return shapeSetAttributesRequest }
 
 func (*Message) wireShape() int { return shapeMessage }
 
@@ -1049,6 +1538,10 @@ func (*UsersRequest) wireShape() int { return shapeUsersRequest }
 
 func (*FriendResults) wireShape() int { return shapeFriendResults }
 
+func (*FriendReply) wireShape() int { return shapeFriendReply }
+
+func (*ChangeReply) wireShape() int { return shapeChangeReply }
+
 func (*UpdateFriendRequest) wireShape() int { return shapeUpdateFriendRequest }
 
 func (*CheckFriendsReply) wireShape() int { return shapeCheckFriendsReply }
@@ -1092,6 +1585,8 @@ func (*ChangesRequest) wireShape() int { return shapeChangesRequest }
 func (*ChangesReply) wireShape() int { return shapeChangesReply }
 
 func (*Head) wireShape() int { return shapeHead }
+
+func (*Mention) wireShape() int { return shapeMention }
 
 func (*HeadsRequest) wireShape() int { return shapeHeadsRequest }
 
@@ -1186,3 +1681,15 @@ func (*FriendshipModifyFriendGroupParam) wireShape() int {
 }
 
 func (*FriendShipGetProfileListParam) wireShape() int { return shapeFriendShipGetProfileListParam }
+
+func (*GroupModifyInfoParam) wireShape() int { return shapeGroupModifyInfoParam }
+
+func (*GroupModifyMemberInfoParam) wireShape() int { return shapeGroupModifyMemberInfoParam }
+
+func (*GroupInviteMemberParam) wireShape() int { return shapeGroupInviteMemberParam }
+
+func (*GroupDeleteMemberParam) wireShape() int { return shapeGroupDeleteMemberParam }
+
+func (*GroupMemberGetInfoOption) wireShape() int { return shapeGroupMemberGetInfoOption }
+
+func (*GroupGetMemberInfoListParam) wireShape() int { return shapeGroupGetMemberInfoListParam }

@@ -2,6 +2,1043 @@
 
 package im
 
+func (m *GroupInfoCustomString) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_info_custom_string_info_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_info_custom_string_info_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *GroupInfoCustomString) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupInfoCustomString) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_info_custom_string_info_key":
+		m.Key, err = readString(r)
+	case "group_info_custom_string_info_value":
+		m.Value, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupMemberInfoCustomString) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_member_info_custom_string_info_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_member_info_custom_string_info_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *GroupMemberInfoCustomString) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupMemberInfoCustomString) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_member_info_custom_string_info_key":
+		m.Key, err = readString(r)
+	case "group_member_info_custom_string_info_value":
+		m.Value, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupMemberInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_member_info_custom_info":`...)
+	b = appendMessages(b, m.GetCustomInfo())
+	b = append(b, `,"group_member_info_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"group_member_info_friend_remark":`...)
+	b = appendString(b, m.GetFriendRemark())
+	b = append(b, `,"group_member_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_member_info_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"group_member_info_is_online":`...)
+	b = appendBool(b, m.GetIsOnline())
+	b = append(b, `,"group_member_info_join_time":`...)
+	b = appendUint(b, m.GetJoinTime())
+	b = append(b, `,"group_member_info_member_role":`...)
+	b = appendInt(b, m.GetMemberRole())
+	b = append(b, `,"group_member_info_msg_flag":`...)
+	b = appendInt(b, m.GetMsgFlag())
+	b = append(b, `,"group_member_info_msg_seq":`...)
+	b = appendUint(b, m.GetMsgSeq())
+	b = append(b, `,"group_member_info_name_card":`...)
+	b = appendString(b, m.GetNameCard())
+	b = append(b, `,"group_member_info_nick_name":`...)
+	b = appendString(b, m.GetNickName())
+	b = append(b, `,"group_member_info_online_devices":`...)
+	b = appendArray(b, m.GetOnlineDevices(), appendString)
+	b = append(b, `,"group_member_info_remark":`...)
+	b = appendString(b, m.GetFriendRemark())
+	b = append(b, `,"group_member_info_shutup_time":`...)
+	b = appendUint(b, m.GetShutupTime())
+	return closeObject(b, start)
+}
+
+func (m *GroupMemberInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupMemberInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_member_info_identifier":
+		m.Identifier, err = readString(r)
+	case "group_member_info_group_id":
+		m.GroupId, err = readString(r)
+	case "group_member_info_join_time":
+		m.JoinTime, err = readInt[uint64](r)
+	case "group_member_info_member_role":
+		m.MemberRole, err = readInt[GroupMemberRole](r)
+	case "group_member_info_msg_flag":
+		m.MsgFlag, err = readInt[int32](r)
+	case "group_member_info_msg_seq":
+		m.MsgSeq, err = readInt[uint64](r)
+	case "group_member_info_shutup_time":
+		m.ShutupTime, err = readInt[uint64](r)
+	case "group_member_info_name_card":
+		m.NameCard, err = readString(r)
+	case "group_member_info_nick_name":
+		m.NickName, err = readString(r)
+	case "group_member_info_friend_remark", "group_member_info_remark":
+		m.FriendRemark, err = readString(r)
+	case "group_member_info_face_url":
+		m.FaceUrl, err = readString(r)
+	case "group_member_info_custom_info":
+		m.CustomInfo, err = readArray(r, readMessage[GroupMemberInfoCustomString])
+	case "group_member_info_is_online":
+		m.IsOnline, err = readBool(r)
+	case "group_member_info_online_devices":
+		m.OnlineDevices, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupTipGroupChangeInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_tips_group_change_info_bool_value":`...)
+	b = appendBool(b, m.GetBoolValue())
+	b = append(b, `,"group_tips_group_change_info_flag":`...)
+	b = appendInt(b, m.GetFlag())
+	b = append(b, `,"group_tips_group_change_info_int_value":`...)
+	b = appendInt(b, m.GetIntValue())
+	b = append(b, `,"group_tips_group_change_info_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_tips_group_change_info_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *GroupTipGroupChangeInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupTipGroupChangeInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_tips_group_change_info_flag":
+		m.Flag, err = readInt[GroupTipGroupChangeFlag](r)
+	case "group_tips_group_change_info_value":
+		m.Value, err = readString(r)
+	case "group_tips_group_change_info_key":
+		m.Key, err = readString(r)
+	case "group_tips_group_change_info_bool_value":
+		m.BoolValue, err = readBool(r)
+	case "group_tips_group_change_info_int_value":
+		m.IntValue, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupTipMemberChangeInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_tips_member_change_info_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"group_tips_member_change_info_shutupTime":`...)
+	b = appendUint(b, m.GetShutupTime())
+	return closeObject(b, start)
+}
+
+func (m *GroupTipMemberChangeInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupTipMemberChangeInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_tips_member_change_info_identifier":
+		m.Identifier, err = readString(r)
+	case "group_tips_member_change_info_shutupTime":
+		m.ShutupTime, err = readInt[uint64](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupTipsElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_tips_elem_changed_group_memberinfo_array":`...)
+	b = appendMessages(b, m.GetChangedGroupMemberinfoArray())
+	b = append(b, `,"group_tips_elem_group_change_info_array":`...)
+	b = appendMessages(b, m.GetGroupChangeInfoArray())
+	b = append(b, `,"group_tips_elem_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_tips_elem_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_tips_elem_member_change_info_array":`...)
+	b = appendMessages(b, m.GetMemberChangeInfoArray())
+	b = append(b, `,"group_tips_elem_member_num":`...)
+	b = appendUint(b, m.GetMemberNum())
+	b = append(b, `,"group_tips_elem_op_group_memberinfo":`...)
+	b = m.GetOpGroupMemberinfo().AppendTIM(b)
+	b = append(b, `,"group_tips_elem_op_user":`...)
+	b = appendString(b, m.GetOpUser())
+	b = append(b, `,"group_tips_elem_platform":`...)
+	b = appendString(b, m.GetPlatform())
+	b = append(b, `,"group_tips_elem_time":`...)
+	b = appendUint(b, m.GetTime())
+	b = append(b, `,"group_tips_elem_tip_type":`...)
+	b = appendInt(b, m.GetTipType())
+	b = append(b, `,"group_tips_elem_user_array":`...)
+	b = appendArray(b, m.GetUserArray(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *GroupTipsElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupTipsElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_tips_elem_tip_type":
+		m.TipType, err = readInt[GroupTipType](r)
+	case "group_tips_elem_op_user":
+		m.OpUser, err = readString(r)
+	case "group_tips_elem_group_name":
+		m.GroupName, err = readString(r)
+	case "group_tips_elem_group_id":
+		m.GroupId, err = readString(r)
+	case "group_tips_elem_time":
+		m.Time, err = readInt[uint64](r)
+	case "group_tips_elem_user_array":
+		m.UserArray, err = readArray(r, readString)
+	case "group_tips_elem_group_change_info_array":
+		m.GroupChangeInfoArray, err = readArray(r, readMessage[GroupTipGroupChangeInfo])
+	case "group_tips_elem_member_change_info_array":
+		m.MemberChangeInfoArray, err = readArray(r, readMessage[GroupTipMemberChangeInfo])
+	case "group_tips_elem_op_group_memberinfo":
+		m.OpGroupMemberinfo, err = readMessage[GroupMemberInfo](r)
+	case "group_tips_elem_changed_group_memberinfo_array":
+		m.ChangedGroupMemberinfoArray, err = readArray(r, readMessage[GroupMemberInfo])
+	case "group_tips_elem_member_num":
+		m.MemberNum, err = readInt[uint64](r)
+	case "group_tips_elem_platform":
+		m.Platform, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupReportElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_report_elem_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_report_elem_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_report_elem_msg":`...)
+	b = appendString(b, m.GetMsg())
+	b = append(b, `,"group_report_elem_op_group_memberinfo":`...)
+	b = m.GetOpGroupMemberinfo().AppendTIM(b)
+	b = append(b, `,"group_report_elem_op_user":`...)
+	b = appendString(b, m.GetOpUser())
+	b = append(b, `,"group_report_elem_platform":`...)
+	b = appendString(b, m.GetPlatform())
+	b = append(b, `,"group_report_elem_report_type":`...)
+	b = appendInt(b, m.GetReportType())
+	b = append(b, `,"group_report_elem_shut_up_time":`...)
+	b = appendUint(b, m.GetShutUpTime())
+	b = append(b, `,"group_report_elem_user_data":`...)
+	b = appendString(b, m.GetUserData())
+	return closeObject(b, start)
+}
+
+func (m *GroupReportElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupReportElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_report_elem_report_type":
+		m.ReportType, err = readInt[GroupReportType](r)
+	case "group_report_elem_group_id":
+		m.GroupId, err = readString(r)
+	case "group_report_elem_group_name":
+		m.GroupName, err = readString(r)
+	case "group_report_elem_op_user":
+		m.OpUser, err = readString(r)
+	case "group_report_elem_msg":
+		m.Msg, err = readString(r)
+	case "group_report_elem_user_data":
+		m.UserData, err = readString(r)
+	case "group_report_elem_op_group_memberinfo":
+		m.OpGroupMemberinfo, err = readMessage[GroupMemberInfo](r)
+	case "group_report_elem_platform":
+		m.Platform, err = readString(r)
+	case "group_report_elem_shut_up_time":
+		m.ShutUpTime, err = readInt[uint64](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupAttributes) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_atrribute_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_atrribute_value":`...)
+	b = appendString(b, m.GetValue())
+	b = append(b, `,"group_attribute_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_attribute_value":`...)
+	b = appendString(b, m.GetValue())
+	return closeObject(b, start)
+}
+
+func (m *GroupAttributes) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupAttributes) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_attribute_key", "group_atrribute_key":
+		m.Key, err = readString(r)
+	case "group_attribute_value", "group_atrribute_value":
+		m.Value, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupDetailInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_detail_info_add_option":`...)
+	b = appendInt(b, m.GetAddOption())
+	b = append(b, `,"group_detail_info_approve_option":`...)
+	b = appendInt(b, m.GetApproveOption())
+	b = append(b, `,"group_detail_info_create_time":`...)
+	b = appendUint(b, m.GetCreateTime())
+	b = append(b, `,"group_detail_info_custom_info":`...)
+	b = appendMessages(b, m.GetCustomInfo())
+	b = append(b, `,"group_detail_info_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"group_detail_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_detail_info_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_detail_info_group_type":`...)
+	b = appendInt(b, m.GetGroupType())
+	b = append(b, `,"group_detail_info_info_seq":`...)
+	b = appendUint(b, m.GetInfoSeq())
+	b = append(b, `,"group_detail_info_introduction":`...)
+	b = appendString(b, m.GetIntroduction())
+	b = append(b, `,"group_detail_info_is_shutup_all":`...)
+	b = appendBool(b, m.GetIsShutupAll())
+	b = append(b, `,"group_detail_info_is_support_topic":`...)
+	b = appendBool(b, m.GetIsSupportTopic())
+	b = append(b, `,"group_detail_info_last_info_time":`...)
+	b = appendUint(b, m.GetLastInfoTime())
+	b = append(b, `,"group_detail_info_last_msg_time":`...)
+	b = appendUint(b, m.GetLastMsgTime())
+	b = append(b, `,"group_detail_info_max_member_num":`...)
+	b = appendUint(b, m.GetMaxMemberNum())
+	b = append(b, `,"group_detail_info_member_num":`...)
+	b = appendUint(b, m.GetMemberNum())
+	b = append(b, `,"group_detail_info_next_msg_seq":`...)
+	b = appendUint(b, m.GetNextMsgSeq())
+	b = append(b, `,"group_detail_info_notification":`...)
+	b = appendString(b, m.GetNotification())
+	b = append(b, `,"group_detail_info_online_member_num":`...)
+	b = appendUint(b, m.GetOnlineMemberNum())
+	b = append(b, `,"group_detail_info_owner_identifier":`...)
+	b = appendString(b, m.GetOwnerIdentifier())
+	b = append(b, `,"group_detail_info_searchable":`...)
+	b = appendUint(b, m.GetSearchable())
+	b = append(b, `,"group_detail_info_visible":`...)
+	b = appendUint(b, m.GetVisible())
+	b = append(b, `,"group_detial_info_add_option":`...)
+	b = appendInt(b, m.GetAddOption())
+	b = append(b, `,"group_detial_info_create_time":`...)
+	b = appendUint(b, m.GetCreateTime())
+	b = append(b, `,"group_detial_info_custom_info":`...)
+	b = appendMessages(b, m.GetCustomInfo())
+	b = append(b, `,"group_detial_info_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"group_detial_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_detial_info_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_detial_info_group_type":`...)
+	b = appendInt(b, m.GetGroupType())
+	b = append(b, `,"group_detial_info_info_seq":`...)
+	b = appendUint(b, m.GetInfoSeq())
+	b = append(b, `,"group_detial_info_introduction":`...)
+	b = appendString(b, m.GetIntroduction())
+	b = append(b, `,"group_detial_info_is_shutup_all":`...)
+	b = appendBool(b, m.GetIsShutupAll())
+	b = append(b, `,"group_detial_info_is_support_topic":`...)
+	b = appendBool(b, m.GetIsSupportTopic())
+	b = append(b, `,"group_detial_info_last_info_time":`...)
+	b = appendUint(b, m.GetLastInfoTime())
+	b = append(b, `,"group_detial_info_last_msg_time":`...)
+	b = appendUint(b, m.GetLastMsgTime())
+	b = append(b, `,"group_detial_info_max_member_num":`...)
+	b = appendUint(b, m.GetMaxMemberNum())
+	b = append(b, `,"group_detial_info_member_num":`...)
+	b = appendUint(b, m.GetMemberNum())
+	b = append(b, `,"group_detial_info_next_msg_seq":`...)
+	b = appendUint(b, m.GetNextMsgSeq())
+	b = append(b, `,"group_detial_info_notification":`...)
+	b = appendString(b, m.GetNotification())
+	b = append(b, `,"group_detial_info_online_member_num":`...)
+	b = appendUint(b, m.GetOnlineMemberNum())
+	b = append(b, `,"group_detial_info_owener_identifier":`...)
+	b = appendString(b, m.GetOwnerIdentifier())
+	b = append(b, `,"group_detial_info_searchable":`...)
+	b = appendUint(b, m.GetSearchable())
+	b = append(b, `,"group_detial_info_visible":`...)
+	b = appendUint(b, m.GetVisible())
+	return closeObject(b, start)
+}
+
+func (m *GroupDetailInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupDetailInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_detail_info_group_id", "group_detial_info_group_id":
+		m.GroupId, err = readString(r)
+	case "group_detail_info_group_type", "group_detial_info_group_type":
+		m.GroupType, err = readInt[GroupType](r)
+	case "group_detail_info_group_name", "group_detial_info_group_name":
+		m.GroupName, err = readString(r)
+	case "group_detail_info_notification", "group_detial_info_notification":
+		m.Notification, err = readString(r)
+	case "group_detail_info_introduction", "group_detial_info_introduction":
+		m.Introduction, err = readString(r)
+	case "group_detail_info_face_url", "group_detial_info_face_url":
+		m.FaceUrl, err = readString(r)
+	case "group_detail_info_create_time", "group_detial_info_create_time":
+		m.CreateTime, err = readInt[uint64](r)
+	case "group_detail_info_info_seq", "group_detial_info_info_seq":
+		m.InfoSeq, err = readInt[uint64](r)
+	case "group_detail_info_last_info_time", "group_detial_info_last_info_time":
+		m.LastInfoTime, err = readInt[uint64](r)
+	case "group_detail_info_next_msg_seq", "group_detial_info_next_msg_seq":
+		m.NextMsgSeq, err = readInt[uint64](r)
+	case "group_detail_info_last_msg_time", "group_detial_info_last_msg_time":
+		m.LastMsgTime, err = readInt[uint64](r)
+	case "group_detail_info_member_num", "group_detial_info_member_num":
+		m.MemberNum, err = readInt[uint64](r)
+	case "group_detail_info_max_member_num", "group_detial_info_max_member_num":
+		m.MaxMemberNum, err = readInt[uint64](r)
+	case "group_detail_info_add_option", "group_detial_info_add_option":
+		m.AddOption, err = readInt[GroupAddOption](r)
+	case "group_detail_info_approve_option":
+		m.ApproveOption, err = readInt[GroupAddOption](r)
+	case "group_detail_info_online_member_num", "group_detial_info_online_member_num":
+		m.OnlineMemberNum, err = readInt[uint64](r)
+	case "group_detail_info_visible", "group_detial_info_visible":
+		m.Visible, err = readInt[uint64](r)
+	case "group_detail_info_searchable", "group_detial_info_searchable":
+		m.Searchable, err = readInt[uint64](r)
+	case "group_detail_info_is_shutup_all", "group_detial_info_is_shutup_all":
+		m.IsShutupAll, err = readBool(r)
+	case "group_detail_info_owner_identifier", "group_detial_info_owener_identifier":
+		m.OwnerIdentifier, err = readString(r)
+	case "group_detail_info_custom_info", "group_detial_info_custom_info":
+		m.CustomInfo, err = readArray(r, readMessage[GroupInfoCustomString])
+	case "group_detail_info_is_support_topic", "group_detial_info_is_support_topic":
+		m.IsSupportTopic, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GetGroupInfoResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"get_groups_info_result_code":`...)
+	b = appendInt(b, m.GetCode())
+	b = append(b, `,"get_groups_info_result_desc":`...)
+	b = appendString(b, m.GetDesc())
+	b = append(b, `,"get_groups_info_result_info":`...)
+	b = m.GetInfo().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *GetGroupInfoResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GetGroupInfoResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "get_groups_info_result_code":
+		m.Code, err = readInt[int32](r)
+	case "get_groups_info_result_desc":
+		m.Desc, err = readString(r)
+	case "get_groups_info_result_info":
+		m.Info, err = readMessage[GroupDetailInfo](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupInviteMemberResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_invite_member_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"group_invite_member_result_result":`...)
+	b = appendUint(b, m.GetResult())
+	return closeObject(b, start)
+}
+
+func (m *GroupInviteMemberResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupInviteMemberResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_invite_member_result_identifier":
+		m.Identifier, err = readString(r)
+	case "group_invite_member_result_result":
+		m.Result, err = readInt[uint32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupDeleteMemberResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_delete_member_result_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"group_delete_member_result_result":`...)
+	b = appendUint(b, m.GetResult())
+	return closeObject(b, start)
+}
+
+func (m *GroupDeleteMemberResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupDeleteMemberResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_delete_member_result_identifier":
+		m.Identifier, err = readString(r)
+	case "group_delete_member_result_result":
+		m.Result, err = readInt[uint32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupPendency) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_pendency_add_time":`...)
+	b = appendUint(b, m.GetAddTime())
+	b = append(b, `,"group_pendency_apply_invite_msg":`...)
+	b = appendString(b, m.GetApplyInviteMsg())
+	b = append(b, `,"group_pendency_approval_msg":`...)
+	b = appendString(b, m.GetApprovalMsg())
+	b = append(b, `,"group_pendency_authentication":`...)
+	b = appendString(b, m.GetAuthentication())
+	b = append(b, `,"group_pendency_form_identifier":`...)
+	b = appendString(b, m.GetFormIdentifier())
+	b = append(b, `,"group_pendency_form_user_defined_data":`...)
+	b = appendString(b, m.GetFormUserDefinedData())
+	b = append(b, `,"group_pendency_from_face_url":`...)
+	b = appendString(b, m.GetFromFaceUrl())
+	b = append(b, `,"group_pendency_from_nick_name":`...)
+	b = appendString(b, m.GetFromNickName())
+	b = append(b, `,"group_pendency_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_pendency_handle_result":`...)
+	b = appendInt(b, m.GetHandleResult())
+	b = append(b, `,"group_pendency_handled":`...)
+	b = appendInt(b, m.GetHandled())
+	b = append(b, `,"group_pendency_key":`...)
+	b = appendString(b, m.GetKey())
+	b = append(b, `,"group_pendency_pendency_type":`...)
+	b = appendInt(b, m.GetPendencyType())
+	b = append(b, `,"group_pendency_self_identifier":`...)
+	b = appendString(b, m.GetSelfIdentifier())
+	b = append(b, `,"group_pendency_to_identifier":`...)
+	b = appendString(b, m.GetToIdentifier())
+	b = append(b, `,"group_pendency_to_user_defined_data":`...)
+	b = appendString(b, m.GetToUserDefinedData())
+	return closeObject(b, start)
+}
+
+func (m *GroupPendency) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupPendency) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_pendency_group_id":
+		m.GroupId, err = readString(r)
+	case "group_pendency_form_identifier":
+		m.FormIdentifier, err = readString(r)
+	case "group_pendency_from_nick_name":
+		m.FromNickName, err = readString(r)
+	case "group_pendency_from_face_url":
+		m.FromFaceUrl, err = readString(r)
+	case "group_pendency_to_identifier":
+		m.ToIdentifier, err = readString(r)
+	case "group_pendency_add_time":
+		m.AddTime, err = readInt[uint64](r)
+	case "group_pendency_pendency_type":
+		m.PendencyType, err = readInt[int32](r)
+	case "group_pendency_handled":
+		m.Handled, err = readInt[int32](r)
+	case "group_pendency_handle_result":
+		m.HandleResult, err = readInt[int32](r)
+	case "group_pendency_apply_invite_msg":
+		m.ApplyInviteMsg, err = readString(r)
+	case "group_pendency_form_user_defined_data":
+		m.FormUserDefinedData, err = readString(r)
+	case "group_pendency_approval_msg":
+		m.ApprovalMsg, err = readString(r)
+	case "group_pendency_to_user_defined_data":
+		m.ToUserDefinedData, err = readString(r)
+	case "group_pendency_key":
+		m.Key, err = readString(r)
+	case "group_pendency_authentication":
+		m.Authentication, err = readString(r)
+	case "group_pendency_self_identifier":
+		m.SelfIdentifier, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupPendencyResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_pendency_result_next_start_time":`...)
+	b = appendUint(b, m.GetNextStartTime())
+	b = append(b, `,"group_pendency_result_pendency_array":`...)
+	b = appendMessages(b, m.GetPendencyArray())
+	b = append(b, `,"group_pendency_result_read_time_seq":`...)
+	b = appendUint(b, m.GetReadTimeSeq())
+	b = append(b, `,"group_pendency_result_unread_num":`...)
+	b = appendUint(b, m.GetUnreadNum())
+	return closeObject(b, start)
+}
+
+func (m *GroupPendencyResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupPendencyResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_pendency_result_next_start_time":
+		m.NextStartTime, err = readInt[uint64](r)
+	case "group_pendency_result_read_time_seq":
+		m.ReadTimeSeq, err = readInt[uint64](r)
+	case "group_pendency_result_unread_num":
+		m.UnreadNum, err = readInt[uint32](r)
+	case "group_pendency_result_pendency_array":
+		m.PendencyArray, err = readArray(r, readMessage[GroupPendency])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupSelfInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_self_info_join_time":`...)
+	b = appendUint(b, m.GetJoinTime())
+	b = append(b, `,"group_self_info_msg_flag":`...)
+	b = appendInt(b, m.GetMsgFlag())
+	b = append(b, `,"group_self_info_role":`...)
+	b = appendUint(b, m.GetRole())
+	b = append(b, `,"group_self_info_unread_num":`...)
+	b = appendUint(b, m.GetUnreadNum())
+	return closeObject(b, start)
+}
+
+func (m *GroupSelfInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupSelfInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_self_info_join_time":
+		m.JoinTime, err = readInt[uint64](r)
+	case "group_self_info_role":
+		m.Role, err = readInt[uint32](r)
+	case "group_self_info_unread_num":
+		m.UnreadNum, err = readInt[uint64](r)
+	case "group_self_info_msg_flag":
+		m.MsgFlag, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupBaseInfo) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_base_info_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"group_base_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_base_info_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_base_info_group_type":`...)
+	b = appendInt(b, m.GetGroupType())
+	b = append(b, `,"group_base_info_info_seq":`...)
+	b = appendUint(b, m.GetInfoSeq())
+	b = append(b, `,"group_base_info_is_shutup_all":`...)
+	b = appendBool(b, m.GetIsShutupAll())
+	b = append(b, `,"group_base_info_lastest_seq":`...)
+	b = appendUint(b, m.GetLatestSeq())
+	b = append(b, `,"group_base_info_latest_seq":`...)
+	b = appendUint(b, m.GetLatestSeq())
+	b = append(b, `,"group_base_info_msg_flag":`...)
+	b = appendUint(b, m.GetMsgFlag())
+	b = append(b, `,"group_base_info_readed_seq":`...)
+	b = appendUint(b, m.GetReadedSeq())
+	b = append(b, `,"group_base_info_self_info":`...)
+	b = m.GetSelfInfo().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *GroupBaseInfo) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupBaseInfo) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_base_info_group_id":
+		m.GroupId, err = readString(r)
+	case "group_base_info_group_name":
+		m.GroupName, err = readString(r)
+	case "group_base_info_group_type":
+		m.GroupType, err = readInt[GroupType](r)
+	case "group_base_info_face_url":
+		m.FaceUrl, err = readString(r)
+	case "group_base_info_info_seq":
+		m.InfoSeq, err = readInt[uint64](r)
+	case "group_base_info_latest_seq", "group_base_info_lastest_seq":
+		m.LatestSeq, err = readInt[uint64](r)
+	case "group_base_info_readed_seq":
+		m.ReadedSeq, err = readInt[uint64](r)
+	case "group_base_info_msg_flag":
+		m.MsgFlag, err = readInt[uint32](r)
+	case "group_base_info_is_shutup_all":
+		m.IsShutupAll, err = readBool(r)
+	case "group_base_info_self_info":
+		m.SelfInfo, err = readMessage[GroupSelfInfo](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupSearchParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_search_params_field_list":`...)
+	b = appendArray(b, m.GetFieldList(), appendInt)
+	b = append(b, `,"group_search_params_keyword_list":`...)
+	b = appendArray(b, m.GetKeywordList(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *GroupSearchParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupSearchParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_search_params_keyword_list":
+		m.KeywordList, err = readArray(r, readString)
+	case "group_search_params_field_list":
+		m.FieldList, err = readArray(r, readInt[int32])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupMemberSearchParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_search_member_params_field_list":`...)
+	b = appendArray(b, m.GetFieldList(), appendInt)
+	b = append(b, `,"group_search_member_params_groupid_list":`...)
+	b = appendArray(b, m.GetGroupIdList(), appendString)
+	b = append(b, `,"group_search_member_params_keyword_list":`...)
+	b = appendArray(b, m.GetKeywordList(), appendString)
+	return closeObject(b, start)
+}
+
+func (m *GroupMemberSearchParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupMemberSearchParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_search_member_params_keyword_list":
+		m.KeywordList, err = readArray(r, readString)
+	case "group_search_member_params_groupid_list":
+		m.GroupIdList, err = readArray(r, readString)
+	case "group_search_member_params_field_list":
+		m.FieldList, err = readArray(r, readInt[int32])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupSearchGroupMembersResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_search_member_result_groupid":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_search_member_result_member_info_list":`...)
+	b = appendMessages(b, m.GetMemberInfoList())
+	b = append(b, `,"group_search_member_result_menber_info_list":`...)
+	b = appendMessages(b, m.GetMemberInfoList())
+	return closeObject(b, start)
+}
+
+func (m *GroupSearchGroupMembersResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupSearchGroupMembersResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_search_member_result_groupid":
+		m.GroupId, err = readString(r)
+	case "group_search_member_result_member_info_list", "group_search_member_result_menber_info_list":
+		m.MemberInfoList, err = readArray(r, readMessage[GroupMemberInfo])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *CreateGroupRequest) AppendTIM(b []byte) []byte {
+	start := len(b)
+	if v := m; v != nil && v.AddOption != nil {
+		b = append(b, `,"create_group_param_add_option":`...)
+		b = appendInt(b, *v.AddOption)
+	}
+	if v := m; v != nil && v.ApproveOption != nil {
+		b = append(b, `,"create_group_param_approve_option":`...)
+		b = appendInt(b, *v.ApproveOption)
+	}
+	b = append(b, `,"create_group_param_custom_info":`...)
+	b = appendMessages(b, m.GetCustom())
+	b = append(b, `,"create_group_param_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"create_group_param_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"create_group_param_group_member_array":`...)
+	b = appendMessages(b, m.GetMembers())
+	b = append(b, `,"create_group_param_group_name":`...)
+	b = appendString(b, m.GetName())
+	b = append(b, `,"create_group_param_group_type":`...)
+	b = appendInt(b, m.GetType())
+	b = append(b, `,"create_group_param_introduction":`...)
+	b = appendString(b, m.GetIntroduction())
+	b = append(b, `,"create_group_param_max_member_num":`...)
+	b = appendUint(b, m.GetMaxMembers())
+	b = append(b, `,"create_group_param_notification":`...)
+	b = appendString(b, m.GetNotification())
+	return closeObject(b, start)
+}
+
+func (m *CreateGroupRequest) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *CreateGroupRequest) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "create_group_param_group_id":
+		m.GroupId, err = readString(r)
+	case "create_group_param_group_name":
+		m.Name, err = readString(r)
+	case "create_group_param_group_type":
+		m.Type, err = readInt[GroupType](r)
+	case "create_group_param_notification":
+		m.Notification, err = readString(r)
+	case "create_group_param_introduction":
+		m.Introduction, err = readString(r)
+	case "create_group_param_face_url":
+		m.FaceUrl, err = readString(r)
+	case "create_group_param_add_option":
+		m.AddOption, err = readOptional(r, readInt[GroupAddOption])
+	case "create_group_param_approve_option":
+		m.ApproveOption, err = readOptional(r, readInt[GroupAddOption])
+	case "create_group_param_max_member_num":
+		m.MaxMembers, err = readInt[uint64](r)
+	case "create_group_param_custom_info":
+		m.Custom, err = readArray(r, readMessage[GroupInfoCustomString])
+	case "create_group_param_group_member_array":
+		m.Members, err = readArray(r, readMessage[GroupMemberInfo])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *CreateGroupReply) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"create_group_result_groupid":`...)
+	b = appendString(b, m.GetGroupId())
+	return closeObject(b, start)
+}
+
+func (m *CreateGroupReply) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *CreateGroupReply) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "create_group_result_groupid":
+		m.GroupId, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *ListMembersReply) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_get_member_info_list_result_info_array":`...)
+	b = appendMessages(b, m.GetMembers())
+	b = append(b, `,"group_get_member_info_list_result_next_seq":`...)
+	b = appendUint(b, m.GetNext())
+	b = append(b, `,"group_get_memeber_info_list_result_info_array":`...)
+	b = appendMessages(b, m.GetMembers())
+	b = append(b, `,"group_get_memeber_info_list_result_next_seq":`...)
+	b = appendUint(b, m.GetNext())
+	return closeObject(b, start)
+}
+
+func (m *ListMembersReply) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *ListMembersReply) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_get_member_info_list_result_info_array", "group_get_memeber_info_list_result_info_array":
+		m.Members, err = readArray(r, readMessage[GroupMemberInfo])
+	case "group_get_member_info_list_result_next_seq", "group_get_memeber_info_list_result_next_seq":
+		m.Next, err = readInt[uint64](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *OnlineCountReply) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_get_online_member_count_result":`...)
+	b = appendInt(b, m.GetCount())
+	return closeObject(b, start)
+}
+
+func (m *OnlineCountReply) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *OnlineCountReply) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_get_online_member_count_result":
+		m.Count, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupRequestsRequest) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_pendency_option_max_limited":`...)
+	b = appendUint(b, m.GetLimit())
+	b = append(b, `,"group_pendency_option_start_time":`...)
+	b = appendUint(b, m.GetStartTime())
+	return closeObject(b, start)
+}
+
+func (m *GroupRequestsRequest) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupRequestsRequest) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_pendency_option_start_time":
+		m.StartTime, err = readInt[uint64](r)
+	case "group_pendency_option_max_limited":
+		m.Limit, err = readInt[uint32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *HandleGroupRequest) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_handle_pendency_param_handle_msg":`...)
+	b = appendString(b, m.GetWords())
+	b = append(b, `,"group_handle_pendency_param_is_accept":`...)
+	b = appendBool(b, m.GetAccept())
+	b = append(b, `,"group_handle_pendency_param_pendency":`...)
+	b = m.GetPendency().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *HandleGroupRequest) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *HandleGroupRequest) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_handle_pendency_param_pendency":
+		m.Pendency, err = readMessage[GroupPendency](r)
+	case "group_handle_pendency_param_is_accept":
+		m.Accept, err = readBool(r)
+	case "group_handle_pendency_param_handle_msg":
+		m.Words, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
 func (m *Message) AppendTIM(b []byte) []byte {
 	start := len(b)
 	b = append(b, `,"message_client_time":`...)
@@ -114,6 +1151,10 @@ func (m *Message) AppendTIM(b []byte) []byte {
 	b = appendUint(b, m.GetRiskTypeIdentified())
 	b = append(b, `,"message_sender":`...)
 	b = appendString(b, m.GetSender())
+	if v := m.GetSenderGroupMemberInfo(); v != nil {
+		b = append(b, `,"message_sender_group_member_info":`...)
+		b = v.AppendTIM(b)
+	}
 	b = append(b, `,"message_sender_profile":`...)
 	b = m.GetSenderProfile().AppendTIM(b)
 	b = append(b, `,"message_seq":`...)
@@ -199,6 +1240,8 @@ func (m *Message) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.IsForwardMessage, err = readBool(r)
 	case "message_sender_profile":
 		m.SenderProfile, err = readMessage[SenderProfile](r)
+	case "message_sender_group_member_info":
+		m.SenderGroupMemberInfo, err = readMessage[GroupMemberInfo](r)
 	case "message_excluded_from_last_message":
 		m.ExcludedFromLastMessage, err = readBool(r)
 	case "message_excluded_from_content_moderation":
@@ -308,6 +1351,56 @@ func (m *Elem) AppendTIM(b []byte) []byte {
 		b = append(b, `,"merge_elem_title":`...)
 		b = appendString(b, m.GetMerger().GetTitle())
 		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_GROUP_TIPS:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"group_tips_elem_changed_group_memberinfo_array":`...)
+		b = appendMessages(b, m.GetGroupTips().GetChangedGroupMemberinfoArray())
+		b = append(b, `,"group_tips_elem_group_change_info_array":`...)
+		b = appendMessages(b, m.GetGroupTips().GetGroupChangeInfoArray())
+		b = append(b, `,"group_tips_elem_group_id":`...)
+		b = appendString(b, m.GetGroupTips().GetGroupId())
+		b = append(b, `,"group_tips_elem_group_name":`...)
+		b = appendString(b, m.GetGroupTips().GetGroupName())
+		b = append(b, `,"group_tips_elem_member_change_info_array":`...)
+		b = appendMessages(b, m.GetGroupTips().GetMemberChangeInfoArray())
+		b = append(b, `,"group_tips_elem_member_num":`...)
+		b = appendUint(b, m.GetGroupTips().GetMemberNum())
+		b = append(b, `,"group_tips_elem_op_group_memberinfo":`...)
+		b = m.GetGroupTips().GetOpGroupMemberinfo().AppendTIM(b)
+		b = append(b, `,"group_tips_elem_op_user":`...)
+		b = appendString(b, m.GetGroupTips().GetOpUser())
+		b = append(b, `,"group_tips_elem_platform":`...)
+		b = appendString(b, m.GetGroupTips().GetPlatform())
+		b = append(b, `,"group_tips_elem_time":`...)
+		b = appendUint(b, m.GetGroupTips().GetTime())
+		b = append(b, `,"group_tips_elem_tip_type":`...)
+		b = appendInt(b, m.GetGroupTips().GetTipType())
+		b = append(b, `,"group_tips_elem_user_array":`...)
+		b = appendArray(b, m.GetGroupTips().GetUserArray(), appendString)
+		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_GROUP_REPORT:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"group_report_elem_group_id":`...)
+		b = appendString(b, m.GetGroupReport().GetGroupId())
+		b = append(b, `,"group_report_elem_group_name":`...)
+		b = appendString(b, m.GetGroupReport().GetGroupName())
+		b = append(b, `,"group_report_elem_msg":`...)
+		b = appendString(b, m.GetGroupReport().GetMsg())
+		b = append(b, `,"group_report_elem_op_group_memberinfo":`...)
+		b = m.GetGroupReport().GetOpGroupMemberinfo().AppendTIM(b)
+		b = append(b, `,"group_report_elem_op_user":`...)
+		b = appendString(b, m.GetGroupReport().GetOpUser())
+		b = append(b, `,"group_report_elem_platform":`...)
+		b = appendString(b, m.GetGroupReport().GetPlatform())
+		b = append(b, `,"group_report_elem_report_type":`...)
+		b = appendInt(b, m.GetGroupReport().GetReportType())
+		b = append(b, `,"group_report_elem_shut_up_time":`...)
+		b = appendUint(b, m.GetGroupReport().GetShutUpTime())
+		b = append(b, `,"group_report_elem_user_data":`...)
+		b = appendString(b, m.GetGroupReport().GetUserData())
+		return closeObject(b, start)
 	}
 	if b, ok := appendRaw(b, m.GetRaw(), "elem_type", int32(m.GetElemType())); ok {
 		return b
@@ -347,19 +1440,29 @@ func (m *Elem) ParseTIM(r *JSONReader) error {
 		body, err := p.mergerPart.take()
 		m.Body = &Elem_Merger{Merger: body}
 		return err
+	case ElemType_ELEM_TYPE_GROUP_TIPS:
+		body, err := p.groupTipsPart.take()
+		m.Body = &Elem_GroupTips{GroupTips: body}
+		return err
+	case ElemType_ELEM_TYPE_GROUP_REPORT:
+		body, err := p.groupReportPart.take()
+		m.Body = &Elem_GroupReport{GroupReport: body}
+		return err
 	}
 	m.Raw = r.since(start)
 	return nil
 }
 
 type parseElem struct {
-	m            *Elem
-	found        bool
-	textPart     part[TextElem, *TextElem]
-	customPart   part[CustomElem, *CustomElem]
-	facePart     part[FaceElem, *FaceElem]
-	locationPart part[LocationElem, *LocationElem]
-	mergerPart   part[MergerElem, *MergerElem]
+	m               *Elem
+	found           bool
+	textPart        part[TextElem, *TextElem]
+	customPart      part[CustomElem, *CustomElem]
+	facePart        part[FaceElem, *FaceElem]
+	locationPart    part[LocationElem, *LocationElem]
+	mergerPart      part[MergerElem, *MergerElem]
+	groupTipsPart   part[GroupTipsElem, *GroupTipsElem]
+	groupReportPart part[GroupReportElem, *GroupReportElem]
 }
 
 func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
@@ -377,6 +1480,10 @@ func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		err = p.locationPart.parseTIMKey(r, key)
 	case "merge_elem_title", "merge_elem_abstract_array", "merge_elem_compatible_text", "merge_elem_message_array", "merge_elem_layer_over_limit", "merge_elem_relay_pb_key", "merge_elem_relay_json_key", "merge_elem_relay_buffer":
 		err = p.mergerPart.parseTIMKey(r, key)
+	case "group_tips_elem_tip_type", "group_tips_elem_op_user", "group_tips_elem_group_name", "group_tips_elem_group_id", "group_tips_elem_time", "group_tips_elem_user_array", "group_tips_elem_group_change_info_array", "group_tips_elem_member_change_info_array", "group_tips_elem_op_group_memberinfo", "group_tips_elem_changed_group_memberinfo_array", "group_tips_elem_member_num", "group_tips_elem_platform":
+		err = p.groupTipsPart.parseTIMKey(r, key)
+	case "group_report_elem_report_type", "group_report_elem_group_id", "group_report_elem_group_name", "group_report_elem_op_user", "group_report_elem_msg", "group_report_elem_user_data", "group_report_elem_op_group_memberinfo", "group_report_elem_platform", "group_report_elem_shut_up_time":
+		err = p.groupReportPart.parseTIMKey(r, key)
 	default:
 		err = r.skip()
 	}
@@ -2912,6 +4019,248 @@ func (m *FriendShipGetProfileListParam) parseTIMKey(r *JSONReader, key []byte) (
 		m.IdentifierArray, err = readArray(r, readString)
 	case "friendship_getprofilelist_param_force_update":
 		m.ForceUpdate, err = readBool(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupModifyInfoParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_modify_info_param_add_option":`...)
+	b = appendUint(b, m.GetAddOption())
+	b = append(b, `,"group_modify_info_param_approve_option":`...)
+	b = appendUint(b, m.GetApproveOption())
+	b = append(b, `,"group_modify_info_param_custom_info":`...)
+	b = appendMessages(b, m.GetCustomInfo())
+	b = append(b, `,"group_modify_info_param_face_url":`...)
+	b = appendString(b, m.GetFaceUrl())
+	b = append(b, `,"group_modify_info_param_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_modify_info_param_group_name":`...)
+	b = appendString(b, m.GetGroupName())
+	b = append(b, `,"group_modify_info_param_introduction":`...)
+	b = appendString(b, m.GetIntroduction())
+	b = append(b, `,"group_modify_info_param_is_shutup_all":`...)
+	b = appendBool(b, m.GetIsShutupAll())
+	b = append(b, `,"group_modify_info_param_max_member_num":`...)
+	b = appendUint(b, m.GetMaxMemberNum())
+	b = append(b, `,"group_modify_info_param_modify_flag":`...)
+	b = appendInt(b, m.GetModifyFlag())
+	b = append(b, `,"group_modify_info_param_notification":`...)
+	b = appendString(b, m.GetNotification())
+	b = append(b, `,"group_modify_info_param_owner":`...)
+	b = appendString(b, m.GetOwner())
+	b = append(b, `,"group_modify_info_param_searchable":`...)
+	b = appendUint(b, m.GetSearchable())
+	b = append(b, `,"group_modify_info_param_visible":`...)
+	b = appendUint(b, m.GetVisible())
+	return closeObject(b, start)
+}
+
+func (m *GroupModifyInfoParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupModifyInfoParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_modify_info_param_group_id":
+		m.GroupId, err = readString(r)
+	case "group_modify_info_param_modify_flag":
+		m.ModifyFlag, err = readInt[int32](r)
+	case "group_modify_info_param_group_name":
+		m.GroupName, err = readString(r)
+	case "group_modify_info_param_notification":
+		m.Notification, err = readString(r)
+	case "group_modify_info_param_introduction":
+		m.Introduction, err = readString(r)
+	case "group_modify_info_param_face_url":
+		m.FaceUrl, err = readString(r)
+	case "group_modify_info_param_add_option":
+		m.AddOption, err = readInt[uint32](r)
+	case "group_modify_info_param_approve_option":
+		m.ApproveOption, err = readInt[uint32](r)
+	case "group_modify_info_param_max_member_num":
+		m.MaxMemberNum, err = readInt[uint64](r)
+	case "group_modify_info_param_visible":
+		m.Visible, err = readInt[uint64](r)
+	case "group_modify_info_param_searchable":
+		m.Searchable, err = readInt[uint64](r)
+	case "group_modify_info_param_is_shutup_all":
+		m.IsShutupAll, err = readBool(r)
+	case "group_modify_info_param_owner":
+		m.Owner, err = readString(r)
+	case "group_modify_info_param_custom_info":
+		m.CustomInfo, err = readArray(r, readMessage[GroupInfoCustomString])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupModifyMemberInfoParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_modify_member_info_custom_info":`...)
+	b = appendMessages(b, m.GetCustomInfo())
+	b = append(b, `,"group_modify_member_info_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_modify_member_info_identifier":`...)
+	b = appendString(b, m.GetIdentifier())
+	b = append(b, `,"group_modify_member_info_member_role":`...)
+	b = appendInt(b, m.GetMemberRole())
+	b = append(b, `,"group_modify_member_info_modify_flag":`...)
+	b = appendInt(b, m.GetModifyFlag())
+	b = append(b, `,"group_modify_member_info_msg_flag":`...)
+	b = appendInt(b, m.GetMsgFlag())
+	b = append(b, `,"group_modify_member_info_name_card":`...)
+	b = appendString(b, m.GetNameCard())
+	b = append(b, `,"group_modify_member_info_shutup_time":`...)
+	b = appendUint(b, m.GetShutupTime())
+	return closeObject(b, start)
+}
+
+func (m *GroupModifyMemberInfoParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupModifyMemberInfoParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_modify_member_info_group_id":
+		m.GroupId, err = readString(r)
+	case "group_modify_member_info_identifier":
+		m.Identifier, err = readString(r)
+	case "group_modify_member_info_modify_flag":
+		m.ModifyFlag, err = readInt[int32](r)
+	case "group_modify_member_info_msg_flag":
+		m.MsgFlag, err = readInt[int32](r)
+	case "group_modify_member_info_member_role":
+		m.MemberRole, err = readInt[GroupMemberRole](r)
+	case "group_modify_member_info_shutup_time":
+		m.ShutupTime, err = readInt[uint64](r)
+	case "group_modify_member_info_name_card":
+		m.NameCard, err = readString(r)
+	case "group_modify_member_info_custom_info":
+		m.CustomInfo, err = readArray(r, readMessage[GroupMemberInfoCustomString])
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupInviteMemberParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_invite_member_param_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_invite_member_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"group_invite_member_param_user_data":`...)
+	b = appendString(b, m.GetUserData())
+	return closeObject(b, start)
+}
+
+func (m *GroupInviteMemberParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupInviteMemberParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_invite_member_param_group_id":
+		m.GroupId, err = readString(r)
+	case "group_invite_member_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	case "group_invite_member_param_user_data":
+		m.UserData, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupDeleteMemberParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_delete_member_param_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_delete_member_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"group_delete_member_param_user_data":`...)
+	b = appendString(b, m.GetUserData())
+	return closeObject(b, start)
+}
+
+func (m *GroupDeleteMemberParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupDeleteMemberParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_delete_member_param_group_id":
+		m.GroupId, err = readString(r)
+	case "group_delete_member_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	case "group_delete_member_param_user_data":
+		m.UserData, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupMemberGetInfoOption) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_member_get_info_option_custom_array":`...)
+	b = appendArray(b, m.GetCustomArray(), appendString)
+	b = append(b, `,"group_member_get_info_option_info_flag":`...)
+	b = appendInt(b, m.GetInfoFlag())
+	b = append(b, `,"group_member_get_info_option_role_flag":`...)
+	b = appendInt(b, m.GetRoleFlag())
+	return closeObject(b, start)
+}
+
+func (m *GroupMemberGetInfoOption) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupMemberGetInfoOption) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_member_get_info_option_info_flag":
+		m.InfoFlag, err = readInt[int32](r)
+	case "group_member_get_info_option_role_flag":
+		m.RoleFlag, err = readInt[int32](r)
+	case "group_member_get_info_option_custom_array":
+		m.CustomArray, err = readArray(r, readString)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *GroupGetMemberInfoListParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"group_get_members_info_list_param_group_id":`...)
+	b = appendString(b, m.GetGroupId())
+	b = append(b, `,"group_get_members_info_list_param_identifier_array":`...)
+	b = appendArray(b, m.GetIdentifierArray(), appendString)
+	b = append(b, `,"group_get_members_info_list_param_next_seq":`...)
+	b = appendUint(b, m.GetNextSeq())
+	b = append(b, `,"group_get_members_info_list_param_option":`...)
+	b = m.GetOption().AppendTIM(b)
+	return closeObject(b, start)
+}
+
+func (m *GroupGetMemberInfoListParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *GroupGetMemberInfoListParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "group_get_members_info_list_param_group_id":
+		m.GroupId, err = readString(r)
+	case "group_get_members_info_list_param_identifier_array":
+		m.IdentifierArray, err = readArray(r, readString)
+	case "group_get_members_info_list_param_option":
+		m.Option, err = readMessage[GroupMemberGetInfoOption](r)
+	case "group_get_members_info_list_param_next_seq":
+		m.NextSeq, err = readInt[uint64](r)
 	default:
 		err = r.skip()
 	}

@@ -21,6 +21,8 @@ func samples(p prototype, user, ticket string) []any {
 			args = append(args, user)
 		case a.name == "user_sig":
 			args = append(args, ticket)
+		case a.name == "group_id":
+			args = append(args, "ops")
 		case a.text():
 			args = append(args, "bob")
 		case a.name == "sdk_app_id":

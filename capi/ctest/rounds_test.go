@@ -4,14 +4,12 @@ import (
 	"testing"
 
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
-// 200 cycles of TIMInit and TIMUninit in one process leave nothing behind: threads, handles and memory stay constant.
+// 80 cycles, or 200 in the long form, of TIMInit and TIMUninit in one process leave nothing behind: threads, handles and memory stay constant.
 func TestRounds(t *testing.T) {
-	rounds := 200
-	if testing.Short() {
-		rounds = 40
-	}
+	rounds := soak.Pick(40, 200)
 	s := imtest.Start(t)
 	d := newDevice(t, s, "ann", "")
 	round := func(i int) {

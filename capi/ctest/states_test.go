@@ -152,6 +152,8 @@ func stands(s *imtest.Server, ticket string) []stand {
 			d := loggedIn(t, s.URL)
 			d.must("TIMMsgSendMessage", "bob", 1, textJSON("there is a conversation"), on, on)
 			d.must("TIMFriendshipAddFriend", `{"friendship_add_friend_param_identifier":"bob"}`, on)
+			d.must("TIMGroupCreate", `{"create_group_param_group_id":"ops","create_group_param_group_name":"Ops","create_group_param_approve_option":2,
+				"create_group_param_group_member_array":[{"group_member_info_identifier":"bob"}]}`, on)
 			return d
 		}},
 		{"logging out", "logging out", func(t *testing.T) *driver {
@@ -199,7 +201,7 @@ func TestStates(t *testing.T) {
 						continue
 					}
 					walk(t, d, p, table[p.name][state], ticket)
-				case "callExperimentalAPI", "TIMConvDelete", "TIMFriendshipDeleteFriendGroup":
+				case "callExperimentalAPI", "TIMConvDelete", "TIMFriendshipDeleteFriendGroup", "TIMGroupDelete":
 					last = append([]prototype{p}, last...) // sets another server; removes what others name
 				default:
 					walk(t, d, p, table[p.name][state], ticket)

@@ -2329,10 +2329,10 @@ typedef void (*TIMMsgAllMessageReceiveOptionCallback)(const char* json_receive_m
 /* Pin state changed. On unpin the message holds only its key fields. JSON: Message; op_user as UserProfile/GroupMemberInfo JSON string. Since 7.9. Never fires yet. */
 typedef void (*TIMMsgGroupPinnedMessageChangedCallback)(const char* group_id, const char* json_msg, bool is_pinned, const char* op_user, const void* user_data);
 
-/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: GroupTipsElem (one object; the 2019-2021 typedef named it an array). Never fires yet. */
+/* Membership, role, profile, mark, topic or pin event of a joined group. JSON: GroupTipsElem (one object; the 2019-2021 typedef named it an array). */
 typedef void (*TIMGroupTipsEventCallback)(const char* json_group_tip, const void* user_data);
 
-/* All attributes of the group after a change. JSON: array<GroupAttributes>. Never fires yet. */
+/* All attributes of the group after a change. JSON: array<GroupAttributes>. */
 typedef void (*TIMGroupAttributeChangedCallback)(const char* group_id, const char* json_group_attribute_array, const void* user_data);
 
 /* A counter changed. JSON: group_id, counter key, int64 value. Since 7.0. Never fires yet. */
@@ -2663,10 +2663,10 @@ TIM_API void TIMSetMyFollowersListChangedCallback(TIMMyFollowersListChangedCallb
 /* Single slot. Mutual followers changed. JSON parameter: TIMMutualFollowersListChangedCallback. Since 7.9.5670. Never fires yet. */
 TIM_API void TIMSetMutualFollowersListChangedCallback(TIMMutualFollowersListChangedCallback cb, const void* user_data);
 
-/* Single slot. Membership, admin and profile changes sent to all members. JSON parameter: TIMGroupTipsEventCallback. Never fires yet. */
+/* Single slot. Membership, admin and profile changes sent to all members. JSON parameter: TIMGroupTipsEventCallback. */
 TIM_API void TIMSetGroupTipsEventCallback(TIMGroupTipsEventCallback cb, const void* user_data);
 
-/* Single slot. Delivers all attributes of the group after a change, not only the changed ones. JSON parameter: TIMGroupAttributeChangedCallback. Never fires yet. */
+/* Single slot. Delivers all attributes of the group after a change, not only the changed ones. JSON parameter: TIMGroupAttributeChangedCallback. */
 TIM_API void TIMSetGroupAttributeChangedCallback(TIMGroupAttributeChangedCallback cb, const void* user_data);
 
 /* Single slot. One call per changed counter with its new value. JSON parameter: TIMGroupCounterChangedCallback. Since 7.0.3762. Never fires yet. */
@@ -2850,7 +2850,7 @@ TIM_API int TIMMsgSetC2CReceiveMessageOpt(const char* json_identifier_array, enu
 /* Answers the receive option of each user of the list. JSON parameter: array<string>. JSON result: array<GetC2CRecvMsgOptResult>. */
 TIM_API int TIMMsgGetC2CReceiveMessageOpt(const char* json_identifier_array, TIMCommCallback cb, const void* user_data);
 
-/* Sets how the messages of a group are received. Read the value back from ConvInfo. Groups are not built yet: the callback gets the server's code for an unknown group. JSON parameter: group_id, TIMReceiveMessageOpt. */
+/* Sets how the messages of a group are received. Read the value back from ConvInfo. JSON parameter: group_id, TIMReceiveMessageOpt. */
 TIM_API int TIMMsgSetGroupReceiveMessageOpt(const char* group_id, enum TIMReceiveMessageOpt opt, TIMCommCallback cb, const void* user_data);
 
 /* Daily window; a duration of a full day or more means permanent. JSON parameter: TIMReceiveMessageOpt, hour, minute, second, duration. Since 7.4.4661. Not implemented yet. */
@@ -2963,46 +2963,46 @@ TIM_API int TIMMsgGetGroupMessageReadMembers(const char* json_msg, enum TIMGroup
 
 /* Functions: group */
 
-/* Server assigns an id when none is given; custom ids must not start with @TGS# (Community must start with @TGS#_). 10021 id in use, 10025 in use and you own it. JSON parameter: CreateGroupParam. JSON result: CreateGroupResult. Not implemented yet. */
+/* Creates a group with the caller as its owner. The server makes an id if none is given; a chosen one must not begin with @TGS#, except that of a Community, which must begin with @TGS#_. 10021: the id is in use; 10025: it is that of a group of the caller. JSON parameter: CreateGroupParam. JSON result: CreateGroupResult. */
 TIM_API int TIMGroupCreate(const char* json_group_create_param, TIMCommCallback cb, const void* user_data);
 
-/* Owner only; Work groups cannot be dissolved by clients (10007). Members get a Delete report or tip. JSON parameter: group_id. Not implemented yet. */
+/* Dissolves a group: only its owner can. A Work group ends when its last member leaves, and cannot be dissolved (10007). JSON parameter: group_id. */
 TIM_API int TIMGroupDelete(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* Work groups refuse (8508 or 10007). With approval required the call succeeds but membership waits. 10013 already a member. JSON parameter: group_id, hello_msg. Not implemented yet. */
+/* Makes the caller a member. If the group's option asks for approval, the callback gets 0 at once and the membership waits for it. 10007: nobody may join, as in Work groups; 10013: a member already. JSON parameter: group_id, hello_msg. */
 TIM_API int TIMGroupJoin(const char* group_id, const char* hello_msg, TIMCommCallback cb, const void* user_data);
 
-/* Owner may only quit Work groups (10009 elsewhere). JSON parameter: group_id. Not implemented yet. */
+/* Ends the caller's membership. The conversation and its messages stay. 10009: an owner can leave Work groups only. JSON parameter: group_id. */
 TIM_API int TIMGroupQuit(const char* group_id, TIMCommCallback cb, const void* user_data);
 
-/* AVChatRooms are not (or only partly) listed. SDK limit one call per second (8514). JSON result: array<GroupBaseInfo>. Not implemented yet. */
+/* The groups whose member the caller is, the oldest membership first, from local data. It contains what the program's own calls have changed. JSON result: array<GroupBaseInfo>. */
 TIM_API int TIMGroupGetJoinedGroupList(TIMCommCallback cb, const void* user_data);
 
-/* Per-group result code; limit one call per second (8513). JSON parameter: array<string>. JSON result: array<GetGroupInfoResult>. Not implemented yet. */
+/* What everybody may know of groups, up to 100 of them, each with a code of its own: 10010 for one that does not exist, 10007 for a Work group whose member the caller is not. JSON parameter: array<string>. JSON result: array<GetGroupInfoResult>. */
 TIM_API int TIMGroupGetGroupInfoList(const char* json_group_getinfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search, up to 5 keywords. JSON parameter: GroupSearchParam. JSON result: array<GroupDetailInfo>. Not implemented yet. */
+/* Searches the caller's groups by id and name in local data, with up to 5 keywords. No fields are both. JSON parameter: GroupSearchParam. JSON result: array<GroupDetailInfo>. */
 TIM_API int TIMGroupSearchGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
 
 /* Cloud search, paged by cursor, paid. JSON parameter: GroupSearchParam. JSON result: GroupSearchResult. Since 8.6.7021. Not implemented yet. */
 TIM_API int TIMGroupSearchCloudGroups(const char* json_group_search_groups_param, TIMCommCallback cb, const void* user_data);
 
-/* Only the fields named in modify_flag are read. Owner transfer uses only flag 1<<31; C callers write it as -2147483648, so accept signed and unsigned. JSON parameter: GroupModifyInfoParam. Not implemented yet. */
+/* Changes what group_modify_info_param_modify_flag names, and nothing else. The owner is changed with flag 1<<31 alone, which may be written as -2147483648. JSON parameter: GroupModifyInfoParam. */
 TIM_API int TIMGroupModifyGroupInfo(const char* json_group_modifyinfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Replaces all attributes. AVChatRoom only up to 6.7, also Public, Meeting, Work in 6.8, every type but topics since 7.0. 16 keys, key 32 B, value 4 KB, total 16 KB. Writes: 10 per 5 s locally (8511), 5 per s on the server (10049), 10056 on a stale write. JSON parameter: group_id, array<GroupAttributes>. Not implemented yet. */
+/* Replaces all attributes of a group. A group has at most 16 of them, with keys of up to 32 bytes, values of up to 4 KiB, and 16 KiB in all. 10056: somebody else has changed the attributes since this device read them; nothing is written, the library reads them again, and the next write can succeed. If it has not read them yet, it reads them first. JSON parameter: group_id, array<GroupAttributes>. */
 TIM_API int TIMGroupInitGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data);
 
-/* Adds or overwrites the given keys; same limits. JSON parameter: group_id, array<GroupAttributes>. Not implemented yet. */
+/* Adds attributes, or replaces those with the same keys, within the same limits. JSON parameter: group_id, array<GroupAttributes>. */
 TIM_API int TIMGroupSetGroupAttributes(const char* group_id, const char* json_group_attributes, TIMCommCallback cb, const void* user_data);
 
-/* Empty list clears all attributes. JSON parameter: group_id, array<string>. Not implemented yet. */
+/* Removes the attributes with the keys; an empty list removes all. JSON parameter: group_id, array<string>. */
 TIM_API int TIMGroupDeleteGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data);
 
-/* Empty keys returns everything; 20 reads per 5 s. Must be called once before the first write of a session (5.6+). JSON parameter: group_id, array<string> or "". JSON result: array<GroupAttributes>. Not implemented yet. */
+/* The attributes with the keys; an empty list or text returns all. JSON parameter: group_id, array<string> or "". JSON result: array<GroupAttributes>. */
 TIM_API int TIMGroupGetGroupAttributes(const char* group_id, const char* json_keys, TIMCommCallback cb, const void* user_data);
 
-/* Before 7.3 AVChatRoom only; one call per 60 s (8512). JSON parameter: group_id. JSON result: GroupGetOnlineMemberCountResult. Not implemented yet. */
+/* How many members are online. JSON parameter: group_id. JSON result: GroupGetOnlineMemberCountResult. */
 TIM_API int TIMGroupGetOnlineMemberCount(const char* group_id, TIMCommCallback cb, const void* user_data);
 
 /* Returns the counters as stored. Not for Community and topics. 20 keys at most (10063). JSON parameter: group_id, array<GroupCounter>. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
@@ -3017,34 +3017,34 @@ TIM_API int TIMGroupIncreaseGroupCounter(const char* group_id, const char* group
 /* Missing key starts from 0. JSON parameter: group_id, key, int64. JSON result: array<GroupCounter>. Since 7.0.3762. Not implemented yet. */
 TIM_API int TIMGroupDecreaseGroupCounter(const char* group_id, const char* group_counter_key, int64_t group_counter_value, TIMCommCallback cb, const void* user_data);
 
-/* Paged by next_seq until 0. AVChatRoom: recent members only; rejoin after restart or get 10007. JSON parameter: GroupGetMemberInfoListParam. JSON result: GroupGetMemberInfoListResult. Not implemented yet. */
+/* Members of a group: those that are named, or a page of all. The next page begins at the next_seq of the page before; 0 is the beginning, and the end. Only members can list them. JSON parameter: GroupGetMemberInfoListParam. JSON result: GroupGetMemberInfoListResult. */
 TIM_API int TIMGroupGetMemberInfoList(const char* json_group_getmeminfos_param, TIMCommCallback cb, const void* user_data);
 
-/* Local search. JSON parameter: GroupMemberSearchParam. JSON result: array<GroupSearchGroupMembersResult>. Not implemented yet. */
+/* Searches members of the caller's groups, or of those that are named, by id, nick name, remark and name card in local data: among those whom this device has met, by a message, a tip or a list. Up to 5 keywords; no fields are all. JSON parameter: GroupMemberSearchParam. JSON result: array<GroupSearchGroupMembersResult>. */
 TIM_API int TIMGroupSearchGroupMembers(const char* json_group_search_group_members_param, TIMCommCallback cb, const void* user_data);
 
 /* Searches the members of own groups on the server, a page at a time. JSON parameter: GroupMemberSearchParam. JSON result: GroupMemberSearchResult. Since 8.6.7021. Not implemented yet. */
 TIM_API int TIMGroupSearchCloudGroupMembers(const char* json_group_search_cloud_group_members_param, TIMCommCallback cb, const void* user_data);
 
-/* Flags select role, mute time, name card, receive option, custom data. Roles are 200, 300, 400 since the 2021 header (1, 2, 3 before). Muting is a duration in seconds. JSON parameter: GroupModifyMemberInfoParam. Not implemented yet. */
+/* Changes what group_modify_member_info_modify_flag names: role (200 or 300, by the owner), mute (seconds from the call on, 0 ends one), name card, receive option (one's own), custom fields. JSON parameter: GroupModifyMemberInfoParam. */
 TIM_API int TIMGroupModifyMemberInfo(const char* json_group_modifymeminfo_param, TIMCommCallback cb, const void* user_data);
 
-/* Up to 20 users. Result per user: failed, added, already member, invitation sent. AVChatRoom refuses. JSON parameter: GroupInviteMemberParam. JSON result: array<GroupInviteMemberResult>. Not implemented yet. */
+/* Makes users members, or asks them, as the group's option says: up to 20. Result per user: 0 failed, 1 added, 2 was a member, 3 asked. JSON parameter: GroupInviteMemberParam. JSON result: array<GroupInviteMemberResult>. */
 TIM_API int TIMGroupInviteMember(const char* json_group_invite_param, TIMCommCallback cb, const void* user_data);
 
-/* Work: owner only. Public, Meeting, Community: owner and admins. AVChatRoom since 6.6. Optional rejoin ban duration (7.2). JSON parameter: GroupDeleteMemberParam. JSON result: array<GroupDeleteMemberResult>. Not implemented yet. */
+/* Ends memberships of others, up to 100. In Work groups the owner can do that, in others admins too, for ordinary members. Result per user: 0 failed, 1 done, 2 was no member. JSON parameter: GroupDeleteMemberParam. JSON result: array<GroupDeleteMemberResult>. */
 TIM_API int TIMGroupDeleteMember(const char* json_group_delete_param, TIMCommCallback cb, const void* user_data);
 
 /* AVChatRoom only, owner only, mark >= 1000, 10 marks per room (8515 when not allowed). JSON parameter: group_id, array<string>, uint32, bool. Since 6.6. Not implemented yet. */
 TIM_API int TIMGroupMarkGroupMemberList(const char* group_id, const char* member_array, uint32_t mark_type, bool enable_mark, TIMCommCallback cb, const void* user_data);
 
-/* Only approvers see entries; handled ones stay listed with their outcome. Cursor is start_time, 0 means finished. JSON parameter: GroupPendencyOption. JSON result: GroupPendencyResult. Not implemented yet. */
+/* Requests to join groups whose owner or admin the caller is, and the caller's invitations; the newest first. Those that were answered stay listed with the outcome. The next page begins at next_start_time; 0 is the end. JSON parameter: GroupPendencyOption. JSON result: GroupPendencyResult. */
 TIM_API int TIMGroupGetPendencyList(const char* json_group_getpendency_list_param, TIMCommCallback cb, const void* user_data);
 
-/* Pass the whole GroupPendency back. 10024 when already handled. JSON parameter: GroupHandlePendencyParam. Not implemented yet. */
+/* Accepts or refuses a request. Pass the whole GroupPendency back. 10024: it was answered already. JSON parameter: GroupHandlePendencyParam. */
 TIM_API int TIMGroupHandlePendency(const char* json_group_handle_pendency_param, TIMCommCallback cb, const void* user_data);
 
-/* Marks entries up to that time read; they remain listed. JSON parameter: uint64 seconds. Not implemented yet. */
+/* Marks requests up to that time as read, 0 means now; they remain listed. JSON parameter: uint64 seconds, 0 means now. */
 TIM_API int TIMGroupReportPendencyReaded(uint64_t time_stamp, TIMCommCallback cb, const void* user_data);
 
 /* Functions: user profile */

@@ -24,11 +24,13 @@ func init() { commands = append(commands, benchCommand) }
 type benchOptions struct {
 	users, window, size int
 	seconds             float64
-	json                bool
-	sdk, withLimit      bool
-	dir                 string
-	profile             string
-	postgres            string
+	// rate is how many messages per second all users together send, whatever is answered; 0: as many as window allows.
+	rate           float64
+	json           bool
+	sdk, withLimit bool
+	dir            string
+	profile        string
+	postgres       string
 }
 
 // benchResult is the line that a run prints.
@@ -89,15 +91,18 @@ func benchCommand() *cobra.Command {
 			return err
 		},
 	}))
-	for _, name := range []string{"group", "sync", "cold"} {
+	for _, name := range []string{"sync", "cold"} {
 		c.AddCommand(&cobra.Command{
 			Use: name, Short: "Not built yet", Hidden: true,
 			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("bench %s: not built yet", name) },
 		})
 	}
+	c.AddCommand(benchRelations())
+	c.AddCommand(benchGroup())
 	c.AddCommand(benchReconnect())
 	c.AddCommand(benchIdle())
 	c.AddCommand(relayCommand())
+	c.AddCommand(membersCommand())
 	return c
 }
 
@@ -212,8 +217,10 @@ func (ch *child) stop() {
 }
 
 // cpu returns the processor time that the child has used, if the system has /proc.
-func (ch *child) cpu() time.Duration {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "stat"))
+func (ch *child) cpu() time.Duration { return cpuOf(ch.cmd.Process.Pid) }
+
+func cpuOf(pid int) time.Duration {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0
 	}
@@ -226,11 +233,13 @@ func (ch *child) cpu() time.Duration {
 }
 
 // rss returns the child's memory in megabytes.
-func (ch *child) rss() float64 { return float64(ch.rssBytes()) / (1 << 20) }
+func (ch *child) rss() float64 { return mb(ch.rssBytes()) }
 
 // rssBytes returns the child's resident set, if the system has /proc.
-func (ch *child) rssBytes() int64 {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(ch.cmd.Process.Pid), "status"))
+func (ch *child) rssBytes() int64 { return rssOf(ch.cmd.Process.Pid) }
+
+func rssOf(pid int) int64 {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
 		return 0
 	}

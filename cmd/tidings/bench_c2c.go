@@ -110,8 +110,11 @@ func (l *rawLink) loginAs(req *im.LoginRequest) (*im.LoginReply, error) {
 	}
 	reply := &im.LoginReply{}
 	return reply, im.ReadFrames(msg, func(f *im.Frame) error {
-		if f.Code != 0 {
+		switch {
+		case f.Code != 0:
 			return im.Errorf(f.Code, "%s", f.Desc)
+		case f.Method != im.Method_LOGIN: // a push right behind the reply
+			return nil
 		}
 		return reply.UnmarshalVT(f.Body)
 	})

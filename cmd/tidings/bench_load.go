@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,8 @@ type user struct {
 	link        link
 	sent, acked atomic.Int64
 	received    atomic.Int64
+	text, out   []byte
+	count       uint64 // messages made
 	next        uint64
 	missing     map[uint64]bool
 	doubled     int
@@ -88,6 +91,46 @@ func (u *user) take(n uint64) {
 	u.received.Add(1)
 }
 
+func newUser(l link, size int) *user {
+	return &user{link: l, missing: map[uint64]bool{}, text: bytes.Repeat([]byte("x"), size)}
+}
+
+// send sends messages that are stamped with a time.
+func (u *user) send(count int, at time.Time) error {
+	u.out = u.out[:0]
+	for range count {
+		putText(u.text, u.count, at.UnixNano())
+		u.out = u.link.appendSend(u.out, u.count, u.text)
+		u.count++
+	}
+	u.sent.Add(int64(count))
+	return u.link.write(u.out)
+}
+
+// offer sends one message after the other at a rate, whether or not earlier ones have been answered; users take turns. A message is stamped with the time at which it
+// was due, so that what holds up its sender counts as its delay.
+func offer(users []*user, rate float64, stop *atomic.Bool) error {
+	begin := time.Now()
+	for i := 0; ; i++ {
+		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		if time.Sleep(time.Until(due)); stop.Load() {
+			return nil
+		}
+		if err := users[i%len(users)].send(1, due); err != nil {
+			return err
+		}
+	}
+}
+
+// percentile returns within how many milliseconds so much of what took micros had arrived. It sorts micros.
+func percentile(micros []uint32, part float64) float64 {
+	if len(micros) == 0 {
+		return 0
+	}
+	slices.Sort(micros)
+	return round(float64(micros[min(int(float64(len(micros))*part), len(micros)-1)])/1000, 2)
+}
+
 // load runs all users until the time is up and then waits for what is still under way.
 func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benchResult) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -96,10 +139,17 @@ func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benc
 	var stop, measure atomic.Bool
 	var wg sync.WaitGroup
 	for i, l := range links {
-		u := &user{link: l, missing: map[uint64]bool{}}
+		u := newUser(l, o.size)
 		users[i] = u
 		wg.Go(func() {
 			if err := u.run(o, &stop, &measure); !errors.Is(err, net.ErrClosed) {
+				cancel(err)
+			}
+		})
+	}
+	if o.rate > 0 {
+		wg.Go(func() {
+			if err := offer(users, o.rate, &stop); err != nil {
 				cancel(err)
 			}
 		})
@@ -157,35 +207,16 @@ func load(ctx context.Context, links []link, o *benchOptions, ch *child, r *benc
 		r.CPUPer1000 = round(cpu.Seconds()/float64(n)*1000, 5)
 		r.ClientCPU = round(own.Seconds()/float64(n)*1000, 5)
 	}
-	if len(micros) > 0 {
-		slices.Sort(micros)
-		r.P50 = round(float64(micros[len(micros)/2])/1000, 2)
-		r.P99 = round(float64(micros[len(micros)*99/100])/1000, 2)
-	}
+	r.P50, r.P99 = percentile(micros, 0.50), percentile(micros, 0.99)
 	return nil
 }
 
-// run sends and receives until the link is closed.
+// run receives until the link is closed, and sends as the window allows; not if there is a rate, because then offer sends.
 func (u *user) run(o *benchOptions, stop, measure *atomic.Bool) error {
-	text := make([]byte, o.size)
-	for i := range text {
-		text[i] = 'x'
-	}
-	var out []byte
-	var n uint64
-	send := func(count int) error {
-		out = out[:0]
-		now := time.Now().UnixNano()
-		for range count {
-			putText(text, n, now)
-			out = u.link.appendSend(out, n, text)
-			n++
+	if o.rate == 0 {
+		if err := u.send(o.window, time.Now()); err != nil {
+			return err
 		}
-		u.sent.Add(int64(count))
-		return u.link.write(out)
-	}
-	if err := send(o.window); err != nil {
-		return err
 	}
 	credit := 0
 	acked := func() error {
@@ -193,32 +224,31 @@ func (u *user) run(o *benchOptions, stop, measure *atomic.Bool) error {
 		credit++
 		return nil
 	}
-	var now int64
-	got := func(b []byte) error {
-		n, at, err := readText(b)
-		if err != nil {
-			return err
-		}
-		u.take(n)
-		if measure.Load() {
-			u.micros = append(u.micros, uint32((now-at)/1000))
-		}
-		return nil
-	}
+	got := func(b []byte) error { return u.got(b, measure) }
 	for {
 		credit = 0
-		if err := u.link.read(acked, func(b []byte) error {
-			now = time.Now().UnixNano()
-			return got(b)
-		}); err != nil {
+		if err := u.link.read(acked, got); err != nil {
 			return err
 		}
-		if credit > 0 && !stop.Load() {
-			if err := send(credit); err != nil {
+		if credit > 0 && o.rate == 0 && !stop.Load() {
+			if err := u.send(credit, time.Now()); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// got takes a message of the peer, and how long it was under way.
+func (u *user) got(b []byte, measure *atomic.Bool) error {
+	n, at, err := readText(b)
+	if err != nil {
+		return err
+	}
+	u.take(n)
+	if measure.Load() {
+		u.micros = append(u.micros, uint32((time.Now().UnixNano()-at)/1000))
+	}
+	return nil
 }
 
 func ownCPU() time.Duration {

@@ -43,7 +43,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--nats", "nats://127.0.0.1"},
 		{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--blob", "s3://x"},
-		{"bench", "group"},
+		{"bench", "sync"},
 	} {
 		if out, err := program(args...).CombinedOutput(); err == nil || !strings.Contains(string(out), "not built") {
 			t.Errorf("%v: %v\n%s", args, err, out)

@@ -27,6 +27,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/server"
 	"github.com/tidings-im/tidings/internal/testing/needs"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -168,7 +169,7 @@ func TestHostile(t *testing.T) {
 	for i := range all {
 		all[i] = startHonest(t, s.addr, fmt.Sprint("h", i), fmt.Sprint("h", i^1))
 	}
-	alone := talk(t, all, 3*time.Second)
+	alone := talk(t, all, soak.Pick(time.Second, 3*time.Second))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -204,7 +205,7 @@ func TestHostile(t *testing.T) {
 			}
 		}
 	})
-	beside := talk(t, all, 12*time.Second)
+	beside := talk(t, all, soak.Pick(6*time.Second, time.Minute))
 	cancel()
 	wg.Wait()
 

@@ -73,7 +73,8 @@ func TestKill9ClientPostgres(t *testing.T) {
 }
 
 func kill9Client(t *testing.T, s *served) {
-	rounds := killRounds(20)
+	t.Parallel()
+	rounds := killRounds(5)
 	s.start()
 	dir := t.TempDir()
 	l, err := s.dial("bob") // a user exists from their first login on; logged out, alice's session cannot affect this device

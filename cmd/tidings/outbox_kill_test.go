@@ -80,13 +80,14 @@ func (s *served) operate(command, body string) bool {
 // TestKill9Outbox kills a server during changes of profiles and their notifications: in the end the program was notified of each change, in the order of
 // each user.
 func TestKill9Outbox(t *testing.T) {
+	t.Parallel() // it waits for a lease
 	for _, store := range []string{"sqlite", "postgres"} {
 		t.Run(store, func(t *testing.T) {
+			t.Parallel()
 			p := &changes{seen: map[string]string{}, nicks: map[string][]string{}, more: make(chan struct{}, 1)}
 			hook := httptest.NewServer(p)
 			defer hook.Close()
-			t.Setenv("TIDINGS_WEBHOOK_URL", hook.URL)
-			s := &served{t: t, dir: t.TempDir()}
+			s := &served{t: t, dir: t.TempDir(), more: []string{"--webhook-url", hook.URL}}
 			if store == "postgres" {
 				s.postgres = pgtest.DSN(t)
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -219,12 +220,17 @@ func settings(flags *pflag.FlagSet, file string) error {
 	return err
 }
 
-// referenceCommand prints docs/reference/configuration.md; `make gen` writes it.
+// referenceCommand prints a page of docs/reference, by default configuration.md; `make gen` writes them.
 func referenceCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "reference", Short: "Print the reference page of the settings", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := io.WriteString(c.OutOrStdout(), server.Reference())
+		Use: "reference [configuration|group-types]", Short: "Print a reference page", Hidden: true, ValidArgs: []string{"configuration", "group-types"},
+		Args: cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		RunE: func(c *cobra.Command, args []string) error {
+			page := server.Reference
+			if slices.Contains(args, "group-types") {
+				page = server.GroupTypes
+			}
+			_, err := io.WriteString(c.OutOrStdout(), page())
 			return err
 		},
 	}

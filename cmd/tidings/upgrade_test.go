@@ -17,7 +17,8 @@ import (
 )
 
 // TestUpgrade: what the server of commit d96abb9 stored, before there were profiles and relations, is there after an upgrade: its users have empty
-// profiles, may become friends, and a client of that time, which knows neither the calls nor the push of the feed, goes on sending and pulling.
+// profiles, may become friends, and a client of that time, which knows neither the calls nor the push of the feed nor groups, goes on sending and pulling;
+// groups can be made with its user in them.
 func TestUpgrade(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		s := &served{t: t, dir: t.TempDir()}
@@ -169,9 +170,42 @@ func upgraded(t *testing.T, s *served) {
 	if seq := sent.GetEntry().GetSeq(); seq != 7 {
 		t.Errorf("the next message has seq %d, not 7", seq)
 	}
+	// A group, in which the old client's user is: nothing of it goes to the old client, except that its feed has numbers.
+	if n := old.pushes[im.Method_ENTRY]; n != 0 {
+		t.Fatalf("%d entries before anybody else has sent", n)
+	}
+	second, err := dialRaw(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	second.SetDeadline(time.Now().Add(30 * time.Second))
+	groups := &oldClient{t: t, rawLink: second, pushes: map[im.Method]int{}}
+	groups.call(im.Method_LOGIN, &im.LoginRequest{UserId: "carol", UserSig: sig("carol"), DeviceId: "new", Platform: im.Platform_PLATFORM_LINUX, Groups: true}, &im.LoginReply{})
+	made := &im.CreateGroupReply{}
+	groups.call(im.Method_CREATE_GROUP, &im.CreateGroupRequest{GroupId: "of old", Name: "Of old", Type: im.GroupType_GROUP_TYPE_PUBLIC,
+		Members: []*im.GroupMemberInfo{{Identifier: "bob"}, {Identifier: "alice"}}}, made)
+	inGroup := &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "of old"}
+	said := &im.SendReply{}
+	groups.call(im.Method_SEND, &im.SendRequest{Conv: inGroup, ClientTime: 1700000000, Random: 8,
+		Message: &im.Message{ElemArray: []*im.Elem{{Body: &im.Elem_Text{Text: &im.TextElem{Content: "in the group"}}}}}}, said)
+	log := &im.PullReply{}
+	groups.call(im.Method_PULL, &im.PullRequest{Conv: inGroup, Epoch: made.Epoch, From: 1, To: 2}, log)
+	if len(log.Entries) != 2 || said.Entry.Seq != 2 || log.Entries[1].Message.ElemArray[0].GetText().GetContent() != "in the group" {
+		t.Errorf("the log of the group is %v", log)
+	}
+	if _, err := alice.SendMessage(t.Context(), client.C2C("bob"), im.Text("to an old client")); err != nil {
+		t.Fatal(err)
+	}
+	for old.pushes[im.Method_ENTRY] == 0 {
+		old.call(im.Method_HEARTBEAT, &im.Empty{}, &im.HeartbeatReply{})
+	}
+	if n := old.pushes[im.Method_ENTRY]; n != 1 {
+		t.Errorf("the old client got %d entries, want that of alice", n)
+	}
 	heads = &im.HeadsReply{}
 	old.call(im.Method_HEADS, &im.HeadsRequest{}, heads)
-	if after := texts(); len(after) != len(before)+1 {
+	if after := texts(); len(after) != len(before)+2 {
 		t.Errorf("after %q there are %q", before, after)
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 // TestKill9Webhook kills a server with a webhook in the middle of sends and of notifications to a program that fails from time to time: in the end
 // the program was notified of each acknowledged message, in the order of their numbers, and was not asked about a message that was already stored.
 func TestKill9Webhook(t *testing.T) {
-	rounds, total := 3, 1500
-	if testing.Short() {
-		rounds, total = 1, 500
-	}
+	t.Parallel()
+	rounds, total := soak.Pick(2, 10), soak.Pick(1000, 1500)
 	var mu sync.Mutex
 	var told []uint64           // seqs in the order of their first notifications
 	seen := map[string]uint64{} // seq of an event
@@ -59,9 +59,8 @@ func TestKill9Webhook(t *testing.T) {
 		io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""}`)
 	}))
 	defer hook.Close()
-	t.Setenv("TIDINGS_WEBHOOK_URL", hook.URL)
 
-	s := &served{t: t, dir: t.TempDir()}
+	s := &served{t: t, dir: t.TempDir(), more: []string{"--webhook-url", hook.URL}}
 	u := &sender{name: "u0", peer: "u1", open: map[uint64]bool{}, acked: map[uint64]uint64{}}
 	s.start()
 	l, err := s.dial("u1") // creates the account

@@ -104,13 +104,14 @@ func (l *line) Write(b []byte) (int, error) {
 // call, the other one continues; when it wakes up, it sends nothing more and does not move the cursor. If it is killed, the other one continues as
 // well.
 func TestHookLease(t *testing.T) {
+	t.Parallel() // it waits for leases
 	p := &told{times: map[string]map[uint64]int{}, order: map[string][]uint64{}, more: make(chan struct{}, 1), in: make(chan struct{}, 1)}
 	hook := httptest.NewServer(p)
 	defer hook.Close()
-	t.Setenv("TIDINGS_WEBHOOK_URL", hook.URL)
+	url := []string{"--webhook-url", hook.URL}
 	dsn := pgtest.DSN(t)
 	gone := &line{[]byte("lease"), make(chan struct{}, 1)}
-	a, b := &served{t: t, dir: t.TempDir(), postgres: dsn, log: gone}, &served{t: t, dir: t.TempDir(), postgres: dsn}
+	a, b := &served{t: t, dir: t.TempDir(), postgres: dsn, more: url, log: gone}, &served{t: t, dir: t.TempDir(), postgres: dsn, more: url}
 	users := map[*served]*sender{
 		a: {name: "ua", peer: "u1", open: map[uint64]bool{}, acked: map[uint64]uint64{}},
 		b: {name: "ub", peer: "u1", open: map[uint64]bool{}, acked: map[uint64]uint64{}},

@@ -11,6 +11,7 @@
  */
 #include <TIMCloud.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,19 @@ static void on_conv(enum TIMConvEvent kind, const char* json, const void* data) 
 static void on_total(int total, const void* data) { event(data, total, NULL); }
 
 static void quote(FILE* out, const char* s);
+
+static void on_attributes(const char* group, const char* attributes, const void* data) {
+  char* json = NULL;
+  size_t size = 0;
+  FILE* out = open_memstream(&json, &size);
+  if (!out) abort();
+  fputs("{\"group\":", out);
+  quote(out, group);
+  fprintf(out, ",\"attributes\":%s}", attributes);
+  fclose(out);
+  event(data, 0, json);
+  free(json);
+}
 
 static void on_log(enum TIMLogLevel level, const char* line, const void* data) {
   char* json = NULL;
@@ -88,12 +102,27 @@ static const char* message(const char* before, const char* text, const char* aft
   return made;
 }
 
-static const char* deletion(const char* json) {
+/* Makes JSON from a format, in which %q is a text in quotes, %d a number, and %j a text that is JSON. */
+static const char* json(const char* format, ...) {
   size_t size = 0;
+  va_list args;
   free(made);
   FILE* out = open_memstream(&made, &size);
   if (!out) abort();
-  fprintf(out, "{\"%s\":%s,\"%s\":true}", kTIMMsgDeleteParamMsg, json, kTIMMsgDeleteParamIsRamble);
+  va_start(args, format);
+  for (; *format; format++) {
+    if (*format != '%') {
+      fputc(*format, out);
+      continue;
+    }
+    switch (*++format) {
+    case 'q': quote(out, va_arg(args, const char*)); break;
+    case 'd': fprintf(out, "%d", va_arg(args, int)); break;
+    case 'j': fputs(va_arg(args, const char*), out); break;
+    default: abort();
+    }
+  }
+  va_end(args);
   fclose(out);
   return made;
 }
@@ -118,7 +147,9 @@ CALL(read_to) { return TIMMsgReportReaded(a, kTIMConv_C2C, b, LAST); }
 CALL(read_all) { return UNUSED, TIMMsgMarkAllMessageAsRead(LAST); }
 CALL(revoke) { return TIMMsgRevoke(a, kTIMConv_C2C, b, LAST); }
 CALL(modify) { return (void)a, TIMMsgModifyMessage(b, LAST); }
-CALL(delete_message) { return TIMMsgDelete(a, kTIMConv_C2C, deletion(b), LAST); }
+CALL(delete_message) {
+  return TIMMsgDelete(a, kTIMConv_C2C, json("{%q:%j,%q:true}", kTIMMsgDeleteParamMsg, b, kTIMMsgDeleteParamIsRamble), LAST);
+}
 CALL(clear) { return (void)b, TIMMsgClearHistoryMessage(a, kTIMConv_C2C, LAST); }
 CALL(save) { return TIMMsgSaveMsg(a, kTIMConv_C2C, message("", b, "}"), LAST); }
 CALL(list) { return TIMMsgGetMsgList(a, kTIMConv_C2C, b, LAST); }
@@ -127,18 +158,111 @@ CALL(unpin) { return (void)b, TIMConvPinConversation(a, kTIMConv_C2C, false, LAS
 CALL(create) { return (void)b, TIMConvCreate(a, kTIMConv_C2C, LAST); }
 CALL(delete_conv) { return (void)b, TIMConvDelete(a, kTIMConv_C2C, LAST); }
 
-CALL(mute) {
-  char users[160];
-  snprintf(users, sizeof users, "[\"%s\"]", a);
-  return TIMMsgSetC2CReceiveMessageOpt(users, (enum TIMReceiveMessageOpt)atoi(b), LAST);
+CALL(mute) { return TIMMsgSetC2CReceiveMessageOpt(json("[%q]", a), (enum TIMReceiveMessageOpt)atoi(b), LAST); }
+CALL(log_level) { return (void)b, TIMSetConfig(json("{%q:%d}", kTIMSetConfigCallbackLogLevel, atoi(a)), LAST); }
+
+/* Friends, requests, the blacklist, the profile. */
+
+CALL(permit) { return (void)b, TIMProfileModifySelfUserProfile(json("{%q:%d}", kTIMUserProfileItemAddPermission, atoi(a)), LAST); }
+
+CALL(nick) {
+  char name[500];
+  snprintf(name, sizeof name, *b ? "%s %s" : "%s", a, b);
+  return TIMProfileModifySelfUserProfile(json("{%q:%q}", kTIMUserProfileItemNickName, name), LAST);
 }
 
-CALL(log_level) {
-  char config[80];
-  (void)b;
-  snprintf(config, sizeof config, "{\"%s\":%d}", kTIMSetConfigCallbackLogLevel, atoi(a));
-  return TIMSetConfig(config, LAST);
+CALL(profile) {
+  return (void)b, TIMProfileGetUserProfileList(json("{%q:[%q],%q:true}", kTIMFriendShipGetProfileListParamIdentifierArray, a, kTIMFriendShipGetProfileListParamForceUpdate), LAST);
 }
+
+CALL(add) {
+  return TIMFriendshipAddFriend(json("{%q:%q,%q:%d,%q:%q,%q:%q}", kTIMFriendshipAddFriendParamIdentifier, a, kTIMFriendshipAddFriendParamFriendType, FriendTypeBoth,
+                                     kTIMFriendshipAddFriendParamAddWording, b, kTIMFriendshipAddFriendParamAddSource, "AddSource_Type_device"),
+                                LAST);
+}
+
+CALL(answer) {
+  return TIMFriendshipHandleFriendAddRequest(json("{%q:%q,%q:%d}", kTIMFriendResponseIdentifier, a, kTIMFriendResponseAction, atoi(b)), LAST);
+}
+
+CALL(requests) {
+  return UNUSED, TIMFriendshipGetPendencyList(json("{%q:%d}", kTIMFriendshipGetPendencyListParamType, FriendPendencyTypeBoth), LAST);
+}
+
+CALL(read_requests) { return UNUSED, TIMFriendshipReportPendencyReaded(0, LAST); }
+
+CALL(remark) {
+  return TIMFriendshipModifyFriendProfile(
+      json("{%q:%q,%q:{%q:%q}}", kTIMFriendshipModifyFriendProfileParamIdentifier, a, kTIMFriendshipModifyFriendProfileParamItem, kTIMFriendProfileItemRemark, b), LAST);
+}
+
+CALL(new_group) {
+  return TIMFriendshipCreateFriendGroup(json("{%q:[%q],%q:[%q]}", kTIMFriendshipCreateFriendGroupParamNameArray, b, kTIMFriendshipCreateFriendGroupParamIdentifierArray, a), LAST);
+}
+
+CALL(unfriend) {
+  return (void)b, TIMFriendshipDeleteFriend(json("{%q:%d,%q:[%q]}", kTIMFriendshipDeleteFriendParamFriendType, FriendTypeBoth,
+                                                 kTIMFriendshipDeleteFriendParamIdentifierArray, a),
+                                            LAST);
+}
+
+CALL(friends) { return UNUSED, TIMFriendshipGetFriendProfileList(LAST); }
+CALL(block) { return (void)b, TIMFriendshipAddToBlackList(json("[%q]", a), LAST); }
+CALL(unblock) { return (void)b, TIMFriendshipDeleteFromBlackList(json("[%q]", a), LAST); }
+
+/* Groups. */
+
+CALL(make_group) {
+  return TIMGroupCreate(json("{%q:%q,%q:%q}", kTIMCreateGroupParamGroupId, a, kTIMCreateGroupParamGroupName, b), LAST);
+}
+
+CALL(make_room) {
+  return TIMGroupCreate(
+      json("{%q:%q,%q:%q,%q:%d}", kTIMCreateGroupParamGroupId, a, kTIMCreateGroupParamGroupName, b, kTIMCreateGroupParamGroupType, kTIMGroup_AVChatRoom), LAST);
+}
+
+CALL(open_group) {
+  return (void)b, TIMGroupModifyGroupInfo(json("{%q:%q,%q:%d,%q:%d}", kTIMGroupModifyInfoParamGroupId, a, kTIMGroupModifyInfoParamModifyFlag,
+                                               kTIMGroupModifyInfoFlag_AddOption, kTIMGroupModifyInfoParamAddOption, kTIMGroupAddOpt_Any),
+                                          LAST);
+}
+
+CALL(rename_group) {
+  return TIMGroupModifyGroupInfo(
+      json("{%q:%q,%q:%d,%q:%q}", kTIMGroupModifyInfoParamGroupId, a, kTIMGroupModifyInfoParamModifyFlag, kTIMGroupModifyInfoFlag_Name, kTIMGroupModifyInfoParamGroupName, b), LAST);
+}
+
+CALL(say) { return TIMMsgSendMessage(a, kTIMConv_Group, message("", b, "}"), NULL, LAST); }
+CALL(mention_all) { return TIMMsgSendMessage(a, kTIMConv_Group, message("", b, ",\"message_group_at_user_array\":[\"__kImSDK_MessageAtALL__\"]}"), NULL, LAST); }
+CALL(read_group) { return (void)b, TIMMsgReportReaded(a, kTIMConv_Group, NULL, LAST); }
+
+CALL(card) {
+  return TIMGroupModifyMemberInfo(json("{%q:%q,%q:%q,%q:%d,%q:%q}", kTIMGroupModifyMemberInfoParamGroupId, a, kTIMGroupModifyMemberInfoParamIdentifier, user,
+                                       kTIMGroupModifyMemberInfoParamModifyFlag, kTIMGroupMemberModifyFlag_NameCard, kTIMGroupModifyMemberInfoParamNameCard, b),
+                                  LAST);
+}
+
+CALL(silence) {
+  return TIMGroupModifyMemberInfo(json("{%q:%q,%q:%q,%q:%d,%q:%d}", kTIMGroupModifyMemberInfoParamGroupId, a, kTIMGroupModifyMemberInfoParamIdentifier, b,
+                                       kTIMGroupModifyMemberInfoParamModifyFlag, kTIMGroupMemberModifyFlag_ShutupTime, kTIMGroupModifyMemberInfoParamShutupTime, 60),
+                                  LAST);
+}
+
+CALL(duty) { return TIMGroupSetGroupAttributes(a, json("[{%q:%q,%q:%q}]", TIMGroupAttributeKey, "duty", TIMGroupAttributeValue, b), LAST); }
+CALL(join_group) { return TIMGroupJoin(a, b, LAST); }
+CALL(quit_group) { return (void)b, TIMGroupQuit(a, LAST); }
+CALL(end_group) { return (void)b, TIMGroupDelete(a, LAST); }
+CALL(groups) { return UNUSED, TIMGroupGetJoinedGroupList(LAST); }
+
+CALL(invite) {
+  return TIMGroupInviteMember(json("{%q:%q,%q:[%q]}", kTIMGroupInviteMemberParamGroupId, a, kTIMGroupInviteMemberParamIdentifierArray, b), LAST);
+}
+
+CALL(kick) {
+  return TIMGroupDeleteMember(json("{%q:%q,%q:[%q]}", kTIMGroupDeleteMemberParamGroupId, a, kTIMGroupDeleteMemberParamIdentifierArray, b), LAST);
+}
+
+CALL(members) { return (void)b, TIMGroupGetMemberInfoList(json("{%q:%q}", kTIMGroupGetMemberInfoListParamGroupId, a), LAST); }
 
 /* These two have no callback: their result is the return value. */
 CALL(draft) {
@@ -181,6 +305,36 @@ static const struct {
     {"draft", draft, "USER TEXT"},
     {"nodraft", no_draft, "USER"},
     {"loglevel", log_level, "LEVEL"},
+    {"permit", permit, "PERMISSION"},
+    {"nick", nick, "NAME"},
+    {"profile", profile, "USER"},
+    {"add", add, "USER WORDING"},
+    {"answer", answer, "USER ACTION"},
+    {"requests", requests, ""},
+    {"readrequests", read_requests, ""},
+    {"remark", remark, "USER TEXT"},
+    {"newgroup", new_group, "USER NAME"},
+    {"unfriend", unfriend, "USER"},
+    {"friends", friends, ""},
+    {"block", block, "USER"},
+    {"unblock", unblock, "USER"},
+    {"makegroup", make_group, "GROUP NAME"},
+    {"makeroom", make_room, "GROUP NAME"},
+    {"open", open_group, "GROUP"},
+    {"rename", rename_group, "GROUP NAME"},
+    {"say", say, "GROUP TEXT"},
+    {"mentionall", mention_all, "GROUP TEXT"},
+    {"readgroup", read_group, "GROUP"},
+    {"card", card, "GROUP CARD"},
+    {"silence", silence, "GROUP USER"},
+    {"duty", duty, "GROUP USER"},
+    {"join", join_group, "GROUP WORDS"},
+    {"quit", quit_group, "GROUP"},
+    {"endgroup", end_group, "GROUP"},
+    {"groups", groups, ""},
+    {"invite", invite, "GROUP USER"},
+    {"kick", kick, "GROUP USER"},
+    {"members", members, "GROUP"},
 };
 
 /* Cuts the first word off a line. */
@@ -227,6 +381,16 @@ int main(int argc, char** argv) {
   TIMSetNetworkStatusListenerCallback(on_network, "network");
   TIMSetKickedOfflineCallback(on_nothing, "kicked_offline");
   TIMSetUserSigExpiredCallback(on_nothing, "user_sig_expired");
+  TIMSetOnAddFriendCallback(on_json, "friends_added");
+  TIMSetOnDeleteFriendCallback(on_json, "friends_deleted");
+  TIMSetUpdateFriendProfileCallback(on_json, "friends_updated");
+  TIMSetFriendAddRequestCallback(on_json, "friend_requests");
+  TIMSetFriendApplicationListDeletedCallback(on_json, "friend_requests_deleted");
+  TIMSetFriendApplicationListReadCallback(on_nothing, "friend_requests_read");
+  TIMSetFriendBlackListAddedCallback(on_json, "blacklist_added");
+  TIMSetFriendBlackListDeletedCallback(on_json, "blacklist_deleted");
+  TIMSetGroupTipsEventCallback(on_json, "group_tips");
+  TIMSetGroupAttributeChangedCallback(on_attributes, "group_attributes_changed");
   TIMSetLogCallback(on_log, "log");
   while ((n = getline(&line, &size, stdin)) > 0) {
     if (line[n - 1] == '\n') line[n - 1] = 0;

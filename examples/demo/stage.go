@@ -67,7 +67,8 @@ func (v *device) send(to, text string) *im.Message {
 var (
 	convNames = map[client.ConvEvent]string{client.ConvAdd: "conversation added", client.ConvUpdate: "conversation updated",
 		client.ConvDelete: "conversation deleted", client.ConvSyncStart: "sync start", client.ConvSyncFinish: "sync finish"}
-	linkNames = map[client.NetworkStatus]string{client.NetworkConnected: "link connected", client.NetworkDisconnected: "link disconnected",
+	messageNames = map[im.ConvType]string{im.ConvType_CONV_TYPE_C2C: "new message", im.ConvType_CONV_TYPE_GROUP: "group message", im.ConvType_CONV_TYPE_SYSTEM: "report"}
+	linkNames    = map[client.NetworkStatus]string{client.NetworkConnected: "link connected", client.NetworkDisconnected: "link disconnected",
 		client.NetworkConnecting: "connecting", client.NetworkConnectFailed: "cannot connect"}
 	statusNames = map[im.MessageStatus]string{im.MessageStatus_MESSAGE_STATUS_SENDING: " (sending)", im.MessageStatus_MESSAGE_STATUS_SENT: " (sent)"}
 )
@@ -77,7 +78,7 @@ func (v *device) listeners() client.Events {
 	return client.Events{
 		NewMessages: func(ms []*im.Message) {
 			for _, m := range ms {
-				v.Heard("new message", fmt.Sprintf("from %s: %s", m.Sender, im.TextOf(m)))
+				v.Heard(messageNames[m.ConvType], fmt.Sprintf("from %s: %s", m.Sender, textOf(m)))
 			}
 		},
 		Receipts: func(rs []*im.MessageReceipt) { v.Heard("receipt", rs[0].ConvId+" has read") },
@@ -89,27 +90,40 @@ func (v *device) listeners() client.Events {
 				v.Heard(convNames[e], "")
 			}
 			for _, c := range cs {
-				v.Heard(convNames[e], fmt.Sprintf("with %s, %d unread, last: %s", c.Id, c.UnreadNum, last(c.LastMsg)))
+				text := fmt.Sprintf("with %s, %d unread, last: %s", c.Id, c.UnreadNum, last(c.LastMsg))
+				if len(c.GroupAtInfoArray) > 0 {
+					text += " (mentioned)"
+				}
+				v.Heard(convNames[e], text)
 			}
 		},
-		FriendsAdded: func(ids []string) { v.Heard("friends added", strings.Join(ids, ", ")) },
+		FriendsAdded:   func(ids []string) { v.Heard("friends added", strings.Join(ids, ", ")) },
+		FriendsDeleted: func(ids []string) { v.Heard("friends deleted", strings.Join(ids, ", ")) },
 		FriendRequests: func(rs []*im.FriendAddPendency) {
 			v.Heard("friend request", fmt.Sprintf("from %s: %s", rs[0].Identifier, rs[0].AddWording))
 		},
+		FriendRequestsRead:    func() { v.Heard("friend requests read", "") },
 		FriendRequestsDeleted: func(ids []string) { v.Heard("friend request gone", strings.Join(ids, ", ")) },
 		FriendsUpdated: func(us []*im.FriendProfileUpdate) {
 			text := us[0].Identifier
 			if item := us[0].Item; item.Remark != nil {
 				text += ", remark " + *item.Remark
+			} else if item.SetGroups {
+				text += ", groups " + strings.Join(item.GroupNameArray, ", ")
 			} else if item.Profile.GetNickName() != "" {
 				text += ", name " + item.Profile.GetNickName()
 			}
 			v.Heard("friend changed", text)
 		},
-		BlacklistAdded: func(fs []*im.FriendProfile) { v.Heard("blacklist", fs[0].Identifier) },
-		TotalUnread:    func(n int) { v.Heard("total unread", strconv.Itoa(n)) },
-		Network:        func(s client.NetworkStatus, _ int32, _ string) { v.Heard("network", linkNames[s]) },
-		KickedOffline:  func() { v.Heard("kicked offline", "") },
+		GroupTips: func(tip *im.GroupTipsElem) { v.Heard("tip", tipText(tip)) },
+		GroupAttributesChanged: func(group string, as []*im.GroupAttributes) {
+			v.Heard("attributes", group+": "+attributesText(as))
+		},
+		BlacklistAdded:   func(fs []*im.FriendProfile) { v.Heard("blacklist", fs[0].Identifier) },
+		BlacklistDeleted: func(ids []string) { v.Heard("unblocked", strings.Join(ids, ", ")) },
+		TotalUnread:      func(n int) { v.Heard("total unread", strconv.Itoa(n)) },
+		Network:          func(s client.NetworkStatus, _ int32, _ string) { v.Heard("network", linkNames[s]) },
+		KickedOffline:    func() { v.Heard("kicked offline", "") },
 	}
 }
 
@@ -119,11 +133,11 @@ func last(m *im.Message) string {
 	case m.GetStatus() == im.MessageStatus_MESSAGE_STATUS_REVOKED:
 		return "(recalled)"
 	case m.GetIsPeerRead():
-		return im.TextOf(m) + " (read)"
+		return textOf(m) + " (read)"
 	case m.GetIsFromSelf():
-		return im.TextOf(m) + statusNames[m.Status]
+		return textOf(m) + statusNames[m.Status]
 	}
-	return im.TextOf(m)
+	return textOf(m)
 }
 
 // announced checks that the device was notified of exactly these messages.

@@ -107,7 +107,7 @@ func TestEventIsPlain(t *testing.T) {
 	}
 	plain(reflect.TypeFor[Event](), "Event")
 	e := Event{
-		To:     Audience{Users: []UID{1, 2}, Group: 3, Except: SessionID{1 << 63, 5}, Only: SessionID{6, 7}, ExceptDevice: Device{8, "phone"}},
+		To:     Audience{Users: []UID{1, 2}, Group: 3, Among: []UID{4}, Without: []UID{5}, Seq: 6, Rev: 7, Late: 8, MemberSet: 9, Except: SessionID{1 << 63, 5}, Only: SessionID{6, 7}, ExceptDevice: Device{8, "phone"}},
 		Method: im.Method_CHANGE, Frame: im.AppendMessage(nil, &im.Frame{Method: im.Method_CHANGE}, &im.ChangePush{Epoch: 9}),
 	}
 	b, err := json.Marshal(e)

@@ -13,7 +13,7 @@ func (c *Chat) Block(ctx context.Context, call Call[*im.FriendResults], req *im.
 	}
 	return c.each(ctx, call.Caller, req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.block(me, other, call.Resent)
-	}, func(r []*im.FriendResult) { call.Reply(&im.FriendResults{Results: r}) })
+	}, friendResults(call))
 }
 
 func (f *feeding) block(me, other person, resent bool) (*im.FriendResult, error) {
@@ -76,5 +76,5 @@ func (c *Chat) Unblock(ctx context.Context, call Call[*im.FriendResults], req *i
 			f.related(me.uid, other.uid)
 		}
 		return resultOf(other.name, 0, ""), nil
-	}, func(r []*im.FriendResult) { call.Reply(&im.FriendResults{Results: r}) })
+	}, friendResults(call))
 }

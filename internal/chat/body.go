@@ -50,6 +50,10 @@ type content struct {
 	hash      uint64
 	countable bool
 	online    bool
+	// priority is that in a live room.
+	priority int
+	// names means that the message names users whom it mentions or is addressed to.
+	names bool
 	// noHook means that the before-hook is not asked.
 	noHook bool
 	// told is roughly how many bytes it takes to show the message to a hook: decoded, and in JSON, where a character may take six.
@@ -63,7 +67,7 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 	if len(msg) > im.MaxMerger {
 		return content{}, im.Errorf(im.CodeMessageSize, "the message has %d bytes, more than %d", len(msg), im.MaxMerger)
 	}
-	out := content{body: make([]byte, 0, len(msg)+2), countable: true}
+	out := content{body: make([]byte, 0, len(msg)+2), countable: true, priority: usual}
 	for rest := msg; len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)
 		if n < 0 {
@@ -79,9 +83,12 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 			continue
 		}
 		out.body = append(out.body, field...)
+		out.names = out.names || num == 27 || num == 37
 		if typ == protowire.VarintType {
 			v, _ := protowire.ConsumeVarint(value)
 			switch num {
+			case 5:
+				out.priority = int(min(max(int32(v), highest), lowest))
 			case 11:
 				out.online = v != 0
 			case 26:

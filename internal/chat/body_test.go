@@ -100,7 +100,7 @@ func FuzzCheckMessage(f *testing.F) {
 		if err := proto.Unmarshal(out.body, m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Seq != 0 || m.Sender != "" || m.CustomStr != "" || m.CustomInt != 0 || m.Status != 0 || m.SenderProfile != nil || m.Version != 0 ||
+		if m.Seq != 0 || m.Sender != "" || m.CustomStr != "" || m.CustomInt != 0 || m.Status != 0 || m.SenderProfile != nil || m.SenderGroupMemberInfo != nil || m.Version != 0 ||
 			m.ServerTime != 0 || m.IsRead || m.MsgId != "" || m.UniqueId != 0 || m.RevokerUserId != "" {
 			t.Fatalf("views are stored: %v", m)
 		}

@@ -46,12 +46,19 @@ type Config struct {
 	BeforeWait   time.Duration
 	// FeedKeep is how many entries of a user's feed are kept: 10,000. A device that missed more asks for the whole.
 	FeedKeep uint64
+	// MaxMembers is how many members a group of a type can have, if that is not what the table of types has. MaxGroups is how many groups a user can be in: 6,000.
+	MaxMembers map[im.GroupType]uint64
+	MaxGroups  int
+	// AttributeWrites is how often a user may write the attributes of one group per second; 0: without limit.
+	AttributeWrites int
 	// OnlyFriends refuses messages between users of whom one is not the other's friend, with 20009, 20010 or 20011. RefuseBlocked refuses messages to
 	// somebody who has blocked the sender with 20007, instead of dropping them as if they had been sent.
 	OnlyFriends, RefuseBlocked bool
 	// BlockKeepsFriend leaves friendships as they are when one blocks the other.
 	BlockKeepsFriend bool
-	Log              *slog.Logger
+	// RoomRate is how many messages per second a live room lets through: 40.
+	RoomRate int
+	Log      *slog.Logger
 }
 
 // Ticket is the content of a good ticket.
@@ -96,6 +103,8 @@ type Caller struct {
 	Generation uint64
 	Feed       uint64
 	ID         SessionID
+	// Groups means that the client knows groups.
+	Groups bool
 	// Expires is when the ticket expires.
 	Expires time.Time
 	// Addr is the IP address that the carrier knows. Operator means that an operator acts for the user; Quiet that the user's own sessions do not get
@@ -106,6 +115,10 @@ type Caller struct {
 	// other user, and without a request.
 	Admin string
 	Force bool
+	// Mutes means that what an operator sends for somebody to a group is refused if they are muted there.
+	Mutes bool
+	// Silent means that nobody is told of the change of a group: there is neither a tip nor a report.
+	Silent bool
 	// Reply answers a call; the carrier sets it before it makes the first one. It may be called from any goroutine, and does not block.
 	Reply func(id uint64, method im.Method, body im.Body, err error)
 
@@ -114,8 +127,18 @@ type Caller struct {
 	parked map[string][]*send
 	// Modifications that wait for the before-hook, and those that came after them, by conversation.
 	modifying map[ConvID][]*modification
+	// rooms are the live rooms that the session is in.
+	rooms map[ConvID]bool
 	// stopped is protected by the lock of Chat.slots.
 	stopped bool
+}
+
+// atOnce is how many users a call may name: operators may name more.
+func (s *Caller) atOnce(client, operator int) int {
+	if s.Operator {
+		return operator
+	}
+	return client
 }
 
 // Chat is the rules of one app on one store. Its methods may be called from any goroutine; Send, for one Caller, only from one at a time.
@@ -133,13 +156,17 @@ type Chat struct {
 	slots     slots
 	told      *semaphore.Weighted // what the before-hook is being asked about, in bytes
 
+	live      liveRooms
+	later     later
 	sendRules SendRules
 	fans      chan struct{} // wakes the worker of StartFanout
 
 	people cache[string, person]
 	names  cache[UID, person]
 	convs  cache[pair, c2c]
+	groups cache[string, group]
 	faces  cache[UID, *face]
+	writes writes
 }
 
 // person is the part of an account that never changes.
@@ -158,6 +185,7 @@ func New(store Store, cfg Config) *Chat {
 	cfg.RevokeWindow = cmp.Or(cfg.RevokeWindow, 2*time.Minute)
 	cfg.Modifications = cmp.Or(cfg.Modifications, DefaultModifications)
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 30)
+	cfg.RoomRate = cmp.Or(cfg.RoomRate, defaultRoomRate)
 	if cfg.Classes == nil {
 		cfg.Classes = DefaultClasses
 	}
@@ -166,10 +194,12 @@ func New(store Store, cfg Config) *Chat {
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	cfg.FeedKeep = cmp.Or(cfg.FeedKeep, defaultFeedKeep)
+	cfg.MaxGroups = cmp.Or(cfg.MaxGroups, DefaultMaxGroups)
 	c := &Chat{store: store, cfg: cfg, log: cfg.Log, server: rand.Uint64(), committed: make(chan struct{}, 1)}
 	c.outgoing, c.fans = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.sendRules = SendRules{OnlyFriends: cfg.OnlyFriends, RefuseBlocked: cfg.RefuseBlocked}
-	c.carrier = Carrier{Tell: func(Audience, func() Event) {}, Kick: func(UID, uint64, string) {}}
+	c.carrier = Carrier{Tell: func(Audience, func() Event) {}, Together: func(tell func()) { tell() }, Kick: func(UID, uint64, string) {}, Member: func(ConvID, UID, bool, uint64, Joined) {}, Over: func(ConvID) {}, Online: func(ConvID) int { return 0 }}
+	c.carrier.Enter, c.carrier.Expel = func(ConvID, *Caller, bool) {}, func(ConvID, UID) {}
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)
@@ -185,8 +215,12 @@ func (c *Chat) Committed() <-chan struct{} { return c.committed }
 // Shared reports whether other processes commit to the store as well, which Committed does not report.
 func (c *Chat) Shared() bool { return c.store.Shared() }
 
-// Wait returns when no lookup that a Send started is running. The callers' connections must be closed.
-func (c *Chat) Wait() { c.lookups.Wait() }
+// Wait returns when no lookup that a Send started is running, nothing waits in a live room, and what the webhook is to be notified of is in the outbox. The callers' connections must be closed.
+func (c *Chat) Wait() {
+	c.lookups.Wait()
+	c.live.wait()
+	c.later.wait()
+}
 
 // Delivered is a time of the store's clock such that everything committed before it has been published: rule 9's commit time. It is the time of the
 // last transaction whose events were all published, or of one whose events are being published: since the clock does not run back, whatever is not
@@ -252,7 +286,7 @@ func (c *Chat) person(ctx context.Context, name string) (person, error) {
 // nameOf returns the name of an account from a stored row.
 func (c *Chat) nameOf(ctx context.Context, uid UID) (string, error) {
 	if uid == 0 {
-		return "", nil
+		return "", nil // nobody, or the sender of a tip
 	}
 	if p, ok := c.names.get(uid); ok {
 		return p.name, nil
@@ -269,6 +303,12 @@ func (c *Chat) know(u User) person {
 	c.people.put(u.Name, p)
 	c.names.put(u.UID, p)
 	return p
+}
+
+func (c *cache[K, V]) drop(k K) {
+	c.mu.Lock()
+	delete(c.m, k)
+	c.mu.Unlock()
 }
 
 func pairOf(a, b UID) pair {
@@ -299,6 +339,9 @@ func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, circ
 	if err := checkKey(key.GetType(), key.GetId()); err != nil {
 		return Conv{}, circle{}, err
 	}
+	if key.Type == im.ConvType_CONV_TYPE_GROUP {
+		return c.findGroup(ctx, key.Id)
+	}
 	p, err := c.person(ctx, key.Id)
 	if errors.Is(err, ErrNotFound) {
 		return Conv{}, circle{}, resync("there is no conversation with %q", key.Id)
@@ -318,11 +361,21 @@ func (c *Chat) find(ctx context.Context, s *Caller, key *im.ConvKey) (Conv, circ
 	return cv, circleOf(cv.ID, person{s.UID, s.Name}, p), err
 }
 
+// findGroup finds the newest group of an id. Whether the caller is a member of it is asked where that matters.
+func (c *Chat) findGroup(ctx context.Context, id string) (Conv, circle, error) {
+	cv, err := c.store.Group(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return Conv{}, circle{}, noGroup(id)
+	}
+	if err == nil && cv.live() {
+		err = im.Errorf(im.CodeGroupNoHistory, "the live room %q keeps no messages", id)
+	}
+	return cv, circle{conv: cv.ID, group: cv.Group}, err
+}
+
 func checkKey(typ im.ConvType, id string) error {
 	switch {
-	case typ == im.ConvType_CONV_TYPE_GROUP:
-		return im.Errorf(im.CodeNoGroup, "this server has no groups yet")
-	case typ != im.ConvType_CONV_TYPE_C2C:
+	case typ != im.ConvType_CONV_TYPE_C2C && typ != im.ConvType_CONV_TYPE_GROUP:
 		return im.Errorf(im.CodeInvalidParameters, "conversation type %d cannot be used here", typ)
 	case id == "":
 		return im.Errorf(im.CodeInvalidParameters, "the conversation id is empty")
@@ -335,7 +388,7 @@ func resync(format string, args ...any) error { return im.Errorf(im.CodeResync, 
 // checkEpoch is rule 6: what a caller names must be of this log and not above its end.
 func checkEpoch(cv Conv, epoch, number, end uint64) error {
 	if epoch != uint64(cv.ID) {
-		return resync("the conversation is another one by now: its epoch is %d, not %d", cv.ID, epoch)
+		return resync("the conversation is another one by now: it has no epoch %d", epoch)
 	}
 	if number > end {
 		return resync("number %d is above the head, %d", number, end)

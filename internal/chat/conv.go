@@ -58,13 +58,13 @@ func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.Hea
 			more, rows = true, rows[:i]
 			break
 		}
-		if row.Conv.Seq == 0 && row.Conv.Rev == 0 && row.Mine.Row <= 1 {
-			continue // created for a message that is not stored yet, or for the peer's receive option
+		if row.blank() {
+			continue
 		}
-		if body, err = c.appendHead(ctx, body, s, row, req.WithLast); err != nil {
-			return err
+		if row.Conv.Kind == KindGroup && (!s.Groups || since == 0 && (row.Mine.Left || row.Conv.Dissolved)) {
+			continue // the client knows no groups, or nothing of one that is over
 		}
-		if err := people.peer(ctx, s, row); err != nil {
+		if body, err = c.appendHead(ctx, body, s, row, req.WithLast, people); err != nil {
 			return err
 		}
 	}
@@ -75,31 +75,40 @@ func (c *Chat) Heads(ctx context.Context, call Call[*im.HeadsReply], req *im.Hea
 	return nil
 }
 
+// blank reports that the user has nothing of a conversation: it was created for a message that is not stored yet or was dropped, or for the peer's receive
+// option. It is not shown: it would tell of what was dropped.
+func (r *HeadRow) blank() bool {
+	return r.Conv.Kind == KindC2C && r.Conv.Seq == 0 && r.Conv.Rev == 0 && r.Mine.Row <= 1
+}
+
 func (c *Chat) headsOnly(ctx context.Context, s *Caller, req *im.HeadsRequest) (body []byte, err error) {
 	people := &faces{c: c}
 	for _, key := range req.Only {
 		cv, _, err := c.find(ctx, s, key)
-		if errors.Is(err, im.Errorf(im.CodeResync, "")) {
+		if nowhere(err) {
 			continue // it does not exist, so it is not in the reply
 		}
 		if err != nil {
 			return nil, err
 		}
 		row, err := c.store.Head(ctx, s.UID, cv.ID)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, ErrNotFound) || err == nil && row.blank() {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if body, err = c.appendHead(ctx, body, s, &row, req.WithLast && len(body) <= maxBytes); err != nil {
-			return nil, err
-		}
-		if err := people.peer(ctx, s, &row); err != nil {
+		if body, err = c.appendHead(ctx, body, s, &row, req.WithLast && len(body) <= maxBytes, people); err != nil {
 			return nil, err
 		}
 	}
 	return append(body, people.body...), nil
+}
+
+// nowhere reports whether an error says that there is no such conversation.
+func nowhere(err error) bool {
+	code := im.CodeOf(err)
+	return code == im.CodeResync || code == im.CodeNoGroup || code == im.CodeGroupNoHistory
 }
 
 // peer appends the peer of a C2C conversation.
@@ -118,8 +127,8 @@ func (f *faces) peer(ctx context.Context, s *Caller, row *HeadRow) error {
 	return f.add(ctx, uid, name, peopleOfReply)
 }
 
-// appendHead appends a head as a field of a HeadsReply.
-func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow, withLast bool) ([]byte, error) {
+// appendHead appends a head as a field of a HeadsReply, and whom it shows to people.
+func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow, withLast bool, people *faces) ([]byte, error) {
 	name, err := c.peerName(ctx, s.UID, &row.Conv)
 	if err != nil {
 		return nil, err
@@ -129,6 +138,22 @@ func (c *Chat) appendHead(ctx context.Context, b []byte, s *Caller, row *HeadRow
 	if withLast && row.Conv.Seq > row.Mine.ClearedSeq {
 		if last, err = c.lastEntry(ctx, s.UID, row); err != nil {
 			return nil, err
+		}
+	}
+	if err := people.peer(ctx, s, row); err != nil {
+		return nil, err
+	}
+	if row.Conv.Kind == KindGroup && len(last) == 1 {
+		if err := people.add(ctx, last[0].Sender, last[0].sender, peopleOfReply); err != nil {
+			return nil, err
+		}
+		cards, err := c.cards(ctx, row.Conv.ID, last)
+		if err != nil {
+			return nil, err
+		}
+		if len(cards) == 1 {
+			cards[0].UserId = ""
+			head.LastCard = cards[0]
 		}
 	}
 	size := head.SizeVT()
@@ -151,6 +176,9 @@ const asideMost = 50
 // see it.
 func (c *Chat) lastEntry(ctx context.Context, uid UID, row *HeadRow) ([]entry, error) {
 	cv := &row.Conv
+	if cv.Kind == KindGroup {
+		return c.lastSeen(ctx, uid, row)
+	}
 	last, err := c.entries(ctx, cv.ID, cv.Seq, cv.Seq, true, 1)
 	if err != nil {
 		return nil, err
@@ -177,10 +205,10 @@ func headOf(uid UID, name string, row *HeadRow) *im.Head {
 		Others: cv.Index - row.Own, Own: row.Own,
 		ReadSeq: mine.ReadSeq, ReadOthers: mine.ReadOthers, ReadTime: mine.ReadTime,
 		Withdrawn: row.Withdrawn, ClearedSeq: mine.ClearedSeq,
-		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: hidden(cv, mine),
+		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: hidden(mine, row.end()),
 	}
-	if cv.Kind == KindC2C && cv.A == cv.B {
-		return h // with oneself: nothing is ever unread
+	if cv.Kind == KindGroup && row.asGroup(h) || cv.Kind == KindC2C && cv.A == cv.B {
+		return h // over, or with oneself: nothing is ever unread
 	}
 	if sum := mine.ReadOthers + row.Withdrawn; h.Others > sum {
 		h.Unread = h.Others - sum
@@ -218,6 +246,10 @@ func (c *Chat) entries(ctx context.Context, id ConvID, from, to uint64, newest b
 
 func (c *Chat) entry(ctx context.Context, st *Stored) (e entry, err error) {
 	e.Stored = st
+	if st.Sender == 0 {
+		e.sender = SystemUser
+		return e, nil
+	}
 	if e.sender, err = c.nameOf(ctx, st.Sender); err != nil {
 		return e, err
 	}
@@ -232,15 +264,23 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 	if err != nil {
 		return err
 	}
+	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
+		return err
+	}
+	head, err := c.inside(ctx, s.UID, cv.ID)
+	if err != nil {
+		return err
+	}
 	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Seq); err != nil {
 		return err
 	}
 	if req.From == 0 || req.From > req.To {
 		return im.Errorf(im.CodeInvalidParameters, "%d to %d is not a range", req.From, req.To)
 	}
-	head, err := c.store.Head(ctx, s.UID, cv.ID)
-	if err != nil {
-		return err
+	if req.History {
+		if err := memberNow(&head); err != nil {
+			return err
+		}
 	}
 	limit := maxEntries
 	if 0 < req.Limit && req.Limit < maxEntries {
@@ -248,7 +288,11 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 	}
 	out := im.PullReply{Epoch: req.Epoch, From: req.From, To: req.To}
 	var found []entry
-	if first := max(req.From, head.Mine.ClearedSeq+1); first <= req.To {
+	first := max(req.From, head.Mine.ClearedSeq+1)
+	if !req.History {
+		first = head.next(first) // what was between two memberships, however much, is not read
+	}
+	if first <= req.To {
 		if found, err = c.entries(ctx, cv.ID, first, req.To, req.NewestFirst, limit); err != nil {
 			return err
 		}
@@ -259,6 +303,12 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 			} else {
 				out.To = found[n-1].Seq
 			}
+		}
+		if !req.History {
+			found = head.made(found)
+		}
+		if found, err = c.seen(ctx, &head, found); err != nil {
+			return err
 		}
 		if found, err = c.without(ctx, s.UID, cv.ID, found); err != nil {
 			return err
@@ -276,8 +326,31 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 			return err
 		}
 	}
-	call.replyWire(append(body, people.body...))
+	body = append(body, people.body...)
+	if cv.Kind == KindGroup {
+		cards, err := c.cards(ctx, cv.ID, found)
+		if err != nil {
+			return err
+		}
+		for _, card := range cards {
+			body = protowire.AppendTag(body, cardsOfPull, protowire.BytesType)
+			body = protowire.AppendBytes(body, wire(card))
+		}
+	}
+	call.replyWire(body)
 	return nil
+}
+
+// checkPlace is checkEpoch for a number of a log. Who never was in a group is told nothing of where its log ends.
+func (c *Chat) checkPlace(ctx context.Context, s *Caller, cv Conv, epoch, seq uint64) error {
+	err := checkEpoch(cv, epoch, 0, 0)
+	if err == nil && cv.Kind == KindGroup && !s.Operator {
+		_, err = c.inside(ctx, s.UID, cv.ID)
+	}
+	if err == nil {
+		err = checkEpoch(cv, epoch, seq, cv.Seq)
+	}
+	return err
 }
 
 // SeqAt converts a range of time into a range of numbers.
@@ -290,6 +363,14 @@ func (c *Chat) SeqAt(ctx context.Context, call Call[*im.SeqAtReply], req *im.Seq
 	if err := checkEpoch(cv, req.Epoch, 0, cv.Seq); err != nil {
 		return err
 	}
+	end := cv.Seq
+	if cv.Kind == KindGroup {
+		mine, err := c.inside(ctx, s.UID, cv.ID)
+		if err != nil {
+			return err
+		}
+		end = mine.end()
+	}
 	before, err := c.store.SeqAt(ctx, cv.ID, max(req.FromTime, 1)-1)
 	if err != nil {
 		return err
@@ -298,7 +379,7 @@ func (c *Chat) SeqAt(ctx context.Context, call Call[*im.SeqAtReply], req *im.Seq
 	if err != nil {
 		return err
 	}
-	call.Reply(&im.SeqAtReply{From: before + 1, To: last})
+	call.Reply(&im.SeqAtReply{From: min(before, end) + 1, To: min(last, end)})
 	return nil
 }
 
@@ -308,6 +389,15 @@ func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im
 	cv, _, err := c.find(ctx, s, req.Conv)
 	if err != nil {
 		return err
+	}
+	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
+		return err
+	}
+	var mine HeadRow
+	if cv.Kind == KindGroup {
+		if mine, err = c.inside(ctx, s.UID, cv.ID); err != nil {
+			return err
+		}
 	}
 	if err := checkEpoch(cv, req.Epoch, max(req.From, req.To), cv.Rev); err != nil {
 		return err
@@ -321,6 +411,15 @@ func (c *Chat) Changes(ctx context.Context, call Call[*im.ChangesReply], req *im
 	}
 	out := &im.ChangesReply{Epoch: req.Epoch, From: req.From, To: req.To}
 	for i := range rows {
+		if cv.Kind == KindGroup {
+			told, err := c.changeSeen(ctx, &mine, &rows[i])
+			if err != nil {
+				return err
+			}
+			if !told {
+				continue // its number is covered
+			}
+		}
 		ch, err := c.change(ctx, &rows[i])
 		if err != nil {
 			return err
@@ -352,6 +451,13 @@ func changeOf(row *Change, operator, sender string) *im.Change {
 	}
 	t := row.Target
 	if t == nil {
+		ch.Version = row.Version
+		if len(row.Body) > 0 {
+			ch.Report = &im.GroupReportElem{}
+			if ch.Report.UnmarshalVT(row.Body) != nil {
+				ch.Report = nil
+			}
+		}
 		return ch
 	}
 	ch.SenderTinyId, ch.ClientTime, ch.Random = uint64(t.Sender), t.ClientTime, t.Random
@@ -372,6 +478,11 @@ func (c *Chat) Lookup(ctx context.Context, call Call[*im.LookupReply], req *im.L
 	for _, k := range req.Keys {
 		var found []byte
 		cv, _, err := c.find(ctx, s, k.Conv)
+		if err == nil && k.Epoch != 0 && cv.Kind == KindGroup && k.Epoch != uint64(cv.ID) { // an earlier group of the id
+			if cv, err = c.store.Conv(ctx, ConvID(k.Epoch)); err == nil && cv.Group != k.Conv.Id {
+				err = ErrNotFound
+			}
+		}
 		if err == nil {
 			var st Stored
 			st, err = c.store.Lookup(ctx, SendKey{Conv: cv.ID, Sender: s.UID, ClientTime: k.ClientTime, Random: k.Random})
@@ -384,7 +495,7 @@ func (c *Chat) Lookup(ctx context.Context, call Call[*im.LookupReply], req *im.L
 				found = e.appendField(appendUint(nil, 1, uint64(cv.ID)), entryOfReply)
 			}
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, im.Errorf(im.CodeResync, "")) {
+		if err != nil && !errors.Is(err, ErrNotFound) && !nowhere(err) {
 			return err
 		}
 		if len(body) > 0 && len(body)+len(found) > maxBytes {

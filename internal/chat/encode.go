@@ -17,9 +17,12 @@ const (
 	entryOfPush     protowire.Number = 3  // EntryPush
 	entriesOfPull   protowire.Number = 4  // PullReply
 	lastOfHead      protowire.Number = 19 // Head
+	cardOfPush      protowire.Number = 5  // EntryPush
+	cardsOfPull     protowire.Number = 6  // PullReply
 	headsOfReply    protowire.Number = 1  // HeadsReply
 	foundOfLookup   protowire.Number = 1  // LookupReply
 	convTypeC2C                      = 1
+	convTypeGroup                    = 2
 	convOfEntryPush protowire.Number = 1
 	personOfPush    protowire.Number = 4 // EntryPush
 	peopleOfReply   protowire.Number = 5 // PullReply, HeadsReply
@@ -190,7 +193,11 @@ func (m *send) appendPush(b []byte, conv string) int {
 	e := entry{Stored: &m.stored, sender: m.call.Caller.Name}
 	b = protowire.AppendTag(b, convOfEntryPush, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(2+sizeBytes(len(conv))))
-	b = appendUint(b, 1, convTypeC2C)
+	typ := uint64(convTypeC2C)
+	if m.group != nil {
+		typ = convTypeGroup
+	}
+	b = appendUint(b, 1, typ)
 	b = appendString(b, 2, conv)
 	b = appendUint(b, 2, uint64(m.conv.id))
 	return len(e.appendField(b, entryOfPush))

@@ -14,7 +14,7 @@ import (
 // which also moves the job on, so that a crash neither loses nor repeats any.
 
 const (
-	// fanStep is how many friends are told in one transaction. Sends wait at most for one of them.
+	// fanStep is how many friends are told in one transaction, while which sends wait for the store or for the disk.
 	fanStep = 50
 	// After a step, others have the store for fanRest times as long as the step took, and at most for fanMostRest.
 	fanRest     = 3
@@ -55,7 +55,8 @@ func (c *Chat) fanOut(ctx context.Context) {
 		jobs, err := c.store.Fanouts(ctx, 100)
 		for _, job := range jobs {
 			begun := time.Now()
-			if failed := c.fanSome(ctx, job); failed != nil {
+			failed := c.fanSome(ctx, job)
+			if failed != nil {
 				err = failed
 			}
 			pause(ctx, nil, min(fanRest*time.Since(begun), fanMostRest))

@@ -12,6 +12,8 @@ import (
 const (
 	// The limits of one reply about a feed or relations.
 	maxFed, maxFedBytes = 500, 256 << 10
+	// presentAtOnce is how many profiles are read in one statement, so that a reply which is full soon has not read all of them.
+	presentAtOnce = 100
 	// defaultFeedKeep is how many entries a feed keeps.
 	defaultFeedKeep = 10_000
 	// feedFor is how long an entry is kept, if its feed is cut at all.
@@ -24,8 +26,9 @@ const (
 type feeding struct {
 	c  *Chat
 	tx Tx
-	// s is who makes the call; nil for what the server does by itself.
-	s *Caller
+	// s is who makes the call; nil for what the server does by itself. at is the number of their feed.
+	s  *Caller
+	at uint64
 	// order are the users of pushes, in the order of their first entries.
 	order  []UID
 	pushes map[UID]*im.FeedPush
@@ -41,6 +44,47 @@ func (c *Chat) feeding(tx Tx, s *Caller) *feeding {
 	return &feeding{c: c, tx: tx, s: s, pushes: make(map[UID]*im.FeedPush)}
 }
 
+// relate is Update for a call that changes relations or the profile of its caller, and holds the users in keys. It returns when the call was answered: what
+// the session calls next, such as a pull of the feed, is answered after that.
+func (c *Chat) relate(ctx context.Context, s *Caller, keys []Key, fn func(f *feeding) error) error {
+	var told chan struct{}
+	err := c.store.Update(ctx, keys, func(tx Tx) error {
+		f := c.feeding(tx, s)
+		if err := f.hold(keys); err != nil {
+			return err
+		}
+		if err := fn(f); err != nil {
+			return err
+		}
+		done := make(chan struct{})
+		told = done
+		tx.AfterCommit(func() { close(done) })
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-told:
+	case <-ctx.Done(): // it is done all the same, and will be answered
+	}
+	return nil
+}
+
+// hold reads the users of an Update, which locks them.
+func (f *feeding) hold(keys []Key) error {
+	for _, k := range keys {
+		u, err := f.tx.User(k.UID)
+		if err != nil {
+			return err
+		}
+		if f.s != nil && k.UID == f.s.UID {
+			f.at = u.Feed
+		}
+	}
+	return nil
+}
+
 // add assigns a number to an entry of a user's feed and stores it. The entry is pushed with the present profile of the person it is about.
 func (f *feeding) add(owner UID, about *person, r *im.Relation) error {
 	stored, err := f.tx.AddFeed(owner, int32(r.Kind), wire(r))
@@ -48,6 +92,9 @@ func (f *feeding) add(owner UID, about *person, r *im.Relation) error {
 		return err
 	}
 	r.Ver = stored.Seq
+	if f.s != nil && owner == f.s.UID {
+		f.at = stored.Seq
+	}
 	if about != nil && !r.Gone {
 		p, err := f.tx.Profile(about.uid)
 		if err != nil {
@@ -107,12 +154,17 @@ func (f *feeding) state(owner UID, kind im.RelationKind, other int64) (*im.Relat
 	if err != nil {
 		return nil, err
 	}
-	return stateOf(&r)
+	return f.c.stateOf(&r), nil
 }
 
-func stateOf(r *Relation) (*im.RelationState, error) {
+// stateOf decodes a row. One that cannot be read counts as one with nothing in it, so it can be listed, changed and deleted.
+func (c *Chat) stateOf(r *Relation) *im.RelationState {
 	s := &im.RelationState{}
-	return s, im.Decode(r.Body, s)
+	if err := im.Decode(r.Body, s); err != nil {
+		c.log.Error("a relation cannot be read", "owner", r.UID, "kind", r.Kind, "other", r.Other, "err", err)
+		return &im.RelationState{}
+	}
+	return s
 }
 
 // done registers what happens after the commit: the reply, then the pushes, in this order on every connection. reply is nil if the call goes on.
@@ -123,23 +175,25 @@ func (f *feeding) done(reply func()) error {
 		}
 	}
 	for _, n := range f.notes {
-		if err := f.c.notify(f.tx, f.s, n.owner, n.body); err != nil {
+		if err := f.c.notify(f.tx, f.s, n.lane, n.body); err != nil {
 			return err
 		}
 	}
 	now := f.tx.Now()
 	f.tx.AfterCommit(func() {
-		if reply != nil {
-			reply()
-		}
-		for _, uid := range f.order {
-			push := pushFed.to(Audience{Users: []UID{uid}}, f.pushes[uid])
-			if f.later != nil && uid == f.s.UID {
-				*f.later = append(*f.later, push)
-			} else {
-				f.c.tell(push)
+		f.c.carrier.Together(func() {
+			if reply != nil {
+				reply()
 			}
-		}
+			for _, uid := range f.order {
+				push := pushFed.to(Audience{Users: []UID{uid}}, f.pushes[uid])
+				if f.later != nil && uid == f.s.UID {
+					*f.later = append(*f.later, push)
+				} else {
+					f.c.tell(push)
+				}
+			}
+		})
 		f.c.delivering(now)
 	})
 	return nil
@@ -236,48 +290,76 @@ func (c *Chat) Feed(ctx context.Context, call Call[*im.FeedReply], req *im.FeedR
 	}
 	out := &im.FeedReply{From: req.From, To: req.From - 1}
 	size := 0
-	for i := range rows {
-		if size > maxFedBytes || rows[i].Seq != out.To+1 {
-			break
+	for some := range slices.Chunk(rows, presentAtOnce) {
+		entries := make([]*im.Relation, len(some)) // nil for one that cannot be read
+		for i := range some {
+			r := &im.Relation{}
+			if err := im.Decode(some[i].Body, r); err != nil {
+				c.log.Error("an entry of a feed cannot be read and is left out", "user", s.Name, "number", some[i].Seq, "err", err)
+				continue
+			}
+			r.Ver = some[i].Seq
+			entries[i] = r
 		}
-		out.To = rows[i].Seq
-		r := &im.Relation{}
-		if err := im.Decode(rows[i].Body, r); err != nil {
-			c.log.Error("an entry of a feed cannot be read and is left out", "user", s.Name, "number", rows[i].Seq, "err", err)
-			continue
-		}
-		r.Ver = rows[i].Seq
-		if err := c.present(ctx, s, r); err != nil {
+		if err := c.present(ctx, s, entries...); err != nil {
 			return err
 		}
-		size += r.SizeVT()
-		out.Entries = append(out.Entries, r)
+		for i, r := range entries {
+			if size > maxFedBytes || some[i].Seq != out.To+1 {
+				call.Reply(out)
+				return nil
+			}
+			out.To = some[i].Seq
+			if r != nil {
+				size += r.SizeVT()
+				out.Entries = append(out.Entries, r)
+			}
+		}
 	}
 	call.Reply(out)
 	return nil
 }
 
-// present attaches the present profile of the person that an entry is about.
-func (c *Chat) present(ctx context.Context, s *Caller, r *im.Relation) error {
-	name := r.UserId
-	if r.Kind == im.RelationKind_RELATION_SELF {
-		name = s.Name
+// present attaches the present profiles of the people that entries are about. An entry may be nil.
+func (c *Chat) present(ctx context.Context, s *Caller, entries ...*im.Relation) error {
+	about := make([]person, len(entries))
+	var uids []UID
+	for i, r := range entries {
+		if r == nil || r.Gone {
+			continue
+		}
+		name := r.UserId
+		if r.Kind == im.RelationKind_RELATION_SELF {
+			name = s.Name
+		}
+		if name == "" {
+			continue
+		}
+		switch who, err := c.person(ctx, name); {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return err
+		default:
+			about[i] = person{who.uid, name}
+			uids = append(uids, who.uid)
+		}
 	}
-	if r.Gone || name == "" {
+	if len(uids) == 0 {
 		return nil
 	}
-	who, err := c.person(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
+	stored, err := c.store.Profiles(ctx, uids)
 	if err != nil {
 		return err
 	}
-	p, err := c.store.Profile(ctx, who.uid)
-	if err != nil {
-		return err
+	profiles := make(map[UID]Profile, len(stored))
+	for _, p := range stored {
+		profiles[p.UID] = p
 	}
-	c.attach(r, name, p)
+	for i, who := range about {
+		if who.uid != 0 {
+			c.attach(entries[i], who.name, profiles[who.uid])
+		}
+	}
 	return nil
 }
 
@@ -303,14 +385,46 @@ func (c *Chat) Relations(ctx context.Context, call Call[*im.RelationsReply], req
 		size = self.SizeVT()
 		out.Items = append(out.Items, self)
 	}
-	for i := range rows {
-		if size > maxFedBytes {
-			rows = rows[:i]
-			out.NextKind, out.NextOther = rows[i-1].Kind, uint64(rows[i-1].Other)
-			break
+	for from := 0; from < len(rows); from += presentAtOnce {
+		some := rows[from:min(from+presentAtOnce, len(rows))]
+		items, err := c.items(ctx, s, some)
+		if err == nil {
+			err = c.present(ctx, s, items...)
 		}
-		r := &im.Relation{Kind: rows[i].Kind, Ver: rows[i].Ver}
-		if r.State, err = stateOf(&rows[i]); err != nil {
+		if err != nil {
+			return err
+		}
+		for i, r := range items {
+			if size > maxFedBytes {
+				last := rows[from+i-1]
+				out.NextKind, out.NextOther = last.Kind, uint64(last.Other)
+				call.Reply(out)
+				return nil
+			}
+			if r != nil {
+				size += r.SizeVT()
+				out.Items = append(out.Items, r)
+			}
+		}
+	}
+	if len(rows) == maxFed {
+		last := rows[len(rows)-1]
+		out.NextKind, out.NextOther = last.Kind, uint64(last.Other)
+	}
+	call.Reply(out)
+	return nil
+}
+
+// items returns what rows say, nil for one that cannot be read or is no part of the whole.
+func (c *Chat) items(ctx context.Context, s *Caller, rows []Relation) ([]*im.Relation, error) {
+	out := make([]*im.Relation, len(rows))
+	for i := range rows {
+		if rows[i].Kind == im.RelationKind_RELATION_GROUP_REQUESTS_READ {
+			continue // it is read with the requests
+		}
+		r := &im.Relation{Kind: rows[i].Kind, Ver: rows[i].Ver, State: &im.RelationState{}}
+		err := im.Decode(rows[i].Body, r.State)
+		if err != nil {
 			c.log.Error("a relation cannot be read and is left out", "user", s.Name, "kind", r.Kind, "other", rows[i].Other, "err", err)
 			continue
 		}
@@ -320,19 +434,10 @@ func (c *Chat) Relations(ctx context.Context, call Call[*im.RelationsReply], req
 		case im.RelationKind_RELATION_REQUESTS_READ:
 		default:
 			if r.UserId, err = c.nameOf(ctx, UID(rows[i].Other)); err != nil {
-				return err
-			}
-			if err := c.present(ctx, s, r); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		size += r.SizeVT()
-		out.Items = append(out.Items, r)
+		out[i] = r
 	}
-	if out.NextKind == 0 && len(rows) == maxFed {
-		last := rows[len(rows)-1]
-		out.NextKind, out.NextOther = last.Kind, uint64(last.Other)
-	}
-	call.Reply(out)
-	return nil
+	return out, nil
 }

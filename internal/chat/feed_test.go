@@ -46,6 +46,54 @@ func TestFeedIsCut(t *testing.T) {
 	})
 }
 
+// Each change is answered with the number of the caller's feed after it, before Call returns: what the session calls next is answered behind it.
+func TestRepliesNameTheFeed(t *testing.T) {
+	onBoth(t, chat.Config{}, func(r *relations) {
+		a, b := r.user("a"), r.user("b")
+		var many []string
+		for i := range 250 {
+			many = append(many, r.user(fmt.Sprint("u", i)).Name)
+		}
+		b.permits(approval)
+		ask := func(f *friend, method im.Method, req im.Request) {
+			r.Helper()
+			answer := make(chan answered, 1)
+			r.mu.Lock()
+			f.last++
+			f.calls[f.last] = answer
+			id := f.last
+			r.mu.Unlock()
+			if err := r.c.Call(r.Context(), f.Caller, &im.Frame{Id: id, Method: method}, req); err != nil {
+				r.Fatal(method, err)
+			}
+			select {
+			case got := <-answer:
+				u, err := r.st.UserByID(r.Context(), f.UID)
+				if n := got.body.(interface{ GetFeed() uint64 }).GetFeed(); got.err != nil || err != nil || n == 0 || n != u.Feed {
+					r.Errorf("%s is answered with number %d, %v, and the feed ends at %d, %v", method, n, got.err, u.Feed, err)
+				}
+			default:
+				r.Errorf("%s is done without an answer", method)
+			}
+		}
+		for range 20 {
+			ask(a, im.Method_ADD_FRIEND, &im.AddFriendRequest{UserId: "b"})
+			ask(b, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{})
+			ask(b, im.Method_ANSWER_REQUEST, &im.AnswerRequestRequest{UserId: "a", Action: 1})
+			ask(a, im.Method_UPDATE_FRIEND, &im.UpdateFriendRequest{UserId: "b", Remark: new("B")})
+			ask(a, im.Method_UPDATE_FRIEND, &im.UpdateFriendRequest{UserId: "b", Remark: new("B")}) // changes nothing
+			ask(a, im.Method_FRIEND_GROUPS, &im.FriendGroupsRequest{Action: im.FriendGroupAction_FRIEND_GROUP_CREATE, Names: []string{"x"}, UserIds: []string{"b"}})
+			ask(a, im.Method_FRIEND_GROUPS, &im.FriendGroupsRequest{Action: im.FriendGroupAction_FRIEND_GROUP_DELETE, Names: []string{"x"}})
+			ask(a, im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: []string{"b"}, Both: true})
+			ask(b, im.Method_ADD_FRIEND, &im.AddFriendRequest{UserId: "a"})
+			ask(b, im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: []string{"a"}})
+		}
+		ask(a, im.Method_BLOCK, &im.UsersRequest{UserIds: many})
+		ask(a, im.Method_BLOCK, &im.UsersRequest{UserIds: []string{"u0", "nobody"}}) // changes nothing
+		ask(a, im.Method_UNBLOCK, &im.UsersRequest{UserIds: many})
+	})
+}
+
 // Replies are cut by bytes, and the pages of the whole have everything once, whatever is between them.
 func TestRelationsInPages(t *testing.T) {
 	onBoth(t, chat.Config{}, func(r *relations) {
@@ -60,7 +108,7 @@ func TestRelationsInPages(t *testing.T) {
 			for k := range 20 {
 				req.Custom = append(req.Custom, &im.FriendProfileCustomStringInfo{Key: fmt.Sprint("k", k), Value: long})
 			}
-			if _, err := call[*im.Empty](a, false, im.Method_UPDATE_FRIEND, req); err != nil {
+			if _, err := call[*im.ChangeReply](a, false, im.Method_UPDATE_FRIEND, req); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -107,6 +155,39 @@ func TestUnreadableRelations(t *testing.T) {
 		}
 		r.is("the feed", got, []string{"1 friend b", "3 -friend b"})
 		r.is("the whole", a.has(), "")
+
+		// Rows that cannot be read can be listed, changed and deleted, and hide nothing that stands beside them.
+		c := r.user("c")
+		spoil := func(kind im.RelationKind, other int64) {
+			r.Helper()
+			if err := r.st.Update(r.Context(), []chat.Key{{UID: a.UID}}, func(tx chat.Tx) error {
+				return tx.PutRelation(chat.Relation{UID: a.UID, Kind: kind, Other: other, Ver: 4, Body: bad})
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		spoil(im.RelationKind_RELATION_REQUEST_IN, int64(c.UID))
+		spoil(im.RelationKind_RELATION_FRIEND_GROUP, 1)
+		spoil(im.RelationKind_RELATION_REQUESTS_READ, 0)
+		a.permits(approval)
+		r.is("asked", r.user("d").adds("a", both), im.CodeWaitsForApproval)
+		page, err := call[*im.PendencyPage](a, false, im.Method_REQUESTS, &im.RequestsRequest{})
+		if err != nil || len(page.PendencyInfoArray) != 2 || page.UnreadNum != 1 {
+			t.Fatal(page, err)
+		}
+		if _, err := call[*im.ChangeReply](a, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		r.is("deleted", a.users(im.Method_DELETE_REQUESTS, &im.UsersRequest{UserIds: []string{"c"}}), "[0]")
+		r.is("answered", a.answers("d", 1), 0)
+		spoil(im.RelationKind_RELATION_FRIEND, int64(c.UID))
+		r.is("group", a.groups(im.FriendGroupAction_FRIEND_GROUP_CREATE, []string{"g"}, "", "c", "d"), "[0 0]")
+		list, err := r.c.FriendsOf(r.Context(), "a", 0, 10)
+		if err != nil || len(list.Items) != 2 {
+			t.Fatal(list, err)
+		}
+		r.is("removed", a.deletes(both, "c", "d"), "[0 0]")
+		r.is("the end", a.has(), "group g, read")
 	})
 }
 

@@ -91,6 +91,17 @@ func resultOf(name string, code int32, desc string) *im.FriendResult {
 	return &im.FriendResult{Identifier: name, Code: code, Desc: desc}
 }
 
+func friendReply(r *im.FriendResult, feed uint64) *im.FriendReply {
+	return &im.FriendReply{Identifier: r.Identifier, Code: r.Code, Desc: r.Desc, Feed: feed}
+}
+
+// friendResults answers a call with a result for each of its users.
+func friendResults(call Call[*im.FriendResults]) func(results []*im.FriendResult, feed uint64) {
+	return func(results []*im.FriendResult, feed uint64) {
+		call.Reply(&im.FriendResults{Results: results, Feed: feed})
+	}
+}
+
 // named returns the users of a call, in their order, with the results of those that cannot be found or are the caller.
 func (c *Chat) named(ctx context.Context, s *Caller, names []string) ([]*im.FriendResult, []person, error) {
 	results := make([]*im.FriendResult, len(names))
@@ -111,9 +122,9 @@ func (c *Chat) named(ctx context.Context, s *Caller, names []string) ([]*im.Frie
 	return results, people, nil
 }
 
-// each does something for each of the users of a call, some in one transaction, and passes the results to done in the order of the names, after the last
-// commit and before the caller's own devices are notified of any change. A user named again gets the first result.
-func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *feeding, me, other person) (*im.FriendResult, error), done func([]*im.FriendResult)) error {
+// each does something for each of the users of a call, some in one transaction, and passes the results to done in the order of the names, with the number of
+// the caller's feed, after the last commit and before the caller's own devices are notified of any change. A user named again gets the first result.
+func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *feeding, me, other person) (*im.FriendResult, error), done func(results []*im.FriendResult, feed uint64)) error {
 	results, people, err := c.named(ctx, s, names)
 	if err != nil {
 		return err
@@ -134,11 +145,7 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 				keys = append(keys, Key{UID: p.uid})
 			}
 		}
-		err := c.store.Update(ctx, keys, func(tx Tx) error {
-			f := c.feeding(tx, s)
-			if err := f.hold(keys); err != nil {
-				return err
-			}
+		err := c.relate(ctx, s, keys, func(f *feeding) error {
 			if !last {
 				f.later = &later
 			}
@@ -160,24 +167,14 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 				return f.done(nil)
 			}
 			return f.done(func() {
-				done(results)
+				done(results, f.at)
 				flush()
 			})
 		})
 		if err != nil {
-			if from > 0 { // what is done is done. If this fails too, the devices see it at their next heartbeat
-				_ = c.store.Update(ctx, nil, func(tx Tx) error { tx.AfterCommit(flush); return nil })
+			if from > 0 { // what is done is done, also if the caller has gone. If this fails too, the devices see it at their next HEADS
+				_ = c.store.Update(context.WithoutCancel(ctx), nil, func(tx Tx) error { tx.AfterCommit(flush); return nil })
 			}
-			return err
-		}
-	}
-	return nil
-}
-
-// hold reads the users of an Update, which locks them.
-func (f *feeding) hold(keys []Key) error {
-	for _, k := range keys {
-		if _, err := f.tx.User(k.UID); err != nil {
 			return err
 		}
 	}
@@ -198,7 +195,7 @@ func (a *adding) check() error {
 }
 
 // AddFriend adds a friend, or asks to, as the other's profile permits. The outcome is in the result's code.
-func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendResult], req *im.AddFriendRequest) error {
+func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendReply], req *im.AddFriendRequest) error {
 	a := &adding{AddFriendRequest: req, resent: call.Resent, forced: call.Caller.Force}
 	if err := a.check(); err != nil {
 		return err
@@ -207,12 +204,12 @@ func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendResult], req *
 	case err != nil:
 		return err
 	case refused != nil:
-		call.Reply(refused)
+		call.Reply(friendReply(refused, 0))
 		return nil
 	}
 	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.addFriend(me, other, a)
-	}, func(r []*im.FriendResult) { call.Reply(r[0]) })
+	}, func(r []*im.FriendResult, feed uint64) { call.Reply(friendReply(r[0], feed)) })
 }
 
 // addFriend checks in this order: own blacklist, the other's, friends already, the operator's lock, the other's permission, limits.
@@ -386,7 +383,7 @@ func (c *Chat) DeleteFriends(ctx context.Context, call Call[*im.FriendResults], 
 			return resultOf(other.name, im.CodeNotAFriend, "the user is not a friend"), nil
 		}
 		return resultOf(other.name, 0, ""), nil
-	}, func(r []*im.FriendResult) { call.Reply(&im.FriendResults{Results: r}) })
+	}, friendResults(call))
 }
 
 // unfriend ends a friendship on my side, and with both on the other's. It reports whether there was any.
@@ -414,7 +411,7 @@ func (f *feeding) unfriend(me, other person, both bool) (had bool, err error) {
 }
 
 // UpdateFriend changes what the caller has noted about a friend. Friend groups that do not exist are created.
-func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.UpdateFriendRequest) error {
+func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.ChangeReply], req *im.UpdateFriendRequest) error {
 	if err := checkText("remark", req.GetRemark(), maxRemark); err != nil {
 		return err
 	}
@@ -466,24 +463,30 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.Empty], req *im.U
 			return resultOf(other.name, 0, ""), nil
 		}
 		return resultOf(other.name, 0, ""), f.put(me.uid, relFriend, other, state)
-	}, func(r []*im.FriendResult) {
+	}, func(r []*im.FriendResult, feed uint64) {
 		if r[0].Code != 0 {
 			call.fail(im.Errorf(r[0].Code, "%s: %s", r[0].Identifier, r[0].Desc))
 			return
 		}
-		call.Reply(&im.Empty{})
+		call.Reply(&im.ChangeReply{Feed: feed})
 	})
 }
 
+// customField is a field of the app's own: of a friend, a group or a member.
+type customField interface {
+	GetKey() string
+	GetValue() string
+}
+
 // setCustom returns custom fields after a change, ordered by key; an empty value removes one.
-func setCustom(have, change []*im.FriendProfileCustomStringInfo) []*im.FriendProfileCustomStringInfo {
+func setCustom[F customField](have, change []F) []F {
 	for _, x := range change {
-		have = slices.DeleteFunc(have, func(y *im.FriendProfileCustomStringInfo) bool { return y.GetKey() == x.Key })
-		if x.Value != "" {
+		have = slices.DeleteFunc(have, func(y F) bool { return y.GetKey() == x.GetKey() })
+		if x.GetValue() != "" {
 			have = append(have, x)
 		}
 	}
-	slices.SortFunc(have, func(a, b *im.FriendProfileCustomStringInfo) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(have, func(a, b F) int { return strings.Compare(a.GetKey(), b.GetKey()) })
 	return have
 }
 

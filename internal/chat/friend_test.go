@@ -1,6 +1,8 @@
 package chat_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,6 +104,7 @@ func TestAnswerRequest(t *testing.T) {
 		}
 		r.is("what a noted", fmt.Sprint(mine.Remark, mine.Wording, len(mine.Groups)), "my bit is me1")
 		r.is("an acceptance that was sent again", b.answersAgain(true, "a", 0), 0)
+		r.is("one of both sides, which was not done", b.answersAgain(true, "a", 1), im.CodeNoSuchRequest)
 		a.deletes(onlyMe, "b")
 		a.events()
 
@@ -118,6 +121,7 @@ func TestAnswerRequest(t *testing.T) {
 		r.is("to whom a request does not exist any more", b.answers("a", 1), im.CodeNoSuchRequest)
 		r.is("b", b.has(), "out a")
 		r.is("a accepts", a.answers("b", 1), 0)
+		r.is("which was sent again", a.answersAgain(true, "b", 1), 0)
 		r.is("a", a.has(), "friend b, group work")
 		r.is("b", b.has(), "friend a")
 		r.agrees(a, b)
@@ -224,7 +228,7 @@ func TestRequests(t *testing.T) {
 		b.events()
 		read := func(at uint64) {
 			r.Helper()
-			if _, err := call[*im.Empty](b, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{Time: at}); err != nil {
+			if _, err := call[*im.ChangeReply](b, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{Time: at}); err != nil {
 				r.Fatal(err)
 			}
 		}
@@ -284,10 +288,21 @@ func TestRequestAtTheMomentOfReading(t *testing.T) {
 		if err != nil || page.UnreadNum != 1 || len(page.PendencyInfoArray) != i+1 {
 			t.Fatalf("request %d: %v, %v", i, page, err)
 		}
-		if _, err := call[*im.Empty](b, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{}); err != nil {
+		if _, err := call[*im.ChangeReply](b, false, im.Method_READ_REQUESTS, &im.ReadRequestsRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		r.is("read", strings.HasSuffix(b.events(), "read"), true)
+	}
+	// Asked again within the same millisecond, it is another one: devices tell requests apart by their times.
+	w := r.user("w")
+	var last int64
+	for range 3 {
+		w.adds("b", both)
+		if at := b.whole()["2 w 0"].State.Time; at <= last {
+			t.Errorf("asked again at %d, after %d", at, last)
+		} else {
+			last = at
+		}
 	}
 }
 
@@ -358,6 +373,38 @@ func TestLongCall(t *testing.T) {
 	})
 }
 
+// hastyStore is a store for whose caller the time runs out with the first transaction about many users.
+type hastyStore struct {
+	chat.Store
+	over func()
+}
+
+func (s *hastyStore) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) error) error {
+	err := s.Store.Update(ctx, keys, fn)
+	if len(keys) > 2 {
+		s.over()
+	}
+	return err
+}
+
+// If such a call ends in between, the caller's devices get what has been done by then: an admin's program may disconnect.
+func TestLongCallInterrupted(t *testing.T) {
+	onBoth(t, chat.Config{}, func(r *relations) {
+		ctx, cancel := context.WithCancel(t.Context())
+		hasty := on(t, &hastyStore{r.st, cancel}, chat.Config{})
+		a := hasty.user("a")
+		var names []string
+		for i := range 250 {
+			names = append(names, hasty.user(fmt.Sprint("u", i)).Name)
+		}
+		if got, err := hasty.c.BlockAs(ctx, chat.Operator{}, "a", &im.UsersRequest{UserIds: names}); !errors.Is(err, context.Canceled) {
+			r.Fatal(got, err)
+		}
+		r.is("events", len(strings.Split(a.events(), ", ")), 100)
+		hasty.agrees(a)
+	})
+}
+
 // Friend groups: what each action does, what refuses it as a whole, and what is left when a group is deleted.
 func TestFriendGroups(t *testing.T) {
 	onBoth(t, chat.Config{}, func(r *relations) {
@@ -417,7 +464,7 @@ func TestUpdateFriend(t *testing.T) {
 			if req.UserId == "" {
 				req.UserId = "b"
 			}
-			_, err := call[*im.Empty](a, false, im.Method_UPDATE_FRIEND, req)
+			_, err := call[*im.ChangeReply](a, false, im.Method_UPDATE_FRIEND, req)
 			return im.CodeOf(err)
 		}
 		text := func(s string) *string { return &s }

@@ -10,17 +10,13 @@ import (
 // Friend groups are rows of their own. A friend's row has the numbers of groups, so that a group that gets another name, or is deleted, is one change.
 
 // numberOf returns the number of the group with a name; 0 if there is none. Names are compared by bytes.
-func numberOf(groups []Relation, name string) (uint64, error) {
+func (f *feeding) numberOf(groups []Relation, name string) uint64 {
 	for i := range groups {
-		state, err := stateOf(&groups[i])
-		if err != nil {
-			return 0, err
-		}
-		if state.Name == name {
-			return uint64(groups[i].Other), nil
+		if f.c.stateOf(&groups[i]).Name == name {
+			return uint64(groups[i].Other)
 		}
 	}
-	return 0, nil
+	return 0
 }
 
 // groupFits reports whether a group exists or may be created.
@@ -29,8 +25,7 @@ func (f *feeding) groupFits(owner UID, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	number, err := numberOf(groups, name)
-	return number != 0 || len(groups) < maxFriendGroups, err
+	return f.numberOf(groups, name) != 0 || len(groups) < maxFriendGroups, nil
 }
 
 // groupNamed returns the number of a group, which it creates if there is none.
@@ -39,9 +34,8 @@ func (f *feeding) groupNamed(owner UID, name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	number, err := numberOf(groups, name)
-	if err != nil || number != 0 {
-		return number, err
+	if number := f.numberOf(groups, name); number != 0 {
+		return number, nil
 	}
 	if len(groups) >= maxFriendGroups {
 		return 0, tooManyGroups(len(groups))
@@ -81,11 +75,7 @@ func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], r
 	if err != nil {
 		return err
 	}
-	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
-		f := c.feeding(tx, s)
-		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
-			return err
-		}
+	return c.relate(ctx, s, []Key{{UID: s.UID}}, func(f *feeding) error {
 		numbers, err := g.groups(f, s.UID)
 		if err != nil {
 			return err
@@ -99,7 +89,7 @@ func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], r
 				return err
 			}
 		}
-		return f.done(func() { call.Reply(&im.FriendResults{Results: out}) })
+		return f.done(func() { call.Reply(&im.FriendResults{Results: out, Feed: f.at}) })
 	})
 }
 
@@ -154,10 +144,7 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 		if slices.Contains(g.Names[:i], name) {
 			continue
 		}
-		number, err := numberOf(rows, name)
-		if err != nil {
-			return nil, err
-		}
+		number := f.numberOf(rows, name)
 		switch {
 		case g.Action == im.FriendGroupAction_FRIEND_GROUP_CREATE:
 			if number != 0 && !g.resent {
@@ -175,8 +162,8 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE && g.resent:
 			continue
 		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_RENAME && g.resent:
-			if renamed, err := numberOf(rows, g.NewName); err != nil || renamed != 0 {
-				return nil, err
+			if f.numberOf(rows, g.NewName) != 0 {
+				return nil, nil
 			}
 			return nil, badRelation("there is no friend group %q", name)
 		case number == 0:
@@ -192,11 +179,7 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 			if name == g.NewName {
 				continue
 			}
-			taken, err := numberOf(rows, g.NewName)
-			if err != nil {
-				return nil, err
-			}
-			if taken != 0 {
+			if f.numberOf(rows, g.NewName) != 0 {
 				return nil, badRelation("there is a friend group %q already", g.NewName)
 			}
 			if _, err := f.putGroup(owner, number, g.NewName); err != nil {

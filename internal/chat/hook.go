@@ -18,8 +18,24 @@ func (s *Caller) source() hook.Source {
 	return hook.Source{Addr: s.Addr, Platform: s.Platform, Operator: s.Operator}
 }
 
+// admin is the account that made the call, which differs from the user's if an operator acts for them.
+func (s *Caller) admin() string {
+	if s.Operator {
+		return s.Admin
+	}
+	return s.Name
+}
+
+// hookable reports whether there is a before-hook for messages to groups, or to people.
+func (cfg *Config) hookable(toGroup bool) bool {
+	if toGroup {
+		return cfg.Hooks.GroupBeforeSendMsg != nil
+	}
+	return cfg.Hooks.C2CBeforeSendMsg != nil
+}
+
 // hooked reports whether the before-hook is to be asked about a message.
-func (m *send) hooked() bool { return m.c.cfg.Hooks.C2CBeforeSendMsg != nil && !m.noHook }
+func (m *send) hooked() bool { return !m.noHook && m.c.cfg.hookable(m.toGroup) }
 
 // pass takes a message through the before-hook, if there is one, and on. It runs on the goroutine of a parked conversation.
 func (c *Chat) pass(ctx context.Context, m *send) {
@@ -28,7 +44,11 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		c.append(ctx, m)
 		return
 	}
-	if m.call.Resent { // the hook was asked about it, if it is stored
+	live := m.group != nil && m.group.typ.live
+	switch {
+	case live && c.live.repeated(m): // the hook was asked about the first one
+		return
+	case m.call.Resent && !live: // the hook was asked about it, if it is stored
 		_, err := c.store.Lookup(ctx, SendKey{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random})
 		if err == nil {
 			c.append(ctx, m) // and gets the first reply
@@ -48,12 +68,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		m.call.fail(err)
 		return
 	}
-	now := c.store.Now() / 1000
-	// There is no number yet; the client time takes its place, and identifies the message to the admin API as well.
-	v := c.ask(ctx, &m.content, &hook.C2CBeforeSendMsg{
-		From_Account: s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now,
-		MsgKey: restjson.Key(m.clientTime, m.random, now), OnlineOnlyFlag: restjson.Flag(m.online),
-	}, s.source())
+	v := c.askSend(ctx, m)
 	done()
 	if v.Err != nil {
 		m.call.fail(v.Err)
@@ -70,7 +85,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		}
 		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
 		if _, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
-			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", s.Name, "to", m.peer.name, "err", err)
+			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", s.Name, "to", m.target(), "err", err)
 		} else {
 			m.body = body
 		}
@@ -82,37 +97,72 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 	c.append(ctx, m)
 }
 
+// askSend asks the before-hook about a message.
+func (c *Chat) askSend(ctx context.Context, m *send) sendVerdict {
+	s, now := m.call.Caller, c.store.Now()
+	if m.group == nil {
+		// There is no number yet; the client time takes its place, and identifies the message to the admin API as well.
+		return c.askC2C(ctx, &m.content, &hook.C2CBeforeSendMsg{
+			From_Account: s.Name, To_Account: m.peer.name, MsgSeq: m.clientTime, MsgRandom: m.random, MsgTime: now / 1000,
+			MsgKey: restjson.Key(m.clientTime, m.random, now/1000), OnlineOnlyFlag: restjson.Flag(m.online),
+		}, s.source())
+	}
+	b := &hook.GroupBeforeSendMsg{
+		GroupId: m.group.name, Type: m.group.typ.name, From_Account: s.Name, Operator_Account: s.admin(), Random: m.random, OnlineOnlyFlag: restjson.Flag(m.online), EventTime: now,
+	}
+	return c.askGroup(ctx, &m.content, b, s.source())
+}
+
+// askGroup asks the before-hook about what is or would be a message to a group.
+func (c *Chat) askGroup(ctx context.Context, m *content, b *hook.GroupBeforeSendMsg, from hook.Source) sendVerdict {
+	return c.ask(ctx, m, func(msg *im.Message) sendVerdict {
+		b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
+		v := c.cfg.Hooks.GroupBeforeSendMsg(ctx, b, from)
+		return sendVerdict{Err: v.Err, Drop: v.Drop, Answer: hook.C2CBeforeSendMsgAnswer(v.Answer)}
+	})
+}
+
+// askC2C asks the before-hook about what is or would be a message to a person.
+func (c *Chat) askC2C(ctx context.Context, m *content, b *hook.C2CBeforeSendMsg, from hook.Source) sendVerdict {
+	return c.ask(ctx, m, func(msg *im.Message) sendVerdict {
+		b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
+		return c.cfg.Hooks.C2CBeforeSendMsg(ctx, b, from)
+	})
+}
+
+// sendVerdict is the decision on a message; those to persons and groups have the same.
+type sendVerdict = hook.C2CBeforeSendMsgVerdict
+
 // maxTold limits the memory of all messages that the before-hook is being asked about, decoded and in JSON.
 const maxTold = 64 << 20
 
 // ask asks the before-hook. The hook itself follows the setting if its program cannot be asked or does not respond; a panic around it refuses the
 // message, because nobody has allowed it.
-func (c *Chat) ask(ctx context.Context, m *content, b *hook.C2CBeforeSendMsg, from hook.Source) (v hook.C2CBeforeSendMsgVerdict) {
+func (c *Chat) ask(ctx context.Context, m *content, do func(*im.Message) sendVerdict) (v sendVerdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a before-hook", "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
-			v = hook.C2CBeforeSendMsgVerdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
+			v = sendVerdict{Err: im.Errorf(im.CodeWebhookFailed, "the app's webhook could not be asked")}
 		}
 	}()
 	told := min(m.told, maxTold)
 	if c.told.Acquire(ctx, told) != nil {
-		return hook.C2CBeforeSendMsgVerdict{Err: errGoing}
+		return sendVerdict{Err: errGoing}
 	}
 	defer c.told.Release(told)
 	var msg im.Message
 	if err := msg.UnmarshalVT(m.body); err != nil {
-		return hook.C2CBeforeSendMsgVerdict{Err: err} // it has been checked
+		return sendVerdict{Err: err} // it has been checked
 	}
-	b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
-	v = c.cfg.Hooks.C2CBeforeSendMsg(ctx, b, from)
+	v = do(&msg)
 	if ctx.Err() != nil { // whatever it returns, it may have been interrupted
-		return hook.C2CBeforeSendMsgVerdict{Err: errGoing}
+		return sendVerdict{Err: errGoing}
 	}
 	return v
 }
 
 // editOf converts a before-hook's rewrite of a message.
-func editOf(v hook.C2CBeforeSendMsgVerdict) Edit {
+func editOf(v sendVerdict) Edit {
 	return Edit{Elems: v.Answer.MsgBody, Cloud: v.Answer.CloudCustomData}
 }
 
@@ -130,14 +180,15 @@ func asSent(st *Stored) bool {
 	return n >= 0 && body[n] == platformField<<3 && crc64.Checksum(body[:n], hashTable) == st.Hash
 }
 
-// LogMessage is an entry of the log with the names in it.
+// LogMessage is a message of the log with the names in it. One to a group has the group and its type, and no To.
 type LogMessage struct {
-	Pos      int64
-	From, To string
-	Stored   Stored
+	Pos             int64
+	From, To        string
+	Group, TypeName string
+	Stored          Stored
 }
 
-// Log returns messages of conversations between two people that come after a position in the log, and the position up to which they reach.
+// Log returns messages that come after a position in the log, and the position up to which they reach.
 func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessage, upTo int64, err error) {
 	rows, err := c.store.Log(ctx, after, limit)
 	if err != nil {
@@ -150,12 +201,17 @@ func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessag
 		if err != nil {
 			return nil, after, err
 		}
-		if cv.Kind != KindC2C {
-			continue
+		if row.Sender == 0 {
+			continue // a tip
 		}
 		m := LogMessage{Pos: row.Pos, Stored: row.Stored}
 		if m.From, err = c.nameOf(ctx, row.Sender); err != nil {
 			return nil, after, err
+		}
+		if cv.Kind == KindGroup {
+			m.Group, m.TypeName = cv.Group, restjson.GroupType(cv.Type)
+			out = append(out, m)
+			continue
 		}
 		to := cv.A
 		if to == row.Sender {

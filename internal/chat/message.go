@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -20,9 +22,16 @@ type send struct {
 	call Call[*im.SendReply]
 	peer person
 	conv c2c
+	// group is set for a message to a group, which has no peer. The sender is not in aim, which is nil if the message names nobody.
+	group    *group
+	targeted bool
+	toGroup  bool
+	random   uint32
+	aim      *Aim
 	content
 	clientTime uint64
-	random     uint32
+	// epoch is that of the group that is meant, 0 if none is named.
+	epoch uint64
 	// counted is how much it takes of what may wait for the before-hook.
 	counted int
 	// sent is the body as the client sent it: a hook may have put another one into content.
@@ -51,6 +60,9 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 		return err
 	}
 	m.sent = m.body
+	if m.toGroup {
+		to = append([]byte(groupKey), to...)
+	}
 	s.mu.Lock()
 	queue, waiting := s.parked[string(to)] // a key that is only looked up is not copied
 	if waiting {
@@ -85,9 +97,12 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 	return nil
 }
 
+// groupKey is before the id of a group in the key of what is parked. No user has such a name.
+const groupKey = "\x00"
+
 // count counts a message that is parked where a before-hook can make it wait long. What waits only for lookups is limited by the open calls.
 func (c *Chat) count(m *send) error {
-	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
+	if !m.c.cfg.hookable(m.toGroup) {
 		return nil
 	}
 	m.counted = len(m.body) + slotCost
@@ -97,6 +112,7 @@ func (c *Chat) count(m *send) error {
 // unpark looks up a peer and the conversation with them, and sends what waited for that and what has arrived since.
 func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 	p, conv, f, err := c.lookUp(ctx, s, name)
+	id, toGroup := strings.CutPrefix(name, groupKey)
 	for {
 		s.mu.Lock()
 		queue := s.parked[name]
@@ -110,11 +126,17 @@ func (c *Chat) unpark(ctx context.Context, s *Caller, name string) {
 		for _, m := range queue {
 			size := m.counted // once it was passed on, the message belongs to the store
 			if err != nil {
-				m.call.fail(err)
+				m.failIn(id, err)
 			} else {
 				m.peer, m.conv = p, conv
 				m.wear(f)
-				if err := contained(func() { c.pass(ctx, m) }); err != nil {
+				if err := contained(func() {
+					if toGroup {
+						c.passToGroup(ctx, m, id)
+					} else {
+						c.pass(ctx, m)
+					}
+				}); err != nil {
 					m.call.fail(err)
 				}
 			}
@@ -138,13 +160,31 @@ func contained(f func()) (err error) {
 
 func (c *Chat) lookUp(ctx context.Context, s *Caller, name string) (p person, conv c2c, f *face, err error) {
 	if failed := contained(func() {
-		if p, conv, err = c.findPeer(ctx, s, name); err == nil {
+		if id, ok := strings.CutPrefix(name, groupKey); ok {
+			_, err = c.groupOf(ctx, id, 0)
+		} else {
+			p, conv, err = c.findPeer(ctx, s, name)
+		}
+		if err == nil {
 			f, err = c.face(ctx, s.UID, s.Name)
 		}
 	}); failed != nil {
 		err = failed
 	}
 	return p, conv, f, err
+}
+
+// passToGroup goes on with a message to a group, which may have been dissolved while the message waited.
+func (c *Chat) passToGroup(ctx context.Context, m *send, id string) {
+	g, err := c.groupOf(ctx, id, m.epoch)
+	if err == nil {
+		err = c.into(ctx, m, g)
+	}
+	if err != nil {
+		m.failIn(id, err)
+		return
+	}
+	c.pass(ctx, m)
 }
 
 func (c *Chat) findPeer(ctx context.Context, s *Caller, name string) (p person, conv c2c, err error) {
@@ -176,15 +216,18 @@ func (c *Chat) readSend(call Call[*im.SendReply], req []byte) (m *send, to []byt
 				return nil, nil, malformed("conv")
 			}
 			req = req[n:]
-		case (num == 2 || num == 3) && t == protowire.VarintType:
+		case (num == 2 || num == 3 || num == 5) && t == protowire.VarintType:
 			v, n := protowire.ConsumeVarint(req)
 			if n < 0 {
 				return nil, nil, malformed("the request")
 			}
-			if num == 2 {
+			switch num {
+			case 2:
 				m.clientTime = v
-			} else {
+			case 3:
 				m.random = uint32(v)
+			default:
+				m.epoch = v
 			}
 			req = req[n:]
 		case num == 4 && t == protowire.BytesType:
@@ -202,13 +245,16 @@ func (c *Chat) readSend(call Call[*im.SendReply], req []byte) (m *send, to []byt
 			req = req[n:]
 		}
 	}
-	if typ != im.ConvType_CONV_TYPE_C2C || len(to) == 0 {
+	if m.toGroup = typ == im.ConvType_CONV_TYPE_GROUP; typ != im.ConvType_CONV_TYPE_C2C && !m.toGroup || len(to) == 0 {
 		return nil, nil, checkKey(typ, string(to))
 	}
 	if m.clientTime == 0 || m.clientTime > 1<<40 {
 		return nil, nil, im.Errorf(im.CodeInvalidParameters, "client_time is missing or not a time in seconds")
 	}
-	if !im.ValidUserID(string(to)) {
+	if m.epoch > math.MaxInt64 {
+		return nil, nil, im.Errorf(im.CodeInvalidParameters, "epoch is too large")
+	}
+	if !m.toGroup && !im.ValidUserID(string(to)) {
 		return nil, nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user with the id of the conversation")
 	}
 	m.content, err = checkMessage(msg, call.Caller.Platform)
@@ -239,6 +285,9 @@ func readKey(b []byte, typ *im.ConvType, id *[]byte) bool {
 
 // resolve finds the peer and the conversation in the caches.
 func (c *Chat) resolve(m *send, to []byte) bool {
+	if m.toGroup {
+		return c.resolveGroup(m, to[len(groupKey):])
+	}
 	c.people.mu.RLock()
 	p, ok := c.people.m[string(to)] // a key that is only looked up is not copied
 	c.people.mu.RUnlock()
@@ -254,6 +303,21 @@ func (c *Chat) resolve(m *send, to []byte) bool {
 	return ok
 }
 
+func (c *Chat) resolveGroup(m *send, id []byte) bool {
+	f, ok := c.faceOf(m.call.Caller.UID)
+	if !ok || m.names {
+		return false
+	}
+	c.groups.mu.RLock()
+	g, ok := c.groups.m[string(id)]
+	c.groups.mu.RUnlock()
+	if ok = ok && c.means(&g, m.epoch); ok {
+		m.wear(f)
+		ok = c.into(context.Background(), m, g) == nil // names nobody, so nothing is looked up
+	}
+	return ok
+}
+
 // wear attaches the sender's face.
 func (m *send) wear(f *face) {
 	if f != nil && f.wire != nil {
@@ -263,6 +327,10 @@ func (m *send) wear(f *face) {
 
 // append hands m to the store, or, if it is online-only, to those who are connected.
 func (c *Chat) append(ctx context.Context, m *send) {
+	if m.group != nil && m.group.typ.live {
+		c.sendLive(ctx, m)
+		return
+	}
 	if m.online {
 		c.sendOnline(ctx, m)
 		return
@@ -275,16 +343,29 @@ func (m *send) entryOf() Entry {
 	return Entry{
 		Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Rules: m.rules(),
-		Unseen: s.Quiet && m.peer.uid != s.UID,
+		Unseen: s.Quiet && m.peer.uid != s.UID, Targeted: m.targeted, Aim: m.aim,
 	}
 }
 
-// rules are what the message is checked against. Operators may send to anybody.
+// rules are what the message is checked against. Operators may send to anybody, unless mutes are to count.
 func (m *send) rules() *SendRules {
-	if m.call.Caller.Operator {
+	switch s := m.call.Caller; {
+	case s.Operator && s.Mutes && m.group != nil:
+		return &onlyMutes
+	case s.Operator:
 		return nil
 	}
 	return &m.c.sendRules
+}
+
+var onlyMutes = SendRules{OnlyMutes: true}
+
+// target names whom the message is for, for the log.
+func (m *send) target() string {
+	if m.group != nil {
+		return m.group.name
+	}
+	return m.peer.name
 }
 
 // check checks a message against the conversation as it is now, for what is not to wait until it gets its number.
@@ -293,11 +374,25 @@ func (c *Chat) check(ctx context.Context, m *send) error {
 	if rules == nil {
 		return nil
 	}
+	if m.group != nil && m.group.typ.live {
+		return c.checkLive(ctx, m)
+	}
 	cv, err := c.store.Conv(ctx, m.conv.id)
 	if err != nil {
 		return err
 	}
-	return rules.Check(&cv, m.call.Caller.UID)
+	var is Standing
+	if m.group != nil {
+		rows, err := c.store.MembersOf(ctx, cv.ID, []UID{m.call.Caller.UID})
+		if err != nil {
+			return err
+		}
+		if len(rows) == 1 {
+			is = rows[0].standing()
+			m.stored.Standing, m.stored.MemberSet = is, cv.MemberSet
+		}
+	}
+	return rules.Check(&cv, m.call.Caller.UID, is, c.store.Now())
 }
 
 // refuse answers a message that check returned an error for; what is dropped, behind what was sent before it, as if it were delivered.
@@ -306,7 +401,7 @@ func (m *send) refuse(err error) {
 		m.c.store.Deliver(m.conv.id, m.drop)
 		return
 	}
-	m.call.fail(err)
+	m.fail(err)
 }
 
 // drop answers as if the message had been sent (rule 20).
@@ -327,8 +422,13 @@ func (m *send) done(st Stored, dup bool, err error) {
 			return
 		case errors.Is(err, ErrOtherBody):
 			err = im.Errorf(im.CodeInvalidParameters, "client_time and random were used for another message")
+		case m.group != nil && (errors.Is(err, ErrNotFound) || im.CodeOf(err) == im.CodeNoGroup):
+			if g, ok := c.groups.get(m.group.name); ok && g.id == m.group.id {
+				c.groups.drop(m.group.name)
+			}
+			err = dissolved(m.group.name)
 		}
-		m.call.fail(err)
+		m.fail(err)
 		return
 	}
 	m.stored = st
@@ -348,6 +448,10 @@ func (m *send) done(st Stored, dup bool, err error) {
 // tell notifies everybody except the session that sent it, and the other sessions of its device if that is named.
 func (m *send) tell(device Device) {
 	s := m.call.Caller
+	if m.group != nil {
+		m.tellGroup(device)
+		return
+	}
 	m.users = [2]UID{m.peer.uid, s.UID}
 	if m.peer.uid != s.UID {
 		m.c.tell(pushEntry.wire(Audience{Users: m.users[:1]}, (*peerEntry)(m)))
@@ -367,7 +471,7 @@ func (c *Chat) sendOnline(ctx context.Context, m *send) {
 	}
 	m.stored = Stored{
 		Entry: Entry{Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random, Body: m.body},
-		Time:  c.store.Now(),
+		Time:  c.store.Now(), Standing: m.stored.Standing, MemberSet: m.stored.MemberSet,
 	}
 	// Behind what was sent before it: a message that is not kept does not overtake one that is.
 	c.store.Deliver(m.conv.id, func() {

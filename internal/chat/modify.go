@@ -43,16 +43,31 @@ func (c *Chat) Modify(ctx context.Context, call Call[*im.ModifyReply], req *im.M
 	if err != nil {
 		return err
 	}
-	if err := checkEpoch(cv, req.Epoch, req.Seq, cv.Seq); err != nil {
+	if err := c.checkPlace(ctx, s, cv, req.Epoch, req.Seq); err != nil {
 		return err
 	}
 	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: call.Resent, call: call, circle: circle, by: person{s.UID, s.Name}}
 	m.elems, m.cloud = contentOf(req.Message)
-	m.hooked = c.cfg.Hooks.C2CBeforeSendMsg != nil && !req.Message.GetDisableCloudMessagePreHook()
-	if c.cfg.Hooks.C2CBeforeSendMsg == nil {
+	if !c.cfg.hookable(cv.Kind == KindGroup) {
 		return c.modify(ctx, m, call.Reply)
 	}
+	m.hooked = !req.Message.GetDisableCloudMessagePreHook()
 	return c.modifyInTurn(ctx, m)
+}
+
+// check is what the conversation's rules say about a new content from who modifies: the same as about a message from them. Those of operators are not checked.
+func (m *modification) check(c *Chat, cv *Conv) error {
+	if m.call.Caller == nil || m.call.Caller.Operator || cv.Kind != KindC2C {
+		return nil
+	}
+	return c.sendRules.Check(cv, m.by.uid, Standing{}, 0)
+}
+
+// pretend is the reply to a modification that is dropped: a change without a number, which no device applies.
+func (m *modification) pretend(st *Stored, body []byte, now int64) (*im.ModifyReply, error) {
+	ch := changeOf(&Change{Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: now, Operator: m.by.uid, Target: st}, m.by.name, m.senderName(st.Sender))
+	ch.Message = &im.Message{}
+	return &im.ModifyReply{Change: ch}, ch.Message.UnmarshalVT(body)
 }
 
 // contentOf returns the parts of a message that a modification uses, as wire fields.
@@ -66,25 +81,55 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 	before := false
 	err := c.store.Update(ctx, []Key{{Conv: m.cv.ID}}, func(tx Tx) error {
 		current, before = nil, false
-		st, err := tx.Entry(m.cv.ID, m.seq)
-		if errors.Is(err, ErrNotFound) {
-			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", m.seq)
+		group := m.circle.group != "" && m.call.Caller != nil && !m.call.Caller.Operator
+		var refused error
+		if group {
+			refused = maySendNow(tx, m.cv.ID, m.by.uid)
 		}
-		if err != nil {
+		st, err := tx.Entry(m.cv.ID, m.seq)
+		mine := err == nil && st.Sender == m.by.uid
+		switch {
+		case refused != nil && !mine:
+			return refused
+		case err == nil && group && !mine:
+			return im.Errorf(im.CodeNotMember, "in a group, only its sender may modify a message")
+		case errors.Is(err, ErrNotFound):
+			return im.Errorf(im.CodeNoSuchMessage, "there is no message %d", m.seq)
+		case err != nil:
 			return err
 		}
 		changed, err := m.apply(st.Body)
 		body := changed.body
 		before = err == nil && m.resent && m.version != nil && st.Version == *m.version+1 && bytes.Equal(body, st.Body)
 		switch {
-		case before: // also for a message that was recalled since
+		case before: // also for a message that was recalled since, and for somebody who has left since
 			current = &st
 			return nil
+		case refused != nil:
+			return refused
 		case st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED):
 			return im.Errorf(im.CodeNoSuchMessage, "message %d was recalled", m.seq)
 		case err != nil:
 			return err
-		case m.version != nil && st.Version != *m.version, m.hooked && (m.asked == nil || *m.asked != st.Version):
+		case m.version != nil && st.Version != *m.version:
+			current = &st
+			return nil
+		}
+		cv, err := tx.Conv(m.cv.ID)
+		if err != nil {
+			return err
+		}
+		switch err := m.check(c, &cv); {
+		case errors.Is(err, ErrDropped):
+			r, err := m.pretend(&st, body, tx.Now())
+			if err != nil {
+				return err
+			}
+			tx.AfterCommit(func() { reply(r) })
+			return tx.SetEntry(st) // as it is: a commit takes the time of one
+		case err != nil:
+			return err
+		case m.hooked && (m.asked == nil || *m.asked != st.Version):
 			current = &st
 			return nil
 		case st.Version >= c.cfg.Modifications:
@@ -102,8 +147,16 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 			return err
 		}
 		row.Target = &st
-		var told []news
-		if len(body) > im.MaxBody {
+		sender, err := m.circle.senderName(tx, st.Sender)
+		if err != nil {
+			return err
+		}
+		ch := changeOf(&row, m.by.name, sender)
+		told, err := m.circle.changed(tx, &st, ch)
+		if err != nil {
+			return err
+		}
+		if len(body) > im.MaxBody && m.circle.group == "" {
 			// Not pushed: a device that pulls it gets it once for all modifications since, as fast as it takes it.
 			if told, err = m.circle.heads(tx, m.circle.people); err != nil {
 				return err
@@ -111,11 +164,7 @@ func (c *Chat) modify(ctx context.Context, m *modification, reply func(*im.Modif
 		}
 		now := tx.Now()
 		tx.AfterCommit(func() {
-			ch := changeOf(&row, m.by.name, m.circle.nameOf(st.Sender))
 			reply(&im.ModifyReply{Change: ch})
-			if told == nil {
-				told = m.circle.change(ch)
-			}
 			for _, n := range told {
 				c.tell(n)
 			}

@@ -60,7 +60,7 @@ func (c *Chat) modifyQueued(ctx context.Context, s *Caller, id ConvID) {
 }
 
 // passModify asks the before-hook about what a message would become, and makes it that. The hook is not asked about a modification that is not made:
-// of a message that does not exist, of another version than the call names, or one that was made before. If the message has changed when the response
+// of a message that does not exist, of another version than the call names, one that was made before, or one that is dropped or refused. If the message has changed when the response
 // arrives, it is a conflict.
 func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 	defer func() {
@@ -80,30 +80,33 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 		return c.modify(ctx, m, m.call.Reply)
 	}
 	st := &found[0]
+	cv, err := c.store.Conv(ctx, m.cv.ID)
+	if err != nil {
+		return err
+	}
 	next, err := m.apply(st.Body)
-	if err != nil || st.Version != *m.version || st.Version >= c.cfg.Modifications || st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
+	may, failed := c.mayModify(ctx, m, &cv, st)
+	if failed != nil {
+		return failed
+	}
+	if err != nil || !may || st.Version != *m.version || st.Version >= c.cfg.Modifications || st.Status == int32(im.MessageStatus_MESSAGE_STATUS_REVOKED) {
 		return c.modify(ctx, m, m.call.Reply)
 	}
-	sender := m.circle.nameOf(st.Sender)
 	done, err := c.asking(ctx, s)
 	if err != nil {
 		return err
 	}
-	v := c.ask(ctx, &next, &hook.C2CBeforeSendMsg{
-		From_Account: m.by.name, To_Account: m.circle.calledBy(m.by.uid), MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000,
-		MsgKey: restjson.Key(st.Seq, st.Random, st.Time/1000), ModifyFlag: new(restjson.Flag(true)), MsgFrom_Account: &sender,
-	}, s.source())
+	v := c.askModify(ctx, m, &cv, st, &next)
 	done()
 	switch {
 	case v.Err != nil:
 		return v.Err
-	case v.Drop: // a change without a number, which no device applies
-		ch := changeOf(&Change{Kind: int32(im.ChangeKind_CHANGE_MODIFY), Seq: st.Seq, Time: c.store.Now(), Operator: m.by.uid, Target: st}, m.by.name, sender)
-		ch.Message = &im.Message{}
-		if err := ch.Message.UnmarshalVT(next.body); err != nil {
+	case v.Drop:
+		r, err := m.pretend(st, next.body, c.store.Now())
+		if err != nil {
 			return err
 		}
-		m.call.Reply(&im.ModifyReply{Change: ch})
+		m.call.Reply(r)
 		return nil
 	}
 	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
@@ -123,4 +126,43 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 	}
 	m.asked = &st.Version
 	return c.modify(ctx, m, m.call.Reply)
+}
+
+// askModify asks the before-hook about what a message would become.
+func (c *Chat) askModify(ctx context.Context, m *modification, cv *Conv, st *Stored, next *content) sendVerdict {
+	from, sender := m.call.Caller.source(), m.senderName(st.Sender)
+	if cv.Kind == KindGroup {
+		return c.askGroup(ctx, next, &hook.GroupBeforeSendMsg{
+			GroupId: cv.Group, Type: restjson.GroupType(cv.Type), From_Account: m.by.name, Operator_Account: m.call.Caller.admin(), Random: st.Random, EventTime: c.store.Now(),
+			MsgSeq: &st.Seq, ModifyFlag: new(restjson.Flag(true)), MsgFrom_Account: &sender,
+		}, from)
+	}
+	return c.askC2C(ctx, next, &hook.C2CBeforeSendMsg{
+		From_Account: m.by.name, To_Account: m.circle.calledBy(m.by.uid), MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000,
+		MsgKey: restjson.Key(st.Seq, st.Random, st.Time/1000), ModifyFlag: new(restjson.Flag(true)), MsgFrom_Account: &sender,
+	}, from)
+}
+
+// senderName is the name of the sender of the message: in a group only its sender modifies it.
+func (m *modification) senderName(uid UID) string {
+	if uid == m.by.uid {
+		return m.by.name
+	}
+	return m.circle.nameOf(uid)
+}
+
+// mayModify reports whether the conversation lets the caller modify a message now. It is asked again where it is done.
+func (c *Chat) mayModify(ctx context.Context, m *modification, cv *Conv, st *Stored) (bool, error) {
+	if cv.Kind != KindGroup {
+		return m.check(c, cv) == nil, nil
+	}
+	if st.Sender != m.by.uid {
+		return false, nil
+	}
+	rows, err := c.store.MembersOf(ctx, cv.ID, []UID{m.by.uid})
+	var is Standing
+	if len(rows) == 1 {
+		is = rows[0].standing()
+	}
+	return checkGroupSend(cv, is, c.store.Now()) == nil, err
 }

@@ -130,15 +130,17 @@ func (c *Chat) Kick(ctx context.Context, name, why string) error {
 type Via struct {
 	// Addr is the operator's IP address.
 	Addr string
-	// Quiet keeps a message from the sender's own devices.
-	Quiet bool
+	// Admin is the operator's account.
+	Admin string
+	// Quiet keeps a message from the sender's own devices. Mutes is that of Caller.
+	Quiet, Mutes bool
 	// Key makes a repeated call the same message.
 	Key *CallKey
 }
 
 // CallKey is what an operator drew for a message, besides its random number.
 type CallKey struct {
-	Seq uint32
+	Seq uint64
 	// Hash distinguishes messages by receiver and content. It is the same on all servers.
 	Hash uint64
 }
@@ -188,7 +190,7 @@ func (c *Chat) claim(ctx context.Context, sender UID, key *CallKey, req *im.Send
 const released = 0
 
 // release gives back the key of a call that was refused: the call may be repeated in another form.
-func (c *Chat) release(ctx context.Context, sender UID, random, seq uint32) error {
+func (c *Chat) release(ctx context.Context, sender UID, random uint32, seq uint64) error {
 	return c.store.Update(ctx, []Key{{UID: sender}}, func(tx Tx) error {
 		was, err := tx.Sent(sender, random, seq)
 		if errors.Is(err, ErrNotFound) {
@@ -200,6 +202,19 @@ func (c *Chat) release(ctx context.Context, sender UID, random, seq uint32) erro
 		was.Hash = released
 		return tx.PutSent(was, tx.Now()-forgetAfter.Milliseconds())
 	})
+}
+
+// groupSeqs is above what operators draw for messages to persons: the Seq of a key of a message to a group says which group it is.
+const groupSeqs = 1 << 62
+
+// SendToGroupAs sends a message to a group for a user. The same random number with the same hash is the same message for SentFor.
+func (c *Chat) SendToGroupAs(ctx context.Context, from string, via Via, req *im.SendRequest, hash uint64) (*im.SendReply, error) {
+	g, err := c.groupOf(ctx, req.Conv.GetId(), 0)
+	if err != nil {
+		return nil, err
+	}
+	via.Key = &CallKey{Seq: groupSeqs + uint64(g.id), Hash: hash}
+	return c.SendAs(ctx, from, via, req)
 }
 
 // SendAs sends a message for a user; it returns when the message is stored.
@@ -236,7 +251,7 @@ func (c *Chat) sendAs(ctx context.Context, p person, via Via, req *im.SendReques
 		err   error
 	}
 	answered := make(chan answer, 1)
-	s := &Caller{UID: p.uid, Name: p.name, Platform: im.Platform_PLATFORM_OTHER, Addr: via.Addr, Operator: true, Quiet: via.Quiet}
+	s := &Caller{UID: p.uid, Name: p.name, Platform: im.Platform_PLATFORM_OTHER, Addr: via.Addr, Operator: true, Admin: via.Admin, Quiet: via.Quiet, Mutes: via.Mutes}
 	s.Reply = func(_ uint64, _ im.Method, body im.Body, err error) {
 		a := answer{err: err}
 		if err == nil {

@@ -15,10 +15,6 @@ type Operator struct{ Name, Addr string }
 
 // callAs makes a call as a user and waits for the reply. ErrNotFound: there is no such user.
 func callAs[Q im.Request, R im.Body](ctx context.Context, c *Chat, op Operator, user string, do func(*Chat, context.Context, Call[R], Q) error, req Q, force bool) (R, error) {
-	type answer struct {
-		reply R
-		err   error
-	}
 	var none R
 	p, err := c.person(ctx, user)
 	if err != nil {
@@ -27,8 +23,24 @@ func callAs[Q im.Request, R im.Body](ctx context.Context, c *Chat, op Operator, 
 	if err := req.Check(); err != nil {
 		return none, err
 	}
+	s := op.as(p)
+	s.Force = force
+	return await(ctx, c, s, do, req)
+}
+
+// as is the caller of a call that an operator makes as an account.
+func (op Operator) as(p person) *Caller {
+	return &Caller{UID: p.uid, Name: p.name, Platform: im.Platform_PLATFORM_OTHER, Addr: op.Addr, Operator: true, Admin: op.Name}
+}
+
+// await makes a call and waits for the reply.
+func await[Q any, R im.Body](ctx context.Context, c *Chat, s *Caller, do func(*Chat, context.Context, Call[R], Q) error, req Q) (R, error) {
+	type answer struct {
+		reply R
+		err   error
+	}
+	var none R
 	answered := make(chan answer, 1)
-	s := &Caller{UID: p.uid, Name: p.name, Platform: im.Platform_PLATFORM_OTHER, Addr: op.Addr, Operator: true, Admin: op.Name, Force: force}
 	s.Reply = func(_ uint64, _ im.Method, body im.Body, err error) {
 		reply, ok := body.(R)
 		if err == nil && !ok {
@@ -64,7 +76,11 @@ func (c *Chat) ProfileOf(ctx context.Context, user string) (*im.UserProfile, err
 
 // AddFriendAs adds a friend to a user's list; with force, whether or not the other consents.
 func (c *Chat) AddFriendAs(ctx context.Context, op Operator, user string, req *im.AddFriendRequest, force bool) (*im.FriendResult, error) {
-	return callAs(ctx, c, op, user, (*Chat).AddFriend, req, force)
+	r, err := callAs(ctx, c, op, user, (*Chat).AddFriend, req, force)
+	if err != nil {
+		return nil, err
+	}
+	return resultOf(r.Identifier, r.Code, r.Desc), nil
 }
 
 // UpdateFriendAs changes what a user has noted about a friend. Friend groups that do not exist are created.
@@ -120,11 +136,7 @@ func (c *Chat) FriendsOf(ctx context.Context, user string, after uint64, limit i
 	}
 	names := make(map[uint64]string, len(groups))
 	for i := range groups {
-		state, err := stateOf(&groups[i])
-		if err != nil {
-			return nil, err
-		}
-		names[uint64(groups[i].Other)] = state.Name
+		names[uint64(groups[i].Other)] = c.stateOf(&groups[i]).Name
 	}
 	for i := range page.Items {
 		item := &page.Items[i]
@@ -171,12 +183,9 @@ func (c *Chat) relationsOf(ctx context.Context, user string, kind im.RelationKin
 		page.Next = rows[limit-1].Made
 	}
 	for i := range rows {
-		item := RelationItem{}
+		item := RelationItem{State: c.stateOf(&rows[i])}
 		if item.User, err = c.nameOf(ctx, UID(rows[i].Other)); err != nil {
 			return nil, p, err
-		}
-		if item.State, err = stateOf(&rows[i]); err != nil {
-			return nil, p, fmt.Errorf("the relation of %q to %q: %w", user, item.User, err)
 		}
 		page.Items = append(page.Items, item)
 	}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"math"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/hook"
@@ -9,22 +10,23 @@ import (
 )
 
 // What the app's webhook is notified of afterwards, besides messages. It is written to the outbox inside the Update of its cause, if there is a webhook. A
-// notification is about the list of one user: a change of the lists of two is two of them, each in the order of that user's feed.
+// notification is about the list of one user, in the order of that user's feed (a change of the lists of two is two of them), or about a group, in the order of
+// the group's changes.
 
 // noted is a notification of an Update.
 type noted struct {
-	owner person
-	body  hook.Body
+	lane UID
+	body hook.Body
 }
 
 // noteOf returns the notification of the Update that is about a list, of the type of b; b, if there is none yet.
 func noteOf[B hook.Body](f *feeding, owner person, b B) B {
 	for _, n := range f.notes {
-		if have, ok := n.body.(B); ok && n.owner.uid == owner.uid {
+		if have, ok := n.body.(B); ok && n.lane == owner.uid {
 			return have
 		}
 	}
-	f.notes = append(f.notes, noted{owner, b})
+	f.notes = append(f.notes, noted{owner.uid, b})
 	return b
 }
 
@@ -67,11 +69,11 @@ func (c *Chat) portraitSet(tx Tx, s *Caller, owner person, item *im.UserProfileI
 	for _, t := range restjson.ChangedTags(item) {
 		b.ProfileItem = append(b.ProfileItem, hook.ProfilePortraitSetProfileItem{Tag: t.Tag, Value: t.Value})
 	}
-	return c.notify(tx, s, owner, b)
+	return c.notify(tx, s, owner.uid, b)
 }
 
-// notify writes a notification to the outbox. The caller holds the owner.
-func (c *Chat) notify(tx Tx, s *Caller, owner person, b hook.Body) error {
+// notify writes a notification to a lane of the outbox. The caller holds the account or the conversation of the lane.
+func (c *Chat) notify(tx Tx, s *Caller, lane UID, b hook.Body) error {
 	if !c.cfg.Notify {
 		return nil
 	}
@@ -84,13 +86,8 @@ func (c *Chat) notify(tx Tx, s *Caller, owner person, b hook.Body) error {
 	if s.Operator {
 		platform = restjson.PlatformREST
 	}
-	tx.AfterCommit(func() {
-		select {
-		case c.outgoing <- struct{}{}:
-		default:
-		}
-	})
-	return tx.AddOutbox(Outgoing{Lane: owner.uid, Platform: platform, Addr: s.Addr, Command: command, Body: body})
+	tx.AfterCommit(c.wakeOutbox)
+	return tx.AddOutbox(Outgoing{Lane: lane, Platform: platform, Addr: s.Addr, Command: command, Body: body})
 }
 
 // Outgoing gets a value after something was written to the outbox by this process; values are not counted, and one reader may wait for them.
@@ -104,6 +101,39 @@ func (c *Chat) OutboxLanes(ctx context.Context, after UID, limit int) ([]UID, er
 // Outbox is that of Store.
 func (c *Chat) Outbox(ctx context.Context, lane UID, limit int) ([]Outgoing, error) {
 	return c.store.Outbox(ctx, lane, limit)
+}
+
+// LaneOf is the lane of the outbox that is a conversation's: below those of accounts. ConvOf is the other way; 0 if it is the lane of an account.
+func LaneOf(conv ConvID) UID { return UID(-conv) }
+
+func ConvOf(lane UID) ConvID { return ConvID(max(-lane, 0)) }
+
+// FirstLane is what all lanes are above.
+const FirstLane = UID(math.MinInt64)
+
+// PutOutbox writes notifications to the lane of a conversation, in their order.
+func (c *Chat) PutOutbox(ctx context.Context, conv ConvID, command string, bodies [][]byte) error {
+	return c.store.Update(ctx, []Key{{Conv: conv}}, func(tx Tx) error {
+		for _, body := range bodies {
+			if err := tx.AddOutbox(Outgoing{Lane: LaneOf(conv), Command: command, Body: body}); err != nil {
+				return err
+			}
+		}
+		tx.AfterCommit(c.wakeOutbox)
+		return nil
+	})
+}
+
+// OutboxSize is that of Store, for the lane of a conversation.
+func (c *Chat) OutboxSize(ctx context.Context, conv ConvID) (int, error) {
+	return c.store.OutboxSize(ctx, LaneOf(conv))
+}
+
+func (c *Chat) wakeOutbox() {
+	select {
+	case c.outgoing <- struct{}{}:
+	default:
+	}
 }
 
 // OutboxOld is that of Store.

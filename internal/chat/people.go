@@ -85,3 +85,35 @@ func (f *faces) add(ctx context.Context, uid UID, name string, num protowire.Num
 	}
 	return err
 }
+
+// cards returns the name cards of those who sent entries of a group and are members.
+func (c *Chat) cards(ctx context.Context, id ConvID, found []entry) ([]*im.NameCard, error) {
+	names := make(map[UID]string)
+	var uids []UID
+	for i := range found {
+		if uid := found[i].Sender; uid != 0 && names[uid] == "" {
+			names[uid] = found[i].sender
+			uids = append(uids, uid)
+		}
+	}
+	if len(uids) == 0 {
+		return nil, nil
+	}
+	rows, err := c.store.MembersOf(ctx, id, uids)
+	out := make([]*im.NameCard, len(rows))
+	for i := range rows {
+		out[i] = &im.NameCard{UserId: names[rows[i].UID], NameCard: rows[i].NameCard, Ver: rows[i].Row}
+	}
+	return out, err
+}
+
+// sizeCard is the size of the sender's im.NameCard as a field of a push, appendCard appends it.
+func (s *Standing) sizeCard() int {
+	return 1 + protowire.SizeBytes(sizeBytes(len(s.NameCard))+sizeUint(s.Row))
+}
+
+func (s *Standing) appendCard(b []byte) []byte {
+	b = protowire.AppendTag(b, cardOfPush, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(sizeBytes(len(s.NameCard))+sizeUint(s.Row)))
+	return appendUint(appendString(b, 2, s.NameCard), 3, s.Row)
+}

@@ -48,11 +48,8 @@ func (c *Chat) SetProfile(ctx context.Context, call Call[*im.VersionedProfile], 
 		return err
 	}
 	me := person{s.UID, s.Name}
-	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
-		f := c.feeding(tx, s)
-		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
-			return err
-		}
+	return c.relate(ctx, s, []Key{{UID: s.UID}}, func(f *feeding) error {
+		tx := f.tx
 		stored, err := tx.Profile(s.UID)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -27,7 +28,7 @@ func (c *Chat) Read(ctx context.Context, call Call[*im.ReadReply], req *im.ReadR
 		if err != nil {
 			return err
 		}
-		if err := checkEpoch(cv, p.Epoch, p.Seq, cv.Seq); err != nil {
+		if err := checkEpoch(cv, p.Epoch, 0, 0); err != nil {
 			return err
 		}
 		at, ok := known[cv.ID]
@@ -131,10 +132,10 @@ func movePosition(tx Tx, uid UID, p position) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := checkEpoch(cv, p.epoch, p.seq, cv.Seq); err != nil {
+	if err := checkEpoch(cv, p.epoch, 0, 0); err != nil {
 		return false, err
 	}
-	m, err := tx.Member(p.conv, uid)
+	m, _, err := memberAt(tx, &cv, uid, p.seq)
 	if err != nil {
 		return false, err
 	}
@@ -149,7 +150,26 @@ func movePosition(tx Tx, uid UID, p position) (moved bool, err error) {
 	return err == nil, err
 }
 
-// headIn reads what a C2C head is made from inside a transaction.
+// memberAt returns the row of a user who names a number of a log, and the end of the log: to somebody who has left a group, it ends where their membership
+// did.
+func memberAt(tx Tx, cv *Conv, uid UID, seq uint64) (Member, uint64, error) {
+	m, err := tx.Member(cv.ID, uid)
+	if errors.Is(err, ErrNotFound) && cv.Kind == KindGroup {
+		err = errNotMember
+	}
+	if err != nil {
+		return m, 0, err
+	}
+	row := HeadRow{Conv: *cv, Mine: m}
+	if m.Left {
+		if row.Periods, err = tx.Periods(cv.ID, uid); err != nil {
+			return m, 0, err
+		}
+	}
+	return m, row.end(), checkEpoch(*cv, uint64(cv.ID), seq, row.end())
+}
+
+// headIn reads what a head is made from inside a transaction.
 func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
 	if row.Conv, err = tx.Conv(id); err != nil {
 		return row, err
@@ -161,6 +181,13 @@ func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
 		return row, err
 	}
 	if row.Withdrawn, err = tx.Withdrawn(id, uid, row.Mine.ReadSeq); err != nil {
+		return row, err
+	}
+	if row.Conv.Kind == KindGroup {
+		if row.Periods, err = tx.Periods(id, uid); err != nil {
+			return row, err
+		}
+		row.Mentions, err = tx.Mentions(id, uid, row.Mine.ReadSeq)
 		return row, err
 	}
 	if row.Conv.A == row.Conv.B {

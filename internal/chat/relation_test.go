@@ -48,6 +48,9 @@ type friend struct {
 	order []string
 	calls map[uint64]chan answered
 	last  uint64
+	// other are the pushes that are not of the feed. random is that of the last message.
+	other  []im.Method
+	random uint32
 	// looked is how many of told events has returned.
 	looked int
 }
@@ -95,6 +98,13 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 func (r *relations) tell(_ chat.Audience, event func() chat.Event) {
 	e := event()
 	if e.Method != im.Method_FED {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, uid := range e.To.Users {
+			if u := r.who[uid]; u != nil {
+				u.other = append(u.other, e.Method)
+			}
+		}
 		return
 	}
 	push := &im.FeedPush{}
@@ -135,14 +145,20 @@ func (r *relations) user(name string) *friend {
 	return f
 }
 
-// settle waits until everything that is committed was told.
+// settle waits until everything that is committed was told. Of the store's connections to its database many may be broken.
 func (r *relations) settle() {
 	r.Helper()
-	done := make(chan struct{})
-	if err := r.st.Update(r.Context(), nil, func(tx chat.Tx) error { tx.AfterCommit(func() { close(done) }); return nil }); err != nil {
-		r.Fatal(err)
+	for tries := 0; ; tries++ {
+		done := make(chan struct{})
+		err := r.st.Update(r.Context(), nil, func(tx chat.Tx) error { tx.AfterCommit(func() { close(done) }); return nil })
+		if err == nil {
+			<-done
+			return
+		}
+		if tries == 50 {
+			r.Fatal(err)
+		}
 	}
-	<-done
 }
 
 // call makes a call of a device. again means that it may have been made before.
@@ -165,9 +181,9 @@ func call[R im.Body](f *friend, again bool, method im.Method, req im.Request) (R
 }
 
 // codeOf returns the code of a call with one result.
-func (r *relations) codeOf(x *im.FriendResult, err error) int32 {
+func (r *relations) codeOf(x interface{ GetCode() int32 }, err error) int32 {
 	if err == nil {
-		return x.Code
+		return x.GetCode()
 	}
 	if im.CodeOf(err) == 0 {
 		r.Error(err)
@@ -195,7 +211,7 @@ func (f *friend) addsAgain(again bool, other string, both bool, more ...func(*im
 	for _, x := range more {
 		x(req)
 	}
-	return f.r.codeOf(call[*im.FriendResult](f, again, im.Method_ADD_FRIEND, req))
+	return f.r.codeOf(call[*im.FriendReply](f, again, im.Method_ADD_FRIEND, req))
 }
 
 func (f *friend) answers(other string, action int32) int32 {
@@ -203,7 +219,7 @@ func (f *friend) answers(other string, action int32) int32 {
 }
 
 func (f *friend) answersAgain(again bool, other string, action int32) int32 {
-	return f.r.codeOf(call[*im.FriendResult](f, again, im.Method_ANSWER_REQUEST, &im.AnswerRequestRequest{UserId: other, Action: action}))
+	return f.r.codeOf(call[*im.FriendReply](f, again, im.Method_ANSWER_REQUEST, &im.AnswerRequestRequest{UserId: other, Action: action}))
 }
 
 // users makes a call about users and returns their codes.

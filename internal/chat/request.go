@@ -13,6 +13,7 @@ import (
 func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	waiting := resultOf(other.name, im.CodeWaitsForApproval, "the request waits for approval")
 	sent := a.request()
+	var before int64 // when it was asked last
 	for _, x := range []struct {
 		owner, about person
 		kind         im.RelationKind
@@ -25,6 +26,7 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 			if a.resent && x.kind == relRequestOut && a.same(have) {
 				return waiting, nil
 			}
+			before = have.Time
 			continue
 		}
 		n, err := f.tx.CountRelations(x.owner.uid, x.kind)
@@ -41,7 +43,8 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	received.Time = max(received.Time, read.GetTime()+1) // new requests are unread, also within the millisecond of the last reading
+	// Requests are new by their time, and unread, also within the millisecond of the one before or of the last reading.
+	received.Time = max(received.Time, read.GetTime()+1, before+1)
 	// A request that is asked again is the newest in both lists.
 	if err := f.tx.DropRelation(me.uid, relRequestOut, int64(other.uid)); err != nil {
 		return nil, err
@@ -67,7 +70,7 @@ func (a *adding) same(have *im.RelationState) bool {
 }
 
 // AnswerRequest accepts or rejects the request of a user.
-func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendResult], req *im.AnswerRequestRequest) error {
+func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendReply], req *im.AnswerRequestRequest) error {
 	if err := cmp.Or(checkText("remark", req.Remark, maxRemark), checkGroupName("group_name", req.GroupName, false)); err != nil {
 		return err
 	}
@@ -75,12 +78,12 @@ func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendResult], r
 	case err != nil:
 		return err
 	case refused != nil:
-		call.Reply(refused)
+		call.Reply(friendReply(refused, 0))
 		return nil
 	}
 	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.answer(me, other, req, call.Resent)
-	}, func(r []*im.FriendResult) { call.Reply(r[0]) })
+	}, func(r []*im.FriendResult, feed uint64) { call.Reply(friendReply(r[0], feed)) })
 }
 
 const (
@@ -96,11 +99,15 @@ func (f *feeding) answer(me, other person, req *im.AnswerRequestRequest, resent 
 	}
 	if received == nil {
 		if resent {
-			have, err := f.state(other.uid, relFriend, int64(me.uid))
+			theirs, err := f.state(other.uid, relFriend, int64(me.uid))
 			if err != nil {
 				return nil, err
 			}
-			if req.Action == reject || have != nil {
+			mine, err := f.state(me.uid, relFriend, int64(other.uid))
+			if err != nil {
+				return nil, err
+			}
+			if req.Action == reject || theirs != nil && (mine != nil || req.Action == accept) {
 				return resultOf(other.name, 0, ""), nil
 			}
 		}
@@ -182,27 +189,20 @@ func (c *Chat) DeleteRequests(ctx context.Context, call Call[*im.FriendResults],
 			return resultOf(other.name, im.CodeNoSuchRequest, "there is no such request"), nil
 		}
 		return resultOf(other.name, 0, ""), nil
-	}, func(r []*im.FriendResult) { call.Reply(&im.FriendResults{Results: r}) })
+	}, friendResults(call))
 }
 
 // ReadRequests marks received requests as read, up to a time.
-func (c *Chat) ReadRequests(ctx context.Context, call Call[*im.Empty], req *im.ReadRequestsRequest) error {
+func (c *Chat) ReadRequests(ctx context.Context, call Call[*im.ChangeReply], req *im.ReadRequestsRequest) error {
 	s := call.Caller
-	return c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
-		f := c.feeding(tx, s)
-		if err := f.hold([]Key{{UID: s.UID}}); err != nil {
-			return err
-		}
-		rows, err := tx.Relations(s.UID, relRequestIn)
+	return c.relate(ctx, s, []Key{{UID: s.UID}}, func(f *feeding) error {
+		rows, err := f.tx.Relations(s.UID, relRequestIn)
 		if err != nil {
 			return err
 		}
 		var upTo int64
 		for i := range rows {
-			state, err := stateOf(&rows[i])
-			if err != nil {
-				return err
-			}
+			state := c.stateOf(&rows[i])
 			if req.Time == 0 || state.Time/1000 <= int64(req.Time) {
 				upTo = max(upTo, state.Time)
 			}
@@ -217,11 +217,11 @@ func (c *Chat) ReadRequests(ctx context.Context, call Call[*im.Empty], req *im.R
 			if err := f.add(s.UID, nil, r); err != nil {
 				return err
 			}
-			if err := tx.PutRelation(Relation{UID: s.UID, Kind: relRead, Ver: r.Ver, Body: wire(state)}); err != nil {
+			if err := f.tx.PutRelation(Relation{UID: s.UID, Kind: relRead, Ver: r.Ver, Body: wire(state)}); err != nil {
 				return err
 			}
 		}
-		return f.done(func() { call.Reply(&im.Empty{}) })
+		return f.done(func() { call.Reply(&im.ChangeReply{Feed: f.at}) })
 	})
 }
 
@@ -237,11 +237,7 @@ func (c *Chat) Requests(ctx context.Context, call Call[*im.PendencyPage], req *i
 	var read int64
 	switch r, err := c.store.Relation(ctx, s.UID, relRead, 0); {
 	case err == nil:
-		state, err := stateOf(&r)
-		if err != nil {
-			return err
-		}
-		read = state.Time
+		read = c.stateOf(&r).Time
 	case err != ErrNotFound:
 		return err
 	}
@@ -251,10 +247,7 @@ func (c *Chat) Requests(ctx context.Context, call Call[*im.PendencyPage], req *i
 			return err
 		}
 		for i := range rows {
-			state, err := stateOf(&rows[i])
-			if err != nil {
-				return err
-			}
+			state := c.stateOf(&rows[i])
 			if kind == relRequestIn && state.Time > read {
 				out.UnreadNum++
 			}

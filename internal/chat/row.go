@@ -53,10 +53,10 @@ func (c *Chat) Row(ctx context.Context, call Call[*im.RowReply], req *im.RowRequ
 
 // findForRow is find for a ROW call: a receive option may be set for a person with whom there is no conversation yet, which creates it.
 func (c *Chat) findForRow(ctx context.Context, s *Caller, req *im.RowRequest) (Conv, circle, error) {
-	if req.Epoch != 0 || req.RecvOpt == nil || req.Pinned != nil || req.ClearedSeq != nil {
+	if req.Conv.GetType() == im.ConvType_CONV_TYPE_GROUP || req.Epoch != 0 || req.RecvOpt == nil || req.Pinned != nil || req.ClearedSeq != nil {
 		cv, circle, err := c.find(ctx, s, req.Conv)
 		if err == nil {
-			err = checkEpoch(cv, req.Epoch, req.GetClearedSeq(), cv.Seq)
+			err = checkEpoch(cv, req.Epoch, 0, 0)
 		}
 		return cv, circle, err
 	}
@@ -81,15 +81,12 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 	if err != nil {
 		return false, false, err
 	}
-	if seq := req.GetClearedSeq(); seq > cv.Seq {
-		return false, false, resync("number %d is above the head, %d", seq, cv.Seq)
-	}
-	old, err := tx.Member(id, uid)
+	old, end, err := memberAt(tx, &cv, uid, req.GetClearedSeq())
 	if err != nil {
 		return false, false, err
 	}
 	m := old
-	m.Hidden = hidden(&cv, &old) // a message has brought it back, whatever is cleared then
+	m.Hidden = hidden(&old, end) // a message has brought it back, whatever is cleared then
 	if req.Pinned != nil {
 		m.Pinned = *req.Pinned
 	}
@@ -126,18 +123,26 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 }
 
 // hidden reports whether a conversation is off its owner's list: they have deleted it, and no message has arrived since. A message above what was
-// cleared brings it back without a write to the row.
-func hidden(cv *Conv, m *Member) bool { return m.Hidden && cv.Seq <= m.ClearedSeq }
+// cleared brings it back without a write to the row. end is where the log ends for the owner.
+func hidden(m *Member, end uint64) bool { return m.Hidden && end <= m.ClearedSeq }
 
 // Delete deletes messages for the caller only. Nobody is notified; unread numbers stay the same.
 func (c *Chat) Delete(ctx context.Context, call Call[*im.Empty], req *im.DeleteRequest) error {
 	s := call.Caller
 	cv, _, err := c.find(ctx, s, req.Conv)
+	if im.CodeOf(err) == im.CodeGroupNoHistory {
+		return im.Errorf(im.CodeGroupNoDelete, "messages of live rooms cannot be deleted")
+	}
 	if err != nil {
 		return err
 	}
 	if err := checkEpoch(cv, req.Epoch, 0, 0); err != nil {
 		return err
+	}
+	if cv.Kind == KindGroup {
+		if _, err := c.inside(ctx, s.UID, cv.ID); err != nil {
+			return err
+		}
 	}
 	for _, seq := range req.Seqs {
 		if seq == 0 {

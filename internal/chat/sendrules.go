@@ -6,11 +6,20 @@ import "github.com/tidings-im/tidings/im"
 type SendRules struct {
 	// OnlyFriends and RefuseBlocked are those of Config.
 	OnlyFriends, RefuseBlocked bool
+	// OnlyMutes: in a group, only a mute of the sender counts, and not whether they are a member.
+	OnlyMutes bool
 }
 
 // Check returns an error for a message of sender that the conversation does not take: ErrDropped, or one for the sender. It reads only the conversation's
-// row, so a store can check each entry where it gives it its number: what was done to the conversation before that number counts, and nothing after it.
-func (r *SendRules) Check(cv *Conv, sender UID) error {
+// row, what the sender is in a group, and the time of the store's clock, so a store can check each entry where it gives it its number: what was done to the
+// conversation before that number counts, and nothing after it.
+func (r *SendRules) Check(cv *Conv, sender UID, standing Standing, now int64) error {
+	if cv.Kind == KindGroup {
+		if r.OnlyMutes && !standing.In && !cv.Dissolved {
+			return nil
+		}
+		return checkGroupSend(cv, standing, now)
+	}
 	if cv.Kind != KindC2C || cv.A == cv.B || cv.Flags == 0 && !r.OnlyFriends {
 		return nil
 	}
@@ -31,6 +40,20 @@ func (r *SendRules) Check(cv *Conv, sender UID) error {
 		return im.Errorf(im.CodeNotInPeersList, "the sender is not in the receiver's list of friends")
 	}
 	return im.Errorf(im.CodeNotInOwnList, "the receiver is not in the sender's list of friends")
+}
+
+func checkGroupSend(cv *Conv, standing Standing, now int64) error {
+	switch {
+	case cv.Dissolved:
+		return im.Errorf(im.CodeNoGroup, "the group has been dissolved")
+	case !standing.In:
+		return im.Errorf(im.CodeNotMember, "the sender is not a member of the group")
+	case standing.MuteUntil > now:
+		return im.Errorf(im.CodeMuted, "the sender may not send in the group for another %d seconds", (standing.MuteUntil-now+999)/1000)
+	case cv.Flags&MuteAll != 0 && standing.Role < RoleAdmin:
+		return im.Errorf(im.CodeMuted, "only the owner and admins may send in the group now")
+	}
+	return nil
 }
 
 // blockedBy reports whether the other one of a C2C conversation has blocked a user.

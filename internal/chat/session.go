@@ -98,7 +98,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		}
 		out.Caller = &Caller{
 			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: platform, Expires: ticket.Expires,
-			Generation: mine.Generation, Feed: user.Feed, ID: SessionID{c.server, c.sessions.Add(1)},
+			Generation: mine.Generation, Feed: user.Feed, ID: SessionID{c.server, c.sessions.Add(1)}, Groups: req.Groups,
 		}
 		switch {
 		case req.Resume && mine.Generation >= req.Generation:
@@ -245,7 +245,11 @@ func putLogin(tx Tx, mine Session, class int32, platform im.Platform) error {
 
 // Logout ends the caller's session; nothing is owed.
 func (c *Chat) Logout(ctx context.Context, s *Caller) error {
-	return c.settle(ctx, s)
+	err := c.settle(ctx, s)
+	if err == nil {
+		c.LeaveRooms(s)
+	}
+	return err
 }
 
 // KickedAck pays the debt of the caller's session: its application has been notified.

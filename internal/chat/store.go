@@ -48,224 +48,6 @@ func Known(err error) string {
 	return ""
 }
 
-// Kind of a conversation. The numbers are those of im.ConvType.
-type Kind int8
-
-const (
-	KindC2C   Kind = 1
-	KindGroup Kind = 2
-)
-
-// User is an account.
-type User struct {
-	UID  UID
-	Name string
-	// Generation is the generation of the newest login of any device.
-	Generation uint64
-	// Feed is the last number of the user's change feed.
-	Feed uint64
-	// ValidFrom is the time, in seconds since 1970, before which signed tickets are void.
-	ValidFrom int64
-}
-
-// Conv is a conversation and the ends of its two lines.
-type Conv struct {
-	ID   ConvID
-	Kind Kind
-	// A and B are the two people of a C2C conversation, A <= B; both the same for a conversation with oneself. 0 for a group.
-	A, B UID
-	// Group is the group id; empty for C2C.
-	Group string
-
-	Seq, Rev uint64
-	// Time of the last entry, and of the last entry or change: milliseconds of the store's clock.
-	Time, Changed int64
-	// Index is the running number of countable messages; OwnA and OwnB are those of A and of B (C2C only).
-	Index, OwnA, OwnB uint64
-	// Policy is raised by everything that affects who may send here; MemberSet by joins and leaves.
-	Policy, MemberSet uint64
-	Dissolved         bool
-	// Flags are what the two of a C2C conversation have with each other. Every change of them raises Policy.
-	Flags ConvFlags
-}
-
-// ConvFlags are what may be sent in a C2C conversation depends on.
-type ConvFlags uint32
-
-const (
-	ABlocksB ConvFlags = 1 << iota
-	BBlocksA
-	AHasB // B is in A's list of friends
-	BHasA
-)
-
-// Period is a time of membership: entries with From < seq <= To are visible. To is NoEnd while it lasts.
-type Period struct{ From, To uint64 }
-
-// NoEnd is the To of a membership that lasts.
-const NoEnd = uint64(1<<63 - 1)
-
-// Member is a user's own row in a conversation.
-type Member struct {
-	Conv ConvID
-	UID  UID
-	// Row is raised by every change of the row; Changed is the commit time of the last one.
-	Row     uint64
-	Changed int64
-
-	ReadSeq uint64
-	// ReadOthers is the others' index at ReadSeq; ReadTime is the time of the entry there; ReadAt is when the position was set.
-	ReadOthers       uint64
-	ReadTime, ReadAt int64
-	ClearedSeq       uint64
-	RecvOpt          int32
-	Pinned           bool
-	// Hidden means that the user has deleted the conversation: it is not in their list while nothing is above ClearedSeq.
-	Hidden bool
-	Role   int32
-	// Left means that a group's membership has ended; the row stays for its periods.
-	Left bool
-}
-
-// Entry is a message or tip on its way into a log.
-type Entry struct {
-	Conv   ConvID
-	Sender UID
-	// ClientTime and Random are the dedupe key. Keys that rise with time append to the index: a client should put the millisecond within the second
-	// into the upper bits of Random.
-	ClientTime uint64
-	Random     uint32
-	// Countable means that it counts as unread for the others.
-	Countable bool
-	// Unseen means that the sender does not have it, as if they had deleted it for themselves, from the same commit on.
-	Unseen bool
-	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
-	// given to Append: the store and the caller share it.
-	Body []byte
-	Hash uint64
-	// Rules are what the store checks an entry that is new against, with the conversation as it is where the entry gets its number; nil: nothing.
-	Rules *SendRules
-}
-
-// Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
-// of Append gets is shared, as described at Entry.
-type Stored struct {
-	Entry
-	Seq  uint64
-	Time int64
-	// Index and OwnIndex are the running number of countable messages up to and including this one, and the number of those from the sender.
-	Index, OwnIndex uint64
-	Status          int32
-	Version         uint64
-	Revoker         UID
-	RevokeReason    string
-}
-
-// LogEntry is an entry of any conversation's log.
-type LogEntry struct {
-	// Pos is its position among all entries of the store.
-	Pos int64
-	Stored
-}
-
-// Change is an entry of a conversation's rev line.
-type Change struct {
-	Rev  uint64
-	Kind int32
-	// Seq of the message it is about.
-	Seq      uint64
-	Time     int64
-	Operator UID
-	Reason   string
-	// Version is the version of the content that a modification made.
-	Version uint64
-	// Target is the message as it is when changes are read. It has a Body only for the modification that made the present content: replaced contents
-	// are not stored any more, and the same content is not returned once for each of many.
-	Target *Stored
-}
-
-// FeedEntry is an entry of a user's change feed.
-type FeedEntry struct {
-	Seq  uint64
-	Kind int32
-	Body []byte
-	Time int64
-}
-
-// Relation is a row of what a user has with others.
-type Relation struct {
-	UID  UID
-	Kind im.RelationKind
-	// Other is the number of the other account, or of a friend group.
-	Other int64
-	// Ver is the number in the owner's feed of the change that made the row as it is, Made that of the one that created it.
-	Ver, Made uint64
-	// Body is im.RelationState in wire form.
-	Body []byte
-}
-
-// Profile is an account's profile, im.UserProfile in wire form without the name. Ver is 0 for one that was never set.
-type Profile struct {
-	UID  UID
-	Ver  uint64
-	Body []byte
-}
-
-// Fanout is a change of a profile that has not been told to all who have the user as a friend: to those up to Done it has.
-type Fanout struct {
-	UID  UID
-	Ver  uint64
-	Done UID
-}
-
-// Outgoing is something that the app's webhook is to be notified of.
-type Outgoing struct {
-	// ID rises along a lane and is never used twice. Lane is the account whose list or profile has changed.
-	ID   int64
-	Lane UID
-	Time int64
-	// Platform and Addr are those of the call that caused it, as the request names them.
-	Platform, Addr string
-	// Command is the name of the webhook, Body the body of the request in JSON.
-	Command string
-	Body    []byte
-}
-
-// Session is the row of a device of a user.
-type Session struct {
-	UID    UID
-	Device string
-	// Class is the platform class: one session of a class is logged in at a time.
-	Class, Platform int32
-	// Generation of the newest login of this device.
-	Generation uint64
-	LoggedIn   bool
-	// Owed means that another login ended this session and its application has not been notified: rule 27's debt.
-	Owed bool
-	At   int64
-}
-
-// Sent is an operator's call that sent a message under a key of its own (sender, random, seq).
-type Sent struct {
-	Sender      UID
-	Random, Seq uint32
-	// ClientTime is the message's, whose key in the log it is a part of. Hash distinguishes other messages. At is when the call arrived.
-	ClientTime, Hash uint64
-	At               int64
-}
-
-// HeadRow contains what a line in a user's list of conversations is made from.
-type HeadRow struct {
-	Conv Conv
-	Mine Member
-	// Own is the user's own countable index at the head; Withdrawn counts withdrawn countable messages of others above ReadSeq.
-	Own, Withdrawn uint64
-	// Peer is the peer's row in a C2C conversation.
-	Peer *Member
-	// Periods of a group membership, oldest first; nil for C2C, where everything is visible.
-	Periods []Period
-}
-
 // Key names rows that an Update locks: a user or a conversation.
 type Key struct {
 	UID  UID
@@ -308,6 +90,25 @@ type Store interface {
 	Group(ctx context.Context, group string) (Conv, error)
 	// Members returns the members of a group that have not left.
 	Members(ctx context.Context, id ConvID) ([]Member, error)
+	// MemberPage returns members behind a join number, in the order of their joining, at most limit. minRole leaves out those below a role.
+	MemberPage(ctx context.Context, id ConvID, after uint64, minRole int32, limit int) ([]Member, error)
+	// MembersOf returns those of the users that are members now, in no order. CustomOf returns their fields of the app's own, as far as they have any.
+	MembersOf(ctx context.Context, id ConvID, uids []UID) ([]Member, error)
+	CustomOf(ctx context.Context, id ConvID, uids []UID) (map[UID][]byte, error)
+	// GroupsOf returns the groups that a user is a member of, ascending.
+	GroupsOf(ctx context.Context, uid UID) ([]GroupOf, error)
+	// InGroup returns those of the users who are members of a group, in no order, also if it is dissolved.
+	InGroup(ctx context.Context, id ConvID, uids []UID) ([]GroupOf, error)
+	// GroupInfo returns ErrNotFound if none was put.
+	GroupInfo(ctx context.Context, id ConvID) (GroupInfo, error)
+	// Attributes returns those of a group, ordered by key, with the version that they have together.
+	Attributes(ctx context.Context, id ConvID) (ver uint64, list []Attribute, err error)
+	// AddressedTo returns which of the targeted entries of the closed range a user is an addressee of, ascending.
+	AddressedTo(ctx context.Context, uid UID, id ConvID, from, to uint64) ([]uint64, error)
+	// GroupRequests returns the requests to groups in which a user is owner or admin, and invitations of the user, that were made before a time, newest
+	// first, at most limit and those of the same time as the last of them. GroupRequestsSince counts the unanswered ones that were made after a time.
+	GroupRequests(ctx context.Context, uid UID, before int64, limit int) ([]GroupRequest, error)
+	GroupRequestsSince(ctx context.Context, uid UID, after int64) (int, error)
 
 	// Append queues an entry for the next group commit and returns without waiting for it, but blocks while the queue is full. Entries of one
 	// conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly once, in commit order, on the
@@ -358,6 +159,8 @@ type Store interface {
 	HaveFriend(ctx context.Context, friend, after UID, limit int) ([]UID, error)
 	// Profile returns an account's profile, an empty one if it was never set.
 	Profile(ctx context.Context, uid UID) (Profile, error)
+	// Profiles returns those of accounts that were ever set, in any order.
+	Profiles(ctx context.Context, uids []UID) ([]Profile, error)
 	// Fanouts returns some of the changes of profiles that are not told to all friends yet, at most limit.
 	Fanouts(ctx context.Context, limit int) ([]Fanout, error)
 	// Sessions returns the rows of a user's devices.
@@ -369,6 +172,8 @@ type Store interface {
 	OutboxLanes(ctx context.Context, after UID, limit int) ([]UID, error)
 	Outbox(ctx context.Context, lane UID, limit int) ([]Outgoing, error)
 	OutboxOld(ctx context.Context, before int64, limit int) ([]Outgoing, error)
+	// OutboxSize returns how much is in a lane.
+	OutboxSize(ctx context.Context, lane UID) (int, error)
 
 	// Log returns the entries of all conversations after a position, ascending by position, at most limit: the reads of rule 15. Within a
 	// conversation positions rise with seq. An entry that is committed later never gets a position at or below one that was returned: if several
@@ -398,7 +203,8 @@ type Tx interface {
 	// NewConv creates a conversation (a group, or the C2C of A and B) and returns it with its id.
 	NewConv(c Conv) (Conv, error)
 	Conv(id ConvID) (Conv, error)
-	// PutConv stores everything except Seq, Rev, the indexes and the times, which only Append and AddChange move.
+	// PutConv stores everything except Seq, Rev, the indexes and the times, which only Append and AddChange move, and Members. The change of a group is seen
+	// in Changed.
 	PutConv(c Conv) error
 	Member(id ConvID, uid UID) (Member, error)
 	// PutMember stores a row, raising Row and Changed.
@@ -407,10 +213,37 @@ type Tx interface {
 	Pinned(uid UID) (int, error)
 	// Delete records that the user has deleted messages for themselves; one that was deleted before is not an error.
 	Delete(id ConvID, uid UID, seqs []uint64) error
-	// Join opens a period from the current head and sets read = head; Leave closes it at the head. Both raise MemberSet and Policy.
+	// Join opens a period from the current head and sets read = head; options, role, name card and mute are as for a new member. Leave closes the period
+	// at the head. Both raise MemberSet and Policy.
 	Join(id ConvID, uid UID) (Member, error)
 	Leave(id ConvID, uid UID) (Member, error)
 	Periods(id ConvID, uid UID) ([]Period, error)
+	// Group returns the newest group of an id and holds it. Until the end of the transaction, nobody else creates a group of the id.
+	Group(group string) (Conv, error)
+	// MemberPage is that of Store.
+	MemberPage(id ConvID, after uint64, minRole int32, limit int) ([]Member, error)
+	// GroupCount counts the groups that a user is a member of.
+	GroupCount(uid UID) (int, error)
+	// GroupInfo returns ErrNotFound if none was put. Custom returns a member's fields of the app's own, nil if there are none.
+	GroupInfo(id ConvID) (GroupInfo, error)
+	PutGroupInfo(g GroupInfo) error
+	Custom(id ConvID, uid UID) ([]byte, error)
+	PutCustom(id ConvID, uid UID, body []byte) error
+	// Attributes returns those of a group, ordered by key.
+	Attributes(id ConvID) ([]Attribute, error)
+	PutAttribute(id ConvID, a Attribute) error
+	DropAttribute(id ConvID, key string) error
+	// OpenRequest returns the unanswered request or invitation of a user, ErrNotFound if there is none, GroupRequest one by its id. PutGroupRequest stores
+	// one; ID 0 is a new one.
+	OpenRequest(id ConvID, uid UID, invitation bool) (GroupRequest, error)
+	GroupRequest(id int64) (GroupRequest, error)
+	PutGroupRequest(r GroupRequest) error
+	// Addressees returns whom a targeted entry is addressed to.
+	Addressees(id ConvID, seq uint64) ([]UID, error)
+	// Mentions are those of HeadRow above a seq.
+	Mentions(id ConvID, uid UID, above uint64) ([]Mention, error)
+	// Append assigns a tip its number in the log of a group and stores it: an entry that is nobody's (Sender 0) and does not count. Its key is assigned, too.
+	Append(e Entry) (Stored, error)
 	// Entry returns one entry of a log.
 	Entry(id ConvID, seq uint64) (Stored, error)
 	// SetEntry stores status, version, revoker, reason and body of an entry; a status of revoked withdraws a countable one from unread numbers.
@@ -447,7 +280,7 @@ type Tx interface {
 	Fanout(uid UID) (Fanout, error)
 	PutFanout(f Fanout) error
 	DropFanout(uid UID) error
-	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account. DropOutbox deletes what was received.
+	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account or conversation. DropOutbox deletes what was received.
 	AddOutbox(o Outgoing) error
 	DropOutbox(ids []int64) error
 	Sessions(uid UID) ([]Session, error)
@@ -457,7 +290,7 @@ type Tx interface {
 	// Sent returns an operator's call, ErrNotFound if none is kept. LastSent returns the newest client time of those of a sender and random, 0 if
 	// there is none. PutSent keeps one, and deletes a few of those whose arrival and client time are both before a time. The caller holds the
 	// sender's row.
-	Sent(sender UID, random, seq uint32) (Sent, error)
+	Sent(sender UID, random uint32, seq uint64) (Sent, error)
 	LastSent(sender UID, random uint32) (uint64, error)
 	PutSent(s Sent, before int64) error
 	// AfterCommit registers f to be called once after the commit, on the delivery goroutine and in commit order with the done functions of Append. A

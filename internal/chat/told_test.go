@@ -42,7 +42,7 @@ func TestAskedIsBounded(t *testing.T) {
 		}}}}
 		ask := func(m *content) {
 			go func() {
-				if v := c.ask(context.Background(), m, &hook.C2CBeforeSendMsg{}, hook.Source{}); v.Err != nil {
+				if v := c.askC2C(context.Background(), m, &hook.C2CBeforeSendMsg{}, hook.Source{}); v.Err != nil {
 					t.Error(v.Err)
 				}
 			}()

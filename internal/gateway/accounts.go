@@ -15,7 +15,7 @@ type shard struct {
 	mu sync.RWMutex
 	// live are the logged-in sessions. A slice is replaced, never changed, so it may be read after the lock is released.
 	live map[chat.UID][]*session
-	// closing are the sessions that are no longer logged in while some of their messages are still on their way to the store.
+	// closing are the sessions that are no longer logged in and still active.
 	closing map[chat.UID][]*session
 	// locks are the locks of accounts that somebody holds or waits for.
 	locks map[chat.UID]*accountLock
@@ -69,7 +69,7 @@ func (g *Gateway) sessionsOf(uid chat.UID) []*session {
 	return all
 }
 
-// ofDevice returns the sessions of a device, including ended ones with messages on their way. The caller holds the account's lock.
+// ofDevice returns the sessions of a device, including ended ones that are still active. The caller holds the account's lock.
 func (g *Gateway) ofDevice(uid chat.UID, device string) (out []*session) {
 	sh := g.shardOf(uid)
 	sh.mu.RLock()
@@ -95,26 +95,32 @@ func (g *Gateway) register(s *session) {
 	with(sh.live, s)
 }
 
-// unregister removes a session from the list. It takes no more messages, and as long as some are on their way a later connection of its device finds
-// it.
+// unregister removes a session from the list. It takes nothing more, and as long as it is active a later connection of its device finds it.
 func (g *Gateway) unregister(s *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == live {
 		s.state = fenced
 	}
+	g.live.drop(0, s)
 	sh := g.shardOf(s.caller.UID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if without(sh.live, s) && s.sends > 0 {
+	if !without(sh.live, s) {
+		return
+	}
+	if s.caller.Groups {
+		g.rooms.release(s.caller.UID)
+	}
+	if s.active() {
 		s.closing = true
 		with(sh.closing, s)
 	}
 }
 
-// sent is called after the last message that was on its way has been answered. The caller holds s.mu.
-func (g *Gateway) sent(s *session) {
-	if s.closing {
+// settled is called after the last message that was on its way has been answered, and after each other call. The caller holds s.mu.
+func (g *Gateway) settled(s *session) {
+	if s.closing && !s.active() {
 		s.closing = false
 		sh := g.shardOf(s.caller.UID)
 		sh.mu.Lock()

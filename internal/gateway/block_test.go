@@ -149,9 +149,12 @@ func TestHookIsNotAskedInVain(t *testing.T) {
 	a := &asked{}
 	n := start(t, options{chat: chat.Config{Hooks: asking(a.ask)}})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
-	alice.send("bob", "one")
+	epoch := alice.send("bob", "one").Epoch
 	bob.push(im.Method_ENTRY, nil)
 	bob.block(im.Method_BLOCK, "alice")
+	if ch := alice.modify("bob", epoch, 1, 0, text("other")).Change; ch.GetRev() != 0 || ch.GetTime() == 0 || a.count() != 1 {
+		t.Errorf("%v; the hook was asked about %d messages", ch, a.count())
+	}
 	if e := alice.send("bob", "two").Entry; e.Seq != 0 || a.count() != 1 {
 		t.Errorf("%v; the hook was asked about %d messages", e, a.count())
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -9,9 +10,17 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// audience returns the sessions of an audience. There are no groups yet, so nobody is a member of one.
+// audience returns the sessions of an audience. Those that are unsure whether an event is for them are not among them: they are made to ask.
 func (g *Gateway) audience(to *chat.Audience) iter.Seq[*session] {
 	return func(yield func(*session) bool) {
+		if to.Room != 0 {
+			for _, s := range g.live.sessions(to.Room) {
+				if to.Has(s.caller) && !yield(s) {
+					return
+				}
+			}
+			return
+		}
 		for _, uid := range to.Users {
 			for _, s := range g.sessionsOf(uid) {
 				if to.Has(s.caller) && !yield(s) {
@@ -19,18 +28,55 @@ func (g *Gateway) audience(to *chat.Audience) iter.Seq[*session] {
 				}
 			}
 		}
+		if to.Group == 0 {
+			return
+		}
+		for _, m := range g.rooms.members(to.Group) {
+			hears, unsure := to.Hears(m.begins)
+			if !hears || slices.Contains(to.Without, m.uid) || to.Among != nil && !slices.Contains(to.Among, m.uid) {
+				continue
+			}
+			for _, s := range g.sessionsOf(m.uid) {
+				switch {
+				case !to.Has(s.caller):
+				case unsure:
+					s.lag()
+				case !yield(s):
+					return
+				}
+			}
+		}
 	}
 }
 
-// tell queues an event to its audience.
+// tell queues an event to its audience; if that has to be read again first, behind that.
 func (g *Gateway) tell(to chat.Audience, event func() chat.Event) {
+	if !g.rooms.shared || to.Group == 0 || !g.rooms.stale(to.Group, to.MemberSet) || !g.hold(event()) {
+		g.deliver(to, event)
+	}
+}
+
+// deliver queues an event to its audience as it is known.
+func (g *Gateway) deliver(to chat.Audience, event func() chat.Event) {
 	var e chat.Event
 	n := 0
+	var copied []byte
+	shared := func() []byte {
+		if copied == nil {
+			copied = slices.Clone(e.Frame)
+		}
+		return copied
+	}
 	for s := range g.audience(&to) {
 		if n == 0 {
 			e = event()
 		}
-		s.push(e.Frame)
+		many := n >= fanDirect
+		if e.Method == im.Method_LIVE {
+			s.pushLive(e.Frame, to.Priority, shared, many)
+		} else {
+			s.push(e.Frame, many)
+		}
 		n++
 	}
 	if n == 0 {
@@ -40,6 +86,13 @@ func (g *Gateway) tell(to chat.Audience, event func() chat.Event) {
 	if e.Method == im.Method_BEHIND { // in place of an event that could not be encoded
 		g.metrics.failures.Inc()
 	}
+}
+
+// together queues events of one cause.
+func (g *Gateway) together(tell func()) {
+	g.telling.Lock()
+	defer g.telling.Unlock()
+	tell()
 }
 
 // metrics are a handful of counters; /metrics has them.

@@ -140,12 +140,20 @@ type Gateway struct {
 	now  atomic.Int64
 	// backlog is how many bytes wait in sessions that have more than fairShare.
 	backlog atomic.Int64
+	// telling is held while events of one cause are queued. Whoever writes holds it for reading when it takes what waits, so none of them is left for the
+	// next message.
+	telling sync.RWMutex
+	fan     fan
 
 	mu      sync.Mutex
 	closing bool
 	all     map[*session]struct{}
 
 	online [shards]shard
+	rooms  rooms
+	live   liveRooms
+	// looked is when Presence was called last: the sweep's.
+	looked int64
 }
 
 // New makes a gateway and subscribes it to the rules' events.
@@ -162,7 +170,14 @@ func New(c *chat.Chat, cfg Config) *Gateway {
 	for i := range g.online {
 		g.online[i].init()
 	}
-	c.Subscribe(chat.Carrier{Tell: g.tell, Kick: g.kickBefore})
+	g.fan.init(&g.wg)
+	g.rooms.init()
+	g.live.init()
+	g.rooms.shared = c.Shared()
+	c.Subscribe(chat.Carrier{
+		Tell: g.tell, Together: g.together, Kick: g.kickBefore, Member: g.rooms.change, Over: g.rooms.over, Online: func(group chat.ConvID) int { return len(g.rooms.members(group)) },
+		Enter: g.enterRoom, Expel: g.live.expel,
+	})
 	go g.sweepLoop()
 	return g
 }
@@ -190,13 +205,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, full)
 		return
 	}
-	g.mu.Lock()
-	closing := g.closing
-	if !closing {
-		g.wg.Add(1) // counted before Close can begin to wait
-	}
-	g.mu.Unlock()
-	if closing {
+	if !g.begin() {
 		g.limits.leave(addr)
 		http.Error(w, "the server is going away", http.StatusServiceUnavailable)
 		return
@@ -218,7 +227,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.conn, s.addr, conn.s = conn, addr, s
 	g.mu.Lock()
 	g.all[s] = struct{}{}
-	closing = g.closing
+	closing := g.closing
 	g.mu.Unlock()
 	if closing {
 		s.finish(closeGoingAway, "the server is going away")
@@ -289,6 +298,16 @@ func (g *Gateway) snapshot() []*session {
 	return out
 }
 
+// begin counts work that Close waits for, which ends with g.wg.Done; false if the gateway is closing.
+func (g *Gateway) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closing {
+		g.wg.Add(1) // before Close can begin to wait
+	}
+	return !g.closing
+}
+
 // Close ends all sessions: it takes no more calls, answers those it has taken, notifies the clients that it shuts down, and waits until everything
 // has stopped. When ctx ends it stops waiting for clients and closes their connections.
 func (g *Gateway) Close(ctx context.Context) {
@@ -301,7 +320,7 @@ func (g *Gateway) Close(ctx context.Context) {
 		s.fence()
 	}
 	for _, s := range all {
-		s.awaitSends(ctx)
+		s.await(ctx)
 		s.finish(closeGoingAway, "the server is going away")
 	}
 	gone := make(chan struct{})

@@ -21,9 +21,25 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/store/pg"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// run stops the cluster of pgtest before goleak looks.
+type run struct{ m *testing.M }
+
+func (r run) Run() int { return pgtest.Main(r.m) }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(run{m}) }
+
+// onBoth runs a test on both stores.
+func onBoth(t *testing.T, o options, test func(t *testing.T, n *node)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, start(t, o)) })
+	t.Run("postgres", func(t *testing.T) {
+		o.dsn = pgtest.DSN(t)
+		test(t, start(t, o))
+	})
+}
 
 // clock is the gateway's clock in tests: it moves only when told to.
 type clock struct {
@@ -42,13 +58,15 @@ type node struct {
 	*Gateway
 	t     testing.TB
 	clock *clock
-	store *store.Store
+	store chat.Store
 	rules *chat.Chat
 	http  *httptest.Server
 }
 
 type options struct {
-	dir     string
+	dir string
+	// dsn is that of a PostgreSQL; "": a store in dir.
+	dsn     string
 	gateway Config
 	chat    chat.Config
 	// wrap puts something between the rules and the store.
@@ -61,7 +79,13 @@ func start(t testing.TB, o options) *node {
 		o.dir = t.TempDir()
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	st, err := store.Open(t.Context(), store.Config{Dir: o.dir, Log: log})
+	var st chat.Store
+	var err error
+	if o.dsn != "" {
+		st, err = pg.Open(t.Context(), pg.Config{DSN: o.dsn, Log: log})
+	} else {
+		st, err = store.Open(t.Context(), store.Config{Dir: o.dir, Log: log})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +96,7 @@ func start(t testing.TB, o options) *node {
 	}
 	o.gateway.Now = n.clock.now
 	o.gateway.Sweep = time.Hour // tests sweep themselves
-	var rows chat.Store = st
+	rows := st
 	if o.wrap != nil {
 		rows = o.wrap(st)
 	}
@@ -134,6 +158,8 @@ type conn struct {
 	err    error // of the reader; read after in is closed
 	id     uint64
 	pushes []*im.Frame
+	// early are replies to calls that are waited for later.
+	early map[uint64]*im.Frame
 	// log is everything that was received, in order.
 	log   []*im.Frame
 	reply im.LoginReply
@@ -214,9 +240,13 @@ func (c *conn) begin(m im.Method, req im.Body) uint64 {
 	return c.id
 }
 
-// await waits for the reply to a call; pushes that arrive first are kept.
+// await waits for the reply to a call; pushes and other replies that arrive first are kept.
 func (c *conn) await(id uint64) *im.Frame {
 	c.t.Helper()
+	if f := c.early[id]; f != nil {
+		delete(c.early, id)
+		return f
+	}
 	for {
 		f := c.take()
 		switch {
@@ -226,6 +256,11 @@ func (c *conn) await(id uint64) *im.Frame {
 			return f
 		case f.Id == 0:
 			c.pushes = append(c.pushes, f)
+		default: // of a call that was made later, and had less to wait for
+			if c.early == nil {
+				c.early = map[uint64]*im.Frame{}
+			}
+			c.early[f.Id] = f
 		}
 	}
 }
@@ -304,12 +339,13 @@ type device struct {
 	resume       bool
 	generation   uint64
 	kicked       uint64
+	groups       bool
 }
 
 func (d device) request() *im.LoginRequest {
 	r := &im.LoginRequest{
 		UserId: d.user, UserSig: d.ticket, DeviceId: d.device, Platform: d.platform, Resume: d.resume,
-		Generation: d.generation, KickedGeneration: d.kicked,
+		Generation: d.generation, KickedGeneration: d.kicked, Groups: d.groups,
 	}
 	r.UserSig = cmp.Or(r.UserSig, "ok")
 	r.DeviceId = cmp.Or(r.DeviceId, "device of "+d.user)
@@ -444,7 +480,7 @@ func TestRefusals(t *testing.T) {
 	c = n.login(device{user: "alice"})
 	c.call(im.Method_LOGIN, device{user: "alice"}.request(), im.CodeBadRequest, nil)
 	c.call(im.Method_SEND, c.request("nobody", "hi"), im.CodeUnknownReceiver, nil)
-	c.call(im.Method_SEND, &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "g"}, Message: text("x")}, im.CodeNoGroup, nil)
+	c.call(im.Method_SEND, &im.SendRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "g"}, ClientTime: 1, Message: text("x")}, im.CodeNoGroup, nil)
 	c.call(im.Method_SEND, c.request("a b", "hi"), im.CodeUnknownReceiver, nil)
 	c.call(im.Method(99), &im.Empty{}, im.CodeBadRequest, nil)
 	c.call(im.Method_ENTRY, &im.Empty{}, im.CodeBadRequest, nil)

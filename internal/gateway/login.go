@@ -80,6 +80,13 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 		s.move(kicked, g.now.Load()+int64(g.cfg.AckWithin)+int64(g.cfg.Sweep))
 		return im.Errorf(im.CodeKicked, "another login has ended this session")
 	}
+	if req.Groups {
+		// Before the reply: what happens in a group after the client has it reaches the client.
+		if err := g.rooms.hold(g.ctx, user.UID, g.chat.GroupsOf); err != nil {
+			replace(older)
+			return err
+		}
+	}
 	// The login is in the store, so the others have ended, whatever has happened to this connection.
 	entered := s.enter(id, res)
 	g.endOthers(s, req.Resume)
@@ -92,7 +99,7 @@ func (s *session) tryLogin(id uint64, req *im.LoginRequest) error {
 }
 
 // fenceOlder fences the older connections of the device: what they had sent is stored and answered, or dropped if the before-hook was not asked about
-// it yet, before this connection may send anything again. An older session that turns up late does not disturb a newer one. It returns those that
+// it yet, before this connection may send anything again; so is the call that is being made, and those behind it are dropped. An older session that turns up late does not disturb a newer one. It returns those that
 // were logged in. Without an error it returns with the account locked, and there is room for the connection.
 func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*session, unlock func(), err error) {
 	g := s.g
@@ -113,7 +120,7 @@ func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*sessi
 			}
 			o.fence()
 			g.chat.Stop(o.caller)
-			if o.sending() {
+			if o.dropCalls() {
 				busy = o
 			}
 			older = append(older, o)
@@ -122,7 +129,7 @@ func (s *session) fenceOlder(uid chat.UID, req *im.LoginRequest) (older []*sessi
 			return older, unlock, nil
 		}
 		unlock() // nobody waits for those that wait for a hook
-		busy.awaitSends(g.ctx)
+		busy.await(g.ctx)
 		if g.ctx.Err() != nil {
 			return older, nil, g.ctx.Err()
 		}
@@ -172,6 +179,9 @@ func (s *session) goLive(id uint64, res chat.Login) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != fresh {
+		if res.Caller.Groups { // it is held, and is never listed
+			s.g.rooms.release(res.Caller.UID)
+		}
 		return false
 	}
 	s.state = live
@@ -199,11 +209,13 @@ func (s *session) left() bool {
 	return s.state != fresh
 }
 
-// sending reports whether messages of the session are on their way to the store.
-func (s *session) sending() bool {
+// dropCalls throws away the calls that were not made yet: the device makes them again. It reports whether the session is active.
+func (s *session) dropCalls() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sends > 0
+	s.work, s.held = nil, 0
+	s.tally()
+	return s.active()
 }
 
 // fence makes the session take nothing more; calls that it has taken are still answered.
@@ -216,8 +228,8 @@ func (s *session) fence() {
 	}
 }
 
-// awaitSends waits until every message that the session had sent is answered: stored or refused.
-func (s *session) awaitSends(ctx context.Context) {
+// await waits until every message that the session had sent is answered, stored or refused, and no call is being made.
+func (s *session) await(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -226,7 +238,7 @@ func (s *session) awaitSends(ctx context.Context) {
 	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.sends > 0 && ctx.Err() == nil {
+	for s.active() && ctx.Err() == nil {
 		s.room.Wait()
 	}
 }
@@ -255,6 +267,7 @@ func (g *Gateway) kickBefore(uid chat.UID, before uint64, why string) {
 // kick ends the session's login and notifies it: from then on it may only acknowledge.
 func (s *session) kick(why string) {
 	s.g.unregister(s)
+	defer s.g.chat.LeaveRooms(s.caller) // without s.mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != live && s.state != fenced {
@@ -282,10 +295,10 @@ func (s *session) acknowledge(id uint64) {
 func (s *session) logout(id uint64) {
 	g := s.g
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.AckWithin)
-	s.awaitSends(ctx)
+	s.await(ctx)
 	cancel()
 	g.chat.Stop(s.caller)
-	s.awaitSends(g.ctx)
+	s.await(g.ctx)
 	unlock, err := g.lockAccount(s.caller.UID)
 	if err != nil {
 		s.reply(id, im.Method_LOGOUT, nil, err)

@@ -34,7 +34,7 @@ func (s *session) add(f *im.Frame, body im.Body) {
 		s.out = im.AppendMessage(s.out, f, body)
 	}
 	s.tally()
-	s.wake()
+	s.wake(false)
 }
 
 // begun counts a frame that is about to be appended.
@@ -45,11 +45,17 @@ func (s *session) begun() {
 	s.frames++
 }
 
-// wake starts the goroutine that writes, if there is none. It counts as a part of the one that reads, which still runs: a session whose reader has
-// ended takes no frames.
-func (s *session) wake() {
-	if !s.writing {
-		s.writing = true
+// wake has what waits written, unless that is being done: by a goroutine of its own or, if the event is one to many, by those for all of them. What else is written to
+// the session does not wait for these. The goroutine counts as a part of the one that reads, which still runs: a session whose reader has ended takes no frames. The
+// caller holds s.mu.
+func (s *session) wake(many bool) {
+	switch {
+	case s.writing && (many || !s.fanned):
+	case many:
+		s.writing, s.fanned = true, true
+		s.g.fan.add(s)
+	default:
+		s.writing, s.fanned = true, false
 		s.g.wg.Go(func() { s.contain(s.write) })
 	}
 }
@@ -82,7 +88,7 @@ func (s *session) most() int {
 
 // drop throws away what waits. The caller holds s.mu.
 func (s *session) drop() {
-	s.out, s.frames, s.work, s.held = nil, 0, nil, 0
+	s.out, s.frames, s.work, s.held, s.lane = nil, 0, nil, 0, lane{}
 	s.tally()
 }
 
@@ -104,8 +110,8 @@ func (s *session) admit(size int) bool {
 	return true
 }
 
-// push queues an event, which is a frame.
-func (s *session) push(frame []byte) {
+// push queues an event, which is a frame. many is that of wake.
+func (s *session) push(frame []byte, many bool) {
 	s.contain(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -113,58 +119,87 @@ func (s *session) push(frame []byte) {
 			s.begun()
 			s.out = append(s.out, frame...)
 			s.tally()
-			s.wake()
+			s.wake(many)
 		}
 	})
 }
 
-// write writes until nothing waits, then does what is to be done at that point: the BEHIND push, or the end of the connection.
+// lag makes the client ask for what is new, as if a push to it had been dropped.
+func (s *session) lag() {
+	s.contain(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.state == live && !s.behind {
+			s.behind = true
+			s.wake(false)
+		}
+	})
+}
+
+// write writes until nothing waits, then ends the connection if it is to be ended.
 func (s *session) write() {
 	for {
-		s.mu.Lock()
-		if s.written > 0 {
-			s.written = 0
-			s.tally()
-		}
-		if len(s.out) == 0 && s.behind && s.state == live {
-			s.behind = false
-			s.queued++
-			f := im.Frame{Method: im.Method_BEHIND}
-			s.add(&f, nil)
-		}
-		out := s.out
-		if len(out) == 0 {
-			s.writing = false
-			last := s.last
-			s.mu.Unlock()
+		out, last := s.takeOut()
+		if out == nil {
 			if last != nil {
 				s.hangUp(last)
 			}
 			return
 		}
-		s.out, s.frames, s.written = nil, 0, len(out)
-		s.room.Broadcast()
-		s.mu.Unlock()
-
-		err := s.writeOut(out)
-		if cap(out) <= spareBuffer {
-			buffers.Put(&out)
-		}
-		if err != nil {
-			// The reader notices too, and ends the session; but not while it waits for room, which nobody makes any more.
-			s.mu.Lock()
-			s.writing = false
-			if s.state < ended {
-				s.state = ended
-			}
-			s.written = 0
-			s.drop()
-			s.room.Broadcast()
-			s.mu.Unlock()
-			s.cut()
+		if !s.wrote(out, s.writeOut(out)) {
 			return
 		}
 	}
+}
+
+// takeOut takes what waits, to be written, with the BEHIND push if it was time for that. If nothing waits, it returns nil, and how the connection is to be ended;
+// the caller writes no more.
+func (s *session) takeOut() (out []byte, last *ending) {
+	s.g.telling.RLock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.g.telling.RUnlock()
+	if s.written > 0 {
+		s.written = 0
+		s.tally()
+	}
+	if len(s.out) == 0 && s.behind && s.state == live {
+		s.behind = false
+		s.queued++
+		f := im.Frame{Method: im.Method_BEHIND}
+		s.add(&f, nil)
+	}
+	s.takeLane()
+	out = s.out
+	if len(out) == 0 {
+		s.writing = false
+		return nil, s.last
+	}
+	s.out, s.frames, s.written = nil, 0, len(out)
+	s.room.Broadcast()
+	return out, nil
+}
+
+// wrote is called with what takeOut returned, and how writing it ended. It reports whether more may be written.
+func (s *session) wrote(out []byte, err error) bool {
+	if cap(out) <= spareBuffer {
+		buffers.Put(&out)
+	}
+	if err == nil {
+		return true
+	}
+	// The reader notices too, and ends the session; but not while it waits for room, which nobody makes any more.
+	s.mu.Lock()
+	s.writing = false
+	if s.state < ended {
+		s.state = ended
+	}
+	s.written = 0
+	s.drop()
+	s.room.Broadcast()
+	s.mu.Unlock()
+	s.cut()
+	return false
 }
 
 // writeOut writes frames that are behind headRoom.
@@ -180,15 +215,20 @@ func (s *session) writeOut(out []byte) error {
 		}
 		// What was before the frames has been written, and makes room for the header.
 		start := putHeader(out[:first], end-first)
-		s.since.Store(s.g.now.Load())
-		_, err := s.conn.Write(out[start:end])
-		s.since.Store(0)
-		if err != nil {
+		if err := s.writeAll(out[start:end]); err != nil {
 			return err
 		}
 		first = end
 	}
 	return nil
+}
+
+// writeAll writes bytes, however long the socket takes.
+func (s *session) writeAll(b []byte) error {
+	s.since.Store(s.g.now.Load())
+	_, err := s.conn.Write(b)
+	s.since.Store(0)
+	return err
 }
 
 // putHeader writes the header of a binary message of n bytes at the end of room, and returns where it begins.
@@ -229,7 +269,7 @@ func (s *session) finish(code uint16, reason string) {
 	s.last = &ending{code, reason}
 	s.due = s.g.now.Load() + int64(s.g.cfg.AckWithin) + int64(s.g.cfg.Sweep)
 	s.room.Broadcast()
-	s.wake()
+	s.wake(false)
 }
 
 // hangUp writes the close frame, which nothing follows. The connection is not closed yet: with frames of the client unread, the system would reset
@@ -239,9 +279,7 @@ func (s *session) hangUp(e *ending) {
 	frame[0], frame[1] = 0x88, byte(2+len(e.reason))
 	binary.BigEndian.PutUint16(frame[2:], e.code)
 	frame = append(frame, e.reason...)
-	s.since.Store(s.g.now.Load())
-	_, err := s.conn.Write(frame)
-	s.since.Store(0)
+	err := s.writeAll(frame)
 	if err == nil {
 		err = s.conn.CloseWrite()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 // deaf logs in a client that does not read.
@@ -311,7 +312,7 @@ func TestAnswersAreBoundedToTheEnd(t *testing.T) {
 			defer s.finish(closeGoingAway, "the test is over")
 			wg.Go(func() { greedy.ws.Write(t.Context(), websocket.MessageBinary, more) })
 			// As long as it takes to answer somebody else that many times.
-			for range 300 {
+			for range soak.Pick(100, 300) {
 				alice.call(im.Method_PULL, &im.PullRequest{Conv: key("greedy"), Epoch: epoch, From: 1, To: 40}, 0, nil)
 			}
 			s.mu.Lock()

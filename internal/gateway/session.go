@@ -53,21 +53,24 @@ type session struct {
 	room sync.Cond
 	// open calls are those that are not answered yet; sends are those of them that are on their way to the store.
 	open, sends int
-	// closing means that the session has ended and is in the list of such sessions, until sends is 0.
+	// closing means that the session has ended and is in the list of such sessions, as long as it is active.
 	closing bool
 
 	// out contains frames that wait to be written, behind headRoom; nil if there are none.
-	out     []byte
-	frames  int
-	writing bool
+	out    []byte
+	frames int
+	// writing means that a goroutine writes or is about to; fanned that it is one of those of Gateway.fan, which has not come to this session yet.
+	writing, fanned bool
 	// queued counts pushes, including dropped ones. behind means that some were dropped and the client does not know it.
 	queued uint64
 	behind bool
 	last   *ending
+	// lane is what waits of live rooms, apart from out, because a part of it may be dropped.
+	lane lane
 
-	// work waits for the goroutine that makes the calls that read, or wait for a commit.
-	work    []*im.Frame
-	working bool
+	// work waits for the goroutine that makes the calls that read, or wait for a commit; calling means that it makes one at this moment.
+	work             []*im.Frame
+	working, calling bool
 	// held is how many bytes wait in work; large is how many bytes large messages have that are on their way to the store, counted until none is.
 	held, large int
 	// written is how many bytes are being written; tallied is this session's part of Gateway.backlog.
@@ -221,7 +224,7 @@ func (s *session) reply(id uint64, m im.Method, body im.Body, err error) {
 		if m == im.Method_SEND {
 			if s.sends--; s.sends == 0 {
 				s.large = 0
-				s.g.sent(s)
+				s.g.settled(s)
 			}
 		}
 		s.room.Broadcast()
@@ -274,11 +277,25 @@ func (s *session) makeCalls() {
 		s.work = s.work[1:]
 		s.held -= len(f.Body)
 		s.tally()
+		s.calling = true
 		s.room.Broadcast()
 		s.mu.Unlock()
 		s.makeCall(f)
 	}
 }
+
+// called is the end of a call, however it ends.
+func (s *session) called() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calling = false
+	s.g.settled(s)
+	s.room.Broadcast()
+}
+
+// active reports whether something that the client sent may still take effect: messages on their way to the store, or a call that is being made. The caller
+// holds s.mu.
+func (s *session) active() bool { return s.sends > 0 || s.calling }
 
 // answersWait is how many bytes may wait to be written when a call is made whose reply may be as large: the client fetches at its own pace, and
 // nothing is gained by having more ready.
@@ -289,6 +306,7 @@ const smallCall = 16 << 10
 
 // makeCall makes a call: its reply comes from the rules, unless it is refused.
 func (s *session) makeCall(f *im.Frame) {
+	defer s.called()
 	var err error
 	defer func() {
 		if r := recover(); r != nil {

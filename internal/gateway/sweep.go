@@ -27,6 +27,7 @@ func (g *Gateway) sweep() {
 	for _, s := range g.snapshot() {
 		s.contain(func() { s.check(now) })
 	}
+	g.lookAround(now)
 }
 
 // check enforces a session's time limits. It does not block.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 // Rule 5: the same key again gets the first reply, on whatever connection it arrives; another body is an error.
@@ -222,10 +223,7 @@ func TestToMyself(t *testing.T) {
 
 // Rule 8: a login that has missed nothing is cheap, and one that has missed something gets exactly that.
 func TestHeadsSinceCursor(t *testing.T) {
-	total := 5000
-	if testing.Short() {
-		total = 500
-	}
+	total := soak.Pick(1000, 5000)
 	n := start(t, options{})
 	alice := n.login(device{user: "alice"})
 	for i := range total {

@@ -10,9 +10,13 @@ import (
 
 // Set has the webhooks that are asked before something is done. Those that are nil are not asked.
 type Set struct {
-	SnsPrevFriendAdd      func(context.Context, *SnsPrevFriendAdd, Source) SnsPrevFriendAddVerdict
-	SnsPrevFriendResponse func(context.Context, *SnsPrevFriendResponse, Source) SnsPrevFriendResponseVerdict
-	C2CBeforeSendMsg      func(context.Context, *C2CBeforeSendMsg, Source) C2CBeforeSendMsgVerdict
+	SnsPrevFriendAdd           func(context.Context, *SnsPrevFriendAdd, Source) SnsPrevFriendAddVerdict
+	SnsPrevFriendResponse      func(context.Context, *SnsPrevFriendResponse, Source) SnsPrevFriendResponseVerdict
+	C2CBeforeSendMsg           func(context.Context, *C2CBeforeSendMsg, Source) C2CBeforeSendMsgVerdict
+	GroupBeforeCreateGroup     func(context.Context, *GroupBeforeCreateGroup, Source) GroupBeforeCreateGroupVerdict
+	GroupBeforeApplyJoinGroup  func(context.Context, *GroupBeforeApplyJoinGroup, Source) GroupBeforeApplyJoinGroupVerdict
+	GroupBeforeInviteJoinGroup func(context.Context, *GroupBeforeInviteJoinGroup, Source) GroupBeforeInviteJoinGroupVerdict
+	GroupBeforeSendMsg         func(context.Context, *GroupBeforeSendMsg, Source) GroupBeforeSendMsgVerdict
 }
 
 // Before are the webhooks that are asked before something is done.
@@ -20,6 +24,10 @@ var Before = []string{
 	"Sns.CallbackPrevFriendAdd",
 	"Sns.CallbackPrevFriendResponse",
 	"C2C.CallbackBeforeSendMsg",
+	"Group.CallbackBeforeCreateGroup",
+	"Group.CallbackBeforeApplyJoinGroup",
+	"Group.CallbackBeforeInviteJoinGroup",
+	"Group.CallbackBeforeSendMsg",
 }
 
 // After are the webhooks that are notified afterwards.
@@ -30,6 +38,19 @@ var After = []string{
 	"Sns.CallbackBlackListAdd",
 	"Sns.CallbackBlackListDelete",
 	"C2C.CallbackAfterSendMsg",
+	"Group.CallbackAfterCreateGroup",
+	"Group.CallbackAfterNewMemberJoin",
+	"Group.CallbackAfterMemberExit",
+	"Group.CallbackAfterSendMsg",
+	"Group.CallbackSendMsgException",
+	"Group.CallbackAfterRecallMsg",
+	"Group.CallbackAfterGroupFull",
+	"Group.CallbackAfterGroupDestroyed",
+	"Group.CallbackAfterGroupInfoChanged",
+	"Group.CallbackAfterMemberFieldChanged",
+	"Group.CallbackAfterGroupAttrChanged",
+	"Group.CallbackAfterChangeGroupOwner",
+	"Group.CallbackOnMemberStateChange",
 }
 
 // ProfilePortraitSet is the body of Profile.CallbackPortraitSet.
@@ -298,3 +319,471 @@ func (b *C2CAfterSendMsg) Hook() string {
 func (b *C2CAfterSendMsg) About() []any {
 	return []any{"From_Account", b.From_Account, "To_Account", b.To_Account}
 }
+
+// GroupBeforeCreateGroup is the body of Group.CallbackBeforeCreateGroup.
+type GroupBeforeCreateGroup struct {
+	CallbackCommand  string
+	Operator_Account string
+	Owner_Account    string
+	Type             string
+	Name             string
+	CreateGroupNum   int64
+	MemberList       restjson.List[GroupBeforeCreateGroupMemberList]
+	EventTime        int64 `json:",string"`
+}
+
+// GroupBeforeCreateGroupMemberList is in MemberList.
+type GroupBeforeCreateGroupMemberList struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackBeforeCreateGroup.
+func (b *GroupBeforeCreateGroup) Hook() string {
+	b.CallbackCommand = "Group.CallbackBeforeCreateGroup"
+	return "Group.CallbackBeforeCreateGroup"
+}
+
+// About returns its accounts and its group.
+func (b *GroupBeforeCreateGroup) About() []any {
+	return []any{"Operator_Account", b.Operator_Account, "Owner_Account", b.Owner_Account}
+}
+
+// GroupBeforeCreateGroupVerdict is the decision on it.
+type GroupBeforeCreateGroupVerdict = Verdict[Nothing]
+
+// GroupAfterCreateGroup is the body of Group.CallbackAfterCreateGroup.
+type GroupAfterCreateGroup struct {
+	CallbackCommand     string
+	GroupId             string
+	Operator_Account    string
+	Owner_Account       string
+	Type                string
+	Name                string
+	MemberList          restjson.List[GroupAfterCreateGroupMemberList]
+	UserDefinedDataList restjson.List[GroupAfterCreateGroupUserDefinedDataList]
+	EventTime           int64 `json:",string"`
+}
+
+// GroupAfterCreateGroupMemberList is in MemberList.
+type GroupAfterCreateGroupMemberList struct {
+	Member_Account string
+}
+
+// GroupAfterCreateGroupUserDefinedDataList is in UserDefinedDataList.
+type GroupAfterCreateGroupUserDefinedDataList struct {
+	Key   string
+	Value string
+}
+
+// Hook returns Group.CallbackAfterCreateGroup.
+func (b *GroupAfterCreateGroup) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterCreateGroup"
+	return "Group.CallbackAfterCreateGroup"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterCreateGroup) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account, "Owner_Account", b.Owner_Account}
+}
+
+// GroupBeforeApplyJoinGroup is the body of Group.CallbackBeforeApplyJoinGroup.
+type GroupBeforeApplyJoinGroup struct {
+	CallbackCommand   string
+	GroupId           string
+	Type              string
+	Requestor_Account string
+	EventTime         int64 `json:",string"`
+}
+
+// Hook returns Group.CallbackBeforeApplyJoinGroup.
+func (b *GroupBeforeApplyJoinGroup) Hook() string {
+	b.CallbackCommand = "Group.CallbackBeforeApplyJoinGroup"
+	return "Group.CallbackBeforeApplyJoinGroup"
+}
+
+// About returns its accounts and its group.
+func (b *GroupBeforeApplyJoinGroup) About() []any {
+	return []any{"GroupId", b.GroupId, "Requestor_Account", b.Requestor_Account}
+}
+
+// GroupBeforeApplyJoinGroupVerdict is the decision on it.
+type GroupBeforeApplyJoinGroupVerdict = Verdict[Nothing]
+
+// GroupBeforeInviteJoinGroup is the body of Group.CallbackBeforeInviteJoinGroup.
+type GroupBeforeInviteJoinGroup struct {
+	CallbackCommand    string
+	GroupId            string
+	Type               string
+	Operator_Account   string
+	DestinationMembers restjson.List[GroupBeforeInviteJoinGroupDestinationMembers]
+	EventTime          int64 `json:",string"`
+}
+
+// GroupBeforeInviteJoinGroupDestinationMembers is in DestinationMembers.
+type GroupBeforeInviteJoinGroupDestinationMembers struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackBeforeInviteJoinGroup.
+func (b *GroupBeforeInviteJoinGroup) Hook() string {
+	b.CallbackCommand = "Group.CallbackBeforeInviteJoinGroup"
+	return "Group.CallbackBeforeInviteJoinGroup"
+}
+
+// About returns its accounts and its group.
+func (b *GroupBeforeInviteJoinGroup) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account}
+}
+
+// GroupBeforeInviteJoinGroupAnswer has the other fields of a response.
+type GroupBeforeInviteJoinGroupAnswer struct {
+	RefusedMembers_Account restjson.List[string]
+}
+
+// GroupBeforeInviteJoinGroupVerdict is the decision on it.
+type GroupBeforeInviteJoinGroupVerdict = Verdict[GroupBeforeInviteJoinGroupAnswer]
+
+// GroupAfterNewMemberJoin is the body of Group.CallbackAfterNewMemberJoin.
+type GroupAfterNewMemberJoin struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	JoinType         string
+	Operator_Account string
+	NewMemberList    restjson.List[GroupAfterNewMemberJoinNewMemberList]
+	EventTime        int64 `json:",string"`
+}
+
+// GroupAfterNewMemberJoinNewMemberList is in NewMemberList.
+type GroupAfterNewMemberJoinNewMemberList struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackAfterNewMemberJoin.
+func (b *GroupAfterNewMemberJoin) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterNewMemberJoin"
+	return "Group.CallbackAfterNewMemberJoin"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterNewMemberJoin) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account}
+}
+
+// GroupAfterMemberExit is the body of Group.CallbackAfterMemberExit.
+type GroupAfterMemberExit struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	ExitType         string
+	Operator_Account string
+	ExitMemberList   restjson.List[GroupAfterMemberExitExitMemberList]
+	EventTime        int64 `json:",string"`
+}
+
+// GroupAfterMemberExitExitMemberList is in ExitMemberList.
+type GroupAfterMemberExitExitMemberList struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackAfterMemberExit.
+func (b *GroupAfterMemberExit) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterMemberExit"
+	return "Group.CallbackAfterMemberExit"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterMemberExit) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account}
+}
+
+// GroupBeforeSendMsg is the body of Group.CallbackBeforeSendMsg.
+type GroupBeforeSendMsg struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	From_Account     string
+	Operator_Account string
+	Random           uint32
+	OnlineOnlyFlag   restjson.Flag
+	MsgBody          restjson.Elems
+	CloudCustomData  string
+	TopicId          *string        `json:",omitempty"`
+	EventTime        int64          `json:",string"`
+	MsgSeq           *uint64        `json:",omitempty"`
+	ModifyFlag       *restjson.Flag `json:",omitempty"`
+	MsgFrom_Account  *string        `json:",omitempty"`
+}
+
+// Hook returns Group.CallbackBeforeSendMsg.
+func (b *GroupBeforeSendMsg) Hook() string {
+	b.CallbackCommand = "Group.CallbackBeforeSendMsg"
+	return "Group.CallbackBeforeSendMsg"
+}
+
+// About returns its accounts and its group.
+func (b *GroupBeforeSendMsg) About() []any {
+	return []any{"GroupId", b.GroupId, "From_Account", b.From_Account, "Operator_Account", b.Operator_Account}
+}
+
+// GroupBeforeSendMsgAnswer has the other fields of a response.
+type GroupBeforeSendMsgAnswer struct {
+	MsgBody         restjson.Elems
+	CloudCustomData *string `json:",omitempty"`
+}
+
+// GroupBeforeSendMsgVerdict is the decision on it.
+type GroupBeforeSendMsgVerdict = Verdict[GroupBeforeSendMsgAnswer]
+
+// GroupAfterSendMsg is the body of Group.CallbackAfterSendMsg.
+type GroupAfterSendMsg struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	From_Account     string
+	Operator_Account string
+	Random           uint32
+	MsgSeq           uint64
+	MsgTime          int64
+	OnlineOnlyFlag   restjson.Flag
+	MsgBody          restjson.Elems
+	CloudCustomData  string
+	TopicId          *string                                     `json:",omitempty"`
+	EventTime        int64                                       `json:",string"`
+	GroupAtInfo      restjson.List[GroupAfterSendMsgGroupAtInfo] `json:",omitzero"`
+}
+
+// GroupAfterSendMsgGroupAtInfo is in GroupAtInfo.
+type GroupAfterSendMsgGroupAtInfo struct {
+	GroupAtAllFlag  restjson.Flag
+	GroupAt_Account string
+}
+
+// Hook returns Group.CallbackAfterSendMsg.
+func (b *GroupAfterSendMsg) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterSendMsg"
+	return "Group.CallbackAfterSendMsg"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterSendMsg) About() []any {
+	return []any{"GroupId", b.GroupId, "From_Account", b.From_Account, "Operator_Account", b.Operator_Account}
+}
+
+// GroupSendMsgException is the body of Group.CallbackSendMsgException.
+type GroupSendMsgException struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	From_Account     string
+	Operator_Account string
+	Random           uint32
+	OnlineOnlyFlag   restjson.Flag
+	MsgBody          restjson.Elems
+	CloudCustomData  string
+	ErrorCode        int64
+	ErrorInfo        string
+	EventTime        int64 `json:",string"`
+}
+
+// Hook returns Group.CallbackSendMsgException.
+func (b *GroupSendMsgException) Hook() string {
+	b.CallbackCommand = "Group.CallbackSendMsgException"
+	return "Group.CallbackSendMsgException"
+}
+
+// About returns its accounts and its group.
+func (b *GroupSendMsgException) About() []any {
+	return []any{"GroupId", b.GroupId, "From_Account", b.From_Account, "Operator_Account", b.Operator_Account}
+}
+
+// GroupAfterRecallMsg is the body of Group.CallbackAfterRecallMsg.
+type GroupAfterRecallMsg struct {
+	CallbackCommand  string
+	Operator_Account string
+	Type             string
+	GroupId          string
+	MsgSeqList       restjson.List[GroupAfterRecallMsgMsgSeqList]
+	TopicId          *string `json:",omitempty"`
+	EventTime        int64   `json:",string"`
+}
+
+// GroupAfterRecallMsgMsgSeqList is in MsgSeqList.
+type GroupAfterRecallMsgMsgSeqList struct {
+	MsgSeq uint64
+}
+
+// Hook returns Group.CallbackAfterRecallMsg.
+func (b *GroupAfterRecallMsg) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterRecallMsg"
+	return "Group.CallbackAfterRecallMsg"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterRecallMsg) About() []any {
+	return []any{"Operator_Account", b.Operator_Account, "GroupId", b.GroupId}
+}
+
+// GroupAfterGroupFull is the body of Group.CallbackAfterGroupFull.
+type GroupAfterGroupFull struct {
+	CallbackCommand string
+	GroupId         string
+	EventTime       int64 `json:",string"`
+}
+
+// Hook returns Group.CallbackAfterGroupFull.
+func (b *GroupAfterGroupFull) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterGroupFull"
+	return "Group.CallbackAfterGroupFull"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterGroupFull) About() []any { return []any{"GroupId", b.GroupId} }
+
+// GroupAfterGroupDestroyed is the body of Group.CallbackAfterGroupDestroyed.
+type GroupAfterGroupDestroyed struct {
+	CallbackCommand string
+	GroupId         string
+	Type            string
+	Owner_Account   string
+	Name            string
+	MemberList      restjson.List[GroupAfterGroupDestroyedMemberList]
+	EventTime       int64 `json:",string"`
+}
+
+// GroupAfterGroupDestroyedMemberList is in MemberList.
+type GroupAfterGroupDestroyedMemberList struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackAfterGroupDestroyed.
+func (b *GroupAfterGroupDestroyed) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterGroupDestroyed"
+	return "Group.CallbackAfterGroupDestroyed"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterGroupDestroyed) About() []any {
+	return []any{"GroupId", b.GroupId, "Owner_Account", b.Owner_Account}
+}
+
+// GroupAfterGroupInfoChanged is the body of Group.CallbackAfterGroupInfoChanged.
+type GroupAfterGroupInfoChanged struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	Operator_Account string
+	Name             *string `json:",omitempty"`
+	Introduction     *string `json:",omitempty"`
+	Notification     *string `json:",omitempty"`
+	FaceUrl          *string `json:",omitempty"`
+	EventTime        int64   `json:",string"`
+}
+
+// Hook returns Group.CallbackAfterGroupInfoChanged.
+func (b *GroupAfterGroupInfoChanged) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterGroupInfoChanged"
+	return "Group.CallbackAfterGroupInfoChanged"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterGroupInfoChanged) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account}
+}
+
+// GroupAfterMemberFieldChanged is the body of Group.CallbackAfterMemberFieldChanged.
+type GroupAfterMemberFieldChanged struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	Operator_Account string
+	Modified_Account string
+	Role             *string `json:",omitempty"`
+	NameCard         *string `json:",omitempty"`
+	EventTime        int64
+}
+
+// Hook returns Group.CallbackAfterMemberFieldChanged.
+func (b *GroupAfterMemberFieldChanged) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterMemberFieldChanged"
+	return "Group.CallbackAfterMemberFieldChanged"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterMemberFieldChanged) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account, "Modified_Account", b.Modified_Account}
+}
+
+// GroupAfterGroupAttrChanged is the body of Group.CallbackAfterGroupAttrChanged.
+type GroupAfterGroupAttrChanged struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	Operator_Account string
+	OptionType       string
+	GroupAttr        restjson.List[GroupAfterGroupAttrChangedGroupAttr]
+	EventTime        int64
+}
+
+// GroupAfterGroupAttrChangedGroupAttr is in GroupAttr.
+type GroupAfterGroupAttrChangedGroupAttr struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Hook returns Group.CallbackAfterGroupAttrChanged.
+func (b *GroupAfterGroupAttrChanged) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterGroupAttrChanged"
+	return "Group.CallbackAfterGroupAttrChanged"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterGroupAttrChanged) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account}
+}
+
+// GroupAfterChangeGroupOwner is the body of Group.CallbackAfterChangeGroupOwner.
+type GroupAfterChangeGroupOwner struct {
+	CallbackCommand  string
+	GroupId          string
+	Type             string
+	Operator_Account string
+	OldOwner_Account string
+	NewOwner_Account string
+	EventTime        int64
+}
+
+// Hook returns Group.CallbackAfterChangeGroupOwner.
+func (b *GroupAfterChangeGroupOwner) Hook() string {
+	b.CallbackCommand = "Group.CallbackAfterChangeGroupOwner"
+	return "Group.CallbackAfterChangeGroupOwner"
+}
+
+// About returns its accounts and its group.
+func (b *GroupAfterChangeGroupOwner) About() []any {
+	return []any{"GroupId", b.GroupId, "Operator_Account", b.Operator_Account, "OldOwner_Account", b.OldOwner_Account, "NewOwner_Account", b.NewOwner_Account}
+}
+
+// GroupOnMemberStateChange is the body of Group.CallbackOnMemberStateChange.
+type GroupOnMemberStateChange struct {
+	CallbackCommand string
+	GroupId         string
+	EventType       string
+	EventCause      string
+	MemberList      restjson.List[GroupOnMemberStateChangeMemberList]
+	EventTime       int64 `json:",string"`
+}
+
+// GroupOnMemberStateChangeMemberList is in MemberList.
+type GroupOnMemberStateChangeMemberList struct {
+	Member_Account string
+}
+
+// Hook returns Group.CallbackOnMemberStateChange.
+func (b *GroupOnMemberStateChange) Hook() string {
+	b.CallbackCommand = "Group.CallbackOnMemberStateChange"
+	return "Group.CallbackOnMemberStateChange"
+}
+
+// About returns its accounts and its group.
+func (b *GroupOnMemberStateChange) About() []any { return []any{"GroupId", b.GroupId} }

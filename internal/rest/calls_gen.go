@@ -62,21 +62,21 @@ var routes = map[string]route{
 	"follow/follow_check":                                                 {},
 	"follow/follow_get_info":                                              {},
 	"group_open_http_svc/get_appid_group_list":                            {},
-	"group_open_http_svc/create_group":                                    {},
-	"group_open_http_svc/get_group_info":                                  {},
-	"group_open_http_svc/modify_group_base_info":                          {},
-	"group_open_http_svc/destroy_group":                                   {},
+	"group_open_http_svc/create_group":                                    {do: with((*API).createGroup), failed: 10002},
+	"group_open_http_svc/get_group_info":                                  {do: with((*API).getGroupInfo), failed: 10002},
+	"group_open_http_svc/modify_group_base_info":                          {do: without((*API).modifyGroupBaseInfo), failed: 10002},
+	"group_open_http_svc/destroy_group":                                   {do: without((*API).destroyGroup), failed: 10002},
 	"group_open_http_svc/change_group_owner":                              {},
 	"group_open_http_svc/import_group":                                    {},
-	"group_open_http_svc/get_joined_group_list":                           {},
-	"group_open_http_svc/get_group_member_info":                           {},
+	"group_open_http_svc/get_joined_group_list":                           {do: with((*API).getJoinedGroupList), failed: 10002},
+	"group_open_http_svc/get_group_member_info":                           {do: with((*API).getGroupMemberInfo), failed: 10002},
 	"group_open_http_svc/get_specified_group_member_info":                 {},
-	"group_open_http_svc/add_group_member":                                {},
-	"group_open_http_svc/delete_group_member":                             {},
+	"group_open_http_svc/add_group_member":                                {do: with((*API).addGroupMember), failed: 10002},
+	"group_open_http_svc/delete_group_member":                             {do: without((*API).deleteGroupMember), failed: 10002},
 	"group_open_http_svc/modify_group_member_info":                        {},
 	"group_open_http_svc/import_group_member":                             {},
 	"group_open_http_svc/get_role_in_group":                               {},
-	"group_open_http_svc/forbid_send_msg":                                 {},
+	"group_open_http_svc/forbid_send_msg":                                 {do: without((*API).forbidSendMsg), failed: 10002},
 	"group_open_http_svc/get_group_muted_account":                         {},
 	"group_open_http_svc/get_group_shutted_uin":                           {},
 	"group_open_http_svc/set_unread_msg_num":                              {},
@@ -84,11 +84,11 @@ var routes = map[string]route{
 	"group_open_http_svc/unban_group_member":                              {},
 	"group_open_http_svc/get_group_ban_member":                            {},
 	"openim/modify_group_msg":                                             {},
-	"group_open_http_svc/send_group_msg":                                  {},
-	"group_open_http_svc/send_group_system_notification":                  {},
+	"group_open_http_svc/send_group_msg":                                  {do: with((*API).sendGroupMsg), failed: 10002},
+	"group_open_http_svc/send_group_system_notification":                  {do: without((*API).sendGroupSystemNotification), failed: 10002},
 	"group_open_http_svc/send_broadcast_msg":                              {},
 	"group_open_http_svc/group_msg_get_simple":                            {},
-	"group_open_http_svc/group_msg_recall":                                {},
+	"group_open_http_svc/group_msg_recall":                                {do: with((*API).groupMsgRecall), failed: 10002},
 	"group_open_http_svc/import_group_msg":                                {},
 	"group_open_http_svc/delete_group_msg_by_sender":                      {},
 	"group_open_http_svc/clear_group_msg":                                 {},
@@ -627,4 +627,590 @@ func (v blackListGetReply) MarshalJSON() ([]byte, error) {
 type blackListGetReplyBlackListItem struct {
 	To_Account        string
 	AddBlackTimeStamp int64
+}
+
+// createGroupRequest is the body of group_open_http_svc/create_group.
+type createGroupRequest struct {
+	Owner_Account        string
+	Type                 string
+	GroupId              string
+	Name                 string
+	Introduction         string
+	Notification         string
+	FaceUrl              string
+	MaxMemberCount       uint32
+	ApplyJoinOption      string
+	InviteJoinOption     string
+	AppDefinedData       []createGroupRequestAppDefinedData
+	MemberList           []createGroupRequestMemberList
+	AppMemberDefinedData []createGroupRequestAppMemberDefinedData
+	SupportTopic         restjson.Flag
+	EnablePermission     int64
+	DefaultPermission    int64
+}
+
+func (r *createGroupRequest) read(o *object) {
+	text(o, &r.Owner_Account, may(10004), "Owner_Account")
+	text(o, &r.Type, needs(10004), "Type")
+	text(o, &r.GroupId, may(10004), "GroupId")
+	text(o, &r.Name, needs(10004).limit(30, 10004), "Name")
+	text(o, &r.Introduction, may(10004).limit(240, 10004), "Introduction")
+	text(o, &r.Notification, may(10004).limit(300, 10004), "Notification")
+	text(o, &r.FaceUrl, may(10004).limit(100, 10004), "FaceUrl")
+	value(o, &r.MaxMemberCount, may(10004), "MaxMemberCount")
+	text(o, &r.ApplyJoinOption, may(10004), "ApplyJoinOption")
+	text(o, &r.InviteJoinOption, may(10004), "InviteJoinOption")
+	objects(o, &r.AppDefinedData, may(10004).limit(10, 10004), "AppDefinedData")
+	objects(o, &r.MemberList, may(10004).limit(100, 10005), "MemberList")
+	objects(o, &r.AppMemberDefinedData, may(10004), "AppMemberDefinedData")
+	value(o, &r.SupportTopic, may(10004), "SupportTopic")
+	value(o, &r.EnablePermission, may(10004), "EnablePermission")
+	value(o, &r.DefaultPermission, may(10004), "DefaultPermission")
+}
+
+// createGroupRequestAppDefinedData is in AppDefinedData.
+type createGroupRequestAppDefinedData struct {
+	Key   string
+	Value json.RawMessage
+}
+
+func (r *createGroupRequestAppDefinedData) read(o *object) {
+	text(o, &r.Key, may(10004), "Key")
+	value(o, &r.Value, may(10004), "Value")
+}
+
+// createGroupRequestMemberList is in MemberList.
+type createGroupRequestMemberList struct {
+	Member_Account       string
+	Role                 string
+	JoinTime             int64
+	MsgSeq               uint32
+	MsgFlag              string
+	LastSendMsgTime      int64
+	MuteUntil            int64
+	NameCard             string
+	OnlineStatus         string
+	AppMemberDefinedData []createGroupRequestMemberListAppMemberDefinedData
+}
+
+func (r *createGroupRequestMemberList) read(o *object) {
+	text(o, &r.Member_Account, needs(10004), "Member_Account")
+	text(o, &r.Role, may(10004), "Role")
+	value(o, &r.JoinTime, may(10004), "JoinTime")
+	value(o, &r.MsgSeq, may(10004), "MsgSeq")
+	text(o, &r.MsgFlag, may(10004), "MsgFlag")
+	value(o, &r.LastSendMsgTime, may(10004), "LastSendMsgTime")
+	value(o, &r.MuteUntil, may(10004), "MuteUntil", "ShutUpUntil")
+	text(o, &r.NameCard, may(10004), "NameCard")
+	text(o, &r.OnlineStatus, may(10004), "OnlineStatus")
+	objects(o, &r.AppMemberDefinedData, may(10004), "AppMemberDefinedData")
+}
+
+// createGroupRequestMemberListAppMemberDefinedData is in AppMemberDefinedData.
+type createGroupRequestMemberListAppMemberDefinedData struct {
+	Key   string
+	Value json.RawMessage
+}
+
+func (r *createGroupRequestMemberListAppMemberDefinedData) read(o *object) {
+	text(o, &r.Key, may(10004), "Key")
+	value(o, &r.Value, may(10004), "Value")
+}
+
+// createGroupRequestAppMemberDefinedData is in AppMemberDefinedData.
+type createGroupRequestAppMemberDefinedData struct {
+	Key   string
+	Value json.RawMessage
+}
+
+func (r *createGroupRequestAppMemberDefinedData) read(o *object) {
+	text(o, &r.Key, may(10004), "Key")
+	value(o, &r.Value, may(10004), "Value")
+}
+
+// createGroupReply is the answer to it.
+type createGroupReply struct {
+	envelope
+	GroupId       string
+	Type          string
+	HugeGroupFlag int64
+}
+
+// getGroupInfoRequest is the body of group_open_http_svc/get_group_info.
+type getGroupInfoRequest struct {
+	GroupIdList    []string
+	ResponseFilter *getGroupInfoRequestResponseFilter
+}
+
+func (r *getGroupInfoRequest) read(o *object) {
+	list(o, &r.GroupIdList, needs(10004).limit(50, 10004), "GroupIdList")
+	innerMaybe(o, &r.ResponseFilter, may(10004), "ResponseFilter")
+}
+
+// getGroupInfoRequestResponseFilter is in ResponseFilter.
+type getGroupInfoRequestResponseFilter struct {
+	GroupBaseInfoFilter              []string
+	MemberInfoFilter                 []string
+	AppDefinedDataFilter_Group       []string
+	AppDefinedDataFilter_GroupMember []string
+	OfficialAccountBaseInfoFilter    []string
+	SelfInfoFilter                   []string
+}
+
+func (r *getGroupInfoRequestResponseFilter) read(o *object) {
+	list(o, &r.GroupBaseInfoFilter, may(10004), "GroupBaseInfoFilter")
+	list(o, &r.MemberInfoFilter, may(10004), "MemberInfoFilter")
+	list(o, &r.AppDefinedDataFilter_Group, may(10004), "AppDefinedDataFilter_Group")
+	list(o, &r.AppDefinedDataFilter_GroupMember, may(10004), "AppDefinedDataFilter_GroupMember")
+	list(o, &r.OfficialAccountBaseInfoFilter, may(10004), "OfficialAccountBaseInfoFilter")
+	list(o, &r.SelfInfoFilter, may(10004), "SelfInfoFilter")
+}
+
+// getGroupInfoReply is the answer to it.
+type getGroupInfoReply struct {
+	envelope
+	GroupInfo restjson.List[getGroupInfoReplyGroupInfo]
+}
+
+// getGroupInfoReplyGroupInfo is in GroupInfo.
+type getGroupInfoReplyGroupInfo struct {
+	GroupId              string
+	Type                 *string                                                       `json:",omitempty"`
+	Name                 *string                                                       `json:",omitempty"`
+	Introduction         *string                                                       `json:",omitempty"`
+	Notification         *string                                                       `json:",omitempty"`
+	FaceUrl              *string                                                       `json:",omitempty"`
+	Owner_Account        *string                                                       `json:",omitempty"`
+	CreateTime           *int64                                                        `json:",omitempty"`
+	InfoSeq              *int64                                                        `json:",omitempty"`
+	LastInfoTime         *int64                                                        `json:",omitempty"`
+	LastMsgTime          *int64                                                        `json:",omitempty"`
+	NextMsgSeq           *int64                                                        `json:",omitempty"`
+	MemberNum            *int64                                                        `json:",omitempty"`
+	MaxMemberNum         *int64                                                        `json:",omitempty"`
+	ApplyJoinOption      *string                                                       `json:",omitempty"`
+	InviteJoinOption     *string                                                       `json:",omitempty"`
+	EnablePermission     *int64                                                        `json:",omitempty"`
+	DefaultPermission    *int64                                                        `json:",omitempty"`
+	MuteAllMember        *string                                                       `json:",omitempty"`
+	AppDefinedData       restjson.List[getGroupInfoReplyGroupInfoAppDefinedData]       `json:",omitzero"`
+	MemberList           restjson.List[getGroupInfoReplyGroupInfoMemberList]           `json:",omitzero"`
+	AppMemberDefinedData restjson.List[getGroupInfoReplyGroupInfoAppMemberDefinedData] `json:",omitzero"`
+	ErrorCode            int64
+	ErrorInfo            string
+	Appid                *int64 `json:",omitempty"`
+}
+
+// MarshalJSON writes the older spellings too.
+func (v getGroupInfoReplyGroupInfo) MarshalJSON() ([]byte, error) {
+	type plain getGroupInfoReplyGroupInfo
+	return restjson.Marshal(struct {
+		plain
+		ShutUpAllMember *string `json:",omitempty"`
+	}{plain(v), v.MuteAllMember})
+}
+
+// getGroupInfoReplyGroupInfoAppDefinedData is in AppDefinedData.
+type getGroupInfoReplyGroupInfoAppDefinedData struct {
+	Key   string
+	Value any
+}
+
+// getGroupInfoReplyGroupInfoMemberList is in MemberList.
+type getGroupInfoReplyGroupInfoMemberList struct {
+	Member_Account       string
+	Role                 *string                                                                 `json:",omitempty"`
+	JoinTime             *int64                                                                  `json:",omitempty"`
+	MsgSeq               *int64                                                                  `json:",omitempty"`
+	MsgFlag              *string                                                                 `json:",omitempty"`
+	LastSendMsgTime      *int64                                                                  `json:",omitempty"`
+	MuteUntil            *int64                                                                  `json:",omitempty"`
+	NameCard             *string                                                                 `json:",omitempty"`
+	OnlineStatus         *string                                                                 `json:",omitempty"`
+	AppMemberDefinedData restjson.List[getGroupInfoReplyGroupInfoMemberListAppMemberDefinedData] `json:",omitzero"`
+}
+
+// MarshalJSON writes the older spellings too.
+func (v getGroupInfoReplyGroupInfoMemberList) MarshalJSON() ([]byte, error) {
+	type plain getGroupInfoReplyGroupInfoMemberList
+	return restjson.Marshal(struct {
+		plain
+		ShutUpUntil *int64 `json:",omitempty"`
+	}{plain(v), v.MuteUntil})
+}
+
+// getGroupInfoReplyGroupInfoMemberListAppMemberDefinedData is in AppMemberDefinedData.
+type getGroupInfoReplyGroupInfoMemberListAppMemberDefinedData struct {
+	Key   string
+	Value any
+}
+
+// getGroupInfoReplyGroupInfoAppMemberDefinedData is in AppMemberDefinedData.
+type getGroupInfoReplyGroupInfoAppMemberDefinedData struct {
+	Key   string
+	Value any
+}
+
+// modifyGroupBaseInfoRequest is the body of group_open_http_svc/modify_group_base_info.
+type modifyGroupBaseInfoRequest struct {
+	GroupId              string
+	Name                 *string
+	Introduction         *string
+	Notification         *string
+	FaceUrl              *string
+	MaxMemberNum         *uint32
+	ApplyJoinOption      string
+	MuteAllMember        string
+	InviteJoinOption     string
+	From_Account         string
+	EnablePermission     int64
+	DefaultPermission    int64
+	HistoryMsgBeforeJoin string
+	AppDefinedData       []modifyGroupBaseInfoRequestAppDefinedData
+}
+
+func (r *modifyGroupBaseInfoRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	maybe(o, &r.Name, may(10004).limit(30, 10004), "Name")
+	maybe(o, &r.Introduction, may(10004).limit(240, 10004), "Introduction")
+	maybe(o, &r.Notification, may(10004).limit(300, 10004), "Notification")
+	maybe(o, &r.FaceUrl, may(10004).limit(100, 10004), "FaceUrl")
+	maybe(o, &r.MaxMemberNum, may(10004), "MaxMemberNum")
+	text(o, &r.ApplyJoinOption, may(10004), "ApplyJoinOption")
+	text(o, &r.MuteAllMember, may(10004), "MuteAllMember", "ShutUpAllMember")
+	text(o, &r.InviteJoinOption, may(10004), "InviteJoinOption")
+	text(o, &r.From_Account, may(10004), "From_Account")
+	value(o, &r.EnablePermission, may(10004), "EnablePermission")
+	value(o, &r.DefaultPermission, may(10004), "DefaultPermission")
+	text(o, &r.HistoryMsgBeforeJoin, may(10004), "HistoryMsgBeforeJoin")
+	objects(o, &r.AppDefinedData, may(10004).limit(10, 10004), "AppDefinedData")
+}
+
+// modifyGroupBaseInfoRequestAppDefinedData is in AppDefinedData.
+type modifyGroupBaseInfoRequestAppDefinedData struct {
+	Key   string
+	Value json.RawMessage
+}
+
+func (r *modifyGroupBaseInfoRequestAppDefinedData) read(o *object) {
+	text(o, &r.Key, may(10004), "Key")
+	value(o, &r.Value, may(10004), "Value")
+}
+
+// destroyGroupRequest is the body of group_open_http_svc/destroy_group.
+type destroyGroupRequest struct {
+	GroupId string
+}
+
+func (r *destroyGroupRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+}
+
+// getJoinedGroupListRequest is the body of group_open_http_svc/get_joined_group_list.
+type getJoinedGroupListRequest struct {
+	Member_Account     string
+	WithHugeGroups     restjson.Flag
+	WithNoActiveGroups restjson.Flag
+	Limit              *uint32
+	Offset             uint32
+	GroupType          string
+	ResponseFilter     *getJoinedGroupListRequestResponseFilter
+	SupportTopic       restjson.Flag
+}
+
+func (r *getJoinedGroupListRequest) read(o *object) {
+	text(o, &r.Member_Account, needs(10004), "Member_Account")
+	value(o, &r.WithHugeGroups, may(10004), "WithHugeGroups")
+	value(o, &r.WithNoActiveGroups, may(10004), "WithNoActiveGroups")
+	maybe(o, &r.Limit, may(10004), "Limit")
+	value(o, &r.Offset, may(10004), "Offset")
+	text(o, &r.GroupType, may(10004), "GroupType", "Type")
+	innerMaybe(o, &r.ResponseFilter, may(10004), "ResponseFilter")
+	value(o, &r.SupportTopic, may(10004), "SupportTopic")
+}
+
+// getJoinedGroupListRequestResponseFilter is in ResponseFilter.
+type getJoinedGroupListRequestResponseFilter struct {
+	GroupBaseInfoFilter              []string
+	MemberInfoFilter                 []string
+	AppDefinedDataFilter_Group       []string
+	AppDefinedDataFilter_GroupMember []string
+	OfficialAccountBaseInfoFilter    []string
+	SelfInfoFilter                   []string
+}
+
+func (r *getJoinedGroupListRequestResponseFilter) read(o *object) {
+	list(o, &r.GroupBaseInfoFilter, may(10004), "GroupBaseInfoFilter")
+	list(o, &r.MemberInfoFilter, may(10004), "MemberInfoFilter")
+	list(o, &r.AppDefinedDataFilter_Group, may(10004), "AppDefinedDataFilter_Group")
+	list(o, &r.AppDefinedDataFilter_GroupMember, may(10004), "AppDefinedDataFilter_GroupMember")
+	list(o, &r.OfficialAccountBaseInfoFilter, may(10004), "OfficialAccountBaseInfoFilter")
+	list(o, &r.SelfInfoFilter, may(10004), "SelfInfoFilter")
+}
+
+// getJoinedGroupListReply is the answer to it.
+type getJoinedGroupListReply struct {
+	envelope
+	TotalCount  int64
+	GroupIdList restjson.List[getJoinedGroupListReplyGroupIdList]
+}
+
+// getJoinedGroupListReplyGroupIdList is in GroupIdList.
+type getJoinedGroupListReplyGroupIdList struct {
+	GroupId              string
+	Type                 *string                                     `json:",omitempty"`
+	Name                 *string                                     `json:",omitempty"`
+	Introduction         *string                                     `json:",omitempty"`
+	Notification         *string                                     `json:",omitempty"`
+	FaceUrl              *string                                     `json:",omitempty"`
+	Owner_Account        *string                                     `json:",omitempty"`
+	CreateTime           *int64                                      `json:",omitempty"`
+	InfoSeq              *int64                                      `json:",omitempty"`
+	LastInfoTime         *int64                                      `json:",omitempty"`
+	LastMsgTime          *int64                                      `json:",omitempty"`
+	NextMsgSeq           *int64                                      `json:",omitempty"`
+	MemberNum            *int64                                      `json:",omitempty"`
+	MaxMemberNum         *int64                                      `json:",omitempty"`
+	ApplyJoinOption      *string                                     `json:",omitempty"`
+	SelfInfo             *getJoinedGroupListReplyGroupIdListSelfInfo `json:",omitempty"`
+	GrossTopicNextMsgSeq *int64                                      `json:",omitempty"`
+	GrossTopicReadSeq    *int64                                      `json:",omitempty"`
+}
+
+// getJoinedGroupListReplyGroupIdListSelfInfo is in SelfInfo.
+type getJoinedGroupListReplyGroupIdListSelfInfo struct {
+	Role     *string `json:",omitempty"`
+	JoinTime *int64  `json:",omitempty"`
+	MsgSeq   *int64  `json:",omitempty"`
+	MsgFlag  *string `json:",omitempty"`
+}
+
+// getGroupMemberInfoRequest is the body of group_open_http_svc/get_group_member_info.
+type getGroupMemberInfoRequest struct {
+	GroupId                          string
+	MemberInfoFilter                 []string
+	MemberRoleFilter                 []string
+	AppDefinedDataFilter_GroupMember []string
+	Limit                            *uint32
+	Offset                           uint32
+	Next                             string
+}
+
+func (r *getGroupMemberInfoRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	list(o, &r.MemberInfoFilter, may(10004), "MemberInfoFilter")
+	list(o, &r.MemberRoleFilter, may(10004), "MemberRoleFilter")
+	list(o, &r.AppDefinedDataFilter_GroupMember, may(10004), "AppDefinedDataFilter_GroupMember")
+	maybe(o, &r.Limit, may(10004), "Limit")
+	value(o, &r.Offset, may(10004), "Offset")
+	text(o, &r.Next, may(10004), "Next")
+}
+
+// getGroupMemberInfoReply is the answer to it.
+type getGroupMemberInfoReply struct {
+	envelope
+	MemberNum  int64
+	MemberList restjson.List[getGroupMemberInfoReplyMemberList]
+	Next       string
+}
+
+// getGroupMemberInfoReplyMemberList is in MemberList.
+type getGroupMemberInfoReplyMemberList struct {
+	Member_Account       string
+	Role                 *string                                                              `json:",omitempty"`
+	JoinTime             *int64                                                               `json:",omitempty"`
+	MsgSeq               *int64                                                               `json:",omitempty"`
+	MsgFlag              *string                                                              `json:",omitempty"`
+	LastSendMsgTime      *int64                                                               `json:",omitempty"`
+	MuteUntil            *int64                                                               `json:",omitempty"`
+	NameCard             *string                                                              `json:",omitempty"`
+	OnlineStatus         *string                                                              `json:",omitempty"`
+	AppMemberDefinedData restjson.List[getGroupMemberInfoReplyMemberListAppMemberDefinedData] `json:",omitzero"`
+}
+
+// MarshalJSON writes the older spellings too.
+func (v getGroupMemberInfoReplyMemberList) MarshalJSON() ([]byte, error) {
+	type plain getGroupMemberInfoReplyMemberList
+	return restjson.Marshal(struct {
+		plain
+		ShutUpUntil *int64 `json:",omitempty"`
+	}{plain(v), v.MuteUntil})
+}
+
+// getGroupMemberInfoReplyMemberListAppMemberDefinedData is in AppMemberDefinedData.
+type getGroupMemberInfoReplyMemberListAppMemberDefinedData struct {
+	Key   string
+	Value any
+}
+
+// addGroupMemberRequest is the body of group_open_http_svc/add_group_member.
+type addGroupMemberRequest struct {
+	GroupId    string
+	Silence    restjson.Flag
+	MemberList []addGroupMemberRequestMemberList
+}
+
+func (r *addGroupMemberRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	value(o, &r.Silence, needs(10004), "Silence")
+	objects(o, &r.MemberList, needs(10004).limit(300, 10005), "MemberList")
+}
+
+// addGroupMemberRequestMemberList is in MemberList.
+type addGroupMemberRequestMemberList struct {
+	Member_Account string
+}
+
+func (r *addGroupMemberRequestMemberList) read(o *object) {
+	text(o, &r.Member_Account, needs(10004), "Member_Account")
+}
+
+// addGroupMemberReply is the answer to it.
+type addGroupMemberReply struct {
+	envelope
+	MemberList restjson.List[addGroupMemberReplyMemberList]
+}
+
+// addGroupMemberReplyMemberList is in MemberList.
+type addGroupMemberReplyMemberList struct {
+	Member_Account string
+	Result         int64
+}
+
+// deleteGroupMemberRequest is the body of group_open_http_svc/delete_group_member.
+type deleteGroupMemberRequest struct {
+	GroupId             string
+	Silence             restjson.Flag
+	Reason              string
+	MemberToDel_Account []string
+}
+
+func (r *deleteGroupMemberRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	value(o, &r.Silence, may(10004), "Silence")
+	text(o, &r.Reason, may(10004), "Reason")
+	list(o, &r.MemberToDel_Account, needs(10004).limit(100, 10004), "MemberToDel_Account")
+}
+
+// forbidSendMsgRequest is the body of group_open_http_svc/forbid_send_msg.
+type forbidSendMsgRequest struct {
+	GroupId         string
+	Members_Account []string
+	MuteTime        uint32
+	TopicId         *string
+}
+
+func (r *forbidSendMsgRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	list(o, &r.Members_Account, needs(10004).limit(500, 10004), "Members_Account")
+	value(o, &r.MuteTime, needs(10004), "MuteTime", "ShutUpTime")
+	maybe(o, &r.TopicId, may(10004), "TopicId")
+}
+
+// sendGroupMsgRequest is the body of group_open_http_svc/send_group_msg.
+type sendGroupMsgRequest struct {
+	GroupId                 string
+	Random                  uint32
+	MsgPriority             string
+	MsgBody                 msgBody
+	From_Account            string
+	OfflinePushInfo         *pushInfo
+	ForbidCallbackControl   []string
+	OnlineOnlyFlag          restjson.Flag
+	SendMsgControl          []string
+	CloudCustomData         string
+	SupportMessageExtension restjson.Flag
+	To_Account              []string
+	TopicId                 string
+	NeedReadReceipt         restjson.Flag
+	GroupAtInfo             []sendGroupMsgRequestGroupAtInfo
+}
+
+func (r *sendGroupMsgRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	value(o, &r.Random, needs(10004), "Random")
+	text(o, &r.MsgPriority, may(10004), "MsgPriority")
+	elements(o, &r.MsgBody, needs(10004), "MsgBody")
+	text(o, &r.From_Account, may(10004), "From_Account")
+	maybe(o, &r.OfflinePushInfo, may(10004), "OfflinePushInfo")
+	list(o, &r.ForbidCallbackControl, may(10004), "ForbidCallbackControl")
+	value(o, &r.OnlineOnlyFlag, may(10004), "OnlineOnlyFlag", "MsgOnlineOnlyFlag")
+	list(o, &r.SendMsgControl, may(10004), "SendMsgControl")
+	text(o, &r.CloudCustomData, may(10004), "CloudCustomData")
+	value(o, &r.SupportMessageExtension, may(10004), "SupportMessageExtension")
+	list(o, &r.To_Account, may(10004).limit(50, 10004), "To_Account")
+	text(o, &r.TopicId, may(10004), "TopicId")
+	value(o, &r.NeedReadReceipt, may(10004), "NeedReadReceipt")
+	objects(o, &r.GroupAtInfo, may(10004), "GroupAtInfo")
+}
+
+// sendGroupMsgRequestGroupAtInfo is in GroupAtInfo.
+type sendGroupMsgRequestGroupAtInfo struct {
+	GroupAtAllFlag  restjson.Flag
+	GroupAt_Account string
+}
+
+func (r *sendGroupMsgRequestGroupAtInfo) read(o *object) {
+	value(o, &r.GroupAtAllFlag, may(10004), "GroupAtAllFlag")
+	text(o, &r.GroupAt_Account, may(10004), "GroupAt_Account")
+}
+
+// sendGroupMsgReply is the answer to it.
+type sendGroupMsgReply struct {
+	envelope
+	MsgTime       int64
+	MsgSeq        int64
+	MsgDropReason string
+}
+
+// sendGroupSystemNotificationRequest is the body of group_open_http_svc/send_group_system_notification.
+type sendGroupSystemNotificationRequest struct {
+	GroupId           string
+	ToMembers_Account []string
+	Content           string
+	TopicId           string
+}
+
+func (r *sendGroupSystemNotificationRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	list(o, &r.ToMembers_Account, may(10004).limit(500, 10004), "ToMembers_Account")
+	text(o, &r.Content, needs(10004).limit(12288, 10004), "Content")
+	text(o, &r.TopicId, may(10004), "TopicId")
+}
+
+// groupMsgRecallRequest is the body of group_open_http_svc/group_msg_recall.
+type groupMsgRecallRequest struct {
+	GroupId    string
+	MsgSeqList []groupMsgRecallRequestMsgSeqList
+	TopicId    string
+	Reason     string
+}
+
+func (r *groupMsgRecallRequest) read(o *object) {
+	text(o, &r.GroupId, needs(10004), "GroupId")
+	objects(o, &r.MsgSeqList, needs(10004).limit(10, 10004), "MsgSeqList")
+	text(o, &r.TopicId, may(10004), "TopicId")
+	text(o, &r.Reason, may(10004).limit(512, 10004), "Reason")
+}
+
+// groupMsgRecallRequestMsgSeqList is in MsgSeqList.
+type groupMsgRecallRequestMsgSeqList struct {
+	MsgSeq uint32
+}
+
+func (r *groupMsgRecallRequestMsgSeqList) read(o *object) {
+	value(o, &r.MsgSeq, needs(10004), "MsgSeq")
+}
+
+// groupMsgRecallReply is the answer to it.
+type groupMsgRecallReply struct {
+	envelope
+	RecallRetList restjson.List[groupMsgRecallReplyRecallRetList]
+}
+
+// groupMsgRecallReplyRecallRetList is in RecallRetList.
+type groupMsgRecallReplyRecallRetList struct {
+	MsgSeq  int64
+	RetCode int64
+	MsgKey  *string `json:",omitempty"`
 }

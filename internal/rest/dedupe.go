@@ -17,13 +17,13 @@ const (
 	sentMax = 1 << 20
 )
 
-// sentKey identifies a message of sendmsg.
+// sentKey identifies a message of sendmsg, or of send_group_msg, which has a group and no seq.
 type sentKey struct {
-	from        string
+	from, group string
 	seq, random uint32
 }
 
-// dedupe remembers the replies to sendmsg that this server gave; concurrent repetitions wait for the first. The store knows what other servers, or an
+// dedupe remembers the replies to messages that this server gave; concurrent repetitions wait for the first. The store knows what other servers, or an
 // earlier run, were asked to send (chat.CallKey).
 type dedupe struct {
 	mu   sync.Mutex
@@ -38,7 +38,7 @@ type sent struct {
 	at   time.Time
 	hash uint64
 	done chan struct{}
-	out  sendmsgReply
+	out  *im.SendReply
 	err  error
 }
 
@@ -53,7 +53,7 @@ func hashOf(req *im.SendRequest) (uint64, error) {
 
 // once sends, if nothing was sent under the key; otherwise it returns the reply of the first call, waiting for it if necessary. A call that failed is
 // forgotten.
-func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (sendmsgReply, error)) (out sendmsgReply, err error) {
+func (d *dedupe) once(ctx context.Context, key sentKey, hash uint64, send func() (*im.SendReply, error)) (out *im.SendReply, err error) {
 	d.mu.Lock()
 	now := time.Now()
 	if d.now != nil {

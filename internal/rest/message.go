@@ -33,39 +33,54 @@ func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := cmp.Or(r.From_Account, c.admin)
-	if slices.Contains(a.cfg.Admins, from) { // need not have logged in
-		if err := a.chat.Import(c.Context(), from); err != nil {
-			return nil, err
-		}
+	from, err := a.sender(c, r.From_Account)
+	if err != nil {
+		return nil, err
 	}
 	var named *chat.CallKey
-	send := func() (sendmsgReply, error) {
+	send := func() (*im.SendReply, error) {
 		// Every repetition of the call gets the reply, so it does not depend on this one's connection.
-		via := chat.Via{Addr: c.addr, Quiet: r.SyncOtherMachine == 2, Key: named}
+		via := chat.Via{Addr: c.addr, Admin: c.admin, Quiet: r.SyncOtherMachine == 2, Key: named}
 		sent, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, via, req)
+		return sent, recode(err, im.CodeMessageSize, codeBodyLength)
+	}
+	reply := func(sent *im.SendReply, err error) (*sendmsgReply, error) {
 		if err != nil {
-			return sendmsgReply{}, recode(err, im.CodeMessageSize, codeBodyLength)
+			return nil, err
 		}
 		e := sent.Entry
-		return sendmsgReply{
+		return &sendmsgReply{
 			MsgTime: e.Time / 1000, MsgKey: restjson.Key(e.Seq, e.Random, e.Time/1000),
 			MsgId: fmt.Sprintf("%d-%d-%d", e.SenderTinyId, e.ClientTime, e.Random),
 		}, nil
 	}
-	var out sendmsgReply
 	if r.MsgSeq == nil {
 		req.ClientTime = uint64(time.Now().Unix())
-		out, err = send()
-		return &out, err
+		return reply(send())
 	}
 	hash, err := hashOf(req)
 	if err != nil {
 		return nil, err
 	}
-	named = &chat.CallKey{Seq: *r.MsgSeq, Hash: hash}
-	out, err = a.sent.once(c.Context(), sentKey{from: from, seq: *r.MsgSeq, random: r.MsgRandom}, hash, send)
-	return &out, err
+	named = &chat.CallKey{Seq: uint64(*r.MsgSeq), Hash: hash}
+	return reply(a.sent.once(c.Context(), sentKey{from: from, seq: *r.MsgSeq, random: r.MsgRandom}, hash, send))
+}
+
+// sender returns as whom a message is sent: From_Account, or the admin. Admins need not have logged in.
+func (a *API) sender(c *call, account string) (string, error) {
+	from := cmp.Or(account, c.admin)
+	if !slices.Contains(a.cfg.Admins, from) {
+		return from, nil
+	}
+	return from, a.chat.Import(c.Context(), from)
+}
+
+// control sets what ForbidCallbackControl and SendMsgControl ask for.
+func control(m *im.Message, callbacks, send []string) {
+	m.DisableCloudMessagePreHook = slices.Contains(callbacks, "ForbidBeforeSendMsgCallback")
+	m.DisableCloudMessagePostHook = slices.Contains(callbacks, "ForbidAfterSendMsgCallback")
+	m.IsExcludedFromUnreadCount = slices.Contains(send, "NoUnread")
+	m.ExcludedFromLastMessage = slices.Contains(send, "NoLastMsg")
 }
 
 // message makes the message of the call.
@@ -81,11 +96,8 @@ func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 	m := &im.Message{
 		IsOnlineMsg:     bool(r.OnlineOnlyFlag) || r.MsgLifeTime == 0,
 		NeedReadReceipt: bool(r.IsNeedReadReceipt), SupportMessageExtension: bool(r.SupportMessageExtension), CloudCustomStr: r.CloudCustomData,
-		DisableCloudMessagePreHook:  slices.Contains(r.ForbidCallbackControl, "ForbidBeforeSendMsgCallback"),
-		DisableCloudMessagePostHook: slices.Contains(r.ForbidCallbackControl, "ForbidAfterSendMsgCallback"),
-		IsExcludedFromUnreadCount:   slices.Contains(r.SendMsgControl, "NoUnread"),
-		ExcludedFromLastMessage:     slices.Contains(r.SendMsgControl, "NoLastMsg"),
 	}
+	control(m, r.ForbidCallbackControl, r.SendMsgControl)
 	if r.OfflinePushInfo != nil {
 		m.OfflinePushConfig = r.OfflinePushInfo.config()
 	}

@@ -36,6 +36,7 @@ type node struct {
 	t     testing.TB
 	http  *httptest.Server
 	rules *chat.Chat
+	store chat.Store
 	api   *API
 	ahead atomic.Int64 // of the clock, in nanoseconds
 }
@@ -69,7 +70,7 @@ func (n *node) serve(st chat.Store, cfg chat.Config) {
 		}
 		return chat.Ticket{Issued: s.Issued, Expires: s.Expires.Add(time.Second)}, err
 	}
-	n.rules = chat.New(st, cfg)
+	n.store, n.rules = st, chat.New(st, cfg)
 	g := gateway.New(n.rules, gateway.Config{Log: log})
 	n.api = New(n.rules, Config{AppID: app, Log: log})
 	mux := http.NewServeMux()

@@ -42,6 +42,10 @@ type Settings struct {
 	BlockedSend   string            `key:"blocked-send" default:"pretend" help:"what a user gets whose message the receiver's blacklist stops: success (pretend) or code 20007 (refuse)"`
 	BlockedFriend string            `key:"blocked-friend" default:"end" help:"the friendship with a user who is blocked: end or keep"`
 	FeedKeep      int               `key:"feed-keep" default:"10000" help:"how many changes of relations are kept per user for devices that are away; a device that missed more fetches everything"`
+	GroupMembers  map[string]string `key:"max-group-members" help:"how many members a group of a type can have, such as public=2000: work, public, meeting, avchatroom or community; default: 6000, of community 100000, of avchatroom 1000000"`
+	GroupsPerUser int               `key:"max-groups-per-user" default:"6000" help:"how many groups one user can be in; more are refused with 10037"`
+	Attributes    int               `key:"max-attribute-writes" default:"50" help:"how often one user may write the attributes of one group per second, at each server; more are refused with 10049; 0: no limit"`
+	RoomRate      int               `key:"max-live-room-messages" default:"40" help:"messages per second that a live room lets through; as many wait for up to a second, and what is too much is refused with 10023, the lowest priority first"`
 	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients send a heartbeat, in whole seconds"`
 	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
 
@@ -75,6 +79,9 @@ type Settings struct {
 
 // most is the largest number that a setting may have.
 const most = 1_000_000_000_000
+
+// mostRoomRate is the largest value of max-live-room-messages: that many messages may also wait in a room.
+const mostRoomRate = 1_000_000
 
 // DefaultSettings returns the settings of a server without configuration.
 func DefaultSettings() *Settings {
@@ -340,6 +347,9 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.RevokeWindow%time.Millisecond != 0 {
 		return cfg, fmt.Errorf("revoke-window: %v is not a number of whole milliseconds", s.RevokeWindow)
 	}
+	if cfg.Chat.MaxMembers, err = groupMembers(s.GroupMembers); err != nil {
+		return cfg, err
+	}
 	if cfg.Chat.Classes, err = Classes(s.Classes); err != nil {
 		return cfg, err
 	}
@@ -373,6 +383,14 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.Modifications == 0 {
 		return cfg, errors.New("max-modifications must be above 0")
 	}
+	if s.GroupsPerUser == 0 {
+		return cfg, errors.New("max-groups-per-user must be above 0")
+	}
+	cfg.Chat.MaxGroups, cfg.Chat.AttributeWrites = s.GroupsPerUser, s.Attributes
+	if s.RoomRate == 0 || s.RoomRate > mostRoomRate {
+		return cfg, fmt.Errorf("max-live-room-messages must be from 1 to %d", mostRoomRate)
+	}
+	cfg.Chat.RoomRate = s.RoomRate
 	if s.FeedKeep == 0 {
 		return cfg, errors.New("feed-keep must be above 0")
 	}

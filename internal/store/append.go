@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mattn/go-sqlite3"
+
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
@@ -12,7 +14,7 @@ import (
 // insertSQL inserts one entry. A statement of many rows is slower: SQLite keeps a journal of its own for each, to undo the first rows if a later one
 // fails.
 const insertSQL = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, flags, hash, body)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_time, random, conv, sender) DO NOTHING`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // removeSQL takes back the row of an entry that is dropped.
 const removeSQL = "DELETE FROM entry WHERE id = ?"
@@ -30,9 +32,21 @@ func (s *Store) add(o *op) error {
 		ev.err = chat.ErrNotFound
 		return nil
 	}
+	var o1 *own // groups
+	if h.Kind == chat.KindGroup {
+		if o1, err = s.own(h, e.Sender); err != nil {
+			return fmt.Errorf("sender: %w", err)
+		}
+	}
+	var standing chat.Standing
+	if o1 != nil {
+		if standing, err = o1.standing(s); err != nil {
+			return fmt.Errorf("member: %w", err)
+		}
+	}
 	var refused error
 	if e.Rules != nil {
-		refused = e.Rules.Check(&h.Conv, e.Sender)
+		refused = e.Rules.Check(&h.Conv, e.Sender, standing, s.now)
 	}
 	// An entry that is dropped takes the way of all others, with its commit: its sender must not be able to tell by the time that it takes.
 	dropped := errors.Is(refused, chat.ErrDropped)
@@ -53,18 +67,12 @@ func (s *Store) add(o *op) error {
 		}
 		return nil
 	}
-	var o1 *own // groups
-	if h.Kind == chat.KindGroup {
-		if o1, err = s.own(h, e.Sender); err != nil {
-			return fmt.Errorf("sender: %w", err)
-		}
-	}
 	if err := s.begin(); err != nil {
 		return err
 	}
 
 	st := &ev.stored
-	st.Entry = *e
+	st.Entry, st.Standing, st.MemberSet = *e, standing, h.MemberSet
 	if st.Body == nil {
 		st.Body = []byte{}
 	}
@@ -106,6 +114,11 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("unseen: %w", err)
 		}
 	}
+	if st.Aim != nil {
+		if err := tables.PutAddressed(background, writing{s.w}, st); err != nil {
+			return fmt.Errorf("addressees: %w", err)
+		}
+	}
 	s.nextID++
 	h.Seq, h.Index, h.Time, h.Changed = st.Seq, st.Index, st.Time, st.Time
 	s.touch(h)
@@ -136,24 +149,21 @@ func (ev *event) answer(e *chat.Entry, stored chat.Stored) {
 
 // insert stores an entry unless its key is already stored.
 func (s *Store) insert(st *chat.Stored, prev uint64) (isNew bool, err error) {
-	var flags int64
-	if st.Countable {
-		flags = tables.FlagCountable
-	}
+	flags := tables.FlagsOf(&st.Entry)
 	for i, v := range [...]driver.Value{
 		s.nextID, int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
 		int64(st.Index), int64(st.OwnIndex), int64(prev), flags, int64(st.Hash), st.Body,
 	} {
 		s.insertArgs[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
-	err = s.w.Raw(func(any) error {
-		res, err := s.insertStmt.ExecContext(background, s.insertArgs[:])
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		isNew = n == 1
-		return err
-	})
-	return isNew, err
+	// As a query, because the driver passes all arguments of a query to SQLite in one call, and those of a statement in one call each. It returns no rows.
+	rows, err := s.insertStmt.QueryContext(background, s.insertArgs[:])
+	if err == nil {
+		return true, rows.Close()
+	}
+	var e sqlite3.Error
+	if errors.As(err, &e) && e.ExtendedCode == sqlite3.ErrConstraintUnique {
+		return false, nil
+	}
+	return false, err
 }

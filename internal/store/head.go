@@ -28,6 +28,24 @@ type own struct {
 	uid     chat.UID
 	n, last uint64
 	dirty   bool
+	// stands is what they are in the group, nil if it must be read: it is the row's, and is dropped whenever the row is written.
+	stands *chat.Standing
+}
+
+var standingOf = tables.NewQuery(tables.Standing, "SELECT "+tables.StandingCols+` FROM (SELECT $1 AS conv, $2 AS uid) k
+	LEFT JOIN sender o ON o.conv = k.conv AND o.uid = k.uid LEFT JOIN member m ON m.conv = k.conv AND m.uid = k.uid`)
+
+// standing is not called inside an Update, which may be undone.
+func (o *own) standing(s *Store) (chat.Standing, error) {
+	if o.stands == nil {
+		row, err := standingOf.One(background, writing{s.w}, int64(o.conv), int64(o.uid))
+		if err != nil {
+			return chat.Standing{}, err
+		}
+		is := row.Standing()
+		o.stands = &is
+	}
+	return *o.stands, nil
 }
 
 // headsMax is how many heads are kept in memory. Above it, some are dropped after a flush. A variable for tests.
@@ -107,7 +125,8 @@ func (s *Store) touchOwn(h *head, o *own) {
 
 var (
 	putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, seq = :seq, rev = :rev, time = :time, changed = :changed, idx = :idx, own_a = :own_a, own_b = :own_b,
-		policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags WHERE id = :id`)
+		policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags, type = :type, owner = :owner, info_seq = :info_seq, attr_ver = :attr_ver,
+		members = :members WHERE id = :id`)
 	putSender = tables.NewWrite[tables.SenderRow](`INSERT INTO sender (conv, uid, own, last) VALUES (:conv, :uid, :own, :last)
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`)
 )

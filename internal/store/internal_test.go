@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,9 +110,9 @@ func TestDroppedHeads(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids []chat.ConvID
-	for range 20 {
+	for i := range 20 {
 		if err := s.Update(ctx, nil, func(tx chat.Tx) error {
-			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: fmt.Sprint("g", i)})
 			ids = append(ids, c.ID)
 			return err
 		}); err != nil {
@@ -368,7 +369,7 @@ func TestForeignPeriod(t *testing.T) {
 	var spoilt, whole chat.ConvID
 	for _, id := range []*chat.ConvID{&spoilt, &whole} {
 		if err := s.Update(ctx, nil, func(tx chat.Tx) error {
-			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: "g"})
+			c, err := tx.NewConv(chat.Conv{Kind: chat.KindGroup, Group: fmt.Sprint("g", id)})
 			*id = c.ID
 			if err == nil {
 				_, err = tx.Join(c.ID, a.UID)
@@ -378,7 +379,7 @@ func TestForeignPeriod(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	good := []chat.Period{{From: 0, To: chat.NoEnd}}
+	good := []chat.Period{{From: 0, To: chat.NoEnd, ToRev: chat.NoEnd}}
 	for _, ends := range []string{"'abc', 9", "3, 'abc'", "'', 9", "3, ''", "x'ff00', 9", "3, x'ff00'", "1.5, 9", "3, 1e300", "-1, 9", "3, -1", "'3 4', 9", "'3 4', '5 6 7'", "' ', ' '"} {
 		if err := s.update(ctx, func(tx *tx) error {
 			if err := tx.Tell(ctx, "DELETE FROM period WHERE conv = $1", int64(spoilt)); err != nil {

@@ -204,7 +204,7 @@ func (s *Store) open(ctx context.Context) error {
 func (s *Store) openDB(ctx context.Context) error {
 	s.wdb = pool(s.dsn(url.Values{
 		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_cache_size": {"-65536"}, "_txlock": {"immediate"}}), 1)
-	if err := tables.Migrate(ctx, s.wdb, tables.SQLite); err != nil {
+	if err := s.migrate(ctx); err != nil {
 		return err
 	}
 	conn, err := s.wdb.Conn(ctx)
@@ -252,6 +252,27 @@ func (s *Store) openDB(ctx context.Context) error {
 	s.ckpt = pool(s.dsn(nil), 1)
 	s.read = pool(s.dsn(url.Values{"_query_only": {"true"}, "_cache_size": {"-8192"}}), readers)
 	return errors.Join(openAll(ctx, s.ckpt, 1), openAll(ctx, s.read, readers))
+}
+
+// migrate brings the schema to the newest version. The steps that make a new store are not synced one by one: until it has a name, which is the first commit
+// that is synced, and syncs all before it, a store has nothing to lose. As nothing is copied from the WAL into the database before that, a loss of power leaves
+// a number of whole steps, from which the next start goes on.
+func (s *Store) migrate(ctx context.Context) error {
+	var tablesNow int
+	if err := s.wdb.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tablesNow); err != nil {
+		return err
+	}
+	if tablesNow > 0 {
+		return tables.Migrate(ctx, s.wdb, tables.SQLite)
+	}
+	if _, err := s.wdb.ExecContext(ctx, "PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=OFF"); err != nil {
+		return err
+	}
+	if err := tables.Migrate(ctx, s.wdb, tables.SQLite); err != nil {
+		return err
+	}
+	_, err := s.wdb.ExecContext(ctx, "PRAGMA synchronous=FULL")
+	return err
 }
 
 // openAll opens the n connections of a pool, and with a read the files under them, so that it needs no descriptor later.

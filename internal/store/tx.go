@@ -74,7 +74,7 @@ func (s *Store) runUpdate(u *update) error {
 		return err
 	}
 	s.now = s.Now()
-	t := &tx{s: s, saved: make(map[*head]savedHead)}
+	t := &tx{s: s, saved: make(map[*head]savedHead), firstID: s.nextID}
 	t.Tx = tables.Tx{On: t, Ctx: background, Time: s.now}
 	u.err = t.run(u.fn)
 	if u.err == nil {
@@ -106,6 +106,8 @@ type tx struct {
 	saved map[*head]savedHead
 	made  []chat.ConvID
 	wrote bool
+	// firstID is the number that the next entry had when the Update began.
+	firstID int64
 }
 
 type savedHead struct {
@@ -141,6 +143,7 @@ func (t *tx) finish() error {
 }
 
 func (t *tx) undo() {
+	t.s.nextID = t.firstID
 	for h, old := range t.saved {
 		h.Conv, h.dirty = old.conv, old.dirty
 	}
@@ -208,6 +211,28 @@ func (t *tx) Made(c chat.Conv) error {
 	t.saved[h] = savedHead{conv: c}
 	t.s.touch(h)
 	return nil
+}
+
+// HoldName has nothing to do because there is only one writer.
+func (t *tx) HoldName(string) error { return nil }
+
+func (t *tx) Stood(m chat.Member) {
+	if h := t.s.heads[m.Conv]; h != nil && h.senders[m.UID] != nil {
+		h.senders[m.UID].stands = nil
+	}
+}
+
+func (t *tx) Insert(st *chat.Stored) error {
+	t.wrote = true
+	isNew, err := t.s.insert(st, 0)
+	if err == nil && !isNew {
+		err = fmt.Errorf("store: the key of tip %d of conversation %d is in use", st.Seq, st.Conv)
+	}
+	if err == nil {
+		err = tables.PutAddressed(background, t, st)
+		t.s.nextID++
+	}
+	return err
 }
 
 func (t *tx) Head(id chat.ConvID) (*chat.Conv, error) {

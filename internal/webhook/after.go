@@ -34,6 +34,8 @@ type source struct {
 	from func(ctx context.Context) (int64, error)
 	// read returns the events behind a position, and the position up to which they reach.
 	read func(ctx context.Context, after int64, limit int) (list []event, upTo int64, err error)
+	// asides: an event that the program does not take waits in the outbox, and those of its lane, which is a conversation, behind it.
+	asides bool
 	// told keeps the position; it returns chat.ErrLease if another server has taken the lease.
 	told func(ctx context.Context, upTo, lease int64) error
 }
@@ -115,8 +117,17 @@ func (a *After) run(ctx context.Context, src *source, lease int64) {
 		return
 	}
 	wait := a.hook.cfg.RetryFirst
+	var aside *aside
 	for ctx.Err() == nil {
-		list, upTo, err := src.read(ctx, pos, batch)
+		var list []event
+		var upTo int64
+		var err error
+		if src.asides && aside == nil {
+			aside, err = asideOf(ctx, a.chat)
+		}
+		if err == nil {
+			list, upTo, err = src.read(ctx, pos, batch)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -132,7 +143,7 @@ func (a *After) run(ctx context.Context, src *source, lease int64) {
 			continue
 		}
 		wait = a.hook.cfg.RetryFirst
-		if told := a.tell(ctx, pos, upTo, list); told > pos {
+		if told := a.tell(ctx, aside, pos, upTo, list); told > pos {
 			pos = told
 			if !a.keep(src, pos, lease) {
 				return
@@ -167,8 +178,8 @@ func (a *After) keep(src *source, pos, lease int64) bool {
 	return !errors.Is(err, chat.ErrLease)
 }
 
-// tell sends the events in list, those of a lane in their order, and returns the position up to which all were sent.
-func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
+// tell sends the events in list, those of a lane in their order, and returns the position up to which all were sent or set aside.
+func (a *After) tell(ctx context.Context, s *aside, pos, upTo int64, list []event) int64 {
 	lanes := make(map[int64][]int)
 	var order []int64
 	for i := range list {
@@ -185,12 +196,11 @@ func (a *After) tell(ctx context.Context, pos, upTo int64, list []event) int64 {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			var of []*event
 			for _, i := range lanes[lane] {
-				if !a.one(ctx, &list[i]) {
-					return
-				}
-				told[i] = true
+				of = append(of, &list[i])
 			}
+			a.aLane(ctx, s, of, func(i int) { told[lanes[lane][i]] = true })
 		})
 	}
 	wg.Wait()
@@ -277,19 +287,23 @@ func (s *sending) try(ctx context.Context) (out outcome, err error) {
 	return failed, err
 }
 
-// one sends an event, retrying for hours. It returns false only when it is to stop.
-func (a *After) one(ctx context.Context, e *event) bool {
+// one sends an event, retrying for hours. It returns failed only if the event is to be set aside.
+func (a *After) one(ctx context.Context, e *event, to *aside) outcome {
 	s := sending{event: e, after: a}
 	begun, wait := time.Now(), a.hook.cfg.RetryFirst
 	for {
 		out, err := s.try(ctx)
 		if out != failed {
-			return out == done
+			return out
 		}
 		if time.Since(begun) > a.hook.cfg.GiveUp {
 			s.log(slog.LevelError, "the webhook is not notified of an event", "err", err)
 			s.count("given up")
-			return true
+			return done
+		}
+		if to != nil && time.Since(begun) > a.hook.cfg.Aside && to.room() {
+			s.log(levelOf(err), "the webhook cannot be notified of an event; its conversation is set aside", "err", err)
+			return failed
 		}
 		s.log(levelOf(err), "the webhook cannot be notified of an event yet", "again in", wait, "err", err)
 		pause(ctx, wait)

@@ -265,3 +265,92 @@ func TestAfterGivesUp(t *testing.T) {
 		t.Errorf("tried %d times", tries)
 	}
 }
+
+// TestAfterAside: a message whose notification the program never takes holds up only its conversation, also over a restart: the others' come, many batches of
+// them. When the program takes it, what has waited comes in order, each under the id that it had, and then the conversation goes the short way again.
+func TestAfterAside(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), quick, func(c *server.Config) { c.Webhook.Aside = 50 * time.Millisecond })
+	alice := dial(t, s, "alice")
+	dial(t, s, "bob")
+	dial(t, s, "carol")
+	var sick atomic.Bool
+	sick.Store(true)
+	r.on(afterSend, func(e *event) string {
+		if e.To_Account == "bob" && sick.Load() {
+			return ""
+		}
+		return fine
+	})
+	const rounds, ofBob, ofCarol = 3, 10, 300
+	ids := map[uint64]string{}
+	next := uint64(1)
+	bobs, carols := 0, 0
+	for round := range rounds {
+		for range ofBob {
+			alice.must("bob", fmt.Sprint(bobs))
+			bobs++
+		}
+		sent := make(chan error, ofCarol)
+		for range ofCarol {
+			m := im.Text("x")
+			m.DisableCloudMessagePreHook = true
+			if _, err := alice.SendMessageFunc(client.C2C("carol"), m, func(_ *im.Message, err error) { sent <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range ofCarol {
+			if err := get(t, "answer", sent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for carols < (round+1)*ofCarol {
+			switch e := r.next(afterSend); {
+			case e.To_Account == "carol" && e.MsgSeq == next:
+				next++
+				carols++
+			case e.To_Account == "carol" && e.MsgSeq > next:
+				t.Fatalf("told of %d of carol, want %d", e.MsgSeq, next)
+			case e.To_Account == "bob" && e.MsgSeq != 1:
+				t.Fatalf("told of %d of bob before the first", e.MsgSeq)
+			case e.To_Account == "bob":
+				if ids[1] == "" {
+					ids[1] = e.id
+				}
+				if e.id != ids[1] {
+					t.Fatalf("the first has the ids %s and %s", ids[1], e.id)
+				}
+			}
+		}
+		if round == 1 {
+			s.Restart()
+			alice = dial(t, s, "alice")
+		}
+	}
+	if n := rowsIn(t, s); n == 0 {
+		t.Error("nothing is in the outbox")
+	}
+	sick.Store(false)
+	told := uint64(0)
+	hear := func(upTo int) {
+		t.Helper()
+		for told < uint64(upTo) {
+			e := r.next(afterSend)
+			if e.To_Account != "bob" || e.MsgSeq <= told {
+				continue // under way, or again
+			}
+			if e.MsgSeq != told+1 || e.MsgSeq == 1 && e.id != ids[1] || e.text() != fmt.Sprint(told) || e.UnreadMsgNum != int64(upTo) {
+				t.Fatalf("told of %d of bob after %d: %s, id %s", e.MsgSeq, told, e.body, e.id)
+			}
+			told++
+		}
+	}
+	hear(bobs)
+	emptied(t, s, r)
+	alice.must("bob", fmt.Sprint(bobs))
+	bobs++
+	hear(bobs)
+	if n := rowsIn(t, s); n != 0 {
+		t.Errorf("%d rows are in the outbox", n)
+	}
+}

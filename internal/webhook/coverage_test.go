@@ -46,8 +46,14 @@ func TestCoverage(t *testing.T) {
 	carol.call(im.Method_DELETE_FRIENDS, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
 	carol.call(im.Method_BLOCK, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
 	carol.call(im.Method_UNBLOCK, &im.UsersRequest{UserIds: []string{"dave"}}, &im.FriendResults{})
+	changeGroup(carol, dave)
+	carol.found("hall", im.GroupType_GROUP_TYPE_AVCHATROOM)
+	carol.call(im.Method_JOIN_GROUP, &im.JoinGroupRequest{Group: group("hall")}, &im.JoinGroupReply{})
+	if code := dave.try(im.Method_SEND, toGroup("hall", 1, "outside"), &im.SendReply{}); code != im.CodeNotMember {
+		t.Errorf("answered %d", code)
+	}
 	posted := map[string]bool{}
-	for range len(hook.Before) + len(hook.After) {
+	for len(posted) < len(hook.Before)+len(hook.After) {
 		posted[get(t, "event", r.heard).CallbackCommand] = true
 	}
 	if got, want := slices.Sorted(maps.Keys(posted)), slices.Sorted(slices.Values(slices.Concat(hook.Before, hook.After))); !slices.Equal(got, want) {

@@ -15,10 +15,11 @@ import (
 func messages(c *chat.Chat) *source {
 	const cursor = "webhook"
 	return &source{
-		name:  cursor,
-		begin: func(ctx context.Context) error { return c.StartCursor(ctx, cursor) },
-		from:  func(ctx context.Context) (int64, error) { return c.Cursor(ctx, cursor) },
-		told:  func(ctx context.Context, upTo, lease int64) error { return c.SetCursor(ctx, cursor, upTo, lease) },
+		name:   cursor,
+		asides: true,
+		begin:  func(ctx context.Context) error { return c.StartCursor(ctx, cursor) },
+		from:   func(ctx context.Context) (int64, error) { return c.Cursor(ctx, cursor) },
+		told:   func(ctx context.Context, upTo, lease int64) error { return c.SetCursor(ctx, cursor, upTo, lease) },
 		read: func(ctx context.Context, after int64, limit int) ([]event, int64, error) {
 			log, upTo, err := c.Log(ctx, after, limit)
 			if err != nil {
@@ -35,6 +36,9 @@ func messages(c *chat.Chat) *source {
 }
 
 func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
+	if m.Group != "" {
+		return groupMessageEvent(store, m)
+	}
 	st := &m.Stored
 	key := restjson.Key(st.Seq, st.Random, st.Time/1000)
 	b := &hook.C2CAfterSendMsg{
@@ -43,20 +47,47 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 	return event{
 		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "to", m.To, "key", key},
 		make: func() (*request, error) {
-			var msg im.Message
-			if err := msg.UnmarshalVT(st.Body); err != nil {
-				return nil, err
-			}
-			if msg.DisableCloudMessagePostHook {
-				return nil, nil
-			}
-			b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
-			_, err := restjson.Marshal(b)
-			return &request{platform: restjson.Platform(im.Platform(msg.Platform)), body: b}, err
+			return messageRequest(st.Body, b, func(msg *im.Message) { b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr })
 		},
 		update: func(ctx context.Context, again bool) (err error) {
 			b.UnreadMsgNum, err = counts.of(ctx, m.To, again)
 			return err
+		},
+	}
+}
+
+// messageRequest makes the request about a stored message; nil if its sender does not want one. put puts what it says into the body.
+func messageRequest(stored []byte, b hook.Body, put func(*im.Message)) (*request, error) {
+	var msg im.Message
+	if err := msg.UnmarshalVT(stored); err != nil {
+		return nil, err
+	}
+	if msg.DisableCloudMessagePostHook {
+		return nil, nil
+	}
+	put(&msg)
+	_, err := restjson.Marshal(b)
+	return &request{platform: restjson.Platform(im.Platform(msg.Platform)), body: b}, err
+}
+
+func groupMessageEvent(store string, m *chat.LogMessage) event {
+	st := &m.Stored
+	b := &hook.GroupAfterSendMsg{
+		GroupId: m.Group, Type: m.TypeName, From_Account: m.From, Operator_Account: m.From, Random: st.Random, MsgSeq: st.Seq, MsgTime: st.Time / 1000, EventTime: st.Time,
+	}
+	return event{
+		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "group", m.Group, "number", st.Seq},
+		make: func() (*request, error) {
+			return messageRequest(st.Body, b, func(msg *im.Message) {
+				b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
+				for _, name := range msg.GroupAtUserArray {
+					at := hook.GroupAfterSendMsgGroupAtInfo{GroupAt_Account: name}
+					if name == chat.MentionAll {
+						at = hook.GroupAfterSendMsgGroupAtInfo{GroupAtAllFlag: true}
+					}
+					b.GroupAtInfo = append(b.GroupAtInfo, at)
+				}
+			})
 		},
 	}
 }

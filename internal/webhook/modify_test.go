@@ -178,3 +178,71 @@ func TestModificationUnanswered(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupModifications: the program is asked about modifications of messages to groups as about messages, and not about those that are not made: of somebody else's message,
+// of one of a member who is muted, with the mark, a conflict.
+func TestGroupModifications(t *testing.T) {
+	r := listen(t)
+	s := imtest.Start(t, imtest.Webhook(r.URL, ""), imtest.WebhookDeadline(patience, false))
+	ann, bob := connect(t, s, "ann"), connect(t, s, "bob")
+	ann.found("g1", im.GroupType_GROUP_TYPE_PUBLIC, "bob")
+	var sent im.SendReply
+	bob.call(im.Method_SEND, toGroup("g1", 7, "first"), &sent)
+	want := append(r.next(beforeGroup).keys, "MsgSeq", "ModifyFlag", "MsgFrom_Account") // the fields of a message that is sent, and three more
+	slices.Sort(want)
+	answers := map[string]string{
+		"rewrite": `{"ErrorCode":0,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"rewritten"}}],"CloudCustomData":"by the hook"}`,
+		"refuse":  `{"ErrorCode":1}`, "rude": `{"ErrorCode":10101,"ErrorInfo":"no"}`, "drop": `{"ErrorCode":2}`,
+	}
+	r.on(beforeGroup, func(e *event) string {
+		if a := answers[e.text()]; a != "" {
+			return a
+		}
+		return fine
+	})
+	version := uint64(0)
+	modify := func(c *conn, text string, code int32, with func(*im.ModifyRequest)) *im.ModifyReply {
+		t.Helper()
+		req := &im.ModifyRequest{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "g1"}, Epoch: sent.Epoch, Seq: sent.Entry.Seq, Version: version, Message: im.Text(text)}
+		with(req)
+		var reply im.ModifyReply
+		if got := c.try(im.Method_MODIFY, req, &reply); got != code {
+			t.Errorf("%s is answered %d, want %d", text, got, code)
+		}
+		if reply.Change.GetRev() > 0 {
+			version = reply.Change.Version
+		}
+		return &reply
+	}
+	plain := func(*im.ModifyRequest) {}
+	for _, x := range []struct {
+		text string
+		code int32
+		now  string
+	}{{"second", 0, "second"}, {"rewrite", 0, "rewritten"}, {"refuse", im.CodeGroupRefused, ""}, {"rude", 10101, ""}, {"drop", 0, "drop"}} {
+		reply := modify(bob, x.text, x.code, plain)
+		if x.now != "" && im.TextOf(reply.Change.Message) != x.now {
+			t.Errorf("%s is answered %v", x.text, reply)
+		}
+		e := r.last(beforeGroup)
+		if slices.Sort(e.keys); e.text() != x.text || !slices.Equal(e.keys, want) || e.ModifyFlag != 1 || e.MsgFrom_Account != "bob" || e.From_Account != "bob" || e.Operator_Account != "bob" ||
+			e.MsgSeq != sent.Entry.Seq || !strings.Contains(e.body, `"Random":7,`) {
+			t.Errorf("%s: asked %s", x.text, e.body)
+		}
+	}
+	if got := ann.log("g1"); !slices.Equal(got, []string{"tip", "rewritten"}) || version != 2 {
+		t.Errorf("the log has %q, version %d", got, version)
+	}
+	asked := r.count(beforeGroup)
+	modify(ann, "refuse", im.CodeNotMember, plain)
+	modify(bob, "refuse", 0, func(req *im.ModifyRequest) { req.Version = 0 })
+	modify(bob, "marked", 0, func(req *im.ModifyRequest) { req.Message.DisableCloudMessagePreHook = true })
+	ann.call(im.Method_MODIFY_MEMBER, &im.ModifyMemberRequest{Group: group("g1"), UserId: "bob", Mute: new(uint64(100))}, &im.Empty{})
+	modify(bob, "refuse", im.CodeMuted, plain)
+	if n := r.count(beforeGroup) - asked; n != 0 {
+		t.Errorf("asked %d times about what is not made", n)
+	}
+	if got := ann.log("g1"); got[1] != "marked" {
+		t.Errorf("the log has %q", got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/hook"
 )
 
 // The outbox has what the program is to be notified of besides messages. It is read lane by lane, and what was received is deleted: nothing but the
@@ -71,7 +72,7 @@ func (a *After) runOutbox(ctx context.Context) {
 func (o *outbox) all(ctx context.Context) (busy bool, err error) {
 	o.failed = false
 	seen := make(map[chat.UID]*late)
-	for after, more := chat.UID(0), true; more && ctx.Err() == nil; {
+	for after, more := chat.FirstLane, true; more && ctx.Err() == nil; {
 		lanes, err := o.after.chat.OutboxLanes(ctx, after, someLanes)
 		if err != nil {
 			return busy, err
@@ -154,7 +155,11 @@ func (o *outbox) lane(ctx context.Context, lane chat.UID, n int) (received []int
 		return nil, err
 	}
 	for i := range rows {
-		s := sending{event: o.event(&rows[i]), after: o.after, tries: 0}
+		e, err := o.event(ctx, &rows[i])
+		if err != nil {
+			return received, err
+		}
+		s := sending{event: e, after: o.after}
 		switch out, err := s.try(ctx); out {
 		case stopped:
 			return received, nil
@@ -168,7 +173,9 @@ func (o *outbox) lane(ctx context.Context, lane chat.UID, n int) (received []int
 			}
 			// The program has not taken anything of the lane for long, so what is too old has had its time.
 			for ; i < len(rows) && o.tooOld(&rows[i]); i++ {
-				s := sending{event: o.event(&rows[i]), after: o.after}
+				if s.event, err = o.event(ctx, &rows[i]); err != nil {
+					return received, err
+				}
 				s.log(slog.LevelError, "the webhook is not notified of an event", "err", err)
 				s.count("given up")
 				received = append(received, rows[i].ID)
@@ -179,16 +186,45 @@ func (o *outbox) lane(ctx context.Context, lane chat.UID, n int) (received []int
 	return received, nil
 }
 
-func (o *outbox) event(r *chat.Outgoing) *event {
+func (o *outbox) event(ctx context.Context, r *chat.Outgoing) (*event, error) {
+	about := []any{"account", int64(r.Lane), "row", r.ID}
+	if conv := chat.ConvOf(r.Lane); conv != 0 {
+		if isMessage(r) {
+			return o.messageInOutbox(ctx, r)
+		}
+		about = []any{"group", int64(conv), "row", r.ID}
+	}
 	return &event{
-		id: fmt.Sprintf("%s-o%d", o.after.chat.StoreID(), r.ID), lane: int64(r.Lane), command: r.Command, about: []any{"account", int64(r.Lane), "row", r.ID},
+		id: fmt.Sprintf("%s-o%d", o.after.chat.StoreID(), r.ID), lane: int64(r.Lane), command: r.Command, about: about,
 		make: func() (*request, error) {
 			if !json.Valid(r.Body) {
 				return nil, fmt.Errorf("row %d of the outbox is not JSON", r.ID)
 			}
-			return &request{platform: r.Platform, addr: r.Addr, body: json.RawMessage(r.Body)}, nil
+			req := &request{platform: r.Platform, addr: r.Addr, body: json.RawMessage(r.Body)}
+			if r.Command == new(hook.GroupAfterGroupDestroyed).Hook() {
+				body, err := o.destroyed(ctx, r)
+				if err != nil {
+					return nil, err
+				}
+				req.body = body
+			}
+			return req, nil
 		},
+	}, nil
+}
+
+// destroyed adds to the notification of a group's end who was in it then. The rows of members stay as they were, so the end of a large group costs no more than that
+// of a small one.
+func (o *outbox) destroyed(ctx context.Context, r *chat.Outgoing) (*hook.GroupAfterGroupDestroyed, error) {
+	b := &hook.GroupAfterGroupDestroyed{}
+	if err := json.Unmarshal(r.Body, b); err != nil {
+		return nil, err
 	}
+	names, err := o.after.chat.LastMembers(ctx, chat.ConvOf(r.Lane))
+	for _, name := range names {
+		b.MemberList = append(b.MemberList, hook.GroupAfterGroupDestroyedMemberList{Member_Account: name})
+	}
+	return b, err
 }
 
 func (o *outbox) taken(lane chat.UID) {

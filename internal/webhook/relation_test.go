@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,9 +22,10 @@ import (
 
 // conn is a client that knows only the wire, and drops what is pushed.
 type conn struct {
-	t  testing.TB
-	ws *websocket.Conn
-	id uint64
+	t    testing.TB
+	user string
+	ws   *websocket.Conn
+	id   uint64
 }
 
 func connect(t testing.TB, s *imtest.Server, user string) *conn {
@@ -36,13 +38,13 @@ func connect(t testing.TB, s *imtest.Server, user string) *conn {
 	}
 	ws.SetReadLimit(-1)
 	t.Cleanup(func() { ws.CloseNow() })
-	c := &conn{t: t, ws: ws}
-	c.call(im.Method_LOGIN, &im.LoginRequest{UserId: user, UserSig: s.Sig(user), DeviceId: "device of " + user, Platform: im.Platform_PLATFORM_LINUX}, &im.LoginReply{})
+	c := &conn{t: t, user: user, ws: ws}
+	c.call(im.Method_LOGIN, &im.LoginRequest{UserId: user, UserSig: s.Sig(user), DeviceId: "device of " + user, Platform: im.Platform_PLATFORM_LINUX, Groups: true}, &im.LoginReply{})
 	return c
 }
 
-// try makes a call and returns the code of the reply.
-func (c *conn) try(m im.Method, req im.Body, reply im.Msg) int32 {
+// begin makes a call and does not wait for the reply.
+func (c *conn) begin(m im.Method, req im.Body) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -50,6 +52,14 @@ func (c *conn) try(m im.Method, req im.Body, reply im.Msg) int32 {
 	if err := c.ws.Write(ctx, websocket.MessageBinary, im.AppendMessage(nil, &im.Frame{Id: c.id, Method: m}, req)); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// try makes a call and returns the code of the reply.
+func (c *conn) try(m im.Method, req im.Body, reply im.Msg) int32 {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c.begin(m, req)
 	code, answered := int32(0), false
 	for !answered {
 		_, b, err := c.ws.Read(ctx)
@@ -103,7 +113,13 @@ func same(t testing.TB, e event, want string) {
 	if err := json.Unmarshal([]byte(want), &other); err != nil {
 		t.Fatal(err)
 	}
-	if at, ok := got["EventTime"].(float64); ok {
+	at, ok := got["EventTime"].(float64)
+	if text, isText := got["EventTime"].(string); isText {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			at, ok = float64(n), true
+		}
+	}
+	if ok {
 		if d := time.Since(time.UnixMilli(int64(at))); d < -time.Minute || d > time.Minute {
 			t.Errorf("%s at %v", e.CallbackCommand, time.UnixMilli(int64(at)))
 		}

@@ -20,5 +20,17 @@ func (h *Hook) Set() hook.Set {
 		C2CBeforeSendMsg: func(ctx context.Context, b *hook.C2CBeforeSendMsg, from hook.Source) hook.C2CBeforeSendMsgVerdict {
 			return ask[hook.C2CBeforeSendMsgAnswer](ctx, h, b, from, gate{refused: 20006, ownFirst: 120001, ownLast: 130000, drop: true, what: "the message"})
 		},
+		GroupBeforeCreateGroup: func(ctx context.Context, b *hook.GroupBeforeCreateGroup, from hook.Source) hook.GroupBeforeCreateGroupVerdict {
+			return ask[hook.Nothing](ctx, h, b, from, gate{refused: 10016, ownFirst: 10100, ownLast: 10200, what: "the call"})
+		},
+		GroupBeforeApplyJoinGroup: func(ctx context.Context, b *hook.GroupBeforeApplyJoinGroup, from hook.Source) hook.GroupBeforeApplyJoinGroupVerdict {
+			return ask[hook.Nothing](ctx, h, b, from, gate{refused: 10016, ownFirst: 10100, ownLast: 10200, what: "the call"})
+		},
+		GroupBeforeInviteJoinGroup: func(ctx context.Context, b *hook.GroupBeforeInviteJoinGroup, from hook.Source) hook.GroupBeforeInviteJoinGroupVerdict {
+			return ask[hook.GroupBeforeInviteJoinGroupAnswer](ctx, h, b, from, gate{refused: 10016, ownFirst: 10100, ownLast: 10200, what: "the call"})
+		},
+		GroupBeforeSendMsg: func(ctx context.Context, b *hook.GroupBeforeSendMsg, from hook.Source) hook.GroupBeforeSendMsgVerdict {
+			return ask[hook.GroupBeforeSendMsgAnswer](ctx, h, b, from, gate{refused: 10016, ownFirst: 10100, ownLast: 10200, drop: true, what: "the message"})
+		},
 	}
 }

@@ -44,6 +44,8 @@ type Config struct {
 	RetryFirst, RetryMost time.Duration
 	// GiveUp is how long one message is retried before it is left out: 24 h.
 	GiveUp time.Duration
+	// Aside is how long a message is retried before its conversation is set aside, so that it holds up no other: 1 minute.
+	Aside time.Duration
 	// Parallel is how many conversations are reported concurrently: 16.
 	Parallel int
 	Log      *slog.Logger
@@ -55,7 +57,7 @@ func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&c.Deadline, 2 * time.Second}, {&c.RetryFirst, time.Second}, {&c.RetryMost, time.Minute}, {&c.GiveUp, 24 * time.Hour}} {
+	}{{&c.Deadline, 2 * time.Second}, {&c.RetryFirst, time.Second}, {&c.RetryMost, time.Minute}, {&c.GiveUp, 24 * time.Hour}, {&c.Aside, time.Minute}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -89,6 +91,7 @@ func New(cfg Config) (*Hook, error) {
 	// Starting at 0, so that the first increase is visible.
 	for _, of := range []struct{ commands, outcomes []string }{
 		{hook.Before, []string{"allowed", "rewritten", "refused", "dropped", "failed"}}, {hook.After, []string{"told", "failed", "given up", "left out"}},
+		{[]string{new(hook.C2CAfterSendMsg).Hook(), new(hook.GroupAfterSendMsg).Hook()}, []string{"set aside"}},
 	} {
 		for _, command := range of.commands {
 			for _, outcome := range of.outcomes {
@@ -142,8 +145,10 @@ func (h *Hook) post(ctx context.Context, command, addr, platform string, header 
 	q.Set("SdkAppid", strconv.FormatUint(h.cfg.AppID, 10))
 	q.Set("CallbackCommand", command)
 	q.Set("contenttype", "json")
-	q.Set("ClientIP", addr)
-	q.Set("OptPlatform", platform)
+	if platform != "" { // nobody's client has caused it
+		q.Set("ClientIP", addr)
+		q.Set("OptPlatform", platform)
+	}
 	if h.cfg.Token != "" {
 		now := strconv.FormatInt(time.Now().Unix(), 10)
 		q.Set("RequestTime", now)

@@ -40,6 +40,8 @@ type event struct {
 	MsgTime, UnreadMsgNum                                                         int64
 	OnlineOnlyFlag, SendMsgResult                                                 int
 	MsgBody                                                                       json.RawMessage
+	Operator_Account, EventType, EventCause                                       string
+	MemberList                                                                    []struct{ Member_Account string }
 }
 
 func (e *event) text() string {

@@ -1,8 +1,9 @@
 /*
- * "race": main and a callback write without any order. "handover": the calls of the library are the only order between them. "kept": main reads a
+ * "race": a thread of the program and a callback write without any order. "handover": the calls of the library are the only order between them. "kept": main reads a
  * callback's text after the callback.
  */
 #include <TIMCloud.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,14 +23,23 @@ static void on_answer(int32_t code, const char* desc, const char* json, const vo
   if (write(done[1], "x", 1) != 1) return;
 }
 
+static void* write_shared(void* arg) {
+  shared++;
+  return arg;
+}
+
 int main(int argc, char** argv) {
   char c;
+  pthread_t writer;
+  int races;
   if (argc < 2 || pipe(done) != 0) return 2;
+  races = !strcmp(argv[1], "race");
   TIMInit(1400000000, NULL);
   before_call = 41;
+  if (races && pthread_create(&writer, NULL, write_shared, NULL) != 0) return 2;
   TIMConvGetConvList(on_answer, NULL);
-  if (!strcmp(argv[1], "race")) shared++;
   if (read(done[0], &c, 1) != 1) return 2;
+  if (races && pthread_join(writer, NULL) != 0) return 2;
   TIMGetLoginStatus();
   TIMUninit();
   if (!strcmp(argv[1], "kept")) printf("%c\n", *kept);

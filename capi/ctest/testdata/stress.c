@@ -12,6 +12,12 @@
 
 enum { threads = 4, most = 2000000 };
 
+static const char* friend = "{\"friendship_add_friend_param_identifier\":\"bob\"}";
+static const char* friends = "{\"friendship_delete_friend_param_identifier_array\":[\"bob\"]}";
+static const char* name = "{\"user_profile_item_nick_name\":\"Ann\"}";
+static const char* group = "{\"create_group_param_group_name\":\"Mine\",\"create_group_param_group_id\":\"mine\"}";
+static const char* attributes = "[{\"group_attribute_key\":\"k\",\"group_attribute_value\":\"v\"}]";
+static const char* members = "{\"group_get_members_info_list_param_group_id\":\"ops\"}";
 static const char* message = "{\"message_elem_array\":[{\"elem_type\":0,\"text_elem_content\":\"x\"}]}";
 static atomic_int stop, bad, open_calls, calls;
 static _Atomic(unsigned char) answers[most];
@@ -41,7 +47,7 @@ static void* caller(void* arg) {
     if (n >= most) break;
     void* ud = (void*)(intptr_t)n;
     atomic_fetch_add(&open_calls, 1);
-    switch (rand_r(&seed) % 10) {
+    switch (rand_r(&seed) % 32) {
       case 0: r = TIMMsgSendMessage("ann", kTIMConv_C2C, message, id, on_answer, ud); break;
       case 1: r = TIMConvGetConvList(on_answer, ud); break;
       case 2: r = TIMSetConfig("{}", on_answer, ud); break;
@@ -51,6 +57,26 @@ static void* caller(void* arg) {
       case 6: r = TIMConvCreate("bob", kTIMConv_C2C, on_answer, ud); break;
       case 7: TIMAddRecvNewMsgCallback(on_messages, ud); break;
       case 8: TIMRemoveRecvNewMsgCallback(on_messages); break;
+      case 9: r = TIMFriendshipAddFriend(friend, on_answer, ud); break;
+      case 10: r = TIMFriendshipDeleteFriend(friends, on_answer, ud); break;
+      case 11: r = TIMFriendshipAddToBlackList("[\"bob\"]", on_answer, ud); break;
+      case 12: r = TIMFriendshipDeleteFromBlackList("[\"bob\"]", on_answer, ud); break;
+      case 13: r = TIMFriendshipGetFriendProfileList(on_answer, ud); break;
+      case 14: r = TIMProfileModifySelfUserProfile(name, on_answer, ud); break;
+      case 15: TIMSetOnAddFriendCallback(on_messages, ud); break;
+      case 16: TIMSetOnAddFriendCallback(NULL, NULL); break;
+      case 17: TIMSetFriendBlackListAddedCallback(on_messages, ud); break;
+      case 18: r = TIMGroupCreate(group, on_answer, ud); break;
+      case 19: r = TIMGroupDelete("mine", on_answer, ud); break;
+      case 20: r = TIMGroupJoin("ops", "hi", on_answer, ud); break;
+      case 21: r = TIMGroupQuit("ops", on_answer, ud); break;
+      case 22: r = TIMGroupGetMemberInfoList(members, on_answer, ud); break;
+      case 23: r = TIMGroupSetGroupAttributes("ops", attributes, on_answer, ud); break;
+      case 24: r = TIMGroupDeleteGroupAttributes("ops", NULL, on_answer, ud); break;
+      case 25: r = TIMGroupGetGroupInfoList("[\"ops\",\"mine\"]", on_answer, ud); break;
+      case 26: r = TIMMsgSendMessage("ops", kTIMConv_Group, message, id, on_answer, ud); break;
+      case 27: TIMSetGroupTipsEventCallback(on_messages, ud); break;
+      case 28: TIMSetGroupTipsEventCallback(NULL, NULL); break;
       default: TIMGetLoginStatus(); TIMGetLoginUserID(id); break;
     }
     if (r != 0) atomic_fetch_sub(&open_calls, 1);

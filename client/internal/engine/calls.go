@@ -19,7 +19,9 @@ type call struct {
 	// repeat: it may be sent again after a reconnect; otherwise it ends with the connection.
 	repeat   bool
 	deadline time.Time
-	done     func(body []byte, err *im.Error)
+	// local: nothing is sent for it. fresh: it was held back, so it has not been sent before.
+	local, fresh bool
+	done         func(body []byte, err *im.Error)
 }
 
 // Request is the body of a call.
@@ -45,6 +47,20 @@ func (e *Engine) Call(method im.Method, req Request, repeat bool, limit time.Dur
 	return e.request(method, req, repeat, limit, func(_ []byte, err *im.Error) { done(err) })
 }
 
+// Await opens a call for which nothing is sent: done is called once, by Settle or when all calls are failed. It returns the call's id.
+func (e *Engine) Await(done func()) uint64 {
+	id := e.NewID()
+	e.calls[id] = &call{id: id, repeat: true, local: true, done: func([]byte, *im.Error) { done() }}
+	return id
+}
+
+// Settle ends a call that Await has opened, if it is open.
+func (e *Engine) Settle(id uint64) {
+	if k := e.calls[id]; k != nil {
+		e.endCall(k, nil, nil)
+	}
+}
+
 func (e *Engine) request(method im.Method, req Request, repeat bool, limit time.Duration, done func([]byte, *im.Error)) uint64 {
 	id := e.NewID()
 	body, err := req.MarshalVT()
@@ -61,7 +77,7 @@ func (e *Engine) request(method im.Method, req Request, repeat bool, limit time.
 		k.deadline = time.Now().Add(limit)
 	}
 	e.calls[id] = k
-	if e.Conn != nil {
+	if k.fresh = e.Conn != nil && e.held; e.Conn != nil && !e.held {
 		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: method, Body: body})
 	}
 	return id
@@ -128,12 +144,21 @@ func (e *Engine) StartOver() {
 	}
 }
 
+// HoldBack makes calls wait for Resume, on a connection on which something has to be done before anything is sent again. Those that were made before it are
+// sent. The end of the connection ends it, too.
+func (e *Engine) HoldBack() { e.held = true }
+
 // Resume sends again, in its order, what was open when the last connection broke: it is answered before anything new (rule 31). Then the books
 // continue.
 func (e *Engine) Resume(first bool) {
+	e.held = false
 	for _, id := range slices.Sorted(maps.Keys(e.calls)) {
 		k := e.calls[id]
-		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: k.method, Body: k.body, Resent: true})
+		if k.local {
+			continue
+		}
+		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: k.method, Body: k.body, Resent: !k.fresh})
+		k.fresh = false
 	}
 	for _, b := range e.books {
 		b.Connected(first)
@@ -142,7 +167,7 @@ func (e *Engine) Resume(first bool) {
 
 // Detach forgets the connection and what cannot be asked again on another; the caller handles the connection itself.
 func (e *Engine) Detach() {
-	e.Conn = nil
+	e.Conn, e.held = nil, false
 	e.toSend = e.toSend[:0]
 	e.failSome(&im.Error{Code: im.CodeDisconnected, Desc: "disconnected"}, func(k *call) bool { return !k.repeat })
 	for _, b := range e.books {
@@ -167,8 +192,12 @@ func (e *Engine) Arrive(ctx context.Context, l *link.Conn, data []byte) error {
 	}
 }
 
-// arrive applies the frames of one message.
+// arrive applies the frames of one message. That their connection was attached has been posted before they arrived, but may not have run yet: the two
+// queues have no order between them.
 func (e *Engine) arrive(a arrived) {
+	for n := e.in.len(); n > 0 && a.conn != e.Conn; n -= batchSize {
+		e.runIn()
+	}
 	if a.conn != e.Conn || a.conn == e.broken || e.failed != nil {
 		return
 	}
@@ -178,7 +207,7 @@ func (e *Engine) arrive(a arrived) {
 			return e.push(f)
 		}
 		switch k := e.calls[f.Id]; {
-		case k == nil:
+		case k == nil || k.local:
 			e.cfg.Late(f)
 		case f.Code != 0:
 			e.endCall(k, nil, &im.Error{Code: f.Code, Desc: f.Desc})

@@ -64,6 +64,7 @@ type Engine struct {
 	nextID   uint64
 	calls    map[uint64]*call
 	toSend   []*im.Frame
+	held     bool       // calls wait for Resume
 	broken   *link.Conn // what still arrives on it does not count: a batch was undone
 	received uint64     // pushes on this connection
 	out      []output

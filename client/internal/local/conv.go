@@ -37,14 +37,18 @@ type ConvRow struct {
 	Listed bool   // in the list although it has no message
 	Hidden bool   // off the list until its next message
 	Draft  []byte // wire form of im.Draft
+
+	Membership []byte // of a group: wire form of im.Head
+	AttrTold   uint64 // the version of its attributes that was announced
 }
 
-const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold, hidden, draft"
+const convColumns = "id, type, target, era, epoch, synced_to, rev, hole_to, others, own, row, read_seq, read_others, read_time, withdrawn, withdrawn_rev, peer_seq, peer_time, cleared, recv_opt, pinned, time, announced, receipt, unread, listed, untold, hidden, draft, membership, attr_told"
 
 // columns returns the row's fields in the order of convColumns, to scan into or to write from.
 func (r *ConvRow) columns() []any {
 	return []any{&r.ID, &r.Type, &r.Target, &r.Era, &r.Epoch, &r.SyncedTo, &r.Rev, &r.HoleTo, &r.Others, &r.Own, &r.Row, &r.ReadSeq, &r.ReadOthers,
-		&r.ReadTime, &r.Withdrawn, &r.WithdrawnRev, &r.PeerSeq, &r.PeerTime, &r.Cleared, &r.RecvOpt, &r.Pinned, &r.Time, &r.Announced, &r.Receipt, &r.ToldUnread, &r.Listed, &r.Untold, &r.Hidden, &r.Draft}
+		&r.ReadTime, &r.Withdrawn, &r.WithdrawnRev, &r.PeerSeq, &r.PeerTime, &r.Cleared, &r.RecvOpt, &r.Pinned, &r.Time, &r.Announced, &r.Receipt, &r.ToldUnread, &r.Listed, &r.Untold, &r.Hidden, &r.Draft,
+		&r.Membership, &r.AttrTold}
 }
 
 // Convs reads all conversations.
@@ -74,8 +78,9 @@ func noNil(b []byte) []byte {
 
 // PutConv inserts a conversation or replaces its row.
 func (l *DB) PutConv(r *ConvRow) error {
-	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err := l.write("INSERT OR REPLACE INTO conv ("+convColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		r.ID, int32(r.Type), r.Target, r.Era, r.Epoch, r.SyncedTo, r.Rev, r.HoleTo, r.Others, r.Own, r.Row, r.ReadSeq, r.ReadOthers,
-		r.ReadTime, r.Withdrawn, r.WithdrawnRev, r.PeerSeq, r.PeerTime, r.Cleared, r.RecvOpt, r.Pinned, r.Time, r.Announced, r.Receipt, r.ToldUnread, r.Listed, r.Untold, r.Hidden, noNil(r.Draft))
+		r.ReadTime, r.Withdrawn, r.WithdrawnRev, r.PeerSeq, r.PeerTime, r.Cleared, r.RecvOpt, r.Pinned, r.Time, r.Announced, r.Receipt, r.ToldUnread, r.Listed, r.Untold, r.Hidden, noNil(r.Draft),
+		noNil(r.Membership), r.AttrTold)
 	return err
 }

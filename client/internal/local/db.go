@@ -24,7 +24,7 @@ import (
 )
 
 // migrations bring a local database from version i to i+1; the version is SQLite's user_version.
-var migrations = []string{schema1, schema2, schema3, schema4, schema5}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5, schema6, schema7}
 
 var (
 	//go:embed schema1.sql
@@ -37,6 +37,10 @@ var (
 	schema4 string
 	//go:embed schema5.sql
 	schema5 string
+	//go:embed schema6.sql
+	schema6 string
+	//go:embed schema7.sql
+	schema7 string
 )
 
 // memoryNames distinguishes in-memory databases of one process.

@@ -1,4 +1,4 @@
-// Tour prints every callback of messages, conversations and sessions as it fires, in programs that know only TIMCloud.h: it starts a server and, for
+// Tour prints every callback of messages, conversations, sessions, relations and groups as it fires, in programs that know only TIMCloud.h: it starts a server and, for
 // each device, a process of device.c, and sends them commands.
 //
 //	make demo
@@ -118,6 +118,9 @@ func main() {
 	bob.Expect("total unread", "0")
 	phone.Expect("conversation deleted", "with alice")
 	phone.Expect("total unread", "0")
+
+	s.relations(alice, bob, phone)
+	s.groups(alice, bob, phone)
 
 	s.Scene("Messages while Bob is away")
 	bob.away()

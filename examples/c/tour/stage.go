@@ -141,7 +141,7 @@ func (m message) says() string {
 		return ""
 	}
 	elem, _ := elems[0].(map[string]any)
-	return fmt.Sprint(elem["text_elem_content"])
+	return message(elem).word("text_elem_content")
 }
 
 func (s *tour) device(user, name, platform string) *device {
@@ -268,6 +268,9 @@ func (d *device) hear(line []byte) {
 		d.results <- r
 		return
 	}
+	if d.hearRelation(e.Event, e.JSON) || d.hearGroup(e.Event, e.JSON) {
+		return
+	}
 	var list []message
 	dec := json.NewDecoder(bytes.NewReader(e.JSON))
 	dec.UseNumber()
@@ -284,6 +287,9 @@ func (d *device) hear(line []byte) {
 		}
 	case "new_message":
 		for _, m := range list {
+			if d.hearInGroup(m) {
+				continue
+			}
 			from := m.word("message_sender")
 			if from == d.user {
 				from = "me"
@@ -318,6 +324,9 @@ func (d *device) hear(line []byte) {
 // describe returns one line about a conversation.
 func describe(c message) string {
 	out := fmt.Sprintf("with %s, %s unread", c.word("conv_id"), c.word("conv_unread_num"))
+	if at, _ := c["conv_group_at_info_array"].([]any); len(at) > 0 {
+		out += ", mentioned"
+	}
 	if c["conv_is_pinned"] == true {
 		out += ", pinned"
 	}

@@ -40,7 +40,7 @@ func pages(t *tables) map[string][]byte {
 		fmt.Fprintf(&index, "- [%s](%s)\n", title(g), groupPage(g))
 	}
 	index.WriteString("- [Callback types](callbacks.md)\n- [JSON objects](json.md)\n- [Enums](enums.md)\n- [Codes](codes.md)\n\n" +
-		"For operators: [the settings](configuration.md), [the calls of the admin API](rest.md) and [the webhooks](webhooks.md).\n")
+		"For operators: [the settings](configuration.md), [the types of groups](group-types.md), [the calls of the admin API](rest.md) and [the webhooks](webhooks.md).\n")
 	index.WriteString(limits)
 	files["docs/reference/README.md"] = index.Bytes()
 	return files
@@ -389,7 +389,7 @@ func (t *tables) reached() map[string]bool {
 			visit(f.row["gives"])
 		}
 	}
-	visit("ElemType TextElem CustomElem FaceElem LocationElem MergerElem")
+	visit("ElemType TextElem CustomElem FaceElem LocationElem MergerElem GroupTipsElem GroupReportElem")
 	return out
 }
 

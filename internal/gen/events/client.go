@@ -104,6 +104,9 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 		if e.Kind == Owed {
 			fmt.Fprintf(b, "kind%s = %d\n", e.Name, e.Owed)
 		}
+		if e.Values != 0 {
+			fmt.Fprintf(b, "kind%sValues = %d\n", e.Name, e.Values)
+		}
 	}
 	b.WriteString(")\n\n// namesRows says that an owed event of a kind names messages of the local database.\nfunc namesRows(kind int) bool {\nswitch kind {\n")
 	var rows []string
@@ -123,11 +126,15 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 	}
 	b.WriteString("}\n}\n\n")
 	for _, e := range fired {
-		if e.Kind != Owed || e.Form == "rows" {
+		if e.Kind != Owed || e.Form == "rows" && e.Values == 0 {
 			continue
 		}
+		kind := e.Name
+		if e.Values != 0 {
+			kind += "Values"
+		}
 		fmt.Fprintf(b, "// owed%s is %s on its way: its arguments.\ntype owed%s struct {\n%s\n}\n\n", e.Name, e.Name, e.Name, strings.ReplaceAll(e.params(), ", ", "\n"))
-		fmt.Fprintf(b, "func (o *owed%s) kind() int { return kind%s }\n\n", e.Name, e.Name)
+		fmt.Fprintf(b, "func (o *owed%s) kind() int { return kind%s }\n\n", e.Name, kind)
 		var args []string
 		for _, a := range e.Args {
 			args = append(args, "o."+a.Name)
@@ -146,7 +153,10 @@ func owedEvents(b *bytes.Buffer, fired []Event) error {
 	}
 	b.WriteString("// owedOf is an empty event of a kind whose row has its arguments; nil if there is no such kind.\nfunc owedOf(kind int) owedEvent {\nswitch kind {\n")
 	for _, e := range fired {
-		if e.Kind == Owed && e.Form != "rows" {
+		switch {
+		case e.Values != 0:
+			fmt.Fprintf(b, "case kind%sValues:\nreturn &owed%s{}\n", e.Name, e.Name)
+		case e.Kind == Owed && e.Form != "rows":
 			fmt.Fprintf(b, "case kind%s:\nreturn &owed%s{}\n", e.Name, e.Name)
 		}
 	}

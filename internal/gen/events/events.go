@@ -5,7 +5,7 @@
 //   - event is the field of client.Events, word its name in JSON, doc its comment in Events.
 //   - kind is "live" (never repeated), "state" (the difference to what was last reported; repeated until it was reported), or "owed N FORM": one for one with what happened, kept in the local database as kind N
 //     until it has fired. FORM is the form of the row in the database: "rows" names messages of the database, which are passed with their content at that time; "values" contains the arguments themselves; "one" is a
-//     list that fires once per item, and contains that item.
+//     list that fires once per item, and contains that item. "owed N rows M values" has both forms: what it passes need not be in the database.
 //   - args are the arguments in Go, as many as the callback type has besides the user data, each "name type". A list followed by a ? is an empty text in C if there is none.
 //
 // The kinds "result" and "log" are callbacks of the C library only.
@@ -31,7 +31,9 @@ type Event struct {
 	// Owed is the number in the local database, Form the form of the row.
 	Owed int
 	Form string
-	Args []Arg
+	// Values is the number of the second form, whose row contains the arguments; 0 if there is none.
+	Values int
+	Args   []Arg
 }
 
 // Kind is when an event is repeated; Unbuilt means that nothing fires it.
@@ -83,7 +85,8 @@ func parse(r tsv.Row) (Event, error) {
 		}
 	case Live, State:
 	case Owed:
-		if len(words) != 3 || !slices.Contains([]string{"rows", "values", "one"}, words[2]) {
+		both := len(words) == 5 && words[2] == "rows" && words[4] == "values"
+		if len(words) != 3 && !both || !slices.Contains([]string{"rows", "values", "one"}, words[2]) {
 			return e, fmt.Errorf("cannot read the kind %q", r["kind"])
 		}
 		var err error
@@ -91,6 +94,11 @@ func parse(r tsv.Row) (Event, error) {
 			return e, err
 		}
 		e.Form = words[2]
+		if both {
+			if e.Values, err = strconv.Atoi(words[3]); err != nil {
+				return e, err
+			}
+		}
 	default:
 		return e, fmt.Errorf("unknown kind %q", e.Kind)
 	}

@@ -179,7 +179,10 @@ func (f *field) tag() string {
 	if f.goName() != f.name {
 		tag = f.name
 	}
-	if f.maybe {
+	switch {
+	case f.maybe && strings.HasPrefix(f.typ, "["): // an array that is there may be empty
+		tag += ",omitzero"
+	case f.maybe:
 		tag += ",omitempty"
 	}
 	if f.typ == "string(ms)" {

@@ -1,6 +1,8 @@
 package pg
 
 import (
+	"errors"
+
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidings-im/tidings/internal/chat"
@@ -20,6 +22,7 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 		}
 	}
 	now := w.s.clock.commit(sample, rows)
+	w.dropped = w.dropped[:0]
 	events = make([]event, 0, len(w.ops))
 	fresh = make([]int, 0, len(w.ops))
 	for i := range w.ops {
@@ -54,8 +57,14 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 			ev.err = chat.ErrNotFound
 			continue
 		}
+		if o := w.senders[ownKey{e.Conv, e.Sender}]; o != nil {
+			ev.stored.Standing = o.stands
+		}
 		if e.Rules != nil {
-			if ev.err = e.Rules.Check(&h.Conv, e.Sender); ev.err != nil {
+			if ev.err = e.Rules.Check(&h.Conv, e.Sender, ev.stored.Standing, now); ev.err != nil {
+				if errors.Is(ev.err, chat.ErrDropped) {
+					w.dropped = append(w.dropped, e)
+				}
 				continue
 			}
 		}
@@ -103,10 +112,44 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 			st.OwnIndex = h.OwnB
 		}
 	}
-	st.Seq, st.Time, st.Index = h.Seq, now, h.Index
+	st.Seq, st.Time, st.Index, st.MemberSet = h.Seq, now, h.Index, h.MemberSet
 	kept := *st
-	kept.Rules, kept.Unseen = nil, false // they are not kept
+	kept.Rules, kept.Unseen, kept.Aim = nil, false, nil // they are not kept
 	w.known[tables.KeyOf(e)] = answer{Stored: kept, prev: prev, told: true}
+}
+
+// insertDropped makes the statements that write what a batch drops, and take it back: a sender must not be able to tell by the time that it takes.
+func (w *writer) insertDropped(batch int64) []step {
+	w.args.start(12)
+	var bodies, ids array
+	bodies.start(pgtype.ByteaOID)
+	ids.start(pgtype.Int8OID)
+	seen := make(map[chat.SendKey]bool, len(w.dropped))
+	var heads arrays
+	heads.start(6)
+	moved := make(map[chat.ConvID]bool, len(w.dropped))
+	for k, e := range w.dropped {
+		key := tables.KeyOf(e)
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		h := w.heads[e.Conv]
+		// Below zero there are no other numbers.
+		w.args.row(batch<<12|int64(k), int64(e.Conv), int64(-k-1), int64(e.ClientTime), int64(e.Random), int64(e.Sender), h.Time, 0, 0, 0, int64(e.Hash), tables.FlagsOf(e))
+		bodies.blob(e.Body)
+		ids.int(batch<<12 | int64(k))
+		if !moved[h.ID] {
+			moved[h.ID] = true
+			heads.row(int64(h.ID), int64(h.Seq), h.Time, int64(h.Index), int64(h.OwnA), int64(h.OwnB))
+		}
+	}
+	return []step{
+		{name: "insert", args: append(w.args.bytes(12), bodies.bytes())},
+		{name: "drop", args: [][]byte{ids.bytes()}},
+		{name: "move", args: heads.bytes(6)},
+		{name: "commit"},
+	}
 }
 
 // insert makes the statements that store what is new.
@@ -116,22 +159,37 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 	bodies.start(pgtype.ByteaOID)
 	for k, i := range fresh {
 		st := &events[i].stored
-		var flags int64
-		if st.Countable {
-			flags = tables.FlagCountable
-		}
+		flags := tables.FlagsOf(&st.Entry)
 		w.args.row(batch<<12|int64(k), int64(st.Conv), int64(st.Seq), int64(st.ClientTime), int64(st.Random), int64(st.Sender), st.Time,
 			int64(st.Index), int64(st.OwnIndex), w.known[tables.KeyOf(&st.Entry)].prev, int64(st.Hash), flags)
 		bodies.blob(st.Body)
 	}
 	steps := make([]step, 0, 4)
 	steps = append(steps, step{name: "insert", args: append(w.args.bytes(12), bodies.bytes())})
-	var heads, counts, unseen arrays
+	var heads, counts, unseen, address, mention arrays
 	unseen.start(3)
+	address.start(3)
+	mention.start(4)
 	for _, i := range fresh {
-		if st := &events[i].stored; st.Unseen {
+		st := &events[i].stored
+		if st.Unseen {
 			unseen.row(int64(st.Sender), int64(st.Conv), int64(st.Seq))
 		}
+		if st.Aim == nil {
+			continue
+		}
+		for _, uid := range st.Aim.To {
+			address.row(int64(st.Conv), int64(st.Seq), int64(uid))
+		}
+		for _, uid := range st.Aim.Mentions {
+			mention.row(int64(st.Conv), int64(st.Seq), int64(uid), int64(st.Sender))
+		}
+	}
+	if address.a[0].n > 0 {
+		steps = append(steps, step{name: "address", args: address.bytes(3)})
+	}
+	if mention.a[0].n > 0 {
+		steps = append(steps, step{name: "mention", args: mention.bytes(4)})
 	}
 	if unseen.a[0].n > 0 {
 		steps = append(steps, step{name: "unseen", args: unseen.bytes(3)})

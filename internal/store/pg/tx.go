@@ -74,6 +74,11 @@ type tx struct {
 	// late are statements whose result nobody needs; they are sent with the next query.
 	late  *pgx.Batch
 	wrote bool
+	// batch is the number that the transaction has drawn with the rows of keys locked, drawn are the conversations whose entries may have it. entries are how
+	// many it has stored.
+	batch   int64
+	drawn   map[chat.ConvID]bool
+	entries int64
 	// err is the first failure of the database; nothing works after it. again: the transaction is to be run again.
 	err   error
 	again bool
@@ -82,6 +87,8 @@ type tx struct {
 type convState struct {
 	chat.Conv
 	dirty bool
+	// moved: there are new entries.
+	moved bool
 }
 
 var _ tables.Holder = (*tx)(nil)
@@ -202,13 +209,15 @@ func (t *tx) begin(keys []chat.Key) error {
 	}
 	var sample int64
 	// The number shows others that something may still be committed with this time (horizon.go).
-	b.Queue("SELECT pg_current_xact_id()::text, draw_batch(), " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, nil, &sample) })
+	b.Queue("SELECT pg_current_xact_id()::text, draw_batch(), " + sampleSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.xid, &t.batch, &sample) })
 	if err := t.failed(t.conn.SendBatch(t.Ctx, b).Close()); err != nil {
 		return err
 	}
 	var last int64
-	for _, c := range t.convs {
+	t.drawn = make(map[chat.ConvID]bool, len(t.convs))
+	for id, c := range t.convs {
 		last = max(last, c.Changed)
+		t.drawn[id] = true
 	}
 	t.Time = t.s.clock.commit(sample, last)
 	return nil
@@ -249,14 +258,70 @@ func (t *tx) undo() {
 }
 
 // putHead leaves the ends of the log alone: the writer moves them with the entries.
-var putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags
-	WHERE id = :id`)
+var (
+	putHead = tables.NewWrite[tables.ConvRow](`UPDATE conv SET grp = :grp, rev = :rev, changed = :changed, policy = :policy, member_set = :member_set, dissolved = :dissolved, flags = :flags,
+		type = :type, owner = :owner, info_seq = :info_seq, attr_ver = :attr_ver, members = :members WHERE id = :id`)
+	putEnds = tables.NewWrite[tables.ConvRow]("UPDATE conv SET seq = :seq, time = :time WHERE id = :id")
+	insert  = tables.NewWrite[tables.EntryRow](`INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, hash, flags, body)
+		VALUES (:id, :conv, :seq, :client_time, :random, :sender, :time, :idx, :own, 0, :hash, :flags, :body)`)
+	drawBatch = tables.NewQuery(tables.Number, "SELECT draw_batch() AS n")
+	holdName  = tables.NewQuery(tables.Number, "SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock($1, hashtext($2))) x")
+)
+
+// groupNames is the class of advisory locks of the names of groups. Those of batches are of another kind.
+const groupNames = int32(1)
+
+// HoldName locks the name also against other servers.
+func (t *tx) HoldName(group string) error {
+	if _, whole := t.Dialect().Text(group); !whole {
+		return nil // no group has it
+	}
+	_, err := holdName.One(t.Ctx, t, groupNames, group)
+	return err
+}
+
+// Stood has nothing to do: each batch reads what its senders are.
+func (t *tx) Stood(chat.Member) {}
+
+// Insert draws another number if the conversation was locked after the first one was drawn: within a conversation positions rise with seq.
+func (t *tx) Insert(st *chat.Stored) error {
+	if !t.drawn[st.Conv] {
+		n, err := drawBatch.One(t.Ctx, t)
+		if err != nil {
+			return err
+		}
+		t.batch, t.entries = n, 0
+		for id := range t.convs {
+			t.drawn[id] = true
+		}
+	}
+	if t.entries == drawnFor {
+		return fmt.Errorf("store: more than %d entries in an Update", drawnFor)
+	}
+	c := t.convs[st.Conv]
+	c.moved = true
+	row := tables.EntryRowOf(st)
+	row.ID = t.batch<<12 | t.entries
+	t.entries++
+	if err := insert.Tell(t.Ctx, t, row); err != nil {
+		return err
+	}
+	return tables.PutAddressed(t.Ctx, t, st)
+}
+
+// drawnFor is how many entries a number of a batch is for.
+const drawnFor = 1 << 12
 
 // commit sends what is still to be written, commits, and finds out the outcome if the connection is lost.
 func (t *tx) commit() error {
 	for _, c := range t.convs {
 		if c.dirty {
 			if err := putHead.Tell(t.Ctx, t, tables.ConvRow(c.Conv)); err != nil {
+				return err
+			}
+		}
+		if c.moved {
+			if err := putEnds.Tell(t.Ctx, t, tables.ConvRow(c.Conv)); err != nil {
 				return err
 			}
 		}
@@ -422,6 +487,7 @@ func (t *tx) Made(c chat.Conv) error {
 		return err
 	}
 	t.convs[c.ID] = &convState{Conv: c}
+	t.drawn[c.ID] = true // nobody else can have appended to it
 	return nil
 }
 

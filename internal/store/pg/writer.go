@@ -53,8 +53,10 @@ type writer struct {
 	said bool
 
 	// Scratch of one batch.
-	ops     []op
-	keys    []chat.Key // of ops
+	ops  []op
+	keys []chat.Key // of ops
+	// dropped are the entries that are dropped.
+	dropped []*chat.Entry
 	heads   map[chat.ConvID]*head
 	known   map[chat.SendKey]answer
 	senders map[ownKey]*own
@@ -83,6 +85,7 @@ type ownKey struct {
 type own struct {
 	n, last int64
 	moved   bool
+	stands  chat.Standing
 }
 
 // answer is an entry that is stored, or that this batch stores.
@@ -114,11 +117,14 @@ const (
 	sqlInsert = `INSERT INTO entry (id, conv, seq, client_time, random, sender, time, idx, own, prev, hash, flags, body)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
 			$10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[])`
+	sqlDrop = "DELETE FROM entry WHERE id = ANY ($1::bigint[])"
 	sqlMove = `UPDATE conv c SET seq = u.seq, time = u.time, changed = greatest(c.changed, u.time), idx = u.idx, own_a = u.own_a, own_b = u.own_b
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) u (id, seq, time, idx, own_a, own_b) WHERE c.id = u.id`
 	sqlCount = `INSERT INTO sender (conv, uid, own, last) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`
-	sqlUnseen = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
+	sqlMention = `INSERT INTO mention (conv, seq, uid, sender) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) ON CONFLICT (conv, seq, uid) DO NOTHING`
+	sqlAddress = `INSERT INTO addressee (conv, seq, uid) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (conv, seq, uid) DO NOTHING`
+	sqlUnseen  = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
 
 // The lock is lockConvs. If it waits for another transaction, it returns the row as that one left it; it would still show other tables as they were
@@ -127,8 +133,9 @@ var (
 	sqlHeads = lockConvs.Text(tables.Postgres)
 	// Without waiting: a transaction that holds a row may hang.
 	sqlFree    = sqlHeads + " SKIP LOCKED"
-	sqlSenders = "SELECT " + tables.Sender.Cols("o") + " FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) JOIN sender o ON o.conv = k.conv AND o.uid = k.uid"
-	sqlKnown   = "SELECT " + tables.Entry.Cols("e") + ` FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
+	sqlSenders = "SELECT " + tables.StandingCols + ` FROM unnest($1::bigint[], $2::bigint[]) k (conv, uid) LEFT JOIN sender o ON o.conv = k.conv AND o.uid = k.uid
+		LEFT JOIN member m ON m.conv = k.conv AND m.uid = k.uid`
+	sqlKnown = "SELECT " + tables.Entry.Cols("e") + ` FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) k (client_time, random, conv, sender)
 		JOIN entry e ON e.client_time = k.client_time AND e.random = k.random AND e.conv = k.conv AND e.sender = k.sender`
 	sqlDraw = "SELECT draw_batch() AS batch, " + sampleSQL + " AS sample"
 )
@@ -143,6 +150,7 @@ var drawn = tables.NewKind[drawnRow]()
 var prepared = map[string]string{
 	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
 	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount, "unseen": sqlUnseen,
+	"drop": sqlDrop, "mention": sqlMention, "address": sqlAddress,
 }
 
 // write is the writer goroutine.
@@ -406,9 +414,12 @@ func (w *writer) attempt() (_ []event, err error) {
 			}
 			return events, nil
 		}
-		// An entry that is found stored may have been committed by somebody who did not wait for the standby: so a commit of ours does. One that is
-		// dropped must take the time of one that is stored.
-		if err := w.round(ctx, step{name: "mark"}, step{name: "commit"}); err != nil {
+		// An entry that is found stored may have been committed by somebody who did not wait for the standby: so a commit of ours does.
+		steps := []step{{name: "mark"}, {name: "commit"}}
+		if len(w.dropped) > 0 {
+			steps = w.insertDropped(batch)
+		}
+		if err := w.round(ctx, steps...); err != nil {
 			w.unknown = true
 			return nil, err
 		}
@@ -518,8 +529,8 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 		for _, k := range w.groups {
 			args.row(int64(k.conv), int64(k.uid))
 		}
-		steps = append(steps, asking(w, "senders", args.bytes(2), tables.Sender, func(r tables.SenderRow) {
-			w.senders[ownKey{r.Conv, r.UID}] = &own{n: int64(r.Own), last: int64(r.Last)}
+		steps = append(steps, asking(w, "senders", args.bytes(2), tables.Standing, func(r tables.StandingRow) {
+			w.senders[ownKey{r.Conv, r.UID}] = &own{n: int64(r.Own), last: int64(r.Last), stands: r.Standing()}
 		}))
 	}
 	// Last, so that the number is drawn and the clock read with the rows locked.

@@ -30,6 +30,14 @@ func (d Dialect) list(param string) string {
 	return "(SELECT unnest(" + param + "::bigint[]) AS n) x"
 }
 
+// each joins what list has made with another table, of which only the rows of the list are read. SQLite might read the other table first, as a whole.
+func (d Dialect) each() string {
+	if d == SQLite {
+		return " CROSS JOIN " // which keeps this order
+	}
+	return " JOIN "
+}
+
 func (d Dialect) listOf(numbers []int64) any {
 	if d == Postgres {
 		return numbers

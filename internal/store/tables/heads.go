@@ -15,10 +15,11 @@ type headRow struct {
 	Own       uint64    `sql:"own"`
 	Withdrawn uint64    `sql:"withdrawn"`
 	Periods   string    `sql:"periods"`
+	Mentions  string    `sql:"mentions"`
 }
 
 var head = newKind(func(r *headRow) chat.HeadRow {
-	h := chat.HeadRow{Conv: chat.Conv(r.Conv), Mine: chat.Member(r.Mine), Own: r.Own, Withdrawn: r.Withdrawn, Periods: periodsOf(r.Periods)}
+	h := chat.HeadRow{Conv: chat.Conv(r.Conv), Mine: chat.Member(r.Mine), Own: r.Own, Withdrawn: r.Withdrawn, Periods: periodsOf(r.Periods), Mentions: mentionsOf(r.Mentions)}
 	if r.Peer.Conv != 0 {
 		p := chat.Member(r.Peer)
 		h.Peer = &p
@@ -32,38 +33,65 @@ var headText = "SELECT " + Conv.part("c", false) + ", " + member.part("m", false
 	CASE WHEN c.kind = 2 THEN coalesce((SELECT o.own FROM sender o WHERE o.conv = m.conv AND o.uid = m.uid), 0)
 		WHEN c.a = m.uid THEN c.own_a ELSE c.own_b END AS own,
 	(SELECT count(*) FROM withdrawn w WHERE w.conv = m.conv AND w.seq > m.read_seq AND w.sender <> m.uid) AS withdrawn,
-	CASE WHEN c.kind = 2 THEN coalesce((SELECT string_agg(q.from_seq || ' ' || q.to_seq, ' ' ORDER BY q.from_seq)
-		FROM period q WHERE q.uid = m.uid AND q.conv = m.conv), '') ELSE '' END AS periods
+	CASE WHEN c.kind = 2 THEN coalesce((SELECT string_agg(q.from_seq || ' ' || q.to_seq || ' ' || q.from_rev || ' ' || q.to_rev, ' ' ORDER BY q.from_seq)
+		FROM period q WHERE q.uid = m.uid AND q.conv = m.conv), '') ELSE '' END AS periods,
+	CASE WHEN c.kind = 2 AND m.gone = 0 THEN coalesce((SELECT string_agg(q.seq || ' ' || q.uid, ' ' ORDER BY q.seq, q.uid)
+		FROM (SELECT n.seq, n.uid FROM mention n WHERE n.conv = m.conv AND n.seq > m.read_seq AND n.uid IN (0, m.uid) AND n.sender <> m.uid
+			ORDER BY n.seq, n.uid LIMIT 100) q), '') ELSE '' END AS mentions
 FROM member m
 JOIN conv c ON c.id = m.conv
 LEFT JOIN member p ON c.kind = 1 AND p.uid = c.a + c.b - m.uid AND p.conv = m.conv
 `
 
 var (
-	headsSince = NewQuery(head, headText+"WHERE m.uid = $1 AND m.conv > $2 AND (m.changed >= $3 OR c.changed >= $3 OR p.changed >= $3) ORDER BY m.conv LIMIT $4")
+	// A membership that has ended changes only by the user's own row, whatever goes on in the group. Live rooms (type 4) are no conversations: a row there is
+	// only about what the user may do.
+	headsSince = NewQuery(head, headText+"WHERE m.uid = $1 AND m.conv > $2 AND c.type <> 4 AND (m.changed >= $3 OR m.gone = 0 AND c.changed >= $3 OR p.changed >= $3) ORDER BY m.conv LIMIT $4")
 	headOf     = NewQuery(head, headText+"WHERE m.uid = $1 AND m.conv = $2")
 )
 
 // periodsOf parses the ends of all periods. If one of them is no number that a period may have, which only somebody else can have written, the user sees
 // nothing of the conversation: read as 0 it would show what was before they joined.
 func periodsOf(text string) []chat.Period {
-	if text == "" {
+	ends, ok := numbersOf(text, 4)
+	if !ok {
 		return nil
 	}
-	ends := strings.Split(text, " ")
-	out := make([]chat.Period, len(ends)/2)
-	for i, end := range ends {
-		n, err := strconv.ParseInt(end, 10, 64)
-		if err != nil || n < 0 || len(ends)%2 > 0 {
-			return nil
-		}
-		if p := &out[i/2]; i%2 == 0 {
-			p.From = uint64(n)
-		} else {
-			p.To = uint64(n)
-		}
+	out := make([]chat.Period, len(ends)/4)
+	for i := range out {
+		at := ends[4*i:]
+		out[i] = chat.Period{From: at[0], To: at[1], FromRev: at[2], ToRev: at[3]}
 	}
 	return out
+}
+
+func mentionsOf(text string) []chat.Mention {
+	ends, ok := numbersOf(text, 2)
+	if !ok {
+		return nil
+	}
+	out := make([]chat.Mention, len(ends)/2)
+	for i := range out {
+		out[i] = chat.Mention{Seq: ends[2*i], UID: chat.UID(ends[2*i+1])}
+	}
+	return out
+}
+
+// numbersOf parses groups of numbers, none of which is negative; false if there are none.
+func numbersOf(text string, each int) ([]uint64, bool) {
+	if text == "" {
+		return nil, false
+	}
+	words := strings.Split(text, " ")
+	out := make([]uint64, len(words))
+	for i, word := range words {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || n < 0 || len(words)%each > 0 {
+			return nil, false
+		}
+		out[i] = uint64(n)
+	}
+	return out, true
 }
 
 // Heads returns what the rows contain: a store with newer ends in memory writes them first.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 	"testing/fstest"
 
@@ -53,65 +52,99 @@ func words(d Dialect) map[string]func(param string) string {
 	}
 }
 
-// tag matches {{word}}, {{word "parameter"}}, {{if sqlite}}, {{else}} and {{end}}. A minus sign takes away the white space on its side.
-var tag = regexp.MustCompile(`(?:\s*\{\{- |\{\{)([a-z]+)(?: ([a-z]+)| "([^"{}]*)")?(?: -\}\}\s*|\}\})`)
+// space is what a minus sign in a tag takes away.
+const space = " \t\r\n"
+
+// tag is {{word}}, {{word "parameter"}}, {{if sqlite}}, {{else}} or {{end}}. A minus sign takes away the white space on its side.
+type tag struct {
+	text        string // as it stands in the template
+	word, param string
+	quoted      bool
+	left, right bool // whether white space goes
+}
+
+// cutTag splits a template at its first tag.
+func cutTag(source string) (before string, t tag, after string, ok bool) {
+	from := strings.Index(source, "{{")
+	to := strings.Index(source, "}}")
+	if from < 0 || to < from {
+		return source, t, "", from < 0 && to < 0
+	}
+	before, after = source[:from], source[to+2:]
+	t.text = source[from : to+2]
+	inside := source[from+2 : to]
+	inside, t.left = strings.CutPrefix(inside, "- ")
+	inside, t.right = strings.CutSuffix(inside, " -")
+	t.word, t.param, _ = strings.Cut(inside, " ")
+	if unquoted, begins := strings.CutPrefix(t.param, `"`); begins {
+		var ends bool
+		if t.param, ends = strings.CutSuffix(unquoted, `"`); !ends || strings.ContainsAny(t.param, `"{}`) {
+			return before, t, after, false
+		}
+		t.quoted = true
+	}
+	if t.left {
+		before = strings.TrimRight(before, space)
+	}
+	if t.right {
+		after = strings.TrimLeft(after, space)
+	}
+	return before, t, after, true
+}
 
 // Render returns the text of a template in a dialect. Templates are those of text/template, as far as they are used here; a program that contains the
 // package itself is 5 MB larger, because it looks methods up by name and so the linker must keep those of every type.
 func Render(d Dialect, source string) (string, error) {
-	if tags := len(tag.FindAllString(source, -1)); tags != strings.Count(source, "{{") || tags != strings.Count(source, "}}") {
-		return "", errors.New("a tag of the template cannot be read")
-	}
 	dialects, meaning := map[string]Dialect{"sqlite": SQLite, "postgres": Postgres}, words(d)
 	var b strings.Builder
 	const outside, first, second = 0, 1, 2 // of the parts of an if
-	shown, inside, at := true, outside, 0
-	for _, m := range tag.FindAllStringSubmatchIndex(source, -1) {
-		part := func(i int) string {
-			if m[2*i] < 0 {
-				return ""
-			}
-			return source[m[2*i]:m[2*i+1]]
+	shown, inside := true, outside
+	for {
+		before, t, after, ok := cutTag(source)
+		if !ok {
+			return "", errors.New("a tag of the template cannot be read")
 		}
 		if shown {
-			b.WriteString(source[at:m[0]])
+			b.WriteString(before)
 		}
-		at = m[1]
-		of, known := dialects[part(2)]
-		word := meaning[part(1)]
-		switch part(1) {
+		if t.text == "" {
+			break
+		}
+		source = after
+		of, known := dialects[t.param]
+		word := meaning[t.word]
+		switch t.word {
 		case "if":
-			if inside != outside || !known {
-				return "", fmt.Errorf("the template has %s", part(0))
+			if inside != outside || !known || t.quoted {
+				return "", fmt.Errorf("the template has %s", t.text)
 			}
 			shown, inside = of == d, first
 		case "else":
 			if inside != first {
-				return "", fmt.Errorf("the template has %s", part(0))
+				return "", fmt.Errorf("the template has %s", t.text)
 			}
 			shown, inside = !shown, second
 		case "end":
 			if inside == outside {
-				return "", fmt.Errorf("the template has %s", part(0))
+				return "", fmt.Errorf("the template has %s", t.text)
 			}
 			shown, inside = true, outside
 		default:
-			if word == nil || part(2) != "" {
-				return "", fmt.Errorf("the template has %s", part(0))
+			if word == nil || t.param != "" && !t.quoted {
+				return "", fmt.Errorf("the template has %s", t.text)
 			}
 			if shown {
-				b.WriteString(word(part(3)))
+				b.WriteString(word(t.param))
 			}
 		}
 	}
 	if inside != outside {
 		return "", errors.New("the template has an {{if}} without an {{end}}")
 	}
-	b.WriteString(source[at:])
 	return b.String(), nil
 }
 
-// rendered are templates as a file system. Each is rendered when it is opened, and goose opens the steps that a database does not have yet.
+// rendered are templates as a file system. Each is rendered when it is opened, which is when a database needs the step.
 type rendered struct {
 	d         Dialect
 	templates fstest.MapFS
@@ -153,6 +186,33 @@ func steps(d Dialect) (fs.FS, error) {
 	return out, nil
 }
 
+// migrations returns the steps for goose. Each file is executed as it is: goose would split it into statements in buffers of 4 MB.
+func migrations(files fs.FS) ([]*goose.Migration, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var out []*goose.Migration
+	for _, name := range names {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, err
+		}
+		run := func(ctx context.Context, tx *sql.Tx) error {
+			text, err := fs.ReadFile(files, name)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		}
+		out = append(out, goose.NewGoMigration(version, &goose.GoFunc{RunTx: run}, nil))
+	}
+	return out, nil
+}
+
 // emptyIn reports whether a template is one {{if}} of the other dialect.
 func emptyIn(d Dialect, source string) bool {
 	other := [...]string{SQLite: "postgres", Postgres: "sqlite"}[d]
@@ -167,8 +227,12 @@ func Migrate(ctx context.Context, db *sql.DB, d Dialect, options ...goose.Provid
 	if err != nil {
 		return err
 	}
+	all, err := migrations(files)
+	if err != nil {
+		return err
+	}
 	dialect := [...]goose.Dialect{SQLite: goose.DialectSQLite3, Postgres: goose.DialectPostgres}[d]
-	p, err := goose.NewProvider(dialect, db, files, append(options, goose.WithDisableGlobalRegistry(true))...)
+	p, err := goose.NewProvider(dialect, db, nil, append(options, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true))...)
 	if err != nil {
 		return err
 	}

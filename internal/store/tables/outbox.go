@@ -29,6 +29,8 @@ var (
 			SELECT (SELECT min(o.lane) FROM outbox o WHERE o.lane > l.lane) FROM l WHERE l.lane IS NOT NULL
 		) SELECT l.lane AS uid FROM l WHERE l.lane IS NOT NULL LIMIT $2`)
 
+	outboxSize = NewQuery(Number, "SELECT count(*) AS n FROM outbox o WHERE o.lane = $1")
+
 	insertOutbox = NewWrite[outboxRow](`INSERT INTO outbox (lane, time, platform, addr, command, body) VALUES (:lane, :time, :platform, :addr, :command, :body)`)
 	dropOutbox   = texts(func(d Dialect) string { return "DELETE FROM outbox WHERE id IN (SELECT x.n FROM " + d.list("$1") + ")" })
 )
@@ -45,9 +47,20 @@ func (s *Both) OutboxOld(ctx context.Context, before int64, limit int) ([]chat.O
 	return outboxOld.All(ctx, s.On, before, int64(max(limit, 0)))
 }
 
-// AddOutbox holds the account first: whoever writes to the lane next draws a higher id after this one is committed.
+func (s *Both) OutboxSize(ctx context.Context, lane chat.UID) (int, error) {
+	n, err := outboxSize.One(ctx, s.On, int64(lane))
+	return int(n), err
+}
+
+// AddOutbox holds the account or the conversation first: whoever writes to the lane next draws a higher id after this one is committed.
 func (t *Tx) AddOutbox(o chat.Outgoing) error {
-	if _, err := t.user(o.Lane); err != nil {
+	var err error
+	if conv := chat.ConvOf(o.Lane); conv != 0 {
+		_, err = t.On.Head(conv)
+	} else {
+		_, err = t.user(o.Lane)
+	}
+	if err != nil {
 		return err
 	}
 	o.Time = t.Time

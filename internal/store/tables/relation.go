@@ -50,8 +50,12 @@ var (
 	countRelations = NewQuery(Number, "SELECT count(*) AS n FROM relation r WHERE r.uid = $1 AND r.kind = $2")
 	haveFriend     = NewQuery(account, "SELECT r.uid AS uid FROM relation r WHERE r.other = $1 AND r.kind = 1 AND r.uid > $2 ORDER BY r.uid LIMIT $3")
 	profileOf      = NewQuery(profile, "SELECT "+profile.Cols("p")+" FROM profile p WHERE p.uid = $1")
-	fanoutOf       = NewQuery(fanout, "SELECT "+fanout.Cols("f")+" FROM fanout f WHERE f.uid = $1")
-	fanouts        = NewQuery(fanout, "SELECT "+fanout.Cols("f")+" FROM fanout f ORDER BY f.uid LIMIT $1")
+	profilesOf     = texts(func(d Dialect) string {
+		return "SELECT " + profile.Cols("p") + " FROM " + d.list("$1") + " JOIN profile p ON p.uid = x.n"
+	})
+	pickProfiles = either(profile, profilesOf[SQLite], profilesOf[Postgres])
+	fanoutOf     = NewQuery(fanout, "SELECT "+fanout.Cols("f")+" FROM fanout f WHERE f.uid = $1")
+	fanouts      = NewQuery(fanout, "SELECT "+fanout.Cols("f")+" FROM fanout f ORDER BY f.uid LIMIT $1")
 
 	putRelation = NewWrite[relationRow](`INSERT INTO relation (uid, kind, other, ver, made, body) VALUES (:uid, :kind, :other, :ver, :made, :body)
 	ON CONFLICT (uid, kind, other) DO UPDATE SET ver = excluded.ver, body = excluded.body`)
@@ -92,6 +96,10 @@ func (s *Both) HaveFriend(ctx context.Context, friend, after chat.UID, limit int
 
 func (s *Both) Profile(ctx context.Context, uid chat.UID) (chat.Profile, error) {
 	return readProfile(ctx, s.On, uid)
+}
+
+func (s *Both) Profiles(ctx context.Context, uids []chat.UID) ([]chat.Profile, error) {
+	return pickProfiles.All(ctx, s.On, s.On.Dialect().listOf(numbersOfUsers(uids)))
 }
 
 func readProfile(ctx context.Context, db Asker, uid chat.UID) (chat.Profile, error) {

@@ -20,6 +20,12 @@ type Holder interface {
 	Change(id chat.ConvID) (*chat.Conv, error)
 	// Made is called with a conversation that this transaction has inserted.
 	Made(c chat.Conv) error
+	// HoldName makes others who hold the name of a group wait until the end of the transaction.
+	HoldName(group string) error
+	// Stood is called with the row of a member of a group that changes, because what they are there may be in memory.
+	Stood(m chat.Member)
+	// Insert stores an entry of a conversation that Change has returned, with its numbers.
+	Insert(st *chat.Stored) error
 	// SenderOf returns how many countable messages a user has sent to a group that is held, and the seq of the last one.
 	SenderOf(id chat.ConvID, uid chat.UID) (own, last uint64, err error)
 }
@@ -93,8 +99,8 @@ func (t *Tx) PutUser(u chat.User) error {
 	return putUser.Tell(t.Ctx, t.On, userRow(u))
 }
 
-var insertConv = NewWrite[ConvRow](`INSERT INTO conv (id, kind, a, b, grp, changed, policy, member_set, dissolved, flags)
-	VALUES (:id, :kind, :a, :b, :grp, :changed, :policy, :member_set, :dissolved, :flags)`)
+var insertConv = NewWrite[ConvRow](`INSERT INTO conv (id, kind, a, b, grp, changed, policy, member_set, dissolved, flags, type, owner, info_seq, attr_ver, members)
+	VALUES (:id, :kind, :a, :b, :grp, :changed, :policy, :member_set, :dissolved, :flags, :type, :owner, :info_seq, :attr_ver, :members)`)
 
 func (t *Tx) NewConv(c chat.Conv) (chat.Conv, error) {
 	switch c.Kind {
@@ -108,7 +114,7 @@ func (t *Tx) NewConv(c chat.Conv) (chat.Conv, error) {
 	default:
 		return chat.Conv{}, fmt.Errorf("store: new conversation of kind %d", c.Kind)
 	}
-	c.Seq, c.Rev, c.Time, c.Index, c.OwnA, c.OwnB = 0, 0, 0, 0, 0, 0
+	c.Seq, c.Rev, c.Time, c.Index, c.OwnA, c.OwnB, c.Members = 0, 0, 0, 0, 0, 0, 0
 	c.Changed = t.Time
 	var err error
 	if c.ID, err = t.On.NewConvID(); err != nil {
@@ -131,24 +137,31 @@ func (t *Tx) Conv(id chat.ConvID) (chat.Conv, error) {
 	return *c, nil
 }
 
-// PutConv never lowers Policy and MemberSet: a Join in the same transaction may have raised them since c was read.
+// PutConv never lowers Policy, MemberSet and the versions: a Join in the same transaction may have raised them since c was read.
 func (t *Tx) PutConv(c chat.Conv) error {
 	h, err := t.On.Change(c.ID)
 	if err != nil {
 		return err
 	}
-	h.Group, h.Dissolved, h.Flags = c.Group, c.Dissolved, c.Flags
+	h.Group, h.Dissolved, h.Flags, h.Type, h.Owner = c.Group, c.Dissolved, c.Flags, c.Type, c.Owner
 	h.Policy, h.MemberSet = max(h.Policy, c.Policy), max(h.MemberSet, c.MemberSet)
+	h.InfoSeq, h.AttrVer = max(h.InfoSeq, c.InfoSeq), max(h.AttrVer, c.AttrVer)
+	if h.Kind == chat.KindGroup {
+		h.Changed = max(h.Changed, t.Time)
+	}
 	return nil
 }
 
 var (
 	lockMember = locking(member, "SELECT "+member.Cols("m")+" FROM member m WHERE m.uid = $1 AND m.conv = $2")
-	putMember  = NewWrite[memberRow](`INSERT INTO member (uid, conv, row_no, changed, read_seq, read_others, read_time, read_at, cleared_seq, recv_opt, pinned, hidden, role, gone)
-	VALUES (:uid, :conv, 1, :changed, :read_seq, :read_others, :read_time, :read_at, :cleared_seq, :recv_opt, :pinned, :hidden, :role, :gone)
+	putMember  = NewWrite[memberRow](`INSERT INTO member (uid, conv, row_no, changed, read_seq, read_others, read_time, read_at, cleared_seq, recv_opt, pinned, hidden, role, gone,
+		joined, joined_at, mute_until, name_card)
+	VALUES (:uid, :conv, 1, :changed, :read_seq, :read_others, :read_time, :read_at, :cleared_seq, :recv_opt, :pinned, :hidden, :role, :gone,
+		:joined, :joined_at, :mute_until, :name_card)
 	ON CONFLICT (uid, conv) DO UPDATE SET row_no = member.row_no + 1, changed = excluded.changed, read_seq = excluded.read_seq,
 		read_others = excluded.read_others, read_time = excluded.read_time, read_at = excluded.read_at, cleared_seq = excluded.cleared_seq,
-		recv_opt = excluded.recv_opt, pinned = excluded.pinned, hidden = excluded.hidden, role = excluded.role, gone = excluded.gone`)
+		recv_opt = excluded.recv_opt, pinned = excluded.pinned, hidden = excluded.hidden, role = excluded.role, gone = excluded.gone,
+		joined = excluded.joined, joined_at = excluded.joined_at, mute_until = excluded.mute_until, name_card = excluded.name_card`)
 	newRowNo = NewQuery(Number, putMember.text+" RETURNING row_no AS n")
 	pinned   = NewQuery(Number, "SELECT count(*) AS n FROM member m WHERE m.uid = $1 AND m.pinned <> 0")
 )
@@ -170,7 +183,9 @@ func (t *Tx) holds(m chat.Member) {
 
 func (t *Tx) PutMember(m chat.Member) (chat.Member, error) {
 	m.Changed = t.Time
+	t.On.Stood(m)
 	row := memberRow(m)
+	row.NameCard, _ = t.On.Dialect().Text(m.NameCard)
 	if no, held := t.members[memberKey{m.Conv, m.UID}]; held {
 		m.Row = no + 1
 		t.holds(m)
@@ -191,10 +206,11 @@ func (t *Tx) Pinned(uid chat.UID) (int, error) {
 }
 
 var (
-	insertPeriod = "INSERT INTO period (uid, conv, from_seq, to_seq) VALUES ($1, $2, $3, $4)"
-	dropPeriod   = "DELETE FROM period WHERE uid = $1 AND conv = $2 AND from_seq = $3"
-	endPeriod    = "UPDATE period SET to_seq = $1 WHERE uid = $2 AND conv = $3 AND to_seq = $4"
-	periods      = NewQuery(period, "SELECT "+period.Cols("p")+" FROM period p WHERE p.uid = $1 AND p.conv = $2 ORDER BY p.from_seq")
+	// A membership that begins where one has ended is the same period.
+	insertPeriod = `INSERT INTO period (uid, conv, from_seq, to_seq, from_rev, to_rev) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (uid, conv, from_seq) DO UPDATE SET to_seq = excluded.to_seq, to_rev = excluded.to_rev`
+	endPeriod = "UPDATE period SET to_seq = $1, to_rev = $2 WHERE uid = $3 AND conv = $4 AND to_seq = $5"
+	periods   = NewQuery(period, "SELECT "+period.Cols("p")+" FROM period p WHERE p.uid = $1 AND p.conv = $2 ORDER BY p.from_seq")
 )
 
 // Join changes nothing for a user who is a member already. The conversation is held first: that also locks rows that do not exist yet.
@@ -224,9 +240,14 @@ func (t *Tx) Join(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	}
 	h.Policy++
 	h.MemberSet++
-	m.Left, m.Hidden, m.Role = false, false, 0
+	h.Members++
+	// What was cleared stays; everything else is that of a new member.
+	m = chat.Member{Conv: id, UID: uid, Row: m.Row, ClearedSeq: m.ClearedSeq, Role: chat.RoleMember, Joined: h.MemberSet, JoinedAt: t.Time}
 	m.ReadSeq, m.ReadOthers, m.ReadTime, m.ReadAt = h.Seq, h.Index-own, h.Time, t.Time
-	if err := t.On.Tell(t.Ctx, insertPeriod, int64(uid), int64(id), int64(h.Seq), int64(chat.NoEnd)); err != nil {
+	if err := t.On.Tell(t.Ctx, insertPeriod, int64(uid), int64(id), int64(h.Seq), int64(chat.NoEnd), int64(h.Rev), int64(chat.NoEnd)); err != nil {
+		return m, err
+	}
+	if err := t.On.Tell(t.Ctx, dropCustom, int64(uid), int64(id)); err != nil {
 		return m, err
 	}
 	return t.PutMember(m)
@@ -249,11 +270,10 @@ func (t *Tx) Leave(id chat.ConvID, uid chat.UID) (chat.Member, error) {
 	}
 	h.Policy++
 	h.MemberSet++
-	// A period in which nothing was written shows nothing, and its key would collide with that of the next one.
-	if err := t.On.Tell(t.Ctx, dropPeriod, int64(uid), int64(id), int64(h.Seq)); err != nil {
-		return m, err
+	if h.Members > 0 { // a store that is older than the count has none
+		h.Members--
 	}
-	if err := t.On.Tell(t.Ctx, endPeriod, int64(h.Seq), int64(uid), int64(id), int64(chat.NoEnd)); err != nil {
+	if err := t.On.Tell(t.Ctx, endPeriod, int64(h.Seq), int64(h.Rev), int64(uid), int64(id), int64(chat.NoEnd)); err != nil {
 		return m, err
 	}
 	m.Left = true

@@ -32,8 +32,11 @@ func (t *Tx) SetEntry(st chat.Stored) error {
 	if err := setEntry.Tell(t.Ctx, t.On, row); err != nil {
 		return err
 	}
-	if st.Status != StatusRevoked || !old.Countable {
+	if st.Status != StatusRevoked {
 		return nil
+	}
+	if err := t.On.Tell(t.Ctx, dropMentions, int64(st.Conv), int64(st.Seq)); err != nil || !old.Countable {
+		return err
 	}
 	return withdraw.Tell(t.Ctx, t.On, row)
 }
@@ -155,8 +158,8 @@ type changeOf struct {
 	Change changeRow
 }
 
-var insertChange = NewWrite[changeOf](`INSERT INTO change (conv, rev, kind, seq, time, operator, reason, version)
-	VALUES (:conv, :rev, :kind, :seq, :time, :operator, :reason, :version)`)
+var insertChange = NewWrite[changeOf](`INSERT INTO change (conv, rev, kind, seq, time, operator, reason, version, body)
+	VALUES (:conv, :rev, :kind, :seq, :time, :operator, :reason, :version, :body)`)
 
 func (t *Tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
 	h, err := t.On.Change(id)
@@ -166,7 +169,7 @@ func (t *Tx) AddChange(id chat.ConvID, c chat.Change) (chat.Change, error) {
 	h.Rev++
 	h.Changed = max(h.Changed, t.Time)
 	c.Rev, c.Time, c.Target = h.Rev, t.Time, nil
-	row := changeRow{Rev: c.Rev, Kind: c.Kind, Seq: c.Seq, Time: c.Time, Operator: c.Operator, Version: c.Version}
+	row := changeRow{Rev: c.Rev, Kind: c.Kind, Seq: c.Seq, Time: c.Time, Operator: c.Operator, Version: c.Version, Body: c.Body}
 	row.Reason, _ = t.On.Dialect().Text(c.Reason)
 	return c, insertChange.Tell(t.Ctx, t.On, changeOf{id, row})
 }
@@ -235,7 +238,7 @@ var (
 	}
 )
 
-func (t *Tx) Sent(sender chat.UID, random, seq uint32) (chat.Sent, error) {
+func (t *Tx) Sent(sender chat.UID, random uint32, seq uint64) (chat.Sent, error) {
 	return sentAs.One(t.Ctx, t.On, int64(sender), int64(random), int64(seq))
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,8 @@ type reply struct {
 	Num   int
 	// Relations is what a device lists of them.
 	Relations *Relations
+	// Group is what a device answers about one.
+	Group *GroupNow
 }
 
 // told is what comes back from a device: callbacks, a complaint, or an answer.
@@ -126,7 +129,7 @@ func (a *agent) do(cmd *command) *reply {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conv := client.C2C(cmd.Conv)
+	conv := convOf(cmd.Conv)
 	ms := decodeAll(cmd.Msgs)
 	var first *im.Message
 	if len(ms) > 0 {
@@ -225,7 +228,11 @@ func (a *agent) do(cmd *command) *reply {
 			err = ctx.Err()
 		}
 	default:
-		err = a.relate(ctx, cmd, r)
+		if strings.HasPrefix(cmd.Op, groupOp) {
+			err = a.group(ctx, cmd, r)
+		} else {
+			err = a.relate(ctx, cmd, r)
+		}
 	}
 	r.Code = codeOf(err)
 	return r
@@ -290,6 +297,9 @@ func records(e client.Event) (rs []Record) {
 	if rs, ok := relationRecords(e); ok {
 		return rs
 	}
+	if rs, ok := groupRecords(e); ok {
+		return rs
+	}
 	kind := cmp.Or(e.Type, e.Name)
 	if len(e.Args) == 0 {
 		return []Record{{Kind: kind}}
@@ -297,7 +307,7 @@ func records(e client.Event) (rs []Record) {
 	switch told := e.Args[0].(type) {
 	case []*im.Message:
 		for _, m := range told {
-			rs = append(rs, Record{Kind: kind, Conv: m.ConvId, Seq: m.Seq, Version: m.Version, Text: text(m), Tag: m.CloudCustomStr, From: m.Sender, ID: m.MsgId, Self: m.IsFromSelf,
+			rs = append(rs, Record{Kind: kind, Conv: m.ConvId, Seq: m.Seq, Version: m.Version, Text: words(m), Tag: m.CloudCustomStr, From: m.Sender, ID: m.MsgId, Self: m.IsFromSelf,
 				Online: m.IsOnlineMsg, N: int(m.Status), Time: m.ServerTime, Msg: encode(m)})
 		}
 	case []*im.MsgLocator:

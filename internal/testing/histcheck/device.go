@@ -196,7 +196,7 @@ func (d *device) blocking(rec Record, cmd *command) *reply {
 		if m := decode(last(r.Msgs)); m != nil && rec.Op == "modify" {
 			rec.Version, rec.ID = m.Version, text(m)
 		}
-		if strings.HasPrefix(rec.Op, relationOp) {
+		if strings.HasPrefix(rec.Op, relationOp) || strings.HasPrefix(rec.Op, groupOp) {
 			rec.N = r.Num
 		}
 		if rec.Op == "history" {

@@ -18,6 +18,8 @@ import (
 
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/testing/histcheck"
+	"github.com/tidings-im/tidings/internal/testing/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 	"github.com/tidings-im/tidings/usersig"
 )
 
@@ -68,7 +70,7 @@ func TestHistory(t *testing.T) {
 	case *seedFlag != 0:
 		history(t, *seedFlag)
 	default:
-		for seed := uint64(1); seed <= 6; seed++ {
+		for seed := uint64(1); seed <= soak.Pick[uint64](3, 12); seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); history(t, seed) })
 		}
 	}
@@ -102,13 +104,23 @@ func history(t *testing.T, seed uint64) {
 		if program != nil {
 			opts = append(opts, imtest.Webhook(hook, ""))
 		}
+		if onPostgres(seed) {
+			opts = append(opts, imtest.Postgres(pgtest.DSN(t)))
+		}
 		s = &inside{imtest.Start(t, append(opts, imtest.Listen(freeAddr(t)))...)}
 	} else {
-		s = startChild(t, log, hook)
+		var more []string
+		if onPostgres(seed) {
+			more = append(more, "--postgres", pgtest.DSN(t))
+		}
+		s = startChild(t, log, hook, more...)
 	}
 	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hook: program, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
 	report(t, h, histcheck.Check(h), &sum, "seed", "TestHistory", seed)
 }
+
+// onPostgres reports whether the server of a seed has its store on PostgreSQL: a quarter of those that are killed, and an eighth of the others.
+func onPostgres(seed uint64) bool { return seed%8 == 3 || seed%16 == 6 }
 
 // report adds a history to a total, and reports what is wrong with it.
 func report(t *testing.T, h *histcheck.History, bad []string, sum *total, name, test string, seed uint64) {
@@ -196,7 +208,7 @@ var build = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	histcheck.ChildMain()
-	code := m.Run()
+	code := pgtest.Main(m)
 	if binDir != "" {
 		os.RemoveAll(binDir)
 	}

@@ -18,26 +18,29 @@ import (
 
 // Kinds of records. Those in lower case are callbacks.
 const (
-	New      = "new_message"
-	Updated  = "updated"
-	Revoked  = "revoked"
-	Receipt  = "receipt"
-	Add      = "add"
-	Update   = "update"
-	Delete   = "delete"
-	Start    = "sync_start"
-	Finish   = "sync_finish"
-	Total    = "total_unread"
-	Network  = "network"
-	Kicked   = "kicked_offline"
-	Expired  = "user_sig_expired"
-	Answer   = "answer" // of a Func call
-	Opened   = "OPENED"
-	Closing  = "CLOSING"
-	Closed   = "CLOSED"
-	Died     = "DIED" // the process was killed
-	Calling  = "CALL"
-	Returned = "RETURN" // of a call that blocks
+	New     = "new_message"
+	Updated = "updated"
+	Revoked = "revoked"
+	Receipt = "receipt"
+	Add     = "add"
+	Update  = "update"
+	Delete  = "delete"
+	Start   = "sync_start"
+	Finish  = "sync_finish"
+	Total   = "total_unread"
+	Network = "network"
+	Kicked  = "kicked_offline"
+	Expired = "user_sig_expired"
+	Answer  = "answer" // of a Func call
+	Opened  = "OPENED"
+	Tip     = "group_tip"
+	// Attributes are all attributes of a group, after a change.
+	Attributes = "group_attributes"
+	Closing    = "CLOSING"
+	Closed     = "CLOSED"
+	Died       = "DIED" // the process was killed
+	Calling    = "CALL"
+	Returned   = "RETURN" // of a call that blocks
 )
 
 // Codes of calls that ended without an answer.
@@ -94,8 +97,10 @@ type Device struct {
 	Kept  []*Kept
 	// Final is the device's state when everything had come to rest; nil if it was never examined.
 	Final *Final
-	// Relations are what the device lists of them at the end of a history of relations.
+	// Relations are what the device lists of them at the end of a history of relations, and has on its disk.
 	Relations *Relations
+	// Groups are what the device has of them at the end of a history of groups, by their ids.
+	Groups map[string]*Listed
 }
 
 // Send is one message that a device, or the operator for a user, tried to send.
@@ -109,12 +114,14 @@ type Send struct {
 	Verdict   Verdict // of the webhook
 	Online    bool
 	Uncounted bool
-	Func      bool   // its answer arrived among the callbacks
-	ID        string // as the call returned it, or as it was answered
-	Answers   int
-	Code      int32 // 0: acknowledged
-	Seq       uint64
-	At        int64 // when it was called
+	// Mentions are the users whom a message to a group mentions, Only those who get it if not all members do.
+	Mentions, Only []string
+	Func           bool   // its answer arrived among the callbacks
+	ID             string // as the call returned it, or as it was answered
+	Answers        int
+	Code           int32 // 0: acknowledged
+	Seq            uint64
+	At             int64 // when it was called
 }
 
 // Kept is a message that was put into the history of one device only.
@@ -174,9 +181,15 @@ type History struct {
 	// Ops, Bounces and Kills are how many operations were made, and how often the server and devices were killed.
 	Ops, Bounces, Kills int
 
-	// Relations are what the server stores at the end of a history of relations, by user, and Notices what the webhook was notified of.
+	// Relations are what the server stores at the end of a history of relations, by user, and Notices what the webhook was notified of. Feeds are the
+	// entries of the users' feeds from the first one on; that of a user is absent if it was cut off before it was read.
 	Relations map[string]*Relations
 	Notices   []Notice
+	Feeds     map[string][]*im.Relation
+	// Groups are all groups of a history of groups as the server stores them in the end, in the order in which they were made. GroupViews are what the
+	// server gives to each user of them, by epoch.
+	Groups     []*Group
+	GroupViews map[string]map[uint64]*Log
 
 	mu    sync.Mutex
 	clock atomic.Int64

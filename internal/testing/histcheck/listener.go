@@ -37,13 +37,14 @@ type listener struct {
 	again  map[toldEvent]int
 	owing  bool // no sync has begun since it was opened
 
-	states *states
+	states  *states
+	silence *silence
 }
 
 func (c *checker) device(d *Device) {
 	l := &listener{c: c, d: d, logs: c.h.Server.Logs[d.User], fired: map[key]int{}, revoked: map[key]int{}, version: map[key]int64{}, updates: map[key]int{}, last: map[string]uint64{},
 		mine: map[string]*Send{}, answeredAt: map[*Send]int{}, online: map[string]int{}, deleted: map[key]int{}, open: map[int]Record{}, dead: map[int]bool{},
-		recent: map[toldEvent]int{}, again: map[toldEvent]int{}, states: newStates()}
+		recent: map[toldEvent]int{}, again: map[toldEvent]int{}, states: newStates(), silence: newSilence(c.model, d)}
 	for _, s := range d.Sends {
 		l.mine[s.Tag+"\x00"+s.Conv] = s
 	}
@@ -53,6 +54,10 @@ func (c *checker) device(d *Device) {
 		r := &rs[i]
 		if msg := life.take(i, r); msg != "" {
 			l.bad("%s: %v", msg, *r)
+		}
+		if r.Kind == Update && len(l.states.open[r.Conv]) == 0 && l.states.info[r.Conv] != "" && l.silence.must(r.Conv, r.At) &&
+			!byOwner(d.User, decodeConv(l.states.info[r.Conv]), decodeConv(r.Info)) {
+			l.bad("told of a silent conversation what others did: %v", *r)
 		}
 		if msg := l.states.take(r); msg != "" {
 			l.bad("%s: %v", msg, *r)
@@ -159,6 +164,7 @@ func (l *listener) announced(i int, r *Record) {
 	if r.Seq <= l.last[r.Conv] {
 		l.bad("announced %d after %d: %v", r.Seq, l.last[r.Conv], *r)
 	}
+	l.silent(r, r.From)
 	if l.revoked[k] != 0 {
 		l.bad("announced after its recall: %v", *r)
 	}
@@ -168,6 +174,13 @@ func (l *listener) announced(i int, r *Record) {
 	l.last[r.Conv] = max(l.last[r.Conv], r.Seq)
 	l.fired[k] = i + 1
 	l.version[k] = int64(r.Version)
+}
+
+// silent judges an event about what somebody did in a conversation.
+func (l *listener) silent(r *Record, by string) {
+	if by != l.d.User && l.silence.must(r.Conv, r.At) {
+		l.bad("told in a silent conversation what %q did: %v", by, *r)
+	}
 }
 
 // onlineOnly judges a message that is not kept: at most once, from a known sender, and not on this device.
@@ -186,6 +199,7 @@ func (l *listener) onlineOnly(r *Record) {
 	if l.online[r.Tag]++; l.online[r.Tag] > 1 {
 		l.bad("announced twice, and online-only: %v", *r)
 	}
+	l.silent(r, r.From)
 }
 
 func (l *listener) updated(i int, r *Record) {
@@ -216,14 +230,21 @@ func (l *listener) updated(i int, r *Record) {
 	if s != nil && s.Func && s.Run == r.Run && s.Answers > 0 && l.answeredAt[s] == 0 {
 		l.bad("told of a rewritten message before the result of its call: %v", *r)
 	}
+	// Operators change messages in their own name. A message of this device whose answer was lost is told as it is found, whoever has changed it.
+	if o := l.c.made[r.Text]; o != nil && (s == nil || known) {
+		l.silent(r, o.d.User)
+	}
 	l.version[k] = int64(r.Version)
 	l.updates[k] = i + 1
 }
 
 func (l *listener) recalled(i int, r *Record) {
 	k := key{r.Conv, r.Seq}
-	if l.revoked[k] != 0 && !l.repeated(r) {
-		l.bad("recall told twice: %v", *r)
+	if again := l.revoked[k] != 0 && l.repeated(r); !again {
+		if l.revoked[k] != 0 {
+			l.bad("recall told twice: %v", *r)
+		}
+		l.silent(r, r.From)
 	}
 	recalled := false
 	if log := l.logs[r.Conv]; log != nil {
@@ -236,6 +257,10 @@ func (l *listener) recalled(i int, r *Record) {
 }
 
 func (l *listener) receipt(r *Record) {
+	l.silent(r, r.Conv)
+	if sets, _ := l.silence.options(r.Conv); len(sets) > 0 {
+		return // what it is about may have been silent
+	}
 	if log := l.logs[r.Conv]; log != nil && (len(log.Changes) > 0 || len(l.c.model.attempts(l.d.User, r.Conv, "clear", "deleteconv", "delete")) > 0) {
 		return // what was recalled or cleared before it arrived is on the device, and was not announced
 	}
@@ -336,7 +361,11 @@ func (l *listener) end() {
 			if s != nil && e.Sender != d.User {
 				s = nil
 			}
-			if e.Seq >= from && l.fired[k] == 0 && s == nil && !recalled && !mayBeGone {
+			made := int64(0)
+			if sent := l.c.model.sendOf(d.User, conv, e); sent != nil {
+				made = sent.At
+			}
+			if e.Seq >= from && l.fired[k] == 0 && s == nil && !recalled && !mayBeGone && (e.Sender == d.User || !l.silence.may(conv, e.Seq, made)) {
 				l.bad("never heard of %s seq %d %q", conv, e.Seq, text(e.Message))
 			}
 			if recalled || mayBeGone {
@@ -345,12 +374,15 @@ func (l *listener) end() {
 			if s != nil && l.c.h.Hooked && s.Verdict == Rewrite && !cut && l.updates[k] == 0 {
 				l.bad("its message was rewritten, and it was never told: %s seq %d %q", conv, e.Seq, s.Tag)
 			}
+			if o := l.c.made[text(e.Message)]; o != nil && o.d.User != d.User && l.silence.may(conv, 0, o.begin) {
+				continue
+			}
 			if v, told := l.version[k]; !paged && d.First && e.Version > 0 && (told && v < int64(e.Version) || s != nil && !told) {
 				l.bad("was told of version %d (%v) of %s seq %d, which has %d", v, told, conv, e.Seq, e.Version)
 			}
 		}
 		for _, ch := range log.Changes {
-			if d.First && ch.Kind == im.ChangeKind_CHANGE_REVOKE && l.revoked[key{conv, ch.Seq}] == 0 && ch.Seq > log.Head.ClearedSeq {
+			if d.First && ch.Kind == im.ChangeKind_CHANGE_REVOKE && l.revoked[key{conv, ch.Seq}] == 0 && ch.Seq > log.Head.ClearedSeq && (ch.Operator == d.User || !l.silence.may(conv, 0, 0)) {
 				l.bad("never heard of the recall of %s seq %d", conv, ch.Seq)
 			}
 		}

@@ -123,7 +123,7 @@ func (o *operator) post(op string, rec Record, command string, body map[string]a
 	rec.Kind, rec.Op, rec.Call = Calling, op, o.call
 	o.add(o.r.h, rec)
 	answer, code := o.exchange(command, body)
-	rec.Kind, rec.Code = Returned, code
+	rec.Kind, rec.Code, rec.N = Returned, code, added(answer)
 	o.add(o.r.h, rec)
 	return answer, code
 }

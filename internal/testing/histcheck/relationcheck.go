@@ -2,6 +2,7 @@ package histcheck
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ func CheckRelations(h *History) []string {
 	for _, d := range h.Devices {
 		c.collect(d)
 	}
+	c.collectTexts()
 	for _, d := range h.Devices {
 		if d.Relations == nil {
 			c.fail("%s: not looked at in the end", d.Name)
@@ -28,12 +30,22 @@ func CheckRelations(h *History) []string {
 		if s := h.Relations[d.User].differs(d.Relations); s != "" {
 			c.fail("%s: server and device have %s", d.Name, s)
 		}
+		if s := h.Relations[d.User].rowsDiffer(d.Relations); s != "" {
+			c.fail("%s: server and disk have %s", d.Name, s)
+		}
 		c.announced(d)
 		c.messages(d)
 	}
 	c.outcomes()
-	if s := h.noticed(); s != "" {
-		c.fail("the webhook: %s", s)
+	for _, user := range h.Users {
+		if h.Feeds[user] != nil {
+			c.feed(user)
+		}
+	}
+	for _, missing := range []string{h.noticed(), h.noticedInOrder()} {
+		if missing != "" {
+			c.fail("the webhook: %s", missing)
+		}
 	}
 	c.notices()
 	return c.bad
@@ -44,6 +56,7 @@ type relationChecker struct {
 	bad  []string
 	ops  []*op
 	sent []*sentAt
+	set  map[string]*op // changes of profiles by the texts that they set
 }
 
 // sentAt is a message with the time that its call took.
@@ -59,6 +72,9 @@ func (c *relationChecker) fail(format string, args ...any) {
 // done reports that a call was certainly done: its own answer is 0, and so is that for the user.
 func done(o *op) bool { return o.code == 0 && o.ret.N == 0 }
 
+// impossible reports that a call certainly had no effect.
+func (o *op) impossible() bool { return o.never() || o.code == im.CodeNotLoggedIn }
+
 // collect gathers the calls of a device. One that was not certainly done may have an effect until the end; one that was refused for the user may have had
 // it before the refusal, if it was sent again.
 func (c *relationChecker) collect(d *Device) {
@@ -72,7 +88,7 @@ func (c *relationChecker) collect(d *Device) {
 		case Returned:
 			if o := open[r.Call]; o != nil {
 				o.ret, o.code = r, r.Code
-				if r.Code == 0 || o.never() {
+				if r.Code == 0 || o.never() || answeredByRules(r.Code) {
 					o.end = r.At
 				}
 			}
@@ -81,6 +97,26 @@ func (c *relationChecker) collect(d *Device) {
 	for _, s := range d.Sends {
 		if o := open[s.Call]; o != nil && s.Code == 0 {
 			c.sent = append(c.sent, &sentAt{s, o.end})
+		}
+	}
+}
+
+// answeredByRules reports that a code is one of relations: the server has answered, and the call has no effect after that. It may have had one before, if it
+// was sent again.
+func answeredByRules(code int32) bool { return code >= 30000 && code < 41000 }
+
+// collectTexts finds the change of a profile that has set a text, if only one has.
+func (c *relationChecker) collectTexts() {
+	c.set = map[string]*op{}
+	for _, o := range c.ops {
+		if o.call.Op == relationOp+"profile" {
+			for _, v := range readFields(o.call.Text) {
+				by := o
+				if _, ok := c.set[v]; ok || v == "" {
+					by = nil
+				}
+				c.set[v] = by
+			}
 		}
 	}
 }
@@ -94,18 +130,23 @@ type write struct {
 
 // could reports whether a value is that of a write that was not followed by a certain one of another value, or the first if no write is certain.
 func could(writes []write, first, got string) bool {
-	if got == first && !slices.ContainsFunc(writes, func(w write) bool { return w.sure && w.value != got }) {
+	return couldAt(writes, first, got, math.MaxInt64, math.MaxInt64)
+}
+
+// couldAt is could for some moment between two times.
+func couldAt(writes []write, first, got string, from, to int64) bool {
+	if got == first && !slices.ContainsFunc(writes, func(w write) bool { return w.sure && w.value != got && w.end < from }) {
 		return true
 	}
 	for _, w := range writes {
-		if w.value == got && !slices.ContainsFunc(writes, func(o write) bool { return o.sure && o.value != got && o.begin > w.end }) {
+		if w.value == got && w.begin < to && !slices.ContainsFunc(writes, func(o write) bool { return o.sure && o.value != got && o.begin > w.end && o.end < from }) {
 			return true
 		}
 	}
 	return false
 }
 
-// writes are those that concern what user a has of user b: "friend", "blocked", "in" and "remark"; or "nick" of a.
+// writes are those that concern what user a has of user b: "friend", "blocked", "in" and "remark"; or a's profile, if b is a field of it.
 func (c *relationChecker) writes(what, a, b string) (out []write) {
 	asked := []string{""} // remarks that a may get with b as a friend by b's answer
 	for _, o := range c.ops {
@@ -115,15 +156,17 @@ func (c *relationChecker) writes(what, a, b string) (out []write) {
 	}
 	for _, o := range c.ops {
 		op, isOp := strings.CutPrefix(o.call.Op, relationOp)
-		if !isOp || o.never() || o.code == im.CodeNotLoggedIn {
+		if !isOp || o.impossible() {
 			continue
 		}
 		mine := o.d.User == a && o.call.Conv == b
 		theirs := o.d.User == b && o.call.Conv == a
 		put := func(value string, sure bool) { out = append(out, write{value, o.begin, o.end, sure && done(o)}) }
 		switch {
-		case what == "nick" && o.d.User == a && op == "nick":
-			put(o.call.Text, true)
+		case what == "profile" && o.d.User == a && op == "profile":
+			if v, ok := readFields(o.call.Text)[b]; ok {
+				put(v, true)
+			}
 		case !mine && !theirs:
 		case what == "blocked" && mine && op == "block":
 			put("1", true)
@@ -169,6 +212,17 @@ func (c *relationChecker) writes(what, a, b string) (out []write) {
 	return out
 }
 
+// tags are the fields that a profile has or somebody has set.
+func (c *relationChecker) tags(profile string) []string {
+	all := readFields(profile)
+	for _, o := range c.ops {
+		if o.call.Op == relationOp+"profile" {
+			maps.Copy(all, readFields(o.call.Text))
+		}
+	}
+	return sortedKeys(all)
+}
+
 // outcomes compares what the server has with what the calls and their answers allow.
 func (c *relationChecker) outcomes() {
 	is := func(yes bool) string {
@@ -179,14 +233,18 @@ func (c *relationChecker) outcomes() {
 	}
 	for _, a := range c.h.Users {
 		x := c.h.Relations[a]
-		if !could(c.writes("nick", a, ""), "", x.Nick) {
-			c.fail("%s has the name %q, and was given another one", a, x.Nick)
-		}
-		for f, y := range x.Friends {
-			if o := c.h.Relations[f]; o == nil || y.Nick != o.Nick {
-				c.fail("%s has %s with the name %q", a, f, y.Nick)
+		profile := readFields(x.Profile)
+		for _, tag := range c.tags(x.Profile) {
+			if !could(c.writes("profile", a, tag), "", profile[tag]) {
+				c.fail("%s has %s %q, which no call explains", a, tag, profile[tag])
 			}
 		}
+		for f, y := range x.Friends {
+			if o := c.h.Relations[f]; o == nil || y.Profile != o.Profile {
+				c.fail("%s has %s with the profile %q", a, f, y.Profile)
+			}
+		}
+		c.groups(a)
 		for _, b := range c.h.Users {
 			if a == b {
 				continue
@@ -210,273 +268,63 @@ func (c *relationChecker) outcomes() {
 	}
 }
 
-// announced follows what a device was notified of: each once, and in the end the sum of it.
-func (c *relationChecker) announced(d *Device) {
-	friends, blocked, requests := map[string]bool{}, map[string]bool{}, map[string]string{}
-	told := map[string]Friend{} // what it was told of a friend
-	known := map[string]int{}   // which of it: 1 the remark, 2 the name, 4 the groups
-	ended := map[string]bool{}
-	everAsked := map[string]bool{}
-	type event struct{ kind, conv, text, info string }
-	recent, again := map[event]int{}, map[event]int{}
-	batch := 0
-	messages := map[string]bool{}
-	var started bool
-	bad := func(what string, r *Record) { c.fail("%s: %s: %v", d.Name, what, *r) }
-	for _, o := range c.ops {
-		if o.d.User == d.User && o.call.Op == relationOp+"add" {
-			everAsked[o.call.Conv] = true
-		}
-	}
-	rs := d.records()
-	for i := range rs {
-		r := &rs[i]
-		switch r.Kind {
-		case Opened:
-			batch, started = 0, false
-			clear(recent)
-		case Died:
-			if len(recent) > 0 {
-				clear(again)
-				for k, n := range recent {
-					again[k] = n
+// feed checks that each entry of a user's feed can follow the one before it, and that all of them together are what the server has.
+func (c *relationChecker) feed(user string) {
+	rows := map[string]*im.Relation{}
+	names := map[uint64]string{}
+	key := func(e *im.Relation) string { return fmt.Sprint(e.Kind, e.UserId, e.Group) }
+	for _, e := range c.h.Feeds[user] {
+		k := key(e)
+		old := rows[k]
+		bad := ""
+		switch e.Kind {
+		case im.RelationKind_RELATION_SELF:
+			continue
+		case im.RelationKind_RELATION_FRIEND_SELF:
+			if rows[key(&im.Relation{Kind: im.RelationKind_RELATION_FRIEND, UserId: e.UserId})] == nil {
+				c.fail("the feed of %s: %d is about the profile of %s, who is no friend", user, e.Ver, e.UserId)
+			}
+			continue
+		case im.RelationKind_RELATION_FRIEND:
+			for _, n := range e.GetState().GetGroups() {
+				if names[n] == "" && !slices.Contains(old.GetState().GetGroups(), n) {
+					bad = "a friend in a group that is not there"
 				}
 			}
-		case Start:
-			started = true
-			clear(again)
-		}
-		relation := slices.Contains(relationCallbacks, r.Kind)
-		if !relation && r.Kind != New {
-			continue
-		}
-		if r.Batch != batch {
-			batch = r.Batch
-			clear(recent)
-		}
-		k := event{r.Kind, r.Conv, r.Text, r.Info}
-		recent[k]++
-		if !started && again[k] > 0 { // a crash may repeat the last callback
-			again[k]--
-			continue
-		}
-		switch r.Kind {
-		case New:
-			if messages[r.Tag] {
-				bad("a message told twice", r)
+			if old == nil && len(e.GetState().GetGroups()) > 0 {
+				bad = "a new friend in a group"
 			}
-			messages[r.Tag] = true
-		case FriendsAdded:
-			if friends[r.Conv] {
-				bad("a friend added twice", r)
-			}
-			friends[r.Conv] = true
-			told[r.Conv], known[r.Conv] = Friend{}, 0
-		case FriendsDeleted:
-			if !friends[r.Conv] {
-				bad("a friend deleted that was not there", r)
-			}
-			delete(friends, r.Conv)
-		case BlockedAdded:
-			if blocked[r.Conv] {
-				bad("blocked twice", r)
-			}
-			blocked[r.Conv] = true
-		case BlockedDeleted:
-			if !blocked[r.Conv] {
-				bad("unblocked and was not blocked", r)
-			}
-			delete(blocked, r.Conv)
-		case Requests:
-			if old, ok := requests[r.Conv]; ok && old == r.Text {
-				bad("a request told twice", r)
-			}
-			requests[r.Conv] = r.Text
-			delete(ended, r.Conv)
-		case RequestsDeleted:
-			if _, ok := requests[r.Conv]; !everAsked[r.Conv] && (!ok || ended[r.Conv]) {
-				bad("a request deleted that was not there", r)
-			}
-			ended[r.Conv] = true
-		case FriendsUpdated:
-			u := &im.FriendProfileUpdate{}
-			if err := u.UnmarshalVT([]byte(r.Info)); err != nil {
-				bad(err.Error(), r)
-				continue
-			}
-			if !friends[r.Conv] {
-				bad("a change of somebody who is no friend", r)
-			}
-			f, n, item := told[r.Conv], known[r.Conv], u.Item
-			changed := item.GetProfile() != nil && item.Profile.NickName == nil // something else of the profile
-			if item.Remark != nil {
-				changed = changed || n&1 == 0 || f.Remark != *item.Remark
-				f.Remark, n = *item.Remark, n|1
-			}
-			if p := item.GetProfile(); p != nil && p.NickName != nil {
-				changed = changed || n&2 == 0 || f.Nick != *p.NickName
-				f.Nick, n = *p.NickName, n|2
-			}
-			if len(item.GroupNameArray) > 0 || item.SetGroups || item.Remark == nil && item.GetProfile() == nil {
-				groups := joined(item.GroupNameArray)
-				changed = changed || n&4 == 0 || f.Groups != groups
-				f.Groups, n = groups, n|4
-			}
-			if !changed {
-				bad("a change that changes nothing", r)
-			}
-			told[r.Conv], known[r.Conv] = f, n
-		}
-	}
-	end := c.h.Relations[d.User]
-	for _, u := range c.h.Users {
-		f, is := end.Friends[u]
-		if friends[u] != is {
-			c.fail("%s: %s is a friend: %v, announced %v", d.Name, u, is, friends[u])
-		}
-		if is && friends[u] {
-			n, t := known[u], told[u]
-			if n&1 != 0 && t.Remark != f.Remark || n&2 != 0 && t.Nick != f.Nick || n&4 != 0 && t.Groups != f.Groups {
-				c.fail("%s: of %s it was told %v (%d), which is %v", d.Name, u, t, n, f)
-			}
-		}
-		if is := slices.Contains(end.Blocked, u); blocked[u] != is {
-			c.fail("%s: %s is blocked: %v, announced %v", d.Name, u, is, blocked[u])
-		}
-		w, is := end.In[u]
-		told, was := requests[u]
-		switch {
-		case is && told != w:
-			c.fail("%s: the request %q of %s is there, announced %q", d.Name, w, u, told)
-		case !is && was && !ended[u]:
-			c.fail("%s: the request %q of %s is gone, which was not announced", d.Name, told, u)
-		}
-	}
-}
-
-// messages checks that nothing that was sent during a block was told, and everything else was.
-func (c *relationChecker) messages(d *Device) {
-	told := map[string]bool{}
-	for _, r := range d.records() {
-		if r.Kind == New {
-			told[r.Tag] = true
-		}
-	}
-	for _, s := range c.sent {
-		if s.Conv != d.User || s.User == d.User {
-			continue
-		}
-		during, before := false, false // certainly blocked; perhaps
-		for _, b := range c.ops {
-			if b.call.Op != relationOp+"block" || b.d.User != d.User || b.call.Conv != s.User || b.never() {
-				continue
-			}
-			until, ended := int64(math.MaxInt64), int64(math.MaxInt64) // the first unblock that may have been done after it, and the first that was
-			for _, u := range c.ops {
-				if u.call.Op == relationOp+"unblock" && u.d.User == d.User && u.call.Conv == s.User && !u.never() {
-					if u.end > b.begin {
-						until = min(until, u.begin)
-					}
-					if u.begin > b.end && done(u) {
-						ended = min(ended, u.end)
-					}
+		case im.RelationKind_RELATION_FRIEND_GROUP:
+			delete(names, e.Group)
+			if !e.Gone {
+				if slices.Contains(slices.Collect(maps.Values(names)), e.GetState().GetName()) {
+					bad = "a second group of a name"
 				}
+				names[e.Group] = e.GetState().GetName()
 			}
-			during = during || done(b) && b.end < s.At && s.end < until
-			before = before || b.begin < s.end && s.At < ended
 		}
-		switch {
-		case during && told[s.Tag]:
-			c.fail("%s: was told %q, which %s sent while blocked", d.Name, s.Tag, s.User)
-		case !before && !told[s.Tag]:
-			c.fail("%s: never heard of %q, and did not block %s", d.Name, s.Tag, s.User)
+		if e.Gone && old == nil {
+			bad = "the end of what is not there"
+		}
+		if bad != "" {
+			c.fail("the feed of %s: %d is %s: %v", user, e.Ver, bad, e)
+		}
+		if rows[k] = e; e.Gone {
+			delete(rows, k)
 		}
 	}
-}
-
-// noticed returns what the webhook lacks: the last notice about each friendship, block and name is what the server has.
-func (h *History) noticed() string {
-	type pair struct{ what, owner, other string }
-	last := map[pair]bool{}
-	nick := map[string]string{}
-	for _, n := range h.Notices {
-		switch n.Command {
-		case "Sns.CallbackFriendAdd", "Sns.CallbackFriendDelete":
-			last[pair{"friend", n.Owner, n.Other}] = n.Command == "Sns.CallbackFriendAdd"
-		case "Sns.CallbackBlackListAdd", "Sns.CallbackBlackListDelete":
-			last[pair{"blocked", n.Owner, n.Other}] = n.Command == "Sns.CallbackBlackListAdd"
-		case "Profile.CallbackPortraitSet":
-			nick[n.Owner] = n.Other
-		}
-	}
-	for _, a := range h.Users {
-		x := h.Relations[a]
-		if x == nil {
-			return a + " is not known"
-		}
-		if x.Nick != nick[a] {
-			return fmt.Sprintf("the last name of %s is %q, which has %q", a, nick[a], x.Nick)
-		}
-		for _, b := range h.Users {
-			if _, is := x.Friends[b]; last[pair{"friend", a, b}] != is {
-				return fmt.Sprintf("%s has %s as a friend: %v, it was notified of %v", a, b, is, !is)
-			}
-			if is := slices.Contains(x.Blocked, b); last[pair{"blocked", a, b}] != is {
-				return fmt.Sprintf("%s has blocked %s: %v, it was notified of %v", a, b, is, !is)
+	all := &Relations{Rows: RowsOf(slices.Collect(maps.Values(rows)))}
+	server := &Relations{Rows: maps.Clone(c.h.Relations[user].Rows)}
+	// Profiles are not in a feed.
+	for _, rows := range []map[string]string{all.Rows, server.Rows} {
+		for k, v := range rows {
+			rows[k], _, _ = strings.Cut(v, " profile ")
+			if strings.HasPrefix(k, im.RelationKind_RELATION_SELF.String()) {
+				delete(rows, k)
 			}
 		}
 	}
-	return ""
-}
-
-// notices checks that every call that was certainly done was noticed, in the order of the user's feed: names in the order of the calls that set them, and
-// blocks as often as they were done.
-func (c *relationChecker) notices() {
-	at := map[Notice]int{}
-	count := map[Notice]int{}
-	for i, n := range c.h.Notices {
-		if _, ok := at[n]; !ok {
-			at[n] = i
-		}
-		count[n]++
-	}
-	overlaps := func(o *op, ops ...string) bool {
-		return slices.ContainsFunc(c.ops, func(x *op) bool {
-			return x != o && x.d.User == o.d.User && x.call.Conv == o.call.Conv && slices.Contains(ops, x.call.Op) && x.begin < o.end && o.begin < x.end
-		})
-	}
-	// A block that is sent again is answered as done, whoever has done it: another one is sure only after an unblock.
-	unblocked := func(since *op, o *op) bool {
-		return since == nil || slices.ContainsFunc(c.ops, func(u *op) bool {
-			return u.call.Op == relationOp+"unblock" && u.d.User == o.d.User && u.call.Conv == o.call.Conv && done(u) && u.begin > since.end && u.end < o.begin
-		})
-	}
-	blocks, blocked := map[Notice]int{}, map[Notice]*op{}
-	last := map[string]*op{}
-	slices.SortFunc(c.ops, func(a, b *op) int { return int(a.end - b.end) })
-	for _, o := range c.ops {
-		switch {
-		case !done(o):
-		case o.call.Op == relationOp+"nick":
-			n := Notice{"Profile.CallbackPortraitSet", o.d.User, o.call.Text}
-			i, ok := at[n]
-			if !ok {
-				c.fail("the webhook: never notified that %s is %q", o.d.User, o.call.Text)
-				continue
-			}
-			if b := last[o.d.User]; b != nil && b.end < o.begin && at[Notice{n.Command, n.Owner, b.call.Text}] > i {
-				c.fail("the webhook: notified that %s is %q before %q, which was earlier", o.d.User, o.call.Text, b.call.Text)
-			}
-			last[o.d.User] = o
-		case o.call.Op == relationOp+"block" && !overlaps(o, relationOp+"block", relationOp+"unblock"):
-			n := Notice{"Sns.CallbackBlackListAdd", o.d.User, o.call.Conv}
-			if !unblocked(blocked[n], o) {
-				continue
-			}
-			blocked[n] = o
-			if blocks[n]++; blocks[n] > count[n] {
-				c.fail("the webhook: notified %d times that %s has blocked %s, which was done more often", count[n], n.Owner, n.Other)
-			}
-		}
+	if s := all.rowsDiffer(server); s != "" {
+		c.fail("the feed of %s and what the server has are not the same: %s", user, s)
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// Notice is one thing that the webhook was notified of: of whom, about whom, or the name that was set.
-type Notice struct{ Command, Owner, Other string }
+// Notice is one thing that the webhook was notified of: whose list or profile has changed, and about whom, or the fields that were set. Event is the
+// number of the notification, which is the same when it is repeated.
+type Notice struct{ Event, Command, Owner, Other string }
 
 // Notices is the program behind the webhook in a history of relations. It fails now and then, so that notices are repeated.
 type Notices struct {
@@ -53,13 +54,17 @@ func (n *Notices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	event := r.Header.Get("Tidings-Event-Id")
 	for _, p := range req.PairList {
-		n.all = append(n.all, Notice{req.CallbackCommand, p.From_Account, p.To_Account})
+		n.all = append(n.all, Notice{event, req.CallbackCommand, p.From_Account, p.To_Account})
 	}
-	for _, x := range req.ProfileItem {
-		if x.Tag == "Tag_Profile_IM_Nick" {
-			n.all = append(n.all, Notice{req.CallbackCommand, req.From_Account, fmt.Sprint(x.Value)})
+	if len(req.ProfileItem) > 0 {
+		set := fields{}
+		for _, x := range req.ProfileItem {
+			tag, v := noticedField(x.Tag, x.Value)
+			set[tag] = v
 		}
+		n.all = append(n.all, Notice{event, req.CallbackCommand, req.From_Account, set.String()})
 	}
 	if n.fail && len(req.PairList)+len(req.ProfileItem) > 0 && n.rng.IntN(20) == 0 {
 		http.Error(w, "not now", http.StatusServiceUnavailable) // what was received is repeated
@@ -76,32 +81,69 @@ func (n *Notices) heal() {
 	n.fail = false
 }
 
-// RunRelations makes a history of relations: friends, requests, blacklists, friend groups and names of users with two devices each, while they send to
+// RunRelations makes a history of relations: friends, requests, blacklists, friend groups and profiles of users with two devices each, while they send to
 // each other. [CheckRelations] judges it.
 func RunRelations(t testing.TB, cfg Config, notices *Notices) *History {
+	return runRelations(t, cfg, notices, (*runner).relate)
+}
+
+func runRelations(t testing.TB, cfg Config, notices *Notices, operate func(*runner)) *History {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
 	cfg.apart = true
-	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 1212)), h: &History{Seed: cfg.Seed, Relations: map[string]*Relations{}},
+	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 1212)), h: &History{Seed: cfg.Seed, Relations: map[string]*Relations{}, Feeds: map[string][]*im.Relation{}},
 		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
 	r.operator = r.newOperator()
 	defer r.closeAll()
 	r.populate()
-	r.relate()
+	var watchers []*watcher
+	for _, user := range r.h.Users {
+		watchers = append(watchers, watch(ctx, cfg.Server.URL(), user, r.sigs[user]))
+	}
+	operate(r)
 	r.settleRelations(notices)
-	r.h.Notices = notices.All()
+	for _, w := range watchers {
+		if err := w.rest(ctx); err != nil {
+			r.h.violation("the feed of %s: %v", w.user, err)
+		} else if !w.cut {
+			r.h.Feeds[w.user] = w.entries
+		}
+	}
+	r.readDisks()
+	r.until(func() bool { r.h.Notices = notices.All(); return r.h.noticedInOrder() == "" }) // if it is not so in the end, the check finds it
 	return r.h
+}
+
+// readDisks closes all devices and reads what they have stored.
+func (r *runner) readDisks() {
+	for _, d := range r.devices {
+		d.close()
+		rows, err := r.cfg.Disk(d.dir, d.User)
+		if err != nil {
+			r.h.violation("%s: its disk: %v", d.Name, err)
+		} else if d.Relations != nil {
+			d.Relations.Rows = RowsOf(rows)
+		}
+	}
 }
 
 // relation makes a call about relations.
 func (d *device) relation(op, other, text string, num int32, flag bool) *reply {
 	cmd := &command{Conv: other, Text: text, Num: num, Flag: flag}
-	if op == "rename" {
-		cmd.Users = []string{text + "'"}
-	}
 	return d.blocking(Record{Op: relationOp + op, Conv: other, Text: text, Self: flag, Seq: uint64(num)}, cmd)
 }
+
+// rename gives a friend group another name.
+func (d *device) rename(name, now string) {
+	d.blocking(Record{Op: relationOp + "rename", Text: name, Tag: now}, &command{Text: name, Users: []string{now}})
+}
+
+// groupName draws one of a few friend groups, so that much happens to each.
+func groupName(x uint64) string { return fmt.Sprint("g", x%4) }
+
+// permissions are changes of a profile: everybody may add the user, or only who was accepted.
+var permissions = [...]string{"IM_AllowType=", "IM_AllowType=AllowType_Type_NeedConfirm"}
 
 // relate issues the operations, as operate does.
 func (r *runner) relate() {
@@ -118,19 +160,19 @@ func (r *runner) relate() {
 		{60, r.onDevice(func(x draw) { x.d.relation("block", x.to, "", 0, false) })},
 		{80, r.onDevice(func(x draw) { x.d.relation("unblock", x.to, "", 0, false) })},
 		{80, r.onDevice(func(x draw) { x.d.relation("remark", x.to, x.d.newTag(Pass), 0, false) })},
-		{80, r.onDevice(func(x draw) { x.d.relation("nick", "", x.d.newTag(Pass), 0, false) })},
-		{30, r.onDevice(func(x draw) { x.d.relation("permission", "", "", 1+int32(x.b%3)%2, false) })}, // anybody, or by approval
-		{30, r.onDevice(func(x draw) { x.d.relation("group", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
-		{15, r.onDevice(func(x draw) { x.d.relation("ungroup", "", fmt.Sprint("g", x.b%3), 0, false) })},
-		{15, r.onDevice(func(x draw) { x.d.relation("rename", "", fmt.Sprint("g", x.b%3), 0, false) })},
-		{30, r.onDevice(func(x draw) { x.d.relation("into", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
-		{20, r.onDevice(func(x draw) { x.d.relation("outof", x.to, fmt.Sprint("g", x.b%3), 0, false) })},
+		{90, r.onDevice(func(x draw) { x.d.relation("profile", "", x.d.newProfile(x.b), 0, false) })},
+		{20, r.onDevice(func(x draw) { x.d.relation("profile", "", permissions[x.b%2], 0, false) })},
+		{30, r.onDevice(func(x draw) { x.d.relation("group", x.to, groupName(x.b), 0, false) })},
+		{20, r.onDevice(func(x draw) { x.d.relation("ungroup", "", groupName(x.b), 0, false) })},
+		{20, r.onDevice(func(x draw) { x.d.rename(groupName(x.b), groupName(x.b>>8)) })},
+		{45, r.onDevice(func(x draw) { x.d.relation("into", x.to, groupName(x.b), 0, false) })},
+		{25, r.onDevice(func(x draw) { x.d.relation("outof", x.to, groupName(x.b), 0, false) })},
 		{150, r.onDevice(func(x draw) { x.d.send(x.to, Pass, 0) })},
 		{40, func(x draw) {
 			x.d.must(func() { x.d.close() })
-			for range x.b % 12 { // others change what concerns it, more than the feed keeps
-				o := r.devices[r.rng.IntN(len(r.devices))]
-				o.do(func() { o.relation("nick", "", o.newTag(Pass), 0, false) })
+			o := r.devices[slices.Index(r.devices, x.d)^1] // the other one of its user
+			for i := range x.b % 12 {                      // changes what concerns both, more than the feed keeps
+				o.do(func() { o.relation("profile", "", o.newProfile(x.b+uint64(i)<<24), 0, false) })
 			}
 			x.d.must(func() { x.d.open(); x.d.login() })
 		}},
@@ -215,12 +257,12 @@ func (r *runner) settleRelations(notices *Notices) {
 	for i, user := range r.h.Users {
 		d := r.devices[2*i+r.rng.IntN(2)]
 		other := r.h.Users[(i+1)%len(r.h.Users)]
-		name := d.newTag(Pass)
-		d.relation("nick", "", name, 0, false)
+		d.relation("profile", "", "IM_Nick="+d.newTag(Pass), 0, false)
 		d.relation("unblock", other, "", 0, false)
 		r.devices[2*((i+1)%len(r.h.Users))].relation("unblock", user, "", 0, false)
 		d.relation("add", other, d.newTag(Pass), 0, true)
 		d.relation("remark", other, d.newTag(Pass), 0, false)
+		d.relation("into", other, groupName(uint64(i)), 0, false)
 		if i%2 == 0 {
 			d.relation("block", other, "", 0, false)
 		}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/coder/websocket"
-
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
 )
@@ -31,13 +29,13 @@ var relationCallbacks = []string{FriendsAdded, FriendsDeleted, FriendsUpdated, R
 // relationOps begin with this.
 const relationOp = "rel:"
 
-// Friend is what a user has noted about a friend, and the friend's own name.
+// Friend is what a user has noted about a friend, and the friend's own profile.
 type Friend struct {
-	Remark, Nick string
-	Groups       string // names, sorted, joined by a comma
+	Remark, Profile string
+	Groups          string // names, sorted, joined by a comma
 }
 
-// Relations are a user's friends, requests, friend groups, blacklist and own name: as a device lists them, or as the server stores them. Requests are
+// Relations are a user's friends, requests, friend groups, blacklist and own profile: as a device lists them, or as the server stores them. Requests are
 // the wordings by user.
 type Relations struct {
 	Friends map[string]Friend
@@ -45,7 +43,9 @@ type Relations struct {
 	In, Out map[string]string
 	Unread  int
 	Groups  []string // name: users
-	Nick    string
+	Profile string
+	// Rows are the rows of all kinds as they are stored, by what they are about: at the server, or on the disk of a device.
+	Rows map[string]string
 }
 
 // differs returns in what two states differ; "" if they are equal.
@@ -59,10 +59,47 @@ func (a *Relations) differs(b *Relations) string {
 		return fmt.Sprintf("requests in %v and %v, out %v and %v, unread %d and %d", a.In, b.In, a.Out, b.Out, a.Unread, b.Unread)
 	case !slices.Equal(a.Groups, b.Groups):
 		return fmt.Sprintf("friend groups %v and %v", a.Groups, b.Groups)
-	case a.Nick != b.Nick:
-		return fmt.Sprintf("the own name %q and %q", a.Nick, b.Nick)
+	case a.Profile != b.Profile:
+		return fmt.Sprintf("the own profile %q and %q", a.Profile, b.Profile)
 	}
 	return ""
+}
+
+// rowsDiffer is differs for what is on a disk: it includes the requests, which a device never lists from there, and the numbers of all rows.
+func (a *Relations) rowsDiffer(b *Relations) string {
+	for _, k := range slices.Sorted(maps.Keys(a.Rows)) {
+		if b.Rows[k] != a.Rows[k] {
+			return fmt.Sprintf("the row %s: %q and %q", k, a.Rows[k], b.Rows[k])
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(b.Rows)) {
+		if _, ok := a.Rows[k]; !ok {
+			return fmt.Sprintf("the row %s: none and %q", k, b.Rows[k])
+		}
+	}
+	return ""
+}
+
+// RowsOf writes rows. The profile of a user who is no friend is that of the time when the row was read, and is left out.
+func RowsOf(rows []*im.Relation) map[string]string {
+	out := map[string]string{}
+	for _, r := range rows {
+		profile := ""
+		if r.Kind == im.RelationKind_RELATION_FRIEND || r.Kind == im.RelationKind_RELATION_SELF {
+			profile = profileOf(r.Profile).String()
+		}
+		if r.Kind == im.RelationKind_RELATION_SELF && profile == "" {
+			continue // nobody needs it
+		}
+		s := r.GetState()
+		about := r.UserId
+		if r.Group != 0 {
+			about = fmt.Sprint(r.Group)
+		}
+		out[fmt.Sprint(r.Kind, " ", about)] = fmt.Sprint("ver ", r.Ver, " time ", s.GetTime(), " remark ", s.GetRemark(), " wording ", s.GetWording(), " source ", s.GetSource(),
+			" groups ", s.GetGroups(), " name ", s.GetName(), " both ", s.GetBoth(), " profile ", profile)
+	}
+	return out
 }
 
 func joined(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ",") }
@@ -98,24 +135,18 @@ func (a *agent) relate(ctx context.Context, cmd *command, r *reply) error {
 		return one(f.Unblock(ctx, users))
 	case "remark":
 		return f.Update(ctx, cmd.Conv, &im.FriendProfileItem{Remark: &cmd.Text})
-	case "nick":
-		return a.c.Profiles().SetSelf(ctx, &im.UserProfileItem{NickName: &cmd.Text})
-	case "permission":
-		p := im.ProfileAddPermission(cmd.Num)
-		return a.c.Profiles().SetSelf(ctx, &im.UserProfileItem{AddPermission: &p})
+	case "profile":
+		return a.c.Profiles().SetSelf(ctx, readFields(cmd.Text).item())
 	case "group":
-		_, err := f.CreateGroups(ctx, []string{cmd.Text}, users)
-		return err
+		return one(f.CreateGroups(ctx, []string{cmd.Text}, users))
 	case "ungroup":
 		return f.DeleteGroups(ctx, []string{cmd.Text})
 	case "rename":
 		return f.RenameGroup(ctx, cmd.Text, cmd.Users[0])
 	case "into":
-		_, err := f.AddToGroup(ctx, cmd.Text, users)
-		return err
+		return one(f.AddToGroup(ctx, cmd.Text, users))
 	case "outof":
-		_, err := f.RemoveFromGroup(ctx, cmd.Text, users)
-		return err
+		return one(f.RemoveFromGroup(ctx, cmd.Text, users))
 	case "list":
 		x, err := listed(ctx, a.c, cmd.Text)
 		r.Relations = x
@@ -135,7 +166,7 @@ func listed(ctx context.Context, c *client.Client, user string) (*Relations, err
 		if _, ok := x.Friends[f.Identifier]; ok {
 			return nil, fmt.Errorf("%s is listed twice", f.Identifier)
 		}
-		x.Friends[f.Identifier] = Friend{f.Remark, f.UserProfile.GetNickName(), joined(f.GroupNameArray)}
+		x.Friends[f.Identifier] = Friend{f.Remark, profileOf(f.UserProfile).String(), joined(f.GroupNameArray)}
 	}
 	blocked, err := c.Friends().Blacklist(ctx)
 	if err != nil {
@@ -170,23 +201,18 @@ func listed(ctx context.Context, c *client.Client, user string) (*Relations, err
 		return nil, err
 	}
 	if len(self) == 1 {
-		x.Nick = self[0].NickName
+		x.Profile = profileOf(self[0]).String()
 	}
 	return x, nil
 }
 
 // relationsOf reads what the server stores, without the SDK: the rows, one page after the other.
 func relationsOf(ctx context.Context, url, user, sig string) (*Relations, error) {
-	ws, _, err := websocket.Dial(ctx, url+"/ws", &websocket.DialOptions{Subprotocols: []string{im.Subprotocol}})
+	w, _, err := connect(ctx, url, &im.LoginRequest{UserId: user, UserSig: sig, DeviceId: "the auditor of relations", Platform: im.Platform_PLATFORM_WEB})
 	if err != nil {
 		return nil, err
 	}
-	defer ws.CloseNow()
-	ws.SetReadLimit(16 << 20)
-	w := &wire{ctx: ctx, ws: ws}
-	if err := w.call(im.Method_LOGIN, &im.LoginRequest{UserId: user, UserSig: sig, DeviceId: "the auditor of relations", Platform: im.Platform_PLATFORM_WEB}, &im.LoginReply{}); err != nil {
-		return nil, err
-	}
+	defer w.ws.CloseNow()
 	var rows []*im.Relation
 	for req := (&im.RelationsRequest{}); ; {
 		reply := &im.RelationsReply{}
@@ -204,7 +230,7 @@ func relationsOf(ctx context.Context, url, user, sig string) (*Relations, error)
 		}
 		req = &im.RelationsRequest{AfterKind: reply.NextKind, AfterOther: reply.NextOther}
 	}
-	x := &Relations{Friends: map[string]Friend{}, In: map[string]string{}, Out: map[string]string{}}
+	x := &Relations{Friends: map[string]Friend{}, In: map[string]string{}, Out: map[string]string{}, Rows: RowsOf(rows)}
 	names, members, read := map[uint64]string{}, map[uint64][]string{}, int64(0)
 	for _, r := range rows {
 		switch r.Kind {
@@ -225,7 +251,7 @@ func relationsOf(ctx context.Context, url, user, sig string) (*Relations, error)
 					members[n] = append(members[n], r.UserId)
 				}
 			}
-			x.Friends[r.UserId] = Friend{s.GetRemark(), r.GetProfile().GetNickName(), joined(in)}
+			x.Friends[r.UserId] = Friend{s.GetRemark(), profileOf(r.GetProfile()).String(), joined(in)}
 		case im.RelationKind_RELATION_BLOCKED:
 			x.Blocked = append(x.Blocked, r.UserId)
 		case im.RelationKind_RELATION_REQUEST_IN:
@@ -247,7 +273,7 @@ func relationsOf(ctx context.Context, url, user, sig string) (*Relations, error)
 		return nil, err
 	}
 	if len(profiles.Profiles) == 1 {
-		x.Nick = profiles.Profiles[0].GetProfile().GetNickName()
+		x.Profile = profileOf(profiles.Profiles[0].GetProfile()).String()
 	}
 	return x, w.call(im.Method_LOGOUT, &im.Empty{}, &im.Empty{})
 }

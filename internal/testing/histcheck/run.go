@@ -41,6 +41,12 @@ type Config struct {
 	Log      *slog.Logger
 	// LogDir, if it is set, gets the logs of the children.
 	LogDir string
+	// Via, if it is set, is where the devices connect to instead of the server: something that passes on what they say to each other.
+	Via string
+	// Disk reads what a device that is closed has on its disk of the relations of its user; it is needed for histories of relations.
+	Disk func(dir, user string) ([]*im.Relation, error)
+	// Groups reads all groups from the server's store; it is needed for histories of groups.
+	Groups func() ([]*Group, error)
 	// apart: the two devices of a user are of different classes, so that neither ends the session of the other.
 	apart bool
 }
@@ -61,6 +67,7 @@ type runner struct {
 	children int
 	sigs     map[string]string // tickets, signed while the server ran
 	texts    atomic.Int64
+	heals    map[*device]int // operations until the link of a device works again
 }
 
 // Run makes the history of a seed.
@@ -105,7 +112,7 @@ func (r *runner) populate() {
 
 func (r *runner) newDevice(user string, p im.Platform, mayDie bool) *device {
 	name := fmt.Sprintf("%s-%d", user, len(r.devices))
-	d := &device{Device: &Device{Name: name, User: user, news: make(chan struct{}, 1)}, r: r, proxy: faultproxy.Start(r.t, r.cfg.Server.URL()),
+	d := &device{Device: &Device{Name: name, User: user, news: make(chan struct{}, 1)}, r: r, proxy: faultproxy.Start(r.t, cmp.Or(r.cfg.Via, r.cfg.Server.URL())),
 		dir: filepath.Join(r.t.TempDir(), name), platform: p, queue: make(chan func(), 8), done: make(chan struct{}), outstanding: map[int]*Send{}}
 	if mayDie && r.children < r.cfg.Children {
 		r.children++
@@ -308,5 +315,5 @@ func (r *runner) until(cond func() bool, ds ...*device) bool {
 var limits = client.Limits{Call: 3 * time.Second, Send: 2 * time.Second, Login: 4 * time.Second, Heartbeat: time.Second, HeartbeatEvery: 400 * time.Millisecond,
 	Reconnect: 200 * time.Millisecond}
 
-// recvOpt draws a receive option. Under 1 nothing of others fires, and these histories demand that everything does.
-func recvOpt(x uint64) int { return [...]int{0, 2, 3, 4}[x%4] }
+// recvOpt draws a receive option, often that under which nothing of others fires.
+func recvOpt(x uint64) int { return [...]int{0, optNothing, 2, 3, 4, optNothing}[x%6] }

@@ -99,15 +99,18 @@ func (r *runner) wave(n int, wave []*device) bool {
 
 // speak makes every user send something to every other: a device that has got that has got everything before it in its conversation.
 func (r *runner) speak(n int) bool {
-	type marker struct{ from, to, tag string }
+	type marker struct {
+		from, to, tag string
+		seq           uint64
+	}
 	var markers []marker
 	for _, user := range r.h.Users {
 		for _, to := range r.h.Users {
-			tag := ""
+			m := marker{from: user, to: to}
 			if !r.until(func() bool {
 				for _, d := range r.in() {
 					if d.User == user && d.send(to, Pass, 0) == 0 {
-						tag = last(d.Sends).Tag
+						m.tag, m.seq = last(d.Sends).Tag, last(d.Sends).Seq
 						return true
 					}
 				}
@@ -116,7 +119,7 @@ func (r *runner) speak(n int) bool {
 				r.h.violation("%s: cannot send at the end", user)
 				return false
 			}
-			markers = append(markers, marker{user, to, tag})
+			markers = append(markers, m)
 		}
 	}
 	for _, d := range r.in() {
@@ -124,7 +127,9 @@ func (r *runner) speak(n int) bool {
 			if m.from != d.User && m.to != d.User {
 				continue
 			}
-			if !r.until(func() bool { return d.knows(m.tag) || d.status() != client.LoggedIn }, d) {
+			if !r.until(func() bool {
+				return d.knows(m.tag) || m.from != d.User && d.hasSilently(m.from, m.seq) || d.status() != client.LoggedIn
+			}, d) {
 				r.h.violation("%s: wave %d: never heard of %q", d.Name, n, m.tag)
 				break
 			}
@@ -141,6 +146,21 @@ func (d *device) knows(tag string) bool {
 		}
 	}
 	return d.heard(func(x *Record) bool { return x.Kind == New && x.Tag == tag })
+}
+
+// hasSilently reports whether a conversation is silent on the device, and has a message.
+func (d *device) hasSilently(conv string, seq uint64) bool {
+	r := d.tell(&command{Op: "conversations"})
+	return r != nil && slices.ContainsFunc(r.Convs, func(b []byte) bool {
+		x := decodeConv(string(b))
+		return x.Id == conv && x.RecvOpt == optNothing && x.LastMsg.GetSeq() >= seq
+	})
+}
+
+// silentFor reports whether a user is not told what others do in a conversation, as the server had it last.
+func (r *runner) silentFor(user, conv string) bool {
+	l := r.h.Server.Logs[user][conv]
+	return l != nil && l.Head.RecvOpt == optNothing
 }
 
 func (d *device) heard(what func(*Record) bool) bool {
@@ -220,20 +240,21 @@ func (r *runner) gestures(n int, in, wave []*device) bool {
 		}
 		return out
 	}
-	hear := func(what string, users []string, heard func(d *device, x *Record) bool) {
-		for _, d := range in {
-			if slices.Contains(users, d.User) && !r.until(func() bool {
-				return d.heard(func(x *Record) bool { return heard(d, x) }) || d.status() != client.LoggedIn
-			}, d) {
-				r.h.violation("%s: wave %d: never heard that %s", d.Name, n, what)
-			}
-		}
-	}
 	convOf := func(d *device, a, b string) string {
 		if d.User == a {
 			return b
 		}
 		return a
+	}
+	// hear waits until the devices of two users were told of what a user has done, or the operator, in their conversation.
+	hear := func(what string, a, b, by string, heard func(d *device, x *Record) bool) {
+		for _, d := range in {
+			if (d.User == a || d.User == b) && (d.User == by || !r.silentFor(d.User, convOf(d, a, b))) && !r.until(func() bool {
+				return d.heard(func(x *Record) bool { return heard(d, x) }) || d.status() != client.LoggedIn
+			}, d) {
+				r.h.violation("%s: wave %d: never heard that %s", d.Name, n, what)
+			}
+		}
 	}
 	type gesture struct {
 		a, b string
@@ -260,14 +281,14 @@ func (r *runner) gestures(n int, in, wave []*device) bool {
 					r.h.violation("%s: wave %d: cannot modify %s %d: %d", by.Name, n, b, m.Seq, code)
 				}
 				if code == 0 {
-					hear("it was modified: "+now, []string{a, b}, func(_ *device, x *Record) bool { return x.Kind == Updated && x.Text == now })
+					hear("it was modified: "+now, a, b, by.User, func(_ *device, x *Record) bool { return x.Kind == Updated && x.Text == now })
 				}
 			}
 		case 1: // a recall by the operator
 			if m := by.lastIn(b); m != nil {
 				r.operator.change("withdraw", a, m)
 				if last(r.operator.records()).Code == 0 {
-					hear(fmt.Sprintf("it was recalled: %s with %s %d", a, b, m.Seq), []string{a, b}, func(d *device, x *Record) bool {
+					hear(fmt.Sprintf("it was recalled: %s with %s %d", a, b, m.Seq), a, b, admin, func(d *device, x *Record) bool {
 						return x.Kind == Revoked && x.Seq == m.Seq && x.Conv == convOf(d, a, b)
 					})
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 // Cause is something about relations or profiles that ann does, and everything that fires for it on each of her devices and on each of bob's: a row of
@@ -36,6 +37,9 @@ const (
 
 // States are all of them.
 var States = []string{Online, Away, Reconnecting, Cut}
+
+// InTurn returns the states of the nth case of a matrix that runs elsewhere in all states: one, and each in turn. In the long form it returns all.
+func InTurn(n int) []string { return soak.Pick(States[n%len(States):][:1], States) }
 
 // Keep is how many entries the feeds of a server keep on which devices are cut off.
 const Keep = 2

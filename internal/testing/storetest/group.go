@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 
 	"pgregory.net/rapid"
 
@@ -53,12 +54,12 @@ func groupPeriods(e *env) {
 	join()
 	e.send(g, a)
 	e.equal("unread", unread(e.head(b, g)), 1)
-	e.equal("periods", e.head(b, g).Periods, []chat.Period{{From: 3, To: 5}, {From: 6, To: chat.NoEnd}})
+	e.equal("periods", e.head(b, g).Periods, []chat.Period{{From: 3, To: 5}, {From: 6, To: chat.NoEnd, ToRev: chat.NoEnd}})
 	leave()
 	join() // nothing was written in between
 	leave()
 	join()
-	want := []chat.Period{{From: 3, To: 5}, {From: 6, To: 7}, {From: 7, To: chat.NoEnd}}
+	want := []chat.Period{{From: 3, To: 5}, {From: 6, To: 7}, {From: 7, To: chat.NoEnd, ToRev: chat.NoEnd}}
 	e.equal("periods", e.head(b, g).Periods, want)
 	rows, _, err := e.s.Heads(e.ctx, b, 0, 0, 10)
 	e.ok(err)
@@ -76,7 +77,10 @@ func groupPeriods(e *env) {
 	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { _, err := tx.Leave(g, b); return err }); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("leaving twice:", err)
 	}
-	e.equal("periods outlast it", len(e.head(b, g).Periods), 2)
+	e.equal("periods outlast it", e.head(b, g).Periods, []chat.Period{{From: 3, To: 5}, {From: 6, To: 7}, {From: 7, To: 7}})
+	e.send(g, a)
+	e.update(func(tx chat.Tx) error { _, err := tx.AddChange(g, chat.Change{Kind: 3}); return err })
+	e.equal("where it ended", e.head(b, g).Periods[2], chat.Period{From: 7, To: 7})
 }
 
 // epoch: a group id that is created again is another conversation.
@@ -266,7 +270,7 @@ func unreadC2C(e *env) {
 func unreadGroup(e *env) {
 	users := []chat.UID{e.user("a"), e.user("b"), e.user("c")}
 	rapid.Check(e.T, func(t *rapid.T) {
-		m := &model{conv: e.group("g", users[0]), users: users, member: map[chat.UID]bool{users[0]: true}, read: map[chat.UID]uint64{users[0]: 0}}
+		m := &model{conv: e.group(fmt.Sprint("g", e.keys.Add(1)), users[0]), users: users, member: map[chat.UID]bool{users[0]: true}, read: map[chat.UID]uint64{users[0]: 0}}
 		m.random(e, t, true)
 	})
 }

@@ -154,7 +154,7 @@ func Filled(t *testing.T, s chat.Store) {
 
 	g, err := s.Group(e.ctx, "room")
 	e.ok(err)
-	e.equal("group", g, chat.Conv{ID: g.ID, Kind: chat.KindGroup, Group: "room", Seq: 2, Time: g.Time, Changed: g.Changed, Index: 2, Policy: 3, MemberSet: 3})
+	e.equal("group", g, chat.Conv{ID: g.ID, Kind: chat.KindGroup, Group: "room", Seq: 2, Time: g.Time, Changed: g.Changed, Index: 2, Policy: 3, MemberSet: 3, Members: 1})
 	in, err := s.Members(e.ctx, g.ID)
 	e.ok(err)
 	e.equal("members", len(in), 1)
@@ -168,7 +168,8 @@ func Filled(t *testing.T, s chat.Store) {
 	rows[0].Peer = nil
 	e.equal("head", rows[0], chat.HeadRow{Conv: c, Mine: mine, Own: 1, Withdrawn: 1})
 	left := rows[1].Mine
-	e.equal("left", left, chat.Member{Conv: g.ID, UID: bob.UID, Row: 2, Changed: left.Changed, ReadAt: left.ReadAt, Left: true})
+	e.equal("left", left, chat.Member{Conv: g.ID, UID: bob.UID, Row: 2, Changed: left.Changed, ReadAt: left.ReadAt, Left: true,
+		Role: left.Role, Joined: left.Joined, JoinedAt: left.JoinedAt})
 	e.equal("group head", rows[1], chat.HeadRow{Conv: g, Mine: left, Own: 1, Periods: []chat.Period{{From: 0, To: 2}}})
 
 	told, err := s.Feed(e.ctx, bob.UID, 1, 10, 10)
@@ -204,7 +205,7 @@ func Filled(t *testing.T, s chat.Store) {
 	h, err := s.Head(e.ctx, bob.UID, g.ID)
 	e.ok(err)
 	e.equal("own", h.Own, uint64(2))
-	e.equal("periods", h.Periods, []chat.Period{{From: 0, To: 2}, {From: 2, To: chat.NoEnd}})
+	e.equal("periods", h.Periods, []chat.Period{{From: 0, To: 2}, {From: 2, To: chat.NoEnd, ToRev: chat.NoEnd}})
 	c, err = s.Conv(e.ctx, c.ID)
 	e.ok(err)
 	e.equal("ends", []uint64{c.Seq, c.Index, c.OwnA, c.OwnB}, []uint64{5, 5, 4, 1})

@@ -50,8 +50,7 @@ func setEntry(e *env) {
 	tip := e.entry(id, a)
 	tip.Countable = false
 	e.ok(e.append(tip).err)
-	want := st
-	want.Rules = nil
+	want := kept(st)
 	want.Status, want.Version, want.Revoker, want.RevokeReason, want.Body = 6, 2, b, "reason", []byte("other")
 	e.update(func(tx chat.Tx) error {
 		for range 2 { // withdrawn once only

@@ -277,7 +277,7 @@ func sent(e *env) {
 	})
 	// Rows whose client time is ahead stay, and keep none that is younger from being forgotten.
 	for i := range uint32(6) {
-		put(chat.Sent{Sender: a, Random: 2, Seq: i, ClientTime: 1000, At: 1}, 0)
+		put(chat.Sent{Sender: a, Random: 2, Seq: uint64(i), ClientTime: 1000, At: 1}, 0)
 	}
 	put(chat.Sent{Sender: a, Random: 3, Seq: 1, ClientTime: 1, At: 2}, 0)
 	put(chat.Sent{Sender: b, Random: 1, Seq: 2, ClientTime: 104, At: 103_000}, 3_000)

@@ -95,6 +95,24 @@ func outbox(e *env) {
 	old, err = e.s.OutboxOld(e.ctx, of[0].Time+1, 10)
 	e.ok(err)
 	e.equal("old", old, of)
+
+	// Lanes of conversations come before those of accounts.
+	cv := e.c2c(a, b)
+	conv := chat.LaneOf(cv.ID)
+	e.equal("the conversation of a lane", chat.ConvOf(conv), cv.ID)
+	e.equal("that of an account's", chat.ConvOf(a), chat.ConvID(0))
+	add(nil, note(conv, "5"), note(b, "6"), note(conv, "7"))
+	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.AddOutbox(note(chat.LaneOf(cv.ID+1000), "nobody's")) }); !errors.Is(err, chat.ErrNotFound) {
+		e.Fatal("a lane of no conversation:", err)
+	}
+	lanes(chat.FirstLane, 10, conv, a, b)
+	lanes(conv, 10, a, b)
+	for lane, want := range map[chat.UID]int{conv: 2, a: 1, c: 0} {
+		n, err := e.s.OutboxSize(e.ctx, lane)
+		e.ok(err)
+		e.equal("size", n, want)
+	}
+	e.equal("the last", string(e.lane(e.s, conv)[1].Body), "7")
 }
 
 // sharedOutbox: while several servers write to the same lanes, a reader that drops what it has read gets every row once, and those of a lane in the

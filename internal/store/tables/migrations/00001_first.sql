@@ -2,8 +2,6 @@
 -- Times are milliseconds since 1970 by the store's clock. There are no foreign keys: rows that refer to each other are written in
 -- one transaction by code that knows both, and a check of each reference would cost the hot path a lookup a row.
 
--- +goose Up
-
 -- The store itself: one row.
 CREATE TABLE meta (
     one       {{small}} PRIMARY KEY CHECK (one = 1),
@@ -77,7 +75,7 @@ CREATE TABLE conv (
 CREATE UNIQUE INDEX conv_pair ON conv (a, b) WHERE kind = 1;
 CREATE INDEX conv_group ON conv (grp, id) WHERE kind = 2;
 
--- A user's own row in a conversation. The key starts with the user: his list is one range. row_no and changed tell his devices about changes.
+-- A user's own row in a conversation. The key starts with the user: their list is one range. row_no and changed show their devices what has changed.
 CREATE TABLE member (
     uid         BIGINT NOT NULL,
     conv        BIGINT NOT NULL,
@@ -174,7 +172,6 @@ SELECT nextval('entry_batch');
 -- committed yet: a shared advisory lock whose key is that last one. So whoever first reads the sequence (all up to L are drawn), then the lowest
 -- lock m, and then looks at the entries, knows that up to min(L, m) nothing will be added: a number up to L whose transaction is still open
 -- has a lock below itself.
--- +goose StatementBegin
 CREATE FUNCTION draw_batch() RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     v BIGINT;
@@ -183,7 +180,6 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(4611686018427387904 + v);
     RETURN nextval('entry_batch');
 END $$;
--- +goose StatementEnd
 
 -- The lowest such lock in this database.
 CREATE VIEW open_batch AS
@@ -201,7 +197,7 @@ CREATE TABLE withdrawn (
     PRIMARY KEY (conv, seq)
 ) {{keyed ""}};
 
--- Messages that a user has deleted for himself.
+-- Messages that a user has deleted for themselves.
 CREATE TABLE deleted (
     uid  BIGINT NOT NULL,
     conv BIGINT NOT NULL,
@@ -239,7 +235,7 @@ CREATE TABLE feed (
     PRIMARY KEY (uid, seq)
 ) {{keyed ""}};
 
--- Devices. owed: another login ended this session and its application has not been told.
+-- Devices. owed: another login ended this session and its application has not been notified.
 CREATE TABLE session (
     uid        BIGINT NOT NULL,
     device     {{key}} NOT NULL,

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Of a modification: the version of the content that it made. Each raised its message's by one.
 ALTER TABLE change ADD COLUMN version BIGINT NOT NULL DEFAULT 0;
 UPDATE change SET version = y.n

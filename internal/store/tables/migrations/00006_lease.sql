@@ -1,6 +1,4 @@
 {{if postgres -}}
--- +goose Up
-
 -- Who of several servers does what only one may do at a time.
 CREATE TABLE lease (
     name  {{key}} PRIMARY KEY,

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Messages that operators have sent under a key of theirs, for some minutes: which client time each got. The same call again, after a restart or to whichever
 -- server, sends under the same key of the log, which decides.
 CREATE TABLE sent (

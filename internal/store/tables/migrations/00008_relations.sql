@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What a user has with others: friends, requests, blocked users, friend groups, and how far requests were read. kind is im's RelationKind, other the number of
 -- the other account or of a friend group. ver is the number in the owner's feed of the change that made the row as it is, made that of the one that created
 -- it: lists have that order, which does not move while they are paged.
@@ -24,7 +22,7 @@ CREATE TABLE profile (
     body {{bytes}} NOT NULL
 ) {{rows ""}};
 
--- Changes of profiles that have not been told to all who have the user as a friend. The next one to tell is above done.
+-- Changes of profiles of which not all who have the user as a friend were notified. The next one is above done.
 CREATE TABLE fanout (
     uid  BIGINT PRIMARY KEY,
     ver  BIGINT NOT NULL,

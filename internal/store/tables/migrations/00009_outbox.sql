@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What the app's webhook has not been notified of yet, of things that are not in the log: rows are written in the transaction of their cause, and deleted when
 -- they were received. A lane has an order, that of its ids: each is drawn while the lane's account is held. Ids are never used twice.
 CREATE TABLE outbox (

@@ -1,0 +1,223 @@
+package client
+
+import (
+	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/im"
+)
+
+// rooms is the book of the live rooms that the session is in. Nothing of them is on the device's disk, and nothing is a conversation: what is said is told to
+// the application as it comes, and is lost to one that does not take its events. After a reconnect the device joins again before anything else is sent; after a
+// login it is in no room.
+type rooms struct {
+	*engine.Engine
+	c  *Client
+	in map[string]*room
+	// back counts the rooms that are being joined again on this connection; resume follows the last one.
+	back   int
+	resume func()
+}
+
+// room is a live room. attrVer is the version of its attributes that the application knows, beat how often a heartbeat is to be sent, in seconds.
+type room struct {
+	id      string
+	epoch   uint64
+	attrVer uint64
+	beat    int32
+}
+
+// Load forgets the rooms when the user's data is closed: that is the end of the session.
+func (b *rooms) Load() error {
+	if b.DB == nil || b.in == nil {
+		b.in = map[string]*room{}
+	}
+	return nil
+}
+
+func (b *rooms) NewStore() {}
+
+// Connected forgets the rooms of an earlier session.
+func (b *rooms) Connected(first bool) {
+	if first {
+		clear(b.in)
+	}
+}
+
+func (b *rooms) Disconnected() { b.back, b.resume = 0, nil }
+
+func (b *rooms) Flush() {}
+
+func (b *rooms) States() *engine.States { return nil }
+
+// comeBack joins the rooms again on a new connection, then calls resume. Until then nothing else is sent.
+func (b *rooms) comeBack(first bool, resume func()) {
+	if first || len(b.in) == 0 {
+		resume()
+		return
+	}
+	b.back, b.resume = len(b.in), resume
+	conn := b.Conn
+	for _, r := range b.in {
+		req := &im.JoinGroupRequest{Group: &im.GroupRequest{GroupId: r.id, Epoch: r.epoch}, Again: true}
+		engine.Ask(b.Engine, im.Method_JOIN_GROUP, req, false, b.c.cfg.Limits.Call, func(reply *im.JoinGroupReply, err *im.Error) {
+			switch {
+			case b.Conn != conn:
+				return // again on the next one
+			case err != nil && err.Code == im.CodeWaitAckTimeout:
+				conn.Break()
+				return
+			case err != nil:
+				b.c.log.Info("the live room cannot be joined again", "group", r.id, "error", err)
+				delete(b.in, r.id)
+			default:
+				r.epoch, r.beat = reply.Epoch, reply.HeartbeatSeconds
+				b.attributes(r, reply.AttrVer)
+			}
+			if b.back--; b.back == 0 {
+				b.c.session.beat()
+				b.resume()
+			}
+		})
+	}
+	b.HoldBack()
+}
+
+// heartbeat returns how often a heartbeat is to be sent because of rooms, in seconds; 0 if the session is in none.
+func (b *rooms) heartbeat() (seconds int32) {
+	for _, r := range b.in {
+		if r.beat > 0 && (seconds == 0 || r.beat < seconds) {
+			seconds = r.beat
+		}
+	}
+	return seconds
+}
+
+// joined handles the reply to the application's call: a room names how often a heartbeat is to be sent.
+func (b *rooms) joined(id string, reply *im.JoinGroupReply) {
+	if b.Conn != nil {
+		b.in[id] = &room{id, reply.Epoch, reply.AttrVer, reply.HeartbeatSeconds}
+		b.c.session.beat()
+	}
+}
+
+// left forgets a room, and reports whether the session was in it.
+func (b *rooms) left(id string) bool {
+	_, was := b.in[id]
+	delete(b.in, id)
+	return was
+}
+
+// reported ends a membership of which the user was told that it is over.
+func (b *rooms) reported(r *im.GroupReportElem) {
+	if r.ReportType == im.GroupReportType_GROUP_REPORT_TYPE_BE_KICKED {
+		b.left(r.GroupId)
+	}
+}
+
+// of returns the room with a key; nil if the session is in none.
+func (b *rooms) of(key Conv) *room {
+	if key.Type != convGroup {
+		return nil
+	}
+	return b.in[key.ID]
+}
+
+// send sends a message to a room. It has no row.
+func (b *rooms) send(r *room, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+	cv := newConv(0, Group(r.id))
+	fail := func(err *im.Error) {
+		b.c.convs.fill(cv, m, b.c.cfg.UserID, tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_FAILED)
+		finish(m, err)
+	}
+	if b.Conn == nil {
+		fail(&im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
+		return
+	}
+	body := content(m)
+	body.CustomInt, body.CustomStr = 0, ""
+	req := &im.SendRequest{Conv: Group(r.id).wire(), ClientTime: clientTime, Random: random, Message: body}
+	engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
+		if err == nil && reply.Entry == nil {
+			err = engine.Unreadable
+		}
+		if err != nil {
+			fail(err)
+			return
+		}
+		e := reply.Entry
+		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, tiny, clientTime, random
+		b.c.convs.fillEntry(cv, e, m)
+		finish(m, nil)
+		b.c.convs.tellRewritten(cv, e, m)
+	})
+}
+
+// Push tells the application of what is said and done in rooms.
+func (b *rooms) Push(f *im.Frame) error {
+	if b.c.Status() != LoggedIn {
+		return nil
+	}
+	switch f.Method {
+	case im.Method_LIVE:
+		p := &im.EntryPush{}
+		if err := im.Decode(f.Body, p); err != nil {
+			return err
+		}
+		if r := b.in[p.Conv.GetId()]; r != nil && p.Epoch == r.epoch && p.Entry.GetMessage() != nil {
+			b.said(r, p)
+		}
+	case im.Method_CHANGE:
+		p := &im.ChangePush{}
+		if err := im.Decode(f.Body, p); err != nil {
+			return err
+		}
+		r := b.in[p.Conv.GetId()]
+		if r == nil || p.Epoch != r.epoch || p.Change == nil || p.Change.Rev != 0 {
+			return nil
+		}
+		switch p.Change.Kind {
+		case im.ChangeKind_CHANGE_ATTRIBUTES:
+			b.attributes(r, p.Change.Version)
+		case im.ChangeKind_CHANGE_DISSOLVED:
+			b.left(r.id)
+			if p.Change.Report != nil {
+				m := reported(p.Change.Report, p.Change.Time, r.epoch)
+				b.Live(func() { m.tell(&b.c.ev) })
+			}
+		}
+	}
+	return nil
+}
+
+// said tells of a message or a tip, unless the application does not take its events.
+func (b *rooms) said(r *room, p *im.EntryPush) {
+	b.c.people.take(p.Person)
+	if b.Full() {
+		return
+	}
+	e, m := p.Entry, p.Entry.Message
+	b.c.convs.fillEntry(newConv(0, Group(r.id)), e, m) // nobody has a name card in a room
+	if tip := tipOf(e.Sender, m); tip != nil {
+		body, err := tip.MarshalVT()
+		own := &im.GroupTipsElem{}
+		if err == nil && own.UnmarshalVT(body) == nil { // it is also in the message, so the callback gets one of its own
+			b.Live(func() { b.c.ev.tellGroupTips(own) })
+		}
+	}
+	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
+}
+
+// attributes reads the attributes of a room and tells of them, if there is a version that the application does not know.
+func (b *rooms) attributes(r *room, ver uint64) {
+	if ver <= r.attrVer {
+		return
+	}
+	r.attrVer = ver
+	req := &im.GroupRequest{GroupId: r.id, Epoch: r.epoch}
+	engine.Ask(b.Engine, im.Method_ATTRIBUTES, req, true, b.c.cfg.Limits.Call, func(reply *im.AttributesReply, err *im.Error) {
+		if err != nil || b.in[r.id] != r {
+			return
+		}
+		r.attrVer = max(r.attrVer, reply.Ver)
+		b.Live(func() { b.c.ev.tellGroupAttributesChanged(r.id, reply.Attributes) })
+	})
+}

@@ -1,0 +1,131 @@
+package client_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/imtest"
+)
+
+const liveRoom = im.GroupType_GROUP_TYPE_AVCHATROOM
+
+// TestLiveRoomOnDevices: what devices hear of a live room from joining it to its end. Nothing of it is a conversation, is unread, or is on the device's disk.
+func TestLiveRoomOnDevices(t *testing.T) {
+	s := imtest.Start(t)
+	ann, cfg := dial(t, config(t, s, "ann")), config(t, s, "bob")
+	bob := dial(t, cfg)
+	ann.group("hall", liveRoom)
+	ann.joinGroup("hall")
+	ann.hears("tip tip 1 by ann of ann", "new tip 1 by ann of ann")
+	bob.joinGroup("hall")
+	for _, d := range []*device{ann, bob} {
+		d.hears("tip tip 1 by bob of bob", "new tip 1 by bob of bob")
+	}
+	sent := ann.sayIn("hall", "only in memory")
+	if sent.Seq == 0 || sent.Status != im.MessageStatus_MESSAGE_STATUS_SENT || !sent.IsFromSelf || sent.ConvId != "hall" {
+		t.Errorf("sent %v", sent)
+	}
+	ann.hears()
+	bob.hears("new only in memory")
+	code(t, "write", bob.Groups().SetAttributes(within(t), "hall", []*im.GroupAttributes{{Key: "song", Value: "1"}}), 0)
+	for _, d := range []*device{ann, bob} {
+		d.hears(`group_attributes_changed {"group":"hall","attributes":[{"group_atrribute_key":"song","group_atrribute_value":"1","group_attribute_key":"song","group_attribute_value":"1"}]}`)
+	}
+	ann.rename("hall", "new name")
+	bob.hears("tip tip 6 by ann flag 1 new name", "new tip 6 by ann flag 1 new name")
+	ann.forget()
+	if members := ann.roles("hall"); members != "bob 200, ann 400" {
+		t.Errorf("members %s", members)
+	}
+	for _, d := range []*device{ann, bob} {
+		if list, err := d.Conversations(within(t)); err != nil || len(list) > 0 {
+			t.Errorf("conversations %v, %v", list, err)
+		}
+	}
+
+	ann.kick("hall", "bob")
+	bob.hears("new report 4 of hall by ann")
+	ann.sayIn("hall", "without bob")
+	bob.hears()
+	bob.joinGroup("hall")
+	bob.hears("tip tip 1 by bob of bob", "new tip 1 by bob of bob")
+	bob.quitGroup("hall")
+	ann.skipTo("new tip 2 by bob of bob")
+	ann.sayIn("hall", "without bob again")
+	bob.hears()
+	bob.joinGroup("hall")
+	bob.forget()
+	ann.endGroup("hall")
+	bob.hears("new report 5 of hall by ann")
+	bob.Close()
+	if err := filepath.WalkDir(cfg.Dir, func(path string, f os.DirEntry, err error) error {
+		if err != nil || f.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, words := range []string{"only in memory", "without bob"} {
+			if strings.Contains(string(b), words) {
+				t.Errorf("%q is in %s", words, path)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBackInLiveRoom: devices are back in a room within 10 s of the server's restart, by themselves and without a tip, before anything is sent again: a message
+// that is sent meanwhile arrives. After another login a device is in no room.
+func TestBackInLiveRoom(t *testing.T) {
+	s := imtest.Start(t)
+	ann, bob := dial(t, config(t, s, "ann")), dial(t, config(t, s, "bob"))
+	ann.group("hall", liveRoom)
+	ann.joinGroup("hall")
+	bob.joinGroup("hall")
+	ann.skipTo("new tip 1 by bob of bob")
+	bob.skipTo("new tip 1 by bob of bob")
+	from := time.Now()
+	s.Restart()
+	for _, d := range []*device{ann, bob} {
+		d.until(t, "reconnect", func(es []event) bool { e, _ := last(es, "net"); return e.n == 0 && len(d.of("net")) > 1 })
+	}
+	for n := uint64(0); n != 2; {
+		info, err := ann.Groups().Info(within(t), []string{"hall"})
+		if err != nil || time.Since(from) > 10*time.Second {
+			t.Fatalf("%d are back after %s, %v", n, time.Since(from), err)
+		}
+		n = info[0].Info.GetMemberNum()
+	}
+	bob.WaitQuiet()
+	bob.forget()
+	ann.forget()
+	ann.sayIn("hall", "after the restart")
+	bob.hears("new after the restart")
+	ann.hears()
+
+	if err := bob.Logout(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	ann.hears("tip tip 2 by bob of bob", "new tip 2 by bob of bob")
+	bob.login()
+	bob.forget()
+	_, err := bob.SendMessage(within(t), group("hall"), textMessage("not joined"))
+	code(t, "send", err, im.CodeNotMember)
+	if _, err := bob.Groups().Members(within(t), "hall", &im.ListMembersRequest{}); im.CodeOf(err) != im.CodeNotMember {
+		t.Errorf("members: %v", err)
+	}
+}
+
+// TestNoDeletionInLiveRoom: a live room keeps no messages, so none is deleted there.
+func TestNoDeletionInLiveRoom(t *testing.T) {
+	s := imtest.Start(t)
+	ann := dial(t, config(t, s, "ann"))
+	ann.group("live", im.GroupType_GROUP_TYPE_AVCHATROOM)
+	ann.joinGroup("live")
+	m := ann.sayIn("live", "hi")
+	wantCode(t, ann.DeleteMessages(within(t), group("live"), []*im.Message{m}), im.CodeGroupNoDelete)
+}

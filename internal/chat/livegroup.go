@@ -1,0 +1,175 @@
+package chat
+
+import (
+	"errors"
+
+	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/hook"
+)
+
+// What the calls about groups do in a live room: who is in it is not stored, and its tips are in no log.
+
+// live reports whether a group is a live room.
+func (cv *Conv) live() bool {
+	typ := groupTypes[cv.Type]
+	return cv.Kind == KindGroup && typ != nil && typ.live
+}
+
+// standing returns the stored row of a user: role and mute. Left does not mean anything in it.
+func (g *groupUpdate) standing(uid UID) (Member, error) {
+	m, err := g.tx.Member(g.cv.ID, uid)
+	if errors.Is(err, ErrNotFound) {
+		m, err = Member{Conv: g.cv.ID, UID: uid, Role: RoleMember}, nil
+	}
+	if uid == g.cv.Owner {
+		m.Role = RoleOwner
+	}
+	return m, err
+}
+
+// member returns the row of a user; Left is set for one who is not in the group.
+func (g *groupUpdate) member(uid UID) (Member, error) {
+	if g.typ.live {
+		m, err := g.standing(uid)
+		m.Left = !g.c.live.present(g.cv.ID, uid)
+		return m, err
+	}
+	m, err := g.tx.Member(g.cv.ID, uid)
+	if errors.Is(err, ErrNotFound) {
+		m, err = Member{Conv: g.cv.ID, UID: uid, Left: true}, nil
+	}
+	return m, err
+}
+
+// keep stores the row of a member. In a live room, where it is not a membership, the member is then what it says.
+func (g *groupUpdate) keep(m Member) (Member, error) {
+	if !g.typ.live {
+		return g.tx.PutMember(m)
+	}
+	id, c, flags := g.cv.ID, g.c, g.cv.Flags
+	g.moves = append(g.moves, func() { c.live.set(id, flags, m.UID, m.Role, m.MuteUntil) })
+	m.Left = true
+	return g.tx.PutMember(m)
+}
+
+// openLive reads what the caller is in a room: one of its members if this session has joined it. The owner is one in any case.
+func (g *groupUpdate) openLive() (err error) {
+	g.me, err = g.standing(g.s.UID)
+	g.me.Left = g.s.UID != g.cv.Owner && !g.c.live.has(g.cv.ID, g.s)
+	return err
+}
+
+// enterLive lets the session in.
+func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGroupRequest, reply *im.JoinGroupReply) error {
+	c, s, id := g.c, g.s, g.cv.ID
+	reply.HeartbeatSeconds, reply.AttrVer = roomHeartbeat, g.cv.AttrVer
+	n, _ := c.live.count(id)
+	switch in := c.live.has(id, s); {
+	case in && (call.Resent || req.Again):
+		return nil
+	case in:
+		return im.Errorf(im.CodeAlreadyMember, "the session is in the room already")
+	case req.Again && c.live.isBarred(id, s.UID):
+		return errNotMember
+	case len(s.inRooms()) >= maxRoomsOfSession:
+		return im.Errorf(im.CodeTooManyGroups, "the session is in %d live rooms", maxRoomsOfSession)
+	case c.live.crowds(id, s):
+		return im.Errorf(im.CodeTooManyGroups, "the user is in the room with %d devices", maxSeats)
+	case uint64(n) >= g.info.MaxMembers:
+		return im.Errorf(im.CodeGroupFull, "the room has %d members", n)
+	}
+	a := &arrival{id: id, name: g.cv.Group, flags: g.cv.Flags, s: s, role: g.me.Role, muted: g.me.MuteUntil, at: g.tx.Now(), again: req.Again}
+	if c.live.get(id) == nil {
+		var err error
+		if a.first, a.last, err = g.setAside(); err != nil {
+			return err
+		}
+	}
+	if uint64(n)+1 >= g.info.MaxMembers && !c.live.present(id, s.UID) {
+		g.note(&hook.GroupAfterGroupFull{GroupId: g.cv.Group, EventTime: a.at})
+	}
+	m := g.me
+	m.JoinedAt = a.at
+	t := &im.GroupTipsElem{
+		TipType: im.GroupTipType_GROUP_TIP_TYPE_INVITE, UserArray: []string{s.Name},
+		ChangedGroupMemberinfoArray: []*im.GroupMemberInfo{memberInfo(s.Name, g.cv.Group, &m)},
+	}
+	g.dress(t)
+	var r *liveRoom
+	var came bool
+	g.moves = append(g.moves, func() { r, came = c.live.enter(c, a) })
+	g.after = append(g.after, func() {
+		if came {
+			r.membership(t)
+		}
+	})
+	return nil
+}
+
+// quitLive takes the session out.
+func (g *groupUpdate) quitLive() {
+	t := &im.GroupTipsElem{
+		TipType: im.GroupTipType_GROUP_TIP_TYPE_QUIT, UserArray: []string{g.s.Name},
+		ChangedGroupMemberinfoArray: []*im.GroupMemberInfo{{Identifier: g.s.Name, GroupId: g.cv.Group}},
+	}
+	g.dress(t)
+	var r *liveRoom
+	var left bool
+	g.moves = append(g.moves, func() { r, left = g.c.live.leave(g.s, g.cv.ID) })
+	g.after = append(g.after, func() {
+		if left {
+			r.membership(t)
+		}
+	})
+}
+
+// outLive takes others out.
+func (g *groupUpdate) outLive(people []person, t *im.GroupTipsElem) {
+	id, c := g.cv.ID, g.c
+	g.dress(t)
+	var r *liveRoom
+	g.moves = append(g.moves, func() {
+		r = c.live.get(id)
+		for _, p := range people {
+			if c.live.bar(id, p.uid) {
+				t.UserArray = append(t.UserArray, p.name)
+				t.ChangedGroupMemberinfoArray = append(t.ChangedGroupMemberinfoArray, &im.GroupMemberInfo{Identifier: p.name, GroupId: g.cv.Group})
+			}
+		}
+	})
+	g.after = append(g.after, func() {
+		if r != nil && len(t.UserArray) > 0 && !g.s.Silent {
+			r.membership(t)
+		}
+	})
+}
+
+// tipLive makes a tip heard in the room.
+func (g *groupUpdate) tipLive(t *im.GroupTipsElem) {
+	id, c := g.cv.ID, g.c
+	g.after = append(g.after, func() {
+		c.live.within(id, func(r *liveRoom) {
+			r.urgently(func(number uint64) { r.tip(t, number, 0) })
+			r.work()
+		})
+	})
+}
+
+// changedLive tells those in the room of a change that is not about a message.
+func (g *groupUpdate) changedLive(ch Change, report *im.GroupReportElem) {
+	id, c := g.cv.ID, g.c
+	ch.Time = g.tx.Now()
+	out := changeOf(&ch, g.s.Name, "")
+	out.Version, out.Report = ch.Version, report
+	push := &im.ChangePush{Conv: groupKeyOf(g.cv.Group), Epoch: uint64(id), Change: out}
+	end := ch.Kind == int32(im.ChangeKind_CHANGE_DISSOLVED)
+	if end {
+		g.moves = append(g.moves, func() { c.live.stop(id) })
+	}
+	g.after = append(g.after, func() {
+		c.tell(pushChange.to(Audience{Room: id}, push))
+		if end {
+			c.live.empty(id)
+		}
+	})
+}
