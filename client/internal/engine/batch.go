@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/local"
@@ -159,7 +160,11 @@ func (e *Engine) undo() {
 			e.out = append(e.out, o)
 		}
 	}
+	conn := e.Conn
+	e.Conn = nil // what waits for a connection does not begin while the calls fail: it would add to a batch that is undone
 	e.FailCalls(failed)
+	e.Conn = conn
+	e.out = slices.DeleteFunc(e.out, func(o output) bool { return !o.answer })
 	e.tellCleared()
 	e.tell()
 	if e.Conn != nil {
