@@ -168,8 +168,10 @@ func TestRelationCallbackReplaced(t *testing.T) {
 		}
 		d.until(at, last, 1)
 		d.call(setter(kind), on)
+		at = d.position()
 		play()
 		d.until(from, kind, 4)
+		d.until(at, roundOrder[len(roundOrder)-1], 1) // the next kind counts from here
 		var data []int
 		for _, l := range d.heard(from, kind) {
 			data = append(data, l.num(len(l.fields)-1))
