@@ -89,32 +89,44 @@ func (s *session) writeNow(now *onceWriter) {
 	}
 	for {
 		out, last := s.takeOut()
-		later := func() error { return s.writeOut(out) }
+		var rest []byte
 		switch {
 		case out == nil && last == nil:
 			return
 		case out == nil:
 			s.g.wg.Go(func() { s.contain(func() { s.hangUp(last) }) })
 			return
-		case s.conn.raw != nil && len(out)-headRoom <= maxWrite:
+		case s.conn.raw != nil && len(out)-headRoom <= maxWrite && s.whole.TryLock():
 			start := putHeader(out[:headRoom], len(out)-headRoom)
 			n, err := now.write(s.conn.raw, out[start:])
-			rest := out[start+n:]
-			if err != nil || len(rest) == 0 {
+			if rest = out[start+n:]; err != nil || len(rest) == 0 {
+				s.whole.Unlock()
 				if !s.wrote(out, err) {
 					return
 				}
 				continue
 			}
-			later = func() error { return s.writeAll(rest) }
 		}
-		s.g.wg.Go(func() {
-			s.contain(func() {
-				if s.wrote(out, later()) {
-					s.write()
-				}
-			})
-		})
+		s.handOver(out, rest)
 		return
 	}
+}
+
+// handOver leaves writing to a goroutine of the session: what takeOut returned, or the rest of it, if its beginning was written. With a rest, the caller holds s.whole,
+// and the goroutine unlocks it.
+func (s *session) handOver(out, rest []byte) {
+	s.g.wg.Go(func() {
+		s.contain(func() {
+			var err error
+			if rest == nil {
+				err = s.writeOut(out)
+			} else {
+				err = s.writeRest(rest)
+				s.whole.Unlock()
+			}
+			if s.wrote(out, err) {
+				s.write()
+			}
+		})
+	})
 }

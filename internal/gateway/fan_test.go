@@ -42,6 +42,13 @@ func (f *fan) writersAtMost(n int) {
 	f.most = n
 }
 
+// idle reports whether nobody writes to the session, nor is about to.
+func (s *session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.writing
+}
+
 // TestFanHoldsUpNobody: what is for one session does not wait until an event to many has come to it, and comes behind what was pushed before. What waits for all of
 // them comes to those who are left, in order.
 func TestFanHoldsUpNobody(t *testing.T) {
@@ -124,6 +131,29 @@ func TestFanPassesSlowSockets(t *testing.T) {
 	}
 	slow.listen()
 	hears(slow)
+}
+
+// TestFanLags: a whole group is made to ask by the fan too, and no session by a goroutine of its own.
+func TestFanLags(t *testing.T) {
+	n := start(t, options{})
+	_, all := n.fanMembers(fanDirect)
+	group, err := n.store.Group(t.Context(), fanned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		until(t, "the end of writing", n.of(c).idle)
+	}
+	n.fan.writersAtMost(0)
+	n.lag(group.ID)
+	for i, c := range all {
+		if s := n.of(c); !s.isBehind() || !s.fetched() {
+			t.Errorf("m%02d is not left to the fan", i)
+		} else {
+			s.write()
+		}
+		c.push(im.Method_BEHIND, nil)
+	}
 }
 
 // TestFanQueue: the fan keeps the order, and forgets what it has given out.

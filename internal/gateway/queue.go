@@ -131,7 +131,7 @@ func (s *session) lag() {
 		defer s.mu.Unlock()
 		if s.state == live && !s.behind {
 			s.behind = true
-			s.wake(false)
+			s.wake(true) // often one of all sessions of a group
 		}
 	})
 }
@@ -183,7 +183,8 @@ func (s *session) takeOut() (out []byte, last *ending) {
 // wrote is called with what takeOut returned, and how writing it ended. It reports whether more may be written.
 func (s *session) wrote(out []byte, err error) bool {
 	if cap(out) <= spareBuffer {
-		buffers.Put(&out)
+		spare := out // not &out, which would be memory for each call
+		buffers.Put(&spare)
 	}
 	if err == nil {
 		return true
@@ -223,8 +224,16 @@ func (s *session) writeOut(out []byte) error {
 	return nil
 }
 
-// writeAll writes bytes, however long the socket takes.
+// writeAll writes a whole message, or the close frame, however long the socket takes.
 func (s *session) writeAll(b []byte) error {
+	s.since.Store(s.g.now.Load()) // the sweep also ends the wait for a control frame that the socket does not take
+	s.whole.Lock()
+	defer s.whole.Unlock()
+	return s.writeRest(b)
+}
+
+// writeRest writes the rest of a message, however long the socket takes. The caller holds s.whole.
+func (s *session) writeRest(b []byte) error {
 	s.since.Store(s.g.now.Load())
 	_, err := s.conn.Write(b)
 	s.since.Store(0)

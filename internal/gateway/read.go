@@ -189,9 +189,11 @@ func (s *session) readOn(in *input) (rested bool, err error) {
 	}
 }
 
-// control writes a control frame, unless the close frame of this side has been written or waits for that: what follows it would fail, and reset the
-// connection.
+// control writes a control frame between two messages, unless the close frame of this side has been written or waits for that: what follows it would fail,
+// and reset the connection.
 func (s *session) control(opcode byte, payload []byte) {
+	s.whole.Lock()
+	defer s.whole.Unlock()
 	s.mu.Lock()
 	over := s.state >= ended
 	s.mu.Unlock()

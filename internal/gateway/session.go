@@ -44,6 +44,8 @@ type session struct {
 	woken int64
 	// stalled is the sweep's: the since that it saw last time, if it was too long ago.
 	stalled int64
+	// whole is held while a message or a control frame is written, until all of it is: none gets into the middle of another. It is locked before mu.
+	whole sync.Mutex
 
 	mu    sync.Mutex
 	state state
