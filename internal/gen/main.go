@@ -36,6 +36,11 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
+	return write(root, files)
+}
+
+// write makes the files under root what they are given as, and removes those of earlier runs that are not among them.
+func write(root string, files map[string][]byte) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(root, name)
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, files[name]) {
