@@ -78,6 +78,9 @@ func (c *Chat) LastMembers(ctx context.Context, id ConvID) (names []string, err 
 		if err != nil {
 			return nil, err
 		}
+		if err := c.meet(ctx, uidsOfRows(rows)); err != nil {
+			return nil, err
+		}
 		for i := range rows {
 			name, err := c.nameOf(ctx, rows[i].UID)
 			if err != nil {

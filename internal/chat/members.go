@@ -29,14 +29,22 @@ func (c *Chat) Members(ctx context.Context, call Call[*im.ListMembersReply], req
 	return nil
 }
 
-// shownMembers are members as others see them.
-func (c *Chat) shownMembers(ctx context.Context, cv *Conv, rows []Member) ([]*im.GroupMemberInfo, error) {
+func uidsOfRows(rows []Member) []UID {
 	uids := make([]UID, len(rows))
 	for i := range rows {
 		uids[i] = rows[i].UID
 	}
+	return uids
+}
+
+// shownMembers are members as others see them.
+func (c *Chat) shownMembers(ctx context.Context, cv *Conv, rows []Member) ([]*im.GroupMemberInfo, error) {
+	uids := uidsOfRows(rows)
 	custom, err := c.store.CustomOf(ctx, cv.ID, uids)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.see(ctx, uids); err != nil {
 		return nil, err
 	}
 	out := make([]*im.GroupMemberInfo, len(rows))

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -41,6 +42,54 @@ func (c *Chat) face(ctx context.Context, uid UID, name string) (*face, error) {
 		return nil, err
 	}
 	return c.show(name, p), nil
+}
+
+// meet reads the names of accounts that are not known, all at once: they are found in memory afterwards.
+func (c *Chat) meet(ctx context.Context, uids []UID) error {
+	strangers := slices.DeleteFunc(slices.Clone(uids), func(uid UID) bool {
+		_, known := c.names.get(uid)
+		return known || uid == 0
+	})
+	if len(strangers) == 0 {
+		return nil
+	}
+	users, err := c.store.Users(ctx, strangers)
+	for _, u := range users {
+		c.know(u)
+	}
+	return err
+}
+
+// see is meet, and the same for faces.
+func (c *Chat) see(ctx context.Context, uids []UID) error {
+	if err := c.meet(ctx, uids); err != nil {
+		return err
+	}
+	unseen := slices.DeleteFunc(slices.Clone(uids), func(uid UID) bool {
+		_, seen := c.faceOf(uid)
+		return seen || uid == 0
+	})
+	if len(unseen) == 0 {
+		return nil
+	}
+	stored, err := c.store.Profiles(ctx, unseen)
+	if err != nil {
+		return err
+	}
+	profiles := make(map[UID]Profile, len(stored))
+	for _, p := range stored {
+		profiles[p.UID] = p
+	}
+	for _, uid := range unseen {
+		name, err := c.nameOf(ctx, uid)
+		if err != nil {
+			return err
+		}
+		p := profiles[uid]
+		p.UID = uid // also of somebody who has none
+		c.show(name, p)
+	}
+	return nil
 }
 
 // show keeps the face that a profile gives, unless a newer one is known.

@@ -79,6 +79,8 @@ type Store interface {
 	CreateUser(ctx context.Context, name string) (User, error)
 	UserByName(ctx context.Context, name string) (User, error)
 	UserByID(ctx context.Context, uid UID) (User, error)
+	// Users returns those of accounts that exist, in any order.
+	Users(ctx context.Context, uids []UID) ([]User, error)
 
 	// C2C returns the conversation of two users (in either order), and creates it with both member rows if it does not exist.
 	C2C(ctx context.Context, a, b UID) (Conv, error)

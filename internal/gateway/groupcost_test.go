@@ -356,6 +356,38 @@ func TestPagesOfMembersByIndex(t *testing.T) {
 	}
 }
 
+// TestPageOfStrangers: a page of members whom the server does not know takes as many statements as one of a single member, however many they are.
+func TestPageOfStrangers(t *testing.T) {
+	for name, opts := range map[string]func(*testing.T) options{
+		"sqlite":   func(*testing.T) options { return options{} },
+		"postgres": func(t *testing.T) options { return options{dsn: pgtest.DSN(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, w := counting(t, opts(t))
+			ann := n.member("ann")
+			epoch := ann.create(crowded, community)
+			known := n.crowd(chat.ConvID(epoch), "m", 150)
+			page := func(next uint64, limit uint32) (int64, *im.ListMembersReply) {
+				begun := w.statements.Load()
+				reply := &im.ListMembersReply{}
+				ann.call(im.Method_MEMBERS, &im.ListMembersRequest{Group: named(crowded), Next: next, Limit: limit}, 0, reply)
+				return w.statements.Load() - begun, reply
+			}
+			_, first := page(0, 1) // ann
+			one, second := page(first.Next, 1)
+			many, rest := page(second.Next, 100)
+			if one != many || len(rest.Members) != 100 {
+				t.Errorf("a stranger takes %d statements, %d take %d", one, len(rest.Members), many)
+			}
+			for i, m := range rest.Members {
+				if m.Identifier != known[i+1] {
+					t.Errorf("member %d is %q, want %q", i, m.Identifier, known[i+1])
+				}
+			}
+		})
+	}
+}
+
 // explainedStore is a store on PostgreSQL that notes how it counts the groups of a user.
 type explainedStore struct {
 	chat.Store

@@ -29,6 +29,10 @@ func clamp(n uint64) int64 { return int64(min(n, chat.NoEnd)) }
 var (
 	userByName = NewQuery(User, "SELECT "+User.Cols("u")+" FROM users u WHERE u.name = $1")
 	userByID   = NewQuery(User, "SELECT "+User.Cols("u")+" FROM users u WHERE u.uid = $1")
+	usersByID  = texts(func(d Dialect) string {
+		return "SELECT " + User.Cols("u") + " FROM " + d.list("$1") + d.each() + "users u ON u.uid = x.n"
+	})
+	pickUsers  = either(User, usersByID[SQLite], usersByID[Postgres])
 	insertUser = NewWrite[userRow]("INSERT INTO users (uid, name, generation, feed) VALUES (:uid, :name, :generation, :feed) ON CONFLICT (name) DO NOTHING")
 )
 
@@ -63,6 +67,10 @@ func (s *Both) UserByName(ctx context.Context, name string) (chat.User, error) {
 
 func (s *Both) UserByID(ctx context.Context, uid chat.UID) (chat.User, error) {
 	return userByID.One(ctx, s.On, int64(uid))
+}
+
+func (s *Both) Users(ctx context.Context, uids []chat.UID) ([]chat.User, error) {
+	return pickUsers.All(ctx, s.On, s.On.Dialect().listOf(numbersOfUsers(uids)))
 }
 
 // C2C returns the conversation of two users and creates it if it is new; ErrNotFound if one of them does not exist.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,11 @@ func users(e *env) {
 	if _, err := e.s.UserByID(e.ctx, 7); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("unknown uid:", err)
 	}
+	some, err := e.s.Users(e.ctx, []chat.UID{got[4], 7, got[3]})
+	slices.SortFunc(must(e, some, err), func(a, b chat.User) int { return strings.Compare(a.Name, b.Name) })
+	e.equal("those of several that exist", some, []chat.User{{UID: got[3], Name: "u3"}, {UID: got[4], Name: "u4"}})
+	none, err := e.s.Users(e.ctx, nil)
+	e.equal("of nobody", len(must(e, none, err)), 0)
 	e.update(func(tx chat.Tx) error { return tx.PutUser(chat.User{UID: got[3], Name: "u3", Generation: 9, Feed: 99}) })
 	u, err = e.s.UserByName(e.ctx, "u3")
 	e.equal("after PutUser", must(e, u, err), chat.User{UID: got[3], Name: "u3", Generation: 9})
