@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -301,27 +302,48 @@ func TestMemberListUnderChurn(t *testing.T) {
 	})
 }
 
-// explained is the base of a store on SQLite that notes how it reads members.
+// explained is the base of a store that notes how it reads some tables.
 type explained struct {
 	tables.Base
-	plans *[]string
+	of []string
+	*plans
+}
+
+type plans struct {
+	sync.Mutex
+	all []string
+}
+
+// take returns the plans so far, and forgets them.
+func (p *plans) take() []string {
+	p.Lock()
+	defer p.Unlock()
+	all := p.all
+	p.all = nil
+	return all
 }
 
 func (e explained) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
-	if strings.Contains(text, " member m ") {
+	if slices.ContainsFunc(e.of, func(table string) bool { return strings.Contains(text, " "+table+" ") }) {
+		explain, row := "EXPLAIN ", make([]any, 1)
+		if e.Dialect() == tables.SQLite {
+			explain, row = "EXPLAIN QUERY PLAN ", []any{new(int64), new(int64), new(int64), nil}
+		}
 		if err := e.Base.Ask(ctx, func(r tables.Rows) error {
 			var plan []string
 			for r.Next() {
-				var id, parent, unused int64
 				var step string
-				if err := r.Scan(&id, &parent, &unused, &step); err != nil {
+				row[len(row)-1] = &step
+				if err := r.Scan(row...); err != nil {
 					return err
 				}
 				plan = append(plan, step)
 			}
-			*e.plans = append(*e.plans, strings.Join(plan, "; "))
+			e.Lock()
+			defer e.Unlock()
+			e.all = append(e.all, strings.Join(plan, "; "))
 			return r.Err()
-		}, "EXPLAIN QUERY PLAN "+text, args...); err != nil {
+		}, explain+text, args...); err != nil {
 			return err
 		}
 	}
@@ -331,18 +353,19 @@ func (e explained) Ask(ctx context.Context, read func(tables.Rows) error, text s
 // TestPagesOfMembersByIndex: a page of members is read by an index that has them in their order, and whoever asks for it is found by their own row, so that it takes as
 // long in a large group as in a small one.
 func TestPagesOfMembersByIndex(t *testing.T) {
-	var plans []string
+	noted := &plans{}
 	n := start(t, options{wrap: func(s chat.Store) chat.Store {
 		on := s.(*store.Store)
-		on.On = explained{on.On, &plans}
+		on.On = explained{on.On, []string{"member m"}, noted}
 		return on
 	}})
 	ann := n.member("ann")
 	ann.create(crowded, community)
 	n.settle(ann)
-	plans = nil
+	noted.take()
 	ann.call(im.Method_MEMBERS, &im.ListMembersRequest{Group: named(crowded)}, 0, nil)
 	ann.call(im.Method_MEMBERS, &im.ListMembersRequest{Group: named(crowded), Roles: 2}, 0, nil)
+	plans := noted.take()
 	// Before each page it is looked whether the caller is a member.
 	const caller, page, role = "PRIMARY KEY (uid=? AND conv=?)", "INDEX member_joined (conv=? AND joined>?)", "INDEX member_role (conv=?"
 	var want []string
@@ -353,6 +376,43 @@ func TestPagesOfMembersByIndex(t *testing.T) {
 	}
 	if !slices.Equal(plans, want) || len(want) != 4 || strings.Contains(want[1], ";") {
 		t.Errorf("members are read by %q", plans)
+	}
+}
+
+// TestPagesOfMembersByIndexInPostgres: so it is on PostgreSQL, with what belongs to the members, also in a database about which PostgreSQL knows nothing yet.
+func TestPagesOfMembersByIndexInPostgres(t *testing.T) {
+	noted := &plans{}
+	n := start(t, options{dsn: pgtest.DSN(t), wrap: func(s chat.Store) chat.Store {
+		on := s.(*pg.Store)
+		on.On = explained{on.On, []string{"member m", "member_custom c", "users u", "profile p"}, noted}
+		return on
+	}})
+	ann := n.member("ann")
+	id := chat.ConvID(ann.create(crowded, community))
+	n.crowd(id, "m", 300)
+	rows, err := n.store.Members(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.store.Update(t.Context(), nil, func(tx chat.Tx) error {
+		for _, m := range rows {
+			if err := errors.Join(tx.PutCustom(id, m.UID, nil), tx.PutProfile(chat.Profile{UID: m.UID, Ver: 1})); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	n.settle(ann)
+	noted.take()
+	ann.call(im.Method_MEMBERS, &im.ListMembersRequest{Group: named(crowded), Next: 100}, 0, nil)
+	plans := noted.take()
+	for i, index := range []string{"member_", "member_joined", "member_custom_pkey", "users_pkey", "profile_pkey"} {
+		if len(plans) != 5 || !strings.Contains(plans[i], "Index Scan using "+index) || strings.Contains(plans[i], "Seq Scan") || strings.Contains(plans[i], "Sort") {
+			t.Errorf("%s is not used: %q", index, plans)
+			break
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ var (
 	userByName = NewQuery(User, "SELECT "+User.Cols("u")+" FROM users u WHERE u.name = $1")
 	userByID   = NewQuery(User, "SELECT "+User.Cols("u")+" FROM users u WHERE u.uid = $1")
 	usersByID  = texts(func(d Dialect) string {
-		return "SELECT " + User.Cols("u") + " FROM " + d.list("$1") + d.each() + "users u ON u.uid = x.n"
+		return "SELECT " + User.Cols("u") + " FROM " + d.each("$1", "users", "u", "u.uid = x.n")
 	})
 	pickUsers  = either(User, usersByID[SQLite], usersByID[Postgres])
 	insertUser = NewWrite[userRow]("INSERT INTO users (uid, name, generation, feed) VALUES (:uid, :name, :generation, :feed) ON CONFLICT (name) DO NOTHING")

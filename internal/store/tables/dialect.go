@@ -30,12 +30,13 @@ func (d Dialect) list(param string) string {
 	return "(SELECT unnest(" + param + "::bigint[]) AS n) x"
 }
 
-// each joins what list has made with another table, of which only the rows of the list are read. SQLite might read the other table first, as a whole.
-func (d Dialect) each() string {
+// each makes list, with the row of another table for each of its numbers, which is x.n in where. Only these rows are read. Otherwise either database might read the
+// other table as a whole: SQLite in the other order, and PostgreSQL for a hash join, which it prefers up to some ten thousand rows, and more if it has no statistics.
+func (d Dialect) each(param, table, alias, where string) string {
 	if d == SQLite {
-		return " CROSS JOIN " // which keeps this order
+		return d.list(param) + " CROSS JOIN " + table + " " + alias + " ON " + where // CROSS keeps this order
 	}
-	return " JOIN "
+	return d.list(param) + " CROSS JOIN LATERAL (SELECT * FROM " + table + " " + alias + " WHERE " + where + " OFFSET 0) " + alias // OFFSET keeps it a subquery
 }
 
 func (d Dialect) listOf(numbers []int64) any {

@@ -80,11 +80,11 @@ var (
 	}
 	rolePage  = either(member, roleText("member m INDEXED BY member_role"), roleText("member m"))
 	membersOf = texts(func(d Dialect) string {
-		return "SELECT " + member.Cols("m") + " FROM " + d.list("$1") + d.each() + "member m ON m.uid = x.n AND m.conv = $2 AND m.gone = 0"
+		return "SELECT " + member.Cols("m") + " FROM " + d.each("$1", "member", "m", "m.uid = x.n AND m.conv = $2 AND m.gone = 0")
 	})
 	pickMembers = either(member, membersOf[SQLite], membersOf[Postgres])
 	customsOf   = texts(func(d Dialect) string {
-		return "SELECT " + custom.Cols("c") + " FROM " + d.list("$1") + d.each() + "member_custom c ON c.uid = x.n AND c.conv = $2"
+		return "SELECT " + custom.Cols("c") + " FROM " + d.each("$1", "member_custom", "c", "c.uid = x.n AND c.conv = $2")
 	})
 	pickCustom = either(custom, customsOf[SQLite], customsOf[Postgres])
 	// ofGroup is that m is in a group that was not dissolved. A query that asked this of a joined conv would walk over all groups of the store instead of those of the
@@ -97,7 +97,7 @@ var (
 	groupsOf      = NewQuery(groupOf, "SELECT "+groupOfCols+` FROM member m JOIN conv c ON c.id = m.conv JOIN period p ON p.uid = m.uid AND p.conv = m.conv
 		WHERE m.uid = $1 AND m.gone = 0 AND `+ofGroup+" "+groupOfGroups+" ORDER BY m.conv")
 	inGroup = texts(func(d Dialect) string {
-		return "SELECT " + groupOfCols + " FROM " + d.list("$1") + d.each() + `member m ON m.uid = x.n AND m.conv = $2 AND m.gone = 0
+		return "SELECT " + groupOfCols + " FROM " + d.each("$1", "member", "m", "m.uid = x.n AND m.conv = $2 AND m.gone = 0") + `
 			JOIN conv c ON c.id = m.conv JOIN period p ON p.uid = m.uid AND p.conv = m.conv ` + groupOfGroups
 	})
 	pickInGroup  = either(groupOf, inGroup[SQLite], inGroup[Postgres])

@@ -51,7 +51,7 @@ var (
 	haveFriend     = NewQuery(account, "SELECT r.uid AS uid FROM relation r WHERE r.other = $1 AND r.kind = 1 AND r.uid > $2 ORDER BY r.uid LIMIT $3")
 	profileOf      = NewQuery(profile, "SELECT "+profile.Cols("p")+" FROM profile p WHERE p.uid = $1")
 	profilesOf     = texts(func(d Dialect) string {
-		return "SELECT " + profile.Cols("p") + " FROM " + d.list("$1") + " JOIN profile p ON p.uid = x.n"
+		return "SELECT " + profile.Cols("p") + " FROM " + d.each("$1", "profile", "p", "p.uid = x.n")
 	})
 	pickProfiles = either(profile, profilesOf[SQLite], profilesOf[Postgres])
 	fanoutOf     = NewQuery(fanout, "SELECT "+fanout.Cols("f")+" FROM fanout f WHERE f.uid = $1")
