@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// BenchmarkMemberPage measures the pages of a list of 99,000 members whom the server does not know yet: how long the store takes for the rows, and how long it is from the
+// BenchmarkMemberPage measures pages of a list of 99,000 members whom the server does not know yet: how long the store takes for the rows, and how long it is from the
 // request to the reply, alone and while an invitation and a removal are on the way. -benchtime 990x is the whole list once.
 func BenchmarkMemberPage(b *testing.B) {
 	const members, guests = 99_000, 1000
