@@ -203,6 +203,7 @@ func New(store Store, cfg Config) *Chat {
 	cfg.BeforeAtOnce = cmp.Or(cfg.BeforeAtOnce, defaultAtOnce)
 	cfg.BeforeWait = cmp.Or(cfg.BeforeWait, defaultSlotFor)
 	c.told = semaphore.NewWeighted(maxTold)
+	c.later.ctx, c.later.cancel = context.WithCancel(context.Background())
 	c.slots.init(cfg.BeforeAtOnce, cfg.BeforeWait)
 	// Nothing is under way yet, so everything that was committed before this point has been delivered, to nobody.
 	c.delivered.Store(store.Now())
@@ -215,8 +216,11 @@ func (c *Chat) Committed() <-chan struct{} { return c.committed }
 // Shared reports whether other processes commit to the store as well, which Committed does not report.
 func (c *Chat) Shared() bool { return c.store.Shared() }
 
-// Wait returns when no lookup that a Send started is running, nothing waits in a live room, and what the webhook is to be notified of is in the outbox. The callers' connections must be closed.
-func (c *Chat) Wait() {
+// Wait returns when no lookup that a Send started is running, nothing waits in a live room, and what the webhook is to be notified of is in the outbox, or
+// could not be written. The end of ctx ends the attempts to write it. The callers' connections must be closed.
+func (c *Chat) Wait(ctx context.Context) {
+	stop := context.AfterFunc(ctx, c.later.cancel)
+	defer stop()
 	c.lookups.Wait()
 	c.live.wait()
 	c.later.wait()

@@ -290,7 +290,7 @@ func (c *Chat) Pull(ctx context.Context, call Call[*im.PullReply], req *im.PullR
 	var found []entry
 	first := max(req.From, head.Mine.ClearedSeq+1)
 	if !req.History {
-		first = head.next(first) // what was between two memberships, however much, is not read
+		first = head.next(first) // a beginning from between two memberships, however long, is not read; what else is from there is, and left out below
 	}
 	if first <= req.To {
 		if found, err = c.entries(ctx, cv.ID, first, req.To, req.NewestFirst, limit); err != nil {

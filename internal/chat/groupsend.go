@@ -103,29 +103,27 @@ func (c *Chat) mention(ctx context.Context, m *send, names []string) error {
 			rest = append(rest, name)
 		}
 	}
-	people, err := c.eachPerson(ctx, rest)
-	for _, p := range people {
-		if p.uid != 0 {
-			m.aim.Mentions = append(m.aim.Mentions, p.uid)
-		}
-	}
+	uids, err := c.uidsNamed(ctx, rest)
+	m.aim.Mentions = append(m.aim.Mentions, uids...)
 	return err
 }
 
-// membersNamed returns those of the users who are members.
-func (c *Chat) membersNamed(ctx context.Context, id ConvID, names []string) ([]UID, error) {
+// uidsNamed returns those of the users who exist.
+func (c *Chat) uidsNamed(ctx context.Context, names []string) (uids []UID, err error) {
 	people, err := c.eachPerson(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	var uids []UID
 	for _, p := range people {
 		if p.uid != 0 {
 			uids = append(uids, p.uid)
 		}
 	}
-	if len(uids) == 0 {
-		return nil, nil
+	return uids, err
+}
+
+// membersNamed returns those of the users who are members.
+func (c *Chat) membersNamed(ctx context.Context, id ConvID, names []string) ([]UID, error) {
+	uids, err := c.uidsNamed(ctx, names)
+	if err != nil || len(uids) == 0 {
+		return nil, err
 	}
 	rows, err := c.store.MembersOf(ctx, id, uids)
 	uids = uids[:0]

@@ -22,8 +22,9 @@ const (
 	laterAtOnce, laterLanes = 256, 32
 	// mostInLane is how much may be in a lane of the outbox for more to be put into it.
 	mostInLane = 10_000
-	// laterAfter is the pause after a transaction that failed, laterTries how often one is tried.
-	laterAfter, laterTries = 200 * time.Millisecond, 5
+	// laterAfter is the pause after a transaction that failed, laterTries how often one is tried; laterAlone is after how many rows in succession that could not be
+	// written each by itself either, no further one is tried.
+	laterAfter, laterTries, laterAlone = 200 * time.Millisecond, 5, 8
 )
 
 // later is what waits to be written.
@@ -37,6 +38,9 @@ type later struct {
 	stopped bool
 	// lost counts what there was no room for and the log does not have yet.
 	lost int
+	// ctx is that of the transactions; its end lets none be waited for.
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
 // notice is a notification that waits. content is a message in wire form that put adds to the body; nil if it has none.
@@ -89,6 +93,13 @@ func (l *later) wait() {
 	l.running.Wait()
 }
 
+// stops reports whether wait was called: what fails together is tried each by itself then, and not together again.
+func (l *later) stops() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped
+}
+
 // take takes what is written next; nothing if nothing waits, which ends the goroutine.
 func (l *later) take() (batch []*notice, lost int) {
 	l.mu.Lock()
@@ -120,7 +131,7 @@ func (c *Chat) writeLater() {
 			}
 		}
 		if lost > 0 {
-			c.log.Error("too much waits for the webhook; it is not notified of something", "notifications", lost)
+			c.log.Error("the webhook is not notified of something, because too much waits for it or cannot be written", "notifications", lost)
 		}
 		if len(batch) == 0 {
 			return
@@ -128,7 +139,7 @@ func (c *Chat) writeLater() {
 	}
 }
 
-// putLater writes notifications to the outbox, and returns how many are lost.
+// putLater writes notifications to the outbox, and returns how many are lost. After an ambiguous commit some are there twice.
 func (c *Chat) putLater(batch []*notice) (lost int) {
 	rows := make([]Outgoing, 0, len(batch))
 	for _, n := range batch {
@@ -143,17 +154,32 @@ func (c *Chat) putLater(batch []*notice) (lost int) {
 	for try := 1; len(rows) > 0; try++ {
 		left, err := c.addOutbox(rows)
 		if err == nil {
-			return lost + left
+			return left
 		}
-		if try == laterTries {
+		if try == laterTries || c.later.stops() {
 			if Known(err) == "" {
-				c.log.Error("notifications for the webhook cannot be written", "err", err)
+				c.log.Error("notifications for the webhook cannot be written together", "err", err)
+				return c.putEach(rows)
 			}
-			return lost + len(rows)
+			return len(rows)
 		}
 		time.Sleep(laterAfter)
 	}
-	return lost
+	return 0
+}
+
+// putEach writes rows one by one, so that one that cannot be written takes no others with it, and returns how many are lost.
+func (c *Chat) putEach(rows []Outgoing) (lost int) {
+	for failed := 0; len(rows) > 0 && failed < laterAlone; rows = rows[1:] {
+		left, err := c.addOutbox(rows[:1])
+		if lost += left; err == nil {
+			failed = 0
+			continue
+		}
+		lost++
+		failed++
+	}
+	return lost + len(rows)
 }
 
 // row makes the row of the outbox. It has no body if the sender of the message wants no notification.
@@ -176,7 +202,7 @@ func (n *notice) row() (Outgoing, error) {
 
 // addOutbox writes rows to the outbox, except those for which there is no room in their lanes, whose number it returns.
 func (c *Chat) addOutbox(rows []Outgoing) (left int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.later.ctx, 10*time.Second)
 	defer cancel()
 	room := make(map[UID]int)
 	var keys []Key
@@ -190,11 +216,7 @@ func (c *Chat) addOutbox(rows []Outgoing) (left int, err error) {
 			return 0, err
 		}
 		room[lane] = mostInLane - n
-		if conv := ConvOf(lane); conv != 0 {
-			keys = append(keys, Key{Conv: conv})
-		} else {
-			keys = append(keys, Key{UID: lane})
-		}
+		keys = append(keys, keyOf(lane))
 	}
 	kept := rows[:0:0]
 	for _, o := range rows {
@@ -236,6 +258,11 @@ func (r *liveRoom) noteState(g *guest, online bool, cause string) {
 // mostTogether is how many members one notification of their state names.
 const mostTogether = 100
 
+// withContent returns what puts a message into the fields of a body.
+func withContent(body *restjson.Elems, custom *string) func(*im.Message) {
+	return func(msg *im.Message) { *body, *custom = msg.ElemArray, msg.CloudCustomStr }
+}
+
 // noteSaid notes a message that was said in a live room.
 func (r *liveRoom) noteSaid(w *said, m *send) {
 	if !r.c.cfg.Notify {
@@ -245,7 +272,7 @@ func (r *liveRoom) noteSaid(w *said, m *send) {
 	b := &hook.GroupAfterSendMsg{
 		GroupId: r.name, Type: m.group.typ.name, From_Account: s.Name, Operator_Account: s.admin(), Random: m.random, MsgSeq: w.number, MsgTime: w.time / 1000, EventTime: w.time,
 	}
-	n := &notice{lane: LaneOf(r.id), body: b, content: w.body, put: func(msg *im.Message) { b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr }}
+	n := &notice{lane: LaneOf(r.id), body: b, content: w.body, put: withContent(&b.MsgBody, &b.CloudCustomData)}
 	r.c.noteLater(n.from(s), nil)
 }
 
@@ -273,6 +300,6 @@ func (m *send) failIn(group string, err error) {
 		b.Type, b.OnlineOnlyFlag = m.group.typ.name, restjson.Flag(m.online && !m.group.typ.live)
 	}
 	// In the lane of the sender, so that one who goes on and on delays nobody's notifications but their own.
-	n := &notice{lane: s.UID, body: b, content: m.sent, put: func(msg *im.Message) { b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr }}
+	n := &notice{lane: s.UID, body: b, content: m.sent, put: withContent(&b.MsgBody, &b.CloudCustomData)}
 	m.c.noteLater(n.from(s), nil)
 }

@@ -108,6 +108,14 @@ func LaneOf(conv ConvID) UID { return UID(-conv) }
 
 func ConvOf(lane UID) ConvID { return ConvID(max(-lane, 0)) }
 
+// keyOf names the row that whoever writes to a lane holds.
+func keyOf(lane UID) Key {
+	if conv := ConvOf(lane); conv != 0 {
+		return Key{Conv: conv}
+	}
+	return Key{UID: lane}
+}
+
 // FirstLane is what all lanes are above.
 const FirstLane = UID(math.MinInt64)
 

@@ -93,5 +93,5 @@ func TestLookupParksOneConversation(t *testing.T) {
 	for i := range uint64(n) {
 		next(2000 + i)
 	}
-	rules.Wait()
+	rules.Wait(t.Context())
 }

@@ -338,6 +338,6 @@ func (g *Gateway) Close(ctx context.Context) {
 	<-gone
 	close(g.stopSweep)
 	<-g.swept
-	g.chat.Wait() // sends of connections that had ended before wait for their hook, too; the end of ctx ends that
+	g.chat.Wait(ctx) // sends of connections that had ended before wait for their hook, too; the end of ctx ends that
 	g.cancel()
 }

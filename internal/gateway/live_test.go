@@ -627,6 +627,6 @@ func TestLiveRoomStates(t *testing.T) {
 	cid.call(im.Method_LOGOUT, &im.Empty{}, 0, nil)
 	then("Online Join cid", "Offline Quit cid")
 	ann.call(im.Method_DISSOLVE_GROUP, named("hall"), 0, nil)
-	n.rules.Wait()
+	n.rules.Wait(t.Context())
 	then()
 }

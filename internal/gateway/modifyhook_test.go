@@ -236,7 +236,7 @@ func TestModifyUnaskedOfANewVersion(t *testing.T) {
 	if r := <-replied; r == nil || r.Change != nil || textOf(r.Current.GetMessage()) != "bob's" {
 		t.Errorf("answered %v", r)
 	}
-	rules.Wait()
+	rules.Wait(t.Context())
 	if got := h.all(); got != "" {
 		t.Errorf("asked about %s", got)
 	}

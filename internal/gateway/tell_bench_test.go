@@ -72,7 +72,7 @@ func BenchmarkTell(b *testing.B) {
 				s.out = make([]byte, headRoom, 4<<10)
 			}
 			send()
-			n.rules.Wait() // the receiver was looked up
+			n.rules.Wait(b.Context()) // the receiver was looked up
 			b.ReportAllocs()
 			for b.Loop() {
 				send()
