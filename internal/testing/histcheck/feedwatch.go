@@ -19,6 +19,23 @@ type watcher struct {
 	done chan struct{}
 }
 
+// watched makes a part of a history while the feeds of all users are read.
+func (r *runner) watched(story func()) {
+	var watchers []*watcher
+	for _, user := range r.h.Users {
+		watchers = append(watchers, watch(r.ctx, r.cfg.Server.URL(), user, r.sigs[user]))
+	}
+	story()
+	for _, w := range watchers {
+		r.at("reads the rest of the feed of %s", w.user)
+		if err := w.rest(r.ctx); err != nil {
+			r.h.violation("the feed of %s: %v", w.user, err)
+		} else if !w.cut {
+			r.h.Feeds[w.user] = w.entries
+		}
+	}
+}
+
 // watch reads until rest is called. A feed begins with the first history of its user.
 func watch(ctx context.Context, url, user, sig string) *watcher {
 	w := &watcher{user: user, url: url, sig: sig, done: make(chan struct{})}

@@ -4,100 +4,25 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tidings-im/tidings/im"
-	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/testing/histcheck"
-	"github.com/tidings-im/tidings/internal/testing/pgtest"
-	"github.com/tidings-im/tidings/internal/testing/soak"
 )
-
-// groupSum is the total of the histories of groups.
-var groupSum total
 
 // usersFlag is how many users histories of groups have.
 var usersFlag = flag.Int("histcheck.users", 0, "users of a history of groups; 0: 6, or 20 with -histcheck.time")
 
 // TestGroupHistory runs histories of groups of users with two devices each, as TestHistory does those of messages.
-func TestGroupHistory(t *testing.T) {
-	switch {
-	case *timeFlag > 0:
-		t.Parallel()
-		end := time.Now().Add(*timeFlag)
-		var next atomic.Uint64
-		next.Store(max(*seedFlag, 1))
-		t.Run("seed", func(t *testing.T) {
-			for n := range max(*parallelFlag, 1) {
-				t.Run(fmt.Sprint(n), func(t *testing.T) {
-					t.Parallel()
-					for time.Now().Before(end) && !t.Failed() {
-						seed := next.Add(1) - 1
-						if *killOnlyFlag {
-							seed = 2*seed - 1
-						}
-						t.Run(fmt.Sprint(seed), func(t *testing.T) { groupHistory(t, seed) })
-					}
-				})
-			}
-		})
-		t.Logf("%d histories of groups, %d operations, %d messages, %d records: the server was killed %d times and restarted %d times, clients were killed %d times; %d violations",
-			groupSum.histories, groupSum.ops, groupSum.sends, groupSum.records, groupSum.killed, groupSum.bounces-groupSum.killed, groupSum.kills, groupSum.violations)
-	case *seedFlag != 0:
-		groupHistory(t, *seedFlag)
-	default:
-		for seed := uint64(1); seed <= soak.Pick[uint64](3, 12); seed++ {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); groupHistory(t, seed) })
-		}
-	}
-}
+func TestGroupHistory(t *testing.T) { kind{"histories of groups", 3, groupHistory}.run(t) }
 
-func groupHistory(t *testing.T, seed uint64) {
-	logFile := io.Discard
-	if *dumpFlag != "" {
-		f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("groups%d.log", seed)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		logFile = f
-	}
-	log := slog.New(slog.NewTextHandler(logFile, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	var s histcheck.Server
-	driver, dsn := "sqlite3", ""
-	if onPostgres(seed) {
-		driver, dsn = "pgx", pgtest.DSN(t)
-	}
-	dir := ""
-	if seed%2 == 0 {
-		opts := []imtest.Option{imtest.Listen(freeAddr(t))}
-		if seed%4 == 0 {
-			opts = append(opts, imtest.Queue(24, 64<<10))
-		}
-		if dsn != "" {
-			opts = append(opts, imtest.Postgres(dsn))
-		}
-		in := &inside{imtest.Start(t, opts...)}
-		s, dir = in, in.s.Dir
-	} else {
-		var more []string
-		if dsn != "" {
-			more = append(more, "--postgres", dsn)
-		}
-		c := startChild(t, log, "", more...)
-		s, dir = c, c.dir
-	}
-	if dsn == "" {
-		dsn = "file:" + filepath.Join(dir, "tidings.db") + "?mode=ro"
-	}
+func groupHistory(t *testing.T, seed uint64, sum *total) {
+	log := logOf(t, "groups", seed)
+	s := start(t, seed, log, "", nil)
+	driver, dsn := storeOf(s)
 	users := *usersFlag
 	if users == 0 {
 		users = 6
@@ -115,7 +40,22 @@ func groupHistory(t *testing.T, seed uint64) {
 		}
 	}
 	t.Logf("%d groups with %d entries and %d memberships", len(h.Groups), entries, periods)
-	report(t, h, histcheck.CheckGroups(h), &groupSum, "groups", "TestGroupHistory", seed)
+	report(t, h, histcheck.CheckGroups(h), sum, "groups", "TestGroupHistory", seed)
+}
+
+// storeOf is how the store of a server is read.
+func storeOf(s histcheck.Server) (driver, dsn string) {
+	dir := ""
+	switch s := s.(type) {
+	case *inside:
+		dir, dsn = s.s.Dir, s.dsn
+	case *child:
+		dir, dsn = s.dir, s.dsn
+	}
+	if dsn != "" {
+		return "pgx", dsn
+	}
+	return "sqlite3", "file:" + filepath.Join(dir, "tidings.db") + "?mode=ro"
 }
 
 // groupsIn reads all groups from a server's store, in the order in which they were made.

@@ -43,7 +43,7 @@ func CheckGroups(h *History) []string {
 }
 
 func newGroupChecker(h *History) *groupChecker {
-	c := &groupChecker{h: h, at: map[string]groupPlace{}, sends: map[string]*Send{}, ends: map[*Send]int64{}, byID: map[string][]*Group{}, untold: map[*Group][]string{}}
+	c := &groupChecker{h: h, at: map[string]groupPlace{}, sends: map[string]*Send{}, ends: map[*Send]int64{}, byID: map[string][]*Group{}, untold: map[*Group][]string{}, owned: map[groupOwner][]*op{}}
 	for _, d := range h.everybody() {
 		c.collect(d)
 	}
@@ -72,6 +72,8 @@ type groupChecker struct {
 	byID  map[string][]*Group // the oldest first
 	// untold are who has left groups as their last member, without a tip.
 	untold map[*Group][]string
+	// owned are the calls of a user about the conversation of a group, once they were looked for.
+	owned map[groupOwner][]*op
 }
 
 func (c *groupChecker) fail(format string, args ...any) {
@@ -178,8 +180,10 @@ func entryWords(e *im.Entry) string {
 	if t := tip(e.Message); t != nil {
 		return TipWords(t)
 	}
-	return fmt.Sprintf("%q by %s", e.Message.GetCloudCustomStr(), e.Sender)
+	return messageWords(e.Message.GetCloudCustomStr(), e.Sender)
 }
+
+func messageWords(tag, sender string) string { return fmt.Sprintf("%q by %s", tag, sender) }
 
 // message checks one that a user has sent.
 func (c *groupChecker) message(g *Group, e *im.Entry, role im.GroupMemberRole, where string) {

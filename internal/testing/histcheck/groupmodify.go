@@ -66,13 +66,15 @@ func (l *groupEar) update(r *Record) {
 	case r.Version > e.Version || !l.c.made(g, e, r.Version, r.Text):
 		l.bad("updated to what nobody has made: %v", *r)
 	}
+	l.mustSilence(g, e, e.Sender, r)
 	l.versions[g][r.Seq] = r.Version
 }
 
 // updated checks that a device was told the last version of everything that was announced to it.
 func (l *groupEar) updated(g *Group) {
 	for _, e := range g.Entries {
-		if e.Version == 0 || !l.fired[g][e.Seq] || g.recalled()[e.Seq] != nil || l.versions[g][e.Seq] == e.Version || !l.c.hearsChange(g, l.d.User, modification(g, e.Seq)) {
+		if e.Version == 0 || !l.fired[g][e.Seq] || g.recalled()[e.Seq] != nil || l.versions[g][e.Seq] == e.Version || !l.c.hearsChange(g, l.d.User, modification(g, e.Seq)) ||
+			l.c.gone(g, l.d.User, e) || e.Sender != l.d.User && l.maySilence(g, e, 0, 0) {
 			continue
 		}
 		own := slices.ContainsFunc(l.c.ops, func(o *op) bool { return o.d == l.d && o.modifies(g, e) && uint64(o.call.N)+1 == e.Version })

@@ -171,6 +171,31 @@ func (d *device) sendGroup(id string, mentions, only []string, b uint64) {
 	d.sendOne(s, m)
 }
 
+// deleteGroup deletes some messages and tips of a group for its user.
+func (d *device) deleteGroup(pick uint64) {
+	m := d.known(pick>>32%4 == 0, pick)
+	if m == nil || !isGroup(m.ConvId) {
+		return
+	}
+	ms := []*im.Message{m}
+	d.seen.Lock()
+	for _, x := range slices.Backward(d.got) {
+		if len(ms) < 1+int(pick>>36%4) && x.ConvId == m.ConvId && x.Seq < last(ms).Seq {
+			ms = append(ms, x)
+		}
+	}
+	d.seen.Unlock()
+	rec := Record{Op: "delete", Conv: m.ConvId}
+	for _, x := range ms {
+		words := messageWords(x.CloudCustomStr, x.Sender)
+		if t := tip(x); t != nil {
+			words = TipWords(t)
+		}
+		rec.Seqs, rec.Tags = append(rec.Seqs, x.Seq), append(rec.Tags, words)
+	}
+	d.blocking(rec, &command{Conv: m.ConvId, Msgs: encodeAll(ms)})
+}
+
 // groupRecords are the records of an event about groups.
 func groupRecords(e client.Event) (rs []Record, ok bool) {
 	if len(e.Args) == 0 {

@@ -1,13 +1,10 @@
 package histcheck
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -15,40 +12,24 @@ import (
 // RunGroups makes a history of groups: users with two devices each make them, join and leave them, write to them, rule and end them, and use their ids again.
 // [CheckGroups] judges it.
 func RunGroups(t testing.TB, cfg Config) *History {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
 	cfg.apart = true
-	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 1313)), h: &History{Seed: cfg.Seed, Feeds: map[string][]*im.Relation{}},
-		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
-	r.operator = r.newOperator()
-	defer r.closeAll()
-	r.populate()
-	var watchers []*watcher
-	for _, user := range r.h.Users {
-		watchers = append(watchers, watch(ctx, cfg.Server.URL(), user, r.sigs[user]))
-	}
-	for i, id := range groupIDs { // before anything goes wrong
-		d, made := r.rulers(i)[0], make(chan struct{})
-		d.do(func() { d.group("create", id, r.half(uint64(i)), d.newTag(Pass), false); close(made) })
-		<-made
-	}
-	r.rule()
-	r.settleGroups()
-	for _, w := range watchers {
-		if err := w.rest(ctx); err != nil {
-			r.h.violation("the feed of %s: %v", w.user, err)
-		} else if !w.cut {
-			r.h.Feeds[w.user] = w.entries
-		}
-	}
-	return r.h
+	return run(t, cfg, 1313, func(r *runner) {
+		r.watched(func() {
+			for i, id := range groupIDs { // before anything goes wrong
+				d, made := r.rulers(i)[0], make(chan struct{})
+				d.do(func() { d.group("create", id, r.half(uint64(i)), d.newTag(Pass), false); close(made) })
+				<-made
+			}
+			r.operate(r.ruled())
+			r.settleGroups()
+		})
+	})
 }
 
-// rule issues the operations, as operate does.
-func (r *runner) rule() {
+// ruled are the operations of a history of groups.
+func (r *runner) ruled() []operation {
 	keys := []string{"color", "topic"}
-	kinds := []operation{
+	return []operation{
 		{40, r.ruling(func(x draw) { x.d.group("create", x.id(), r.half(x.b), x.d.newTag(Pass), false) })},
 		{14, r.ruling(func(x draw) {
 			x.d.group("dissolve", x.id(), "", "", false)
@@ -92,6 +73,12 @@ func (r *runner) rule() {
 			x.d.group("card", x.id(), of, x.d.newTag(Pass), false)
 		})},
 		{50, r.onDevice(func(x draw) { x.d.read(x.id(), nil) })},
+		{40, r.onDevice(func(x draw) {
+			x.d.set("recvopt", x.id(), [...]int{0, optNothing, 2, optMentions, 0, optMentions}[x.b%6])
+		})},
+		{30, r.onDevice(func(x draw) { x.d.deleteGroup(x.b) })},
+		{12, r.onDevice(func(x draw) { x.d.simple("clear", x.id()) })},
+		{12, r.onDevice(func(x draw) { x.d.simple("deleteconv", x.id()) })},
 		{50, r.onDevice(func(x draw) {
 			if m := x.d.known(x.b>>32%2 == 0, x.b); m != nil && tip(m) == nil {
 				x.d.blocking(Record{Op: "revoke", Conv: m.ConvId, Seq: m.Seq}, &command{Conv: m.ConvId, Msgs: encodeAll([]*im.Message{m})})
@@ -121,47 +108,11 @@ func (r *runner) rule() {
 		{5, func(x draw) { r.operator.do(func() { r.operator.group("dissolve", x.id(), "", "") }) }},
 		{12, r.onDevice(func(x draw) { x.d.logout() })},
 		{20, r.onDevice(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 20)}) })},
-		{30, func(x draw) {
-			for i := range r.devices {
-				if d := r.devices[(x.a+uint64(i))%uint64(len(r.devices))]; d.kill() {
-					r.h.Kills++
-					break
-				}
-			}
-		}},
+		{30, r.kill},
 		{25, func(x draw) { x.d.proxy.Cut() }},
 		{10, func(x draw) { x.d.proxy.Reset() }},
-		{10, func(x draw) { x.d.proxy.Stall(); r.heals[x.d] = int(x.b % 12) }},
-		{10, func(x draw) { x.d.proxy.Refuse(true); x.d.proxy.Cut(); r.heals[x.d] = int(x.b % 12) }},
-	}
-	r.heals = map[*device]int{}
-	sum := 0
-	for _, k := range kinds {
-		sum += k.weight
-	}
-	for range r.cfg.Ops {
-		i, kind, a, b, bounce := r.rng.IntN(len(r.devices)), r.rng.IntN(sum), r.rng.Uint64(), r.rng.Uint64(), r.rng.IntN(1000)
-		x := draw{r.devices[i], r.h.Users[a%uint64(len(r.h.Users))], a / uint64(len(r.h.Users)), b}
-		for d, left := range r.heals {
-			if left <= 0 {
-				d.proxy.Heal()
-				delete(r.heals, d)
-			} else {
-				r.heals[d] = left - 1
-			}
-		}
-		r.h.Ops++
-		if bounce < r.cfg.Bounces {
-			r.h.Bounces++
-			r.cfg.Server.Bounce()
-			continue
-		}
-		for _, k := range kinds {
-			if kind -= k.weight; kind < 0 {
-				k.do(x)
-				break
-			}
-		}
+		{10, r.stall},
+		{10, r.refuse},
 	}
 }
 
@@ -203,28 +154,9 @@ func (x draw) id() string { return groupIDs[x.a%uint64(len(groupIDs))] }
 
 // settleGroups heals everything, and waits until all devices have what the server has.
 func (r *runner) settleGroups() {
-	for _, d := range r.devices {
-		d.proxy.Heal()
-		d.must(func() { d.tell(&command{Op: "slow"}) })
-		close(d.queue)
-	}
-	close(r.operator.queue)
-	for _, d := range r.devices {
-		<-d.done
-	}
-	<-r.operator.done
-	for _, d := range r.devices {
-		if !r.until(func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.outstanding) == 0 }, d) {
-			r.h.violation("%s: %d Func calls were not answered", d.Name, len(d.outstanding))
-		}
-	}
-	for _, d := range r.devices {
-		d.close()
-		d.open()
-		if code := d.login(); code != 0 {
-			r.h.violation("%s: the last login failed: %d", d.Name, code)
-			return
-		}
+	r.calm()
+	if !r.back() {
+		return
 	}
 	r.markers()
 	var err error
@@ -279,7 +211,9 @@ func (r *runner) hearMarker(s *Send) {
 		if x == nil || x.Group == nil || d.Device == s.Device {
 			continue // not a member
 		}
-		if !r.until(func() bool { return d.heard(func(x *Record) bool { return x.Kind == New && x.Tag == s.Tag }) }, d) {
+		if !r.until(func() bool {
+			return d.heard(func(x *Record) bool { return x.Kind == New && x.Tag == s.Tag }) || d.hasSilently(s.Conv, s.Seq)
+		}, d) {
 			r.h.violation("%s: never heard of %q in %s", d.Name, s.Tag, s.Conv)
 		}
 	}

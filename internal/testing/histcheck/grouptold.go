@@ -19,6 +19,9 @@ type groupEar struct {
 	told            map[*Group]uint64
 	// versions are those of messages that were told last.
 	versions map[*Group]map[uint64]uint64
+	// announced are the records of those numbers, silence when the device knows that a group is silent.
+	announced map[*Group]map[uint64]int64
+	silence   map[*Group]groupSilence
 	// tips are callbacks of tips that are followed by a message each.
 	tips []string
 	// reports are those of the feed that were announced.
@@ -35,10 +38,10 @@ type groupEar struct {
 
 // told follows what a device was notified of: everything that is its user's, each once, in the order of the log, and nothing else.
 func (c *groupChecker) told(d *Device) {
-	l := &groupEar{c: c, d: d, epoch: map[string]uint64{}, fired: map[*Group]map[uint64]bool{}, recalled: map[*Group]map[uint64]bool{}, told: map[*Group]uint64{}, versions: map[*Group]map[uint64]uint64{}, ends: map[string]int{},
+	l := &groupEar{c: c, d: d, epoch: map[string]uint64{}, fired: map[*Group]map[uint64]bool{}, recalled: map[*Group]map[uint64]bool{}, told: map[*Group]uint64{}, versions: map[*Group]map[uint64]uint64{}, ends: map[string]int{}, announced: map[*Group]map[uint64]int64{}, silence: map[*Group]groupSilence{},
 		attributes: map[string]toldAttributes{}, recent: map[string]int{}, again: map[string]int{}}
 	for _, g := range c.h.Groups {
-		l.fired[g], l.recalled[g], l.versions[g] = map[uint64]bool{}, map[uint64]bool{}, map[uint64]uint64{}
+		l.fired[g], l.recalled[g], l.versions[g], l.announced[g], l.silence[g] = map[uint64]bool{}, map[uint64]bool{}, map[uint64]uint64{}, map[uint64]int64{}, c.silenceOf(d, g)
 	}
 	rs := d.records()
 	for i := range rs {
@@ -131,6 +134,9 @@ func (l *groupEar) entry(r *Record) {
 	l.epoch[r.Conv] = g.Epoch
 	isTip := tip(e.Message) != nil
 	if isTip {
+		for len(l.tips) > 0 && l.tips[0] != r.Text && l.tipGone(r.Conv, l.tips[0]) {
+			l.tips = l.tips[1:]
+		}
 		switch {
 		case len(l.tips) == 0 || l.tips[0] != r.Text:
 			l.bad("a tip without its callback before it (%v): %v", l.tips, *r)
@@ -152,7 +158,9 @@ func (l *groupEar) entry(r *Record) {
 	case r.Time != uint64(e.Time/1000):
 		l.bad("announced with time %d, the log has %d: %v", r.Time, e.Time, *r)
 	}
-	l.fired[g][r.Seq], l.versions[g][r.Seq] = true, r.Version
+	l.mustSilence(g, e, causedBy(e), r)
+	l.silence[g].announced(r)
+	l.fired[g][r.Seq], l.versions[g][r.Seq], l.announced[g][r.Seq] = true, r.Version, r.At
 	l.told[g] = max(l.told[g], r.Seq)
 }
 
@@ -168,6 +176,7 @@ func (l *groupEar) recall(r *Record) {
 		case l.recalled[g][r.Seq]:
 			l.bad("a recall told twice: %v", *r)
 		}
+		l.mustSilence(g, g.Entries[r.Seq-1], ch.Operator, r)
 		l.recalled[g][r.Seq] = true
 		return
 	}
@@ -261,6 +270,7 @@ func differentReports(want []string, got []*Record) (bad []string) {
 // end checks that nothing is missing.
 func (l *groupEar) end() {
 	c, user := l.c, l.d.User
+	l.tips = slices.DeleteFunc(l.tips, func(words string) bool { return l.tipGone("", words) })
 	if len(l.tips) > 0 {
 		l.bad("the callbacks of %d tips were not followed by a message: %v", len(l.tips), l.tips)
 	}
@@ -293,17 +303,26 @@ func (l *groupEar) end() {
 		recalled := g.recalled()
 		for _, e := range g.Entries {
 			own := c.sends[e.Message.GetCloudCustomStr()]
-			if e.Seq < from || !g.hears(user, e) || l.fired[g][e.Seq] || own != nil && own.Device == l.d || recalled[e.Seq] != nil {
+			if e.Seq < from || !g.hears(user, e) || l.fired[g][e.Seq] || own != nil && own.Device == l.d || recalled[e.Seq] != nil || c.gone(g, user, e) {
+				continue
+			}
+			if causedBy(e) != user && l.maySilence(g, e, e.Seq, c.madeAt(e)) {
 				continue
 			}
 			l.bad("never heard of %s seq %d, %s", g.ID, e.Seq, entryWords(e))
 		}
 		for _, ch := range g.Changes {
-			if ch.Kind == im.ChangeKind_CHANGE_REVOKE && ch.Seq >= from && c.hearsChange(g, user, ch) && !l.recalled[g][ch.Seq] {
+			if ch.Kind == im.ChangeKind_CHANGE_REVOKE && ch.Seq >= from && c.hearsChange(g, user, ch) && !l.recalled[g][ch.Seq] && !c.gone(g, user, g.Entries[ch.Seq-1]) &&
+				(ch.Operator == user || !l.maySilence(g, g.Entries[ch.Seq-1], 0, 0)) {
 				l.bad("never heard of the recall of %s seq %d", g.ID, ch.Seq)
 			}
 		}
 		l.updated(g)
+		for _, o := range c.clears(g, user) {
+			if o.d == l.d && o.code == 0 {
+				l.cleared(o)
+			}
+		}
 		if g.Dissolved && p.open() && l.ends[g.ID] == 0 {
 			l.bad("never told that %s, of which it knew, has ended", g.ID)
 		}
@@ -311,6 +330,18 @@ func (l *groupEar) end() {
 			l.bad("the attributes of %s are %s, told %s", g.ID, attributeWords(g.Attributes), told.words)
 		}
 	}
+}
+
+// tipGone reports whether a tip of a group, or of any, may have been cleared or deleted before its message was announced.
+func (l *groupEar) tipGone(id, words string) bool {
+	for _, g := range l.c.h.Groups {
+		for _, e := range g.Entries {
+			if t := tip(e.Message); t != nil && (id == "" || g.ID == id) && TipWords(t) == words && l.c.gone(g, l.d.User, e) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // known is the first number of a group that a device was told, or has sent.

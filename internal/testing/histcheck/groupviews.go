@@ -48,8 +48,8 @@ func (c *groupChecker) view(user string, g *Group) {
 	}
 	for _, e := range g.Entries {
 		o := seen[e.Seq]
-		switch sees := g.hears(user, e); {
-		case o != nil && !sees:
+		switch sees := g.hears(user, e) && !c.gone(g, user, e); {
+		case o != nil && !g.hears(user, e):
 			c.fail("%s: the server gives them seq %d, %s, which is not theirs", where, e.Seq, entryWords(e))
 		case o == nil && sees:
 			c.fail("%s: the server does not give them seq %d, %s", where, e.Seq, entryWords(e))
@@ -57,6 +57,7 @@ func (c *groupChecker) view(user string, g *Group) {
 			c.fail("%s: the server gives them %s as seq %d, which is %s", where, entryWords(o), e.Seq, entryWords(e))
 		}
 	}
+	c.keeps(g, user, l, where)
 	revs := map[uint64]bool{}
 	for _, ch := range l.Changes {
 		revs[ch.Rev] = true
@@ -180,13 +181,23 @@ func (c *groupChecker) differs(d *Device) (bad []string) {
 			continue // reported elsewhere
 		}
 		if x == nil {
-			if len(view.Entries) > 0 {
+			if len(view.Entries) > 0 && !view.Head.Hidden {
 				fail("%s is not in the list", id)
 			}
 			continue
 		}
-		if x.Conv.UnreadNum != view.Head.Unread {
-			fail("%s has %d unread, counted %d", id, x.Conv.UnreadNum, view.Head.Unread)
+		if view.Head.Hidden && !slices.ContainsFunc(x.Items, func(it Item) bool { return it.Seq == 0 }) {
+			fail("%s is in the list, and was deleted", id)
+		}
+		unread := view.Head.Unread
+		if view.Head.RecvOpt == optMentions {
+			unread = uint64(len(mentionsOf(view.Head)))
+		}
+		if x.Conv.UnreadNum != unread {
+			fail("%s has %d unread, counted %d", id, x.Conv.UnreadNum, unread)
+		}
+		if x.Conv.RecvOpt != view.Head.RecvOpt {
+			fail("%s has the receive option %d, at the server %d", id, x.Conv.RecvOpt, view.Head.RecvOpt)
 		}
 		var marks []string
 		for _, m := range x.Conv.GroupAtInfoArray {
@@ -248,6 +259,9 @@ func (c *groupChecker) items(d *Device, g *Group, x *Listed, whole bool, fail fu
 		if !g.sees(d.User, e) {
 			fail("%s: lists seq %d, %s, which is not theirs", g.ID, it.Seq, it.Words())
 		}
+		if c.listsGone(d, g, e, true, fail) {
+			continue // what another device has deleted may be as it was
+		}
 		if want := max(e.Status, im.MessageStatus_MESSAGE_STATUS_SENT); it.Status != want && c.hearsChange(g, d.User, recallOf(g, it.Seq)) {
 			fail("%s: lists seq %d with status %d, the log has %d", g.ID, it.Seq, it.Status, want)
 		}
@@ -259,7 +273,7 @@ func (c *groupChecker) items(d *Device, g *Group, x *Listed, whole bool, fail fu
 		return
 	}
 	for _, e := range g.Entries {
-		if g.sees(d.User, e) && !listed[e.Seq] {
+		if !listed[e.Seq] && g.sees(d.User, e) && !c.listsGone(d, g, e, false, fail) {
 			fail("%s: does not list seq %d, %s", g.ID, e.Seq, entryWords(e))
 		}
 	}
@@ -278,5 +292,5 @@ func (it Item) Words() string {
 	if strings.HasPrefix(it.Text, "tip ") {
 		return it.Text
 	}
-	return fmt.Sprintf("%q by %s", it.Tag, it.Sender)
+	return messageWords(it.Tag, it.Sender)
 }

@@ -3,7 +3,6 @@ package histcheck_test
 import (
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -39,15 +38,23 @@ type total struct {
 	histories, ops, sends, records, bounces, killed, kills, violations int
 }
 
-// sum is that of histories of messages, relationSum that of those of relations.
-var sum, relationSum total
-
 // TestHistory runs histories and checks them. An even seed runs against a server in this process that is restarted, an odd one against a process that
 // is killed.
-func TestHistory(t *testing.T) {
+func TestHistory(t *testing.T) { kind{"histories of messages", 3, history}.run(t) }
+
+// kind is a kind of histories: their name, how many the short form of the test runs, and how one is made and checked.
+type kind struct {
+	name  string
+	short uint64
+	run1  func(t *testing.T, seed uint64, sum *total)
+}
+
+// run makes the histories that the flags want, the three kinds beside each other.
+func (k kind) run(t *testing.T) {
+	sum := &total{}
 	switch {
 	case *timeFlag > 0:
-		t.Parallel() // beside those of relations
+		t.Parallel()
 		end := time.Now().Add(*timeFlag)
 		var next atomic.Uint64
 		next.Store(max(*seedFlag, 1))
@@ -55,38 +62,63 @@ func TestHistory(t *testing.T) {
 			for n := range max(*parallelFlag, 1) {
 				t.Run(fmt.Sprint(n), func(t *testing.T) {
 					t.Parallel()
-					for time.Now().Before(end) && !t.Failed() {
+					longest := time.Duration(0) // one that would probably not end in time is not begun
+					for begin := time.Now(); begin.Add(longest).Before(end) && !t.Failed(); begin = time.Now() {
 						seed := next.Add(1) - 1
 						if *killOnlyFlag {
 							seed = 2*seed - 1
 						}
-						t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) })
+						t.Run(fmt.Sprint(seed), func(t *testing.T) { k.run1(t, seed, sum) })
+						longest = max(longest, time.Since(begin))
 					}
 				})
 			}
 		})
-		t.Logf("%d histories, %d operations, %d messages, %d records: the server was killed %d times and restarted %d times, clients were killed %d times; %d violations",
-			sum.histories, sum.ops, sum.sends, sum.records, sum.killed, sum.bounces-sum.killed, sum.kills, sum.violations)
+		t.Logf("%d %s, %d operations, %d messages, %d records: the server was killed %d times and restarted %d times, clients were killed %d times; %d violations",
+			sum.histories, k.name, sum.ops, sum.sends, sum.records, sum.killed, sum.bounces-sum.killed, sum.kills, sum.violations)
 	case *seedFlag != 0:
-		history(t, *seedFlag)
+		k.run1(t, *seedFlag, sum)
 	default:
-		for seed := uint64(1); seed <= soak.Pick[uint64](3, 12); seed++ {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); history(t, seed) })
+		for seed := uint64(1); seed <= soak.Pick(k.short, 12); seed++ {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); k.run1(t, seed, sum) })
 		}
 	}
 }
 
-func history(t *testing.T, seed uint64) {
-	logFile := io.Discard
-	if *dumpFlag != "" {
-		f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("seed%d.log", seed)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		logFile = f
+// logOf is where the program of a history logs.
+func logOf(t *testing.T, name string, seed uint64) *slog.Logger {
+	if *dumpFlag == "" {
+		return slog.New(slog.DiscardHandler)
 	}
-	log := slog.New(slog.NewTextHandler(logFile, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	f, err := os.Create(filepath.Join(*dumpFlag, fmt.Sprintf("%s%d.log", name, seed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// start starts the server of a seed: on PostgreSQL or not, in this process, with what only that can do, or in one of its own.
+func start(t *testing.T, seed uint64, log *slog.Logger, hook string, flags []string, opts ...imtest.Option) histcheck.Server {
+	dsn := ""
+	if onPostgres(seed) {
+		dsn = pgtest.DSN(t)
+		flags, opts = append(flags, "--postgres", dsn), append(opts, imtest.Postgres(dsn))
+	}
+	if seed%2 == 1 {
+		return startChild(t, log, hook, dsn, flags...)
+	}
+	if seed%4 == 0 {
+		opts = append(opts, imtest.Queue(24, 64<<10)) // so small that pushes are dropped
+	}
+	if hook != "" {
+		opts = append(opts, imtest.Webhook(hook, ""))
+	}
+	return &inside{imtest.Start(t, append(opts, imtest.Listen(freeAddr(t)))...), dsn}
+}
+
+func history(t *testing.T, seed uint64, sum *total) {
+	log := logOf(t, "seed", seed)
 	var program *histcheck.Hook
 	hook := ""
 	if seed%3 != 0 {
@@ -95,28 +127,9 @@ func history(t *testing.T, seed uint64) {
 		t.Cleanup(web.Close)
 		hook = web.URL
 	}
-	var s histcheck.Server
-	if seed%2 == 0 {
-		var opts []imtest.Option
-		if seed%4 == 0 {
-			opts = append(opts, imtest.Queue(24, 64<<10)) // so small that pushes are dropped
-		}
-		if program != nil {
-			opts = append(opts, imtest.Webhook(hook, ""))
-		}
-		if onPostgres(seed) {
-			opts = append(opts, imtest.Postgres(pgtest.DSN(t)))
-		}
-		s = &inside{imtest.Start(t, append(opts, imtest.Listen(freeAddr(t)))...)}
-	} else {
-		var more []string
-		if onPostgres(seed) {
-			more = append(more, "--postgres", pgtest.DSN(t))
-		}
-		s = startChild(t, log, hook, more...)
-	}
-	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: s, Hook: program, Bounces: *bouncesFlag, Children: 3, Log: log, LogDir: *dumpFlag})
-	report(t, h, histcheck.Check(h), &sum, "seed", "TestHistory", seed)
+	h := histcheck.Run(t, histcheck.Config{Seed: seed, Ops: *opsFlag, Users: 3 + int(seed/2%2), Server: start(t, seed, log, hook, nil), Hook: program, Bounces: *bouncesFlag, Children: 3,
+		Log: log, LogDir: *dumpFlag})
+	report(t, h, histcheck.Check(h), sum, "seed", "TestHistory", seed)
 }
 
 // onPostgres reports whether the server of a seed has its store on PostgreSQL: a quarter of those that are killed, and an eighth of the others.
@@ -167,7 +180,10 @@ func report(t *testing.T, h *histcheck.History, bad []string, sum *total, name, 
 }
 
 // inside is a server in this process; it is restarted in an orderly way.
-type inside struct{ s *imtest.Server }
+type inside struct {
+	s   *imtest.Server
+	dsn string // of its store; "" if that is on SQLite
+}
 
 func (x *inside) URL() string            { return x.s.URL }
 func (x *inside) Sig(user string) string { return x.s.Sig(user) }
@@ -186,6 +202,7 @@ type child struct {
 	dir  string
 	log  *slog.Logger
 	hook string
+	dsn  string
 	more []string // further flags
 	cmd  *exec.Cmd
 }
@@ -228,8 +245,8 @@ func freeAddr(t testing.TB) string {
 	return ""
 }
 
-func startChild(t testing.TB, log *slog.Logger, hook string, more ...string) *child {
-	c := &child{t: t, addr: freeAddr(t), dir: t.TempDir(), log: log, hook: hook, more: more}
+func startChild(t testing.TB, log *slog.Logger, hook, dsn string, more ...string) *child {
+	c := &child{t: t, addr: freeAddr(t), dir: t.TempDir(), log: log, hook: hook, dsn: dsn, more: more}
 	c.start()
 	t.Cleanup(c.kill)
 	return c

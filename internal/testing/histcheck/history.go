@@ -61,6 +61,7 @@ type Record struct {
 	Conv    string
 	Seq     uint64
 	Seqs    []uint64 // of a call that names several messages, or of a listing
+	Tags    []string // what these are, in a group
 	Version uint64   // of a message
 	Text    string
 	Tag     string // of a message

@@ -44,7 +44,8 @@ type listener struct {
 func (c *checker) device(d *Device) {
 	l := &listener{c: c, d: d, logs: c.h.Server.Logs[d.User], fired: map[key]int{}, revoked: map[key]int{}, version: map[key]int64{}, updates: map[key]int{}, last: map[string]uint64{},
 		mine: map[string]*Send{}, answeredAt: map[*Send]int{}, online: map[string]int{}, deleted: map[key]int{}, open: map[int]Record{}, dead: map[int]bool{},
-		recent: map[toldEvent]int{}, again: map[toldEvent]int{}, states: newStates(), silence: newSilence(c.model, d)}
+		recent: map[toldEvent]int{}, again: map[toldEvent]int{}, states: newStates(),
+		silence: newSilence(d, 0, func(conv string) []*op { return c.model.attempts(d.User, conv, "recvopt") }, optNothing)}
 	for _, s := range d.Sends {
 		l.mine[s.Tag+"\x00"+s.Conv] = s
 	}

@@ -2,7 +2,6 @@ package histcheck
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/im"
@@ -84,35 +82,20 @@ func (n *Notices) heal() {
 // RunRelations makes a history of relations: friends, requests, blacklists, friend groups and profiles of users with two devices each, while they send to
 // each other. [CheckRelations] judges it.
 func RunRelations(t testing.TB, cfg Config, notices *Notices) *History {
-	return runRelations(t, cfg, notices, (*runner).relate)
+	cfg.near = true
+	return runRelations(t, cfg, notices, func(r *runner) { r.operate(r.relationships()) })
 }
 
 func runRelations(t testing.TB, cfg Config, notices *Notices, operate func(*runner)) *History {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
 	cfg.apart = true
-	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 1212)), h: &History{Seed: cfg.Seed, Relations: map[string]*Relations{}, Feeds: map[string][]*im.Relation{}},
-		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
-	r.operator = r.newOperator()
-	defer r.closeAll()
-	r.populate()
-	var watchers []*watcher
-	for _, user := range r.h.Users {
-		watchers = append(watchers, watch(ctx, cfg.Server.URL(), user, r.sigs[user]))
-	}
-	operate(r)
-	r.settleRelations(notices)
-	for _, w := range watchers {
-		if err := w.rest(ctx); err != nil {
-			r.h.violation("the feed of %s: %v", w.user, err)
-		} else if !w.cut {
-			r.h.Feeds[w.user] = w.entries
-		}
-	}
-	r.readDisks()
-	r.until(func() bool { r.h.Notices = notices.All(); return r.h.noticedInOrder() == "" }) // if it is not so in the end, the check finds it
-	return r.h
+	return run(t, cfg, 1212, func(r *runner) {
+		r.watched(func() {
+			operate(r)
+			r.settleRelations(notices)
+		})
+		r.readDisks()
+		r.until(func() bool { r.h.Notices = notices.All(); return r.h.noticedInOrder() == "" }) // if it is not so in the end, the check finds it
+	})
 }
 
 // readDisks closes all devices and reads what they have stored.
@@ -145,13 +128,9 @@ func groupName(x uint64) string { return fmt.Sprint("g", x%4) }
 // permissions are changes of a profile: everybody may add the user, or only who was accepted.
 var permissions = [...]string{"IM_AllowType=", "IM_AllowType=AllowType_Type_NeedConfirm"}
 
-// relate issues the operations, as operate does.
-func (r *runner) relate() {
-	healing := map[*device]int{}
-	kinds := []struct {
-		weight int
-		do     func(x draw)
-	}{
+// relationships are the operations of a history of relations.
+func (r *runner) relationships() []operation {
+	return []operation{
 		{150, r.onDevice(func(x draw) { x.d.relation("add", x.to, x.d.newTag(Pass), 0, x.b%3 > 0) })},
 		{140, r.onDevice(func(x draw) { x.d.relation("answer", x.to, x.d.newTag(Pass), int32(x.b%3), false) })},
 		{50, r.onDevice(func(x draw) { x.d.relation("unfriend", x.to, "", 0, x.b%2 == 0) })},
@@ -178,80 +157,20 @@ func (r *runner) relate() {
 		}},
 		{20, r.onDevice(func(x draw) { x.d.logout() })},
 		{20, r.onDevice(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 20)}) })},
-		{40, func(x draw) {
-			for i := range r.devices {
-				if d := r.devices[(x.a+uint64(i))%uint64(len(r.devices))]; d.kill() {
-					r.h.Kills++
-					break
-				}
-			}
-		}},
+		{40, r.kill},
 		{40, func(x draw) { x.d.proxy.Cut() }},
 		{15, func(x draw) { x.d.proxy.Reset() }},
-		{15, func(x draw) { x.d.proxy.Stall(); healing[x.d] = int(x.b % 12) }},
-		{15, func(x draw) { x.d.proxy.Refuse(true); x.d.proxy.Cut(); healing[x.d] = int(x.b % 12) }},
+		{15, r.stall},
+		{15, r.refuse},
 	}
-	sum := 0
-	for _, k := range kinds {
-		sum += k.weight
-	}
-	for range r.cfg.Ops {
-		i, kind, a, b, bounce := r.rng.IntN(len(r.devices)), r.rng.IntN(sum), r.rng.Uint64(), r.rng.Uint64(), r.rng.IntN(1000)
-		d := r.devices[i]
-		// Few pairs, so that much happens to each.
-		near := slices.Index(r.h.Users, d.User) + 1 + int(a%3)
-		x := draw{d, r.h.Users[near%len(r.h.Users)], a >> 2, b}
-		for d, left := range healing {
-			if left <= 0 {
-				d.proxy.Heal()
-				delete(healing, d)
-			} else {
-				healing[d] = left - 1
-			}
-		}
-		r.h.Ops++
-		if bounce < r.cfg.Bounces {
-			r.h.Bounces++
-			r.cfg.Server.Bounce()
-			continue
-		}
-		for _, k := range kinds {
-			if kind -= k.weight; kind < 0 {
-				k.do(x)
-				break
-			}
-		}
-	}
-}
-
-// onDevice queues what the device does.
-func (r *runner) onDevice(f func(x draw)) func(x draw) {
-	return func(x draw) { x.d.do(func() { f(x) }) }
 }
 
 // settleRelations heals everything, and waits until all devices list what the server stores. Then each user does a few things at rest, whose outcome is
 // certain.
 func (r *runner) settleRelations(notices *Notices) {
-	for _, d := range r.devices {
-		d.proxy.Heal()
-		d.must(func() { d.tell(&command{Op: "slow"}) })
-		close(d.queue)
-	}
-	close(r.operator.queue)
-	for _, d := range r.devices {
-		<-d.done
-	}
-	<-r.operator.done
+	r.calm()
 	notices.heal()
-	for _, d := range r.devices {
-		d.close()
-		d.open()
-		if code := d.login(); code != 0 {
-			r.h.violation("%s: the last login failed: %d", d.Name, code)
-			return
-		}
-	}
-	if !r.restRelations(notices) {
+	if !r.back() || !r.restRelations(notices) {
 		return
 	}
 	for i, user := range r.h.Users {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,8 +48,9 @@ type Config struct {
 	Disk func(dir, user string) ([]*im.Relation, error)
 	// Groups reads all groups from the server's store; it is needed for histories of groups.
 	Groups func() ([]*Group, error)
-	// apart: the two devices of a user are of different classes, so that neither ends the session of the other.
-	apart bool
+	// apart: the two devices of a user are of different classes, so that neither ends the session of the other. near: a user deals with the next three, so that
+	// much happens to each two.
+	apart, near bool
 }
 
 // patience limits every wait for something that must happen.
@@ -67,22 +69,31 @@ type runner struct {
 	children int
 	sigs     map[string]string // tickets, signed while the server ran
 	texts    atomic.Int64
-	heals    map[*device]int // operations until the link of a device works again
+	stage    atomic.Pointer[string] // what it is doing
+	heals    map[*device]int        // operations until the link of a device works again
 }
 
-// Run makes the history of a seed.
+// Run makes the history of a seed: users with one or two classes of devices write to each other. [Check] judges it.
 func Run(t testing.TB, cfg Config) *History {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	return run(t, cfg, 7070, func(r *runner) {
+		r.operate(r.messages())
+		r.settle()
+	})
+}
+
+// run makes a history: what is random about it comes from the seed and the stream, and story is what happens once all users are logged in.
+func run(t testing.TB, cfg Config, stream uint64, story func(r *runner)) *History {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cfg.Bounces = cmp.Or(cfg.Bounces, 10)
-	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, 7070)), h: &History{Seed: cfg.Seed, Hooked: cfg.Hook != nil},
-		sigs: map[string]string{admin: cfg.Server.Sig(admin)}}
+	r := &runner{t: t, cfg: cfg, ctx: ctx, rng: rand.New(rand.NewPCG(cfg.Seed, stream)), heals: map[*device]int{}, sigs: map[string]string{admin: cfg.Server.Sig(admin)},
+		h: &History{Seed: cfg.Seed, Hooked: cfg.Hook != nil, Relations: map[string]*Relations{}, Feeds: map[string][]*im.Relation{}}}
 	r.operator = r.newOperator()
-	defer r.closeAll()
-	r.populate()
-	r.operate()
-	r.settle()
-	return r.h
+	return r.within(func() {
+		defer r.closeAll()
+		r.populate()
+		story(r)
+	})
 }
 
 // populate logs all users in on their first devices, before there is any message.
@@ -118,8 +129,10 @@ func (r *runner) newDevice(user string, p im.Platform, mayDie bool) *device {
 		r.children++
 		d.child = true
 	}
+	r.h.mu.Lock()
 	r.devices = append(r.devices, d)
 	r.h.Devices = append(r.h.Devices, d.Device)
+	r.h.mu.Unlock()
 	go func() {
 		defer close(d.done)
 		for f := range d.queue {
@@ -143,30 +156,92 @@ type operation struct {
 }
 
 // operate issues the operations. Everything random about one is drawn here, in a fixed order, or from what is drawn.
-func (r *runner) operate() {
-	healing := map[*device]int{} // operations until the link works again
+func (r *runner) operate(operations []operation) {
+	sum := 0
+	for _, o := range operations {
+		sum += o.weight
+	}
+	for range r.cfg.Ops {
+		i, kind, a, b, bounce := r.rng.IntN(len(r.devices)), r.rng.IntN(sum), r.rng.Uint64(), r.rng.Uint64(), r.rng.IntN(1000)
+		x := draw{r.devices[i], r.h.Users[a%uint64(len(r.h.Users))], a / uint64(len(r.h.Users)), b}
+		if r.cfg.near {
+			user := slices.Index(r.h.Users, x.d.User) + 1 + int(a%3)
+			x.to = r.h.Users[user%len(r.h.Users)]
+		}
+		for d, left := range r.heals {
+			if left <= 0 {
+				d.proxy.Heal()
+				delete(r.heals, d)
+			} else {
+				r.heals[d] = left - 1
+			}
+		}
+		r.h.Ops++
+		r.at("operation %d", r.h.Ops)
+		if bounce < r.cfg.Bounces {
+			r.h.Bounces++
+			r.at("operation %d: the server ends", r.h.Ops)
+			r.cfg.Server.Bounce()
+			continue
+		}
+		for _, o := range operations {
+			if kind -= o.weight; kind < 0 {
+				o.do(x)
+				break
+			}
+		}
+	}
+}
+
+// onDevice queues what the device does.
+func (r *runner) onDevice(f func(x draw)) func(x draw) {
+	return func(x draw) { x.d.do(func() { f(x) }) }
+}
+
+// kill kills the next device that can be killed.
+func (r *runner) kill(x draw) {
+	for i := range r.devices {
+		if d := r.devices[(x.a+uint64(i))%uint64(len(r.devices))]; d.kill() {
+			r.h.Kills++
+			break
+		}
+	}
+}
+
+// stall and refuse break a link for some operations.
+func (r *runner) stall(x draw) {
+	x.d.proxy.Stall()
+	r.heals[x.d] = int(x.b % 12)
+}
+
+func (r *runner) refuse(x draw) {
+	x.d.proxy.Refuse(true)
+	x.d.proxy.Cut()
+	r.heals[x.d] = int(x.b % 12)
+}
+
+// messages are the operations of a history of messages.
+func (r *runner) messages() []operation {
 	fresh := 0
-	// on queues what the device does.
-	on := func(f func(x draw)) func(x draw) { return func(x draw) { x.d.do(func() { f(x) }) } }
-	operations := []operation{
-		{130, on(func(x draw) { x.d.send(x.to, r.newMark(x.b), x.b) })},
-		{120, on(func(x draw) { x.d.burst(x.to, 2+int(x.b%20), x.b) })},
-		{20, on(func(x draw) { x.d.sendOnline(x.to) })},
-		{25, on(func(x draw) { x.d.batch(x.b) })},
-		{75, on(func(x draw) { x.d.read(x.to, nil) })},
-		{50, on(func(x draw) { x.d.readUpTo(x.b) })},
-		{25, on(func(x draw) { x.d.readAll() })},
-		{65, on(func(x draw) { x.d.revoke(x.b) })},
-		{90, on(func(x draw) { x.d.modify(x.b) })},
-		{40, on(func(x draw) { x.d.page(x.to, x.b) })},
-		{30, on(func(x draw) { x.d.delete("delete", x.b) })},
-		{20, on(func(x draw) { x.d.delete("deletelocal", x.b) })},
-		{14, on(func(x draw) { x.d.simple("clear", x.to) })},
-		{14, on(func(x draw) { x.d.simple("deleteconv", x.to) })},
-		{25, on(func(x draw) { x.d.set("pin", x.to, int(x.b%2)) })},
-		{25, on(func(x draw) { x.d.set("recvopt", x.to, recvOpt(x.b)) })},
-		{15, on(func(x draw) { x.d.draft(x.to, x.b%4 == 0) })},
-		{25, on(func(x draw) { x.d.keep(x.to, x.b%2 == 0, x.b>>8) })},
+	return []operation{
+		{130, r.onDevice(func(x draw) { x.d.send(x.to, r.newMark(x.b), x.b) })},
+		{120, r.onDevice(func(x draw) { x.d.burst(x.to, 2+int(x.b%20), x.b) })},
+		{20, r.onDevice(func(x draw) { x.d.sendOnline(x.to) })},
+		{25, r.onDevice(func(x draw) { x.d.batch(x.b) })},
+		{75, r.onDevice(func(x draw) { x.d.read(x.to, nil) })},
+		{50, r.onDevice(func(x draw) { x.d.readUpTo(x.b) })},
+		{25, r.onDevice(func(x draw) { x.d.readAll() })},
+		{65, r.onDevice(func(x draw) { x.d.revoke(x.b) })},
+		{90, r.onDevice(func(x draw) { x.d.modify(x.b) })},
+		{40, r.onDevice(func(x draw) { x.d.page(x.to, x.b) })},
+		{30, r.onDevice(func(x draw) { x.d.delete("delete", x.b) })},
+		{20, r.onDevice(func(x draw) { x.d.delete("deletelocal", x.b) })},
+		{14, r.onDevice(func(x draw) { x.d.simple("clear", x.to) })},
+		{14, r.onDevice(func(x draw) { x.d.simple("deleteconv", x.to) })},
+		{25, r.onDevice(func(x draw) { x.d.set("pin", x.to, int(x.b%2)) })},
+		{25, r.onDevice(func(x draw) { x.d.set("recvopt", x.to, recvOpt(x.b)) })},
+		{15, r.onDevice(func(x draw) { x.d.draft(x.to, x.b%4 == 0) })},
+		{25, r.onDevice(func(x draw) { x.d.keep(x.to, x.b%2 == 0, x.b>>8) })},
 		{15, func(x draw) {
 			from := r.h.Users[x.b%uint64(len(r.h.Users))]
 			r.operator.do(func() { r.operator.send(from, x.to, r.newMark(x.a)) })
@@ -194,8 +269,8 @@ func (r *runner) operate() {
 			}
 			x.d.must(func() { x.d.open(); x.d.login() })
 		}},
-		{25, on(func(x draw) { x.d.logout() })},
-		{12, on(func(x draw) { x.d.login() })},
+		{25, r.onDevice(func(x draw) { x.d.logout() })},
+		{12, r.onDevice(func(x draw) { x.d.login() })},
 		{5, func(x draw) {
 			if fresh < 3 {
 				fresh++
@@ -203,48 +278,13 @@ func (r *runner) operate() {
 				n.must(func() { n.open(); n.login() })
 			}
 		}},
-		{30, on(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 40)}) })},
-		{30, func(x draw) {
-			for i := range r.devices { // the next one that can
-				if d := r.devices[(x.a+uint64(i))%uint64(len(r.devices))]; d.kill() {
-					r.h.Kills++
-					break
-				}
-			}
-		}},
+		{30, r.onDevice(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 40)}) })},
+		{30, r.kill},
 		{40, func(x draw) { x.d.proxy.Cut() }},
 		{15, func(x draw) { x.d.proxy.Reset() }},
-		{20, func(x draw) { x.d.proxy.Stall(); healing[x.d] = int(x.b % 12) }},
-		{10, func(x draw) { x.d.proxy.Freeze(); healing[x.d] = int(x.b % 12) }},
-		{15, func(x draw) { x.d.proxy.Refuse(true); x.d.proxy.Cut(); healing[x.d] = int(x.b % 12) }},
-	}
-	sum := 0
-	for _, o := range operations {
-		sum += o.weight
-	}
-	for range r.cfg.Ops {
-		i, kind, a, b, bounce := r.rng.IntN(len(r.devices)), r.rng.IntN(sum), r.rng.Uint64(), r.rng.Uint64(), r.rng.IntN(1000)
-		x := draw{r.devices[i], r.h.Users[a%uint64(len(r.h.Users))], a / uint64(len(r.h.Users)), b}
-		for d, left := range healing {
-			if left <= 0 {
-				d.proxy.Heal()
-				delete(healing, d)
-			} else {
-				healing[d] = left - 1
-			}
-		}
-		r.h.Ops++
-		if bounce < r.cfg.Bounces {
-			r.h.Bounces++
-			r.cfg.Server.Bounce()
-			continue
-		}
-		for _, o := range operations {
-			if kind -= o.weight; kind < 0 {
-				o.do(x)
-				break
-			}
-		}
+		{20, r.stall},
+		{10, func(x draw) { x.d.proxy.Freeze(); r.heals[x.d] = int(x.b % 12) }},
+		{15, r.refuse},
 	}
 }
 

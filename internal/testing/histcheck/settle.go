@@ -10,24 +10,46 @@ import (
 	"github.com/tidings-im/tidings/im"
 )
 
-// settle heals everything, brings all devices to the end of all logs, and records their state. Devices of one class cannot be logged in at the same
-// time, so it goes in waves.
-func (r *runner) settle() {
+// calm heals everything and waits until all calls are answered.
+func (r *runner) calm() {
 	for _, d := range r.devices {
+		r.at("%s ends", d.Name)
 		d.proxy.Heal()
 		d.must(func() { d.tell(&command{Op: "slow"}) })
 		close(d.queue)
 	}
 	close(r.operator.queue)
 	for _, d := range r.devices {
+		r.at("waits for %s", d.Name)
 		<-d.done
 	}
+	r.at("waits for the operator")
 	<-r.operator.done
 	for _, d := range r.devices {
 		if !r.until(func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.outstanding) == 0 }, d) {
 			r.h.violation("%s: %d Func calls were not answered", d.Name, len(d.outstanding))
 		}
 	}
+}
+
+// back closes all devices and logs them in again; it returns false if that failed. No two of them may be of one user and class.
+func (r *runner) back() bool {
+	for _, d := range r.devices {
+		r.at("logs %s in", d.Name)
+		d.close()
+		d.open()
+		if code := d.login(); code != 0 {
+			r.h.violation("%s: the last login failed: %d", d.Name, code)
+			return false
+		}
+	}
+	return true
+}
+
+// settle heals everything, brings all devices to the end of all logs, and records their state. Devices of one class cannot be logged in at the same
+// time, so it goes in waves.
+func (r *runner) settle() {
+	r.calm()
 	if h := r.cfg.Hook; h != nil && !r.until(h.quiet) {
 		r.h.violation("the server waits for its webhook for ever")
 	}
@@ -153,7 +175,7 @@ func (d *device) hasSilently(conv string, seq uint64) bool {
 	r := d.tell(&command{Op: "conversations"})
 	return r != nil && slices.ContainsFunc(r.Convs, func(b []byte) bool {
 		x := decodeConv(string(b))
-		return x.Id == conv && x.RecvOpt == optNothing && x.LastMsg.GetSeq() >= seq
+		return x.Id == conv && (x.RecvOpt == optNothing || x.RecvOpt == optMentions && isGroup(conv)) && x.LastMsg.GetSeq() >= seq
 	})
 }
 

@@ -9,29 +9,37 @@ import (
 )
 
 // optNothing is the receive option under which nothing that others do in a conversation fires. What counts is the option that a device knows when it applies
-// something, which no record shows: between the calls and what is told of them, both are possible.
-const optNothing = 1
+// something, which no record shows: between the calls and what is told of them, both are possible. Under optMentions the same is so of what mentions nobody in
+// a group.
+const (
+	optNothing  = 1
+	optMentions = 4
+)
 
 // silence is when a device knows that conversations are silent.
 type silence struct {
-	m    *model
-	d    *Device
-	told map[string][]toldOption
-	news map[string][]Record
+	calls func(conv string) []*op // that may have set an option
+	quiet []int                   // the options
+	told  map[string][]toldOption
+	news  map[string][]Record
 }
 
-// toldOption is the receive option of a conversation as the device was told of it.
+// toldOption is whether a conversation is silent as the device was told of it.
 type toldOption struct {
-	at  int64
-	opt int32
+	at     int64
+	silent bool
 }
 
-func newSilence(m *model, d *Device) *silence {
-	s := &silence{m: m, d: d, told: map[string][]toldOption{}, news: map[string][]Record{}}
+// newSilence follows a device from a time on.
+func newSilence(d *Device, from int64, calls func(conv string) []*op, quiet ...int) *silence {
+	s := &silence{calls: calls, quiet: quiet, told: map[string][]toldOption{}, news: map[string][]Record{}}
 	for _, r := range d.records() {
+		if r.At < from {
+			continue
+		}
 		switch r.Kind {
 		case Add, Update:
-			s.told[r.Conv] = append(s.told[r.Conv], toldOption{r.At, decodeConv(r.Info).GetRecvOpt()})
+			s.told[r.Conv] = append(s.told[r.Conv], toldOption{r.At, slices.Contains(quiet, int(decodeConv(r.Info).GetRecvOpt()))})
 		case New:
 			s.news[r.Conv] = append(s.news[r.Conv], r)
 		}
@@ -41,8 +49,8 @@ func newSilence(m *model, d *Device) *silence {
 
 // options are the calls that may have made a conversation silent, and those that may have ended that.
 func (s *silence) options(conv string) (sets, ends []*op) {
-	for _, o := range s.m.attempts(s.d.User, conv, "recvopt") {
-		if o.call.N == optNothing {
+	for _, o := range s.calls(conv) {
+		if slices.Contains(s.quiet, o.call.N) {
 			sets = append(sets, o)
 		} else {
 			ends = append(ends, o)
@@ -64,7 +72,7 @@ func (s *silence) over(conv string, set *op, before int64) bool {
 			if p.at >= before {
 				break
 			}
-			if p.opt == optNothing {
+			if p.silent {
 				silent = silent || p.at > set.begin
 			} else if silent && p.at > end.begin {
 				return true
@@ -92,7 +100,7 @@ func (s *silence) must(conv string, at int64) bool {
 	since, silent := int64(0), false
 	for _, p := range s.told[conv] {
 		if p.at < at {
-			since, silent = p.at, p.opt == optNothing
+			since, silent = p.at, p.silent
 		}
 	}
 	if !silent {
