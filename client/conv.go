@@ -31,7 +31,7 @@ type conv struct {
 	// group is what Membership has, with all that was applied since; nil if this is no group, or nothing is known of it. info is the information about it.
 	group *im.Head
 	info  *im.GroupDetailInfo
-	// infoAsked and attrAsked are the numbers up to which this connection was asked. attrRead is the version of the attributes that the application is told.
+	// infoAsked and attrAsked are the numbers up to which this connection was asked; 0 again after a failure. attrRead is the version of the attributes that the application is told.
 	infoAsked, attrAsked, attrRead uint64
 	// attrSum is of the attributes that the application was told last; zero before the first time since the device was opened.
 	attrSum [sha256.Size]byte

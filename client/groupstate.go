@@ -68,8 +68,11 @@ func (b *groupStates) forget() {
 	clear(b.c.changedGroups)
 }
 
-// Connected reads again what could not be read on an earlier connection: the heads that the sync brings need not tell of it once more.
-func (b *groupStates) Connected(bool) {
+// Connected has nothing to do: the sync that begins looks at all groups.
+func (b *groupStates) Connected(bool) {}
+
+// lookAll begins to read what could not be read before: the heads that a sync brings need not tell of it once more.
+func (b *groupStates) lookAll() {
 	for _, id := range slices.Sorted(maps.Keys(b.c.convs.byID)) {
 		b.look(b.c.convs.byID[id])
 	}
@@ -159,11 +162,22 @@ func (b *groupStates) nextInfo() {
 			}
 		}
 		if err != nil {
-			b.c.log.Info("the information about groups cannot be read", "error", err)
+			for _, cv := range list {
+				cv.infoAsked = 0
+			}
+			b.cannotRead("the information about groups cannot be read", err)
 		}
 		b.nextInfo()
 		b.c.sync.ended()
 	})
+}
+
+// cannotRead makes another sync begin, which looks again at what could not be read, unless the user is no member any more.
+func (b *groupStates) cannotRead(what string, err *im.Error) {
+	b.c.log.Info(what, "error", err)
+	if b.Conn != nil && err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
+		b.c.sync.later()
+	}
 }
 
 // takeInfo keeps the information about a group, unless the device has newer.
@@ -196,7 +210,8 @@ func (b *groupStates) nextAttributes() {
 			b.reading--
 			switch {
 			case err != nil:
-				b.c.log.Info("the attributes of a group cannot be read", "group", cv.key().ID, "error", err)
+				cv.attrAsked = 0
+				b.cannotRead("the attributes of a group cannot be read", err)
 			case reply.Epoch == epoch && cv.Epoch == epoch:
 				b.takeAttributes(cv, reply)
 			}

@@ -17,12 +17,14 @@ type rooms struct {
 	resume func()
 }
 
-// room is a live room. attrVer is the version of its attributes that the application knows, beat how often a heartbeat is to be sent, in seconds.
+// room is a live room. beat is how often a heartbeat is to be sent, in seconds.
 type room struct {
-	id      string
-	epoch   uint64
-	attrVer uint64
-	beat    int32
+	id    string
+	epoch uint64
+	beat  int32
+	// attrVer is the newest version of its attributes that the server has named, attrAsked the one for which they are being read, attrTold the one that the
+	// application knows.
+	attrVer, attrAsked, attrTold uint64
 }
 
 // Load forgets the rooms when the user's data is closed: that is the end of the session.
@@ -70,7 +72,7 @@ func (b *rooms) comeBack(first bool, resume func()) {
 				delete(b.in, r.id)
 			default:
 				r.epoch, r.beat = reply.Epoch, reply.HeartbeatSeconds
-				b.attributes(r, reply.AttrVer)
+				b.named(r, reply.AttrVer)
 			}
 			if b.back--; b.back == 0 {
 				b.c.session.beat()
@@ -94,7 +96,7 @@ func (b *rooms) heartbeat() (seconds int32) {
 // joined handles the reply to the application's call: a room names how often a heartbeat is to be sent.
 func (b *rooms) joined(id string, reply *im.JoinGroupReply) {
 	if b.Conn != nil {
-		b.in[id] = &room{id, reply.Epoch, reply.AttrVer, reply.HeartbeatSeconds}
+		b.in[id] = &room{id: id, epoch: reply.Epoch, beat: reply.HeartbeatSeconds, attrVer: reply.AttrVer, attrTold: reply.AttrVer}
 		b.c.session.beat()
 	}
 }
@@ -176,7 +178,7 @@ func (b *rooms) Push(f *im.Frame) error {
 		}
 		switch p.Change.Kind {
 		case im.ChangeKind_CHANGE_ATTRIBUTES:
-			b.attributes(r, p.Change.Version)
+			b.named(r, p.Change.Version)
 		case im.ChangeKind_CHANGE_DISSOLVED:
 			b.left(r.id)
 			if p.Change.Report != nil {
@@ -206,18 +208,43 @@ func (b *rooms) said(r *room, p *im.EntryPush) {
 	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
 }
 
-// attributes reads the attributes of a room and tells of them, if there is a version that the application does not know.
-func (b *rooms) attributes(r *room, ver uint64) {
-	if ver <= r.attrVer {
+// named notes a version of a room's attributes that the server has named.
+func (b *rooms) named(r *room, ver uint64) {
+	r.attrVer = max(r.attrVer, ver)
+	b.look(r)
+}
+
+// lookAll begins to read what could not be read before.
+func (b *rooms) lookAll() {
+	for _, r := range b.in {
+		b.look(r)
+	}
+}
+
+// look reads the attributes of a room and tells of them, if there is a version that the application does not know. If that fails, or the application does not
+// take its events, the next sync begins it again.
+func (b *rooms) look(r *room) {
+	if r.attrVer <= max(r.attrTold, r.attrAsked) || b.Conn == nil {
 		return
 	}
-	r.attrVer = ver
+	if b.Full() {
+		b.c.sync.later()
+		return
+	}
+	asked := r.attrVer
+	r.attrAsked = asked
 	req := &im.GroupRequest{GroupId: r.id, Epoch: r.epoch}
 	engine.Ask(b.Engine, im.Method_ATTRIBUTES, req, true, b.c.cfg.Limits.Call, func(reply *im.AttributesReply, err *im.Error) {
-		if err != nil || b.in[r.id] != r {
-			return
+		switch {
+		case b.in[r.id] != r:
+		case err != nil:
+			if r.attrAsked == asked {
+				r.attrAsked = 0
+			}
+			b.c.groups.cannotRead("the attributes of a live room cannot be read", err)
+		case reply.Ver > r.attrTold: // an earlier read may have brought them
+			r.attrTold = reply.Ver
+			b.Live(func() { b.c.ev.tellGroupAttributesChanged(r.id, reply.Attributes) })
 		}
-		r.attrVer = max(r.attrVer, reply.Ver)
-		b.Live(func() { b.c.ev.tellGroupAttributesChanged(r.id, reply.Attributes) })
 	})
 }

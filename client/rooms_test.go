@@ -129,3 +129,63 @@ func TestNoDeletionInLiveRoom(t *testing.T) {
 	m := ann.sayIn("live", "hi")
 	wantCode(t, ann.DeleteMessages(within(t), group("live"), []*im.Message{m}), im.CodeGroupNoDelete)
 }
+
+// Attributes of a room, and attributes and information of a group, that could not be read are read with the next sync, although nothing names their versions again. A read that brings what the
+// application knows already tells nothing.
+func TestFailedReadsOfGroups(t *testing.T) {
+	f := newFake(t)
+	f.answer(im.Method_JOIN_GROUP, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.JoinGroupReply{Epoch: 7, HeartbeatSeconds: 10, AttrVer: 1})
+	})
+	refused := make(chan *im.Frame, 10)
+	refuse := func(l *fakeLink, fr *im.Frame) {
+		refused <- fr
+		l.refuse(fr, im.CodeServerInternal)
+	}
+	f.answer(im.Method_ATTRIBUTES, refuse)
+	f.answer(im.Method_GROUPS, refuse)
+	ann := dial(t, fakeConfig(t, f))
+	l := <-f.links
+	ann.settled()
+	ann.joinGroup("hall")
+	hall := &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "hall"}
+	head := groupHead("g", 5, 0, false)
+	head.InfoSeq, head.AttrVer = 1, 1
+	l.push(pushed{im.Method_HEAD, head}) // what a group has when the device meets it is no news
+	if fr := <-refused; fr.Method != im.Method_GROUPS {
+		t.Fatalf("asked %v", fr.Method)
+	}
+	version := func(key *im.ConvKey, epoch, rev, ver uint64) pushed {
+		return pushed{im.Method_CHANGE, &im.ChangePush{Conv: key, Epoch: epoch, Change: &im.Change{Rev: rev, Kind: im.ChangeKind_CHANGE_ATTRIBUTES, Version: ver}}}
+	}
+	l.push(version(hall, 7, 0, 2), version(head.Conv, 5, 1, 2))
+	<-refused
+	<-refused
+	f.answer(im.Method_GROUPS, func(l *fakeLink, fr *im.Frame) {
+		l.reply(fr, &im.GroupsReply{Results: []*im.GetGroupInfoResult{{Info: &im.GroupDetailInfo{GroupId: "g", GroupName: "the name", InfoSeq: 1}}}, Epochs: []uint64{5}})
+	})
+	f.answer(im.Method_ATTRIBUTES, func(l *fakeLink, fr *im.Frame) {
+		req := &im.GroupRequest{}
+		if err := req.UnmarshalVT(fr.Body); err != nil {
+			t.Error(err)
+		}
+		l.reply(fr, &im.AttributesReply{Epoch: req.Epoch, Ver: 3, Attributes: []*im.GroupAttributes{{Key: "k", Value: req.GroupId}}})
+	})
+	ann.until(t, "the attributes", func([]event) bool { return len(ann.of("group_attributes_changed")) == 2 })
+	for _, id := range []string{"g", "hall"} {
+		if got := ann.attributesHeard(id); got != "k="+id {
+			t.Errorf("attributes of %s: %q", id, got)
+		}
+	}
+	eventually(t, "the name", func() bool {
+		list, err := ann.Conversations(within(t))
+		return err == nil && len(list) == 1 && list[0].ShowName == "the name"
+	})
+	l.push(version(hall, 7, 0, 3))
+	ann.Beat()
+	ann.Beat()
+	ann.settled()
+	if n := len(ann.of("group_attributes_changed")); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+}

@@ -174,6 +174,8 @@ func (s *catchUp) start() {
 	s.began, s.found, s.brought = time.Now(), 0, 0
 	s.c.log.Log(context.Background(), s.level(), "sync started", "fresh", s.fresh, "login", s.login)
 	s.askHeads(cursor, 0)
+	s.c.groups.lookAll()
+	s.c.rooms.lookAll()
 }
 
 // level is the level of the lines about a sync: the first one on a connection matters more than those that check whether anything was missed.
@@ -299,7 +301,7 @@ func (cv *conv) freshStart() uint64 {
 	return max(start, min(max(cv.Cleared, cv.group.GetJoinedSeq()), cv.headSeq))
 }
 
-// later requests another sync because a pull failed, with growing pauses while that continues. Until then the cursor stays.
+// later requests another sync because something could not be read, with growing pauses while that continues. Until then the cursor stays.
 func (s *catchUp) later() {
 	s.failed = true
 	if !s.Clock.Has(alarmSync) {
