@@ -16,7 +16,9 @@ type conv struct {
 	// What is known of the log's ends but may not be applied yet.
 	headSeq, headRev    uint64
 	headOthers, headOwn uint64
-	pulling, queued     bool
+	// pushed is the newest number that a push has shown to be something that the user has.
+	pushed          uint64
+	pulling, queued bool
 	// deferred: a fresh device decides where to start when it knows all heads. refreshing: the head was requested again.
 	deferred, refreshing bool
 	// seen is what pushes reported before the conversation was ready for them: the log's epoch and ends, and where they began.

@@ -254,3 +254,51 @@ func TestReceiveOptionsOfGroups(t *testing.T) {
 		d.Close()
 	}
 }
+
+// A conversation of a group that was deleted stays deleted on all devices, wherever they were, when somebody sends to others in the group, and when a row of the user's own changes then. A message to the
+// user brings it back.
+func TestDeletedGroupAndMessagesToOthers(t *testing.T) {
+	s := imtest.Start(t)
+	ann, bob, carol := dial(t, config(t, s, "ann")), dial(t, config(t, s, "bob")), dial(t, config(t, s, "carol"))
+	on := func(p im.Platform) *device {
+		cfg := config(t, s, "bob")
+		cfg.Platform = p
+		return dial(t, cfg)
+	}
+	pad := on(im.Platform_PLATFORM_PAD)
+	ann.openGroup("g", publicGroup, "bob", "carol")
+	ann.sayIn("g", "hi")
+	for _, d := range []*device{bob, pad, carol} {
+		d.skipTo(`upd g unread 1 last "hi"`)
+	}
+	code(t, "delete", bob.DeleteConversation(within(t), group("g")), 0)
+	for _, d := range []*device{bob, pad} {
+		d.skipTo(`del g unread 0 last ""`)
+	}
+	pad.Close()
+	to := func(user, words string) {
+		m := textMessage(words)
+		m.TargetGroupMemberArray = []string{user}
+		ann.sendIn("g", m)
+	}
+	to("carol", "not for bob")
+	carol.hears("new not for bob", `upd g unread 1 last "not for bob"`)
+	pad, fresh := dial(t, pad.cfg), on(im.Platform_PLATFORM_ANDROID)
+	all := []*device{bob, pad, fresh}
+	deleted := func(when string) {
+		t.Helper()
+		for i, d := range all {
+			d.hears()
+			if list, err := d.Conversations(within(t)); err != nil || len(list) > 0 {
+				t.Errorf("%s, device %d: %v, %v", when, i, list, err)
+			}
+		}
+	}
+	deleted("after a message to somebody else")
+	code(t, "option", bob.SetRecvOpt(within(t), []client.Conv{group("g")}, 2), 0)
+	deleted("after a change of the row")
+	to("bob", "for bob")
+	for _, d := range all {
+		d.hears("new for bob", `add g unread 0 last "for bob"`)
+	}
+}

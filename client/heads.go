@@ -63,7 +63,7 @@ func (b *conversations) applyHead(h *im.Head) {
 	if cv.key().Type == convGroup {
 		b.takeMembership(cv, h)
 	}
-	if h.Seq > cv.headSeq {
+	if h.Seq > cv.headSeq && !h.Hidden {
 		cv.Hidden = false
 	}
 	if h.Seq > cv.headSeq || h.Seq == cv.headSeq && !cv.over() {
@@ -83,7 +83,7 @@ func (b *conversations) applyHead(h *im.Head) {
 		b.clearTo(cv, h.ClearedSeq)
 		cv.readMentions()
 		cv.RecvOpt, cv.Pinned = h.RecvOpt, h.Pinned
-		if cv.Hidden = h.Hidden && h.Seq == cv.headSeq; cv.Hidden {
+		if cv.Hidden = h.Hidden && h.Seq >= cv.pushed; cv.Hidden {
 			cv.Listed, cv.Draft = false, nil
 		}
 		cv.Withdrawn, cv.WithdrawnRev = h.Withdrawn, h.Rev
@@ -246,7 +246,7 @@ func (b *conversations) raise(cv *conv, e *im.Entry) {
 	cv.headSeq, cv.headOthers, cv.headOwn = e.Seq, others, own
 	cv.dirty = true
 	if e.Sender != "" { // otherwise it is void
-		cv.Hidden = false
+		cv.Hidden, cv.pushed = false, e.Seq
 		cv.Time = max(cv.Time, e.Time)
 	}
 }

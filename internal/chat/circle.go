@@ -93,7 +93,7 @@ func (w *circle) changed(tx Tx, st *Stored, ch *im.Change) ([]news, error) {
 		to.Among = append(to.Among, st.Sender)
 		out = append(out, pushChange.to(Audience{Group: w.conv, Rev: ch.Rev, MemberSet: cv.MemberSet, Without: to.Among}, void))
 	}
-	if typ := groupTypes[cv.Type]; typ == nil || !typ.history {
+	if typ := groupTypes[cv.Type]; typ == nil || !typ.history || st.Targeted {
 		late := to
 		late.Late = st.Seq
 		out = append(out, pushChange.to(late, void))

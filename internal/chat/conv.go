@@ -205,7 +205,7 @@ func headOf(uid UID, name string, row *HeadRow) *im.Head {
 		Others: cv.Index - row.Own, Own: row.Own,
 		ReadSeq: mine.ReadSeq, ReadOthers: mine.ReadOthers, ReadTime: mine.ReadTime,
 		Withdrawn: row.Withdrawn, ClearedSeq: mine.ClearedSeq,
-		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: hidden(mine, row.end()),
+		RecvOpt: mine.RecvOpt, Pinned: mine.Pinned, Row: mine.Row, Hidden: row.hidden(),
 	}
 	if cv.Kind == KindGroup && row.asGroup(h) || cv.Kind == KindC2C && cv.A == cv.B {
 		return h // over, or with oneself: nothing is ever unread

@@ -84,7 +84,7 @@ func (c *Chat) into(ctx context.Context, m *send, g group) error {
 		return im.Errorf(im.CodeGroupParameters, "in groups of type %s all members get a message", g.typ.name)
 	case len(to) > 0:
 		m.targeted, m.countable = true, false
-		uids, err := c.membersNamed(ctx, g.id, to)
+		uids, err := c.uidsNamed(ctx, to)
 		m.aim = &Aim{To: slices.DeleteFunc(uids, func(uid UID) bool { return uid == m.call.Caller.UID })} // who has it in any case
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *Chat) into(ctx context.Context, m *send, g group) error {
 }
 
 // mention finds the users whom a message mentions. They need not be members yet: who is one when the message gets its number has it, and who joins later has read
-// everything before.
+// everything before. The same holds for those to whom a message is addressed, except that who joins later never has it.
 func (c *Chat) mention(ctx context.Context, m *send, names []string) error {
 	rest := names[:0:0]
 	m.aim = &Aim{}
@@ -115,20 +115,6 @@ func (c *Chat) uidsNamed(ctx context.Context, names []string) (uids []UID, err e
 		if p.uid != 0 {
 			uids = append(uids, p.uid)
 		}
-	}
-	return uids, err
-}
-
-// membersNamed returns those of the users who are members.
-func (c *Chat) membersNamed(ctx context.Context, id ConvID, names []string) ([]UID, error) {
-	uids, err := c.uidsNamed(ctx, names)
-	if err != nil || len(uids) == 0 {
-		return nil, err
-	}
-	rows, err := c.store.MembersOf(ctx, id, uids)
-	uids = uids[:0]
-	for i := range rows {
-		uids = append(uids, rows[i].UID)
 	}
 	return uids, err
 }
@@ -199,12 +185,12 @@ func (r *HeadRow) sees(seq uint64) bool {
 	if typ := groupTypes[r.Conv.Type]; typ != nil && typ.history {
 		return len(r.Periods) > 0 && seq <= r.Periods[len(r.Periods)-1].To
 	}
-	for _, p := range r.Periods {
-		if p.From < seq && seq <= p.To {
-			return true
-		}
-	}
-	return false
+	return r.was(seq)
+}
+
+// was reports whether the owner of a row was a member of the group when a number of its log was given.
+func (r *HeadRow) was(seq uint64) bool {
+	return slices.ContainsFunc(r.Periods, func(p Period) bool { return p.From < seq && seq <= p.To })
 }
 
 // made removes what was made while the owner of a row was not a member: what a device asks for its own log fires, and what was before a membership, or between
@@ -215,7 +201,7 @@ func (r *HeadRow) made(found []entry) []entry {
 	}
 	left := found[:0]
 	for _, e := range found {
-		if slices.ContainsFunc(r.Periods, func(p Period) bool { return p.From < e.Seq && e.Seq <= p.To }) {
+		if r.was(e.Seq) {
 			left = append(left, e)
 		}
 	}
@@ -260,6 +246,9 @@ func (c *Chat) seen(ctx context.Context, row *HeadRow, found []entry) ([]entry, 
 			continue
 		}
 		if e.Targeted && e.Sender != row.Mine.UID {
+			if !row.was(e.Seq) {
+				continue // an addressee is who is a member then, in every type of group
+			}
 			if mine == nil {
 				list, err := c.store.AddressedTo(ctx, row.Mine.UID, row.Conv.ID, e.Seq, found[len(found)-1].Seq)
 				if err != nil {

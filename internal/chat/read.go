@@ -135,10 +135,11 @@ func movePosition(tx Tx, uid UID, p position) (moved bool, err error) {
 	if err := checkEpoch(cv, p.epoch, 0, 0); err != nil {
 		return false, err
 	}
-	m, _, err := memberAt(tx, &cv, uid, p.seq)
+	row, err := memberAt(tx, &cv, uid, p.seq)
 	if err != nil {
 		return false, err
 	}
+	m := row.Mine
 	if p.seq <= m.ReadSeq {
 		return false, nil
 	}
@@ -150,23 +151,32 @@ func movePosition(tx Tx, uid UID, p position) (moved bool, err error) {
 	return err == nil, err
 }
 
-// memberAt returns the row of a user who names a number of a log, and the end of the log: to somebody who has left a group, it ends where their membership
-// did.
-func memberAt(tx Tx, cv *Conv, uid UID, seq uint64) (Member, uint64, error) {
-	m, err := tx.Member(cv.ID, uid)
+// memberAt returns what of the head of a user who names a number of a log decides where the log ends and whether the conversation is hidden: to somebody who has
+// left a group, it ends where their membership did.
+func memberAt(tx Tx, cv *Conv, uid UID, seq uint64) (row HeadRow, err error) {
+	row.Conv = *cv
+	row.Mine, err = tx.Member(cv.ID, uid)
 	if errors.Is(err, ErrNotFound) && cv.Kind == KindGroup {
 		err = errNotMember
 	}
+	if err == nil && row.Mine.Left {
+		row.Periods, err = tx.Periods(cv.ID, uid)
+	}
+	if err == nil {
+		err = row.readBack(tx)
+	}
 	if err != nil {
-		return m, 0, err
+		return row, err
 	}
-	row := HeadRow{Conv: *cv, Mine: m}
-	if m.Left {
-		if row.Periods, err = tx.Periods(cv.ID, uid); err != nil {
-			return m, 0, err
-		}
+	return row, checkEpoch(*cv, uint64(cv.ID), seq, row.end())
+}
+
+// readBack reads Back if it decides anything.
+func (r *HeadRow) readBack(tx Tx) (err error) {
+	if r.Conv.Kind == KindGroup && r.Mine.Hidden {
+		r.Back, err = tx.Back(r.Conv.ID, r.Mine.UID, r.Mine.ClearedSeq)
 	}
-	return m, row.end(), checkEpoch(*cv, uint64(cv.ID), seq, row.end())
+	return err
 }
 
 // headIn reads what a head is made from inside a transaction.
@@ -187,8 +197,10 @@ func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
 		if row.Periods, err = tx.Periods(id, uid); err != nil {
 			return row, err
 		}
-		row.Mentions, err = tx.Mentions(id, uid, row.Mine.ReadSeq)
-		return row, err
+		if row.Mentions, err = tx.Mentions(id, uid, row.Mine.ReadSeq); err != nil {
+			return row, err
+		}
+		return row, row.readBack(tx)
 	}
 	if row.Conv.A == row.Conv.B {
 		return row, nil

@@ -152,7 +152,7 @@ func mayRevoke(tx Tx, e *Stored, by UID) error {
 	if err != nil {
 		return err
 	}
-	if row := (HeadRow{Conv: cv, Mine: me, Periods: periods}); !row.sees(e.Seq) {
+	if row := (HeadRow{Conv: cv, Mine: me, Periods: periods}); !row.sees(e.Seq) || e.Targeted && e.Sender != by && !row.was(e.Seq) {
 		return im.Errorf(im.CodeGroupNoMessage, "there is no message %d", e.Seq)
 	}
 	if e.Sender == 0 {

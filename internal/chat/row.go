@@ -81,12 +81,12 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 	if err != nil {
 		return false, false, err
 	}
-	old, end, err := memberAt(tx, &cv, uid, req.GetClearedSeq())
+	row, err := memberAt(tx, &cv, uid, req.GetClearedSeq())
 	if err != nil {
 		return false, false, err
 	}
-	m := old
-	m.Hidden = hidden(&old, end) // a message has brought it back, whatever is cleared then
+	old, m := row.Mine, row.Mine
+	m.Hidden = row.hidden() // a message has brought it back, whatever is cleared then
 	if req.Pinned != nil {
 		m.Pinned = *req.Pinned
 	}
@@ -122,9 +122,11 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 	return err == nil, readMoved, err
 }
 
-// hidden reports whether a conversation is off its owner's list: they have deleted it, and no message has arrived since. A message above what was
-// cleared brings it back without a write to the row. end is where the log ends for the owner.
-func hidden(m *Member, end uint64) bool { return m.Hidden && end <= m.ClearedSeq }
+// hidden reports whether a conversation is off its owner's list: they have deleted it, and nothing that they have has arrived since. A message above what was
+// cleared brings it back without a write to the row.
+func (r *HeadRow) hidden() bool {
+	return r.Mine.Hidden && (r.end() <= r.Mine.ClearedSeq || r.Conv.Kind == KindGroup && !r.Back)
+}
 
 // Delete deletes messages for the caller only. Nobody is notified; unread numbers stay the same.
 func (c *Chat) Delete(ctx context.Context, call Call[*im.Empty], req *im.DeleteRequest) error {

@@ -244,6 +244,8 @@ type Tx interface {
 	Addressees(id ConvID, seq uint64) ([]UID, error)
 	// Mentions are those of HeadRow above a seq.
 	Mentions(id ConvID, uid UID, above uint64) ([]Mention, error)
+	// Back is that of HeadRow above a seq.
+	Back(id ConvID, uid UID, above uint64) (bool, error)
 	// Append assigns a tip its number in the log of a group and stores it: an entry that is nobody's (Sender 0) and does not count. Its key is assigned, too.
 	Append(e Entry) (Stored, error)
 	// Entry returns one entry of a log.

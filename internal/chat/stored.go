@@ -131,7 +131,7 @@ type Entry struct {
 	Countable bool
 	// Unseen means that the sender does not have it, as if they had deleted it for themselves, from the same commit on.
 	Unseen bool
-	// Targeted means that only the sender and those in Aim.To have it.
+	// Targeted means that only the sender has it, and those in Aim.To who are members where it gets its number.
 	Targeted bool
 	// Aim is nil if the entry names nobody. It is stored with the entry; reads do not return it.
 	Aim *Aim
@@ -143,7 +143,7 @@ type Entry struct {
 	Rules *SendRules
 }
 
-// Aim is whom an entry in a group names: the addressees of a targeted one, and whom it mentions, where 0 is all members.
+// Aim is whom an entry in a group names, members or not: the addressees of a targeted one, and whom it mentions, where 0 is all members.
 type Aim struct{ To, Mentions []UID }
 
 // Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
@@ -321,4 +321,6 @@ type HeadRow struct {
 	Periods []Period
 	// Mentions of the user, and of all by others, above ReadSeq, ascending: at most 100.
 	Mentions []Mention
+	// Back means that something in a group is above ClearedSeq that the user has: a message to others is not. It is read if Mine.Hidden is set.
+	Back bool
 }

@@ -208,3 +208,62 @@ func TestMentionOfWhoJoins(t *testing.T) {
 		}
 	}
 }
+
+// TestAddresseesWhoJoinAndLeave: a message to some members is for those who are members when it gets its number: not for who was removed while it was under way, but for who has joined. Who joins later
+// neither has it nor is told of its recall, also in a type of group whose history they see.
+func TestAddresseesWhoJoinAndLeave(t *testing.T) {
+	asked, goOn := make(chan bool, 1), make(chan bool)
+	onBoth(t, options{chat: chat.Config{Hooks: hook.Set{GroupBeforeSendMsg: func(context.Context, *hook.GroupBeforeSendMsg, hook.Source) (v hook.GroupBeforeSendMsgVerdict) {
+		asked <- true
+		<-goOn
+		return v
+	}}}}, func(t *testing.T, n *node) {
+		ann, out, in, again, late, eve := n.member("ann"), n.member("out"), n.member("in"), n.member("again"), n.member("late"), n.member("eve")
+		epoch := ann.create("m", meeting, "out", "again", "eve")
+		req := ann.request("x", "secret")
+		req.Conv, req.Message.TargetGroupMemberArray = groupKey("m"), []string{"out", "in", "again", "late", "nobody"}
+		ann.id++
+		ann.write(im.AppendMessage(nil, &im.Frame{Id: ann.id, Method: im.Method_SEND}, req))
+		<-asked
+		sending := ann.id
+		join := func(c *conn) {
+			t.Helper()
+			c.call(im.Method_JOIN_GROUP, &im.JoinGroupRequest{Group: named("m")}, 0, nil)
+		}
+		out.call(im.Method_QUIT_GROUP, named("m"), 0, nil)
+		again.call(im.Method_QUIT_GROUP, named("m"), 0, nil)
+		join(again)
+		join(in)
+		for _, c := range []*conn{out, in, again, eve} {
+			n.toldSoFar(c)
+		}
+		goOn <- true
+		if f := ann.await(sending); f.Code != 0 {
+			t.Fatalf("sent: %d %s", f.Code, f.Desc)
+		}
+		n.hears(in, "1 ann: secret")
+		n.hears(again, "1 ann: secret")
+		n.hears(out)
+		n.hears(eve, "1 void")
+		join(late)
+		n.toldSoFar(late)
+		for i, c := range []*conn{in, again, eve, late} {
+			if got := c.groupLog("m", epoch, 1, 1, true, 0); slices.Equal(got, []string{"1 ann: secret"}) != (i < 2) {
+				t.Errorf("log %d has %q", i, got)
+			}
+		}
+		ann.call(im.Method_MODIFY_MEMBER, &im.ModifyMemberRequest{Group: named("m"), UserId: "late", Role: new(im.GroupMemberRole_GROUP_MEMBER_ROLE_ADMIN)}, 0, nil)
+		late.call(im.Method_REVOKE, &im.RevokeRequest{Conv: groupKey("m"), Epoch: epoch, Seq: 1}, im.CodeGroupNoMessage, nil)
+		n.toldSoFar(late)
+		ann.call(im.Method_REVOKE, &im.RevokeRequest{Conv: groupKey("m"), Epoch: epoch, Seq: 1}, 0, nil)
+		n.hears(in, "change 1 of kind 1")
+		n.hears(late, "change 1 of kind 0")
+		n.hears(out)
+		n.hears(eve, "change 1 of kind 0")
+		var changes im.ChangesReply
+		late.call(im.Method_CHANGES, &im.ChangesRequest{Conv: groupKey("m"), Epoch: epoch, From: 1, To: 1}, 0, &changes)
+		if len(changes.Changes) > 0 {
+			t.Errorf("changes of who joined later: %v", &changes)
+		}
+	})
+}

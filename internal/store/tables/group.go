@@ -256,7 +256,10 @@ var (
 		WHERE n.conv = $1 AND n.seq > $2 AND n.uid IN (0, $3) AND n.sender <> $3 ORDER BY n.seq, n.uid LIMIT 100`)
 )
 
-var addressees = NewQuery(account, "SELECT a.uid AS uid FROM addressee a WHERE a.conv = $1 AND a.seq = $2 ORDER BY a.uid")
+var (
+	back       = NewQuery(Number, "SELECT CASE WHEN "+backText("$1", "$3", "$2")+" THEN 1 ELSE 0 END AS n")
+	addressees = NewQuery(account, "SELECT a.uid AS uid FROM addressee a WHERE a.conv = $1 AND a.seq = $2 ORDER BY a.uid")
+)
 
 func (t *Tx) Addressees(id chat.ConvID, seq uint64) ([]chat.UID, error) {
 	return addressees.All(t.Ctx, t.On, int64(id), clamp(seq))
@@ -264,6 +267,11 @@ func (t *Tx) Addressees(id chat.ConvID, seq uint64) ([]chat.UID, error) {
 
 func (t *Tx) Mentions(id chat.ConvID, uid chat.UID, above uint64) ([]chat.Mention, error) {
 	return mentions.All(t.Ctx, t.On, int64(id), clamp(above), int64(uid))
+}
+
+func (t *Tx) Back(id chat.ConvID, uid chat.UID, above uint64) (bool, error) {
+	n, err := back.One(t.Ctx, t.On, int64(id), clamp(above), int64(uid))
+	return n == 1, err
 }
 
 func (t *Tx) GroupCount(uid chat.UID) (int, error) {

@@ -16,16 +16,25 @@ type headRow struct {
 	Withdrawn uint64    `sql:"withdrawn"`
 	Periods   string    `sql:"periods"`
 	Mentions  string    `sql:"mentions"`
+	Back      bool      `sql:"back"`
 }
 
 var head = newKind(func(r *headRow) chat.HeadRow {
-	h := chat.HeadRow{Conv: chat.Conv(r.Conv), Mine: chat.Member(r.Mine), Own: r.Own, Withdrawn: r.Withdrawn, Periods: periodsOf(r.Periods), Mentions: mentionsOf(r.Mentions)}
+	h := chat.HeadRow{Conv: chat.Conv(r.Conv), Mine: chat.Member(r.Mine), Own: r.Own, Withdrawn: r.Withdrawn, Periods: periodsOf(r.Periods), Mentions: mentionsOf(r.Mentions), Back: r.Back}
 	if r.Peer.Conv != 0 {
 		p := chat.Member(r.Peer)
 		h.Peer = &p
 	}
 	return h
 })
+
+// backText is Back of HeadRow: whether above a number there is an entry that a user has. It looks at entries until there is one. What came after a membership is
+// above its end.
+func backText(conv, uid, above string) string {
+	return `EXISTS (SELECT 1 FROM entry e WHERE e.conv = ` + conv + ` AND e.seq > ` + above + `
+		AND e.seq <= (SELECT max(q.to_seq) FROM period q WHERE q.uid = ` + uid + ` AND q.conv = ` + conv + `)
+		AND (e.flags & 2 = 0 OR e.sender = ` + uid + ` OR EXISTS (SELECT 1 FROM addressee a WHERE a.conv = e.conv AND a.seq = e.seq AND a.uid = ` + uid + `)))`
+}
 
 // headText makes HeadRows from the user's own rows. The peer's uid is a + b minus the user's, so their row is found by its key. Each row costs one lookup in conv
 // and one in member, or in sender and period; withdrawn is read only for the rows that are returned. It is one statement, so that everything is from the same moment.
@@ -37,7 +46,8 @@ var headText = "SELECT " + Conv.part("c", false) + ", " + member.part("m", false
 		FROM period q WHERE q.uid = m.uid AND q.conv = m.conv), '') ELSE '' END AS periods,
 	CASE WHEN c.kind = 2 AND m.gone = 0 THEN coalesce((SELECT string_agg(q.seq || ' ' || q.uid, ' ' ORDER BY q.seq, q.uid)
 		FROM (SELECT n.seq, n.uid FROM mention n WHERE n.conv = m.conv AND n.seq > m.read_seq AND n.uid IN (0, m.uid) AND n.sender <> m.uid
-			ORDER BY n.seq, n.uid LIMIT 100) q), '') ELSE '' END AS mentions
+			ORDER BY n.seq, n.uid LIMIT 100) q), '') ELSE '' END AS mentions,
+	CASE WHEN c.kind = 2 AND m.hidden = 1 AND ` + backText("m.conv", "m.uid", "m.cleared_seq") + ` THEN 1 ELSE 0 END AS back
 FROM member m
 JOIN conv c ON c.id = m.conv
 LEFT JOIN member p ON c.kind = 1 AND p.uid = c.a + c.b - m.uid AND p.conv = m.conv

@@ -97,8 +97,10 @@ func (g *Group) sees(user string, e *im.Entry) bool {
 	if !g.addressed(user, e) {
 		return false
 	}
-	if p, ok := g.last(user); ok && groupRules[g.Type].history {
-		return e.Seq <= p.To
+	if _, some := g.Addressees[e.Seq]; !some || e.Sender == user { // one that is for some is for who is a member then
+		if p, ok := g.last(user); ok && groupRules[g.Type].history {
+			return e.Seq <= p.To
+		}
 	}
 	_, in := g.within(user, e.Seq)
 	return in

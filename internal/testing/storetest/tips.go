@@ -426,6 +426,34 @@ func marks(e *env) {
 	list, err := e.s.Entries(e.ctx, g, targeted, targeted, false, 1, 1<<20)
 	e.ok(err)
 	e.equal("targeted", list[0].Targeted, true)
+
+	// What is above the number up to which somebody has cleared the group: for b, only what was for c.
+	deleted := func(uid chat.UID, from uint64) (back bool) {
+		e.Helper()
+		e.update(func(tx chat.Tx) error {
+			m, err := tx.Member(g, uid)
+			if err != nil {
+				return err
+			}
+			m.Hidden, m.ClearedSeq = true, from
+			if _, err = tx.PutMember(m); err == nil {
+				back, err = tx.Back(g, uid, from)
+			}
+			return err
+		})
+		e.equal("in the head", e.head(uid, g).Back, back)
+		return back
+	}
+	for _, x := range []struct {
+		uid  chat.UID
+		from uint64
+		back bool
+	}{{b, both - 1, true}, {b, both, false}, {c, both, true}, {c, targeted, false}, {a, both, true}} {
+		e.equal(fmt.Sprint("back for ", x.uid, " from ", x.from), deleted(x.uid, x.from), x.back)
+	}
+	e.update(func(tx chat.Tx) error { _, err := tx.Leave(g, b); return err })
+	say(a, nil, nil)
+	e.equal("back after the end", deleted(b, both), false)
 }
 
 // leftHeads: what goes on in a group that a user has left, or that is dissolved, does not change the user's head.
