@@ -492,3 +492,29 @@ func targetedInGroup(t *testing.T, n *node) {
 		}
 	}
 }
+
+// TestRequestsOfDissolvedGroup: what was asked of a group is neither listed nor unread once the group is over, for who could have answered it and for who was invited.
+func TestRequestsOfDissolvedGroup(t *testing.T) {
+	n := start(t, options{})
+	ann, bob, carol, dave := n.member("ann"), n.member("bob"), n.member("carol"), n.member("dave")
+	asked := im.GroupAddOption_GROUP_ADD_OPTION_AUTH
+	requests := func(c *conn, want int) {
+		t.Helper()
+		var list im.GroupPendencyResult
+		c.call(im.Method_GROUP_REQUESTS, &im.GroupRequestsRequest{}, 0, &list)
+		if len(list.PendencyArray) != want || list.UnreadNum != uint32(want) {
+			t.Errorf("%d requests, %d unread, want %d: %v", len(list.PendencyArray), list.UnreadNum, want, &list)
+		}
+	}
+	for range 2 { // the second group has the id of the first one
+		ann.call(im.Method_CREATE_GROUP, &im.CreateGroupRequest{GroupId: "g1", Type: public, Name: "g1", ApproveOption: &asked, Members: []*im.GroupMemberInfo{{Identifier: "dave"}}}, 0, nil)
+		requests(ann, 0)
+		bob.call(im.Method_JOIN_GROUP, &im.JoinGroupRequest{Group: named("g1")}, 0, nil)
+		dave.call(im.Method_INVITE, &im.GroupMembersRequest{Group: named("g1"), UserIds: []string{"carol"}}, 0, nil)
+		requests(ann, 1)
+		requests(carol, 1)
+		ann.call(im.Method_DISSOLVE_GROUP, named("g1"), 0, nil)
+		requests(ann, 0)
+		requests(carol, 0)
+	}
+}

@@ -105,8 +105,9 @@ var (
 	attributesOf = NewQuery(attribute, "SELECT "+attribute.Cols("a")+" FROM attribute a WHERE a.conv = $1 ORDER BY a.key")
 	addressedTo  = NewQuery(Number, "SELECT a.seq AS n FROM addressee a WHERE a.conv = $1 AND a.seq BETWEEN $2 AND $3 AND a.uid = $4 ORDER BY a.seq")
 
-	// Those that a user may see: of groups in which they are owner or admin, and their invitations.
-	requestsSeen = `((r.kind = 0 AND r.conv IN (SELECT m.conv FROM member m WHERE m.uid = $1 AND m.gone = 0 AND m.role >= 300)) OR (r.kind = 1 AND r.uid = $1))`
+	// Those that a user may see: of groups in which they are owner or admin, and their invitations; of groups that were dissolved none, because nobody can answer them.
+	requestsSeen = `((r.kind = 0 AND r.conv IN (SELECT m.conv FROM member m WHERE m.uid = $1 AND m.gone = 0 AND m.role >= 300)) OR (r.kind = 1 AND r.uid = $1))
+		AND (SELECT g.dissolved FROM conv g WHERE g.id = r.conv) = 0`
 	// A page ends between two times, because the next one begins at a time.
 	requests = NewQuery(groupRequest, "SELECT "+groupRequest.Cols("r")+" FROM group_request r WHERE "+requestsSeen+` AND r.time < $2 AND r.time >= coalesce((
 		SELECT r.time FROM group_request r WHERE `+requestsSeen+" AND r.time < $2 ORDER BY r.time DESC LIMIT 1 OFFSET $3), 0) ORDER BY r.time DESC, r.id DESC")

@@ -32,6 +32,9 @@ type Group struct {
 	// Attributes have a version, which each change of them raises by one.
 	Attributes map[string]string
 	AttrVer    uint64
+	// Requests are all that were made to join it, the oldest first; Fields are the fields of the app's own of members, as "key=value".
+	Requests []GroupRequest
+	Fields   map[string]string
 }
 
 // Period is a membership: the numbers above From up to To, and the changes above FromRev up to ToRev. One that goes on ends at NoEnd.
@@ -439,6 +442,26 @@ func (r *roster) ends() (bad []string) {
 		}
 	}
 	return bad
+}
+
+// fields are those of the app's own of a group.
+func (g *Group) fields() map[string]string {
+	out := map[string]string{}
+	for _, f := range g.Info.GetCustom() {
+		out[f.Key] = f.Value
+	}
+	return out
+}
+
+// staff are who may answer requests.
+func (r *roster) staff() map[string]bool {
+	out := map[string]bool{}
+	for u, role := range r.roles {
+		if role >= admins {
+			out[u] = true
+		}
+	}
+	return out
 }
 
 // isGroup reports whether a conversation of a history is a group.

@@ -111,7 +111,7 @@ func groupsIn(driver, dsn string) (all []*histcheck.Group, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var id, typ, dissolved, owner, members, ver, flags int64
-		g := &histcheck.Group{Addressees: map[uint64][]string{}, Periods: map[string][]histcheck.Period{}, Rows: map[string]*im.GroupMemberInfo{}, Attributes: map[string]string{}, Info: &im.GroupState{}}
+		g := &histcheck.Group{Addressees: map[uint64][]string{}, Periods: map[string][]histcheck.Period{}, Rows: map[string]*im.GroupMemberInfo{}, Attributes: map[string]string{}, Info: &im.GroupState{}, Fields: map[string]string{}}
 		if err := rows.Scan(&id, &g.ID, &typ, &dissolved, &owner, &members, &ver, &flags); err != nil {
 			return nil, err
 		}
@@ -151,6 +151,19 @@ func groupsIn(driver, dsn string) (all []*histcheck.Group, err error) {
 		if e := g.Info.UnmarshalVT(c[0].([]byte)); e != nil {
 			err = e
 		}
+	})
+	each("SELECT conv, uid, body FROM member_custom", 3, func(g *histcheck.Group, c []any) {
+		state := &im.GroupMemberState{}
+		if e := state.UnmarshalVT(c[1].([]byte)); e != nil {
+			err = e
+		}
+		for _, f := range state.Custom {
+			g.Fields[names[number(c[0])]] = f.Key + "=" + f.Value
+		}
+	})
+	each("SELECT conv, uid, kind, wording, handler, accepted, answer FROM group_request ORDER BY time", 7, func(g *histcheck.Group, c []any) {
+		g.Requests = append(g.Requests, histcheck.GroupRequest{User: names[number(c[0])], Invitation: number(c[1]) != 0, Words: word(c[2]), Handler: names[number(c[3])],
+			Accepted: number(c[4]) != 0, Answer: word(c[5])})
 	})
 	each("SELECT conv, key, value FROM attribute", 3, func(g *histcheck.Group, c []any) { g.Attributes[word(c[0])] = word(c[1]) })
 	return all, err

@@ -40,7 +40,17 @@ func (o *op) tips(rule groupRule) (cs []cause, sure bool) {
 			return nil, false
 		}
 		return one(im.GroupTipType_GROUP_TIP_TYPE_INVITE, joined(first), "", true)
+	case "answer":
+		if !o.call.Self {
+			return nil, false
+		}
+		cs, sure := one(im.GroupTipType_GROUP_TIP_TYPE_INVITE, other, "", true)
+		cs[0].by = other
+		return cs, sure
 	case "join":
+		if asksToJoin(o.call.Conv) {
+			return nil, false
+		}
 		return one(im.GroupTipType_GROUP_TIP_TYPE_INVITE, me, "", false) // one that is sent again is done if they are a member, and it may have made none
 	case "invite":
 		return one(im.GroupTipType_GROUP_TIP_TYPE_INVITE, other, "", o.ret.N == 1)
@@ -135,6 +145,11 @@ func (c *groupChecker) crossed(o *op) bool {
 			return x != o && x.call.Op == o.call.Op && x.call.Conv == o.call.Conv && x.call.Tag == o.call.Tag && x.call.Self && o.end >= x.begin && !x.never()
 		})
 	}
+	if o.call.Op == groupOp+"answer" { // or an answer
+		return slices.ContainsFunc(c.ops, func(x *op) bool {
+			return x != o && x.call.Op == o.call.Op && x.by() == o.by() && x.call.Conv == o.call.Conv && x.call.Tag == o.call.Tag && x.call.Self == o.call.Self && o.end >= x.begin && !x.never()
+		})
+	}
 	makes := map[string]string{groupOp + "invite": "in", groupOp + "kick": "out"}[o.call.Op]
 	return makes != "" && slices.ContainsFunc(c.ops, func(x *op) bool {
 		return x != o && x.call.Conv == o.call.Conv && o.end >= x.begin && !x.never() && x.joins(o.call.Tag) == makes
@@ -144,8 +159,16 @@ func (c *groupChecker) crossed(o *op) bool {
 // twice reports whether a call may have acted twice: if it is sent again after somebody else has changed the same, nothing shows that it was done.
 func (c *groupChecker) twice(o *op) bool {
 	return slices.ContainsFunc(c.ops, func(x *op) bool {
-		return x != o && x.call.Conv == o.call.Conv && x.end >= o.begin && o.end >= x.begin && !x.never() && (x.call.Op == o.call.Op || x.joins(o.call.Tag) != "")
+		return x != o && x.call.Conv == o.call.Conv && x.end >= o.begin && o.end >= x.begin && !x.never() && (x.call.Op == o.call.Op || x.joins(o.person()) != "")
 	})
+}
+
+// person is the user whom a call makes join or leave, or changes otherwise.
+func (o *op) person() string {
+	if o.call.Op == groupOp+"join" || o.call.Op == groupOp+"quit" {
+		return o.d.User
+	}
+	return o.call.Tag
 }
 
 // had reports whether who makes a group may have had one of the id whose information was changed since: a creation that is sent again takes that for its own.
@@ -170,8 +193,12 @@ func (o *op) joins(user string) string {
 		return "out" // of the group that had the id before
 	case "dissolve":
 		return "out"
+	case "answer":
+		if o.call.Tag == user && o.call.Self {
+			return "in"
+		}
 	case "join", "quit":
-		if o.d.User == user {
+		if o.d.User == user && !(name == "join" && asksToJoin(o.call.Conv)) {
 			return map[string]string{"join": "in", "quit": "out"}[name]
 		}
 	case "invite", "kick":
@@ -196,7 +223,7 @@ func (c *groupChecker) members() {
 					continue
 				}
 				one := strings.HasSuffix(o.call.Op, "invite") || strings.HasSuffix(o.call.Op, "kick") && o.by() != admin // whose call has no results
-				writes = append(writes, write{does, o.begin, o.end, o.code == 0 && (!one || o.ret.N == 1) && !c.had(o)})
+				writes = append(writes, write{does, o.begin, o.end, o.code == 0 && (!one || o.ret.N == 1) && !c.had(o) && !(o.call.Op == groupOp+"answer" && c.crossed(o))})
 			}
 			if c.typeOf(id) == im.GroupType_GROUP_TYPE_WORK { // it ends with its last member
 				writes = append(writes, write{"out", 0, math.MaxInt64, false})
@@ -229,6 +256,44 @@ func (c *groupChecker) cards() {
 			}
 			if got := g.Rows[user].NameCard; !could(writes, "", got) {
 				c.fail("%s: %s has the name card %q, which no call explains", id, user, got)
+			}
+		}
+	}
+}
+
+// fields checks that the fields of the app's own of groups and members are what was set last. A group that is made has none; who joins has none, or those of
+// before.
+func (c *groupChecker) fields() {
+	for _, id := range sortedKeys(c.byID) {
+		g := last(c.byID[id])
+		for _, key := range fieldKeys {
+			var writes []write
+			for _, o := range c.ops {
+				switch {
+				case o.call.Conv != id || o.never():
+				case o.call.Op == groupOp+"field" && o.call.Tag == key:
+					writes = append(writes, write{o.call.Text, o.begin, o.end, o.code == 0})
+				case o.call.Op == groupOp+"create":
+					writes = append(writes, write{"", o.begin, o.end, false})
+				}
+			}
+			if got := g.fields()[key]; !could(writes, "", got) {
+				c.fail("%s: the field %s is %q, which no call explains", id, key, got)
+			}
+		}
+		for _, user := range sortedKeys(g.Rows) {
+			var writes []write
+			for _, o := range c.ops {
+				switch {
+				case o.call.Conv != id || o.never():
+				case o.call.Op == groupOp+"memberfield" && o.call.Tag == user:
+					writes = append(writes, write{memberField + "=" + o.call.Text, o.begin, o.end, o.code == 0})
+				case o.joins(user) != "":
+					writes = append(writes, write{"", o.begin, o.end, false})
+				}
+			}
+			if got := g.Fields[user]; !could(writes, "", got) {
+				c.fail("%s: %s has the fields %q, which no call explains", id, user, got)
 			}
 		}
 	}

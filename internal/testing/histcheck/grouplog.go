@@ -30,6 +30,8 @@ func CheckGroups(h *History) []string {
 	c.silenced()
 	c.attributes()
 	c.reported()
+	c.requests()
+	c.fields()
 	for _, user := range h.Users {
 		for _, g := range h.Groups {
 			c.view(user, g)
@@ -43,7 +45,7 @@ func CheckGroups(h *History) []string {
 }
 
 func newGroupChecker(h *History) *groupChecker {
-	c := &groupChecker{h: h, at: map[string]groupPlace{}, sends: map[string]*Send{}, ends: map[*Send]int64{}, byID: map[string][]*Group{}, untold: map[*Group][]string{}, owned: map[groupOwner][]*op{}}
+	c := &groupChecker{h: h, at: map[string]groupPlace{}, sends: map[string]*Send{}, ends: map[*Send]int64{}, byID: map[string][]*Group{}, untold: map[*Group][]string{}, owned: map[groupOwner][]*op{}, staff: map[*Group][]map[string]bool{}}
 	for _, d := range h.everybody() {
 		c.collect(d)
 	}
@@ -74,6 +76,8 @@ type groupChecker struct {
 	untold map[*Group][]string
 	// owned are the calls of a user about the conversation of a group, once they were looked for.
 	owned map[groupOwner][]*op
+	// staff are who may answer requests after each number of a log.
+	staff map[*Group][]map[string]bool
 }
 
 func (c *groupChecker) fail(format string, args ...any) {
@@ -132,6 +136,7 @@ func (c *groupChecker) log(g *Group) {
 	}
 	r := newRoster(g, made.d.User, made.call.Text)
 	r.info[flagNotice] = ""
+	c.staff[g] = append(c.staff[g], r.staff())
 	index, own := uint64(0), map[string]uint64{}
 	time := int64(0)
 	recalled := g.recalled()
@@ -156,6 +161,7 @@ func (c *groupChecker) log(g *Group) {
 		if bad := r.take(e, s != nil && s.Device == c.h.Operator); bad != "" {
 			c.fail("%s: seq %d, %s: %s", where, e.Seq, entryWords(e), bad)
 		}
+		c.staff[g] = append(c.staff[g], r.staff())
 		if tip(e.Message) == nil {
 			c.message(g, e, role, where)
 			c.modified(g, e, where)

@@ -269,7 +269,8 @@ func (b *book) finish() {
 	}
 	for _, d := range b.h.Devices {
 		view := b.h.GroupViews[d.User][g.Epoch]
-		x := &histcheck.Listed{Conv: &im.ConvInfo{Id: g.ID, UnreadNum: view.Head.Unread}, Name: g.Info.Name, Owner: g.Owner, Count: int(g.Count), Attributes: map[string]string{}, Members: map[string]im.GroupMemberRole{}, Cards: map[string]string{}}
+		x := &histcheck.Listed{Conv: &im.ConvInfo{Id: g.ID, UnreadNum: view.Head.Unread},
+			GroupNow: histcheck.GroupNow{Name: g.Info.Name, Owner: g.Owner, Count: int(g.Count), Attributes: map[string]string{}, Members: map[string]im.GroupMemberRole{}, Cards: map[string]string{}, MemberFields: map[string]string{}}}
 		for _, m := range view.Head.Mentions {
 			x.Conv.GroupAtInfoArray = append(x.Conv.GroupAtInfoArray, &im.GroupAtInfo{Seq: m.Seq, AtType: 2})
 		}

@@ -12,11 +12,21 @@ import (
 )
 
 // groupIDs are the groups of a history: few, so that much happens to each.
-var groupIDs = []string{"room-work", "room-public", "room-meeting", "@TGS#_club"}
+var groupIDs = []string{"room-work", "room-public", "room-meeting", "@TGS#_club", "room-gate"}
+
+// asksToJoin reports whether who wants to join the groups of an id waits until owner or admins answer.
+func asksToJoin(id string) bool { return id == "room-gate" }
+
+// fieldKeys are the attributes and the fields of the app's own that groups have.
+var fieldKeys = []string{"color", "topic"}
+
+// memberField is the field of the app's own that members have.
+const memberField = "mood"
 
 // typeOfID is the type of the groups that have an id, one after the other.
 func typeOfID(id string) im.GroupType {
-	return []im.GroupType{im.GroupType_GROUP_TYPE_WORK, im.GroupType_GROUP_TYPE_PUBLIC, im.GroupType_GROUP_TYPE_MEETING, im.GroupType_GROUP_TYPE_COMMUNITY}[max(slices.Index(groupIDs, id), 0)]
+	return []im.GroupType{im.GroupType_GROUP_TYPE_WORK, im.GroupType_GROUP_TYPE_PUBLIC, im.GroupType_GROUP_TYPE_MEETING, im.GroupType_GROUP_TYPE_COMMUNITY,
+		im.GroupType_GROUP_TYPE_PUBLIC}[max(slices.Index(groupIDs, id), 0)]
 }
 
 // convOf is a conversation by what histories call it.
@@ -34,6 +44,9 @@ type GroupNow struct {
 	Members     map[string]im.GroupMemberRole
 	Cards       map[string]string
 	Attributes  map[string]string
+	// Fields are those of the app's own, of the group and of members.
+	Fields       string
+	MemberFields map[string]string
 }
 
 // group carries out a command about groups. What the call returned for the user is in Num.
@@ -49,6 +62,9 @@ func (a *agent) group(ctx context.Context, cmd *command, r *reply) error {
 		if req.Type == im.GroupType_GROUP_TYPE_PUBLIC || req.Type == im.GroupType_GROUP_TYPE_MEETING {
 			free := im.GroupAddOption_GROUP_ADD_OPTION_ANY
 			req.AddOption, req.ApproveOption = &free, &free
+			if asked := im.GroupAddOption_GROUP_ADD_OPTION_AUTH; asksToJoin(id) {
+				req.AddOption = &asked
+			}
 		}
 		for _, u := range cmd.Users {
 			req.Members = append(req.Members, &im.GroupMemberInfo{Identifier: u})
@@ -59,7 +75,10 @@ func (a *agent) group(ctx context.Context, cmd *command, r *reply) error {
 		return g.Delete(ctx, id)
 	case "join":
 		waits, err := g.Join(ctx, id, cmd.Text)
-		if err == nil && waits {
+		if waits {
+			r.Num = 1
+		}
+		if err == nil && waits && !asksToJoin(id) {
 			return fmt.Errorf("joining %s waits, and everybody may join", id)
 		}
 		return err
@@ -104,6 +123,29 @@ func (a *agent) group(ctx context.Context, cmd *command, r *reply) error {
 			return g.DeleteAttributes(ctx, id, []string{other})
 		}
 		return g.SetAttributes(ctx, id, []*im.GroupAttributes{{Key: other, Value: cmd.Text}})
+	case "field":
+		return g.Modify(ctx, id, &im.ModifyGroupRequest{Custom: []*im.GroupInfoCustomString{{Key: other, Value: cmd.Text}}})
+	case "memberfield":
+		return g.ModifyMember(ctx, id, other, &im.ModifyMemberRequest{Custom: []*im.GroupMemberInfoCustomString{{Key: memberField, Value: cmd.Text}}})
+	case "answer":
+		p := &im.GroupPendency{}
+		if err := p.UnmarshalVT(cmd.Param); err != nil {
+			return err
+		}
+		return g.HandleRequest(ctx, p, cmd.Flag, cmd.Text)
+	case "requests":
+		for req := (&im.GroupRequestsRequest{Limit: 5}); ; {
+			page, err := g.Requests(ctx, req)
+			if err != nil {
+				return err
+			}
+			for _, p := range page.PendencyArray {
+				r.Msgs = append(r.Msgs, encode(p))
+			}
+			if req.StartTime = page.NextStartTime; req.StartTime == 0 {
+				return nil
+			}
+		}
 	case "list":
 		now, err := groupNow(ctx, g, id)
 		r.Group = now
@@ -114,7 +156,7 @@ func (a *agent) group(ctx context.Context, cmd *command, r *reply) error {
 
 // groupNow asks a device about a group.
 func groupNow(ctx context.Context, g client.Groups, id string) (*GroupNow, error) {
-	x := &GroupNow{Members: map[string]im.GroupMemberRole{}, Cards: map[string]string{}, Attributes: map[string]string{}}
+	x := &GroupNow{Members: map[string]im.GroupMemberRole{}, Cards: map[string]string{}, Attributes: map[string]string{}, MemberFields: map[string]string{}}
 	infos, err := g.Info(ctx, []string{id})
 	if err != nil {
 		return nil, err
@@ -123,6 +165,11 @@ func groupNow(ctx context.Context, g client.Groups, id string) (*GroupNow, error
 		return nil, fmt.Errorf("information about %s: %v", id, infos)
 	}
 	x.Name, x.Owner, x.Count = infos[0].Info.GroupName, infos[0].Info.OwnerIdentifier, int(infos[0].Info.MemberNum)
+	fields := map[string]string{}
+	for _, f := range infos[0].Info.CustomInfo {
+		fields[f.Key] = f.Value
+	}
+	x.Fields = attributeWords(fields)
 	for req := (&im.ListMembersRequest{Limit: 3}); ; {
 		page, err := g.Members(ctx, id, req)
 		if err != nil {
@@ -133,6 +180,9 @@ func groupNow(ctx context.Context, g client.Groups, id string) (*GroupNow, error
 				return nil, fmt.Errorf("%s is listed twice in %s", m.Identifier, id)
 			}
 			x.Members[m.Identifier], x.Cards[m.Identifier] = m.MemberRole, m.NameCard
+			for _, f := range m.CustomInfo {
+				x.MemberFields[m.Identifier] = f.Key + "=" + f.Value
+			}
 		}
 		if page.Next == 0 {
 			break
@@ -273,7 +323,14 @@ func (d *device) lookAtGroups() (map[string]*Listed, string) {
 		}
 		if in {
 			if now := ask(&command{Op: groupOp + "list", Conv: id}).Group; now != nil {
-				x.Name, x.Owner, x.Count, x.Members, x.Cards, x.Attributes = now.Name, now.Owner, now.Count, now.Members, now.Cards, now.Attributes
+				x.GroupNow = *now
+			}
+			for _, p := range d.requests(id) {
+				q := GroupRequest{User: p.FormIdentifier, Words: p.ApplyInviteMsg, Answer: p.ApprovalMsg, Accepted: p.HandleResult == 1}
+				if p.Handled > 0 {
+					q.Handler = "somebody"
+				}
+				x.Requests = append(x.Requests, q.String())
 			}
 		}
 	}

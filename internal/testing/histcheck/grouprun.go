@@ -28,7 +28,6 @@ func RunGroups(t testing.TB, cfg Config) *History {
 
 // ruled are the operations of a history of groups.
 func (r *runner) ruled() []operation {
-	keys := []string{"color", "topic"}
 	return []operation{
 		{40, r.ruling(func(x draw) { x.d.group("create", x.id(), r.half(x.b), x.d.newTag(Pass), false) })},
 		{14, r.ruling(func(x draw) {
@@ -37,14 +36,33 @@ func (r *runner) ruled() []operation {
 				x.d.group("create", x.id(), r.half(x.b>>8), x.d.newTag(Pass), false)
 			}
 		})},
-		{110, r.onDevice(func(x draw) { x.d.group("join", x.id(), "", "", false) })},
+		{110, r.onDevice(func(x draw) { x.d.group("join", x.id(), "", x.d.newTag(Pass), false) })},
+		{40, r.onDevice(func(x draw) { x.d.group("join", "room-gate", "", x.d.newTag(Pass), false) })},
+		{70, func(x draw) {
+			x.a = x.a/5*5 + 4 // room-gate
+			r.ruling(func(x draw) { x.d.answerRequest(x.id(), x.b%3 > 0, x.b) })(x)
+		}},
+		{25, r.ruling(func(x draw) {
+			value := ""
+			if x.b%4 > 0 {
+				value = x.d.newTag(Pass)
+			}
+			x.d.group("field", x.id(), fieldKeys[x.b>>8%2], value, false)
+		})},
+		{25, r.onDevice(func(x draw) {
+			of := x.d.User
+			if x.b%3 == 0 {
+				of = x.to
+			}
+			x.d.group("memberfield", x.id(), of, x.d.newTag(Pass), false)
+		})},
 		{40, r.onDevice(func(x draw) { x.d.group("quit", x.id(), "", "", false) })},
 		{40, func(x draw) { // out and in again, while another device of theirs may be away
 			id, other := x.id(), r.devices[(x.a>>8)%uint64(len(r.devices))]
 			x.d.do(func() { x.d.group("quit", id, "", "", false) })
 			other.do(func() { other.burst(id, 2, 0) })
 			back := r.sibling(x.d, x.b%2 == 0)
-			back.do(func() { back.group("join", id, "", "", false) })
+			back.do(func() { back.group("join", id, "", back.newTag(Pass), false) })
 		}},
 		{110, r.onDevice(func(x draw) { x.d.group("invite", x.id(), x.to, "", false) })},
 		{60, r.ruling(func(x draw) { x.d.group("kick", x.id(), x.to, "", false) })},
@@ -59,7 +77,7 @@ func (r *runner) ruled() []operation {
 			if x.b%5 > 0 {
 				value = x.d.newTag(Pass)
 			}
-			x.d.group("attribute", x.id(), keys[x.b>>8%2], value, false)
+			x.d.group("attribute", x.id(), fieldKeys[x.b>>8%2], value, false)
 		})},
 		{180, r.onDevice(func(x draw) { x.d.sendGroup(x.id(), nil, nil, x.b) })},
 		{90, r.onDevice(func(x draw) { x.d.burst(x.id(), 2+int(x.b%10), x.b) })},

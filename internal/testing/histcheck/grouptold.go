@@ -379,7 +379,7 @@ func (c *groupChecker) reported() {
 		got, want := map[key]int{}, map[key]int{}
 		const quit, kicked = im.GroupReportType_GROUP_REPORT_TYPE_QUIT, im.GroupReportType_GROUP_REPORT_TYPE_BE_KICKED
 		for _, e := range c.h.Feeds[user] {
-			if r := e.Report; e.Kind == im.RelationKind_RELATION_GROUP_REPORT && groupRules[c.typeOf(r.GroupId)].tips {
+			if r := e.Report; e.Kind == im.RelationKind_RELATION_GROUP_REPORT && groupRules[c.typeOf(r.GroupId)].tips && !ofRequests(r.ReportType) {
 				got[key{r.GroupId, r.ReportType}]++
 			}
 		}

@@ -142,12 +142,9 @@ type Listed struct {
 	Conv *im.ConvInfo
 	// Items is what the device lists of it, the newest first.
 	Items []Item
-	// Name, Owner, Count, Members (the roles by user), Cards (the name cards by user) and Attributes are what the device answers of a group that its user is in.
-	Name, Owner string
-	Count       int
-	Members     map[string]im.GroupMemberRole
-	Cards       map[string]string
-	Attributes  map[string]string
+	// GroupNow is what it answers of one that its user is in, Requests are those that its user may answer, the newest first.
+	GroupNow
+	Requests []string
 }
 
 // listed compares what a device has of groups with what the server has.
@@ -222,6 +219,23 @@ func (c *groupChecker) differs(d *Device) (bad []string) {
 		}
 		if a, b := attributeWords(x.Attributes), attributeWords(g.Attributes); a != b {
 			fail("%s has the attributes %s, at the server %s", id, a, b)
+		}
+		if want := attributeWords(g.fields()); x.Fields != want {
+			fail("%s has the fields %s, at the server %s", id, x.Fields, want)
+		}
+		for u := range g.Rows {
+			if x.MemberFields[u] != g.Fields[u] {
+				fail("%s: %s has the fields %q, at the server %q", id, u, x.MemberFields[u], g.Fields[u])
+			}
+		}
+		var requests []string
+		if g.Rows[d.User].GetMemberRole() >= admins {
+			for _, q := range slices.Backward(g.Requests) {
+				requests = append(requests, q.String())
+			}
+		}
+		if slices.Sort(requests); !slices.Equal(requests, slices.Sorted(slices.Values(x.Requests))) {
+			fail("%s has the requests %q, at the server %q", id, x.Requests, requests)
 		}
 		c.items(d, g, x, true, fail)
 	}
