@@ -39,7 +39,7 @@ func groupHistory(t *testing.T, seed uint64, sum *total) {
 			periods += len(ps)
 		}
 	}
-	t.Logf("%d groups with %d entries and %d memberships", len(h.Groups), entries, periods)
+	t.Logf("%d groups with %d entries and %d memberships; %d live rooms, in the last of which devices must have heard %d times", len(h.Groups), entries, periods, h.Rooms, len(h.Heard))
 	report(t, h, histcheck.CheckGroups(h), sum, "groups", "TestGroupHistory", seed)
 }
 

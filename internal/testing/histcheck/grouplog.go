@@ -32,6 +32,7 @@ func CheckGroups(h *History) []string {
 	c.reported()
 	c.requests()
 	c.fields()
+	c.room()
 	for _, user := range h.Users {
 		for _, g := range h.Groups {
 			c.view(user, g)

@@ -25,6 +25,9 @@ const memberField = "mood"
 
 // typeOfID is the type of the groups that have an id, one after the other.
 func typeOfID(id string) im.GroupType {
+	if id == liveRoom {
+		return im.GroupType_GROUP_TYPE_AVCHATROOM
+	}
 	return []im.GroupType{im.GroupType_GROUP_TYPE_WORK, im.GroupType_GROUP_TYPE_PUBLIC, im.GroupType_GROUP_TYPE_MEETING, im.GroupType_GROUP_TYPE_COMMUNITY,
 		im.GroupType_GROUP_TYPE_PUBLIC}[max(slices.Index(groupIDs, id), 0)]
 }
@@ -133,6 +136,10 @@ func (a *agent) group(ctx context.Context, cmd *command, r *reply) error {
 			return err
 		}
 		return g.HandleRequest(ctx, p, cmd.Flag, cmd.Text)
+	case "online":
+		n, err := g.OnlineCount(ctx, id)
+		r.Num = n
+		return err
 	case "requests":
 		for req := (&im.GroupRequestsRequest{Limit: 5}); ; {
 			page, err := g.Requests(ctx, req)
@@ -295,6 +302,12 @@ func (d *device) lookAtGroups() (map[string]*Listed, string) {
 		x := &im.ConvInfo{}
 		if err := x.UnmarshalVT(b); err != nil {
 			return nil, err.Error()
+		}
+		if x.Id == liveRoom { // who is not in it has a conversation with what could not be sent
+			if x.UnreadNum != 0 || x.LastMsg.GetSeq() != 0 || x.LastMsg.GetStatus() == im.MessageStatus_MESSAGE_STATUS_SENT {
+				trouble = cmp.Or(trouble, fmt.Sprintf("the live room is a conversation: %v", x))
+			}
+			continue
 		}
 		if isGroup(x.Id) {
 			all[x.Id] = &Listed{Conv: x}

@@ -20,8 +20,9 @@ func RunGroups(t testing.TB, cfg Config) *History {
 				d.do(func() { d.group("create", id, r.half(uint64(i)), d.newTag(Pass), false); close(made) })
 				<-made
 			}
-			r.operate(r.ruled())
+			r.operate(append(r.ruled(), r.live()...))
 			r.settleGroups()
+			r.settleRoom()
 		})
 	})
 }
@@ -125,7 +126,7 @@ func (r *runner) ruled() []operation {
 		{15, func(x draw) { r.operator.do(func() { r.operator.group("rename", x.id(), "", x.d.newTag(Pass)) }) }},
 		{5, func(x draw) { r.operator.do(func() { r.operator.group("dissolve", x.id(), "", "") }) }},
 		{12, r.onDevice(func(x draw) { x.d.logout() })},
-		{20, r.onDevice(func(x draw) { x.d.tell(&command{Op: "slow", Num: int32(x.b % 20)}) })},
+		{20, r.onDevice(func(x draw) { x.d.slow(int(x.b % 20)) })},
 		{30, r.kill},
 		{25, func(x draw) { x.d.proxy.Cut() }},
 		{10, func(x draw) { x.d.proxy.Reset() }},
@@ -182,6 +183,15 @@ func (r *runner) settleGroups() {
 		r.h.violation("the server's groups: %v", err)
 		return
 	}
+	r.h.Groups = slices.DeleteFunc(r.h.Groups, func(g *Group) bool {
+		if g.ID == liveRoom && len(g.Entries)+len(g.Periods) > 0 {
+			r.h.violation("the live room has %d entries and %d memberships in the store", len(g.Entries), len(g.Periods))
+		}
+		if g.ID == liveRoom {
+			r.h.Rooms++
+		}
+		return g.ID == liveRoom
+	})
 	r.h.GroupViews = map[string]map[uint64]*Log{}
 	for _, user := range r.h.Users {
 		if r.h.GroupViews[user], err = pullGroups(r.ctx, r.cfg.Server.URL(), user, r.sigs[user]); err != nil {

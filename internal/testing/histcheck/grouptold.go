@@ -77,7 +77,7 @@ func (l *groupEar) bad(format string, args ...any) {
 
 // take judges an event.
 func (l *groupEar) take(r *Record) {
-	if r.Conv != "" && !isGroup(r.Conv) || r.Kind == New && r.Conv == "" && !strings.HasPrefix(r.Text, "report ") {
+	if r.Conv == liveRoom || r.Conv != "" && !isGroup(r.Conv) || r.Kind == New && r.Conv == "" && !strings.HasPrefix(r.Text, "report ") {
 		return
 	}
 	if r.Batch != l.batch && r.Kind != Attributes { // those are a state, and the end of what was owed before them may not be recorded yet

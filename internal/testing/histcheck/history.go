@@ -36,6 +36,7 @@ const (
 	Tip     = "group_tip"
 	// Attributes are all attributes of a group, after a change.
 	Attributes = "group_attributes"
+	Slow       = "SLOW" // the next N callbacks take some time
 	Closing    = "CLOSING"
 	Closed     = "CLOSED"
 	Died       = "DIED" // the process was killed
@@ -189,7 +190,11 @@ type History struct {
 	Feeds     map[string][]*im.Relation
 	// Groups are all groups of a history of groups as the server stores them in the end, in the order in which they were made. GroupViews are what the
 	// server gives to each user of them, by epoch.
-	Groups     []*Group
+	Groups []*Group
+	// Heard are messages that devices must have heard in the live room.
+	Heard []Heard
+	// Rooms is how many live rooms there were, one after the other.
+	Rooms      int
 	GroupViews map[string]map[uint64]*Log
 
 	mu    sync.Mutex
