@@ -45,13 +45,15 @@ type groupResult struct {
 	Others         float64 `json:"c2c_p99_ms"`
 	OthersRatio    float64 `json:"c2c_p99_ratio"`
 	StartMillis    float64 `json:"start_ms"`
+	// How is how the process of the members stands back for the server and the pairs: "idle", "low" (in priority) or "as others".
+	How string `json:"members_run"`
 }
 
 // groupLoad is the load of a run.
 type groupLoad struct {
 	members, online, pairs int
 	rate, others           float64
-	room, restart          bool
+	room, restart, idle    bool
 }
 
 func benchGroup() *cobra.Command {
@@ -63,7 +65,9 @@ func benchGroup() *cobra.Command {
 			"while the group is silent and then while it is not. Messages are sent at fixed rates, whatever is answered, and how long one takes is counted from when it was due. " +
 			"With --rate 0 the group is written to as fast as --window allows. It is an error if a member misses a message, or gets one twice or out of order.\n\n" +
 			"With --room, four members of a live room write to it, each with another priority, and all others receive it. There is no group then, and nobody else.\n\n" +
-			"The members are in a process of their own with a low priority, because the machine is not theirs in reality.",
+			"The members, who receive, and the one of them who writes, are in a process of their own, because in reality their programs run elsewhere. It uses only what the server " +
+			"and the pairs leave of the processors (members_run is \"idle\"), so that how long messages of the pairs take is the server's doing. On a machine that has other things to do, " +
+			"use --idle=false, which is a low priority (\"low\"): otherwise members may get nothing.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if load.room {
 				return benchRoom(c, &o, &load)
@@ -100,6 +104,7 @@ func benchGroup() *cobra.Command {
 	f.IntVar(&load.pairs, "pairs", 10, "pairs of other users who write to each other")
 	f.Float64Var(&load.others, "c2c-rate", 200, "messages per second of all pairs together")
 	f.BoolVar(&load.room, "room", false, "a live room instead of a group")
+	f.BoolVar(&load.idle, "idle", true, "members run only while a processor has nothing else to do; not with --room, and only on Linux")
 	f.BoolVar(&load.restart, "restart", false, "with --room: kill the server at the end, and measure how long all members take to be back in the room")
 	f.IntVar(&o.size, "size", 100, "bytes of text of a message")
 	f.Float64Var(&o.seconds, "seconds", 5, "how long to measure, after a warm-up of a second")
@@ -122,8 +127,8 @@ func printGroup(w io.Writer, r *groupResult, asJSON bool) {
 		load = fmt.Sprintf("window %d", r.Window)
 	}
 	fmt.Fprintf(w, "%s %s   %.0f msg/s to %d of %d members, %.0f deliveries/s   p50 %.1f ms   p99 %.1f ms   server CPU %.3f s/1,000   %.0f MB   "+
-		"lost %d  doubled %d  out of order %d   others p50 %.1f ms   p99 %.1f ms, %.2f of %.1f ms without\n",
-		r.Bench, load, r.MsgsPerS, r.Online, r.Members, r.Deliveries, r.P50, r.P99, r.CPUPer1000, r.RSS, r.Lost, r.Doubled, r.OutOfOrder, r.OthersP50, r.Others, r.OthersRatio, r.OthersAlone)
+		"lost %d  doubled %d  out of order %d   others p50 %.1f ms   p99 %.1f ms, %.2f of %.1f ms without; members %s\n",
+		r.Bench, load, r.MsgsPerS, r.Online, r.Members, r.Deliveries, r.P50, r.P99, r.CPUPer1000, r.RSS, r.Lost, r.Doubled, r.OutOfOrder, r.OthersP50, r.Others, r.OthersRatio, r.OthersAlone, r.How)
 }
 
 const (
@@ -230,7 +235,7 @@ func runGroup(ctx context.Context, o *benchOptions, load *groupLoad) (*groupResu
 	if err := makeGroup(ctx, ch.addr, load.members); err != nil {
 		return nil, err
 	}
-	m, err := startMembers(ctx, &memberLoad{Addr: ch.addr, Server: ch.cmd.Process.Pid, Online: load.online, Rate: load.rate, Window: o.window, Size: o.size, Seconds: o.seconds})
+	m, err := startMembers(ctx, &memberLoad{Addr: ch.addr, Server: ch.cmd.Process.Pid, Online: load.online, Rate: load.rate, Window: o.window, Size: o.size, Seconds: o.seconds, Idle: load.idle})
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +255,7 @@ func runGroup(ctx context.Context, o *benchOptions, load *groupLoad) (*groupResu
 	if err := m.tell("stop", r); err != nil {
 		return nil, err
 	}
-	r.Bench, r.Members, r.Online, r.Rate, r.StartMillis = "group", load.members, load.online, load.rate, round(float64(ch.took.Microseconds())/1000, 1)
+	r.Bench, r.How, r.Members, r.Online, r.Rate, r.StartMillis = "group", m.how, load.members, load.online, load.rate, round(float64(ch.took.Microseconds())/1000, 1)
 	if load.rate == 0 {
 		r.Window = o.window
 	}

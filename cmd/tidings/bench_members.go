@@ -32,6 +32,8 @@ type memberLoad struct {
 	Rate         float64
 	Window, Size int
 	Seconds      float64
+	// Idle: it runs only while a processor has nothing else to do.
+	Idle bool
 }
 
 // membersProcess is such a process, as its parent sees it.
@@ -39,9 +41,10 @@ type membersProcess struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
+	how string // it stands back for others
 }
 
-// startMembers starts the process, and returns when all members are connected. It runs with a low priority, if the system can do that.
+// startMembers starts the process, and returns when all members are connected. It stands back for others, as far as the system can do that.
 func startMembers(ctx context.Context, load *memberLoad) (*membersProcess, error) {
 	if files := load.Online + spareFiles; manyFiles(files) < files {
 		return nil, errors.New("bench group: the limit of open files is too low")
@@ -54,11 +57,7 @@ func startMembers(ctx context.Context, load *memberLoad) (*membersProcess, error
 	if err != nil {
 		return nil, err
 	}
-	args := []string{self, "bench", "members", string(b)}
-	if nice, err := exec.LookPath("nice"); err == nil {
-		args = append([]string{nice, "-n", "10"}, args...)
-	}
-	m := &membersProcess{cmd: exec.CommandContext(ctx, args[0], args[1:]...)}
+	m := &membersProcess{cmd: exec.CommandContext(ctx, self, "bench", "members", string(b))}
 	m.cmd.Stderr = os.Stderr
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func startMembers(ctx context.Context, load *memberLoad) (*membersProcess, error
 		return nil, err
 	}
 	m.out = bufio.NewReader(out)
-	if err := m.cmd.Start(); err != nil {
+	if m.how, err = startLow(m.cmd, load.Idle); err != nil {
 		return nil, err
 	}
 	if err := m.tell("connect", nil); err != nil {

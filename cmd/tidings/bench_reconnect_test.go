@@ -64,14 +64,14 @@ func TestBenchRelations(t *testing.T) {
 // a window allows.
 func TestBenchGroup(t *testing.T) {
 	for _, more := range [][]string{{"--rate", "100", "--c2c-rate", "50"}, {"--rate", "0", "--window", "8", "--postgres", pgtest.DSN(t)}} {
-		args := append([]string{"bench", "group", "--members", "130", "--online", "20", "--pairs", "2", "--seconds", "1", "--json", "--dir", t.TempDir()}, more...)
+		args := append([]string{"bench", "group", "--members", "130", "--online", "20", "--pairs", "2", "--seconds", "1", "--json", "--dir", t.TempDir(), "--idle=false"}, more...)
 		out, err := measureGroup(t, args)
 		var r groupResult
 		if err == nil {
 			err = json.Unmarshal(out, &r)
 		}
 		if err != nil || r.Members != 130 || r.Online != 20 || r.MsgsPerS <= 0 || r.Deliveries < r.MsgsPerS || r.P99 < r.P50 || r.P50 <= 0 || r.OthersAloneP50 <= 0 || r.OthersAlone < r.OthersAloneP50 ||
-			r.OthersP50 <= 0 || r.Others < r.OthersP50 || r.OthersRatio <= 0 || (r.Rate > 0) == (r.Window > 0) || r.CPUPer1000 < 0 || r.RSS <= 0 || r.Lost+r.Doubled+r.OutOfOrder > 0 {
+			r.OthersP50 <= 0 || r.Others < r.OthersP50 || r.OthersRatio <= 0 || (r.Rate > 0) == (r.Window > 0) || r.CPUPer1000 < 0 || r.RSS <= 0 || r.Lost+r.Doubled+r.OutOfOrder > 0 || r.How == "" {
 			t.Errorf("%s: %v", out, err)
 		}
 	}
