@@ -212,7 +212,7 @@ func costs(t *testing.T, o options, members int) map[string]cost {
 
 // TestCostOfMembers: what happens often costs as much in a large group as in a small one.
 func TestCostOfMembers(t *testing.T) {
-	most := soak.Pick(2_000, 99_990)
+	most := soak.Pick(500, 99_990)
 	for name, opts := range map[string]func(*testing.T) options{
 		"sqlite":   func(*testing.T) options { return options{} },
 		"postgres": func(t *testing.T) options { return options{dsn: pgtest.DSN(t)} },
@@ -235,7 +235,7 @@ func TestCostOfMembers(t *testing.T) {
 
 // TestMemberListUnderChurn: a list of members that is read while others join and leave has everybody who was a member during all of it once.
 func TestMemberListUnderChurn(t *testing.T) {
-	count, churn := soak.Pick(1_500, 98_998), soak.Pick(100, 1_000) // with those who leave and two more, as many as a group has at most
+	count, churn := soak.Pick(800, 98_998), soak.Pick(60, 1_000) // with those who leave and two more, as many as a group has at most
 	onBoth(t, options{}, func(t *testing.T, n *node) {
 		owner, reader := n.member("owner"), n.member("reader")
 		epoch := owner.create(crowded, community, "reader")
