@@ -692,8 +692,11 @@ type LoginReply struct {
 	TicketExpires int64 `protobuf:"varint,6,opt,name=ticket_expires,json=ticketExpires,proto3" json:"ticket_expires,omitempty"`
 	// How often the client sends a heartbeat.
 	HeartbeatSeconds int32 `protobuf:"varint,7,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What the session reads and uploads media with (/media/): each is good for 7 days, and while the session lasts. Empty if the server has no media.
+	MediaToken    string `protobuf:"bytes,8,opt,name=media_token,json=mediaToken,proto3" json:"media_token,omitempty"`
+	UploadToken   string `protobuf:"bytes,9,opt,name=upload_token,json=uploadToken,proto3" json:"upload_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoginReply) Reset() {
@@ -773,6 +776,20 @@ func (x *LoginReply) GetHeartbeatSeconds() int32 {
 		return x.HeartbeatSeconds
 	}
 	return 0
+}
+
+func (x *LoginReply) GetMediaToken() string {
+	if x != nil {
+		return x.MediaToken
+	}
+	return ""
+}
+
+func (x *LoginReply) GetUploadToken() string {
+	if x != nil {
+		return x.UploadToken
+	}
+	return ""
 }
 
 type HeartbeatReply struct {
@@ -3245,7 +3262,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\x12\x15\n" +
 	"\x06app_id\x18\t \x01(\x04R\x05appId\x12\x16\n" +
 	"\x06groups\x18\n" +
-	" \x01(\bR\x06groups\"\xe9\x01\n" +
+	" \x01(\bR\x06groups\"\xad\x02\n" +
 	"\n" +
 	"LoginReply\x12\x17\n" +
 	"\atiny_id\x18\x01 \x01(\x04R\x06tinyId\x12\x1e\n" +
@@ -3257,7 +3274,10 @@ const file_api_calls_proto_rawDesc = "" +
 	"serverTime\x12\x12\n" +
 	"\x04feed\x18\x05 \x01(\x04R\x04feed\x12%\n" +
 	"\x0eticket_expires\x18\x06 \x01(\x03R\rticketExpires\x12+\n" +
-	"\x11heartbeat_seconds\x18\a \x01(\x05R\x10heartbeatSeconds\"P\n" +
+	"\x11heartbeat_seconds\x18\a \x01(\x05R\x10heartbeatSeconds\x12\x1f\n" +
+	"\vmedia_token\x18\b \x01(\tR\n" +
+	"mediaToken\x12!\n" +
+	"\fupload_token\x18\t \x01(\tR\vuploadToken\"P\n" +
 	"\x0eHeartbeatReply\x12\x16\n" +
 	"\x06queued\x18\x01 \x01(\x04R\x06queued\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\x04R\x04feed\x12\x12\n" +

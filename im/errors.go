@@ -85,6 +85,8 @@ const (
 	CodeSendsTooFast         = -10113
 	CodeCallsTooFast         = -20009
 	CodeFailedLogins         = 70050
+	CodeMediaForbidden       = 6006
+	CodeUploadFailed         = 6008
 	CodeNotInitialized       = 6013
 	CodeNotLoggedIn          = 6014
 	CodeInvalidParameters    = 6017
@@ -93,6 +95,8 @@ const (
 	CodeTicketExpiredSDK     = 6206
 	CodeKickedWhileAway      = 6208
 	CodeInvalidUserID        = 7003
+	CodeFileTooLarge         = 7005
+	CodeFileEmpty            = 7006
 	CodeTooManyModifications = 7008
 	CodeInterrupted          = 7009
 	CodeLoginRunning         = 7501

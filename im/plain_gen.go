@@ -6182,6 +6182,9 @@ type LoginReply struct {
 	TicketExpires int64
 	// How often the client sends a heartbeat.
 	HeartbeatSeconds int32
+	// What the session reads and uploads media with (/media/): each is good for 7 days, and while the session lasts. Empty if the server has no media.
+	MediaToken  string
+	UploadToken string
 
 	unknownFields []byte
 }
@@ -6235,6 +6238,20 @@ func (x *LoginReply) GetHeartbeatSeconds() int32 {
 		return x.HeartbeatSeconds
 	}
 	return 0
+}
+
+func (x *LoginReply) GetMediaToken() string {
+	if x != nil {
+		return x.MediaToken
+	}
+	return ""
+}
+
+func (x *LoginReply) GetUploadToken() string {
+	if x != nil {
+		return x.UploadToken
+	}
+	return ""
 }
 
 type HeartbeatReply struct {

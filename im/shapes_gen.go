@@ -914,6 +914,8 @@ var shapes = [...]shape{
 		5: {kind: wireVarint, name: "feed"},
 		6: {kind: wireVarint, name: "ticket_expires"},
 		7: {kind: wireVarint, name: "heartbeat_seconds"},
+		8: {kind: wireText, name: "media_token"},
+		9: {kind: wireText, name: "upload_token"},
 	}},
 	shapeHeartbeatReply: {name: "HeartbeatReply", size: sizeOf[HeartbeatReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "queued"},

@@ -58,6 +58,8 @@ type Config struct {
 	BlockKeepsFriend bool
 	// RoomRate is how many messages per second a live room lets through: 40.
 	RoomRate int
+	// MediaKey signs media tokens; without one, there are no media.
+	MediaKey []byte
 	Log      *slog.Logger
 }
 

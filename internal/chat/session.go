@@ -157,6 +157,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 	out.Reply = &im.LoginReply{
 		TinyId: uint64(uid), Generation: out.Caller.Generation, StoreId: c.store.ID(), ServerTime: c.cfg.Clock().UnixMilli(), Feed: user.Feed,
 		TicketExpires: unixMilli(ticket.Expires), HeartbeatSeconds: c.cfg.Heartbeat,
+		MediaToken: c.mediaToken(readMedia, uid, out.Caller.Generation), UploadToken: c.mediaToken(uploadMedia, uid, out.Caller.Generation),
 	}
 	return out, nil
 }

@@ -165,6 +165,17 @@ type Store interface {
 	Profiles(ctx context.Context, uids []UID) ([]Profile, error)
 	// Fanouts returns some of the changes of profiles that are not told to all friends yet, at most limit.
 	Fanouts(ctx context.Context, limit int) ([]Fanout, error)
+	// Media returns an upload with its files; ErrNotFound if there is none.
+	Media(ctx context.Context, id string) (Media, []MediaPart, error)
+	// OldMedia returns the ids of uploads whose Until has come, the oldest first, at most limit. OpenMedia counts those that are not done and go on.
+	OldMedia(ctx context.Context, now int64, limit int) ([]string, error)
+	OpenMedia(ctx context.Context, now int64) (int, error)
+	// BlobFile returns the name of the file with a hash; ErrNotFound if there is none.
+	BlobFile(ctx context.Context, hash string) (string, error)
+	// BlobFolder returns the id of the folder with the files. It is that of the call if the store had none.
+	BlobFolder(ctx context.Context, id string) (string, error)
+	// NewBlobFolder puts another folder in the place of the present one, and forgets all media.
+	NewBlobFolder(ctx context.Context, id string) error
 	// Sessions returns the rows of a user's devices.
 	Sessions(ctx context.Context, uid UID) ([]Session, error)
 
@@ -284,6 +295,17 @@ type Tx interface {
 	Fanout(uid UID) (Fanout, error)
 	PutFanout(f Fanout) error
 	DropFanout(uid UID) error
+	// MediaUse is what a user, whose row the caller holds, has uploaded, in all and since a time.
+	MediaUse(uid UID, since int64) (MediaUse, error)
+	// AddMedia stores a new upload, with the time of the transaction.
+	AddMedia(m Media) error
+	// EndMedia makes an upload done, until a time, with files that are in the folder. It returns the names of files to delete: those that are there twice.
+	// ErrNotFound: there is no such upload that is open.
+	EndMedia(id string, until int64, parts []MediaPart) (twice []string, err error)
+	// DropMedia deletes an upload; ErrNotFound if there is none. Files that nothing else refers to are unused from then on.
+	DropMedia(id string) error
+	// DropBlobs forgets files that are unused since before a time, at most limit. It returns their names, which are never used again.
+	DropBlobs(before int64, limit int) (files []string, err error)
 	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account or conversation. DropOutbox deletes what was received.
 	AddOutbox(o Outgoing) error
 	DropOutbox(ids []int64) error

@@ -24,6 +24,7 @@ func RunShared(t *testing.T, open Open) {
 		{"Log", sharedLog},
 		{"Leases", leases},
 		{"Outbox", sharedOutbox},
+		{"Media", sharedMedia},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

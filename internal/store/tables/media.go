@@ -1,0 +1,188 @@
+package tables
+
+import (
+	"context"
+
+	"github.com/tidings-im/tidings/internal/chat"
+)
+
+type mediaRow struct {
+	ID    string         `sql:"id"`
+	Owner chat.UID       `sql:"uid"`
+	Kind  chat.MediaKind `sql:"kind"`
+	Size  int64          `sql:"size"`
+	Made  int64          `sql:"made"`
+	Until int64          `sql:"until"`
+	Done  bool           `sql:"done"`
+}
+
+var media = newKind(func(r *mediaRow) chat.Media { return chat.Media(*r) })
+
+type partRow struct {
+	Media  string `sql:"id"`
+	Part   int32  `sql:"part"`
+	Hash   string `sql:"hash"`
+	File   string `sql:"file"`
+	Size   int64  `sql:"size"`
+	Type   string `sql:"type"`
+	Width  int64  `sql:"width"`
+	Height int64  `sql:"height"`
+}
+
+var mediaPart = newKind(func(r *partRow) chat.MediaPart { return chat.MediaPart(*r) })
+
+type useRow struct {
+	Open  int   `sql:"open"`
+	Kept  int64 `sql:"kept"`
+	Since int64 `sql:"since"`
+}
+
+var mediaUse = newKind(func(r *useRow) chat.MediaUse { return chat.MediaUse(*r) })
+
+// word is one text.
+var word = newKind(func(r *struct {
+	Text string `sql:"text"`
+}) string {
+	return r.Text
+})
+
+var (
+	mediaByID  = NewQuery(media, "SELECT "+media.Cols("m")+" FROM media m WHERE m.id = $1")
+	mediaParts = NewQuery(mediaPart, "SELECT p.id AS id, p.part AS part, p.hash AS hash, b.file AS file, b.size AS size, p.type AS type, p.width AS width, p.height AS height"+
+		" FROM media_part p JOIN blob b ON b.hash = p.hash WHERE p.id = $1 ORDER BY p.part")
+	oldMedia   = NewQuery(word, "SELECT m.id AS text FROM media m WHERE m.until > 0 AND m.until <= $1 ORDER BY m.until LIMIT $2")
+	openMedia  = NewQuery(Number, "SELECT count(*) AS n FROM media m WHERE m.done = 0 AND m.until > $1")
+	blobFile   = NewQuery(word, "SELECT b.file AS text FROM blob b WHERE b.hash = $1")
+	blobFolder = NewQuery(word, "SELECT f.id AS text FROM blob_folder f WHERE f.id <> ''")
+	// holdBlobs makes others wait who change which files are used.
+	holdBlobs = locking(word, "SELECT f.id AS text FROM blob_folder f")
+
+	useOfMedia = NewQuery(mediaUse, `SELECT CAST(coalesce(sum(CASE WHEN m.done = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS open, CAST(coalesce(sum(m.size), 0) AS BIGINT) AS kept,
+		CAST(coalesce(sum(CASE WHEN m.made > $1 THEN m.size ELSE 0 END), 0) AS BIGINT) AS since FROM media m WHERE m.uid = $2 AND (m.until = 0 OR m.until > $3)`)
+	addMedia  = NewWrite[mediaRow]("INSERT INTO media (id, uid, kind, size, made, until, done) VALUES (:id, :uid, :kind, :size, :made, :until, :done)")
+	endMedia  = NewQuery(word, "UPDATE media SET done = 1, until = $1 WHERE id = $2 AND done = 0 RETURNING id AS text")
+	useBlob   = NewQuery(word, "INSERT INTO blob (hash, file, size, unused) VALUES ($1, $2, $3, 0) ON CONFLICT (hash) DO UPDATE SET unused = 0 RETURNING file AS text")
+	addPart   = NewWrite[partRow]("INSERT INTO media_part (id, part, hash, type, width, height) VALUES (:id, :part, :hash, :type, :width, :height)")
+	dropMedia = NewQuery(word, "DELETE FROM media WHERE id = $1 RETURNING id AS text")
+	dropParts = "DELETE FROM media_part WHERE id = $1"
+	// That something else refers to a file is found when it would be dropped.
+	leaveBlobs = "UPDATE blob SET unused = $1 WHERE hash IN (SELECT p.hash FROM media_part p WHERE p.id = $2)"
+	dropBlobs  = NewQuery(word, `DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b WHERE b.unused > 0 AND b.unused < $1 ORDER BY b.unused LIMIT $2)
+		RETURNING file AS text`)
+	keepBlobs = "UPDATE blob SET unused = 0 WHERE unused > 0 AND unused < $1 AND EXISTS (SELECT 1 FROM media_part p WHERE p.hash = blob.hash)"
+)
+
+func (s *Both) Media(ctx context.Context, id string) (chat.Media, []chat.MediaPart, error) {
+	if _, whole := s.On.Dialect().Text(id); !whole {
+		return chat.Media{}, nil, chat.ErrNotFound
+	}
+	m, err := mediaByID.One(ctx, s.On, id)
+	if err != nil || !m.Done {
+		return m, nil, err
+	}
+	parts, err := mediaParts.All(ctx, s.On, id)
+	if err == nil && len(parts) == 0 {
+		err = chat.ErrNotFound // it was deleted between the two
+	}
+	return m, parts, err
+}
+
+func (s *Both) OldMedia(ctx context.Context, now int64, limit int) ([]string, error) {
+	return oldMedia.All(ctx, s.On, now, int64(max(limit, 0)))
+}
+
+func (s *Both) OpenMedia(ctx context.Context, now int64) (int, error) {
+	n, err := openMedia.One(ctx, s.On, now)
+	return int(n), err
+}
+
+func (s *Both) BlobFile(ctx context.Context, hash string) (string, error) {
+	return blobFile.One(ctx, s.On, hash)
+}
+
+func (s *Both) BlobFolder(ctx context.Context, id string) (string, error) {
+	if have, err := blobFolder.One(ctx, s.On); err == nil || id == "" {
+		return have, err
+	}
+	if err := s.On.Run(ctx, nil, func(t *Tx) error {
+		return t.On.Tell(t.Ctx, "UPDATE blob_folder SET id = $1 WHERE id = ''", id)
+	}); err != nil {
+		return "", err
+	}
+	return blobFolder.One(ctx, s.On) // another server may have been faster
+}
+
+func (s *Both) NewBlobFolder(ctx context.Context, id string) error {
+	return s.On.Run(ctx, nil, func(t *Tx) error {
+		if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
+			return err
+		}
+		for _, statement := range []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob"} {
+			if err := t.On.Tell(t.Ctx, statement); err != nil {
+				return err
+			}
+		}
+		return t.On.Tell(t.Ctx, "UPDATE blob_folder SET id = $1", id)
+	})
+}
+
+func (t *Tx) MediaUse(uid chat.UID, since int64) (chat.MediaUse, error) {
+	if _, err := t.user(uid); err != nil {
+		return chat.MediaUse{}, err
+	}
+	return useOfMedia.One(t.Ctx, t.On, since, int64(uid), t.Time)
+}
+
+func (t *Tx) AddMedia(m chat.Media) error {
+	m.Made = t.Time
+	return addMedia.Tell(t.Ctx, t.On, mediaRow(m))
+}
+
+func (t *Tx) EndMedia(id string, until int64, parts []chat.MediaPart) (twice []string, err error) {
+	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
+		return nil, err
+	}
+	t.On.Wrote()
+	if _, err := endMedia.One(t.Ctx, t.On, until, id); err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		file, err := useBlob.One(t.Ctx, t.On, p.Hash, p.File, p.Size)
+		if err != nil {
+			return nil, err
+		}
+		if file != p.File {
+			twice = append(twice, p.File)
+		}
+		p.Media = id
+		if err := addPart.Tell(t.Ctx, t.On, partRow(p)); err != nil {
+			return nil, err
+		}
+	}
+	return twice, nil
+}
+
+func (t *Tx) DropMedia(id string) error {
+	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
+		return err
+	}
+	t.On.Wrote()
+	if _, err := dropMedia.One(t.Ctx, t.On, id); err != nil {
+		return err
+	}
+	if err := t.On.Tell(t.Ctx, leaveBlobs, t.Time, id); err != nil {
+		return err
+	}
+	return t.On.Tell(t.Ctx, dropParts, id)
+}
+
+func (t *Tx) DropBlobs(before int64, limit int) ([]string, error) {
+	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
+		return nil, err
+	}
+	t.On.Wrote()
+	if err := t.On.Tell(t.Ctx, keepBlobs, before); err != nil {
+		return nil, err
+	}
+	return dropBlobs.All(t.Ctx, t.On, before, int64(max(limit, 0)))
+}
