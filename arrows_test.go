@@ -80,6 +80,7 @@ var walls = []struct {
 	folders []string
 }{
 	{"a SQL driver", drivers, []string{"internal/store", "client/internal/local", "internal/testing/pgtest", "internal/tools"}},
+	{"a decoder of images or types", []string{"golang.org/x/image", "github.com/gabriel-vasile/mimetype"}, []string{"internal/media"}},
 	{"NATS", []string{"github.com/nats-io"}, []string{"internal/bus"}},
 	{"cgo", []string{"C"}, []string{"capi"}},
 	// They look methods up by name, so the linker keeps those of every type: 5 MB of the server.

@@ -26,7 +26,7 @@ func init() { commands = append(commands, serveCommand, referenceCommand) }
 func serveCommand() *cobra.Command {
 	set := server.DefaultSettings()
 	var file string
-	var newKey bool
+	var newKey, newFolder bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server",
@@ -38,11 +38,12 @@ func serveCommand() *cobra.Command {
 			if err := settings(c.Flags(), file); err != nil {
 				return err
 			}
-			return serve(c.Context(), set, file, newKey, func() (*server.Settings, error) { return again(c.Flags(), file) })
+			return serve(c.Context(), set, file, newKey, newFolder, func() (*server.Settings, error) { return again(c.Flags(), file) })
 		},
 	}
 	settingFlags(c.Flags(), set)
 	c.Flags().BoolVar(&newKey, "new-key", false, "create another secret key, because the one of the data was lost: all tickets are void then")
+	c.Flags().BoolVar(&newFolder, "new-blob-folder", false, "begin with another folder of files, because the one of the data was lost: all files are given up then")
 	c.Flags().StringVar(&file, "config", os.Getenv("TIDINGS_CONFIG"), "YAML file with settings")
 	return c
 }
@@ -81,7 +82,7 @@ func warnOpen(file string, log *slog.Logger) error {
 }
 
 // serve runs a server; reread returns the present settings when the server is asked to read them again.
-func serve(ctx context.Context, set *server.Settings, file string, newKey bool, reread func() (*server.Settings, error)) error {
+func serve(ctx context.Context, set *server.Settings, file string, newKey, newFolder bool, reread func() (*server.Settings, error)) error {
 	// The reader of the log may go away, and the server continues: a write to a pipe without a reader fails then, and its line is lost.
 	signal.Ignore(syscall.SIGPIPE)
 	var level slog.LevelVar
@@ -98,7 +99,7 @@ func serve(ctx context.Context, set *server.Settings, file string, newKey bool, 
 	if err := warnOpen(file, log); err != nil {
 		return err
 	}
-	cfg.NewKey = newKey
+	cfg.NewKey, cfg.NewBlobFolder = newKey, newFolder
 	if set.Profile != "" {
 		f, err := os.OpenFile(set.Profile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, private.Mode)
 		if err != nil {
@@ -201,7 +202,7 @@ func settings(flags *pflag.FlagSet, file string) error {
 	}
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "config" || f.Name == "new-key" || f.Name == "help" {
+		if f.Changed || f.Name == "config" || f.Name == "new-key" || f.Name == "new-blob-folder" || f.Name == "help" {
 			return
 		}
 		env := "TIDINGS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

@@ -302,8 +302,8 @@ type Tx interface {
 	// EndMedia makes an upload done, until a time, with files that are in the folder. It returns the names of files to delete: those that are there twice.
 	// ErrNotFound: there is no such upload that is open.
 	EndMedia(id string, until int64, parts []MediaPart) (twice []string, err error)
-	// DropMedia deletes an upload; ErrNotFound if there is none. Files that nothing else refers to are unused from then on.
-	DropMedia(id string) error
+	// DropMedia deletes an upload that ends by a time; ErrNotFound if there is none. Files that nothing else refers to are unused from then on.
+	DropMedia(id string, by int64) error
 	// DropBlobs forgets files that are unused since before a time, at most limit. It returns their names, which are never used again.
 	DropBlobs(before int64, limit int) (files []string, err error)
 	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account or conversation. DropOutbox deletes what was received.

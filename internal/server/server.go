@@ -23,6 +23,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/gateway"
+	"github.com/tidings-im/tidings/internal/media"
 	"github.com/tidings-im/tidings/internal/rest"
 	"github.com/tidings-im/tidings/internal/store"
 	"github.com/tidings-im/tidings/internal/store/pg"
@@ -60,8 +61,15 @@ type Config struct {
 	// SynchronousStandby means that a standby that is promoted has everything that was acknowledged.
 	SynchronousStandby bool
 
-	// Parts that are not built yet: setting one is an error.
-	NATS, Blob string
+	// Blob is the folder of files that users upload: blob in the data folder; with Postgres, there are none without it. NewBlobFolder gives up the files that
+	// were there, and begins with an empty folder.
+	Blob          string
+	NewBlobFolder bool
+	// Media configures limits of uploads.
+	Media media.Config
+
+	// NATS is of a part that is not built yet: setting it is an error.
+	NATS string
 
 	// Chat and Gateway configure rules and limits; the server fills in what it knows itself.
 	Chat    chat.Config
@@ -93,12 +101,8 @@ func (c *Config) setDefaults() {
 
 // unbuilt returns the name of a setting whose part does not exist yet.
 func (c *Config) unbuilt() error {
-	for _, s := range []struct{ name, value string }{
-		{"nats", c.NATS}, {"blob", c.Blob},
-	} {
-		if s.value != "" {
-			return fmt.Errorf("%s: not built yet in this version", s.name)
-		}
+	if c.NATS != "" {
+		return errors.New("nats: not built yet in this version")
 	}
 	return nil
 }
@@ -118,6 +122,8 @@ type Server struct {
 	away    func() bool // PostgreSQL does not answer
 	chat    *chat.Chat
 	gateway *gateway.Gateway
+	folder  *media.Folder // nil: no media
+	media   *media.Media
 	hook    *webhook.Hook
 	after   *webhook.After
 	// stopFanout ends the worker that tells changes of profiles; nil before it runs.
@@ -208,6 +214,9 @@ func (s *Server) open() (err error) {
 			return err
 		}
 	}
+	if err = s.openFolder(context.Background()); err != nil {
+		return err
+	}
 	reg := prometheus.NewRegistry()
 	if s.chat, err = s.rules(reg); err != nil {
 		return err
@@ -235,6 +244,7 @@ func (s *Server) open() (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", s.gateway)
 	mux.Handle("/v4/", rest.New(s.chat, rest.Config{AppID: s.cfg.AppID, Admins: s.cfg.Admins, Log: s.log}))
+	mux.Handle("/media/", s.serveMedia(reg))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -269,7 +279,7 @@ func flag(name, help string, on func() bool) prometheus.Collector {
 func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	cfg := s.cfg.Chat
 	cfg.Log, cfg.Verify, cfg.Clock = s.log, s.verify, s.cfg.Clock
-	cfg.AppID = s.cfg.AppID
+	cfg.AppID, cfg.MediaKey = s.cfg.AppID, s.mediaKey()
 	if s.cfg.Webhook.URL == "" {
 		return chat.New(s.store, cfg), nil
 	}
@@ -286,6 +296,9 @@ func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 }
 
 func (s *Server) closeWorkers() {
+	if s.media != nil {
+		s.media.Close()
+	}
 	if s.stopFanout != nil {
 		s.stopFanout()
 	}
@@ -382,6 +395,6 @@ func Run(ctx context.Context, cfg Config, ready func(context.Context, *Server)) 
 			return errors.Join(err, stopped)
 		}
 		s.log.Warn("restarting on the new store", "err", stopped)
-		cfg.Listen, cfg.Log, cfg.NewKey = s.Addr(), s.log, false
+		cfg.Listen, cfg.Log, cfg.NewKey, cfg.NewBlobFolder = s.Addr(), s.log, false, false
 	}
 }

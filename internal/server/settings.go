@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/media"
 )
 
 // Settings are the settings of a server, each a flag (--app-id), an environment variable (TIDINGS_APP_ID) and a key of the settings file (app-id).
@@ -74,7 +75,13 @@ type Settings struct {
 	Postgres string        `key:"postgres" help:"address of a PostgreSQL database (15 or newer) to keep everything in, instead of the data folder: postgres://user@host/database; several servers may share one"`
 	Standby  string        `key:"postgres-standby" default:"none" help:"what a promoted standby of PostgreSQL has: synchronous (everything that was acknowledged, ensured by synchronous_standby_names), or none (perhaps less: then the database is another store, and clients start their logs over)"`
 	NATS     string        `key:"nats" hidden:"true" help:"not built yet"`
-	Blob     string        `key:"blob" hidden:"true" help:"not built yet"`
+
+	Blob        string        `key:"blob" group:"Media" help:"folder of the files that users upload, as file:///DIR; default: blob in the data folder, and with postgres none, so that there are no uploads; several servers that share a database must share it"`
+	MediaUnused time.Duration `key:"media-unused" default:"24h" help:"how long an upload may take, and how long a file is kept that no message refers to"`
+	OpenUploads int           `key:"max-open-uploads" default:"20" help:"uploads of one user that are not done"`
+	UploadDay   int           `key:"max-upload-bytes-per-day" default:"0" help:"bytes that one user may upload in 24 hours; 0: no limit"`
+	UploadKept  int           `key:"max-upload-bytes-per-user" default:"0" help:"bytes of one user's files that are kept; 0: no limit"`
+	MediaFree   int           `key:"media-reserve" default:"1073741824" help:"bytes on the disk of blob that uploads leave free for the rest of the server"`
 }
 
 // most is the largest number that a setting may have.
@@ -318,7 +325,7 @@ func scalar(n *yaml.Node) (string, error) {
 func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg := Config{
 		Listen: s.Listen, Data: s.Data, AppID: s.AppID, SecretKey: s.SecretKey, Drain: s.Drain, Log: log,
-		TLSCert: s.TLSCert, TLSKey: s.TLSKey, LockWait: s.LockWait, Postgres: s.Postgres, NATS: s.NATS, Blob: s.Blob,
+		TLSCert: s.TLSCert, TLSKey: s.TLSKey, LockWait: s.LockWait, Postgres: s.Postgres, NATS: s.NATS,
 	}
 	for _, k := range s.Keys() {
 		text, ok := k.value.Interface().(string)
@@ -407,6 +414,13 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg.Chat.OnlyFriends, cfg.Chat.RefuseBlocked = s.Strangers == "refuse", s.BlockedSend == "refuse"
 	cfg.Chat.Modifications = uint64(s.Modifications)
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
+	if cfg.Blob, err = blobDir(s.Blob); err != nil {
+		return cfg, fmt.Errorf("blob: %w", err)
+	}
+	if s.OpenUploads == 0 {
+		return cfg, errors.New("max-open-uploads must be above 0")
+	}
+	cfg.Media = media.Config{Unused: s.MediaUnused, OpenPerUser: s.OpenUploads, PerDay: int64(s.UploadDay), PerUser: int64(s.UploadKept), Reserve: uint64(s.MediaFree)}
 	// 0 means no limit to an operator, and the default to the gateway.
 	none := func(n int) int {
 		if n == 0 {

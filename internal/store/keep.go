@@ -236,7 +236,9 @@ func Restore(ctx context.Context, from, dir string) error {
 			return err
 		}
 		// Above the time, so that two restores of one copy differ as well.
-		return seal(ctx, tmp, fmt.Sprintf("UPDATE meta SET restores = max(restores + 1, %d)", time.Now().Unix()), "PRAGMA application_id=0")
+		return seal(ctx, tmp, fmt.Sprintf("UPDATE meta SET restores = max(restores + 1, %d)", time.Now().Unix()), "PRAGMA application_id=0",
+			// No message refers to a file, so a backup has none.
+			"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob", "UPDATE blob_folder SET id = ''")
 	})
 	if err != nil {
 		os.Remove(lock.Path())

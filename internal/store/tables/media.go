@@ -63,7 +63,7 @@ var (
 	endMedia  = NewQuery(word, "UPDATE media SET done = 1, until = $1 WHERE id = $2 AND done = 0 RETURNING id AS text")
 	useBlob   = NewQuery(word, "INSERT INTO blob (hash, file, size, unused) VALUES ($1, $2, $3, 0) ON CONFLICT (hash) DO UPDATE SET unused = 0 RETURNING file AS text")
 	addPart   = NewWrite[partRow]("INSERT INTO media_part (id, part, hash, type, width, height) VALUES (:id, :part, :hash, :type, :width, :height)")
-	dropMedia = NewQuery(word, "DELETE FROM media WHERE id = $1 RETURNING id AS text")
+	dropMedia = NewQuery(word, "DELETE FROM media WHERE id = $1 AND until > 0 AND until <= $2 RETURNING id AS text")
 	dropParts = "DELETE FROM media_part WHERE id = $1"
 	// That something else refers to a file is found when it would be dropped.
 	leaveBlobs = "UPDATE blob SET unused = $1 WHERE hash IN (SELECT p.hash FROM media_part p WHERE p.id = $2)"
@@ -162,12 +162,12 @@ func (t *Tx) EndMedia(id string, until int64, parts []chat.MediaPart) (twice []s
 	return twice, nil
 }
 
-func (t *Tx) DropMedia(id string) error {
+func (t *Tx) DropMedia(id string, by int64) error {
 	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
 		return err
 	}
 	t.On.Wrote()
-	if _, err := dropMedia.One(t.Ctx, t.On, id); err != nil {
+	if _, err := dropMedia.One(t.Ctx, t.On, id, by); err != nil {
 		return err
 	}
 	if err := t.On.Tell(t.Ctx, leaveBlobs, t.Time, id); err != nil {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -18,19 +19,19 @@ func (e *env) addMedia(s chat.Store, id string, uid chat.UID, size int64) {
 	}))
 }
 
-// endMedia ends an upload with files, and returns which of them were there already.
-func (e *env) endMedia(s chat.Store, id string, until int64, parts ...chat.MediaPart) []string {
+// endMedia ends an upload with files, which are kept for some milliseconds, and returns which of them were there already.
+func (e *env) endMedia(s chat.Store, id string, keep int64, parts ...chat.MediaPart) []string {
 	e.Helper()
 	var twice []string
 	e.ok(s.Update(e.ctx, nil, func(tx chat.Tx) (err error) {
-		twice, err = tx.EndMedia(id, until, parts)
+		twice, err = tx.EndMedia(id, tx.Now()+keep, parts)
 		return err
 	}))
 	return twice
 }
 
 func (e *env) dropMedia(s chat.Store, id string) error {
-	return s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id) })
+	return s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id, math.MaxInt64) })
 }
 
 func (e *env) dropBlobs(s chat.Store, limit int) []string {
@@ -79,10 +80,10 @@ func media(e *env) {
 	thumb := chat.MediaPart{Media: "one", Part: chat.PartThumb, Hash: "h0", File: "h0-a", Size: 2, Type: "image/jpeg", Width: 1, Height: 2}
 	large := original
 	large.Part = chat.PartLarge
-	e.equal("twice", e.endMedia(e.s, "one", 0, original, large, thumb), []string(nil))
-	one.Done, one.Until = true, 0
+	e.equal("twice", e.endMedia(e.s, "one", 60_000, original, large, thumb), []string(nil))
 	again, parts, err := e.s.Media(e.ctx, "one")
 	e.ok(err)
+	one.Done, one.Until = true, e.s.Now()+60_000
 	e.equal("done", again, one)
 	e.equal("in order", parts, []chat.MediaPart{original, large, thumb})
 	e.equal("of a", use(a, 0), chat.MediaUse{Open: 1, Kept: 10 + 1<<40, Since: 10 + 1<<40})
@@ -93,7 +94,7 @@ func media(e *env) {
 	}
 	// The same bytes of somebody else: one file, two uploads.
 	same := chat.MediaPart{Media: "three", Hash: "h1", File: "h1-b", Size: 10, Type: "image/png"}
-	e.equal("twice", e.endMedia(e.s, "three", 0, same), []string{"h1-b"})
+	e.equal("twice", e.endMedia(e.s, "three", 60_000, same), []string{"h1-b"})
 	_, parts, err = e.s.Media(e.ctx, "three")
 	e.ok(err)
 	e.equal("the first file", parts[0].File, "h1-a")
@@ -103,6 +104,9 @@ func media(e *env) {
 		e.Fatal(err)
 	}
 
+	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia("one", one.Until-1) }); !errors.Is(err, chat.ErrNotFound) {
+		e.Fatal("one that goes on:", err)
+	}
 	e.ok(e.dropMedia(e.s, "one"))
 	if err := e.dropMedia(e.s, "one"); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("dropped twice:", err)
@@ -118,7 +122,7 @@ func media(e *env) {
 	// Unused for some time, and used again.
 	e.addMedia(e.s, "four", b, 10)
 	same.File = "h1-c"
-	e.equal("twice", e.endMedia(e.s, "four", 0, same), []string{"h1-c"})
+	e.equal("twice", e.endMedia(e.s, "four", 60_000, same), []string{"h1-c"})
 	e.clock.move(time.Second)
 	e.equal("used again", e.dropBlobs(e.s, 10), []string(nil))
 	e.ok(e.dropMedia(e.s, "four"))
@@ -148,7 +152,7 @@ func blobFolder(e *env) {
 		e.equal("folder", must(e, got, err), "first")
 	}
 	e.addMedia(e.s, "one", e.user("a"), 1)
-	e.endMedia(e.s, "one", 0, chat.MediaPart{Hash: "h", File: "f", Size: 1})
+	e.endMedia(e.s, "one", 60_000, chat.MediaPart{Hash: "h", File: "f", Size: 1})
 	e.ok(e.s.NewBlobFolder(e.ctx, "third"))
 	e.restart()
 	got, err := e.s.BlobFolder(e.ctx, "fourth")
@@ -186,7 +190,7 @@ func sharedMedia(e *env, stores []chat.Store) {
 				for i := range rounds {
 					id := fmt.Sprint("m", n, ".", w, ".", i)
 					e.addMedia(s, id, uid, 1)
-					twice := e.endMedia(s, id, 0,
+					twice := e.endMedia(s, id, 60_000,
 						chat.MediaPart{Hash: "x", File: "x" + id, Size: 1}, chat.MediaPart{Part: 1, Hash: fmt.Sprint("y", i%2), File: "y" + id, Size: 1})
 					_, parts, err := s.Media(e.ctx, id)
 					if err != nil || len(parts) != 2 {
