@@ -60,6 +60,7 @@ var arrows = func() map[string][]string {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
 	m["internal/store"] = append(m["internal/store"], "internal/private")
+	m["internal/media"] = append(m["internal/media"], "internal/private")
 	m["internal/gateway"] = append(m["internal/gateway"], "internal/websocket")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 // Folder is where files are: for every store of them there is only this one so far. They are named by the hash of their content and something random, and never change. Nothing that a client names becomes part
@@ -34,8 +35,8 @@ type Folder struct {
 
 const (
 	idFile = "folder-id"
-	// folderMode and fileMode let only the owner in, as in the data folder.
-	folderMode, fileMode = 0o700, 0o600
+	// folderMode lets only the owner in, as in the data folder.
+	folderMode = 0o700
 )
 
 // OpenFolder opens the folder of a store, which it makes if the store has none yet. A store and a folder each have the id of their partner, and only a pair
@@ -43,6 +44,9 @@ const (
 // With fresh, the store gives up the files that it had, wherever they are.
 func OpenFolder(ctx context.Context, dir string, store chat.Store, fresh bool, log *slog.Logger) (*Folder, error) {
 	f := &Folder{dir: dir}
+	if err := private.Narrow(filepath.Join(dir, idFile)); err != nil {
+		return nil, err
+	}
 	id, err := f.id()
 	if err != nil {
 		return nil, err
@@ -134,12 +138,15 @@ func (f *Folder) makeFolders() error {
 
 // mark writes the folder's id, so that it is there before the database names it.
 func (f *Folder) mark(id string) error {
-	tmp, err := os.OpenFile(filepath.Join(f.dir, idFile+".new"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	tmp, err := os.OpenFile(filepath.Join(f.dir, idFile+".new"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, private.Mode)
 	if err != nil {
 		return err
 	}
 	_, err = tmp.WriteString(id + "\n")
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+	if err = errors.Join(err, tmp.Chmod(private.Mode)); err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
 	return errors.Join(os.Rename(tmp.Name(), filepath.Join(f.dir, idFile)), syncDir(f.dir), syncDir(filepath.Dir(f.dir)))
@@ -192,11 +199,15 @@ func (f *Folder) Put(r io.Reader) (Stored, error) {
 	if f.made != nil {
 		return Stored{}, f.made
 	}
-	tmp, err := os.OpenFile(f.partial("new-"+newID(8)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	tmp, err := os.OpenFile(f.partial("new-"+newID(8)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.Mode)
 	if err != nil {
 		return Stored{}, err
 	}
 	defer remove(tmp.Name())
+	if err := tmp.Chmod(private.Mode); err != nil { // the umask may have removed bits
+		tmp.Close()
+		return Stored{}, err
+	}
 	hash := sha256.New()
 	n, err := io.Copy(io.MultiWriter(tmp, hash), r)
 	if err == nil {

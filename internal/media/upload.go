@@ -16,6 +16,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/private"
 )
 
 var noTime time.Time
@@ -115,7 +116,7 @@ func (m *Media) own(w http.ResponseWriter, r *http.Request, uid chat.UID, id str
 	err := chat.ErrNotFound
 	var media chat.Media
 	if validID(id) {
-		media, _, err = m.store.Media(r.Context(), id)
+		media, _, err = m.store.Media(reading(r), id)
 	}
 	switch {
 	case errors.Is(err, chat.ErrNotFound), err == nil && (media.Owner != uid || media.Until > 0 && media.Until <= m.store.Now()):
@@ -160,7 +161,7 @@ func (m *Media) create(w http.ResponseWriter, r *http.Request, uid chat.UID) {
 		return
 	}
 	media := chat.Media{ID: newMediaID(), Owner: uid, Kind: kind, Size: size}
-	err = m.store.Update(r.Context(), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
+	err = m.store.Update(reading(r), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
 		use, err := tx.MediaUse(uid, tx.Now()-(24*time.Hour).Milliseconds())
 		switch {
 		case err != nil:
@@ -357,7 +358,7 @@ const roomEvery = 1 << 20
 
 // take appends a part to what has arrived, and returns how much that is then.
 func (m *Media) take(media chat.Media, from io.Reader, at int64, sum checksum) (int64, error) {
-	f, err := os.OpenFile(m.folder.partial(partialOf(media.ID)), os.O_WRONLY|os.O_CREATE, fileMode)
+	f, err := os.OpenFile(m.folder.partial(partialOf(media.ID)), os.O_WRONLY|os.O_CREATE, private.Mode)
 	if err != nil {
 		return at, err
 	}
@@ -414,7 +415,7 @@ func (m *Media) terminate(w http.ResponseWriter, r *http.Request, media chat.Med
 	release, err := m.hold(r.Context(), media.ID, func() {})
 	if err == nil {
 		defer release()
-		err = m.drop(r.Context(), media.ID, math.MaxInt64)
+		err = m.drop(reading(r), media.ID, math.MaxInt64)
 	}
 	if err != nil {
 		m.ended(w, err)
