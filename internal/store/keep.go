@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -236,9 +237,9 @@ func Restore(ctx context.Context, from, dir string) error {
 			return err
 		}
 		// Above the time, so that two restores of one copy differ as well.
-		return seal(ctx, tmp, fmt.Sprintf("UPDATE meta SET restores = max(restores + 1, %d)", time.Now().Unix()), "PRAGMA application_id=0",
-			// No message refers to a file, so a backup has none.
-			"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob", "UPDATE blob_folder SET id = ''")
+		// No message refers to a file, so a backup has none.
+		changes := append(slices.Clone(tables.ForgetMedia), "UPDATE blob_folder SET id = ''")
+		return seal(ctx, tmp, append(changes, fmt.Sprintf("UPDATE meta SET restores = max(restores + 1, %d)", time.Now().Unix()), "PRAGMA application_id=0")...)
 	})
 	if err != nil {
 		os.Remove(lock.Path())

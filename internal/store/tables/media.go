@@ -112,12 +112,15 @@ func (s *Both) BlobFolder(ctx context.Context, id string) (string, error) {
 	return blobFolder.One(ctx, s.On) // another server may have been faster
 }
 
+// ForgetMedia are statements that forget all uploads and files.
+var ForgetMedia = []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob"}
+
 func (s *Both) NewBlobFolder(ctx context.Context, id string) error {
 	return s.On.Run(ctx, nil, func(t *Tx) error {
 		if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
 			return err
 		}
-		for _, statement := range []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob"} {
+		for _, statement := range ForgetMedia {
 			if err := t.On.Tell(t.Ctx, statement); err != nil {
 				return err
 			}
