@@ -251,10 +251,6 @@ func (m *Media) fail(w http.ResponseWriter, err error) {
 	m.refuse(w, http.StatusInternalServerError, "", im.CodeUploadFailed, "the server failed")
 }
 
-// reading returns a context for the store: a client that disconnects must not cancel a statement, because that can hit the next one on the same connection
-// of the database, which is somebody else's.
-func reading(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
-
 // caller returns the user of a request. If it returns false, the request has its response. Tokens to read may stand in the URL, where a browser puts nothing
 // else for an image.
 func (m *Media) caller(w http.ResponseWriter, r *http.Request, upload bool) (chat.UID, bool) {
@@ -262,7 +258,7 @@ func (m *Media) caller(w http.ResponseWriter, r *http.Request, upload bool) (cha
 	if !ok && !upload {
 		token = r.URL.Query().Get("token")
 	}
-	uid, err := m.rules.CheckMedia(reading(r), token, upload)
+	uid, err := m.rules.CheckMedia(r.Context(), token, upload)
 	switch {
 	case err == nil:
 		return uid, true

@@ -27,6 +27,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -338,7 +339,7 @@ func TestChecksum(t *testing.T) {
 	p.wantStatus(p.patch(token, path, 0, data[:100<<10], "Upload-Checksum", good), 204)
 	p.wantStatus(p.patch(token, path, 100<<10, data[100<<10:], "Upload-Checksum", good), statusChecksum)
 	// One that is cut off.
-	if a, err := p.try("PATCH", path, token, io.MultiReader(bytes.NewReader(data[:70<<10]), broken{}), "Upload-Offset", strconv.Itoa(100<<10), "Content-Type", patchType, "Upload-Checksum", good); err == nil {
+	if a, err := p.try("PATCH", path, token, p.cutOff(data[:70<<10], path, token, 100<<10), "Upload-Offset", strconv.Itoa(100<<10), "Content-Type", patchType, "Upload-Checksum", good); err == nil {
 		t.Errorf("a request that was cut off got %d", a.status)
 	}
 	p.await(path, token, 100<<10)
@@ -348,10 +349,21 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
-// broken is a body whose connection breaks.
-type broken struct{}
+// cutOff is a body whose connection breaks behind part, when the server has begun to take it.
+func (p *place) cutOff(part []byte, path, token string, at int) io.Reader {
+	return io.MultiReader(bytes.NewReader(part), breaks(func() {
+		for p.ask("HEAD", path, token, nil).header.Get("Upload-Offset") == strconv.Itoa(at) {
+			time.Sleep(time.Millisecond)
+		}
+	}))
+}
 
-func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+type breaks func()
+
+func (b breaks) Read([]byte) (int, error) {
+	b()
+	return 0, io.ErrUnexpectedEOF
+}
 
 // await waits until an upload is at an offset: a request whose connection was cut may still be at work on it.
 func (p *place) await(path, token string, want int) {
@@ -371,10 +383,10 @@ func TestResume(t *testing.T) {
 	at := 0
 	for cut := range 10 {
 		n := 50<<10 + cut
-		if _, err := p.try("PATCH", path, token, io.MultiReader(bytes.NewReader(data[at:at+n]), broken{}), "Upload-Offset", strconv.Itoa(at), "Content-Type", patchType); err == nil {
+		if _, err := p.try("PATCH", path, token, p.cutOff(data[at:at+n], path, token, at), "Upload-Offset", strconv.Itoa(at), "Content-Type", patchType); err == nil {
 			t.Fatal("a request that was cut off got a response")
 		}
-		release, err := p.media.hold(context.Background(), strings.TrimPrefix(path, uploadPrefix), nil)
+		_, release, err := p.media.hold(context.Background(), strings.TrimPrefix(path, uploadPrefix), nil)
 		p.ok(err)
 		release()
 		h := p.wantStatus(p.ask("HEAD", path, token, nil), 200).header
@@ -413,6 +425,43 @@ func TestResume(t *testing.T) {
 	}
 	if files := p.files(); len(files) != 1 {
 		t.Errorf("left are %q", files)
+	}
+}
+
+// TestInterrupted: a request that interrupts another one just before its end leaves the connection of the other as good as new.
+func TestInterrupted(t *testing.T) {
+	p := start(t, Config{})
+	_, token := p.user("alice")
+	for i := range soak.Pick(30, 1000) {
+		path := p.create(token, "file", 10)
+		both := make(chan int)
+		for range 2 {
+			go func() {
+				a, _ := p.try("PATCH", path, token, strings.NewReader("0123456789"), "Upload-Offset", "0", "Content-Type", patchType)
+				both <- a.status
+			}()
+		}
+		for range 2 {
+			if status := <-both; status != 204 && status != 409 && status != 0 {
+				t.Fatalf("round %d: %d", i, status)
+			}
+		}
+		// What comes next on either connection.
+		for range 2 {
+			go func() {
+				a, err := p.try("HEAD", path, token, nil)
+				if err != nil {
+					t.Error(err)
+				}
+				both <- a.status
+			}()
+		}
+		for range 2 {
+			if status := <-both; status != 200 {
+				t.Fatalf("round %d: the next request got %d", i, status)
+			}
+		}
+		p.wantStatus(p.ask("DELETE", path, token, nil), 204)
 	}
 }
 

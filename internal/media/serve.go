@@ -52,7 +52,7 @@ func (m *Media) read(w http.ResponseWriter, r *http.Request, id, name string) {
 		m.forbid(w)
 		return
 	}
-	media, parts, err := m.store.Media(reading(r), id)
+	media, parts, err := m.store.Media(r.Context(), id)
 	switch {
 	case errors.Is(err, chat.ErrNotFound), err == nil && (!media.Done || media.Until > 0 && media.Until <= m.store.Now()):
 		m.forbid(w)

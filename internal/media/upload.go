@@ -31,7 +31,9 @@ type hold struct {
 
 // hold waits for the turn of a request. With stop, it interrupts the request whose turn it is, and may be interrupted itself: of two requests that send parts
 // of an upload, the first one has a dead connection.
-func (m *Media) hold(ctx context.Context, id string, stop func()) (release func(), err error) {
+//
+// keep makes that it is not interrupted any more, release ends the turn.
+func (m *Media) hold(ctx context.Context, id string, stop func()) (keep, release func(), err error) {
 	m.mu.Lock()
 	h := m.held[id]
 	if h == nil {
@@ -54,12 +56,17 @@ func (m *Media) hold(ctx context.Context, id string, stop func()) (release func(
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		leave()
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h.stop = stop
-	return func() {
+	keep = func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		h.stop = nil
+	}
+	return keep, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		h.stop = nil
@@ -116,7 +123,7 @@ func (m *Media) own(w http.ResponseWriter, r *http.Request, uid chat.UID, id str
 	err := chat.ErrNotFound
 	var media chat.Media
 	if validID(id) {
-		media, _, err = m.store.Media(reading(r), id)
+		media, _, err = m.store.Media(r.Context(), id)
 	}
 	switch {
 	case errors.Is(err, chat.ErrNotFound), err == nil && (media.Owner != uid || media.Until > 0 && media.Until <= m.store.Now()):
@@ -161,7 +168,7 @@ func (m *Media) create(w http.ResponseWriter, r *http.Request, uid chat.UID) {
 		return
 	}
 	media := chat.Media{ID: newMediaID(), Owner: uid, Kind: kind, Size: size}
-	err = m.store.Update(reading(r), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
+	err = m.store.Update(r.Context(), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
 		use, err := tx.MediaUse(uid, tx.Now()-(24*time.Hour).Milliseconds())
 		switch {
 		case err != nil:
@@ -219,7 +226,7 @@ func (m *Media) offset(w http.ResponseWriter, r *http.Request, media chat.Media)
 	n, err := m.arrived(media)
 	if err == nil && !media.Done && n >= media.Size {
 		var release func()
-		if release, err = m.hold(r.Context(), media.ID, nil); err == nil {
+		if _, release, err = m.hold(r.Context(), media.ID, nil); err == nil {
 			defer release()
 			again, ok := m.own(w, r, media.Owner, media.ID)
 			if !ok {
@@ -293,7 +300,7 @@ func (m *Media) patch(w http.ResponseWriter, r *http.Request, media chat.Media) 
 	}
 	rc := http.NewResponseController(w)
 	from := &fenced{body: paced(w, r, m.cfg.Pace)}
-	release, err := m.hold(r.Context(), media.ID, func() {
+	keep, release, err := m.hold(r.Context(), media.ID, func() {
 		from.end.Store(true)
 		rc.SetReadDeadline(time.Unix(1, 0))
 	})
@@ -320,6 +327,11 @@ func (m *Media) patch(w http.ResponseWriter, r *http.Request, media chat.Media) 
 	}
 	if n < media.Size {
 		n, err = m.take(media, from, n, sum)
+	}
+	keep()
+	if from.end.Load() || slow(err) {
+		// The deadline of a connection whose request was interrupted ends the contexts of all requests that come after it.
+		w.Header().Set("Connection", "close")
 	}
 	if err == nil && n == media.Size && !media.Done {
 		rc.SetReadDeadline(noTime)
@@ -412,10 +424,10 @@ func (m *Media) takeTo(f *os.File, media chat.Media, from io.Reader, at int64, s
 
 // terminate ends an upload, whether it is done or not.
 func (m *Media) terminate(w http.ResponseWriter, r *http.Request, media chat.Media) {
-	release, err := m.hold(r.Context(), media.ID, func() {})
+	_, release, err := m.hold(r.Context(), media.ID, func() {})
 	if err == nil {
 		defer release()
-		err = m.drop(reading(r), media.ID, math.MaxInt64)
+		err = m.drop(r.Context(), media.ID, math.MaxInt64)
 	}
 	if err != nil {
 		m.ended(w, err)
