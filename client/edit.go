@@ -223,7 +223,7 @@ func (b *conversations) onlineOnly(key Conv, p *im.EntryPush) {
 	if cv == nil {
 		cv = newConv(0, key)
 	}
-	if b.silent(cv, e.Sender, e.Message) {
+	if b.silent(cv, by(e), e.Message) {
 		return
 	}
 	m := e.Message
@@ -232,6 +232,7 @@ func (b *conversations) onlineOnly(key Conv, p *im.EntryPush) {
 	}
 	b.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
+	b.liveTip(e)
 	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
 }
 

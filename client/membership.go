@@ -168,6 +168,17 @@ func (b *conversations) tellTip(tip *im.GroupTipsElem) {
 	}
 }
 
+// liveTip tells of the tip in an entry that is in no log, if there is one.
+func (b *conversations) liveTip(e *im.Entry) {
+	if tip := tipOf(e.Sender, e.Message); tip != nil {
+		body, err := tip.MarshalVT()
+		own := &im.GroupTipsElem{}
+		if err == nil && own.UnmarshalVT(body) == nil { // it is also in the message, so the callback gets one of its own
+			b.Live(func() { b.c.ev.tellGroupTips(own) })
+		}
+	}
+}
+
 // by returns who has caused an entry: its sender, or whose act a tip tells.
 func by(e *im.Entry) string {
 	if tip := tipOf(e.Sender, e.Message); tip != nil {

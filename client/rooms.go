@@ -198,13 +198,7 @@ func (b *rooms) said(r *room, p *im.EntryPush) {
 	}
 	e, m := p.Entry, p.Entry.Message
 	b.c.convs.fillEntry(newConv(0, Group(r.id)), e, m) // nobody has a name card in a room
-	if tip := tipOf(e.Sender, m); tip != nil {
-		body, err := tip.MarshalVT()
-		own := &im.GroupTipsElem{}
-		if err == nil && own.UnmarshalVT(body) == nil { // it is also in the message, so the callback gets one of its own
-			b.Live(func() { b.c.ev.tellGroupTips(own) })
-		}
-	}
+	b.c.convs.liveTip(e)
 	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
 }
 

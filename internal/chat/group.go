@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"unicode/utf8"
 
@@ -239,6 +240,20 @@ func (g *groupUpdate) tip(t *im.GroupTipsElem) error {
 	}
 	g.first = append(g.first, pushEntry.wire(Audience{Group: g.cv.ID, Seq: st.Seq, MemberSet: g.cv.MemberSet}, pushOfTip(g.cv.Group, &st)))
 	return g.reread()
+}
+
+// tipNow tells a tip to the members who are connected, behind what was stored before it. It is in no log; nothing if the caller is silent.
+func (g *groupUpdate) tipNow(t *im.GroupTipsElem) {
+	if g.s.Silent {
+		return
+	}
+	g.dress(t)
+	if g.typ.live {
+		g.tipLive(t)
+		return
+	}
+	st := Stored{Entry: Entry{Conv: g.cv.ID, ClientTime: uint64(g.tx.Now() / 1000), Random: rand.Uint32() >> 1, Body: tipBody(t)}, Time: g.tx.Now()}
+	g.first = append(g.first, pushEntry.wire(Audience{Group: g.cv.ID, MemberSet: g.cv.MemberSet}, pushOfTip(g.cv.Group, &st)))
 }
 
 // tipBody is the message in an entry with a tip.

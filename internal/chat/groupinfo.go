@@ -127,15 +127,25 @@ func (c *Chat) ModifyGroup(ctx context.Context, call Call[*im.Empty], req *im.Mo
 			return err
 		}
 		g.noteInfo(tips)
-		tips = slices.DeleteFunc(tips, func(t *im.GroupTipGroupChangeInfo) bool { return !tipped(t.Flag) })
+		tips = slices.DeleteFunc(tips, func(t *im.GroupTipGroupChangeInfo) bool { return !tipped(t.Flag) && !isCustom(t) })
 		if len(tips) == 0 || !g.typ.tipInfo {
 			return nil
 		}
-		return g.tip(&im.GroupTipsElem{TipType: im.GroupTipType_GROUP_TIP_TYPE_GROUP_INFO_CHANGE, GroupChangeInfoArray: tips})
+		t := &im.GroupTipsElem{TipType: im.GroupTipType_GROUP_TIP_TYPE_GROUP_INFO_CHANGE, GroupChangeInfoArray: tips}
+		if !slices.ContainsFunc(tips, func(t *im.GroupTipGroupChangeInfo) bool { return !isCustom(t) }) {
+			g.tipNow(t)
+			return nil
+		}
+		return g.tip(t)
 	}, func() { call.Reply(&im.Empty{}) })
 }
 
-// tipped reports whether a change of the information makes a tip (rule 51): the options do not, and fields of the app's own are told to nobody who is away.
+// isCustom reports whether a change is that of a field of the app's own. If nothing else has changed, the tip is for those who are connected.
+func isCustom(t *im.GroupTipGroupChangeInfo) bool {
+	return t.Flag == im.GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_CUSTOM
+}
+
+// tipped reports whether a change of the information makes a tip that is stored (rule 49): the options do not.
 func tipped(flag im.GroupTipGroupChangeFlag) bool {
 	switch flag {
 	case im.GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_NAME, im.GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_NOTIFICATION, im.GroupTipGroupChangeFlag_GROUP_TIP_GROUP_CHANGE_FLAG_INTRODUCTION,

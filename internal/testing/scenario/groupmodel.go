@@ -389,7 +389,15 @@ func (g *Group) do(by, verb string, args []string) {
 			g.tip(by, "7 by %s of %s muted %s", by, args[0], args[1])
 		}
 		g.report(args[0], 17, by)
-	case "muteall", "custom", "addoption", "inviteoption", "card", "field": // change numbers, and are asked for
+	case "custom": // a tip in no log
+		for _, u := range g.everyone() {
+			if g.hears(u, by, nil) {
+				words := fmt.Sprintf("tip 6 by %s flag 6 %s", by, args[1])
+				g.fire(u, Fired{kind: "live", Words: words})
+				g.fire(u, Fired{kind: "live", Words: "new " + words})
+			}
+		}
+	case "muteall", "addoption", "inviteoption", "card", "field": // change numbers, and are asked for
 	case "set":
 		g.attrs[args[0]] = args[1]
 		g.attributes()
