@@ -138,6 +138,7 @@ const (
 	CodeGroupRevokeDenied    = 10032
 	CodeGroupNoRevoke        = 10033
 	CodeGroupNoDelete        = 10035
+	CodeTooManyRooms         = 10036
 	CodeTooManyGroups        = 10037
 	CodeGroupMemberLimit     = 10038
 	CodeGroupNoHistory       = 10044

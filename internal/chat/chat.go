@@ -56,6 +56,8 @@ type Config struct {
 	OnlyFriends, RefuseBlocked bool
 	// BlockKeepsFriend leaves friendships as they are when one blocks the other.
 	BlockKeepsFriend bool
+	// MaxRooms is how many live rooms there may be, MaxRoomsPerUser how many of one owner; 0: no limit.
+	MaxRooms, MaxRoomsPerUser int
 	// RoomRate is how many messages per second a live room lets through: 40.
 	RoomRate int
 	// MediaKey signs media tokens; without one, there are no media.

@@ -222,6 +222,9 @@ func (g *groupUpdate) create(id string, typ im.GroupType, owner person, first []
 	if uint64(len(all)) > g.info.MaxMembers {
 		return im.Errorf(im.CodeGroupFull, "the group has room for %d members", g.info.MaxMembers)
 	}
+	if err := g.roomForLive(owner.uid); err != nil {
+		return err
+	}
 	g.info.Created, g.info.Changed = g.tx.Now(), g.tx.Now()
 	if g.cv, err = g.tx.NewConv(Conv{Kind: KindGroup, Group: id, Type: typ, Owner: owner.uid, InfoSeq: 1}); err != nil {
 		return err

@@ -15,6 +15,24 @@ func (cv *Conv) live() bool {
 	return cv.Kind == KindGroup && typ != nil && typ.live
 }
 
+// roomForLive returns an error if there can be no further live room, or none of an owner.
+func (g *groupUpdate) roomForLive(owner UID) error {
+	most, each := g.c.cfg.MaxRooms, g.c.cfg.MaxRoomsPerUser
+	if !g.typ.live || most == 0 && each == 0 {
+		return nil
+	}
+	all, own, err := g.tx.LiveRooms(owner)
+	switch {
+	case err != nil:
+		return err
+	case most > 0 && all >= most:
+		return im.Errorf(im.CodeTooManyRooms, "there are %d live rooms", all)
+	case each > 0 && owner != 0 && own >= each:
+		return im.Errorf(im.CodeTooManyRooms, "the owner has %d live rooms", own)
+	}
+	return nil
+}
+
 // standing returns the stored row of a user: role and mute. Left does not mean anything in it.
 func (g *groupUpdate) standing(uid UID) (Member, error) {
 	m, err := g.tx.Member(g.cv.ID, uid)

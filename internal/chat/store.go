@@ -237,6 +237,8 @@ type Tx interface {
 	MemberPage(id ConvID, after uint64, minRole int32, limit int) ([]Member, error)
 	// GroupCount counts the groups that a user is a member of.
 	GroupCount(uid UID) (int, error)
+	// LiveRooms counts the live rooms that are not dissolved: all, and those of an owner. Until the end of the transaction, nobody else counts them.
+	LiveRooms(owner UID) (all, own int, err error)
 	// GroupInfo returns ErrNotFound if none was put. Custom returns a member's fields of the app's own, nil if there are none.
 	GroupInfo(id ConvID) (GroupInfo, error)
 	PutGroupInfo(g GroupInfo) error

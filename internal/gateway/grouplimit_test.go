@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -89,5 +90,45 @@ func TestMaxMembersAndGroups(t *testing.T) {
 		// Who leaves makes room in both.
 		bob.call(im.Method_QUIT_GROUP, named("second"), 0, nil)
 		bob.call(im.Method_JOIN_GROUP, join("third"), 0, nil)
+	})
+}
+
+// TestMaxLiveRooms: there are at most so many live rooms, and at most so many of one owner; one that is dissolved does not count, and other groups do not either. Many that are made at once are not more.
+func TestMaxLiveRooms(t *testing.T) {
+	onBoth(t, options{chat: chat.Config{MaxRooms: 5, MaxRoomsPerUser: 2}}, func(t *testing.T, n *node) {
+		ann, bob := n.member("ann"), n.member("bob")
+		room := &im.CreateGroupRequest{Name: "x", Type: liveType}
+		ann.create("a1", liveType)
+		ann.create("a2", liveType)
+		ann.call(im.Method_CREATE_GROUP, room, im.CodeTooManyRooms, nil)
+		ann.create("other", public)
+		ann.call(im.Method_DISSOLVE_GROUP, named("a1"), 0, nil)
+		ann.create("a3", liveType)
+		ann.call(im.Method_CREATE_GROUP, room, im.CodeTooManyRooms, nil)
+		bob.create("b1", liveType)
+
+		var all []*conn
+		for i := range 6 {
+			all = append(all, n.member(fmt.Sprint("guest", i)))
+		}
+		for _, c := range all {
+			c.id++
+			c.write(im.AppendMessage(nil, &im.Frame{Id: c.id, Method: im.Method_CREATE_GROUP}, room))
+		}
+		made := 0
+		for _, c := range all {
+			switch f := c.await(c.id); f.Code {
+			case 0:
+				made++
+			case im.CodeTooManyRooms:
+			default:
+				t.Errorf("%d %s", f.Code, f.Desc)
+			}
+		}
+		if made != 2 {
+			t.Errorf("%d rooms were made where there was room for 2", made)
+		}
+		ann.call(im.Method_DISSOLVE_GROUP, named("a2"), 0, nil)
+		bob.create("b2", liveType)
 	})
 }

@@ -46,6 +46,8 @@ type Settings struct {
 	GroupMembers  map[string]string `key:"max-group-members" help:"how many members a group of a type can have, such as public=2000: work, public, meeting, avchatroom or community; default: 6000, of community 100000, of avchatroom 1000000"`
 	GroupsPerUser int               `key:"max-groups-per-user" default:"6000" help:"how many groups one user can be in; more are refused with 10037"`
 	Attributes    int               `key:"max-attribute-writes" default:"50" help:"how often one user may write the attributes of one group per second, at each server; more are refused with 10049; 0: no limit"`
+	Rooms         int               `key:"max-live-rooms" default:"0" help:"how many live rooms there may be; more are refused with 10036; 0: no limit"`
+	RoomsPerUser  int               `key:"max-live-rooms-per-user" default:"0" help:"how many live rooms one user may own; more are refused with 10036; 0: no limit"`
 	RoomRate      int               `key:"max-live-room-messages" default:"40" help:"messages per second that a live room lets through; as many wait for up to a second, and what is too much is refused with 10023, the lowest priority first"`
 	Heartbeat     time.Duration     `key:"heartbeat" default:"30s" help:"how often clients send a heartbeat, in whole seconds"`
 	Classes       map[string]string `key:"classes" help:"class of a platform, such as mac=desktop: desktop, mobile, pad, web or any; a login ends the other sessions of its class, except those of class any"`
@@ -397,7 +399,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.RoomRate == 0 || s.RoomRate > mostRoomRate {
 		return cfg, fmt.Errorf("max-live-room-messages must be from 1 to %d", mostRoomRate)
 	}
-	cfg.Chat.RoomRate = s.RoomRate
+	cfg.Chat.RoomRate, cfg.Chat.MaxRooms, cfg.Chat.MaxRoomsPerUser = s.RoomRate, s.Rooms, s.RoomsPerUser
 	if s.FeedKeep == 0 {
 		return cfg, errors.New("feed-keep must be above 0")
 	}

@@ -34,6 +34,7 @@ func TestAsWritten(t *testing.T) {
 		"max-group-members":      {"public", "public=0", "public=1000001", "public=-1", "chatroom=5", "public=2 0"},
 		"max-groups-per-user":    {"0", "-1"},
 		"max-live-room-messages": {"0", "-1", "1000001", "1/s"},
+		"max-live-rooms":         {"-1", ""},
 		"max-attribute-writes":   {"-1", ""},
 		"webhook-unanswered":     {"", "maybe", "refuse "},
 		"webhook-deadline":       {"0s", "2"},

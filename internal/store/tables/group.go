@@ -206,9 +206,14 @@ func (t *Tx) MemberPage(id chat.ConvID, after uint64, minRole int32, limit int) 
 	return pageOf(t.Ctx, t.On, id, after, minRole, limit)
 }
 
+// allRooms is what is held while live rooms are counted. No group has such a name.
+const allRooms = "\x01"
+
 var (
-	groupCount = NewQuery(Number, "SELECT count(*) AS n FROM member m WHERE m.uid = $1 AND m.gone = 0 AND "+ofGroup)
-	putInfo    = NewWrite[infoRow](`INSERT INTO group_info (conv, seq, body) VALUES (:conv, :seq, :body)
+	roomCount   = NewQuery(Number, "SELECT count(*) AS n FROM conv c WHERE c.kind = 2 AND c.type = 4 AND c.dissolved = 0")
+	roomCountOf = NewQuery(Number, "SELECT count(*) AS n FROM conv c WHERE c.kind = 2 AND c.type = 4 AND c.dissolved = 0 AND c.owner = $1")
+	groupCount  = NewQuery(Number, "SELECT count(*) AS n FROM member m WHERE m.uid = $1 AND m.gone = 0 AND "+ofGroup)
+	putInfo     = NewWrite[infoRow](`INSERT INTO group_info (conv, seq, body) VALUES (:conv, :seq, :body)
 		ON CONFLICT (conv) DO UPDATE SET seq = excluded.seq, body = excluded.body`)
 	customOf  = NewQuery(custom, "SELECT "+custom.Cols("c")+" FROM member_custom c WHERE c.uid = $1 AND c.conv = $2")
 	putCustom = NewWrite[customRow](`INSERT INTO member_custom (uid, conv, body) VALUES (:uid, :conv, :body)
@@ -278,6 +283,15 @@ func (t *Tx) Back(id chat.ConvID, uid chat.UID, above uint64) (bool, error) {
 func (t *Tx) GroupCount(uid chat.UID) (int, error) {
 	n, err := groupCount.One(t.Ctx, t.On, int64(uid))
 	return int(n), err
+}
+
+func (t *Tx) LiveRooms(owner chat.UID) (all, own int, err error) {
+	if err := t.On.HoldName(allRooms); err != nil {
+		return 0, 0, err
+	}
+	n, e1 := roomCount.One(t.Ctx, t.On)
+	m, e2 := roomCountOf.One(t.Ctx, t.On, int64(owner))
+	return int(n), int(m), errors.Join(e1, e2)
 }
 
 func (t *Tx) GroupInfo(id chat.ConvID) (chat.GroupInfo, error) {

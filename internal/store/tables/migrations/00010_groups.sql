@@ -8,6 +8,8 @@ ALTER TABLE conv ADD COLUMN members BIGINT NOT NULL DEFAULT 0;
 UPDATE conv SET members = (SELECT count(*) FROM member m WHERE m.conv = conv.id AND m.gone = 0) WHERE kind = 2;
 -- Only one group of an id is not dissolved.
 CREATE UNIQUE INDEX conv_live ON conv (grp) WHERE kind = 2 AND dissolved = 0;
+-- The live rooms, by owner: they are counted.
+CREATE INDEX conv_room ON conv (owner) WHERE kind = 2 AND type = 4 AND dissolved = 0;
 
 -- Of a member of a group: the value of member_set that the join made, which is their place in the list of members, when that was, until when they may not send
 -- (milliseconds), and their name card.
