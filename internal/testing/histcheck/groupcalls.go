@@ -145,9 +145,10 @@ func (c *groupChecker) crossed(o *op) bool {
 			return x != o && x.call.Op == o.call.Op && x.call.Conv == o.call.Conv && x.call.Tag == o.call.Tag && x.call.Self && o.end >= x.begin && !x.never()
 		})
 	}
-	if o.call.Op == groupOp+"answer" { // or an answer
-		return slices.ContainsFunc(c.ops, func(x *op) bool {
-			return x != o && x.call.Op == o.call.Op && x.by() == o.by() && x.call.Conv == o.call.Conv && x.call.Tag == o.call.Tag && x.call.Self == o.call.Self && o.end >= x.begin && !x.never()
+	if o.call.Op == groupOp+"answer" { // or an answer, which an invitation by the same user is, too; and one of what was answered before
+		return o.call.N != 0 || slices.ContainsFunc(c.ops, func(x *op) bool {
+			same := x.call.Op == o.call.Op && x.call.Tag == o.call.Tag && x.call.Self == o.call.Self || o.call.Self && x.joins(o.call.Tag) == "in"
+			return x != o && same && x.by() == o.by() && x.call.Conv == o.call.Conv && o.end >= x.begin && x.end >= o.begin && !x.never()
 		})
 	}
 	makes := map[string]string{groupOp + "invite": "in", groupOp + "kick": "out"}[o.call.Op]

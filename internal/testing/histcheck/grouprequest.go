@@ -42,7 +42,7 @@ func (d *device) answerRequest(id string, accept bool, pick uint64) {
 	if len(open) > 0 {
 		p := open[pick%uint64(len(open))]
 		words := d.newTag(Pass)
-		d.blocking(Record{Op: groupOp + "answer", Conv: id, Tag: p.FormIdentifier, Text: words, Self: accept}, &command{Conv: id, Text: words, Flag: accept, Param: encode(p)})
+		d.blocking(Record{Op: groupOp + "answer", Conv: id, Tag: p.FormIdentifier, Text: words, Self: accept, N: int(p.Handled)}, &command{Conv: id, Text: words, Flag: accept, Param: encode(p)})
 	}
 }
 
