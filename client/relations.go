@@ -133,7 +133,7 @@ func (b *relations) apply(entries []*im.Relation, net bool) {
 	}
 	for _, e := range entries {
 		if e.Kind == relReport && e.Report != nil {
-			b.c.rooms.reported(e.Report)
+			b.c.rooms.reported(e)
 			if e.Device != "" && e.Device == b.c.session.device {
 				continue // its call's result tells it
 			}

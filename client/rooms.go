@@ -22,6 +22,7 @@ type room struct {
 	id    string
 	epoch uint64
 	beat  int32
+	at    int64 // when the session was in it, by the server's clock
 	// attrVer is the newest version of its attributes that the server has named, attrAsked the one for which they are being read, attrTold the one that the
 	// application knows.
 	attrVer, attrAsked, attrTold uint64
@@ -71,7 +72,7 @@ func (b *rooms) comeBack(first bool, resume func()) {
 				b.c.log.Info("the live room cannot be joined again", "group", r.id, "error", err)
 				delete(b.in, r.id)
 			default:
-				r.epoch, r.beat = reply.Epoch, reply.HeartbeatSeconds
+				r.epoch, r.beat, r.at = reply.Epoch, reply.HeartbeatSeconds, reply.At
 				b.named(r, reply.AttrVer)
 			}
 			if b.back--; b.back == 0 {
@@ -96,7 +97,7 @@ func (b *rooms) heartbeat() (seconds int32) {
 // joined handles the reply to the application's call: a room names how often a heartbeat is to be sent.
 func (b *rooms) joined(id string, reply *im.JoinGroupReply) {
 	if b.Conn != nil {
-		b.in[id] = &room{id: id, epoch: reply.Epoch, beat: reply.HeartbeatSeconds, attrVer: reply.AttrVer, attrTold: reply.AttrVer}
+		b.in[id] = &room{id: id, epoch: reply.Epoch, beat: reply.HeartbeatSeconds, at: reply.At, attrVer: reply.AttrVer, attrTold: reply.AttrVer}
 		b.c.session.beat()
 	}
 }
@@ -108,10 +109,12 @@ func (b *rooms) left(id string) bool {
 	return was
 }
 
-// reported ends a membership of which the user was told that it is over.
-func (b *rooms) reported(r *im.GroupReportElem) {
-	if r.ReportType == im.GroupReportType_GROUP_REPORT_TYPE_BE_KICKED {
-		b.left(r.GroupId)
+// reported ends a membership of which the user was told that it is over. What was reported before the session joined is about an earlier one: a device that was
+// away reads its feed after that.
+func (b *rooms) reported(e *im.Relation) {
+	r := b.in[e.Report.GroupId]
+	if r != nil && e.Report.ReportType == im.GroupReportType_GROUP_REPORT_TYPE_BE_KICKED && e.Epoch == r.epoch && e.Time > r.at {
+		b.left(r.id)
 	}
 }
 

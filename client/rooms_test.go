@@ -189,3 +189,52 @@ func TestFailedReadsOfGroups(t *testing.T) {
 		t.Errorf("told %d times", n)
 	}
 }
+
+// TestRemovedBeforeJoining: a device joins a room, and reads only then in its feed that its user was removed from it: before that, when the device was away, or
+// since, or from an earlier room of the id. It is in the room unless that was since.
+func TestRemovedBeforeJoining(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		epoch uint64
+		after int64
+		in    bool
+	}{{"before", 5, -1000, true}, {"since", 5, 1000, false}, {"an earlier room", 4, 1000, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			f.feed = 1
+			report := kicked(2, c.epoch, 0)
+			feeds := make(chan func(), 10)
+			friend := &im.Relation{Kind: im.RelationKind_RELATION_FRIEND, Ver: 3, UserId: "zoe", State: &im.RelationState{}}
+			f.answer(im.Method_FEED, func(l *fakeLink, fr *im.Frame) {
+				req := &im.FeedRequest{}
+				if err := req.UnmarshalVT(fr.Body); err != nil {
+					t.Error(err)
+				}
+				feeds <- func() {
+					l.reply(fr, &im.FeedReply{From: req.From, To: req.To, Entries: []*im.Relation{report, friend}})
+				}
+			})
+			f.answer(im.Method_JOIN_GROUP, func(l *fakeLink, fr *im.Frame) {
+				l.reply(fr, &im.JoinGroupReply{Epoch: 5, HeartbeatSeconds: 10, At: report.Time - c.after})
+			})
+			d := dial(t, fakeConfig(t, f))
+			d.friendList()
+			l := <-f.links
+			l.push(pushed{im.Method_FED, &im.FeedPush{From: 3, Entries: []*im.Relation{friend}}})
+			feed := <-feeds
+			if _, err := d.Groups().Join(within(t), "g", ""); err != nil {
+				t.Fatal(err)
+			}
+			feed()
+			d.until(t, "what follows the report", func([]event) bool { return len(d.of("friends_added")) > 0 })
+			l.push(pushed{im.Method_LIVE, &im.EntryPush{Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_GROUP, Id: "g"}, Epoch: 5, Entry: fromBen(1, "hi")}})
+			d.Beat()
+			d.Beat()
+			want := []string{"new report 4 of g by ben"}
+			if c.in {
+				want = append(want, "new hi")
+			}
+			wantTexts(t, "heard", d.groupWords(), want...)
+		})
+	}
+}

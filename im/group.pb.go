@@ -2842,9 +2842,11 @@ type JoinGroupReply struct {
 	Epoch uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Owner or admins have to agree first.
 	Waits bool `protobuf:"varint,2,opt,name=waits,proto3" json:"waits,omitempty"`
-	// Of a live room, from here on: how often the client sends a heartbeat while it is in one, and the version of the attributes.
+	// Of a live room, from here on: how often the client sends a heartbeat while it is in one, the version of the attributes, and the milliseconds since 1970 at which
+	// the session was in it.
 	HeartbeatSeconds int32  `protobuf:"varint,3,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`
 	AttrVer          uint64 `protobuf:"varint,4,opt,name=attr_ver,json=attrVer,proto3" json:"attr_ver,omitempty"`
+	At               int64  `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2903,6 +2905,13 @@ func (x *JoinGroupReply) GetHeartbeatSeconds() int32 {
 func (x *JoinGroupReply) GetAttrVer() uint64 {
 	if x != nil {
 		return x.AttrVer
+	}
+	return 0
+}
+
+func (x *JoinGroupReply) GetAt() int64 {
+	if x != nil {
+		return x.At
 	}
 	return 0
 }
@@ -3887,12 +3896,13 @@ const file_api_group_proto_rawDesc = "" +
 	"\x10JoinGroupRequest\x12+\n" +
 	"\x05group\x18\x01 \x01(\v2\x15.tidings.GroupRequestR\x05group\x12\x1b\n" +
 	"\x05words\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80 R\x05words\x12\x14\n" +
-	"\x05again\x18\x03 \x01(\bR\x05again\"\x84\x01\n" +
+	"\x05again\x18\x03 \x01(\bR\x05again\"\x94\x01\n" +
 	"\x0eJoinGroupReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05waits\x18\x02 \x01(\bR\x05waits\x12+\n" +
 	"\x11heartbeat_seconds\x18\x03 \x01(\x05R\x10heartbeatSeconds\x12\x19\n" +
-	"\battr_ver\x18\x04 \x01(\x04R\aattrVer\"\x8c\x01\n" +
+	"\battr_ver\x18\x04 \x01(\x04R\aattrVer\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x03R\x02at\"\x8c\x01\n" +
 	"\x13GroupMembersRequest\x12+\n" +
 	"\x05group\x18\x01 \x01(\v2\x15.tidings.GroupRequestR\x05group\x12$\n" +
 	"\buser_ids\x18\x02 \x03(\tB\t\xf0\xf3\x18d\x80\xf4\x18\x80\x01R\auserIds\x12\"\n" +

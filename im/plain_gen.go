@@ -1812,9 +1812,11 @@ type JoinGroupReply struct {
 	Epoch uint64
 	// Owner or admins have to agree first.
 	Waits bool
-	// Of a live room, from here on: how often the client sends a heartbeat while it is in one, and the version of the attributes.
+	// Of a live room, from here on: how often the client sends a heartbeat while it is in one, the version of the attributes, and the milliseconds since 1970 at which
+	// the session was in it.
 	HeartbeatSeconds int32
 	AttrVer          uint64
+	At               int64
 
 	unknownFields []byte
 }
@@ -1845,6 +1847,13 @@ func (x *JoinGroupReply) GetHeartbeatSeconds() int32 {
 func (x *JoinGroupReply) GetAttrVer() uint64 {
 	if x != nil {
 		return x.AttrVer
+	}
+	return 0
+}
+
+func (x *JoinGroupReply) GetAt() int64 {
+	if x != nil {
+		return x.At
 	}
 	return 0
 }

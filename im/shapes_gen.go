@@ -377,6 +377,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "waits"},
 		3: {kind: wireVarint, name: "heartbeat_seconds"},
 		4: {kind: wireVarint, name: "attr_ver"},
+		5: {kind: wireVarint, name: "at"},
 	}},
 	shapeGroupMembersRequest: {name: "GroupMembersRequest", size: sizeOf[GroupMembersRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "group", of: shapeGroupRequest, most: 1, counter: 1},

@@ -80,7 +80,7 @@ func (g *groupUpdate) openLive() (err error) {
 // enterLive lets the session in.
 func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGroupRequest, reply *im.JoinGroupReply) error {
 	c, s, id := g.c, g.s, g.cv.ID
-	reply.HeartbeatSeconds, reply.AttrVer = roomHeartbeat, g.cv.AttrVer
+	reply.HeartbeatSeconds, reply.AttrVer, reply.At = roomHeartbeat, g.cv.AttrVer, g.tx.Now()
 	n, _ := c.live.count(id)
 	switch in := c.live.has(id, s); {
 	case in && (call.Resent || req.Again):

@@ -166,9 +166,10 @@ func (c *groupChecker) requestReports(asks, answers map[string]*op) {
 		}
 	}
 	for words, o := range asks {
-		most := 1 // one that is sent again, when the first copy was answered, asks again
-		for _, x := range answers {
-			if x.call.Tag == o.d.User && x.call.Conv == o.call.Conv && x.end >= o.begin && o.end >= x.begin {
+		most := 1 // one that is sent again, when what the first copy asked was answered or replaced, asks again
+		for _, x := range c.ops {
+			about := x.call.Op == groupOp+"answer" && x.call.Tag == o.d.User || x.call.Op == o.call.Op && x.d.User == o.d.User || x.joins(o.d.User) != ""
+			if x != o && about && !x.never() && x.call.Conv == o.call.Conv && x.end >= o.begin && o.end >= x.begin {
 				most++
 			}
 		}
