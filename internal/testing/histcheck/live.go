@@ -202,7 +202,6 @@ type roomEar struct {
 
 	in      bool // it may be in the room
 	was     bool // it may have been before the call that is open
-	open    map[int]bool
 	last    uint64
 	gapless bool // nothing can have been lost since the last one
 	tips    []string
