@@ -69,7 +69,7 @@ func (u *session) loginRequest(resume bool) *im.LoginRequest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return &im.LoginRequest{UserId: u.c.cfg.UserID, UserSig: u.c.cfg.UserSig, DeviceId: u.device, Platform: u.c.cfg.Platform, SdkVersion: Version,
-		AppId: u.c.cfg.AppID, Groups: true, Resume: resume, Generation: u.generation, KickedGeneration: u.kickedGeneration}
+		AppId: u.c.cfg.AppID, Groups: true, Run: u.run, Resume: resume, Generation: u.generation, KickedGeneration: u.kickedGeneration}
 }
 
 // lockWait is how long a login waits for another process to release the database.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,7 +36,7 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	dir, device := local.OpenDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, log)
 	log.Info("opened", "version", Version, "folder", cmp.Or(dir, "none: all is kept in memory"), "device", device)
 	c := &Client{cfg: cfg, ev: ev, log: log}
-	c.session = &session{c: c, way: way, dir: dir, device: device, status: LoggedOut}
+	c.session = &session{c: c, way: way, dir: dir, device: device, run: rand.Uint64()>>1 | 1, status: LoggedOut}
 	c.convs = newConversations(c)
 	c.feed, c.relations, c.people = &feed{c: c}, &relations{c: c}, &people{c: c}
 	c.sync, c.attributes, c.groups, c.rooms = &catchUp{c: c}, newAttributes(), &groupStates{c: c}, &rooms{c: c}

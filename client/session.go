@@ -19,6 +19,7 @@ type session struct {
 	c           *Client
 	way         *link.Link
 	dir, device string         // dir "" keeps everything in memory
+	run         uint64         // names the calls of this client to the server
 	links       sync.WaitGroup // goroutines of links
 	// needLocal: the login must open the local database.
 	needLocal atomic.Bool

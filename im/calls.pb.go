@@ -389,7 +389,7 @@ type Frame struct {
 	// Of a reply: a TIM code, 0 for success, and its text. With a code the body is empty.
 	Code int32  `protobuf:"varint,4,opt,name=code,proto3" json:"code,omitempty"`
 	Desc string `protobuf:"bytes,5,opt,name=desc,proto3" json:"desc,omitempty"`
-	// Of a request: it may have been sent before on another connection. The server looks the key up before rules and hooks.
+	// Of a request: it may have been sent before on another connection, with the same id. The server looks up what became of it before rules and hooks.
 	Resent        bool `protobuf:"varint,6,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -573,7 +573,10 @@ type LoginRequest struct {
 	// The client's app. If it is not the server's, the login is refused with 70014. 0: the client does not name one.
 	AppId uint64 `protobuf:"varint,9,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	// The client knows groups: it gets their heads and events.
-	Groups        bool `protobuf:"varint,10,opt,name=groups,proto3" json:"groups,omitempty"`
+	Groups bool `protobuf:"varint,10,opt,name=groups,proto3" json:"groups,omitempty"`
+	// Names the calls of the client: random, drawn by it once for its login and kept over its reconnects, with the ids of frames rising all the time. A call
+	// that is sent again with its run and id is made once. 0: the client names none.
+	Run           uint64 `protobuf:"varint,11,opt,name=run,proto3" json:"run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +679,13 @@ func (x *LoginRequest) GetGroups() bool {
 		return x.Groups
 	}
 	return false
+}
+
+func (x *LoginRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
 }
 
 type LoginReply struct {
@@ -3245,7 +3255,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x05Empty\"G\n" +
 	"\aConvKey\x12%\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x11.tidings.ConvTypeR\x04type\x12\x15\n" +
-	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\xf4\x02\n" +
+	"\x02id\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x02id\"\x86\x03\n" +
 	"\fLoginRequest\x12\x1d\n" +
 	"\auser_id\x18\x01 \x01(\tB\x04\xf0\xf3\x18 R\x06userId\x12 \n" +
 	"\buser_sig\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80@R\auserSig\x12!\n" +
@@ -3262,7 +3272,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\xf0\xf3\x18\x80\x80\x80\x80\x80\x80@R\x10kickedGeneration\x12\x15\n" +
 	"\x06app_id\x18\t \x01(\x04R\x05appId\x12\x16\n" +
 	"\x06groups\x18\n" +
-	" \x01(\bR\x06groups\"\xad\x02\n" +
+	" \x01(\bR\x06groups\x12\x10\n" +
+	"\x03run\x18\v \x01(\x04R\x03run\"\xad\x02\n" +
 	"\n" +
 	"LoginReply\x12\x17\n" +
 	"\atiny_id\x18\x01 \x01(\x04R\x06tinyId\x12\x1e\n" +

@@ -27,6 +27,9 @@ func (m *LoginRequest) check() *Error {
 	if err := checkNumber("app_id", uint64(m.GetAppId()), 9223372036854775807); err != nil {
 		return err
 	}
+	if err := checkNumber("run", uint64(m.GetRun()), 9223372036854775807); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -6005,7 +6005,7 @@ type Frame struct {
 	// Of a reply: a TIM code, 0 for success, and its text. With a code the body is empty.
 	Code int32
 	Desc string
-	// Of a request: it may have been sent before on another connection. The server looks the key up before rules and hooks.
+	// Of a request: it may have been sent before on another connection, with the same id. The server looks up what became of it before rules and hooks.
 	Resent bool
 
 	unknownFields []byte
@@ -6102,6 +6102,9 @@ type LoginRequest struct {
 	AppId uint64
 	// The client knows groups: it gets their heads and events.
 	Groups bool
+	// Names the calls of the client: random, drawn by it once for its login and kept over its reconnects, with the ids of frames rising all the time. A call
+	// that is sent again with its run and id is made once. 0: the client names none.
+	Run uint64
 
 	unknownFields []byte
 }
@@ -6176,6 +6179,13 @@ func (x *LoginRequest) GetGroups() bool {
 		return x.Groups
 	}
 	return false
+}
+
+func (x *LoginRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
 }
 
 type LoginReply struct {

@@ -906,6 +906,7 @@ var shapes = [...]shape{
 		8:  {kind: wireVarint, name: "kicked_generation"},
 		9:  {kind: wireVarint, name: "app_id"},
 		10: {kind: wireVarint, name: "groups"},
+		11: {kind: wireVarint, name: "run"},
 	}},
 	shapeLoginReply: {name: "LoginReply", size: sizeOf[LoginReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "tiny_id"},

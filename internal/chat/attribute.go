@@ -28,25 +28,27 @@ func (c *Chat) Attributes(ctx context.Context, call Call[*im.AttributesReply], r
 	if err != nil {
 		return err
 	}
-	call.Reply(attributesReply(cv.ID, ver, list))
+	reply := &im.AttributesReply{}
+	attributesIn(reply, cv.ID, ver, list)
+	call.Reply(reply)
 	return nil
 }
 
-func attributesReply(id ConvID, ver uint64, list []Attribute) *im.AttributesReply {
-	out := &im.AttributesReply{Epoch: uint64(id), Ver: ver}
+// attributesIn makes a reply one with these attributes.
+func attributesIn(reply *im.AttributesReply, id ConvID, ver uint64, list []Attribute) {
+	reply.Epoch, reply.Ver, reply.Attributes = uint64(id), ver, nil
 	for _, a := range list {
-		out.Attributes = append(out.Attributes, &im.GroupAttributes{Key: a.Key, Value: a.Value})
+		reply.Attributes = append(reply.Attributes, &im.GroupAttributes{Key: a.Key, Value: a.Value})
 	}
-	return out
 }
 
 // SetAttributes changes attributes. The caller names the version that they have read: if there is another, nothing is changed. What changes nothing makes no
-// version. A repeated call whose first copy made the version after the named one, with this content, gets it again.
+// version.
 func (c *Chat) SetAttributes(ctx context.Context, call Call[*im.AttributesReply], req *im.SetAttributesRequest) error {
 	if err := checkAttributes(req); err != nil {
 		return err
 	}
-	var reply *im.AttributesReply
+	reply := &im.AttributesReply{}
 	counted := false // an Update may run again
 	return c.inGroup(ctx, call.Caller, req.Group, func(g *groupUpdate) error {
 		if g.me.Left && !g.s.Operator {
@@ -59,12 +61,6 @@ func (c *Chat) SetAttributes(ctx context.Context, call Call[*im.AttributesReply]
 		if err != nil {
 			return err
 		}
-		want, err := changed(old, req)
-		again := call.Resent && g.cv.AttrVer == req.Ver+1 && (err == nil && slices.Equal(old, want) || im.CodeOf(err) == im.CodeNoAttribute)
-		if again {
-			reply = attributesReply(g.cv.ID, g.cv.AttrVer, old)
-			return nil
-		}
 		if !counted && !c.writes.take(g.s.UID, g.cv.ID, c.cfg.AttributeWrites, c.cfg.Clock()) {
 			return im.Errorf(im.CodeAttributesTooFast, "more than %d writes of attributes a second", c.cfg.AttributeWrites)
 		}
@@ -72,6 +68,7 @@ func (c *Chat) SetAttributes(ctx context.Context, call Call[*im.AttributesReply]
 		if req.Ver != g.cv.AttrVer {
 			return im.Errorf(im.CodeAttributesConflict, "the attributes have version %d, not %d", g.cv.AttrVer, req.Ver)
 		}
+		want, err := changed(old, req)
 		if err != nil {
 			return err
 		}
@@ -81,9 +78,9 @@ func (c *Chat) SetAttributes(ctx context.Context, call Call[*im.AttributesReply]
 			}
 			g.noteAttributes(req)
 		}
-		reply = attributesReply(g.cv.ID, g.cv.AttrVer, want)
+		attributesIn(reply, g.cv.ID, g.cv.AttrVer, want)
 		return nil
-	}, func() { call.Reply(reply) })
+	}, call.with(reply))
 }
 
 // writes counts what users write to groups, in seconds. When it is full it forgets: it protects the store, and is no account of anybody.

@@ -11,20 +11,17 @@ func (c *Chat) Block(ctx context.Context, call Call[*im.FriendResults], req *im.
 	if err := checkUsers(req.UserIds, maxBlocked); err != nil {
 		return err
 	}
-	return c.each(ctx, call.Caller, req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
-		return f.block(me, other, call.Resent)
+	return c.each(ctx, call.Caller, call.mark(), req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
+		return f.block(me, other)
 	}, friendResults(call))
 }
 
-func (f *feeding) block(me, other person, resent bool) (*im.FriendResult, error) {
+func (f *feeding) block(me, other person) (*im.FriendResult, error) {
 	have, err := f.state(me.uid, relBlocked, int64(other.uid))
 	if err != nil {
 		return nil, err
 	}
 	if have != nil {
-		if resent {
-			return resultOf(other.name, 0, ""), nil
-		}
 		return resultOf(other.name, im.CodeFriendParameters, "Already_Exist"), nil
 	}
 	n, err := f.tx.CountRelations(me.uid, relBlocked)
@@ -63,7 +60,7 @@ func (c *Chat) Unblock(ctx context.Context, call Call[*im.FriendResults], req *i
 	if err := checkUsers(req.UserIds, maxBlocked); err != nil {
 		return err
 	}
-	return c.each(ctx, call.Caller, req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
+	return c.each(ctx, call.Caller, call.mark(), req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		have, err := f.state(me.uid, relBlocked, int64(other.uid))
 		if err != nil {
 			return nil, err

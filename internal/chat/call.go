@@ -14,6 +14,8 @@ type Call[R im.Body] struct {
 	method im.Method
 	// Resent means that the call may have been made before, on another connection.
 	Resent bool
+	// hash is that of the request, of a call that is kept.
+	hash uint64
 }
 
 // Reply answers the call.
@@ -34,7 +36,11 @@ type wireOf[R im.Body] interface {
 type handler func(c *Chat, ctx context.Context, s *Caller, f *im.Frame, req im.Request) error
 
 func callOf[R im.Body](s *Caller, f *im.Frame) Call[R] {
-	return Call[R]{Caller: s, Resent: f.Resent, id: f.Id, method: f.Method}
+	call := Call[R]{Caller: s, Resent: f.Resent, id: f.Id, method: f.Method}
+	if s.Run != 0 && once[f.Method] {
+		call.hash = hashOf(f)
+	}
+	return call
 }
 
 func decoded[Req im.Request, R im.Body](f func(*Chat, context.Context, Call[R], Req) error) handler {
@@ -54,6 +60,9 @@ func undecoded[R im.Body](f func(*Chat, context.Context, Call[R], []byte) error)
 func (c *Chat) Call(ctx context.Context, s *Caller, f *im.Frame, req im.Request) error {
 	if f.Method < 0 || int(f.Method) >= len(handlers) || handlers[f.Method] == nil {
 		return im.Errorf(im.CodeBadRequest, "%s cannot be called", f.Method)
+	}
+	if s.Run != 0 && once[f.Method] {
+		return c.makeOnce(ctx, s, f, req)
 	}
 	return handlers[f.Method](c, ctx, s, f, req)
 }

@@ -109,6 +109,8 @@ type Caller struct {
 	ID         SessionID
 	// Groups means that the client knows groups.
 	Groups bool
+	// Run names the calls of the client, over its reconnects; 0: it names none.
+	Run uint64
 	// Expires is when the ticket expires.
 	Expires time.Time
 	// Addr is the IP address that the carrier knows. Operator means that an operator acts for the user; Quiet that the user's own sessions do not get

@@ -96,9 +96,9 @@ func friendReply(r *im.FriendResult, feed uint64) *im.FriendReply {
 }
 
 // friendResults answers a call with a result for each of its users.
-func friendResults(call Call[*im.FriendResults]) func(results []*im.FriendResult, feed uint64) {
-	return func(results []*im.FriendResult, feed uint64) {
-		call.Reply(&im.FriendResults{Results: results, Feed: feed})
+func friendResults(call Call[*im.FriendResults]) func(results []*im.FriendResult, feed uint64) answer {
+	return func(results []*im.FriendResult, feed uint64) answer {
+		return call.with(&im.FriendResults{Results: results, Feed: feed})
 	}
 }
 
@@ -123,8 +123,9 @@ func (c *Chat) named(ctx context.Context, s *Caller, names []string) ([]*im.Frie
 }
 
 // each does something for each of the users of a call, some in one transaction, and passes the results to done in the order of the names, with the number of
-// the caller's feed, after the last commit and before the caller's own devices are notified of any change. A user named again gets the first result.
-func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *feeding, me, other person) (*im.FriendResult, error), done func(results []*im.FriendResult, feed uint64)) error {
+// the caller's feed, in the last transaction, for the answer, which comes before the caller's own devices are notified of any change. A user named again gets
+// the first result. Of a repeated call, what its first copy did in a transaction is left out.
+func (c *Chat) each(ctx context.Context, s *Caller, m mark, names []string, do func(f *feeding, me, other person) (*im.FriendResult, error), done func(results []*im.FriendResult, feed uint64) answer) error {
 	results, people, err := c.named(ctx, s, names)
 	if err != nil {
 		return err
@@ -139,6 +140,7 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 	for from := 0; from < len(names); from += usersAtOnce {
 		to := min(from+usersAtOnce, len(names))
 		last := to == len(names)
+		part := uint64(to) // of those before the last
 		keys := []Key{{UID: s.UID}}
 		for _, p := range people[from:to] {
 			if p.uid != 0 && !slices.Contains(keys, Key{UID: p.uid}) {
@@ -148,6 +150,14 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 		err := c.relate(ctx, s, keys, func(f *feeding) error {
 			if !last {
 				f.later = &later
+				before, err := m.results(f.tx, part)
+				if err != nil {
+					return err
+				}
+				if len(before) > 0 {
+					copy(results[from:to], before)
+					return f.done(nil)
+				}
 			}
 			for i := from; i < to; i++ {
 				if people[i].uid == 0 {
@@ -164,10 +174,17 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 				results[i] = r
 			}
 			if !last {
+				if err := m.keep(f.tx, part, wire(&im.FriendResults{Results: results[from:to]})); err != nil {
+					return err
+				}
 				return f.done(nil)
 			}
+			reply, err := done(results, f.at)(f.tx, true)
+			if err != nil {
+				return err
+			}
 			return f.done(func() {
-				done(results, f.at)
+				reply()
 				flush()
 			})
 		})
@@ -184,7 +201,6 @@ func (c *Chat) each(ctx context.Context, s *Caller, names []string, do func(f *f
 // adding is an add: what a client or an operator asks for.
 type adding struct {
 	*im.AddFriendRequest
-	resent bool
 	// forced adds whatever the other's permission is; only operators do.
 	forced bool
 }
@@ -196,7 +212,7 @@ func (a *adding) check() error {
 
 // AddFriend adds a friend, or asks to, as the other's profile permits. The outcome is in the result's code.
 func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendReply], req *im.AddFriendRequest) error {
-	a := &adding{AddFriendRequest: req, resent: call.Resent, forced: call.Caller.Force}
+	a := &adding{AddFriendRequest: req, forced: call.Caller.Force}
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -207,9 +223,9 @@ func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendReply], req *i
 		call.Reply(friendReply(refused, 0))
 		return nil
 	}
-	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
+	return c.each(ctx, call.Caller, call.mark(), []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		return f.addFriend(me, other, a)
-	}, func(r []*im.FriendResult, feed uint64) { call.Reply(friendReply(r[0], feed)) })
+	}, func(r []*im.FriendResult, feed uint64) answer { return call.with(friendReply(r[0], feed)) })
 }
 
 // addFriend checks in this order: own blacklist, the other's, friends already, the operator's lock, the other's permission, limits.
@@ -237,9 +253,6 @@ func (f *feeding) addFriend(me, other person, a *adding) (*im.FriendResult, erro
 	case theyBlock != nil:
 		return refuse(im.CodeBlockedByPeer, "the caller is on the user's blacklist")
 	case mine != nil && (theirs != nil || !a.Both):
-		if a.resent {
-			return refuse(0, "")
-		}
 		return refuse(im.CodeAlreadyFriends, "they are friends already")
 	}
 	if received == nil {
@@ -374,12 +387,12 @@ func (c *Chat) DeleteFriends(ctx context.Context, call Call[*im.FriendResults], 
 	if err := checkUsers(req.UserIds, maxUsers); err != nil {
 		return err
 	}
-	return c.each(ctx, call.Caller, req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
+	return c.each(ctx, call.Caller, call.mark(), req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		had, err := f.unfriend(me, other, req.Both)
 		if err != nil {
 			return nil, err
 		}
-		if !had && !call.Resent {
+		if !had {
 			return resultOf(other.name, im.CodeNotAFriend, "the user is not a friend"), nil
 		}
 		return resultOf(other.name, 0, ""), nil
@@ -431,7 +444,7 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.ChangeReply], req
 		}
 		custom = append(custom, &im.FriendProfileCustomStringInfo{Key: key, Value: x.GetValue()})
 	}
-	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
+	return c.each(ctx, call.Caller, call.mark(), []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		state, err := f.state(me.uid, relFriend, int64(other.uid))
 		if err != nil {
 			return nil, err
@@ -463,12 +476,13 @@ func (c *Chat) UpdateFriend(ctx context.Context, call Call[*im.ChangeReply], req
 			return resultOf(other.name, 0, ""), nil
 		}
 		return resultOf(other.name, 0, ""), f.put(me.uid, relFriend, other, state)
-	}, func(r []*im.FriendResult, feed uint64) {
-		if r[0].Code != 0 {
-			call.fail(im.Errorf(r[0].Code, "%s: %s", r[0].Identifier, r[0].Desc))
-			return
+	}, func(r []*im.FriendResult, feed uint64) answer {
+		if r[0].Code != 0 { // nothing was changed
+			return func(Tx, bool) (func(), error) {
+				return nil, im.Errorf(r[0].Code, "%s: %s", r[0].Identifier, r[0].Desc)
+			}
 		}
-		call.Reply(&im.ChangeReply{Feed: feed})
+		return call.with(&im.ChangeReply{Feed: feed})
 	})
 }
 

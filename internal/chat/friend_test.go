@@ -45,6 +45,7 @@ func TestAddFriend(t *testing.T) {
 		r.is("a", a.events(), "out b")
 		r.is("b", b.events(), "in a")
 		r.is("the same, sent again", a.addsAgain(true, "b", both), im.CodeWaitsForApproval)
+		clear(a.made)
 		r.is("another, sent again", a.addsAgain(true, "b", onlyMe), im.CodeWaitsForApproval)
 		r.is("a", a.events(), "out b")
 		r.is("b", b.events(), "in a")
@@ -335,8 +336,8 @@ func TestBlock(t *testing.T) {
 				}
 				r.agrees(a, b)
 				r.is("again", a.blocks("b"), []int32{im.CodeFriendParameters})
-				res, err := call[*im.FriendResults](a, true, im.Method_BLOCK, &im.UsersRequest{UserIds: []string{"b"}})
-				r.is("sent again", r.codesOf(res, err), "[0]")
+				res, err := call[*im.FriendResults](a, true, im.Method_BLOCK, &im.UsersRequest{UserIds: []string{"b", "a", "nobody", "b"}})
+				r.is("sent again", r.codesOf(res, err), []int32{0, im.CodeFriendParameters, im.CodeFriendUnknown, 0})
 				r.is("unblocked", a.unblocks("b"), "[0]")
 				r.is("a", a.events(), "-blocked b")
 				r.is("b", b.events(), "")

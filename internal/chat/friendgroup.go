@@ -66,7 +66,7 @@ func (f *feeding) putGroup(owner UID, number uint64, name string) (uint64, error
 
 // FriendGroups creates, deletes and renames the caller's friend groups, and puts friends into them or takes them out.
 func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], req *im.FriendGroupsRequest) error {
-	g := &grouping{FriendGroupsRequest: req, resent: call.Resent}
+	g := &grouping{req}
 	if err := g.check(); err != nil {
 		return err
 	}
@@ -89,14 +89,11 @@ func (c *Chat) FriendGroups(ctx context.Context, call Call[*im.FriendResults], r
 				return err
 			}
 		}
-		return f.done(func() { call.Reply(&im.FriendResults{Results: out, Feed: f.at}) })
+		return f.end(call.with(&im.FriendResults{Results: out, Feed: f.at}))
 	})
 }
 
-type grouping struct {
-	*im.FriendGroupsRequest
-	resent bool
-}
+type grouping struct{ *im.FriendGroupsRequest }
 
 func (g *grouping) check() error {
 	if len(g.Names) == 0 {
@@ -147,25 +144,16 @@ func (g *grouping) groups(f *feeding, owner UID) ([]uint64, error) {
 		number := f.numberOf(rows, name)
 		switch {
 		case g.Action == im.FriendGroupAction_FRIEND_GROUP_CREATE:
-			if number != 0 && !g.resent {
+			if number != 0 {
 				return nil, badRelation("there is a friend group %q already", name)
 			}
-			if number == 0 {
-				if len(rows) >= maxFriendGroups {
-					return nil, tooManyGroups(len(rows))
-				}
-				if number, err = f.putGroup(owner, 0, name); err != nil {
-					return nil, err
-				}
-				rows = append(rows, Relation{Other: int64(number), Body: wire(&im.RelationState{Name: name})})
+			if len(rows) >= maxFriendGroups {
+				return nil, tooManyGroups(len(rows))
 			}
-		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE && g.resent:
-			continue
-		case number == 0 && g.Action == im.FriendGroupAction_FRIEND_GROUP_RENAME && g.resent:
-			if f.numberOf(rows, g.NewName) != 0 {
-				return nil, nil
+			if number, err = f.putGroup(owner, 0, name); err != nil {
+				return nil, err
 			}
-			return nil, badRelation("there is no friend group %q", name)
+			rows = append(rows, Relation{Other: int64(number), Body: wire(&im.RelationState{Name: name})})
 		case number == 0:
 			return nil, badRelation("there is no friend group %q", name)
 		case g.Action == im.FriendGroupAction_FRIEND_GROUP_DELETE:

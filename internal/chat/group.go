@@ -52,8 +52,8 @@ type groupUpdate struct {
 	// moves are those of who is in a live room, and what follows the reply there.
 	moves, after []func()
 	over         bool
-	// resent means that the call may have been made before.
-	resent bool
+	// unkept means that the call changes only who is in a live room: that is in memory, and ends with a session.
+	unkept bool
 }
 
 // membership is a change of who is in a group; set is the group's MemberSet after it.
@@ -65,7 +65,7 @@ type membership struct {
 }
 
 // inGroup runs an Update on a group, with its row held, and those of the caller and of others whom it concerns. do may be called again.
-func (c *Chat) inGroup(ctx context.Context, s *Caller, name *im.GroupRequest, do func(g *groupUpdate) error, reply func(), others ...person) error {
+func (c *Chat) inGroup(ctx context.Context, s *Caller, name *im.GroupRequest, do func(g *groupUpdate) error, reply answer, others ...person) error {
 	id, err := c.groupID(ctx, name)
 	if err != nil {
 		return err
@@ -309,8 +309,15 @@ func (g *groupUpdate) describe(r *im.GroupReportElem) {
 }
 
 // done registers what is told after the commit: the reply; who is in the group, before the tips that they hear or do not hear; tips; reports.
-func (g *groupUpdate) done(reply func()) error {
+func (g *groupUpdate) done(reply answer) error {
 	id, flags := g.cv.ID, g.cv.Flags
+	send := func() {}
+	if reply != nil {
+		var err error
+		if send, err = reply(g.tx, !g.unkept); err != nil {
+			return err
+		}
+	}
 	return g.feeding.done(func() {
 		for _, m := range g.members {
 			g.c.carrier.Member(id, m.uid, m.in, m.set, m.begins)
@@ -321,9 +328,7 @@ func (g *groupUpdate) done(reply func()) error {
 		for _, f := range g.moves {
 			f()
 		}
-		if reply != nil {
-			reply()
-		}
+		send()
 		for _, n := range g.first {
 			g.c.tell(n)
 		}
@@ -375,37 +380,12 @@ func (g *groupUpdate) heads(users []UID) error {
 
 // DissolveGroup ends a group. No row of a member is written: the last change of the group tells them.
 func (c *Chat) DissolveGroup(ctx context.Context, call Call[*im.Empty], req *im.GroupRequest) error {
-	err := c.inGroup(ctx, call.Caller, req, func(g *groupUpdate) error {
+	return c.inGroup(ctx, call.Caller, req, func(g *groupUpdate) error {
 		if err := g.may(actDissolve); err != nil {
 			return err
 		}
 		return g.dissolve()
-	}, func() { call.Reply(&im.Empty{}) })
-	return c.orOver(ctx, call, req, err)
-}
-
-// orOver answers a repeated call whose first copy may have ended the group, and returns its error otherwise.
-func (c *Chat) orOver(ctx context.Context, call Call[*im.Empty], req *im.GroupRequest, err error) error {
-	if !call.Resent || im.CodeOf(err) != im.CodeNoGroup {
-		return err
-	}
-	id := ConvID(req.Epoch)
-	if id == 0 {
-		cv, failed := c.store.Group(ctx, req.GroupId)
-		if failed != nil {
-			return err
-		}
-		id = cv.ID
-	}
-	cv, failed := c.store.Conv(ctx, id)
-	if failed == nil && !call.Caller.Operator {
-		_, failed = c.store.Head(ctx, call.Caller.UID, id)
-	}
-	if failed != nil || cv.Group != req.GroupId || !cv.Dissolved {
-		return err
-	}
-	call.Reply(&im.Empty{})
-	return nil
+	}, call.with(&im.Empty{}))
 }
 
 func (g *groupUpdate) dissolve() error {

@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -87,14 +86,8 @@ func (c *Chat) found(ctx context.Context, call Call[*im.CreateGroupReply], req *
 	return c.store.Update(ctx, keys, func(tx Tx) error {
 		g := &groupUpdate{feeding: c.feeding(tx, s), typ: typ, info: info}
 		old, err := tx.Group(id)
-		if err == nil && (!old.Dissolved || call.Resent && req.GroupId == "") { // what a call made is made, whatever has become of it since
-			made := call.Resent && req.GroupId == ""
-			if call.Resent && !made {
-				if made, err = madeBy(tx, &old, req.Type, info); err != nil {
-					return err
-				}
-			}
-			return c.idTaken(&old, owner, made, func() { call.Reply(&im.CreateGroupReply{GroupId: id, Epoch: uint64(old.ID)}) }, tx)
+		if err == nil && !old.Dissolved {
+			return idTaken(&old, owner)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
@@ -104,37 +97,17 @@ func (c *Chat) found(ctx context.Context, call Call[*im.CreateGroupReply], req *
 		}
 		reply := &im.CreateGroupReply{GroupId: id, Epoch: uint64(g.cv.ID)}
 		ref := group{g.cv.ID, id, typ}
-		return g.done(func() {
-			c.groups.put(id, ref)
-			call.Reply(reply)
-		})
+		g.moves = append(g.moves, func() { c.groups.put(id, ref) })
+		return g.done(call.with(reply))
 	})
 }
 
-// idTaken answers a creation whose id is in use. A repeated call whose first copy made the group gets that.
-func (c *Chat) idTaken(old *Conv, owner person, made bool, reply func(), tx Tx) error {
-	switch own := old.Owner == owner.uid && owner.uid != 0; {
-	case own && made:
-		tx.AfterCommit(reply)
-		return nil
-	case own:
+// idTaken is the error of a creation whose id is in use.
+func idTaken(old *Conv, owner person) error {
+	if old.Owner == owner.uid && owner.uid != 0 {
 		return im.Errorf(im.CodeGroupIDOwn, "the owner has a group %q", old.Group)
 	}
 	return im.Errorf(im.CodeGroupIDTaken, "the group id %q is in use", old.Group)
-}
-
-// madeBy reports whether a group is what the first copy of a call would have made: information that was changed since cannot tell.
-func madeBy(tx Tx, old *Conv, typ im.GroupType, info *im.GroupState) (bool, error) {
-	if old.Type != typ || old.InfoSeq > 1 {
-		return old.Type == typ, nil
-	}
-	stored, err := tx.GroupInfo(old.ID)
-	have, err := stateOf(old.ID, stored, err)
-	if err != nil {
-		return false, err
-	}
-	info.Created, info.Changed = have.Created, have.Changed
-	return bytes.Equal(wire(info), stored.Body), nil
 }
 
 // firstMember is a member of a new group besides its owner.

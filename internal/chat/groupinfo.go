@@ -137,7 +137,7 @@ func (c *Chat) ModifyGroup(ctx context.Context, call Call[*im.Empty], req *im.Mo
 			return nil
 		}
 		return g.tip(t)
-	}, func() { call.Reply(&im.Empty{}) })
+	}, call.with(&im.Empty{}))
 }
 
 // isCustom reports whether a change is that of a field of the app's own. If nothing else has changed, the tip is for those who are connected.
@@ -261,7 +261,7 @@ func (c *Chat) transfer(ctx context.Context, call Call[*im.Empty], req *im.Modif
 		return err
 	}
 	return c.inGroup(ctx, call.Caller, req.Group, func(g *groupUpdate) error {
-		if g.cv.Owner == to.uid && (call.Resent || g.s.Operator) {
+		if g.cv.Owner == to.uid && g.s.Operator {
 			return nil
 		}
 		if g.typ.may[actTransfer] == byNobody {
@@ -314,5 +314,5 @@ func (c *Chat) transfer(ctx context.Context, call Call[*im.Empty], req *im.Modif
 			}
 		}
 		return g.heads(told)
-	}, func() { call.Reply(&im.Empty{}) })
+	}, call.with(&im.Empty{}))
 }

@@ -18,9 +18,6 @@ func (g *groupUpdate) ask(r GroupRequest) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if g.resent && err == nil && open.Inviter == r.Inviter && open.Wording == r.Wording {
-		return nil // the first copy of the call has made it
-	}
 	r.ID = open.ID
 	if err := g.tx.PutGroupRequest(r); err != nil {
 		return err
@@ -178,13 +175,11 @@ func (c *Chat) HandleGroupRequest(ctx context.Context, call Call[*im.Empty], req
 		switch {
 		case !decides:
 			return im.Errorf(im.CodeNotMember, "this request is for others to answer")
-		case r.Handler == s.UID && call.Resent && r.Accepted == req.Accept:
-			return nil
 		case r.Handler != 0:
 			return im.Errorf(im.CodeRequestAnswered, "the request was answered already")
 		}
 		return g.answer(&r, who, req)
-	}, func() { call.Reply(&im.Empty{}) }, who)
+	}, call.with(&im.Empty{}), who)
 }
 
 func (g *groupUpdate) answer(r *GroupRequest, who person, req *im.HandleGroupRequest) error {
@@ -243,7 +238,11 @@ func (c *Chat) ReadGroupRequests(ctx context.Context, call Call[*im.Empty], req 
 		if err := tx.PutRelation(Relation{UID: s.UID, Kind: im.RelationKind_RELATION_GROUP_REQUESTS_READ, Ver: old.Ver, Body: wire(&im.RelationState{Time: at})}); err != nil {
 			return err
 		}
-		tx.AfterCommit(func() { call.Reply(&im.Empty{}) })
+		reply, err := call.with(&im.Empty{})(tx, true)
+		if err != nil {
+			return err
+		}
+		tx.AfterCommit(reply)
 		return nil
 	})
 }

@@ -16,7 +16,7 @@ const firstOwnRefusal, lastOwnRefusal = 38000, 39000
 
 // askFriendAdd asks the before-hook about a friend whom a user wants to add, before the Update. refused is the result of the call if the hook refuses it;
 // otherwise everything is checked as if there were no hook. It is not asked about what is not done: an add of somebody who does not exist, or who is a
-// friend, with both on both sides, or whom a resent call has asked before.
+// friend, with both on both sides.
 func (c *Chat) askFriendAdd(ctx context.Context, s *Caller, req *adding) (refused *im.FriendResult, err error) {
 	ask := c.cfg.Hooks.SnsPrevFriendAdd
 	if ask == nil || s.Operator {
@@ -27,12 +27,6 @@ func (c *Chat) askFriendAdd(ctx context.Context, s *Caller, req *adding) (refuse
 		_, err = c.store.Relation(ctx, s.UID, relFriend, int64(p.uid))
 		if err == nil && req.Both { // they may not have the caller
 			_, err = c.store.Relation(ctx, p.uid, relFriend, int64(s.UID))
-		}
-	}
-	if req.resent && errors.Is(err, ErrNotFound) && p.uid != 0 {
-		var asked Relation
-		if asked, err = c.store.Relation(ctx, s.UID, relRequestOut, int64(p.uid)); err == nil && !req.same(c.stateOf(&asked)) {
-			err = ErrNotFound
 		}
 	}
 	switch {

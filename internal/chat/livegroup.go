@@ -81,6 +81,7 @@ func (g *groupUpdate) openLive() (err error) {
 func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGroupRequest, reply *im.JoinGroupReply) error {
 	c, s, id := g.c, g.s, g.cv.ID
 	reply.HeartbeatSeconds, reply.AttrVer, reply.At = roomHeartbeat, g.cv.AttrVer, g.tx.Now()
+	g.unkept = true
 	n, _ := c.live.count(id)
 	switch in := c.live.has(id, s); {
 	case in && (call.Resent || req.Again):
@@ -126,6 +127,7 @@ func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGrou
 
 // quitLive takes the session out.
 func (g *groupUpdate) quitLive() {
+	g.unkept = true
 	t := &im.GroupTipsElem{
 		TipType: im.GroupTipType_GROUP_TIP_TYPE_QUIT, UserArray: []string{g.s.Name},
 		ChangedGroupMemberinfoArray: []*im.GroupMemberInfo{{Identifier: g.s.Name, GroupId: g.cv.Group}},

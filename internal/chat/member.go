@@ -32,9 +32,6 @@ func (c *Chat) JoinGroup(ctx context.Context, call Call[*im.JoinGroupReply], req
 			return g.enterLive(&call, req, reply)
 		}
 		if !g.me.Left {
-			if call.Resent {
-				return nil
-			}
 			return im.Errorf(im.CodeAlreadyMember, "the caller is a member already")
 		}
 		switch g.info.AddOption {
@@ -42,11 +39,10 @@ func (c *Chat) JoinGroup(ctx context.Context, call Call[*im.JoinGroupReply], req
 			return g.enter(person{s.UID, s.Name}, s.Name)
 		case addAsk:
 			reply.Waits = true
-			g.resent = call.Resent
 			return g.ask(GroupRequest{UID: s.UID, Wording: req.Words})
 		}
 		return im.Errorf(im.CodeNotMember, "nobody may join the group %q", g.cv.Group)
-	}, func() { call.Reply(reply) })
+	}, call.with(reply))
 }
 
 // enter makes a user a member, with the tip of a group that has one. by is whose act the tip says it was: their own, or that of who invited them.
@@ -103,11 +99,12 @@ func (g *groupUpdate) joined(people []person, rows []Member, by string) error {
 // QuitGroup ends the caller's membership.
 func (c *Chat) QuitGroup(ctx context.Context, call Call[*im.Empty], req *im.GroupRequest) error {
 	s := call.Caller
-	err := c.inGroup(ctx, s, req, func(g *groupUpdate) error {
-		if g.me.Left {
-			if call.Resent {
-				return nil
-			}
+	return c.inGroup(ctx, s, req, func(g *groupUpdate) error {
+		switch {
+		case g.me.Left && g.typ.live && call.Resent: // this session is out, as it wants
+			g.unkept = true
+			return nil
+		case g.me.Left:
 			return errNotMember
 		}
 		if g.me.Role == RoleOwner && !g.typ.may[actQuit].has(RoleOwner) {
@@ -121,8 +118,7 @@ func (c *Chat) QuitGroup(ctx context.Context, call Call[*im.Empty], req *im.Grou
 			return err
 		}
 		return g.out([]person{{s.UID, s.Name}}, im.GroupTipType_GROUP_TIP_TYPE_QUIT)
-	}, func() { call.Reply(&im.Empty{}) })
-	return c.orOver(ctx, call, req, err)
+	}, call.with(&im.Empty{}))
 }
 
 // out ends memberships: first the memberships, then the tip, which those who left do not see.
@@ -179,7 +175,7 @@ func (c *Chat) Invite(ctx context.Context, call Call[*im.InviteReply], req *im.G
 	}
 	reply := &im.InviteReply{}
 	return c.inGroup(ctx, call.Caller, req.Group, func(g *groupUpdate) error {
-		reply.Results, g.resent = nil, call.Resent
+		reply.Results = nil
 		if err := g.may(actInvite); err != nil {
 			return err
 		}
@@ -202,7 +198,7 @@ func (c *Chat) Invite(ctx context.Context, call Call[*im.InviteReply], req *im.G
 			}
 		}
 		return nil
-	}, func() { call.Reply(reply) }, people...)
+	}, call.with(reply), people...)
 }
 
 // invite makes users members, and returns those who were not.
@@ -217,9 +213,6 @@ func (g *groupUpdate) invite(people []person, refused []string, ask bool, words 
 			return nil, nil, err
 		}
 		switch full := g.room(p.uid); {
-		case err == nil && !old.Left && g.resent && old.JoinedAt > g.tx.Now()-resentWithin.Milliseconds():
-			result(p.name, memberDone)
-			continue
 		case err == nil && !old.Left:
 			result(p.name, memberPointless)
 			continue
@@ -275,8 +268,6 @@ func (c *Chat) KickMembers(ctx context.Context, call Call[*im.KickReply], req *i
 			if p.uid != 0 {
 				m, err := g.member(p.uid)
 				switch {
-				case err == nil && m.Left && call.Resent && m.Changed > g.tx.Now()-resentWithin.Milliseconds():
-					result = memberDone
 				case err != nil:
 					return err
 				case m.Left:
@@ -297,7 +288,7 @@ func (c *Chat) KickMembers(ctx context.Context, call Call[*im.KickReply], req *i
 			}
 		}
 		return nil
-	}, func() { call.Reply(reply) }, people...)
+	}, call.with(reply), people...)
 }
 
 // above reports whether the caller's role is above that of another member: the owner's above everybody's, admins' above ordinary members'.

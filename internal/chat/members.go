@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -161,7 +160,7 @@ func (c *Chat) ModifyMember(ctx context.Context, call Call[*im.Empty], req *im.M
 			return err
 		}
 		old := m
-		if err := g.change(&m, who, req, call.Resent); err != nil {
+		if err := g.change(&m, who, req); err != nil {
 			return err
 		}
 		if m != old {
@@ -183,14 +182,11 @@ func (c *Chat) ModifyMember(ctx context.Context, call Call[*im.Empty], req *im.M
 			return nil
 		}
 		return g.heads([]UID{who.uid})
-	}, func() { call.Reply(&im.Empty{}) }, who)
+	}, call.with(&im.Empty{}), who)
 }
 
-// resentWithin is how long after its first copy a call can arrive again.
-const resentWithin = 2 * time.Minute
-
-// change makes the changes of a call in a row, if the caller may make them. A mute that is sent again is not made longer.
-func (g *groupUpdate) change(m *Member, who person, req *im.ModifyMemberRequest, resent bool) error {
+// change makes the changes of a call in a row, if the caller may make them.
+func (g *groupUpdate) change(m *Member, who person, req *im.ModifyMemberRequest) error {
 	self := who.uid == g.s.UID && !g.me.Left
 	if g.typ.live && (req.RecvOpt != nil || req.NameCard != nil || len(req.Custom) > 0) {
 		return im.Errorf(im.CodeGroupParameters, "nothing but mutes is kept of the members of a live room")
@@ -218,12 +214,9 @@ func (g *groupUpdate) change(m *Member, who person, req *im.ModifyMemberRequest,
 		if !g.above(m) {
 			return im.Errorf(im.CodeNotMember, "the caller's role is not above that of %q", who.name)
 		}
-		until := int64(0)
+		m.MuteUntil = 0
 		if *req.Mute > 0 {
-			until = g.tx.Now() + int64(*req.Mute)*1000
-		}
-		if !resent || m.MuteUntil <= g.tx.Now() || m.MuteUntil > until || m.MuteUntil < until-resentWithin.Milliseconds() {
-			m.MuteUntil = until
+			m.MuteUntil = g.tx.Now() + int64(*req.Mute)*1000
 		}
 	}
 	if (req.NameCard != nil || len(req.Custom) > 0) && !self && !g.above(m) {

@@ -61,7 +61,7 @@ func (c *Chat) SetProfile(ctx context.Context, call Call[*im.VersionedProfile], 
 		body := wire(profile)
 		profile.Identifier, profile.AdminForbidType, profile.MsgSettings = s.Name, "", 0
 		if bytes.Equal(body, stored.Body) {
-			return f.done(func() { call.Reply(&im.VersionedProfile{Profile: profile, Ver: stored.Ver}) })
+			return f.end(call.with(&im.VersionedProfile{Profile: profile, Ver: stored.Ver}))
 		}
 		// The entry first: it gives the profile its version, and is pushed with the profile.
 		r := &im.Relation{Kind: im.RelationKind_RELATION_SELF}
@@ -80,7 +80,7 @@ func (c *Chat) SetProfile(ctx context.Context, call Call[*im.VersionedProfile], 
 		}
 		tx.AfterCommit(func() { c.show(s.Name, Profile{UID: s.UID, Ver: r.Ver, Body: body}) })
 		tx.AfterCommit(c.fanMore)
-		return f.done(func() { call.Reply(&im.VersionedProfile{Profile: profile, Ver: r.Ver}) })
+		return f.end(call.with(&im.VersionedProfile{Profile: profile, Ver: r.Ver}))
 	})
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +50,8 @@ type friend struct {
 	order []string
 	calls map[uint64]chan answered
 	last  uint64
+	// made are the ids of calls that were made, by what they were.
+	made map[string]uint64
 	// other are the pushes that are not of the feed. random is that of the last message.
 	other  []im.Method
 	random uint32
@@ -130,7 +134,7 @@ func (r *relations) user(name string) *friend {
 	if err != nil {
 		r.Fatal(err)
 	}
-	f := &friend{Caller: &chat.Caller{UID: u.UID, Name: name}, r: r, calls: make(map[uint64]chan answered)}
+	f := &friend{Caller: &chat.Caller{UID: u.UID, Name: name, Run: rand.Uint64()}, r: r, calls: make(map[uint64]chan answered), made: make(map[string]uint64)}
 	f.Reply = func(id uint64, _ im.Method, body im.Body, err error) {
 		r.mu.Lock()
 		f.order = append(f.order, "reply")
@@ -161,23 +165,52 @@ func (r *relations) settle() {
 	}
 }
 
-// call makes a call of a device. again means that it may have been made before.
+// call makes a call of a device. again means that it may have been made before: the last one that was the same, if there was one.
 func call[R im.Body](f *friend, again bool, method im.Method, req im.Request) (R, error) {
 	got := make(chan answered, 1)
 	f.r.mu.Lock()
-	f.last++
-	id := f.last
+	name := fmt.Sprint(method, " ", req)
+	id, made := f.made[name]
+	if !again || !made {
+		f.last++
+		id = f.last
+	}
 	f.calls[id] = got
 	f.r.mu.Unlock()
 	var none R
-	if err := f.r.c.Call(context.Background(), f.Caller, &im.Frame{Id: id, Method: method, Resent: again}, req); err != nil {
+	body, err := req.(interface{ MarshalVT() ([]byte, error) }).MarshalVT()
+	if err == nil {
+		err = f.r.c.Call(context.Background(), f.Caller, &im.Frame{Id: id, Method: method, Body: body, Resent: again}, req)
+	}
+	if err != nil {
 		return none, err
 	}
 	a := <-got
 	if a.err != nil {
 		return none, a.err
 	}
-	return a.body.(R), nil
+	code := int32(0)
+	switch x := a.body.(type) {
+	case *im.FriendReply:
+		code = x.Code
+	case *im.FriendResults:
+		code = x.Results[0].Code
+	}
+	if code == 0 || code == im.CodeWaitsForApproval {
+		f.r.mu.Lock()
+		f.made[name] = id
+		f.r.mu.Unlock()
+	}
+	if r, ok := a.body.(R); ok {
+		return r, nil
+	}
+	// The reply of the first copy, in wire form.
+	r := reflect.New(reflect.TypeFor[R]().Elem()).Interface().(R)
+	wire := make([]byte, a.body.SizeVT())
+	if _, err := a.body.MarshalToSizedBufferVT(wire); err != nil {
+		return none, err
+	}
+	return r, any(r).(interface{ UnmarshalVT([]byte) error }).UnmarshalVT(wire)
 }
 
 // codeOf returns the code of a call with one result.

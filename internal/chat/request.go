@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -12,7 +11,7 @@ import (
 // ask stores a request on both sides. Asking again replaces it, and is new again.
 func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	waiting := resultOf(other.name, im.CodeWaitsForApproval, "the request waits for approval")
-	sent := a.request()
+	sent := &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName, Both: a.Both}
 	var before int64 // when it was asked last
 	for _, x := range []struct {
 		owner, about person
@@ -23,9 +22,6 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 			return nil, err
 		}
 		if have != nil {
-			if a.resent && x.kind == relRequestOut && a.same(have) {
-				return waiting, nil
-			}
 			before = have.Time
 			continue
 		}
@@ -58,17 +54,6 @@ func (f *feeding) ask(me, other person, a *adding) (*im.FriendResult, error) {
 	return waiting, f.put(other.uid, relRequestIn, me, received)
 }
 
-// request is the state of a request for it, without a time. same reports whether a request is one for it.
-func (a *adding) request() *im.RelationState {
-	return &im.RelationState{Remark: a.Remark, Wording: a.Wording, Source: a.Source, GroupName: a.GroupName, Both: a.Both}
-}
-
-func (a *adding) same(have *im.RelationState) bool {
-	want := a.request()
-	want.Time = have.Time
-	return bytes.Equal(wire(have), wire(want))
-}
-
 // AnswerRequest accepts or rejects the request of a user.
 func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendReply], req *im.AnswerRequestRequest) error {
 	if err := cmp.Or(checkText("remark", req.Remark, maxRemark), checkGroupName("group_name", req.GroupName, false)); err != nil {
@@ -81,9 +66,9 @@ func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendReply], re
 		call.Reply(friendReply(refused, 0))
 		return nil
 	}
-	return c.each(ctx, call.Caller, []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
-		return f.answer(me, other, req, call.Resent)
-	}, func(r []*im.FriendResult, feed uint64) { call.Reply(friendReply(r[0], feed)) })
+	return c.each(ctx, call.Caller, call.mark(), []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
+		return f.answer(me, other, req)
+	}, func(r []*im.FriendResult, feed uint64) answer { return call.with(friendReply(r[0], feed)) })
 }
 
 const (
@@ -92,25 +77,12 @@ const (
 	reject       = 2
 )
 
-func (f *feeding) answer(me, other person, req *im.AnswerRequestRequest, resent bool) (*im.FriendResult, error) {
+func (f *feeding) answer(me, other person, req *im.AnswerRequestRequest) (*im.FriendResult, error) {
 	received, err := f.state(me.uid, relRequestIn, int64(other.uid))
 	if err != nil {
 		return nil, err
 	}
 	if received == nil {
-		if resent {
-			theirs, err := f.state(other.uid, relFriend, int64(me.uid))
-			if err != nil {
-				return nil, err
-			}
-			mine, err := f.state(me.uid, relFriend, int64(other.uid))
-			if err != nil {
-				return nil, err
-			}
-			if req.Action == reject || theirs != nil && (mine != nil || req.Action == accept) {
-				return resultOf(other.name, 0, ""), nil
-			}
-		}
 		return resultOf(other.name, im.CodeNoSuchRequest, "there is no such request"), nil
 	}
 	sent, err := f.state(other.uid, relRequestOut, int64(me.uid))
@@ -169,7 +141,7 @@ func (c *Chat) DeleteRequests(ctx context.Context, call Call[*im.FriendResults],
 	case req.Sent:
 		kinds = []im.RelationKind{relRequestOut}
 	}
-	return c.each(ctx, call.Caller, req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
+	return c.each(ctx, call.Caller, call.mark(), req.UserIds, func(f *feeding, me, other person) (*im.FriendResult, error) {
 		found := false
 		for _, kind := range kinds {
 			have, err := f.state(me.uid, kind, int64(other.uid))
@@ -185,7 +157,7 @@ func (c *Chat) DeleteRequests(ctx context.Context, call Call[*im.FriendResults],
 			}
 			found = true
 		}
-		if !found && !call.Resent {
+		if !found {
 			return resultOf(other.name, im.CodeNoSuchRequest, "there is no such request"), nil
 		}
 		return resultOf(other.name, 0, ""), nil
@@ -221,7 +193,7 @@ func (c *Chat) ReadRequests(ctx context.Context, call Call[*im.ChangeReply], req
 				return err
 			}
 		}
-		return f.done(func() { call.Reply(&im.ChangeReply{Feed: f.at}) })
+		return f.end(call.with(&im.ChangeReply{Feed: f.at}))
 	})
 }
 

@@ -98,7 +98,7 @@ func (c *Chat) Login(ctx context.Context, uid UID, req *im.LoginRequest, ticket 
 		}
 		out.Caller = &Caller{
 			UID: uid, Name: user.Name, Device: req.DeviceId, Platform: platform, Expires: ticket.Expires,
-			Generation: mine.Generation, Feed: user.Feed, ID: SessionID{c.server, c.sessions.Add(1)}, Groups: req.Groups,
+			Generation: mine.Generation, Feed: user.Feed, ID: SessionID{c.server, c.sessions.Add(1)}, Groups: req.Groups, Run: req.Run,
 		}
 		switch {
 		case req.Resume && mine.Generation >= req.Generation:

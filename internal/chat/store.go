@@ -31,6 +31,8 @@ var (
 	ErrAway = errors.New("chat: the database does not answer")
 	// ErrLease is the error of a step of work whose lease another server has taken.
 	ErrLease = errors.New("chat: another server has the lease")
+	// ErrDone is the error of an Update that would store a call as done which is stored already.
+	ErrDone = errors.New("chat: the call is done")
 	// ErrDropped is the error of an Append whose sender is to believe that the entry was stored (rule 20).
 	ErrDropped = errors.New("chat: dropped")
 )
@@ -321,6 +323,11 @@ type Tx interface {
 	Sent(sender UID, random uint32, seq uint64) (Sent, error)
 	LastSent(sender UID, random uint32) (uint64, error)
 	PutSent(s Sent, before int64) error
+	// Done returns a call that is done, or a part of it, ErrNotFound if none is kept, and keeps it from now on. PutDone keeps one that is done now, and deletes a
+	// few of those from before a time, and of the oldest ones of the account beyond a number. If the call is kept already, the Update returns ErrDone. The
+	// caller holds the account's row.
+	Done(uid UID, run, call, part uint64) (Done, error)
+	PutDone(d Done, before int64, most int) error
 	// AfterCommit registers f to be called once after the commit, on the delivery goroutine and in commit order with the done functions of Append. A
 	// function registered by a run of fn that was repeated or undone is forgotten. f must not block on the store.
 	AfterCommit(f func())

@@ -309,6 +309,18 @@ type Sent struct {
 	At               int64
 }
 
+// Done is a call that has changed something, or the part of it that was done in one Update.
+type Done struct {
+	UID UID
+	// Run is what the client has drawn, Call the id of the frame. Part is 0 for the end of the call, from 1 for what came before it.
+	Run, Call, Part uint64
+	// Hash distinguishes other calls. At is when it was done or asked about last, by the store's clock.
+	Hash uint64
+	At   int64
+	// Reply is the body of the reply; of a part, its results as an im.FriendResults.
+	Reply []byte
+}
+
 // HeadRow contains what a line in a user's list of conversations is made from.
 type HeadRow struct {
 	Conv Conv

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -163,6 +164,8 @@ type conn struct {
 	// log is everything that was received, in order.
 	log   []*im.Frame
 	reply im.LoginReply
+	// made are the ids of calls, by what they were: the last one of each.
+	made map[string]uint64
 }
 
 const patience = 20 * time.Second
@@ -236,8 +239,22 @@ func (c *conn) write(b []byte) {
 func (c *conn) begin(m im.Method, req im.Body) uint64 {
 	c.t.Helper()
 	c.id++
-	c.write(im.AppendMessage(nil, &im.Frame{Id: c.id, Method: m}, req))
+	c.write(c.frame(c.id, m, req, false))
 	return c.id
+}
+
+// frame makes the message of a call, and notes the call.
+func (c *conn) frame(id uint64, m im.Method, req im.Body, resent bool) []byte {
+	if c.made == nil {
+		c.made = make(map[string]uint64)
+	}
+	c.made[nameOf(m, req)] = id
+	return im.AppendMessage(nil, &im.Frame{Id: id, Method: m, Resent: resent}, req)
+}
+
+// nameOf is what a call was.
+func nameOf(m im.Method, req im.Body) string {
+	return string(im.AppendMessage(nil, &im.Frame{Method: m}, req))
 }
 
 // await waits for the reply to a call; pushes and other replies that arrive first are kept.
@@ -340,13 +357,15 @@ type device struct {
 	generation   uint64
 	kicked       uint64
 	groups       bool
+	run          uint64
 }
 
 func (d device) request() *im.LoginRequest {
 	r := &im.LoginRequest{
 		UserId: d.user, UserSig: d.ticket, DeviceId: d.device, Platform: d.platform, Resume: d.resume,
-		Generation: d.generation, KickedGeneration: d.kicked, Groups: d.groups,
+		Generation: d.generation, KickedGeneration: d.kicked, Groups: d.groups, Run: d.run,
 	}
+	r.Run = cmp.Or(r.Run, rand.Uint64()>>1)
 	r.UserSig = cmp.Or(r.UserSig, "ok")
 	r.DeviceId = cmp.Or(r.DeviceId, "device of "+d.user)
 	r.Platform = cmp.Or(r.Platform, im.Platform_PLATFORM_LINUX)

@@ -236,9 +236,7 @@ func TestCreateAgain(t *testing.T) {
 	ann := n.member("ann")
 	epoch := ann.create("g1", public)
 	again := func(name string, typ im.GroupType) *im.Frame {
-		ann.id++
-		ann.write(im.AppendMessage(nil, &im.Frame{Id: ann.id, Method: im.Method_CREATE_GROUP, Resent: true}, &im.CreateGroupRequest{GroupId: "g1", Name: name, Type: typ}))
-		return ann.await(ann.id)
+		return ann.resend(im.Method_CREATE_GROUP, &im.CreateGroupRequest{GroupId: "g1", Name: name, Type: typ})
 	}
 	f := again("name of g1", public)
 	var reply im.CreateGroupReply
@@ -285,9 +283,10 @@ func TestMuteAgain(t *testing.T) {
 	n.toldSoFar(bob)
 	mute := func(seconds uint64, resent bool) {
 		t.Helper()
-		ann.id++
-		ann.write(im.AppendMessage(nil, &im.Frame{Id: ann.id, Method: im.Method_MODIFY_MEMBER, Resent: resent}, &im.ModifyMemberRequest{Group: named("g1"), UserId: "bob", Mute: &seconds}))
-		if f := ann.await(ann.id); f.Code != 0 {
+		req := &im.ModifyMemberRequest{Group: named("g1"), UserId: "bob", Mute: &seconds}
+		if !resent {
+			ann.call(im.Method_MODIFY_MEMBER, req, 0, nil)
+		} else if f := ann.resend(im.Method_MODIFY_MEMBER, req); f.Code != 0 {
 			t.Fatalf("mute: %d", f.Code)
 		}
 	}

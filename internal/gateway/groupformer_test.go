@@ -10,12 +10,16 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// resend makes a call as a client does that has lost the reply to it.
+// resend makes a call as a client does that has lost the reply to it: the last one that was the same, if there was one.
 func (c *conn) resend(m im.Method, req im.Body) *im.Frame {
 	c.t.Helper()
-	c.id++
-	c.write(im.AppendMessage(nil, &im.Frame{Id: c.id, Method: m, Resent: true}, req))
-	return c.await(c.id)
+	id := c.made[nameOf(m, req)]
+	if id == 0 {
+		c.id++
+		id = c.id
+	}
+	c.write(c.frame(id, m, req, true))
+	return c.await(id)
 }
 
 func (c *conn) sayTo(group, words string) *im.SendReply {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/tables"
@@ -85,6 +88,9 @@ func (s *Store) runUpdate(u *update) error {
 		if _, err := s.w.ExecContext(ctx, "ROLLBACK TO u"); err != nil {
 			return errors.Join(u.err, err)
 		}
+		if isDone(u.err) {
+			u.err = chat.ErrDone
+		}
 		if isFull(u.err) {
 			s.makeRoom(u.err)
 			u.err = fmt.Errorf("%w: %w", chat.ErrFull, u.err)
@@ -97,6 +103,12 @@ func (s *Store) runUpdate(u *update) error {
 		s.events = append(s.events, event{after: t.After})
 	}
 	return nil
+}
+
+// isDone reports whether a call that is stored as done was to be stored again.
+func isDone(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && e.ExtendedCode == sqlite3.ErrConstraintPrimaryKey && strings.Contains(e.Error(), "done.uid")
 }
 
 // tx is the inside of an Update.

@@ -9,11 +9,12 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// SQLSTATEs: the disk is full; a server that takes no writes; a row that somebody else holds.
+// SQLSTATEs: the disk is full; a server that takes no writes; a row that somebody else holds; a row that is there already.
 const (
 	diskFull    = "53100"
 	readOnly    = "25006"
 	lockTimeout = "55P03"
+	notUnique   = "23505"
 )
 
 // code returns the SQLSTATE of an error that PostgreSQL sent, or nothing.
@@ -62,6 +63,9 @@ func passing(err error) bool {
 func failure(err error) error {
 	if code(err) == diskFull {
 		return fmt.Errorf("%w: %w", chat.ErrFull, err)
+	}
+	if e := (*pgconn.PgError)(nil); errors.As(err, &e) && e.Code == notUnique && e.TableName == "done" {
+		return chat.ErrDone
 	}
 	if gone(err) {
 		return fmt.Errorf("%w: %w", chat.ErrAway, err)

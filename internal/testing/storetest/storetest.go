@@ -74,6 +74,7 @@ func Run(t *testing.T, open Open) {
 		{"Log", wholeLog},
 		{"Cursors", cursors},
 		{"Sent", sent},
+		{"Done", done},
 		{"Outbox", outbox},
 		{"Media", media},
 		{"BlobFolder", blobFolder},
