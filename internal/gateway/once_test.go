@@ -155,7 +155,7 @@ func changesOnce() []changeOnce {
 			}},
 		{"quit", func(_ *node, _, bob, _ *conn) { bob.create("g", work, "ann") }, im.Method_QUIT_GROUP, just(named("g")),
 			byBob(im.Method_INVITE, &im.GroupMembersRequest{Group: named("g"), UserIds: []string{"ann"}})},
-		{"invite", made(work), im.Method_INVITE, just(eve), byEve(im.Method_QUIT_GROUP, named("g"))},
+		{"invite", func(_ *node, ann, _, _ *conn) { ann.create("g", work, "bob") }, im.Method_INVITE, just(eve), byEve(im.Method_QUIT_GROUP, named("g"))},
 		{"kick", made(meeting, "eve"), im.Method_KICK_MEMBERS, just(eve), byEve(im.Method_JOIN_GROUP, &im.JoinGroupRequest{Group: named("g")})},
 		{"name", made(public), im.Method_MODIFY_GROUP, just(&im.ModifyGroupRequest{Group: named("g"), Name: new("ann's")}),
 			byBob(im.Method_MODIFY_GROUP, &im.ModifyGroupRequest{Group: named("g"), Name: new("bob's")})},
