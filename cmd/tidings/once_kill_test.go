@@ -82,7 +82,9 @@ func TestKill9Calls(t *testing.T) {
 			call(ann, 2, im.Method_CREATE_GROUP, false, &im.CreateGroupRequest{GroupId: "g", Name: "first", Type: im.GroupType_GROUP_TYPE_WORK,
 				Members: []*im.GroupMemberInfo{{Identifier: "bob"}}})
 			send(ann, &im.Frame{Id: 3, Method: im.Method_MODIFY_GROUP}, rename("ann's"))
-			until(bob, func(f *im.Frame) bool { return f.Method == im.Method_ENTRY && strings.Contains(string(f.Body), "ann's") })
+			until(bob, func(f *im.Frame) bool {
+				return f.Method == im.Method_ENTRY && strings.Contains(string(f.Body), "ann's")
+			})
 			s.kill()
 			s.start()
 			bob, _ = login("bob", bobs)
