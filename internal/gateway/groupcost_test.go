@@ -164,10 +164,17 @@ func costs(t *testing.T, o options, members int) map[string]cost {
 		do() // what is kept in memory afterwards is read once
 		n.pushedBytes(watcher)
 		n.pushedBytes(owner)
-		statements, rows := w.statements.Load(), w.rows.Load()
-		do()
-		bytes := n.pushedBytes(watcher)
-		out[what] = cost{w.statements.Load() - statements, w.rows.Load() - rows, bytes}
+		var least cost
+		for i := range 2 { // what the server does at certain times may come between one of them
+			statements, rows := w.statements.Load(), w.rows.Load()
+			do()
+			bytes := n.pushedBytes(watcher)
+			c := cost{w.statements.Load() - statements, w.rows.Load() - rows, bytes}
+			if i == 0 || c.statements < least.statements {
+				least = c
+			}
+		}
+		out[what] = least
 	}
 	measure("send", func() { owner.say(crowded, "hello", 0) })
 	measure("mention of all", func() {
