@@ -359,7 +359,7 @@ func TestUsersigAndVersion(t *testing.T) {
 
 func TestUnbuiltPartsSaySo(t *testing.T) {
 	for _, args := range [][]string{
-		{"serve", "--nats", "x"}, {"serve", "--blob", "x"},
+		{"serve", "--nats", "x"}, {"serve", "--blob", "s3://x"},
 		{"bench", "sync"}, {"bench", "cold"},
 	} {
 		out, err := program(args...).CombinedOutput()

@@ -194,7 +194,9 @@ func call[R im.Body](f *friend, again bool, method im.Method, req im.Request) (R
 	case *im.FriendReply:
 		code = x.Code
 	case *im.FriendResults:
-		code = x.Results[0].Code
+		if len(x.Results) > 0 {
+			code = x.Results[0].Code
+		}
 	}
 	if code == 0 || code == im.CodeWaitsForApproval {
 		f.r.mu.Lock()
