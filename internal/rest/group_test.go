@@ -217,7 +217,7 @@ func TestGroupCalls(t *testing.T) {
 		"AppDefinedData":[{"Key":"level","Value":""},{"Key":"depth","Value":8}]}`)
 	carol.say("g1", "muted with all", im.CodeMuted)
 	ann.hears("2 tip 1 by administrator of carol", "3 carol: hi", "4 tip 7 by administrator of carol+dave", "5 tip 7 by administrator of carol", "6 carol: again", "7 carol: still",
-		"8 tip 6 by administrator of 1=ships3=n")
+		"8 tip 6 by administrator of 1=ships3=n6=6=8")
 	n.reply(modifyGroup, `{"GroupId":"g1","MuteAllMember":"Off"}`)
 
 	n.reply(deleteMember, `{"GroupId":"g1","Silence":0,"Reason":" spam","MemberToDel_Account":["carol","erin"]}`)

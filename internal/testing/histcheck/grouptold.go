@@ -121,9 +121,24 @@ func (l *groupEar) of(r *Record) (*Group, *im.Entry) {
 	return nil, nil
 }
 
+// followed checks that a tip's callback came before the message with it.
+func (l *groupEar) followed(r *Record) {
+	for len(l.tips) > 0 && l.tips[0] != r.Text && l.tipGone(r.Conv, l.tips[0]) {
+		l.tips = l.tips[1:]
+	}
+	if len(l.tips) == 0 || l.tips[0] != r.Text {
+		l.bad("a tip without its callback before it (%v): %v", l.tips, *r)
+		return
+	}
+	l.tips = l.tips[1:]
+}
+
 func (l *groupEar) entry(r *Record) {
 	user := l.d.User
 	if r.Online {
+		if r.From == system {
+			l.followed(r)
+		}
 		return
 	}
 	g, e := l.of(r)
@@ -134,15 +149,7 @@ func (l *groupEar) entry(r *Record) {
 	l.epoch[r.Conv] = g.Epoch
 	isTip := tip(e.Message) != nil
 	if isTip {
-		for len(l.tips) > 0 && l.tips[0] != r.Text && l.tipGone(r.Conv, l.tips[0]) {
-			l.tips = l.tips[1:]
-		}
-		switch {
-		case len(l.tips) == 0 || l.tips[0] != r.Text:
-			l.bad("a tip without its callback before it (%v): %v", l.tips, *r)
-		default:
-			l.tips = l.tips[1:]
-		}
+		l.followed(r)
 	}
 	switch s := l.c.sends[r.Tag]; {
 	case !g.hears(user, e):
