@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tidings-im/tidings/im"
@@ -345,6 +346,58 @@ func TestAnotherCallOfTheID(t *testing.T) {
 		}
 		if after := n.stored([]string{"ann"}, []string{"g"}); after != before {
 			t.Errorf("%s\nis now\n%s", before, after)
+		}
+	})
+}
+
+// interrupted is a store in which one transaction about that many rows fails.
+type interrupted struct {
+	chat.Store
+	rows int
+	over atomic.Bool
+}
+
+func (s *interrupted) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) error) error {
+	if len(keys) == s.rows && s.over.CompareAndSwap(false, true) {
+		return chat.ErrAway
+	}
+	return s.Store.Update(ctx, keys, fn)
+}
+
+// TestCallInParts: a call of several transactions of which the last failed goes on behind those that were made, when it is sent again: what another device has
+// changed of them stays, and each user has the result of their part.
+func TestCallInParts(t *testing.T) {
+	o := options{wrap: func(s chat.Store) chat.Store { return &interrupted{Store: s, rows: 51} }}
+	onBoth(t, o, func(t *testing.T, n *node) {
+		var users []string
+		for i := range 250 {
+			users = append(users, fmt.Sprint("user", i))
+			if _, err := n.store.CreateUser(t.Context(), users[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ann := n.login(device{user: "ann", groups: true, run: 1})
+		block := &im.UsersRequest{UserIds: users}
+		ann.call(im.Method_BLOCK, block, im.CodeServerInternal, nil)
+		pad := n.login(device{user: "ann", device: "pad", platform: im.Platform_PLATFORM_PAD, groups: true})
+		did(pad, im.Method_UNBLOCK, &im.UsersRequest{UserIds: []string{"user3", "user150"}})
+		back := n.login(device{user: "ann", groups: true, run: 1, resume: true, generation: ann.reply.Generation})
+		back.id, back.made = ann.id, ann.made
+		var results im.FriendResults
+		if f := back.resend(im.Method_BLOCK, block); f.Code != 0 || results.UnmarshalVT(f.Body) != nil || len(results.Results) != len(users) {
+			t.Fatalf("sent again, it is answered %d (%s)", f.Code, f.Desc)
+		}
+		for i, r := range results.Results {
+			if r.Code != 0 || r.Identifier != users[i] {
+				t.Errorf("result %d is %v", i, r)
+			}
+		}
+		me, err := n.store.UserByName(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := n.store.Relations(t.Context(), me.UID, im.RelationKind_RELATION_BLOCKED, 0, 1000); err != nil || len(rows) != len(users)-2 {
+			t.Errorf("%d are blocked, %v", len(rows), err)
 		}
 	})
 }
