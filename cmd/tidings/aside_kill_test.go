@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,13 +17,11 @@ type sick struct {
 	t    *testing.T
 	user string
 
-	mu    sync.Mutex
-	well  bool
-	seen  map[string]uint64   // seq of an event
-	order map[string][]uint64 // by sender, in the order of the first notifications
+	notified
+	well bool
+	seen map[string]uint64 // seq of an event
 	// refused are the numbers that were refused.
 	refused map[uint64]bool
-	more    chan struct{}
 }
 
 func (p *sick) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,32 +45,9 @@ func (p *sick) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.t.Errorf("event %s is message %d and message %d", id, seq, e.MsgSeq)
 	case !again:
 		p.seen[id] = e.MsgSeq
-		p.order[e.From_Account] = append(p.order[e.From_Account], e.MsgSeq)
-		select {
-		case p.more <- struct{}{}:
-		default:
-		}
+		p.add(e.From_Account, e.MsgSeq)
 	}
 	io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""}`)
-}
-
-// all waits until the program was notified of n messages of a user.
-func (p *sick) all(t *testing.T, user string, n int) {
-	t.Helper()
-	limit := time.After(4 * time.Minute) // a message is tried for a minute before its conversation is set aside
-	for {
-		p.mu.Lock()
-		got := len(p.order[user])
-		p.mu.Unlock()
-		if got >= n {
-			return
-		}
-		select {
-		case <-p.more:
-		case <-limit:
-			t.Fatalf("told of %d messages of %s, not of %d", got, user, n)
-		}
-	}
 }
 
 // TestKill9Aside: a program refuses all messages of one conversation, and the server is killed while they are set aside and while they are sent after all. The
@@ -83,7 +57,8 @@ func TestKill9Aside(t *testing.T) {
 	for _, store := range []string{"sqlite", "postgres"} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
-			p := &sick{t: t, user: "u0", seen: map[string]uint64{}, order: map[string][]uint64{}, refused: map[uint64]bool{}, more: make(chan struct{}, 1)}
+			// A message is tried for a minute before its conversation is set aside.
+			p := &sick{t: t, user: "u0", seen: map[string]uint64{}, refused: map[uint64]bool{}, notified: newNotified(4 * time.Minute)}
 			hook := httptest.NewServer(p)
 			defer hook.Close()
 			s := &served{t: t, dir: t.TempDir(), more: []string{"--webhook-url", hook.URL}}

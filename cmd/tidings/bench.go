@@ -51,6 +51,24 @@ type benchResult struct {
 	StartMillis float64 `json:"start_ms"`
 }
 
+func jsonFlag(c *cobra.Command, asJSON *bool) { c.Flags().BoolVar(asJSON, "json", false, "print JSON") }
+
+func dirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "dir", "", "where the temporary data folder is made (default: the system's)")
+}
+
+// serverFlags are those of benches whose server may have another store, and a profile.
+func (o *benchOptions) serverFlags(c *cobra.Command) {
+	c.Flags().StringVar(&o.postgres, "postgres", "", "a server over this PostgreSQL database, whose own CPU time is not counted")
+	c.Flags().StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
+}
+
+// printJSON prints the result of a run, which is a struct of numbers and texts, as one line.
+func printJSON(w io.Writer, r any) {
+	b, _ := json.Marshal(r)
+	fmt.Fprintf(w, "%s\n", b)
+}
+
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
@@ -66,8 +84,8 @@ func benchCommand() *cobra.Command {
 		f.IntVar(&o.window, "window", 1, "messages that a sender keeps unacknowledged")
 		f.IntVar(&o.size, "size", 100, "bytes of text of a message")
 		f.Float64Var(&o.seconds, "seconds", 5, "how long to measure, after a warm-up of a second")
-		f.BoolVar(&o.json, "json", false, "print JSON")
-		f.StringVar(&o.dir, "dir", "", "where the temporary data folder is made (default: the system's)")
+		jsonFlag(c, &o.json)
+		dirFlag(c, &o.dir)
 		return c
 	}
 	c2c := flags(&cobra.Command{
@@ -78,8 +96,7 @@ func benchCommand() *cobra.Command {
 	})
 	c2c.Flags().BoolVar(&o.sdk, "sdk", false, "clients on the Go SDK, with their databases, instead of bare connections")
 	c2c.Flags().BoolVar(&o.withLimit, "with-limit", false, "run the bare relay first, and print the ratio to it")
-	c2c.Flags().StringVar(&o.postgres, "postgres", "", "a server over this PostgreSQL database, whose own CPU time is not counted")
-	c2c.Flags().StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
+	o.serverFlags(c2c)
 	c.AddCommand(c2c)
 	c.AddCommand(flags(&cobra.Command{
 		Use: "limit", Short: "The machine's own limit: a bare relay that appends, syncs and forwards", Args: cobra.NoArgs,
@@ -134,8 +151,7 @@ func bench(c *cobra.Command, o *benchOptions) error {
 
 func printResult(w io.Writer, r *benchResult, o *benchOptions) {
 	if o.json {
-		b, _ := json.Marshal(r)
-		fmt.Fprintf(w, "%s\n", b)
+		printJSON(w, r)
 		return
 	}
 	fmt.Fprintf(w, "%-6s window %-3d %9.0f msg/s   p50 %.1f ms   p99 %.1f ms   server CPU %.4f s/1,000   %.0f MB   lost %d  doubled %d  out of order %d",

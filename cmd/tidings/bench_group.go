@@ -109,17 +109,15 @@ func benchGroup() *cobra.Command {
 	f.IntVar(&o.size, "size", 100, "bytes of text of a message")
 	f.Float64Var(&o.seconds, "seconds", 5, "how long to measure, after a warm-up of a second")
 	f.BoolVar(&o.withLimit, "with-limit", false, "run the bare relay first, with two users")
-	f.BoolVar(&o.json, "json", false, "print JSON")
-	f.StringVar(&o.dir, "dir", "", "where the temporary data folder is made (default: the system's)")
-	f.StringVar(&o.postgres, "postgres", "", "a server over this PostgreSQL database, whose own CPU time is not counted")
-	f.StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
+	jsonFlag(c, &o.json)
+	dirFlag(c, &o.dir)
+	o.serverFlags(c)
 	return c
 }
 
 func printGroup(w io.Writer, r *groupResult, asJSON bool) {
 	if asJSON {
-		b, _ := json.Marshal(r)
-		fmt.Fprintf(w, "%s\n", b)
+		printJSON(w, r)
 		return
 	}
 	load := fmt.Sprintf("rate %.0f", r.Rate)

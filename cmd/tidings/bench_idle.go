@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,8 +46,7 @@ func benchIdle() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				b, _ := json.Marshal(r)
-				fmt.Fprintf(c.OutOrStdout(), "%s\n", b)
+				printJSON(c.OutOrStdout(), r)
 			} else {
 				fmt.Fprintf(c.OutOrStdout(), "idle   %d connections   %d bytes each, %d after a restart   empty server %.1f MB, full %.1f and %.1f MB\n",
 					r.Connections, r.PerConnection, r.PerConnectionBack, mb(r.RSSEmpty), mb(r.RSS), mb(r.RSSBack))
@@ -62,8 +60,8 @@ func benchIdle() *cobra.Command {
 	c.Flags().IntVar(&clients, "clients", clients, "how many clients, if the limit of open files allows")
 	c.Flags().DurationVar(&settle, "settle", settle, "how long after the last login memory is read")
 	c.Flags().IntVar(&most, "most", most, "fail if a connection takes more bytes; 0: whatever it takes")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().StringVar(&dir, "dir", "", "where the temporary data folder is made (default: the system's)")
+	jsonFlag(c, &asJSON)
+	dirFlag(c, &dir)
 	return c
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -40,11 +39,7 @@ func benchReconnect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := json.Marshal(r)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s\n", b)
+			printJSON(c.OutOrStdout(), r)
 			if r.AllInSeconds > within.Seconds() {
 				return fmt.Errorf("bench reconnect: it took more than %v", within)
 			}
@@ -53,7 +48,7 @@ func benchReconnect() *cobra.Command {
 	}
 	c.Flags().IntVar(&clients, "clients", clients, "how many clients, if the limit of open files allows")
 	c.Flags().DurationVar(&within, "within", within, "fail if it takes longer")
-	c.Flags().StringVar(&dir, "dir", "", "where the temporary data folder is made (default: the system's)")
+	dirFlag(c, &dir)
 	return c
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,17 +83,15 @@ func benchRelations() *cobra.Command {
 	f.IntVar(&load.each, "each", 20, "how many each of them adds one-way, adds two-way, or asks")
 	f.IntVar(&load.friends, "friends", 1000, "how many have the user who changes their nick name as a friend")
 	f.IntVar(&load.changes, "changes", 5, "how often that user does")
-	f.BoolVar(&o.json, "json", false, "print JSON")
-	f.StringVar(&o.dir, "dir", "", "where the temporary data folder is made (default: the system's)")
-	f.StringVar(&o.postgres, "postgres", "", "a server over this PostgreSQL database, whose own CPU time is not counted")
-	f.StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file")
+	jsonFlag(c, &o.json)
+	dirFlag(c, &o.dir)
+	o.serverFlags(c)
 	return c
 }
 
 func printRelations(w io.Writer, r *relationsResult, asJSON bool) {
 	if asJSON {
-		b, _ := json.Marshal(r)
-		fmt.Fprintf(w, "%s\n", b)
+		printJSON(w, r)
 		return
 	}
 	fmt.Fprintf(w, "%s   one-way %v   two-way %v   requests %v   a nick name to %d friends in %.0f ms, p50 %.1f ms, p99 %.1f ms   %.0f MB   lost %d  doubled %d\n",

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,8 +69,7 @@ func benchRoom(c *cobra.Command, o *benchOptions, load *groupLoad) error {
 
 func printRoom(w io.Writer, r *roomResult, asJSON bool) {
 	if asJSON {
-		b, _ := json.Marshal(r)
-		fmt.Fprintf(w, "%s\n", b)
+		printJSON(w, r)
 		return
 	}
 	fmt.Fprintf(w, "%s rate %.0f   %.0f msg/s to %d members, %.0f deliveries/s   p50 %.1f ms   p99 %.1f ms   by priority: sent %d, refused %d, lost %d   out of order %d   "+

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,8 +82,7 @@ func TestKill9Groups(t *testing.T) {
 				}
 			}
 			for round := range rounds {
-				kill := time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { s.cmd.Process.Kill() })
-				var next [2 * groups]int
+				next := make([]int, 2*groups)
 				change := func(i int) bool { // of each group, names and messages
 					n, g := round*each+next[i], i/2
 					if i%2 == 0 {
@@ -93,24 +91,7 @@ func TestKill9Groups(t *testing.T) {
 					return s.operate("group_open_http_svc/send_group_msg", fmt.Sprintf(`{"GroupId":"g%d","Random":%d,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"%d"}}],
 						"ForbidCallbackControl":["ForbidBeforeSendMsgCallback"]}`, g, n+1, n))
 				}
-				var wg sync.WaitGroup
-				for i := range next {
-					wg.Go(func() {
-						for ; next[i] < each && change(i); next[i]++ {
-						}
-					})
-				}
-				wg.Wait()
-				kill.Stop()
-				s.kill()
-				s.start()
-				for i := range next { // what was not answered is repeated: it changes nothing if it was done
-					for ; next[i] < each; next[i]++ {
-						if !change(i) {
-							t.Fatal("no answer")
-						}
-					}
-				}
+				s.killedDuring(next, each, change)
 			}
 			over := time.After(time.Minute)
 			all := func() bool {

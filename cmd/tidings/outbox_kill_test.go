@@ -77,6 +77,31 @@ func (s *served) operate(command, body string) bool {
 	return err == nil
 }
 
+// killedDuring makes calls, each of them in each of the lists that next counts, kills the server meanwhile and starts it again. change makes the next call of
+// a list and reports whether it was answered; what was not is repeated afterwards.
+func (s *served) killedDuring(next []int, each int, change func(i int) bool) {
+	s.t.Helper()
+	kill := time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { s.cmd.Process.Kill() })
+	var wg sync.WaitGroup
+	for i := range next {
+		wg.Go(func() {
+			for ; next[i] < each && change(i); next[i]++ {
+			}
+		})
+	}
+	wg.Wait()
+	kill.Stop()
+	s.kill()
+	s.start()
+	for i := range next { // it changes nothing if it was done
+		for ; next[i] < each; next[i]++ {
+			if !change(i) {
+				s.t.Fatal("no answer")
+			}
+		}
+	}
+}
+
 // TestKill9Outbox kills a server during changes of profiles and their notifications: in the end the program was notified of each change, in the order of
 // each user.
 func TestKill9Outbox(t *testing.T) {
@@ -99,29 +124,11 @@ func TestKill9Outbox(t *testing.T) {
 				}
 			}
 			for round := range rounds {
-				kill := time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { s.cmd.Process.Kill() })
 				next := make([]int, users)
 				change := func(u int) bool {
 					return s.operate("profile/portrait_set", fmt.Sprintf(`{"From_Account":"u%d","ProfileItem":[{"Tag":"Tag_Profile_IM_Nick","Value":"%d"}]}`, u, round*each+next[u]))
 				}
-				var wg sync.WaitGroup
-				for u := range users {
-					wg.Go(func() {
-						for ; next[u] < each && change(u); next[u]++ {
-						}
-					})
-				}
-				wg.Wait()
-				kill.Stop()
-				s.kill()
-				s.start()
-				for u := range users { // what was not answered is repeated: it changes nothing if it was done
-					for ; next[u] < each; next[u]++ {
-						if !change(u) {
-							t.Fatal("no answer")
-						}
-					}
-				}
+				s.killedDuring(next, each, change)
 			}
 			over := time.After(time.Minute)
 			all := func() bool {

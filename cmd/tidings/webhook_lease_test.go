@@ -18,12 +18,32 @@ import (
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 )
 
-// told is the program behind the webhook: how often it was notified of each message, and in which order.
-type told struct {
+// notified is what a program behind the webhook was notified of: the numbers of messages, by sender, in the order of the first notifications. The fields are guarded by mu.
+type notified struct {
 	mu    sync.Mutex
-	times map[string]map[uint64]int // by sender and number
 	order map[string][]uint64
 	more  chan struct{} // gets a value after each
+	// within is how long all waits.
+	within time.Duration
+}
+
+func newNotified(within time.Duration) notified {
+	return notified{order: map[string][]uint64{}, more: make(chan struct{}, 1), within: within}
+}
+
+// add adds a message. The caller holds mu.
+func (p *notified) add(user string, seq uint64) {
+	p.order[user] = append(p.order[user], seq)
+	select {
+	case p.more <- struct{}{}:
+	default:
+	}
+}
+
+// told is the program behind the webhook: how often it was notified of each message, and in which order.
+type told struct {
+	notified
+	times map[string]map[uint64]int // by sender and number
 	// hold is closed to let calls be answered; in gets a value when one waits for that.
 	hold, in chan struct{}
 }
@@ -40,14 +60,10 @@ func (p *told) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.times[e.From_Account] = map[uint64]int{}
 		}
 		if p.times[e.From_Account][e.MsgSeq]++; p.times[e.From_Account][e.MsgSeq] == 1 {
-			p.order[e.From_Account] = append(p.order[e.From_Account], e.MsgSeq)
+			p.add(e.From_Account, e.MsgSeq)
 		}
 		hold := p.hold
 		p.mu.Unlock()
-		select {
-		case p.more <- struct{}{}:
-		default:
-		}
 		if hold != nil {
 			select {
 			case p.in <- struct{}{}:
@@ -65,10 +81,10 @@ func (p *told) held(hold chan struct{}) {
 	p.hold = hold
 }
 
-// all waits until it was notified of the messages 1 to n of a sender.
-func (p *told) all(t *testing.T, user string, n int) {
+// all waits until the program was notified of n messages of a sender.
+func (p *notified) all(t *testing.T, user string, n int) {
 	t.Helper()
-	limit := time.After(2 * time.Minute)
+	limit := time.After(p.within)
 	for {
 		p.mu.Lock()
 		got := len(p.order[user])
@@ -105,7 +121,7 @@ func (l *line) Write(b []byte) (int, error) {
 // well.
 func TestHookLease(t *testing.T) {
 	t.Parallel() // it waits for leases
-	p := &told{times: map[string]map[uint64]int{}, order: map[string][]uint64{}, more: make(chan struct{}, 1), in: make(chan struct{}, 1)}
+	p := &told{times: map[string]map[uint64]int{}, notified: newNotified(2 * time.Minute), in: make(chan struct{}, 1)}
 	hook := httptest.NewServer(p)
 	defer hook.Close()
 	url := []string{"--webhook-url", hook.URL}

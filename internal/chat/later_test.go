@@ -24,6 +24,17 @@ func (s *heldStore) Update(ctx context.Context, keys []chat.Key, f func(chat.Tx)
 	return s.Store.Update(ctx, keys, f)
 }
 
+// opened opens a store until the end of a test.
+func opened(t *testing.T) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
 // refused has a message to a group that does not exist refused, of which the webhook is to be notified.
 func refused(t *testing.T, c *chat.Chat, s *chat.Caller, n uint32) {
 	t.Helper()
@@ -45,12 +56,7 @@ func refused(t *testing.T, c *chat.Chat, s *chat.Caller, n uint32) {
 // TestLaterIsLimited: while the store takes nothing, refused messages wait for the webhook's outbox in a bounded amount, and nobody waits for them: a sender who is refused
 // again and again loses their own notifications, and others' are written when the store takes something again.
 func TestLaterIsLimited(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	held := &heldStore{Store: st, hold: make(chan struct{})}
+	held := &heldStore{Store: opened(t), hold: make(chan struct{})}
 	c := chat.New(held, chat.Config{Notify: true})
 	caller := func(name string) *chat.Caller {
 		u, err := c.Account(t.Context(), name)
@@ -84,12 +90,7 @@ func TestLaterIsLimited(t *testing.T) {
 
 // TestLaterBadRow: a notification that the store never takes is lost by itself: those that would have been written together with it are written.
 func TestLaterBadRow(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	held := &heldStore{Store: st, hold: make(chan struct{})}
+	held := &heldStore{Store: opened(t), hold: make(chan struct{})}
 	c := chat.New(held, chat.Config{Notify: true})
 	var good []*chat.Caller
 	for i := range 20 {
@@ -138,12 +139,7 @@ func (s *brokenStore) Update(_ context.Context, keys []chat.Key, _ func(chat.Tx)
 
 // TestWaitWithBrokenStore: when the server goes away, what the store does not take for the webhook is not tried again and again.
 func TestWaitWithBrokenStore(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	broken := &brokenStore{Store: st, hold: make(chan struct{})}
+	broken := &brokenStore{Store: opened(t), hold: make(chan struct{})}
 	c := chat.New(broken, chat.Config{Notify: true})
 	const senders, atOnce = 400, 32 // in so many lanes
 	for i := range senders {
@@ -177,12 +173,7 @@ func (s *stuckStore) Update(ctx context.Context, _ []chat.Key, _ func(chat.Tx) e
 
 // TestWaitWithStuckStore: the end of Wait's context also ends the wait for a store that does not respond.
 func TestWaitWithStuckStore(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	stuck := &stuckStore{Store: st, begun: make(chan struct{})}
+	stuck := &stuckStore{Store: opened(t), begun: make(chan struct{})}
 	c := chat.New(stuck, chat.Config{Notify: true})
 	refused(t, c, &chat.Caller{UID: 1, Name: "ann", Groups: true}, 1)
 	<-stuck.begun

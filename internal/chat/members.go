@@ -58,15 +58,9 @@ func (c *Chat) shownMembers(ctx context.Context, cv *Conv, rows []Member) ([]*im
 func (c *Chat) listed(ctx context.Context, cv *Conv, req *im.ListMembersRequest, out *im.ListMembersReply) ([]Member, error) {
 	id := cv.ID
 	if len(req.UserIds) > 0 {
-		people, err := c.eachPerson(ctx, req.UserIds)
+		uids, err := c.uidsNamed(ctx, req.UserIds)
 		if err != nil {
 			return nil, err
-		}
-		var uids []UID
-		for _, p := range people {
-			if p.uid != 0 {
-				uids = append(uids, p.uid)
-			}
 		}
 		if cv.live() {
 			return c.live.named(id, uids), nil

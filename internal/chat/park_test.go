@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/store"
 )
 
 // slowStore holds the lookup of one user until it is released.
@@ -32,11 +31,7 @@ type answer struct {
 
 // Rule 12: a lookup delays the messages to that person, and nobody else's; they keep their order.
 func TestLookupParksOneConversation(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
+	st := opened(t)
 	slow := &slowStore{Store: st, slow: "slow", let: make(chan struct{})}
 	rules := chat.New(slow, chat.Config{})
 	for _, name := range []string{"slow", "fast"} {

@@ -155,6 +155,12 @@ func words(t testing.TB, f *im.Frame) string {
 // reply makes a call that must succeed and returns its reply without the envelope, which must have the fields that the table names.
 func (n *node) reply(command, body string, args ...any) map[string]any {
 	n.t.Helper()
+	return n.keyed(answerKeys(n.t, command), command, body, args...)
+}
+
+// keyed is reply for fields that are given, in their order.
+func (n *node) keyed(want []string, command, body string, args ...any) map[string]any {
+	n.t.Helper()
 	query := fmt.Sprintf("sdkappid=%d&identifier=%s&usersig=%s", app, DefaultAdmin, sig(n.t, DefaultAdmin, time.Now()))
 	resp, err := http.Post(n.http.URL+"/v4/"+command+"?"+query, "", strings.NewReader(fmt.Sprintf(body, args...)))
 	if err != nil {
@@ -169,14 +175,14 @@ func (n *node) reply(command, body string, args ...any) map[string]any {
 	if a.ErrorCode != 0 {
 		n.t.Fatalf("%s answered %d (%s)", command, a.ErrorCode, a.ErrorInfo)
 	}
-	if want := answerKeys(n.t, command); !slices.Equal(a.keys, want) {
+	if !slices.Equal(a.keys, want) {
 		n.t.Errorf("%s answered with %q, want %q", command, a.keys, want)
 	}
 	var out map[string]any
 	if err := json.Unmarshal(b, &out); err != nil {
 		n.t.Fatal(err)
 	}
-	for _, k := range []string{"ActionStatus", "ErrorCode", "ErrorInfo"} {
+	for _, k := range []string{"ActionStatus", "ErrorCode", "ErrorInfo", "ErrorDisplay"} {
 		delete(out, k)
 	}
 	return out

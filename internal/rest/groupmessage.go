@@ -76,9 +76,7 @@ func (r *sendGroupMsgRequest) message() (*im.SendRequest, error) {
 			m.GroupAtUserArray = append(m.GroupAtUserArray, at.GroupAt_Account)
 		}
 	}
-	if r.OfflinePushInfo != nil {
-		m.OfflinePushConfig = r.OfflinePushInfo.config()
-	}
+	m.OfflinePushConfig = r.OfflinePushInfo.config()
 	var err error
 	if m.ElemArray, err = r.MsgBody.elems(); err != nil {
 		return nil, err

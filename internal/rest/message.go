@@ -98,9 +98,7 @@ func (r *sendmsgRequest) message() (*im.SendRequest, error) {
 		NeedReadReceipt: bool(r.IsNeedReadReceipt), SupportMessageExtension: bool(r.SupportMessageExtension), CloudCustomStr: r.CloudCustomData,
 	}
 	control(m, r.ForbidCallbackControl, r.SendMsgControl)
-	if r.OfflinePushInfo != nil {
-		m.OfflinePushConfig = r.OfflinePushInfo.config()
-	}
+	m.OfflinePushConfig = r.OfflinePushInfo.config()
 	var err error
 	if m.ElemArray, err = r.MsgBody.elems(); err != nil {
 		return nil, err
@@ -122,7 +120,11 @@ type pushInfo struct {
 	}
 }
 
+// config returns nil without an OfflinePushInfo.
 func (p *pushInfo) config() *im.OfflinePushConfig {
+	if p == nil {
+		return nil
+	}
 	out := &im.OfflinePushConfig{Title: p.Title, Desc: p.Desc, Ext: p.Ext, Flag: p.PushFlag}
 	if a := p.AndroidInfo; a != nil {
 		out.AndroidConfig = &im.AndroidOfflinePushConfig{Sound: a.Sound, XiaomiChannelId: a.XiaoMiChannelID, OppoChannelId: a.OPPOChannelID,

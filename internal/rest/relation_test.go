@@ -2,10 +2,7 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,20 +17,6 @@ import (
 // relations makes a call, and returns the reply as JSON without the envelope.
 func (n *node) relations(command, body string, args ...any) map[string]any {
 	n.t.Helper()
-	query := fmt.Sprintf("sdkappid=%d&identifier=%s&usersig=%s", app, DefaultAdmin, sig(n.t, DefaultAdmin, time.Now()))
-	resp, err := http.Post(n.http.URL+"/v4/"+command+"?"+query, "", strings.NewReader(fmt.Sprintf(body, args...)))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	a := n.envelope(command, resp.StatusCode, resp.Header, b)
-	if a.ErrorCode != 0 {
-		n.t.Fatalf("%s answered %d (%s)", command, a.ErrorCode, a.ErrorInfo)
-	}
 	want := append(answerKeys(n.t, command), "ErrorDisplay")
 	if command == "sns/friend_add" {
 		want = slices.DeleteFunc(want, func(s string) bool { return s == "-" })
@@ -45,17 +28,7 @@ func (n *node) relations(command, body string, args ...any) map[string]any {
 		}
 	}
 	slices.Sort(want)
-	if !slices.Equal(a.keys, want) {
-		n.t.Errorf("%s answered with %q, want %q", command, a.keys, want)
-	}
-	var out map[string]any
-	if err := json.Unmarshal(b, &out); err != nil {
-		n.t.Fatal(err)
-	}
-	for _, k := range []string{"ActionStatus", "ErrorCode", "ErrorInfo", "ErrorDisplay"} {
-		delete(out, k)
-	}
-	return out
+	return n.keyed(want, command, body, args...)
 }
 
 // results returns the ResultCode of each user, in order.
