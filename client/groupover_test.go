@@ -267,6 +267,9 @@ func TestDeletedGroupAndMessagesToOthers(t *testing.T) {
 	}
 	pad := on(im.Platform_PLATFORM_PAD)
 	ann.openGroup("g", publicGroup, "bob", "carol")
+	for _, d := range []*device{bob, pad, carol} {
+		d.skipTo(`add g unread 0 last "tip 1 by ann of bob+carol"`)
+	}
 	ann.sayIn("g", "hi")
 	for _, d := range []*device{bob, pad, carol} {
 		d.skipTo(`upd g unread 1 last "hi"`)

@@ -268,7 +268,7 @@ func (e *Engine) Arrived() int { return len(e.frames) }
 // TellsStates reports whether what an earlier run owed has been posted: states are reported from then on.
 func (e *Engine) TellsStates() bool { return e.owedDone }
 
-// Idle reports whether no call is open and nothing is left to be reported.
+// Idle reports whether no call is open, nothing is left to be reported, and no batch is about to be undone.
 func (e *Engine) Idle() bool {
-	return len(e.calls) == 0 && len(e.out) == 0 && e.waiting.Load() == 0 && e.round == nil
+	return e.failed == nil && len(e.calls) == 0 && len(e.out) == 0 && e.waiting.Load() == 0 && e.round == nil
 }
