@@ -19,15 +19,17 @@ var (
 	renewDone  = NewWrite[doneRow]("UPDATE done SET at = :at WHERE uid = :uid AND run = :run AND call = :call AND part = :part")
 	putDone    = NewWrite[doneRow]("INSERT INTO done (uid, run, call, part, hash, at, reply) VALUES (:uid, :run, :call, :part, :hash, :at, :reply)")
 	forgetDone = forgetting("at < $1 ORDER BY at LIMIT 4")
-	excessDone = forgetting("uid = $1 ORDER BY at DESC LIMIT 4 OFFSET $2")
+	// The rows before an offset would be locked as well, so they are counted in a query of its own.
+	excessDone = forgetting("(uid, run, call, part) IN (" + keyOfDone + "uid = $1 ORDER BY at DESC LIMIT 4 OFFSET $2)")
 )
 
-// forgetting deletes some rows of done. Servers that share a store do not wait for each other's.
+const keyOfDone = "SELECT uid, run, call, part FROM done WHERE "
+
+// forgetting deletes some rows of done, and on PostgreSQL locks no others. Servers that share a store do not wait for each other's.
 func forgetting(which string) [2]string {
-	const key = "SELECT uid, run, call, part FROM done WHERE "
 	return [...]string{
-		SQLite: "DELETE FROM done WHERE (uid, run, call, part) IN (" + key + which + ")",
-		Postgres: "DELETE FROM done d USING (" + key + which + ` FOR UPDATE SKIP LOCKED) o
+		SQLite: "DELETE FROM done WHERE (uid, run, call, part) IN (" + keyOfDone + which + ")",
+		Postgres: "DELETE FROM done d USING (" + keyOfDone + which + ` FOR UPDATE SKIP LOCKED) o
 			WHERE d.uid = o.uid AND d.run = o.run AND d.call = o.call AND d.part = o.part`,
 	}
 }
