@@ -59,7 +59,8 @@ type MediaPart struct {
 	Width, Height int64
 }
 
-// MediaUse is what a user has uploaded: how many uploads are open, and how many bytes of all sorts there are, in all and since a time.
+// MediaUse is what a user has uploaded: how many uploads are open, how many bytes there are in all, and how many were uploaded since a time, whether they are
+// still there or not. An upload that is open counts with its size.
 type MediaUse struct {
 	Open        int
 	Kept, Since int64

@@ -172,6 +172,8 @@ type Store interface {
 	// OldMedia returns the ids of uploads whose Until has come, the oldest first, at most limit. OpenMedia counts those that are not done and go on.
 	OldMedia(ctx context.Context, now int64, limit int) ([]string, error)
 	OpenMedia(ctx context.Context, now int64) (int, error)
+	// OpenMediaOf returns the ids of a user's uploads that are not done and were made before a time, the oldest first, at most limit.
+	OpenMediaOf(ctx context.Context, uid UID, before int64, limit int) ([]string, error)
 	// BlobFile returns the name of the file with a hash; ErrNotFound if there is none.
 	BlobFile(ctx context.Context, hash string) (string, error)
 	// BlobFolder returns the id of the folder with the files. It is that of the call if the store had none.
@@ -299,15 +301,19 @@ type Tx interface {
 	Fanout(uid UID) (Fanout, error)
 	PutFanout(f Fanout) error
 	DropFanout(uid UID) error
-	// MediaUse is what a user, whose row the caller holds, has uploaded, in all and since a time.
+	// MediaUse is what a user, whose row the caller holds, has uploaded, in all and since a time, or up to an hour longer. SpendMedia adds bytes that arrived
+	// and were thrown away. ForgetMediaUse forgets what was uploaded in the hours before a time, which counts in all nevertheless.
 	MediaUse(uid UID, since int64) (MediaUse, error)
+	SpendMedia(uid UID, bytes int64) error
+	ForgetMediaUse(before int64) error
 	// AddMedia stores a new upload, with the time of the transaction.
 	AddMedia(m Media) error
 	// EndMedia makes an upload done, until a time, with files that are in the folder. It returns the names of files to delete: those that are there twice.
 	// ErrNotFound: there is no such upload that is open.
 	EndMedia(id string, until int64, parts []MediaPart) (twice []string, err error)
-	// DropMedia deletes an upload that ends by a time; ErrNotFound if there is none. Files that nothing else refers to are unused from then on.
-	DropMedia(id string, by int64) error
+	// DropMedia deletes an upload that ends by a time; ErrNotFound if there is none. Files that nothing else refers to are unused from then on. What its owner
+	// has uploaded since a time includes spent bytes of it, or all if it is done.
+	DropMedia(id string, by, spent int64) error
 	// DropBlobs forgets files that are unused since before a time, at most limit. It returns their names, which are never used again.
 	DropBlobs(before int64, limit int) (files []string, err error)
 	// AddOutbox writes to the outbox, with the time of the transaction and a new id; it holds the lane's account or conversation. DropOutbox deletes what was received.

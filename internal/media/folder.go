@@ -171,6 +171,18 @@ func syncDir(dir string) error {
 // partial returns the path of what has arrived of an upload. name is not the id of the upload, which must not get into errors.
 func (f *Folder) partial(name string) string { return filepath.Join(f.dir, "open", name) }
 
+// arrived returns how much of an upload is there.
+func (f *Folder) arrived(name string) (int64, error) {
+	fi, err := os.Stat(f.partial(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
 // path returns the path of a file that NameOf has named.
 func (f *Folder) path(file string) string { return filepath.Join(f.dir, "files", file[:2], file) }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -211,14 +210,7 @@ func (m *Media) arrived(media chat.Media) (int64, error) {
 	if media.Done {
 		return media.Size, nil
 	}
-	fi, err := os.Stat(m.folder.partial(partialOf(media.ID)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return fi.Size(), nil
+	return m.folder.arrived(partialOf(media.ID))
 }
 
 // offset answers how much has arrived. An upload that has arrived as a whole is done when this is answered: a server may have been killed in between.
@@ -438,7 +430,11 @@ func (m *Media) terminate(w http.ResponseWriter, r *http.Request, media chat.Med
 
 // drop ends an upload that ends by a time.
 func (m *Media) drop(ctx context.Context, id string, by int64) error {
-	if err := m.store.Update(ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id, by) }); err != nil {
+	spent, err := m.folder.arrived(partialOf(id))
+	if err != nil {
+		return err
+	}
+	if err := m.store.Update(ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id, by, spent) }); err != nil {
 		return err
 	}
 	return remove(m.folder.partial(partialOf(id)))

@@ -46,6 +46,22 @@ func TestContract(t *testing.T) {
 	})
 }
 
+// TestMediaByIndex is as on PostgreSQL.
+func TestMediaByIndex(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	storetest.MediaByIndex(t, s, &s.Both, func() {
+		db, err := sql.Open("sqlite3", filepath.Join(dir, "tidings.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec("ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestOneProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?c#%41") // names that a database URL could misread
 	s := open(t, dir)

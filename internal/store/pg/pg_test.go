@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"github.com/tidings-im/tidings/internal/chat"
@@ -40,6 +41,22 @@ func TestContractShared(t *testing.T) { storetest.RunShared(t, opener()) }
 func TestContractOwnClock(t *testing.T) {
 	with := opener()
 	storetest.RunShared(t, func(t *testing.T, place string, _ func() time.Time) chat.Store { return with(t, place, nil) })
+}
+
+func TestMediaByIndex(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := open(t, pg.Config{DSN: dsn + " plan_cache_mode=force_generic_plan"}) // as for a statement that was run some times
+	defer s.Close()
+	storetest.MediaByIndex(t, s, &s.Both, func() {
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		if _, err := conn.Exec(t.Context(), "ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // opener gives each place a database.

@@ -57,19 +57,23 @@ var (
 	// holdBlobs makes others wait who change which files are used.
 	holdBlobs = locking(word, "SELECT f.id AS text FROM blob_folder f")
 
-	useOfMedia = NewQuery(mediaUse, `SELECT CAST(coalesce(sum(CASE WHEN m.done = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS open, CAST(coalesce(sum(m.size), 0) AS BIGINT) AS kept,
-		CAST(coalesce(sum(CASE WHEN m.made > $1 THEN m.size ELSE 0 END), 0) AS BIGINT) AS since FROM media m WHERE m.uid = $2 AND (m.until = 0 OR m.until > $3)`)
+	openMediaOf = NewQuery(word, "SELECT m.id AS text FROM media m WHERE m.uid = $1 AND m.done = 0 AND m.made < $2 ORDER BY m.made LIMIT $3")
+	useOfMedia  = NewQuery(mediaUse, `SELECT (SELECT count(*) FROM media m WHERE m.uid = $1 AND m.done = 0 AND m.until > $2) AS open,
+		CAST(coalesce(sum(CASE WHEN u.hour = 0 THEN u.bytes ELSE 0 END), 0) AS BIGINT) AS kept,
+		CAST(coalesce(sum(CASE WHEN u.hour > 0 AND u.hour >= $3 THEN u.bytes ELSE 0 END), 0) AS BIGINT) AS since FROM media_use u WHERE u.uid = $1`)
+	// useMedia adds to what a user keeps and to that of an hour.
+	useMedia  = "INSERT INTO media_use (uid, hour, bytes) VALUES ($1, $2, $3) ON CONFLICT (uid, hour) DO UPDATE SET bytes = media_use.bytes + excluded.bytes"
+	forgetUse = "DELETE FROM media_use WHERE hour > 0 AND hour < $1"
+
 	addMedia  = NewWrite[mediaRow]("INSERT INTO media (id, uid, kind, size, made, until, done) VALUES (:id, :uid, :kind, :size, :made, :until, :done)")
 	endMedia  = NewQuery(word, "UPDATE media SET done = 1, until = $1 WHERE id = $2 AND done = 0 RETURNING id AS text")
 	useBlob   = NewQuery(word, "INSERT INTO blob (hash, file, size, unused) VALUES ($1, $2, $3, 0) ON CONFLICT (hash) DO UPDATE SET unused = 0 RETURNING file AS text")
 	addPart   = NewWrite[partRow]("INSERT INTO media_part (id, part, hash, type, width, height) VALUES (:id, :part, :hash, :type, :width, :height)")
-	dropMedia = NewQuery(word, "DELETE FROM media WHERE id = $1 AND until > 0 AND until <= $2 RETURNING id AS text")
-	dropParts = "DELETE FROM media_part WHERE id = $1"
-	// That something else refers to a file is found when it would be dropped.
-	leaveBlobs = "UPDATE blob SET unused = $1 WHERE hash IN (SELECT p.hash FROM media_part p WHERE p.id = $2)"
-	dropBlobs  = NewQuery(word, `DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b WHERE b.unused > 0 AND b.unused < $1 ORDER BY b.unused LIMIT $2)
+	dropMedia = "DELETE FROM media WHERE id = $1"
+	dropParts = NewQuery(word, "DELETE FROM media_part WHERE id = $1 RETURNING hash AS text")
+	leaveBlob = "UPDATE blob SET unused = $1 WHERE hash = $2 AND NOT EXISTS (SELECT 1 FROM media_part p WHERE p.hash = $2)"
+	dropBlobs = NewQuery(word, `DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b WHERE b.unused > 0 AND b.unused < $1 ORDER BY b.unused LIMIT $2)
 		RETURNING file AS text`)
-	keepBlobs = "UPDATE blob SET unused = 0 WHERE unused > 0 AND unused < $1 AND EXISTS (SELECT 1 FROM media_part p WHERE p.hash = blob.hash)"
 )
 
 func (s *Both) Media(ctx context.Context, id string) (chat.Media, []chat.MediaPart, error) {
@@ -96,6 +100,10 @@ func (s *Both) OpenMedia(ctx context.Context, now int64) (int, error) {
 	return int(n), err
 }
 
+func (s *Both) OpenMediaOf(ctx context.Context, uid chat.UID, before int64, limit int) ([]string, error) {
+	return openMediaOf.All(ctx, s.On, int64(uid), before, int64(max(limit, 0)))
+}
+
 func (s *Both) BlobFile(ctx context.Context, hash string) (string, error) {
 	return blobFile.One(ctx, s.On, hash)
 }
@@ -113,7 +121,7 @@ func (s *Both) BlobFolder(ctx context.Context, id string) (string, error) {
 }
 
 // ForgetMedia are statements that forget all uploads and files.
-var ForgetMedia = []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM blob"}
+var ForgetMedia = []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM media_use", "DELETE FROM blob"}
 
 func (s *Both) NewBlobFolder(ctx context.Context, id string) error {
 	return s.On.Run(ctx, nil, func(t *Tx) error {
@@ -133,11 +141,26 @@ func (t *Tx) MediaUse(uid chat.UID, since int64) (chat.MediaUse, error) {
 	if _, err := t.user(uid); err != nil {
 		return chat.MediaUse{}, err
 	}
-	return useOfMedia.One(t.Ctx, t.On, since, int64(uid), t.Time)
+	return useOfMedia.One(t.Ctx, t.On, int64(uid), t.Time, hourOf(since))
 }
+
+// hourOf returns the hour of a time, as media_use has it.
+func hourOf(time int64) int64 { return time / 3600_000 }
+
+func (t *Tx) SpendMedia(uid chat.UID, bytes int64) error {
+	return t.On.Tell(t.Ctx, useMedia, int64(uid), hourOf(t.Time), bytes)
+}
+
+func (t *Tx) ForgetMediaUse(before int64) error { return t.On.Tell(t.Ctx, forgetUse, hourOf(before)) }
 
 func (t *Tx) AddMedia(m chat.Media) error {
 	m.Made = t.Time
+	if err := t.On.Tell(t.Ctx, useMedia, int64(m.Owner), int64(0), m.Size); err != nil {
+		return err
+	}
+	if err := t.SpendMedia(m.Owner, m.Size); err != nil {
+		return err
+	}
 	return addMedia.Tell(t.Ctx, t.On, mediaRow(m))
 }
 
@@ -165,18 +188,39 @@ func (t *Tx) EndMedia(id string, until int64, parts []chat.MediaPart) (twice []s
 	return twice, nil
 }
 
-func (t *Tx) DropMedia(id string, by int64) error {
+func (t *Tx) DropMedia(id string, by, spent int64) error {
 	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
 		return err
 	}
-	t.On.Wrote()
-	if _, err := dropMedia.One(t.Ctx, t.On, id, by); err != nil {
+	m, err := mediaByID.One(t.Ctx, t.On, id)
+	if err == nil && (m.Until == 0 || m.Until > by) {
+		err = chat.ErrNotFound
+	}
+	if err != nil {
 		return err
 	}
-	if err := t.On.Tell(t.Ctx, leaveBlobs, t.Time, id); err != nil {
+	if m.Done {
+		spent = m.Size
+	}
+	if err := t.On.Tell(t.Ctx, useMedia, int64(m.Owner), int64(0), -m.Size); err != nil {
 		return err
 	}
-	return t.On.Tell(t.Ctx, dropParts, id)
+	if err := t.On.Tell(t.Ctx, useMedia, int64(m.Owner), hourOf(m.Made), min(spent, m.Size)-m.Size); err != nil {
+		return err
+	}
+	if err := t.On.Tell(t.Ctx, dropMedia, id); err != nil {
+		return err
+	}
+	hashes, err := dropParts.All(t.Ctx, t.On, id)
+	if err != nil {
+		return err
+	}
+	for _, hash := range hashes {
+		if err := t.On.Tell(t.Ctx, leaveBlob, t.Time, hash); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *Tx) DropBlobs(before int64, limit int) ([]string, error) {
@@ -184,8 +228,5 @@ func (t *Tx) DropBlobs(before int64, limit int) ([]string, error) {
 		return nil, err
 	}
 	t.On.Wrote()
-	if err := t.On.Tell(t.Ctx, keepBlobs, before); err != nil {
-		return nil, err
-	}
 	return dropBlobs.All(t.Ctx, t.On, before, int64(max(limit, 0)))
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
-// addMedia stores an upload of a user that ends in an hour.
+// addMedia stores an upload of a user that ends in two hours.
 func (e *env) addMedia(s chat.Store, id string, uid chat.UID, size int64) {
 	e.Helper()
 	e.ok(s.Update(e.ctx, nil, func(tx chat.Tx) error {
-		return tx.AddMedia(chat.Media{ID: id, Owner: uid, Kind: chat.MediaImage, Size: size, Until: tx.Now() + 3600_000})
+		return tx.AddMedia(chat.Media{ID: id, Owner: uid, Kind: chat.MediaImage, Size: size, Until: tx.Now() + 2*3600_000})
 	}))
 }
 
@@ -31,7 +31,7 @@ func (e *env) endMedia(s chat.Store, id string, keep int64, parts ...chat.MediaP
 }
 
 func (e *env) dropMedia(s chat.Store, id string) error {
-	return s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id, math.MaxInt64) })
+	return s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia(id, math.MaxInt64, 0) })
 }
 
 func (e *env) dropBlobs(s chat.Store, limit int) []string {
@@ -60,12 +60,12 @@ func media(e *env) {
 		e.Fatal("what nobody has uploaded:", err)
 	}
 	e.addMedia(e.s, "one", a, 10)
-	e.clock.move(time.Second)
+	e.clock.move(time.Hour)
 	e.addMedia(e.s, "two", a, 1<<40)
 	e.addMedia(e.s, "three", b, 5)
 	one, parts, err := e.s.Media(e.ctx, "one")
 	e.ok(err)
-	e.equal("an upload", one, chat.Media{ID: "one", Owner: a, Kind: chat.MediaImage, Size: 10, Made: one.Made, Until: one.Made + 3600_000})
+	e.equal("an upload", one, chat.Media{ID: "one", Owner: a, Kind: chat.MediaImage, Size: 10, Made: one.Made, Until: one.Made + 2*3600_000})
 	e.equal("its files", parts, []chat.MediaPart(nil))
 	for _, id := range []string{"", "One", "\x00", "four"} {
 		if _, _, err := e.s.Media(e.ctx, id); !errors.Is(err, chat.ErrNotFound) {
@@ -73,7 +73,7 @@ func media(e *env) {
 		}
 	}
 	e.equal("both of a", use(a, 0), chat.MediaUse{Open: 2, Kept: 10 + 1<<40, Since: 10 + 1<<40})
-	e.equal("since the first", use(a, one.Made), chat.MediaUse{Open: 2, Kept: 10 + 1<<40, Since: 1 << 40})
+	e.equal("since an hour after the first", use(a, one.Made+3600_000), chat.MediaUse{Open: 2, Kept: 10 + 1<<40, Since: 1 << 40})
 	e.equal("of b", use(b, 0), chat.MediaUse{Open: 1, Kept: 5, Since: 5})
 
 	original := chat.MediaPart{Media: "one", Hash: "h1", File: "h1-a", Size: 10, Type: "image/png", Width: 3, Height: 4}
@@ -104,7 +104,7 @@ func media(e *env) {
 		e.Fatal(err)
 	}
 
-	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia("one", one.Until-1) }); !errors.Is(err, chat.ErrNotFound) {
+	if err := e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia("one", one.Until-1, 0) }); !errors.Is(err, chat.ErrNotFound) {
 		e.Fatal("one that goes on:", err)
 	}
 	e.ok(e.dropMedia(e.s, "one"))
@@ -134,12 +134,38 @@ func media(e *env) {
 	e.equal("none is old", must(e, old, err), []string(nil))
 	n, err := e.s.OpenMedia(e.ctx, now)
 	e.equal("open", must(e, n, err), 1)
-	old, err = e.s.OldMedia(e.ctx, now+2*3600_000, 10)
+	old, err = e.s.OldMedia(e.ctx, now+4*3600_000, 10)
 	e.equal("old", must(e, old, err), []string{"two"})
-	n, err = e.s.OpenMedia(e.ctx, now+2*3600_000)
+	n, err = e.s.OpenMedia(e.ctx, now+4*3600_000)
 	e.equal("none goes on", must(e, n, err), 0)
+	openOf := func(uid chat.UID, before int64, limit int) []string {
+		e.Helper()
+		ids, err := e.s.OpenMediaOf(e.ctx, uid, before, limit)
+		return must(e, ids, err)
+	}
+	e.addMedia(e.s, "five", a, 1)
+	e.clock.move(time.Second)
+	e.addMedia(e.s, "six", a, 1)
+	six := e.s.Now()
+	e.clock.move(time.Second)
+	e.addMedia(e.s, "seven", a, 1)
+	e.equal("open", openOf(a, six+1000, 10), []string{"two", "five", "six"})
+	e.equal("open, the oldest", openOf(a, six+1000, 2), []string{"two", "five"})
+	e.equal("open of b", openOf(b, six+1000, 10), []string(nil))
+	for _, id := range []string{"five", "six", "seven"} {
+		e.ok(e.dropMedia(e.s, id))
+	}
 	e.clock.move(2 * time.Hour)
-	e.equal("what is old does not count", use(a, 0), chat.MediaUse{})
+	// What is deleted counts for the day with what arrived of it, or whole if it was done, as one is here; what is old is not open any more.
+	e.equal("of a", use(a, 0), chat.MediaUse{Kept: 1 << 40, Since: 10 + 1<<40})
+	e.ok(e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.DropMedia("two", tx.Now(), 7) }))
+	e.equal("of a, dropped", use(a, 0), chat.MediaUse{Since: 17})
+	e.ok(e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.SpendMedia(a, 3) }))
+	e.equal("of a, thrown away", use(a, 0), chat.MediaUse{Since: 20})
+	e.addMedia(e.s, "eight", a, 5)
+	e.ok(e.s.Update(e.ctx, nil, func(tx chat.Tx) error { return tx.ForgetMediaUse(tx.Now()) }))
+	e.equal("of a, forgotten", use(a, 0), chat.MediaUse{Open: 1, Kept: 5, Since: 8})
+	e.equal("of b, forgotten", use(b, 0), chat.MediaUse{})
 }
 
 // blobFolder: a store has one folder, which the first caller names.

@@ -7,7 +7,7 @@ CREATE TABLE blob_folder (
 INSERT INTO blob_folder (one, id) VALUES (1, '');
 
 -- Files, by the hash of what they contain. file is the name in the folder, which no other file ever had: so one that is deleted is not one that was put
--- there meanwhile. unused is when the last that refers to it went (0: something may refer to it).
+-- there meanwhile. unused is when the last that refers to it went (0: something refers to it).
 CREATE TABLE blob (
     hash   {{key}} PRIMARY KEY,
     file   TEXT   NOT NULL,
@@ -26,8 +26,20 @@ CREATE TABLE media (
     until BIGINT    NOT NULL,
     done  {{small}} NOT NULL
 ) {{rows ""}};
-CREATE INDEX media_of ON media (uid, made);
+-- What has ended, what is open at all, and what is open of a user.
 CREATE INDEX media_until ON media (until) WHERE until > 0;
+CREATE INDEX media_open ON media (until) WHERE done = 0;
+CREATE INDEX media_open_of ON media (uid, made) WHERE done = 0;
+
+-- What users have uploaded: with hour 0 the bytes that are kept, and otherwise those of the uploads that were created in an hour (since 1970), or were thrown
+-- away in it. Uploads that are deleted stay in their hour with what had arrived of them, so that deleting is no way round a limit.
+CREATE TABLE media_use (
+    uid   BIGINT NOT NULL,
+    hour  BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (uid, hour)
+) {{keyed ""}};
+CREATE INDEX media_use_hour ON media_use (hour) WHERE hour > 0;
 
 -- The files of an upload that is done: 0 what was uploaded; of an image, 1 the large and 2 the small size.
 CREATE TABLE media_part (
