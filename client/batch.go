@@ -15,7 +15,7 @@ const mostReceivers = 500
 //
 //tidings:call
 func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
-	_, err := ownCopy(C2C("x"), m, im.CheckMessage)
+	_, err := ownCopy(C2C("x"), m, true)
 	switch {
 	case err == nil && len(users) == 0:
 		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}

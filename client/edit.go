@@ -129,7 +129,7 @@ func (c *Client) revoke(to caller[none], key Conv, m *im.Message, reason string)
 //
 //tidings:call
 func (c *Client) modifyMessage(to caller[*im.Message], key Conv, m *im.Message) {
-	now, err := ownCopy(key, m, im.CheckMessage)
+	now, err := ownCopy(key, m, true)
 	if err != nil {
 		engine.Refuse(c.e, to, err)
 		return

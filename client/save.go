@@ -29,7 +29,7 @@ const mostSeconds = 1 << 33
 func (c *Client) keep(to caller[[]*im.Message], key Conv, ms []*im.Message, imported bool) {
 	var owned []*im.Message
 	for _, m := range ms {
-		own, err := ownCopy(key, m, im.CheckForm)
+		own, err := ownCopy(key, m, false)
 		if err == nil && imported && max(m.ClientTime, m.ServerTime) > mostSeconds {
 			err = im.Errorf(im.CodeInvalidParameters, "message_client_time or message_server_time is no time in seconds")
 		}

@@ -28,7 +28,7 @@ type outgoing struct {
 //
 //tidings:call the message's id is known at once
 func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
-	own, err := ownCopy(key, m, im.CheckMessage)
+	own, err := ownCopy(key, m, true)
 	if err != nil {
 		engine.Refuse(c.e, to, err)
 		return "", err
@@ -59,8 +59,9 @@ var (
 	drawn     atomic.Uint32
 )
 
-// ownCopy copies the parts of m that belong to the sender. If the check refuses something, the error names the field; the server has the same checks.
-func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error)) (*im.Message, error) {
+// ownCopy copies the parts of m that belong to the sender; with send, those that are sent. If the check refuses something, the error names the field; the
+// server has the same checks.
+func ownCopy(key Conv, m *im.Message, send bool) (*im.Message, error) {
 	switch {
 	case key.ID == "":
 		return nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "conv_id is empty"}
@@ -76,6 +77,10 @@ func ownCopy(key Conv, m *im.Message, check func([]byte) (im.Weight, *im.Error))
 	b, err := sent.MarshalVT()
 	if err != nil {
 		return nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
+	}
+	check := im.CheckForm
+	if send {
+		b, check = im.Sendable(b, false), im.CheckMessage
 	}
 	if _, err := check(b); err != nil {
 		if err.Code == im.CodeMessageSize { // the server's code; the SDK has its own

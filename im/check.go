@@ -19,6 +19,8 @@ type shape struct {
 	size int
 	// layers is how deep messages of this shape may be nested, 0 without a limit.
 	layers uint32
+	// removes means that it has, at any depth, a field that is removed from what is sent.
+	removes bool
 	// fields are indexed by their numbers; gaps have no kind.
 	fields []shapeField
 }
@@ -31,8 +33,17 @@ type shapeField struct {
 	counter, total uint8
 	// most and inAll are the limits of these.
 	most, inAll uint32
-	name        string
+	// limit is that of a number, or of the bytes of a text; 0 without one.
+	limit uint64
+	// removed names the sends from which the field is removed.
+	removed uint8
+	name    string
 }
+
+const (
+	fromUsers = 1 + iota // and not from an operator's
+	fromAll
+)
 
 const (
 	wireVarint = 1 + iota
@@ -115,6 +126,10 @@ func (c *check) message(b []byte, s *shape) *Error {
 				c.Decoded += 2 * n // kept unchanged
 			} else if f.kind == wireVarints {
 				c.Decoded += 16
+			} else if f.limit > 0 {
+				if v, _ := protowire.ConsumeVarint(b); v > f.limit {
+					return Errorf(CodeInvalidParameters, "%s is not 0 to %d", f.name, f.limit)
+				}
 			}
 			b = b[n:]
 		case protowire.Fixed64Type:
@@ -159,6 +174,9 @@ func (c *check) bytes(v []byte, s *shape, f *shapeField, counts *[shapeCounters 
 	case wireText:
 		if !utf8.Valid(v) {
 			return Errorf(CodeInvalidParameters, "%s is not UTF-8", f.name)
+		}
+		if f.limit > 0 && uint64(len(v)) > f.limit {
+			return Errorf(CodeInvalidParameters, "%s has %d bytes, more than %d", f.name, len(v), f.limit)
 		}
 		c.Texts += len(v)
 		c.Decoded += len(v) + 32

@@ -51,7 +51,7 @@ func fill(t *rapid.T, m protoreflect.Message, bare bool, depth int) {
 		}
 	}
 	if e, ok := m.Interface().(*Elem); ok {
-		switch rapid.IntRange(0, 4).Draw(t, "elem") {
+		switch rapid.IntRange(0, 8).Draw(t, "elem") {
 		case 0:
 			e.ElemType, e.Body = ElemType_ELEM_TYPE_TEXT, &Elem_Text{new(TextElem)}
 			fill(t, e.GetText().ProtoReflect(), bare, depth)
@@ -65,6 +65,18 @@ func fill(t *rapid.T, m protoreflect.Message, bare bool, depth int) {
 			e.ElemType, e.Body = ElemType_ELEM_TYPE_LOCATION, &Elem_Location{new(LocationElem)}
 			fill(t, e.GetLocation().ProtoReflect(), bare, depth)
 		case 4:
+			e.ElemType, e.Body = ElemType_ELEM_TYPE_IMAGE, &Elem_Image{new(ImageElem)}
+			fill(t, e.GetImage().ProtoReflect(), bare, depth)
+		case 5:
+			e.ElemType, e.Body = ElemType_ELEM_TYPE_SOUND, &Elem_Sound{new(SoundElem)}
+			fill(t, e.GetSound().ProtoReflect(), bare, depth)
+		case 6:
+			e.ElemType, e.Body = ElemType_ELEM_TYPE_FILE, &Elem_File{new(FileElem)}
+			fill(t, e.GetFile().ProtoReflect(), bare, depth)
+		case 7:
+			e.ElemType, e.Body = ElemType_ELEM_TYPE_VIDEO, &Elem_Video{new(VideoElem)}
+			fill(t, e.GetVideo().ProtoReflect(), bare, depth)
+		case 8:
 			e.ElemType, e.Raw = 99, []byte(`{"elem_type": 99, "x": "/"}`)
 		}
 	}
@@ -175,7 +187,9 @@ func FuzzFromJSON(f *testing.F) {
 	f.Add(`{"message_seq":1.5e1,"message_sender":"a\/\u00e9","message_is_read":true,"message_priority":0}`)
 	f.Add(`{"message_elem_array":[{"elem_type":7,"location_elem_latitude":-0.5},{"elem_type":0,"text_elem_content":"x"}]}`)
 	f.Add(`{"message_sender_profile":{"user_profile_nick_name":null},"message_group_at_user_array":["a"]}`)
-	f.Add(`{"message_elem_array":[{"elem_type":9,"x":[1e5,{"a":"\ud800"}]}],"message_seq":-1e0,"message_seq":null}`)
+	f.Add(`{"message_elem_array":[{"elem_type":1,"image_elem_orig_id":"a","image_elem_level":-1},{"elem_type":9,"video_elem_image_url":"u"}]}`)
+	f.Add(`{"message_elem_array":[{"elem_type":2,"sound_elem_file_time":1},{"elem_type":4,"file_elem_download_flag":2}]}`)
+	f.Add(`{"message_elem_array":[{"elem_type":98,"x":[1e5,{"a":"\ud800"}]}],"message_seq":-1e0,"message_seq":null}`)
 	f.Add(`{"message_elem_array":[{"custom_elem_data":[],"elem_type":0}]} `)
 	f.Fuzz(func(t *testing.T, in string) {
 		var m, again Message

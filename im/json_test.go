@@ -41,6 +41,10 @@ var observed = map[string]*Message{
 		ElemType: ElemType_ELEM_TYPE_LOCATION,
 		Body:     &Elem_Location{&LocationElem{Desc: "x", Longitude: 1.5, Latitude: 2.5}},
 	}),
+	"image": sent(1795380853, 2118839477, 7711102049618422965, &Elem{
+		ElemType: ElemType_ELEM_TYPE_IMAGE,
+		Body:     &Elem_Image{&ImageElem{OrigPath: "media/a.png"}},
+	}),
 	"group": func() *Message {
 		m := sent(1795380855, 1206476050, 1206476050, &Elem{Body: &Elem_Text{&TextElem{Content: "hello"}}})
 		m.ConvId, m.ConvType, m.CloudCustomStr = "@TGS#1", ConvType_CONV_TYPE_GROUP, ""
@@ -70,7 +74,8 @@ func TestObservedMessages(t *testing.T) {
 		}
 		seen++
 		t.Run(line.Case, func(t *testing.T) {
-			got, want := members(t, olderSpellings.Replace(ToJSON(m))), members(t, string(line.JSON))
+			// The recording has lost the escapes of /.
+			got, want := members(t, strings.ReplaceAll(olderSpellings.Replace(ToJSON(m)), `\/`, "/")), members(t, string(line.JSON))
 			for key, v := range want {
 				if got[key] != v {
 					t.Errorf("%s: got %q, want %q", key, got[key], v)
@@ -126,6 +131,8 @@ func TestWrite(t *testing.T) {
 		{&GroupAtInfo{Seq: math.MaxUint64, AtType: -1}, `{"conv_group_at_info_at_type":-1,"conv_group_at_info_seq":18446744073709551615}`},
 		{(*SenderProfile)(nil), ToJSON(&SenderProfile{})},
 		{&Elem{ElemType: ElemType_ELEM_TYPE_FACE}, `{"elem_type":6,"face_elem_buf":"","face_elem_index":0}`},
+		{&Elem{ElemType: ElemType_ELEM_TYPE_SOUND, Body: &Elem_Sound{&SoundElem{FileTime: 7, Url: "u", DownloadFlag: 2}}}, `{"elem_type":2,"sound_elem_business_id":0,` +
+			`"sound_elem_download_flag":2,"sound_elem_file_id":"","sound_elem_file_path":"","sound_elem_file_size":0,"sound_elem_file_time":7,"sound_elem_url":"u"}`},
 		// What arrived on the wire as raw is not trusted.
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type" :99, "x":[1/2]}`)}, `{"elem_type":99}`},
 		{&Elem{ElemType: 99, Raw: []byte(`{"elem_type":99},{"elem_type":0}`)}, `{"elem_type":99}`},
@@ -208,12 +215,14 @@ func TestRead(t *testing.T) {
 
 		{`{"message_elem_array":[{"text_elem_content":"x","elem_type":0}]}`, text("x")},
 		{`{"message_elem_array":[{"elem_type":0}]}`, text("")},
+		{`{"message_elem_array":[{"elem_type":4,"file_elem_file_path":"a\/b","file_elem_file_name":"b","file_elem_file_size":3,"text_elem_content":[1]}]}`,
+			message(&Elem{ElemType: ElemType_ELEM_TYPE_FILE, Body: &Elem_File{&FileElem{FilePath: "a/b", FileName: "b", FileSize: 3}}})},
 		// Keys of another element are unknown keys.
 		{`{"message_elem_array":[{"custom_elem_data":{"a":[1]},"elem_type":0,"text_elem_content":"x","face_elem_index":[[2]]}]}`, text("x")},
 		{`{"message_elem_array":[ {"elem_type" : 99, "x":["/", 1.0]} ]}`, unknown(99, `{"elem_type" : 99, "x":["/", 1.0]}`)},
 		{`{"message_elem_array":[{"elem_type":-1}]}`, unknown(-1, `{"elem_type":-1}`)},
-		{`{"message_elem_array":[{"elem_type":9,"text_elem_content":[1]}]}`, unknown(9, `{"elem_type":9,"text_elem_content":[1]}`)},
-		{"{\"message_elem_array\":[{\"elem_type\":9,\"x\":\"\xff\"}]}", unknown(9, "{\"elem_type\":9,\"x\":\"\ufffd\"}")},
+		{`{"message_elem_array":[{"elem_type":98,"text_elem_content":[1]}]}`, unknown(98, `{"elem_type":98,"text_elem_content":[1]}`)},
+		{"{\"message_elem_array\":[{\"elem_type\":98,\"x\":\"\xff\"}]}", unknown(98, "{\"elem_type\":98,\"x\":\"\ufffd\"}")},
 	} {
 		got := c.want.(proto.Message).ProtoReflect().New().Interface()
 		if err := FromJSON(c.in, got.(TIM)); err != nil {

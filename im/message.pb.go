@@ -703,6 +703,10 @@ type Elem struct {
 	//	*Elem_Merger
 	//	*Elem_GroupTips
 	//	*Elem_GroupReport
+	//	*Elem_Image
+	//	*Elem_Sound
+	//	*Elem_File
+	//	*Elem_Video
 	Body          isElem_Body `protobuf_oneof:"body"`
 	Raw           []byte      `protobuf:"bytes,15,opt,name=raw,proto3" json:"raw,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -816,6 +820,42 @@ func (x *Elem) GetGroupReport() *GroupReportElem {
 	return nil
 }
 
+func (x *Elem) GetImage() *ImageElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Image); ok {
+			return x.Image
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetSound() *SoundElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Sound); ok {
+			return x.Sound
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetFile() *FileElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetVideo() *VideoElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Video); ok {
+			return x.Video
+		}
+	}
+	return nil
+}
+
 func (x *Elem) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -856,6 +896,22 @@ type Elem_GroupReport struct {
 	GroupReport *GroupReportElem `protobuf:"bytes,8,opt,name=group_report,json=groupReport,proto3,oneof"`
 }
 
+type Elem_Image struct {
+	Image *ImageElem `protobuf:"bytes,9,opt,name=image,proto3,oneof"`
+}
+
+type Elem_Sound struct {
+	Sound *SoundElem `protobuf:"bytes,10,opt,name=sound,proto3,oneof"`
+}
+
+type Elem_File struct {
+	File *FileElem `protobuf:"bytes,11,opt,name=file,proto3,oneof"`
+}
+
+type Elem_Video struct {
+	Video *VideoElem `protobuf:"bytes,12,opt,name=video,proto3,oneof"`
+}
+
 func (*Elem_Text) isElem_Body() {}
 
 func (*Elem_Custom) isElem_Body() {}
@@ -869,6 +925,14 @@ func (*Elem_Merger) isElem_Body() {}
 func (*Elem_GroupTips) isElem_Body() {}
 
 func (*Elem_GroupReport) isElem_Body() {}
+
+func (*Elem_Image) isElem_Body() {}
+
+func (*Elem_Sound) isElem_Body() {}
+
+func (*Elem_File) isElem_Body() {}
+
+func (*Elem_Video) isElem_Body() {}
 
 type TextElem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1094,6 +1158,545 @@ func (x *LocationElem) GetLatitude() float64 {
 	return 0
 }
 
+// An image. Its large and its small size belong to the same upload.
+type ImageElem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file of a message that is to be sent.
+	OrigPath string `protobuf:"bytes,1,opt,name=orig_path,json=image_elem_orig_path,proto3" json:"orig_path,omitempty"`
+	// 0: as it is, 1: compressed, 2: compressed less. Files are uploaded as they are.
+	Level int32 `protobuf:"varint,2,opt,name=level,json=image_elem_level,proto3" json:"level,omitempty"`
+	// 1 JPG, 2 GIF, 3 PNG, 4 BMP, 255 another one.
+	Format         int32  `protobuf:"varint,3,opt,name=format,json=image_elem_format,proto3" json:"format,omitempty"`
+	OrigId         string `protobuf:"bytes,4,opt,name=orig_id,json=image_elem_orig_id,proto3" json:"orig_id,omitempty"`
+	OrigPicWidth   int32  `protobuf:"varint,5,opt,name=orig_pic_width,json=image_elem_orig_pic_width,proto3" json:"orig_pic_width,omitempty"`
+	OrigPicHeight  int32  `protobuf:"varint,6,opt,name=orig_pic_height,json=image_elem_orig_pic_height,proto3" json:"orig_pic_height,omitempty"`
+	OrigPicSize    int32  `protobuf:"varint,7,opt,name=orig_pic_size,json=image_elem_orig_pic_size,proto3" json:"orig_pic_size,omitempty"`
+	OrigUrl        string `protobuf:"bytes,8,opt,name=orig_url,json=image_elem_orig_url,proto3" json:"orig_url,omitempty"`
+	LargeId        string `protobuf:"bytes,9,opt,name=large_id,json=image_elem_large_id,proto3" json:"large_id,omitempty"`
+	LargePicWidth  int32  `protobuf:"varint,10,opt,name=large_pic_width,json=image_elem_large_pic_width,proto3" json:"large_pic_width,omitempty"`
+	LargePicHeight int32  `protobuf:"varint,11,opt,name=large_pic_height,json=image_elem_large_pic_height,proto3" json:"large_pic_height,omitempty"`
+	LargePicSize   int32  `protobuf:"varint,12,opt,name=large_pic_size,json=image_elem_large_pic_size,proto3" json:"large_pic_size,omitempty"`
+	LargeUrl       string `protobuf:"bytes,13,opt,name=large_url,json=image_elem_large_url,proto3" json:"large_url,omitempty"`
+	ThumbId        string `protobuf:"bytes,14,opt,name=thumb_id,json=image_elem_thumb_id,proto3" json:"thumb_id,omitempty"`
+	ThumbPicWidth  int32  `protobuf:"varint,15,opt,name=thumb_pic_width,json=image_elem_thumb_pic_width,proto3" json:"thumb_pic_width,omitempty"`
+	ThumbPicHeight int32  `protobuf:"varint,16,opt,name=thumb_pic_height,json=image_elem_thumb_pic_height,proto3" json:"thumb_pic_height,omitempty"`
+	ThumbPicSize   int32  `protobuf:"varint,17,opt,name=thumb_pic_size,json=image_elem_thumb_pic_size,proto3" json:"thumb_pic_size,omitempty"`
+	ThumbUrl       string `protobuf:"bytes,18,opt,name=thumb_url,json=image_elem_thumb_url,proto3" json:"thumb_url,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ImageElem) Reset() {
+	*x = ImageElem{}
+	mi := &file_api_message_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageElem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageElem) ProtoMessage() {}
+
+func (x *ImageElem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageElem.ProtoReflect.Descriptor instead.
+func (*ImageElem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ImageElem) GetOrigPath() string {
+	if x != nil {
+		return x.OrigPath
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *ImageElem) GetFormat() int32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigId() string {
+	if x != nil {
+		return x.OrigId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetOrigPicWidth() int32 {
+	if x != nil {
+		return x.OrigPicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigPicHeight() int32 {
+	if x != nil {
+		return x.OrigPicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigPicSize() int32 {
+	if x != nil {
+		return x.OrigPicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigUrl() string {
+	if x != nil {
+		return x.OrigUrl
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLargeId() string {
+	if x != nil {
+		return x.LargeId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLargePicWidth() int32 {
+	if x != nil {
+		return x.LargePicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargePicHeight() int32 {
+	if x != nil {
+		return x.LargePicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargePicSize() int32 {
+	if x != nil {
+		return x.LargePicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargeUrl() string {
+	if x != nil {
+		return x.LargeUrl
+	}
+	return ""
+}
+
+func (x *ImageElem) GetThumbId() string {
+	if x != nil {
+		return x.ThumbId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetThumbPicWidth() int32 {
+	if x != nil {
+		return x.ThumbPicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbPicHeight() int32 {
+	if x != nil {
+		return x.ThumbPicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbPicSize() int32 {
+	if x != nil {
+		return x.ThumbPicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbUrl() string {
+	if x != nil {
+		return x.ThumbUrl
+	}
+	return ""
+}
+
+type SoundElem struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	FilePath string                 `protobuf:"bytes,1,opt,name=file_path,json=sound_elem_file_path,proto3" json:"file_path,omitempty"`
+	FileSize int32                  `protobuf:"varint,2,opt,name=file_size,json=sound_elem_file_size,proto3" json:"file_size,omitempty"`
+	// Seconds.
+	FileTime   int32  `protobuf:"varint,3,opt,name=file_time,json=sound_elem_file_time,proto3" json:"file_time,omitempty"`
+	FileId     string `protobuf:"bytes,4,opt,name=file_id,json=sound_elem_file_id,proto3" json:"file_id,omitempty"`
+	BusinessId int32  `protobuf:"varint,5,opt,name=business_id,json=sound_elem_business_id,proto3" json:"business_id,omitempty"`
+	Url        string `protobuf:"bytes,6,opt,name=url,json=sound_elem_url,proto3" json:"url,omitempty"`
+	// View: 2 if there is a URL.
+	DownloadFlag  int32 `protobuf:"varint,7,opt,name=download_flag,json=sound_elem_download_flag,proto3" json:"download_flag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SoundElem) Reset() {
+	*x = SoundElem{}
+	mi := &file_api_message_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SoundElem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SoundElem) ProtoMessage() {}
+
+func (x *SoundElem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SoundElem.ProtoReflect.Descriptor instead.
+func (*SoundElem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SoundElem) GetFilePath() string {
+	if x != nil {
+		return x.FilePath
+	}
+	return ""
+}
+
+func (x *SoundElem) GetFileSize() int32 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *SoundElem) GetFileTime() int32 {
+	if x != nil {
+		return x.FileTime
+	}
+	return 0
+}
+
+func (x *SoundElem) GetFileId() string {
+	if x != nil {
+		return x.FileId
+	}
+	return ""
+}
+
+func (x *SoundElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *SoundElem) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *SoundElem) GetDownloadFlag() int32 {
+	if x != nil {
+		return x.DownloadFlag
+	}
+	return 0
+}
+
+type FileElem struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	FilePath string                 `protobuf:"bytes,1,opt,name=file_path,json=file_elem_file_path,proto3" json:"file_path,omitempty"`
+	// The last part of the path, if the application gives none.
+	FileName   string `protobuf:"bytes,2,opt,name=file_name,json=file_elem_file_name,proto3" json:"file_name,omitempty"`
+	FileSize   int32  `protobuf:"varint,3,opt,name=file_size,json=file_elem_file_size,proto3" json:"file_size,omitempty"`
+	FileId     string `protobuf:"bytes,4,opt,name=file_id,json=file_elem_file_id,proto3" json:"file_id,omitempty"`
+	BusinessId int32  `protobuf:"varint,5,opt,name=business_id,json=file_elem_business_id,proto3" json:"business_id,omitempty"`
+	Url        string `protobuf:"bytes,6,opt,name=url,json=file_elem_url,proto3" json:"url,omitempty"`
+	// View: 2 if there is a URL.
+	DownloadFlag  int32 `protobuf:"varint,7,opt,name=download_flag,json=file_elem_download_flag,proto3" json:"download_flag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileElem) Reset() {
+	*x = FileElem{}
+	mi := &file_api_message_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileElem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileElem) ProtoMessage() {}
+
+func (x *FileElem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileElem.ProtoReflect.Descriptor instead.
+func (*FileElem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FileElem) GetFilePath() string {
+	if x != nil {
+		return x.FilePath
+	}
+	return ""
+}
+
+func (x *FileElem) GetFileName() string {
+	if x != nil {
+		return x.FileName
+	}
+	return ""
+}
+
+func (x *FileElem) GetFileSize() int32 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *FileElem) GetFileId() string {
+	if x != nil {
+		return x.FileId
+	}
+	return ""
+}
+
+func (x *FileElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *FileElem) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *FileElem) GetDownloadFlag() int32 {
+	if x != nil {
+		return x.DownloadFlag
+	}
+	return 0
+}
+
+// A film and a picture of it, which are two uploads.
+type VideoElem struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	VideoType string                 `protobuf:"bytes,1,opt,name=video_type,json=video_elem_video_type,proto3" json:"video_type,omitempty"`
+	VideoSize uint32                 `protobuf:"varint,2,opt,name=video_size,json=video_elem_video_size,proto3" json:"video_size,omitempty"`
+	// Seconds.
+	VideoDuration uint32 `protobuf:"varint,3,opt,name=video_duration,json=video_elem_video_duration,proto3" json:"video_duration,omitempty"`
+	VideoPath     string `protobuf:"bytes,4,opt,name=video_path,json=video_elem_video_path,proto3" json:"video_path,omitempty"`
+	VideoId       string `protobuf:"bytes,5,opt,name=video_id,json=video_elem_video_id,proto3" json:"video_id,omitempty"`
+	BusinessId    int32  `protobuf:"varint,6,opt,name=business_id,json=video_elem_business_id,proto3" json:"business_id,omitempty"`
+	VideoUrl      string `protobuf:"bytes,7,opt,name=video_url,json=video_elem_video_url,proto3" json:"video_url,omitempty"`
+	ImageType     string `protobuf:"bytes,8,opt,name=image_type,json=video_elem_image_type,proto3" json:"image_type,omitempty"`
+	ImageSize     uint32 `protobuf:"varint,9,opt,name=image_size,json=video_elem_image_size,proto3" json:"image_size,omitempty"`
+	ImageWidth    uint32 `protobuf:"varint,10,opt,name=image_width,json=video_elem_image_width,proto3" json:"image_width,omitempty"`
+	ImageHeight   uint32 `protobuf:"varint,11,opt,name=image_height,json=video_elem_image_height,proto3" json:"image_height,omitempty"`
+	ImagePath     string `protobuf:"bytes,12,opt,name=image_path,json=video_elem_image_path,proto3" json:"image_path,omitempty"`
+	ImageId       string `protobuf:"bytes,13,opt,name=image_id,json=video_elem_image_id,proto3" json:"image_id,omitempty"`
+	ImageUrl      string `protobuf:"bytes,14,opt,name=image_url,json=video_elem_image_url,proto3" json:"image_url,omitempty"`
+	// View: 2 if there is a URL.
+	VideoDownloadFlag int32 `protobuf:"varint,15,opt,name=video_download_flag,json=video_elem_video_download_flag,proto3" json:"video_download_flag,omitempty"`
+	ImageDownloadFlag int32 `protobuf:"varint,16,opt,name=image_download_flag,json=video_elem_image_download_flag,proto3" json:"image_download_flag,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *VideoElem) Reset() {
+	*x = VideoElem{}
+	mi := &file_api_message_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VideoElem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VideoElem) ProtoMessage() {}
+
+func (x *VideoElem) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VideoElem.ProtoReflect.Descriptor instead.
+func (*VideoElem) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VideoElem) GetVideoType() string {
+	if x != nil {
+		return x.VideoType
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoSize() uint32 {
+	if x != nil {
+		return x.VideoSize
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoDuration() uint32 {
+	if x != nil {
+		return x.VideoDuration
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoPath() string {
+	if x != nil {
+		return x.VideoPath
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoId() string {
+	if x != nil {
+		return x.VideoId
+	}
+	return ""
+}
+
+func (x *VideoElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoUrl() string {
+	if x != nil {
+		return x.VideoUrl
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageType() string {
+	if x != nil {
+		return x.ImageType
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageSize() uint32 {
+	if x != nil {
+		return x.ImageSize
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageWidth() uint32 {
+	if x != nil {
+		return x.ImageWidth
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageHeight() uint32 {
+	if x != nil {
+		return x.ImageHeight
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImagePath() string {
+	if x != nil {
+		return x.ImagePath
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageUrl() string {
+	if x != nil {
+		return x.ImageUrl
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoDownloadFlag() int32 {
+	if x != nil {
+		return x.VideoDownloadFlag
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageDownloadFlag() int32 {
+	if x != nil {
+		return x.ImageDownloadFlag
+	}
+	return 0
+}
+
 type OfflinePushConfig struct {
 	state         protoimpl.MessageState    `protogen:"open.v1"`
 	Title         string                    `protobuf:"bytes,1,opt,name=title,json=offline_push_config_title,proto3" json:"title,omitempty"`
@@ -1109,7 +1712,7 @@ type OfflinePushConfig struct {
 
 func (x *OfflinePushConfig) Reset() {
 	*x = OfflinePushConfig{}
-	mi := &file_api_message_proto_msgTypes[6]
+	mi := &file_api_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1724,7 @@ func (x *OfflinePushConfig) String() string {
 func (*OfflinePushConfig) ProtoMessage() {}
 
 func (x *OfflinePushConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[6]
+	mi := &file_api_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1737,7 @@ func (x *OfflinePushConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflinePushConfig.ProtoReflect.Descriptor instead.
 func (*OfflinePushConfig) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{6}
+	return file_api_message_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OfflinePushConfig) GetTitle() string {
@@ -1201,7 +1804,7 @@ type IOSOfflinePushConfig struct {
 
 func (x *IOSOfflinePushConfig) Reset() {
 	*x = IOSOfflinePushConfig{}
-	mi := &file_api_message_proto_msgTypes[7]
+	mi := &file_api_message_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1816,7 @@ func (x *IOSOfflinePushConfig) String() string {
 func (*IOSOfflinePushConfig) ProtoMessage() {}
 
 func (x *IOSOfflinePushConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[7]
+	mi := &file_api_message_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1829,7 @@ func (x *IOSOfflinePushConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IOSOfflinePushConfig.ProtoReflect.Descriptor instead.
 func (*IOSOfflinePushConfig) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{7}
+	return file_api_message_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IOSOfflinePushConfig) GetTitle() string {
@@ -1302,7 +1905,7 @@ type AndroidOfflinePushConfig struct {
 
 func (x *AndroidOfflinePushConfig) Reset() {
 	*x = AndroidOfflinePushConfig{}
-	mi := &file_api_message_proto_msgTypes[8]
+	mi := &file_api_message_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1917,7 @@ func (x *AndroidOfflinePushConfig) String() string {
 func (*AndroidOfflinePushConfig) ProtoMessage() {}
 
 func (x *AndroidOfflinePushConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[8]
+	mi := &file_api_message_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1930,7 @@ func (x *AndroidOfflinePushConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AndroidOfflinePushConfig.ProtoReflect.Descriptor instead.
 func (*AndroidOfflinePushConfig) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{8}
+	return file_api_message_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AndroidOfflinePushConfig) GetTitle() string {
@@ -1454,7 +2057,7 @@ type HarmonyOfflinePushConfig struct {
 
 func (x *HarmonyOfflinePushConfig) Reset() {
 	*x = HarmonyOfflinePushConfig{}
-	mi := &file_api_message_proto_msgTypes[9]
+	mi := &file_api_message_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +2069,7 @@ func (x *HarmonyOfflinePushConfig) String() string {
 func (*HarmonyOfflinePushConfig) ProtoMessage() {}
 
 func (x *HarmonyOfflinePushConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[9]
+	mi := &file_api_message_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +2082,7 @@ func (x *HarmonyOfflinePushConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HarmonyOfflinePushConfig.ProtoReflect.Descriptor instead.
 func (*HarmonyOfflinePushConfig) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{9}
+	return file_api_message_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HarmonyOfflinePushConfig) GetTitle() string {
@@ -1523,7 +2126,7 @@ type SenderProfile struct {
 
 func (x *SenderProfile) Reset() {
 	*x = SenderProfile{}
-	mi := &file_api_message_proto_msgTypes[10]
+	mi := &file_api_message_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +2138,7 @@ func (x *SenderProfile) String() string {
 func (*SenderProfile) ProtoMessage() {}
 
 func (x *SenderProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[10]
+	mi := &file_api_message_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +2151,7 @@ func (x *SenderProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderProfile.ProtoReflect.Descriptor instead.
 func (*SenderProfile) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{10}
+	return file_api_message_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SenderProfile) GetIdentifier() string {
@@ -1601,7 +2204,7 @@ type MsgLocator struct {
 
 func (x *MsgLocator) Reset() {
 	*x = MsgLocator{}
-	mi := &file_api_message_proto_msgTypes[11]
+	mi := &file_api_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +2216,7 @@ func (x *MsgLocator) String() string {
 func (*MsgLocator) ProtoMessage() {}
 
 func (x *MsgLocator) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[11]
+	mi := &file_api_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +2229,7 @@ func (x *MsgLocator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLocator.ProtoReflect.Descriptor instead.
 func (*MsgLocator) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{11}
+	return file_api_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MsgLocator) GetConvId() string {
@@ -1734,7 +2337,7 @@ type MessageReceipt struct {
 
 func (x *MessageReceipt) Reset() {
 	*x = MessageReceipt{}
-	mi := &file_api_message_proto_msgTypes[12]
+	mi := &file_api_message_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +2349,7 @@ func (x *MessageReceipt) String() string {
 func (*MessageReceipt) ProtoMessage() {}
 
 func (x *MessageReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[12]
+	mi := &file_api_message_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2362,7 @@ func (x *MessageReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageReceipt.ProtoReflect.Descriptor instead.
 func (*MessageReceipt) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{12}
+	return file_api_message_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MessageReceipt) GetConvId() string {
@@ -1816,7 +2419,7 @@ type MergerElem struct {
 
 func (x *MergerElem) Reset() {
 	*x = MergerElem{}
-	mi := &file_api_message_proto_msgTypes[13]
+	mi := &file_api_message_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2431,7 @@ func (x *MergerElem) String() string {
 func (*MergerElem) ProtoMessage() {}
 
 func (x *MergerElem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[13]
+	mi := &file_api_message_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2444,7 @@ func (x *MergerElem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergerElem.ProtoReflect.Descriptor instead.
 func (*MergerElem) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{13}
+	return file_api_message_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MergerElem) GetTitle() string {
@@ -1910,7 +2513,7 @@ type BatchSendParam struct {
 
 func (x *BatchSendParam) Reset() {
 	*x = BatchSendParam{}
-	mi := &file_api_message_proto_msgTypes[14]
+	mi := &file_api_message_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2525,7 @@ func (x *BatchSendParam) String() string {
 func (*BatchSendParam) ProtoMessage() {}
 
 func (x *BatchSendParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[14]
+	mi := &file_api_message_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2538,7 @@ func (x *BatchSendParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSendParam.ProtoReflect.Descriptor instead.
 func (*BatchSendParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{14}
+	return file_api_message_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BatchSendParam) GetIdentifierArray() []string {
@@ -1964,7 +2567,7 @@ type BatchSendResult struct {
 
 func (x *BatchSendResult) Reset() {
 	*x = BatchSendResult{}
-	mi := &file_api_message_proto_msgTypes[15]
+	mi := &file_api_message_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2579,7 @@ func (x *BatchSendResult) String() string {
 func (*BatchSendResult) ProtoMessage() {}
 
 func (x *BatchSendResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[15]
+	mi := &file_api_message_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2592,7 @@ func (x *BatchSendResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSendResult.ProtoReflect.Descriptor instead.
 func (*BatchSendResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{15}
+	return file_api_message_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BatchSendResult) GetIdentifier() string {
@@ -2031,7 +2634,7 @@ type MsgDeleteParam struct {
 
 func (x *MsgDeleteParam) Reset() {
 	*x = MsgDeleteParam{}
-	mi := &file_api_message_proto_msgTypes[16]
+	mi := &file_api_message_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2646,7 @@ func (x *MsgDeleteParam) String() string {
 func (*MsgDeleteParam) ProtoMessage() {}
 
 func (x *MsgDeleteParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[16]
+	mi := &file_api_message_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2659,7 @@ func (x *MsgDeleteParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgDeleteParam.ProtoReflect.Descriptor instead.
 func (*MsgDeleteParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{16}
+	return file_api_message_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MsgDeleteParam) GetMsg() *Message {
@@ -2083,7 +2686,7 @@ type C2CRecvOptResult struct {
 
 func (x *C2CRecvOptResult) Reset() {
 	*x = C2CRecvOptResult{}
-	mi := &file_api_message_proto_msgTypes[17]
+	mi := &file_api_message_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2698,7 @@ func (x *C2CRecvOptResult) String() string {
 func (*C2CRecvOptResult) ProtoMessage() {}
 
 func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[17]
+	mi := &file_api_message_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2711,7 @@ func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use C2CRecvOptResult.ProtoReflect.Descriptor instead.
 func (*C2CRecvOptResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{17}
+	return file_api_message_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *C2CRecvOptResult) GetIdentifier() string {
@@ -2148,7 +2751,7 @@ type SearchParam struct {
 
 func (x *SearchParam) Reset() {
 	*x = SearchParam{}
-	mi := &file_api_message_proto_msgTypes[18]
+	mi := &file_api_message_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2763,7 @@ func (x *SearchParam) String() string {
 func (*SearchParam) ProtoMessage() {}
 
 func (x *SearchParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[18]
+	mi := &file_api_message_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2776,7 @@ func (x *SearchParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchParam.ProtoReflect.Descriptor instead.
 func (*SearchParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{18}
+	return file_api_message_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SearchParam) GetKeywordArray() []string {
@@ -2258,7 +2861,7 @@ type SearchResultItem struct {
 
 func (x *SearchResultItem) Reset() {
 	*x = SearchResultItem{}
-	mi := &file_api_message_proto_msgTypes[19]
+	mi := &file_api_message_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2873,7 @@ func (x *SearchResultItem) String() string {
 func (*SearchResultItem) ProtoMessage() {}
 
 func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[19]
+	mi := &file_api_message_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2886,7 @@ func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResultItem.ProtoReflect.Descriptor instead.
 func (*SearchResultItem) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{19}
+	return file_api_message_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SearchResultItem) GetConvId() string {
@@ -2326,7 +2929,7 @@ type SearchResult struct {
 
 func (x *SearchResult) Reset() {
 	*x = SearchResult{}
-	mi := &file_api_message_proto_msgTypes[20]
+	mi := &file_api_message_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2941,7 @@ func (x *SearchResult) String() string {
 func (*SearchResult) ProtoMessage() {}
 
 func (x *SearchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[20]
+	mi := &file_api_message_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2954,7 @@ func (x *SearchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResult.ProtoReflect.Descriptor instead.
 func (*SearchResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{20}
+	return file_api_message_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SearchResult) GetTotalCount() uint32 {
@@ -2438,7 +3041,7 @@ const file_api_message_proto_rawDesc = "" +
 	"\x14risk_type_identified\x183 \x01(\rR\x1cmessage_risk_type_identified\x12 \n" +
 	"\aversion\x184 \x01(\x04R\x0fmessage_version:\x04\xe8\xf9\x18\x01B\v\n" +
 	"\t_priorityB\x1d\n" +
-	"\x1b_group_receipt_unread_count\"\xe4\x03\n" +
+	"\x1b_group_receipt_unread_count\"\xa9\x05\n" +
 	"\x04Elem\x12/\n" +
 	"\telem_type\x18\x01 \x01(\x0e2\x11.tidings.ElemTypeR\telem_type\x12-\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tidings.TextElemB\x04\xe0\xf3\x18\x01H\x00R\x04text\x123\n" +
@@ -2448,7 +3051,12 @@ const file_api_message_proto_rawDesc = "" +
 	"\x06merger\x18\x06 \x01(\v2\x13.tidings.MergerElemB\x04\xe0\xf3\x18\x01H\x00R\x06merger\x12=\n" +
 	"\n" +
 	"group_tips\x18\a \x01(\v2\x16.tidings.GroupTipsElemB\x04\xe0\xf3\x18\x01H\x00R\tgroupTips\x12C\n" +
-	"\fgroup_report\x18\b \x01(\v2\x18.tidings.GroupReportElemB\x04\xe0\xf3\x18\x01H\x00R\vgroupReport\x12\x16\n" +
+	"\fgroup_report\x18\b \x01(\v2\x18.tidings.GroupReportElemB\x04\xe0\xf3\x18\x01H\x00R\vgroupReport\x120\n" +
+	"\x05image\x18\t \x01(\v2\x12.tidings.ImageElemB\x04\xe0\xf3\x18\x01H\x00R\x05image\x120\n" +
+	"\x05sound\x18\n" +
+	" \x01(\v2\x12.tidings.SoundElemB\x04\xe0\xf3\x18\x01H\x00R\x05sound\x12-\n" +
+	"\x04file\x18\v \x01(\v2\x11.tidings.FileElemB\x04\xe0\xf3\x18\x01H\x00R\x04file\x120\n" +
+	"\x05video\x18\f \x01(\v2\x12.tidings.VideoElemB\x04\xe0\xf3\x18\x01H\x00R\x05video\x12\x16\n" +
 	"\x03raw\x18\x0f \x01(\fB\x04\xd8\xf3\x18\x01R\x03raw:\x04\xe8\xf9\x18\x01B\x06\n" +
 	"\x04body\"4\n" +
 	"\bTextElem\x12\"\n" +
@@ -2465,7 +3073,67 @@ const file_api_message_proto_rawDesc = "" +
 	"\fLocationElem\x12 \n" +
 	"\x04desc\x18\x01 \x01(\tR\x12location_elem_desc\x12*\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\x17location_elem_longitude\x12(\n" +
-	"\blatitude\x18\x03 \x01(\x01R\x16location_elem_latitude:\x04\xe8\xf9\x18\x01\"\xe2\x03\n" +
+	"\blatitude\x18\x03 \x01(\x01R\x16location_elem_latitude:\x04\xe8\xf9\x18\x01\"\xea\a\n" +
+	"\tImageElem\x122\n" +
+	"\torig_path\x18\x01 \x01(\tB\t\xf0\xf3\x18\x80 \x90\xf4\x18\x01R\x14image_elem_orig_path\x12&\n" +
+	"\x05level\x18\x02 \x01(\x05B\x05\xf0\xf3\x18\xff\x01R\x10image_elem_level\x12(\n" +
+	"\x06format\x18\x03 \x01(\x05B\x05\xf0\xf3\x18\xff\x01R\x11image_elem_format\x12*\n" +
+	"\aorig_id\x18\x04 \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x12image_elem_orig_id\x12;\n" +
+	"\x0eorig_pic_width\x18\x05 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x19image_elem_orig_pic_width\x12=\n" +
+	"\x0forig_pic_height\x18\x06 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x1aimage_elem_orig_pic_height\x129\n" +
+	"\rorig_pic_size\x18\a \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x18image_elem_orig_pic_size\x120\n" +
+	"\borig_url\x18\b \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x13image_elem_orig_url\x12,\n" +
+	"\blarge_id\x18\t \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x13image_elem_large_id\x12=\n" +
+	"\x0flarge_pic_width\x18\n" +
+	" \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x1aimage_elem_large_pic_width\x12?\n" +
+	"\x10large_pic_height\x18\v \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x1bimage_elem_large_pic_height\x12;\n" +
+	"\x0elarge_pic_size\x18\f \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x19image_elem_large_pic_size\x122\n" +
+	"\tlarge_url\x18\r \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x14image_elem_large_url\x12,\n" +
+	"\bthumb_id\x18\x0e \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x13image_elem_thumb_id\x12=\n" +
+	"\x0fthumb_pic_width\x18\x0f \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x1aimage_elem_thumb_pic_width\x12?\n" +
+	"\x10thumb_pic_height\x18\x10 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x1bimage_elem_thumb_pic_height\x12;\n" +
+	"\x0ethumb_pic_size\x18\x11 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x19image_elem_thumb_pic_size\x122\n" +
+	"\tthumb_url\x18\x12 \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x14image_elem_thumb_url:\x04\xe8\xf9\x18\x01\"\xf6\x02\n" +
+	"\tSoundElem\x122\n" +
+	"\tfile_path\x18\x01 \x01(\tB\t\xf0\xf3\x18\x80 \x90\xf4\x18\x01R\x14sound_elem_file_path\x121\n" +
+	"\tfile_size\x18\x02 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x14sound_elem_file_size\x121\n" +
+	"\tfile_time\x18\x03 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x14sound_elem_file_time\x12*\n" +
+	"\afile_id\x18\x04 \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x12sound_elem_file_id\x125\n" +
+	"\vbusiness_id\x18\x05 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x16sound_elem_business_id\x12&\n" +
+	"\x03url\x18\x06 \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x0esound_elem_url\x12>\n" +
+	"\rdownload_flag\x18\a \x01(\x05B\r\xd0\xf3\x18\x01\xf0\xf3\x18\xff\x01\x98\xf4\x18\x01R\x18sound_elem_download_flag:\x04\xe8\xf9\x18\x01\"\xeb\x02\n" +
+	"\bFileElem\x121\n" +
+	"\tfile_path\x18\x01 \x01(\tB\t\xf0\xf3\x18\x80 \x90\xf4\x18\x01R\x13file_elem_file_path\x12-\n" +
+	"\tfile_name\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80\bR\x13file_elem_file_name\x120\n" +
+	"\tfile_size\x18\x03 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x13file_elem_file_size\x12)\n" +
+	"\afile_id\x18\x04 \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x11file_elem_file_id\x124\n" +
+	"\vbusiness_id\x18\x05 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x15file_elem_business_id\x12%\n" +
+	"\x03url\x18\x06 \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\rfile_elem_url\x12=\n" +
+	"\rdownload_flag\x18\a \x01(\x05B\r\xd0\xf3\x18\x01\xf0\xf3\x18\xff\x01\x98\xf4\x18\x01R\x17file_elem_download_flag:\x04\xe8\xf9\x18\x01\"\x89\a\n" +
+	"\tVideoElem\x12/\n" +
+	"\n" +
+	"video_type\x18\x01 \x01(\tB\x04\xf0\xf3\x18@R\x15video_elem_video_type\x123\n" +
+	"\n" +
+	"video_size\x18\x02 \x01(\rB\b\xf0\xf3\x18\xff\xff\xff\xff\x0fR\x15video_elem_video_size\x12;\n" +
+	"\x0evideo_duration\x18\x03 \x01(\rB\b\xf0\xf3\x18\xff\xff\xff\xff\x0fR\x19video_elem_video_duration\x124\n" +
+	"\n" +
+	"video_path\x18\x04 \x01(\tB\t\xf0\xf3\x18\x80 \x90\xf4\x18\x01R\x15video_elem_video_path\x12,\n" +
+	"\bvideo_id\x18\x05 \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x13video_elem_video_id\x125\n" +
+	"\vbusiness_id\x18\x06 \x01(\x05B\b\xf0\xf3\x18\xff\xff\xff\xff\aR\x16video_elem_business_id\x122\n" +
+	"\tvideo_url\x18\a \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x14video_elem_video_url\x12/\n" +
+	"\n" +
+	"image_type\x18\b \x01(\tB\x04\xf0\xf3\x18@R\x15video_elem_image_type\x123\n" +
+	"\n" +
+	"image_size\x18\t \x01(\rB\b\xf0\xf3\x18\xff\xff\xff\xff\x0fR\x15video_elem_image_size\x125\n" +
+	"\vimage_width\x18\n" +
+	" \x01(\rB\b\xf0\xf3\x18\xff\xff\xff\xff\x0fR\x16video_elem_image_width\x127\n" +
+	"\fimage_height\x18\v \x01(\rB\b\xf0\xf3\x18\xff\xff\xff\xff\x0fR\x17video_elem_image_height\x124\n" +
+	"\n" +
+	"image_path\x18\f \x01(\tB\t\xf0\xf3\x18\x80 \x90\xf4\x18\x01R\x15video_elem_image_path\x12,\n" +
+	"\bimage_id\x18\r \x01(\tB\x05\xf0\xf3\x18\x80\x02R\x13video_elem_image_id\x122\n" +
+	"\timage_url\x18\x0e \x01(\tB\t\xf0\xf3\x18\x80\x10\x98\xf4\x18\x01R\x14video_elem_image_url\x12J\n" +
+	"\x13video_download_flag\x18\x0f \x01(\x05B\r\xd0\xf3\x18\x01\xf0\xf3\x18\xff\x01\x98\xf4\x18\x01R\x1evideo_elem_video_download_flag\x12J\n" +
+	"\x13image_download_flag\x18\x10 \x01(\x05B\r\xd0\xf3\x18\x01\xf0\xf3\x18\xff\x01\x98\xf4\x18\x01R\x1evideo_elem_image_download_flag:\x04\xe8\xf9\x18\x01\"\xe2\x03\n" +
 	"\x11OfflinePushConfig\x12.\n" +
 	"\x05title\x18\x01 \x01(\tB\x04\xd0\xf3\x18\x01R\x19offline_push_config_title\x12&\n" +
 	"\x04desc\x18\x02 \x01(\tR\x18offline_push_config_desc\x12$\n" +
@@ -2631,7 +3299,7 @@ func file_api_message_proto_rawDescGZIP() []byte {
 }
 
 var file_api_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_api_message_proto_goTypes = []any{
 	(ConvType)(0),                    // 0: tidings.ConvType
 	(ElemType)(0),                    // 1: tidings.ElemType
@@ -2642,58 +3310,66 @@ var file_api_message_proto_goTypes = []any{
 	(*CustomElem)(nil),               // 6: tidings.CustomElem
 	(*FaceElem)(nil),                 // 7: tidings.FaceElem
 	(*LocationElem)(nil),             // 8: tidings.LocationElem
-	(*OfflinePushConfig)(nil),        // 9: tidings.OfflinePushConfig
-	(*IOSOfflinePushConfig)(nil),     // 10: tidings.IOSOfflinePushConfig
-	(*AndroidOfflinePushConfig)(nil), // 11: tidings.AndroidOfflinePushConfig
-	(*HarmonyOfflinePushConfig)(nil), // 12: tidings.HarmonyOfflinePushConfig
-	(*SenderProfile)(nil),            // 13: tidings.SenderProfile
-	(*MsgLocator)(nil),               // 14: tidings.MsgLocator
-	(*MessageReceipt)(nil),           // 15: tidings.MessageReceipt
-	(*MergerElem)(nil),               // 16: tidings.MergerElem
-	(*BatchSendParam)(nil),           // 17: tidings.BatchSendParam
-	(*BatchSendResult)(nil),          // 18: tidings.BatchSendResult
-	(*MsgDeleteParam)(nil),           // 19: tidings.MsgDeleteParam
-	(*C2CRecvOptResult)(nil),         // 20: tidings.C2CRecvOptResult
-	(*SearchParam)(nil),              // 21: tidings.SearchParam
-	(*SearchResultItem)(nil),         // 22: tidings.SearchResultItem
-	(*SearchResult)(nil),             // 23: tidings.SearchResult
-	(*GroupMemberInfo)(nil),          // 24: tidings.GroupMemberInfo
-	(*GroupTipsElem)(nil),            // 25: tidings.GroupTipsElem
-	(*GroupReportElem)(nil),          // 26: tidings.GroupReportElem
+	(*ImageElem)(nil),                // 9: tidings.ImageElem
+	(*SoundElem)(nil),                // 10: tidings.SoundElem
+	(*FileElem)(nil),                 // 11: tidings.FileElem
+	(*VideoElem)(nil),                // 12: tidings.VideoElem
+	(*OfflinePushConfig)(nil),        // 13: tidings.OfflinePushConfig
+	(*IOSOfflinePushConfig)(nil),     // 14: tidings.IOSOfflinePushConfig
+	(*AndroidOfflinePushConfig)(nil), // 15: tidings.AndroidOfflinePushConfig
+	(*HarmonyOfflinePushConfig)(nil), // 16: tidings.HarmonyOfflinePushConfig
+	(*SenderProfile)(nil),            // 17: tidings.SenderProfile
+	(*MsgLocator)(nil),               // 18: tidings.MsgLocator
+	(*MessageReceipt)(nil),           // 19: tidings.MessageReceipt
+	(*MergerElem)(nil),               // 20: tidings.MergerElem
+	(*BatchSendParam)(nil),           // 21: tidings.BatchSendParam
+	(*BatchSendResult)(nil),          // 22: tidings.BatchSendResult
+	(*MsgDeleteParam)(nil),           // 23: tidings.MsgDeleteParam
+	(*C2CRecvOptResult)(nil),         // 24: tidings.C2CRecvOptResult
+	(*SearchParam)(nil),              // 25: tidings.SearchParam
+	(*SearchResultItem)(nil),         // 26: tidings.SearchResultItem
+	(*SearchResult)(nil),             // 27: tidings.SearchResult
+	(*GroupMemberInfo)(nil),          // 28: tidings.GroupMemberInfo
+	(*GroupTipsElem)(nil),            // 29: tidings.GroupTipsElem
+	(*GroupReportElem)(nil),          // 30: tidings.GroupReportElem
 }
 var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
 	0,  // 1: tidings.Message.conv_type:type_name -> tidings.ConvType
 	2,  // 2: tidings.Message.status:type_name -> tidings.MessageStatus
-	13, // 3: tidings.Message.sender_profile:type_name -> tidings.SenderProfile
-	24, // 4: tidings.Message.sender_group_member_info:type_name -> tidings.GroupMemberInfo
-	9,  // 5: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
+	17, // 3: tidings.Message.sender_profile:type_name -> tidings.SenderProfile
+	28, // 4: tidings.Message.sender_group_member_info:type_name -> tidings.GroupMemberInfo
+	13, // 5: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
 	1,  // 6: tidings.Elem.elem_type:type_name -> tidings.ElemType
 	5,  // 7: tidings.Elem.text:type_name -> tidings.TextElem
 	6,  // 8: tidings.Elem.custom:type_name -> tidings.CustomElem
 	7,  // 9: tidings.Elem.face:type_name -> tidings.FaceElem
 	8,  // 10: tidings.Elem.location:type_name -> tidings.LocationElem
-	16, // 11: tidings.Elem.merger:type_name -> tidings.MergerElem
-	25, // 12: tidings.Elem.group_tips:type_name -> tidings.GroupTipsElem
-	26, // 13: tidings.Elem.group_report:type_name -> tidings.GroupReportElem
-	10, // 14: tidings.OfflinePushConfig.ios_config:type_name -> tidings.IOSOfflinePushConfig
-	11, // 15: tidings.OfflinePushConfig.android_config:type_name -> tidings.AndroidOfflinePushConfig
-	12, // 16: tidings.OfflinePushConfig.harmony_config:type_name -> tidings.HarmonyOfflinePushConfig
-	0,  // 17: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
-	0,  // 18: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
-	3,  // 19: tidings.MergerElem.message_array:type_name -> tidings.Message
-	3,  // 20: tidings.BatchSendParam.msg:type_name -> tidings.Message
-	3,  // 21: tidings.BatchSendResult.msg:type_name -> tidings.Message
-	3,  // 22: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
-	0,  // 23: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
-	0,  // 24: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
-	3,  // 25: tidings.SearchResultItem.message_array:type_name -> tidings.Message
-	22, // 26: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	20, // 11: tidings.Elem.merger:type_name -> tidings.MergerElem
+	29, // 12: tidings.Elem.group_tips:type_name -> tidings.GroupTipsElem
+	30, // 13: tidings.Elem.group_report:type_name -> tidings.GroupReportElem
+	9,  // 14: tidings.Elem.image:type_name -> tidings.ImageElem
+	10, // 15: tidings.Elem.sound:type_name -> tidings.SoundElem
+	11, // 16: tidings.Elem.file:type_name -> tidings.FileElem
+	12, // 17: tidings.Elem.video:type_name -> tidings.VideoElem
+	14, // 18: tidings.OfflinePushConfig.ios_config:type_name -> tidings.IOSOfflinePushConfig
+	15, // 19: tidings.OfflinePushConfig.android_config:type_name -> tidings.AndroidOfflinePushConfig
+	16, // 20: tidings.OfflinePushConfig.harmony_config:type_name -> tidings.HarmonyOfflinePushConfig
+	0,  // 21: tidings.MsgLocator.conv_type:type_name -> tidings.ConvType
+	0,  // 22: tidings.MessageReceipt.conv_type:type_name -> tidings.ConvType
+	3,  // 23: tidings.MergerElem.message_array:type_name -> tidings.Message
+	3,  // 24: tidings.BatchSendParam.msg:type_name -> tidings.Message
+	3,  // 25: tidings.BatchSendResult.msg:type_name -> tidings.Message
+	3,  // 26: tidings.MsgDeleteParam.msg:type_name -> tidings.Message
+	0,  // 27: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
+	0,  // 28: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
+	3,  // 29: tidings.SearchResultItem.message_array:type_name -> tidings.Message
+	26, // 30: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_api_message_proto_init() }
@@ -2712,15 +3388,19 @@ func file_api_message_proto_init() {
 		(*Elem_Merger)(nil),
 		(*Elem_GroupTips)(nil),
 		(*Elem_GroupReport)(nil),
+		(*Elem_Image)(nil),
+		(*Elem_Sound)(nil),
+		(*Elem_File)(nil),
+		(*Elem_Video)(nil),
 	}
-	file_api_message_proto_msgTypes[8].OneofWrappers = []any{}
+	file_api_message_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_message_proto_rawDesc), len(file_api_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -100,6 +100,22 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "api/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         51010,
+		Name:          "tidings.local",
+		Tag:           "varint,51010,opt,name=local",
+		Filename:      "api/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         51011,
+		Name:          "tidings.formed",
+		Tag:           "varint,51011,opt,name=formed",
+		Filename:      "api/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         51101,
@@ -194,6 +210,8 @@ var (
 	// every text, message and repeated field has one; for a single message without one, its fields do. A number without one has 2^63-1, and is never
 	// below 0.
 	//
+	// Of a text or a number of a flattened message: checked on the wire, wherever the message is nested.
+	//
 	// optional uint64 max = 51006;
 	E_Max = &file_api_options_proto_extTypes[5]
 	// Of a repeated message: how many there may be in all messages of the holder's type inside one message or call. These, and the max of a repeated
@@ -210,6 +228,14 @@ var (
 	//
 	// optional string written_if = 51009;
 	E_WrittenIf = &file_api_options_proto_extTypes[8]
+	// Of a text or a number: it is for the device that has it, and removed from what is sent.
+	//
+	// optional bool local = 51010;
+	E_Local = &file_api_options_proto_extTypes[9]
+	// Of a text or a number: the reader forms it. It is removed from what is sent, except by an operator.
+	//
+	// optional bool formed = 51011;
+	E_Formed = &file_api_options_proto_extTypes[10]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -217,11 +243,11 @@ var (
 	// The message has a TIM JSON form: the generator writes AppendTIM and ParseTIM for it.
 	//
 	// optional bool tim = 51101;
-	E_Tim = &file_api_options_proto_extTypes[9]
+	E_Tim = &file_api_options_proto_extTypes[11]
 	// How deep messages of this type may be nested.
 	//
 	// optional uint32 layers = 51102;
-	E_Layers = &file_api_options_proto_extTypes[10]
+	E_Layers = &file_api_options_proto_extTypes[12]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -229,25 +255,25 @@ var (
 	// For a value of Method: the request and reply types, as Go type names in package im. A push has no request.
 	//
 	// optional string request = 51201;
-	E_Request = &file_api_options_proto_extTypes[11]
+	E_Request = &file_api_options_proto_extTypes[13]
 	// optional string reply = 51202;
-	E_Reply = &file_api_options_proto_extTypes[12]
+	E_Reply = &file_api_options_proto_extTypes[14]
 	// The method may be called before login.
 	//
 	// optional bool before_login = 51203;
-	E_BeforeLogin = &file_api_options_proto_extTypes[13]
+	E_BeforeLogin = &file_api_options_proto_extTypes[15]
 	// How many bytes the request may have.
 	//
 	// optional uint32 max_body = 51204;
-	E_MaxBody = &file_api_options_proto_extTypes[14]
+	E_MaxBody = &file_api_options_proto_extTypes[16]
 	// The call or push is about its connection, whose holder answers or makes it. All others belong to the rules.
 	//
 	// optional bool connection = 51205;
-	E_Connection = &file_api_options_proto_extTypes[15]
+	E_Connection = &file_api_options_proto_extTypes[17]
 	// The rules read what they need from the request's bytes, which are not decoded.
 	//
 	// optional bool undecoded = 51206;
-	E_Undecoded = &file_api_options_proto_extTypes[16]
+	E_Undecoded = &file_api_options_proto_extTypes[18]
 )
 
 var File_api_options_proto protoreflect.FileDescriptor
@@ -266,7 +292,9 @@ const file_api_options_proto_rawDesc = "" +
 	"max_in_all\x12\x1d.google.protobuf.FieldOptions\x18\xbf\x8e\x03 \x01(\rR\bmaxInAll::\n" +
 	"\bmax_each\x12\x1d.google.protobuf.FieldOptions\x18\xc0\x8e\x03 \x01(\x04R\amaxEach:>\n" +
 	"\n" +
-	"written_if\x12\x1d.google.protobuf.FieldOptions\x18\xc1\x8e\x03 \x01(\tR\twrittenIf:3\n" +
+	"written_if\x12\x1d.google.protobuf.FieldOptions\x18\xc1\x8e\x03 \x01(\tR\twrittenIf:5\n" +
+	"\x05local\x12\x1d.google.protobuf.FieldOptions\x18\u008e\x03 \x01(\bR\x05local:7\n" +
+	"\x06formed\x12\x1d.google.protobuf.FieldOptions\x18Î\x03 \x01(\bR\x06formed:3\n" +
 	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:9\n" +
 	"\x06layers\x12\x1f.google.protobuf.MessageOptions\x18\x9e\x8f\x03 \x01(\rR\x06layers:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +
@@ -293,18 +321,20 @@ var file_api_options_proto_depIdxs = []int32{
 	0,  // 6: tidings.max_in_all:extendee -> google.protobuf.FieldOptions
 	0,  // 7: tidings.max_each:extendee -> google.protobuf.FieldOptions
 	0,  // 8: tidings.written_if:extendee -> google.protobuf.FieldOptions
-	1,  // 9: tidings.tim:extendee -> google.protobuf.MessageOptions
-	1,  // 10: tidings.layers:extendee -> google.protobuf.MessageOptions
-	2,  // 11: tidings.request:extendee -> google.protobuf.EnumValueOptions
-	2,  // 12: tidings.reply:extendee -> google.protobuf.EnumValueOptions
-	2,  // 13: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
-	2,  // 14: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
-	2,  // 15: tidings.connection:extendee -> google.protobuf.EnumValueOptions
-	2,  // 16: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	0,  // [0:17] is the sub-list for extension extendee
+	0,  // 9: tidings.local:extendee -> google.protobuf.FieldOptions
+	0,  // 10: tidings.formed:extendee -> google.protobuf.FieldOptions
+	1,  // 11: tidings.tim:extendee -> google.protobuf.MessageOptions
+	1,  // 12: tidings.layers:extendee -> google.protobuf.MessageOptions
+	2,  // 13: tidings.request:extendee -> google.protobuf.EnumValueOptions
+	2,  // 14: tidings.reply:extendee -> google.protobuf.EnumValueOptions
+	2,  // 15: tidings.before_login:extendee -> google.protobuf.EnumValueOptions
+	2,  // 16: tidings.max_body:extendee -> google.protobuf.EnumValueOptions
+	2,  // 17: tidings.connection:extendee -> google.protobuf.EnumValueOptions
+	2,  // 18: tidings.undecoded:extendee -> google.protobuf.EnumValueOptions
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	0,  // [0:19] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -320,7 +350,7 @@ func file_api_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_options_proto_rawDesc), len(file_api_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 17,
+			NumExtensions: 19,
 			NumServices:   0,
 		},
 		GoTypes:           file_api_options_proto_goTypes,

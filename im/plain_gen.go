@@ -2940,6 +2940,42 @@ func (x *Elem) GetGroupReport() *GroupReportElem {
 	return nil
 }
 
+func (x *Elem) GetImage() *ImageElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Image); ok {
+			return x.Image
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetSound() *SoundElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Sound); ok {
+			return x.Sound
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetFile() *FileElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
+func (x *Elem) GetVideo() *VideoElem {
+	if x != nil {
+		if x, ok := x.Body.(*Elem_Video); ok {
+			return x.Video
+		}
+	}
+	return nil
+}
+
 func (x *Elem) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -2976,6 +3012,22 @@ func (*Elem_GroupTips) isElem_Body() {}
 type Elem_GroupReport struct{ GroupReport *GroupReportElem }
 
 func (*Elem_GroupReport) isElem_Body() {}
+
+type Elem_Image struct{ Image *ImageElem }
+
+func (*Elem_Image) isElem_Body() {}
+
+type Elem_Sound struct{ Sound *SoundElem }
+
+func (*Elem_Sound) isElem_Body() {}
+
+type Elem_File struct{ File *FileElem }
+
+func (*Elem_File) isElem_Body() {}
+
+type Elem_Video struct{ Video *VideoElem }
+
+func (*Elem_Video) isElem_Body() {}
 
 type TextElem struct {
 	Content string
@@ -3081,6 +3133,429 @@ func (x *LocationElem) GetLongitude() float64 {
 func (x *LocationElem) GetLatitude() float64 {
 	if x != nil {
 		return x.Latitude
+	}
+	return 0
+}
+
+// An image. Its large and its small size belong to the same upload.
+type ImageElem struct {
+	// The file of a message that is to be sent.
+	OrigPath string
+	// 0: as it is, 1: compressed, 2: compressed less. Files are uploaded as they are.
+	Level int32
+	// 1 JPG, 2 GIF, 3 PNG, 4 BMP, 255 another one.
+	Format         int32
+	OrigId         string
+	OrigPicWidth   int32
+	OrigPicHeight  int32
+	OrigPicSize    int32
+	OrigUrl        string
+	LargeId        string
+	LargePicWidth  int32
+	LargePicHeight int32
+	LargePicSize   int32
+	LargeUrl       string
+	ThumbId        string
+	ThumbPicWidth  int32
+	ThumbPicHeight int32
+	ThumbPicSize   int32
+	ThumbUrl       string
+
+	unknownFields []byte
+}
+
+func (x *ImageElem) Reset() { *x = ImageElem{} }
+
+func (x *ImageElem) GetOrigPath() string {
+	if x != nil {
+		return x.OrigPath
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *ImageElem) GetFormat() int32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigId() string {
+	if x != nil {
+		return x.OrigId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetOrigPicWidth() int32 {
+	if x != nil {
+		return x.OrigPicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigPicHeight() int32 {
+	if x != nil {
+		return x.OrigPicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigPicSize() int32 {
+	if x != nil {
+		return x.OrigPicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetOrigUrl() string {
+	if x != nil {
+		return x.OrigUrl
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLargeId() string {
+	if x != nil {
+		return x.LargeId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetLargePicWidth() int32 {
+	if x != nil {
+		return x.LargePicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargePicHeight() int32 {
+	if x != nil {
+		return x.LargePicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargePicSize() int32 {
+	if x != nil {
+		return x.LargePicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetLargeUrl() string {
+	if x != nil {
+		return x.LargeUrl
+	}
+	return ""
+}
+
+func (x *ImageElem) GetThumbId() string {
+	if x != nil {
+		return x.ThumbId
+	}
+	return ""
+}
+
+func (x *ImageElem) GetThumbPicWidth() int32 {
+	if x != nil {
+		return x.ThumbPicWidth
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbPicHeight() int32 {
+	if x != nil {
+		return x.ThumbPicHeight
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbPicSize() int32 {
+	if x != nil {
+		return x.ThumbPicSize
+	}
+	return 0
+}
+
+func (x *ImageElem) GetThumbUrl() string {
+	if x != nil {
+		return x.ThumbUrl
+	}
+	return ""
+}
+
+type SoundElem struct {
+	FilePath string
+	FileSize int32
+	// Seconds.
+	FileTime   int32
+	FileId     string
+	BusinessId int32
+	Url        string
+	// View: 2 if there is a URL.
+	DownloadFlag int32
+
+	unknownFields []byte
+}
+
+func (x *SoundElem) Reset() { *x = SoundElem{} }
+
+func (x *SoundElem) GetFilePath() string {
+	if x != nil {
+		return x.FilePath
+	}
+	return ""
+}
+
+func (x *SoundElem) GetFileSize() int32 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *SoundElem) GetFileTime() int32 {
+	if x != nil {
+		return x.FileTime
+	}
+	return 0
+}
+
+func (x *SoundElem) GetFileId() string {
+	if x != nil {
+		return x.FileId
+	}
+	return ""
+}
+
+func (x *SoundElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *SoundElem) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *SoundElem) GetDownloadFlag() int32 {
+	if x != nil {
+		return x.DownloadFlag
+	}
+	return 0
+}
+
+type FileElem struct {
+	FilePath string
+	// The last part of the path, if the application gives none.
+	FileName   string
+	FileSize   int32
+	FileId     string
+	BusinessId int32
+	Url        string
+	// View: 2 if there is a URL.
+	DownloadFlag int32
+
+	unknownFields []byte
+}
+
+func (x *FileElem) Reset() { *x = FileElem{} }
+
+func (x *FileElem) GetFilePath() string {
+	if x != nil {
+		return x.FilePath
+	}
+	return ""
+}
+
+func (x *FileElem) GetFileName() string {
+	if x != nil {
+		return x.FileName
+	}
+	return ""
+}
+
+func (x *FileElem) GetFileSize() int32 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *FileElem) GetFileId() string {
+	if x != nil {
+		return x.FileId
+	}
+	return ""
+}
+
+func (x *FileElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *FileElem) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *FileElem) GetDownloadFlag() int32 {
+	if x != nil {
+		return x.DownloadFlag
+	}
+	return 0
+}
+
+// A film and a picture of it, which are two uploads.
+type VideoElem struct {
+	VideoType string
+	VideoSize uint32
+	// Seconds.
+	VideoDuration uint32
+	VideoPath     string
+	VideoId       string
+	BusinessId    int32
+	VideoUrl      string
+	ImageType     string
+	ImageSize     uint32
+	ImageWidth    uint32
+	ImageHeight   uint32
+	ImagePath     string
+	ImageId       string
+	ImageUrl      string
+	// View: 2 if there is a URL.
+	VideoDownloadFlag int32
+	ImageDownloadFlag int32
+
+	unknownFields []byte
+}
+
+func (x *VideoElem) Reset() { *x = VideoElem{} }
+
+func (x *VideoElem) GetVideoType() string {
+	if x != nil {
+		return x.VideoType
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoSize() uint32 {
+	if x != nil {
+		return x.VideoSize
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoDuration() uint32 {
+	if x != nil {
+		return x.VideoDuration
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoPath() string {
+	if x != nil {
+		return x.VideoPath
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoId() string {
+	if x != nil {
+		return x.VideoId
+	}
+	return ""
+}
+
+func (x *VideoElem) GetBusinessId() int32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *VideoElem) GetVideoUrl() string {
+	if x != nil {
+		return x.VideoUrl
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageType() string {
+	if x != nil {
+		return x.ImageType
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageSize() uint32 {
+	if x != nil {
+		return x.ImageSize
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageWidth() uint32 {
+	if x != nil {
+		return x.ImageWidth
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageHeight() uint32 {
+	if x != nil {
+		return x.ImageHeight
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImagePath() string {
+	if x != nil {
+		return x.ImagePath
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *VideoElem) GetImageUrl() string {
+	if x != nil {
+		return x.ImageUrl
+	}
+	return ""
+}
+
+func (x *VideoElem) GetVideoDownloadFlag() int32 {
+	if x != nil {
+		return x.VideoDownloadFlag
+	}
+	return 0
+}
+
+func (x *VideoElem) GetImageDownloadFlag() int32 {
+	if x != nil {
+		return x.ImageDownloadFlag
 	}
 	return 0
 }

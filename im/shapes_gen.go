@@ -48,6 +48,10 @@ const (
 	shapeCustomElem
 	shapeFaceElem
 	shapeLocationElem
+	shapeImageElem
+	shapeSoundElem
+	shapeFileElem
+	shapeVideoElem
 	shapeOfflinePushConfig
 	shapeIOSOfflinePushConfig
 	shapeAndroidOfflinePushConfig
@@ -210,9 +214,9 @@ var shapes = [...]shape{
 	}},
 	shapeGroupTipsElem: {name: "GroupTipsElem", size: sizeOf[GroupTipsElem](), layers: 0, fields: []shapeField{
 		1:  {kind: wireVarint, name: "group_tips_elem_tip_type"},
-		2:  {kind: wireText, name: "group_tips_elem_op_user"},
-		3:  {kind: wireText, name: "group_tips_elem_group_name"},
-		4:  {kind: wireText, name: "group_tips_elem_group_id"},
+		2:  {kind: wireText, name: "group_tips_elem_op_user", limit: 128},
+		3:  {kind: wireText, name: "group_tips_elem_group_name", limit: 4096},
+		4:  {kind: wireText, name: "group_tips_elem_group_id", limit: 128},
 		5:  {kind: wireVarint, name: "group_tips_elem_time"},
 		6:  {kind: wireText, name: "group_tips_elem_user_array"},
 		7:  {kind: wireMessage, name: "group_tips_elem_group_change_info_array", of: shapeGroupTipGroupChangeInfo, most: 100, counter: 1},
@@ -220,17 +224,17 @@ var shapes = [...]shape{
 		9:  {kind: wireMessage, name: "group_tips_elem_op_group_memberinfo", of: shapeGroupMemberInfo, most: 1, counter: 3},
 		10: {kind: wireMessage, name: "group_tips_elem_changed_group_memberinfo_array", of: shapeGroupMemberInfo, most: 100, counter: 4},
 		11: {kind: wireVarint, name: "group_tips_elem_member_num"},
-		12: {kind: wireText, name: "group_tips_elem_platform"},
+		12: {kind: wireText, name: "group_tips_elem_platform", limit: 64},
 	}},
 	shapeGroupReportElem: {name: "GroupReportElem", size: sizeOf[GroupReportElem](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "group_report_elem_report_type"},
-		2: {kind: wireText, name: "group_report_elem_group_id"},
-		3: {kind: wireText, name: "group_report_elem_group_name"},
-		4: {kind: wireText, name: "group_report_elem_op_user"},
-		5: {kind: wireText, name: "group_report_elem_msg"},
-		6: {kind: wireText, name: "group_report_elem_user_data"},
+		2: {kind: wireText, name: "group_report_elem_group_id", limit: 128},
+		3: {kind: wireText, name: "group_report_elem_group_name", limit: 4096},
+		4: {kind: wireText, name: "group_report_elem_op_user", limit: 128},
+		5: {kind: wireText, name: "group_report_elem_msg", limit: 4096},
+		6: {kind: wireText, name: "group_report_elem_user_data", limit: 32768},
 		7: {kind: wireMessage, name: "group_report_elem_op_group_memberinfo", of: shapeGroupMemberInfo, most: 1, counter: 1},
-		8: {kind: wireText, name: "group_report_elem_platform"},
+		8: {kind: wireText, name: "group_report_elem_platform", limit: 64},
 		9: {kind: wireVarint, name: "group_report_elem_shut_up_time"},
 	}},
 	shapeGroupAttributes: {name: "GroupAttributes", size: sizeOf[GroupAttributes](), layers: 0, fields: []shapeField{
@@ -444,7 +448,7 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "ver"},
 		4: {kind: wireMessage, name: "attributes", of: shapeGroupAttributes, most: 100, counter: 2},
 	}},
-	shapeMessage: {name: "Message", size: sizeOf[Message](), layers: 0, fields: []shapeField{
+	shapeMessage: {name: "Message", size: sizeOf[Message](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireMessage, name: "message_elem_array", of: shapeElem, most: 100, counter: 1, inAll: 2000, total: 1},
 		2:  {kind: wireText, name: "message_conv_id"},
 		3:  {kind: wireVarint, name: "message_conv_type"},
@@ -498,7 +502,7 @@ var shapes = [...]shape{
 		51: {kind: wireVarint, name: "message_risk_type_identified"},
 		52: {kind: wireVarint, name: "message_version"},
 	}},
-	shapeElem: {name: "Elem", size: sizeOf[Elem](), layers: 0, fields: []shapeField{
+	shapeElem: {name: "Elem", size: sizeOf[Elem](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireVarint, name: "elem_type"},
 		2:  {kind: wireMessage, name: "text", of: shapeTextElem, most: 1, counter: 1},
 		3:  {kind: wireMessage, name: "custom", of: shapeCustomElem, most: 1, counter: 1},
@@ -507,6 +511,10 @@ var shapes = [...]shape{
 		6:  {kind: wireMessage, name: "merger", of: shapeMergerElem, most: 1, counter: 1},
 		7:  {kind: wireMessage, name: "group_tips", of: shapeGroupTipsElem, most: 1, counter: 1},
 		8:  {kind: wireMessage, name: "group_report", of: shapeGroupReportElem, most: 1, counter: 1},
+		9:  {kind: wireMessage, name: "image", of: shapeImageElem, most: 1, counter: 1},
+		10: {kind: wireMessage, name: "sound", of: shapeSoundElem, most: 1, counter: 1},
+		11: {kind: wireMessage, name: "file", of: shapeFileElem, most: 1, counter: 1},
+		12: {kind: wireMessage, name: "video", of: shapeVideoElem, most: 1, counter: 1},
 		15: {kind: wireBytes, name: "raw"},
 	}},
 	shapeTextElem: {name: "TextElem", size: sizeOf[TextElem](), layers: 0, fields: []shapeField{
@@ -526,6 +534,62 @@ var shapes = [...]shape{
 		1: {kind: wireText, name: "location_elem_desc"},
 		2: {kind: wireDouble, name: "location_elem_longitude"},
 		3: {kind: wireDouble, name: "location_elem_latitude"},
+	}},
+	shapeImageElem: {name: "ImageElem", size: sizeOf[ImageElem](), layers: 0, removes: true, fields: []shapeField{
+		1:  {kind: wireText, name: "image_elem_orig_path", limit: 4096, removed: fromAll},
+		2:  {kind: wireVarint, name: "image_elem_level", limit: 255},
+		3:  {kind: wireVarint, name: "image_elem_format", limit: 255},
+		4:  {kind: wireText, name: "image_elem_orig_id", limit: 256},
+		5:  {kind: wireVarint, name: "image_elem_orig_pic_width", limit: 2147483647},
+		6:  {kind: wireVarint, name: "image_elem_orig_pic_height", limit: 2147483647},
+		7:  {kind: wireVarint, name: "image_elem_orig_pic_size", limit: 2147483647},
+		8:  {kind: wireText, name: "image_elem_orig_url", limit: 2048, removed: fromUsers},
+		9:  {kind: wireText, name: "image_elem_large_id", limit: 256},
+		10: {kind: wireVarint, name: "image_elem_large_pic_width", limit: 2147483647},
+		11: {kind: wireVarint, name: "image_elem_large_pic_height", limit: 2147483647},
+		12: {kind: wireVarint, name: "image_elem_large_pic_size", limit: 2147483647},
+		13: {kind: wireText, name: "image_elem_large_url", limit: 2048, removed: fromUsers},
+		14: {kind: wireText, name: "image_elem_thumb_id", limit: 256},
+		15: {kind: wireVarint, name: "image_elem_thumb_pic_width", limit: 2147483647},
+		16: {kind: wireVarint, name: "image_elem_thumb_pic_height", limit: 2147483647},
+		17: {kind: wireVarint, name: "image_elem_thumb_pic_size", limit: 2147483647},
+		18: {kind: wireText, name: "image_elem_thumb_url", limit: 2048, removed: fromUsers},
+	}},
+	shapeSoundElem: {name: "SoundElem", size: sizeOf[SoundElem](), layers: 0, removes: true, fields: []shapeField{
+		1: {kind: wireText, name: "sound_elem_file_path", limit: 4096, removed: fromAll},
+		2: {kind: wireVarint, name: "sound_elem_file_size", limit: 2147483647},
+		3: {kind: wireVarint, name: "sound_elem_file_time", limit: 2147483647},
+		4: {kind: wireText, name: "sound_elem_file_id", limit: 256},
+		5: {kind: wireVarint, name: "sound_elem_business_id", limit: 2147483647},
+		6: {kind: wireText, name: "sound_elem_url", limit: 2048, removed: fromUsers},
+		7: {kind: wireVarint, name: "sound_elem_download_flag", limit: 255, removed: fromUsers},
+	}},
+	shapeFileElem: {name: "FileElem", size: sizeOf[FileElem](), layers: 0, removes: true, fields: []shapeField{
+		1: {kind: wireText, name: "file_elem_file_path", limit: 4096, removed: fromAll},
+		2: {kind: wireText, name: "file_elem_file_name", limit: 1024},
+		3: {kind: wireVarint, name: "file_elem_file_size", limit: 2147483647},
+		4: {kind: wireText, name: "file_elem_file_id", limit: 256},
+		5: {kind: wireVarint, name: "file_elem_business_id", limit: 2147483647},
+		6: {kind: wireText, name: "file_elem_url", limit: 2048, removed: fromUsers},
+		7: {kind: wireVarint, name: "file_elem_download_flag", limit: 255, removed: fromUsers},
+	}},
+	shapeVideoElem: {name: "VideoElem", size: sizeOf[VideoElem](), layers: 0, removes: true, fields: []shapeField{
+		1:  {kind: wireText, name: "video_elem_video_type", limit: 64},
+		2:  {kind: wireVarint, name: "video_elem_video_size", limit: 4294967295},
+		3:  {kind: wireVarint, name: "video_elem_video_duration", limit: 4294967295},
+		4:  {kind: wireText, name: "video_elem_video_path", limit: 4096, removed: fromAll},
+		5:  {kind: wireText, name: "video_elem_video_id", limit: 256},
+		6:  {kind: wireVarint, name: "video_elem_business_id", limit: 2147483647},
+		7:  {kind: wireText, name: "video_elem_video_url", limit: 2048, removed: fromUsers},
+		8:  {kind: wireText, name: "video_elem_image_type", limit: 64},
+		9:  {kind: wireVarint, name: "video_elem_image_size", limit: 4294967295},
+		10: {kind: wireVarint, name: "video_elem_image_width", limit: 4294967295},
+		11: {kind: wireVarint, name: "video_elem_image_height", limit: 4294967295},
+		12: {kind: wireText, name: "video_elem_image_path", limit: 4096, removed: fromAll},
+		13: {kind: wireText, name: "video_elem_image_id", limit: 256},
+		14: {kind: wireText, name: "video_elem_image_url", limit: 2048, removed: fromUsers},
+		15: {kind: wireVarint, name: "video_elem_video_download_flag", limit: 255, removed: fromUsers},
+		16: {kind: wireVarint, name: "video_elem_image_download_flag", limit: 255, removed: fromUsers},
 	}},
 	shapeOfflinePushConfig: {name: "OfflinePushConfig", size: sizeOf[OfflinePushConfig](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "offline_push_config_title"},
@@ -597,7 +661,7 @@ var shapes = [...]shape{
 		4: {kind: wireVarint, name: "msg_receipt_time_stamp"},
 		5: {kind: wireVarint, name: "msg_receipt_is_peer_read"},
 	}},
-	shapeMergerElem: {name: "MergerElem", size: sizeOf[MergerElem](), layers: 100, fields: []shapeField{
+	shapeMergerElem: {name: "MergerElem", size: sizeOf[MergerElem](), layers: 100, removes: true, fields: []shapeField{
 		1: {kind: wireText, name: "merge_elem_title"},
 		2: {kind: wireText, name: "merge_elem_abstract_array"},
 		3: {kind: wireText, name: "merge_elem_compatible_text"},
@@ -607,17 +671,17 @@ var shapes = [...]shape{
 		7: {kind: wireText, name: "merge_elem_relay_json_key"},
 		8: {kind: wireText, name: "merge_elem_relay_buffer"},
 	}},
-	shapeBatchSendParam: {name: "BatchSendParam", size: sizeOf[BatchSendParam](), layers: 0, fields: []shapeField{
+	shapeBatchSendParam: {name: "BatchSendParam", size: sizeOf[BatchSendParam](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireText, name: "msg_batch_send_param_identifier_array"},
 		2: {kind: wireMessage, name: "msg_batch_send_param_msg", of: shapeMessage, most: 1, counter: 1},
 	}},
-	shapeBatchSendResult: {name: "BatchSendResult", size: sizeOf[BatchSendResult](), layers: 0, fields: []shapeField{
+	shapeBatchSendResult: {name: "BatchSendResult", size: sizeOf[BatchSendResult](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireText, name: "msg_batch_send_result_identifier"},
 		2: {kind: wireVarint, name: "msg_batch_send_result_code"},
 		3: {kind: wireText, name: "msg_batch_send_result_desc"},
 		4: {kind: wireMessage, name: "msg_batch_send_result_msg", of: shapeMessage, most: 1, counter: 1},
 	}},
-	shapeMsgDeleteParam: {name: "MsgDeleteParam", size: sizeOf[MsgDeleteParam](), layers: 0, fields: []shapeField{
+	shapeMsgDeleteParam: {name: "MsgDeleteParam", size: sizeOf[MsgDeleteParam](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "msg_delete_param_msg", of: shapeMessage, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "msg_delete_param_is_ramble"},
 	}},
@@ -637,13 +701,13 @@ var shapes = [...]shape{
 		9:  {kind: wireVarint, name: "msg_search_param_keyword_list_match_type"},
 		10: {kind: wireText, name: "msg_search_param_send_identifier_array"},
 	}},
-	shapeSearchResultItem: {name: "SearchResultItem", size: sizeOf[SearchResultItem](), layers: 0, fields: []shapeField{
+	shapeSearchResultItem: {name: "SearchResultItem", size: sizeOf[SearchResultItem](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireText, name: "msg_search_result_item_conv_id"},
 		2: {kind: wireVarint, name: "msg_search_result_item_conv_type"},
 		3: {kind: wireVarint, name: "msg_search_result_item_total_message_count"},
 		4: {kind: wireMessage, name: "msg_search_result_item_message_array", of: shapeMessage},
 	}},
-	shapeSearchResult: {name: "SearchResult", size: sizeOf[SearchResult](), layers: 0, fields: []shapeField{
+	shapeSearchResult: {name: "SearchResult", size: sizeOf[SearchResult](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireVarint, name: "msg_search_result_total_count"},
 		2: {kind: wireMessage, name: "msg_search_result_item_array", of: shapeSearchResultItem},
 		3: {kind: wireText, name: "msg_search_result_search_cursor"},
@@ -669,18 +733,18 @@ var shapes = [...]shape{
 		2: {kind: wireText, name: "user_profile_custom_string_info_value"},
 	}},
 	shapeUserProfileItem: {name: "UserProfileItem", size: sizeOf[UserProfileItem](), layers: 0, fields: []shapeField{
-		1:  {kind: wireText, name: "user_profile_item_nick_name"},
+		1:  {kind: wireText, name: "user_profile_item_nick_name", limit: 4096},
 		2:  {kind: wireVarint, name: "user_profile_item_gender"},
-		3:  {kind: wireText, name: "user_profile_item_face_url"},
-		4:  {kind: wireText, name: "user_profile_item_self_signature"},
+		3:  {kind: wireText, name: "user_profile_item_face_url", limit: 4096},
+		4:  {kind: wireText, name: "user_profile_item_self_signature", limit: 4096},
 		5:  {kind: wireVarint, name: "user_profile_item_add_permission"},
-		6:  {kind: wireText, name: "user_profile_item_location"},
+		6:  {kind: wireText, name: "user_profile_item_location", limit: 4096},
 		7:  {kind: wireVarint, name: "user_profile_item_language"},
 		8:  {kind: wireVarint, name: "user_profile_item_birthday"},
 		9:  {kind: wireVarint, name: "user_profile_item_level"},
 		10: {kind: wireVarint, name: "user_profile_item_role"},
 		11: {kind: wireMessage, name: "user_profile_item_custom_string_array", of: shapeUserProfileCustomStringInfo, most: 20, counter: 1},
-		12: {kind: wireText, name: "admin_forbid_type"},
+		12: {kind: wireText, name: "admin_forbid_type", limit: 64},
 		13: {kind: wireVarint, name: "msg_settings"},
 	}},
 	shapeFriendProfile: {name: "FriendProfile", size: sizeOf[FriendProfile](), layers: 0, fields: []shapeField{
@@ -924,7 +988,7 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "feed"},
 		3: {kind: wireVarint, name: "time"},
 	}},
-	shapeEntry: {name: "Entry", size: sizeOf[Entry](), layers: 0, fields: []shapeField{
+	shapeEntry: {name: "Entry", size: sizeOf[Entry](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireVarint, name: "seq"},
 		2:  {kind: wireVarint, name: "time"},
 		3:  {kind: wireText, name: "sender"},
@@ -940,14 +1004,14 @@ var shapes = [...]shape{
 		13: {kind: wireVarint, name: "version"},
 		15: {kind: wireMessage, name: "message", of: shapeMessage, most: 1, counter: 1},
 	}},
-	shapeSendRequest: {name: "SendRequest", size: sizeOf[SendRequest](), layers: 0, fields: []shapeField{
+	shapeSendRequest: {name: "SendRequest", size: sizeOf[SendRequest](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "client_time"},
 		3: {kind: wireVarint, name: "random"},
 		4: {kind: wireMessage, name: "message", of: shapeMessage, most: 1, counter: 2},
 		5: {kind: wireVarint, name: "epoch"},
 	}},
-	shapeSendReply: {name: "SendReply", size: sizeOf[SendReply](), layers: 0, fields: []shapeField{
+	shapeSendReply: {name: "SendReply", size: sizeOf[SendReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireVarint, name: "epoch"},
 		2: {kind: wireMessage, name: "entry", of: shapeEntry, most: 1, counter: 1},
 	}},
@@ -960,7 +1024,7 @@ var shapes = [...]shape{
 		6: {kind: wireVarint, name: "limit"},
 		7: {kind: wireVarint, name: "history"},
 	}},
-	shapePullReply: {name: "PullReply", size: sizeOf[PullReply](), layers: 0, fields: []shapeField{
+	shapePullReply: {name: "PullReply", size: sizeOf[PullReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireVarint, name: "epoch"},
 		2: {kind: wireVarint, name: "from"},
 		3: {kind: wireVarint, name: "to"},
@@ -978,7 +1042,7 @@ var shapes = [...]shape{
 		1: {kind: wireVarint, name: "from"},
 		2: {kind: wireVarint, name: "to"},
 	}},
-	shapeChange: {name: "Change", size: sizeOf[Change](), layers: 0, fields: []shapeField{
+	shapeChange: {name: "Change", size: sizeOf[Change](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireVarint, name: "rev"},
 		2:  {kind: wireVarint, name: "kind"},
 		3:  {kind: wireVarint, name: "seq"},
@@ -1001,13 +1065,13 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "from"},
 		4: {kind: wireVarint, name: "to"},
 	}},
-	shapeChangesReply: {name: "ChangesReply", size: sizeOf[ChangesReply](), layers: 0, fields: []shapeField{
+	shapeChangesReply: {name: "ChangesReply", size: sizeOf[ChangesReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireVarint, name: "epoch"},
 		2: {kind: wireVarint, name: "from"},
 		3: {kind: wireVarint, name: "to"},
 		4: {kind: wireMessage, name: "changes", of: shapeChange},
 	}},
-	shapeHead: {name: "Head", size: sizeOf[Head](), layers: 0, fields: []shapeField{
+	shapeHead: {name: "Head", size: sizeOf[Head](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2:  {kind: wireVarint, name: "epoch"},
 		3:  {kind: wireVarint, name: "seq"},
@@ -1056,7 +1120,7 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "with_last"},
 		4: {kind: wireMessage, name: "only", of: shapeConvKey, most: 100, counter: 1},
 	}},
-	shapeHeadsReply: {name: "HeadsReply", size: sizeOf[HeadsReply](), layers: 0, fields: []shapeField{
+	shapeHeadsReply: {name: "HeadsReply", size: sizeOf[HeadsReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "heads", of: shapeHead},
 		2: {kind: wireVarint, name: "next"},
 		3: {kind: wireVarint, name: "cursor"},
@@ -1071,7 +1135,7 @@ var shapes = [...]shape{
 	shapeReadRequest: {name: "ReadRequest", size: sizeOf[ReadRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "positions", of: shapeReadPosition, most: 10000, counter: 1},
 	}},
-	shapeReadReply: {name: "ReadReply", size: sizeOf[ReadReply](), layers: 0, fields: []shapeField{
+	shapeReadReply: {name: "ReadReply", size: sizeOf[ReadReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "heads", of: shapeHead},
 	}},
 	shapeRevokeRequest: {name: "RevokeRequest", size: sizeOf[RevokeRequest](), layers: 0, fields: []shapeField{
@@ -1080,7 +1144,7 @@ var shapes = [...]shape{
 		3: {kind: wireVarint, name: "seq"},
 		4: {kind: wireText, name: "reason"},
 	}},
-	shapeRevokeReply: {name: "RevokeReply", size: sizeOf[RevokeReply](), layers: 0, fields: []shapeField{
+	shapeRevokeReply: {name: "RevokeReply", size: sizeOf[RevokeReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "change", of: shapeChange, most: 1, counter: 1},
 	}},
 	shapeRowRequest: {name: "RowRequest", size: sizeOf[RowRequest](), layers: 0, fields: []shapeField{
@@ -1091,7 +1155,7 @@ var shapes = [...]shape{
 		5: {kind: wireVarint, name: "cleared_seq"},
 		6: {kind: wireVarint, name: "hide"},
 	}},
-	shapeRowReply: {name: "RowReply", size: sizeOf[RowReply](), layers: 0, fields: []shapeField{
+	shapeRowReply: {name: "RowReply", size: sizeOf[RowReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "head", of: shapeHead, most: 1, counter: 1},
 	}},
 	shapeDeleteRequest: {name: "DeleteRequest", size: sizeOf[DeleteRequest](), layers: 0, fields: []shapeField{
@@ -1099,14 +1163,14 @@ var shapes = [...]shape{
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireVarints, name: "seqs"},
 	}},
-	shapeModifyRequest: {name: "ModifyRequest", size: sizeOf[ModifyRequest](), layers: 0, fields: []shapeField{
+	shapeModifyRequest: {name: "ModifyRequest", size: sizeOf[ModifyRequest](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireVarint, name: "seq"},
 		4: {kind: wireVarint, name: "version"},
 		5: {kind: wireMessage, name: "message", of: shapeMessage, most: 1, counter: 2},
 	}},
-	shapeModifyReply: {name: "ModifyReply", size: sizeOf[ModifyReply](), layers: 0, fields: []shapeField{
+	shapeModifyReply: {name: "ModifyReply", size: sizeOf[ModifyReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "change", of: shapeChange, most: 1, counter: 1},
 		2: {kind: wireMessage, name: "current", of: shapeEntry, most: 1, counter: 2},
 	}},
@@ -1119,17 +1183,17 @@ var shapes = [...]shape{
 	shapeLookupRequest: {name: "LookupRequest", size: sizeOf[LookupRequest](), layers: 0, fields: []shapeField{
 		1: {kind: wireMessage, name: "keys", of: shapeSendKey, most: 100, counter: 1},
 	}},
-	shapeLookupReply: {name: "LookupReply", size: sizeOf[LookupReply](), layers: 0, fields: []shapeField{
+	shapeLookupReply: {name: "LookupReply", size: sizeOf[LookupReply](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "found", of: shapeSendReply},
 	}},
-	shapeEntryPush: {name: "EntryPush", size: sizeOf[EntryPush](), layers: 0, fields: []shapeField{
+	shapeEntryPush: {name: "EntryPush", size: sizeOf[EntryPush](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireMessage, name: "entry", of: shapeEntry, most: 1, counter: 2},
 		4: {kind: wireMessage, name: "person", of: shapePerson, most: 1, counter: 3},
 		5: {kind: wireMessage, name: "card", of: shapeNameCard, most: 1, counter: 4},
 	}},
-	shapeChangePush: {name: "ChangePush", size: sizeOf[ChangePush](), layers: 0, fields: []shapeField{
+	shapeChangePush: {name: "ChangePush", size: sizeOf[ChangePush](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "conv", of: shapeConvKey, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "epoch"},
 		3: {kind: wireMessage, name: "change", of: shapeChange, most: 1, counter: 2},
@@ -1138,7 +1202,7 @@ var shapes = [...]shape{
 		1: {kind: wireVarint, name: "generation"},
 		2: {kind: wireText, name: "desc"},
 	}},
-	shapeConvInfo: {name: "ConvInfo", size: sizeOf[ConvInfo](), layers: 0, fields: []shapeField{
+	shapeConvInfo: {name: "ConvInfo", size: sizeOf[ConvInfo](), layers: 0, removes: true, fields: []shapeField{
 		1:  {kind: wireText, name: "conv_id"},
 		2:  {kind: wireVarint, name: "conv_type"},
 		3:  {kind: wireText, name: "conv_owner"},
@@ -1164,7 +1228,7 @@ var shapes = [...]shape{
 		1: {kind: wireVarint, name: "conv_group_at_info_seq"},
 		2: {kind: wireVarint, name: "conv_group_at_info_at_type"},
 	}},
-	shapeDraft: {name: "Draft", size: sizeOf[Draft](), layers: 0, fields: []shapeField{
+	shapeDraft: {name: "Draft", size: sizeOf[Draft](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "draft_msg", of: shapeMessage, most: 1, counter: 1},
 		2: {kind: wireText, name: "draft_user_define"},
 		3: {kind: wireVarint, name: "draft_edit_time"},
@@ -1176,7 +1240,7 @@ var shapes = [...]shape{
 	shapeTotalUnread: {name: "TotalUnread", size: sizeOf[TotalUnread](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "conv_get_total_unread_message_count_result_unread_count"},
 	}},
-	shapeGetMsgListParam: {name: "GetMsgListParam", size: sizeOf[GetMsgListParam](), layers: 0, fields: []shapeField{
+	shapeGetMsgListParam: {name: "GetMsgListParam", size: sizeOf[GetMsgListParam](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "msg_getmsglist_param_last_msg", of: shapeMessage, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "msg_getmsglist_param_count"},
 		3: {kind: wireVarint, name: "msg_getmsglist_param_is_ramble"},
@@ -1449,6 +1513,14 @@ func (*CustomElem) wireShape() int { return shapeCustomElem }
 func (*FaceElem) wireShape() int { return shapeFaceElem }
 
 func (*LocationElem) wireShape() int { return shapeLocationElem }
+
+func (*ImageElem) wireShape() int { return shapeImageElem }
+
+func (*SoundElem) wireShape() int { return shapeSoundElem }
+
+func (*FileElem) wireShape() int { return shapeFileElem }
+
+func (*VideoElem) wireShape() int { return shapeVideoElem }
 
 func (*OfflinePushConfig) wireShape() int { return shapeOfflinePushConfig }
 

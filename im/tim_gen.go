@@ -1401,6 +1401,126 @@ func (m *Elem) AppendTIM(b []byte) []byte {
 		b = append(b, `,"group_report_elem_user_data":`...)
 		b = appendString(b, m.GetGroupReport().GetUserData())
 		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_IMAGE:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"image_elem_format":`...)
+		b = appendInt(b, m.GetImage().GetFormat())
+		b = append(b, `,"image_elem_large_id":`...)
+		b = appendString(b, m.GetImage().GetLargeId())
+		b = append(b, `,"image_elem_large_pic_height":`...)
+		b = appendInt(b, m.GetImage().GetLargePicHeight())
+		b = append(b, `,"image_elem_large_pic_size":`...)
+		b = appendInt(b, m.GetImage().GetLargePicSize())
+		b = append(b, `,"image_elem_large_pic_width":`...)
+		b = appendInt(b, m.GetImage().GetLargePicWidth())
+		b = append(b, `,"image_elem_large_url":`...)
+		b = appendString(b, m.GetImage().GetLargeUrl())
+		b = append(b, `,"image_elem_level":`...)
+		b = appendInt(b, m.GetImage().GetLevel())
+		b = append(b, `,"image_elem_orig_id":`...)
+		b = appendString(b, m.GetImage().GetOrigId())
+		b = append(b, `,"image_elem_orig_path":`...)
+		b = appendString(b, m.GetImage().GetOrigPath())
+		b = append(b, `,"image_elem_orig_pic_height":`...)
+		b = appendInt(b, m.GetImage().GetOrigPicHeight())
+		b = append(b, `,"image_elem_orig_pic_size":`...)
+		b = appendInt(b, m.GetImage().GetOrigPicSize())
+		b = append(b, `,"image_elem_orig_pic_width":`...)
+		b = appendInt(b, m.GetImage().GetOrigPicWidth())
+		b = append(b, `,"image_elem_orig_url":`...)
+		b = appendString(b, m.GetImage().GetOrigUrl())
+		b = append(b, `,"image_elem_thumb_id":`...)
+		b = appendString(b, m.GetImage().GetThumbId())
+		b = append(b, `,"image_elem_thumb_pic_height":`...)
+		b = appendInt(b, m.GetImage().GetThumbPicHeight())
+		b = append(b, `,"image_elem_thumb_pic_size":`...)
+		b = appendInt(b, m.GetImage().GetThumbPicSize())
+		b = append(b, `,"image_elem_thumb_pic_width":`...)
+		b = appendInt(b, m.GetImage().GetThumbPicWidth())
+		b = append(b, `,"image_elem_thumb_url":`...)
+		b = appendString(b, m.GetImage().GetThumbUrl())
+		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_SOUND:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"sound_elem_business_id":`...)
+		b = appendInt(b, m.GetSound().GetBusinessId())
+		if v := m.GetSound().GetDownloadFlag(); v != 0 {
+			b = append(b, `,"sound_elem_download_flag":`...)
+			b = appendInt(b, v)
+		}
+		b = append(b, `,"sound_elem_file_id":`...)
+		b = appendString(b, m.GetSound().GetFileId())
+		b = append(b, `,"sound_elem_file_path":`...)
+		b = appendString(b, m.GetSound().GetFilePath())
+		b = append(b, `,"sound_elem_file_size":`...)
+		b = appendInt(b, m.GetSound().GetFileSize())
+		b = append(b, `,"sound_elem_file_time":`...)
+		b = appendInt(b, m.GetSound().GetFileTime())
+		b = append(b, `,"sound_elem_url":`...)
+		b = appendString(b, m.GetSound().GetUrl())
+		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_FILE:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"file_elem_business_id":`...)
+		b = appendInt(b, m.GetFile().GetBusinessId())
+		if v := m.GetFile().GetDownloadFlag(); v != 0 {
+			b = append(b, `,"file_elem_download_flag":`...)
+			b = appendInt(b, v)
+		}
+		b = append(b, `,"file_elem_file_id":`...)
+		b = appendString(b, m.GetFile().GetFileId())
+		b = append(b, `,"file_elem_file_name":`...)
+		b = appendString(b, m.GetFile().GetFileName())
+		b = append(b, `,"file_elem_file_path":`...)
+		b = appendString(b, m.GetFile().GetFilePath())
+		b = append(b, `,"file_elem_file_size":`...)
+		b = appendInt(b, m.GetFile().GetFileSize())
+		b = append(b, `,"file_elem_url":`...)
+		b = appendString(b, m.GetFile().GetUrl())
+		return closeObject(b, start)
+	case ElemType_ELEM_TYPE_VIDEO:
+		b = append(b, `,"elem_type":`...)
+		b = appendInt(b, m.GetElemType())
+		b = append(b, `,"video_elem_business_id":`...)
+		b = appendInt(b, m.GetVideo().GetBusinessId())
+		if v := m.GetVideo().GetImageDownloadFlag(); v != 0 {
+			b = append(b, `,"video_elem_image_download_flag":`...)
+			b = appendInt(b, v)
+		}
+		b = append(b, `,"video_elem_image_height":`...)
+		b = appendUint(b, m.GetVideo().GetImageHeight())
+		b = append(b, `,"video_elem_image_id":`...)
+		b = appendString(b, m.GetVideo().GetImageId())
+		b = append(b, `,"video_elem_image_path":`...)
+		b = appendString(b, m.GetVideo().GetImagePath())
+		b = append(b, `,"video_elem_image_size":`...)
+		b = appendUint(b, m.GetVideo().GetImageSize())
+		b = append(b, `,"video_elem_image_type":`...)
+		b = appendString(b, m.GetVideo().GetImageType())
+		b = append(b, `,"video_elem_image_url":`...)
+		b = appendString(b, m.GetVideo().GetImageUrl())
+		b = append(b, `,"video_elem_image_width":`...)
+		b = appendUint(b, m.GetVideo().GetImageWidth())
+		if v := m.GetVideo().GetVideoDownloadFlag(); v != 0 {
+			b = append(b, `,"video_elem_video_download_flag":`...)
+			b = appendInt(b, v)
+		}
+		b = append(b, `,"video_elem_video_duration":`...)
+		b = appendUint(b, m.GetVideo().GetVideoDuration())
+		b = append(b, `,"video_elem_video_id":`...)
+		b = appendString(b, m.GetVideo().GetVideoId())
+		b = append(b, `,"video_elem_video_path":`...)
+		b = appendString(b, m.GetVideo().GetVideoPath())
+		b = append(b, `,"video_elem_video_size":`...)
+		b = appendUint(b, m.GetVideo().GetVideoSize())
+		b = append(b, `,"video_elem_video_type":`...)
+		b = appendString(b, m.GetVideo().GetVideoType())
+		b = append(b, `,"video_elem_video_url":`...)
+		b = appendString(b, m.GetVideo().GetVideoUrl())
+		return closeObject(b, start)
 	}
 	if b, ok := appendRaw(b, m.GetRaw(), "elem_type", int32(m.GetElemType())); ok {
 		return b
@@ -1448,6 +1568,22 @@ func (m *Elem) ParseTIM(r *JSONReader) error {
 		body, err := p.groupReportPart.take()
 		m.Body = &Elem_GroupReport{GroupReport: body}
 		return err
+	case ElemType_ELEM_TYPE_IMAGE:
+		body, err := p.imagePart.take()
+		m.Body = &Elem_Image{Image: body}
+		return err
+	case ElemType_ELEM_TYPE_SOUND:
+		body, err := p.soundPart.take()
+		m.Body = &Elem_Sound{Sound: body}
+		return err
+	case ElemType_ELEM_TYPE_FILE:
+		body, err := p.filePart.take()
+		m.Body = &Elem_File{File: body}
+		return err
+	case ElemType_ELEM_TYPE_VIDEO:
+		body, err := p.videoPart.take()
+		m.Body = &Elem_Video{Video: body}
+		return err
 	}
 	m.Raw = r.since(start)
 	return nil
@@ -1463,6 +1599,10 @@ type parseElem struct {
 	mergerPart      part[MergerElem, *MergerElem]
 	groupTipsPart   part[GroupTipsElem, *GroupTipsElem]
 	groupReportPart part[GroupReportElem, *GroupReportElem]
+	imagePart       part[ImageElem, *ImageElem]
+	soundPart       part[SoundElem, *SoundElem]
+	filePart        part[FileElem, *FileElem]
+	videoPart       part[VideoElem, *VideoElem]
 }
 
 func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
@@ -1484,6 +1624,14 @@ func (p *parseElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		err = p.groupTipsPart.parseTIMKey(r, key)
 	case "group_report_elem_report_type", "group_report_elem_group_id", "group_report_elem_group_name", "group_report_elem_op_user", "group_report_elem_msg", "group_report_elem_user_data", "group_report_elem_op_group_memberinfo", "group_report_elem_platform", "group_report_elem_shut_up_time":
 		err = p.groupReportPart.parseTIMKey(r, key)
+	case "image_elem_orig_path", "image_elem_level", "image_elem_format", "image_elem_orig_id", "image_elem_orig_pic_width", "image_elem_orig_pic_height", "image_elem_orig_pic_size", "image_elem_orig_url", "image_elem_large_id", "image_elem_large_pic_width", "image_elem_large_pic_height", "image_elem_large_pic_size", "image_elem_large_url", "image_elem_thumb_id", "image_elem_thumb_pic_width", "image_elem_thumb_pic_height", "image_elem_thumb_pic_size", "image_elem_thumb_url":
+		err = p.imagePart.parseTIMKey(r, key)
+	case "sound_elem_file_path", "sound_elem_file_size", "sound_elem_file_time", "sound_elem_file_id", "sound_elem_business_id", "sound_elem_url", "sound_elem_download_flag":
+		err = p.soundPart.parseTIMKey(r, key)
+	case "file_elem_file_path", "file_elem_file_name", "file_elem_file_size", "file_elem_file_id", "file_elem_business_id", "file_elem_url", "file_elem_download_flag":
+		err = p.filePart.parseTIMKey(r, key)
+	case "video_elem_video_type", "video_elem_video_size", "video_elem_video_duration", "video_elem_video_path", "video_elem_video_id", "video_elem_business_id", "video_elem_video_url", "video_elem_image_type", "video_elem_image_size", "video_elem_image_width", "video_elem_image_height", "video_elem_image_path", "video_elem_image_id", "video_elem_image_url", "video_elem_video_download_flag", "video_elem_image_download_flag":
+		err = p.videoPart.parseTIMKey(r, key)
 	default:
 		err = r.skip()
 	}
@@ -1592,6 +1740,274 @@ func (m *LocationElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
 		m.Longitude, err = readDouble(r)
 	case "location_elem_latitude":
 		m.Latitude, err = readDouble(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *ImageElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"image_elem_format":`...)
+	b = appendInt(b, m.GetFormat())
+	b = append(b, `,"image_elem_large_id":`...)
+	b = appendString(b, m.GetLargeId())
+	b = append(b, `,"image_elem_large_pic_height":`...)
+	b = appendInt(b, m.GetLargePicHeight())
+	b = append(b, `,"image_elem_large_pic_size":`...)
+	b = appendInt(b, m.GetLargePicSize())
+	b = append(b, `,"image_elem_large_pic_width":`...)
+	b = appendInt(b, m.GetLargePicWidth())
+	b = append(b, `,"image_elem_large_url":`...)
+	b = appendString(b, m.GetLargeUrl())
+	b = append(b, `,"image_elem_level":`...)
+	b = appendInt(b, m.GetLevel())
+	b = append(b, `,"image_elem_orig_id":`...)
+	b = appendString(b, m.GetOrigId())
+	b = append(b, `,"image_elem_orig_path":`...)
+	b = appendString(b, m.GetOrigPath())
+	b = append(b, `,"image_elem_orig_pic_height":`...)
+	b = appendInt(b, m.GetOrigPicHeight())
+	b = append(b, `,"image_elem_orig_pic_size":`...)
+	b = appendInt(b, m.GetOrigPicSize())
+	b = append(b, `,"image_elem_orig_pic_width":`...)
+	b = appendInt(b, m.GetOrigPicWidth())
+	b = append(b, `,"image_elem_orig_url":`...)
+	b = appendString(b, m.GetOrigUrl())
+	b = append(b, `,"image_elem_thumb_id":`...)
+	b = appendString(b, m.GetThumbId())
+	b = append(b, `,"image_elem_thumb_pic_height":`...)
+	b = appendInt(b, m.GetThumbPicHeight())
+	b = append(b, `,"image_elem_thumb_pic_size":`...)
+	b = appendInt(b, m.GetThumbPicSize())
+	b = append(b, `,"image_elem_thumb_pic_width":`...)
+	b = appendInt(b, m.GetThumbPicWidth())
+	b = append(b, `,"image_elem_thumb_url":`...)
+	b = appendString(b, m.GetThumbUrl())
+	return closeObject(b, start)
+}
+
+func (m *ImageElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *ImageElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "image_elem_orig_path":
+		m.OrigPath, err = readString(r)
+	case "image_elem_level":
+		m.Level, err = readInt[int32](r)
+	case "image_elem_format":
+		m.Format, err = readInt[int32](r)
+	case "image_elem_orig_id":
+		m.OrigId, err = readString(r)
+	case "image_elem_orig_pic_width":
+		m.OrigPicWidth, err = readInt[int32](r)
+	case "image_elem_orig_pic_height":
+		m.OrigPicHeight, err = readInt[int32](r)
+	case "image_elem_orig_pic_size":
+		m.OrigPicSize, err = readInt[int32](r)
+	case "image_elem_orig_url":
+		m.OrigUrl, err = readString(r)
+	case "image_elem_large_id":
+		m.LargeId, err = readString(r)
+	case "image_elem_large_pic_width":
+		m.LargePicWidth, err = readInt[int32](r)
+	case "image_elem_large_pic_height":
+		m.LargePicHeight, err = readInt[int32](r)
+	case "image_elem_large_pic_size":
+		m.LargePicSize, err = readInt[int32](r)
+	case "image_elem_large_url":
+		m.LargeUrl, err = readString(r)
+	case "image_elem_thumb_id":
+		m.ThumbId, err = readString(r)
+	case "image_elem_thumb_pic_width":
+		m.ThumbPicWidth, err = readInt[int32](r)
+	case "image_elem_thumb_pic_height":
+		m.ThumbPicHeight, err = readInt[int32](r)
+	case "image_elem_thumb_pic_size":
+		m.ThumbPicSize, err = readInt[int32](r)
+	case "image_elem_thumb_url":
+		m.ThumbUrl, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *SoundElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"sound_elem_business_id":`...)
+	b = appendInt(b, m.GetBusinessId())
+	if v := m.GetDownloadFlag(); v != 0 {
+		b = append(b, `,"sound_elem_download_flag":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"sound_elem_file_id":`...)
+	b = appendString(b, m.GetFileId())
+	b = append(b, `,"sound_elem_file_path":`...)
+	b = appendString(b, m.GetFilePath())
+	b = append(b, `,"sound_elem_file_size":`...)
+	b = appendInt(b, m.GetFileSize())
+	b = append(b, `,"sound_elem_file_time":`...)
+	b = appendInt(b, m.GetFileTime())
+	b = append(b, `,"sound_elem_url":`...)
+	b = appendString(b, m.GetUrl())
+	return closeObject(b, start)
+}
+
+func (m *SoundElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *SoundElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "sound_elem_file_path":
+		m.FilePath, err = readString(r)
+	case "sound_elem_file_size":
+		m.FileSize, err = readInt[int32](r)
+	case "sound_elem_file_time":
+		m.FileTime, err = readInt[int32](r)
+	case "sound_elem_file_id":
+		m.FileId, err = readString(r)
+	case "sound_elem_business_id":
+		m.BusinessId, err = readInt[int32](r)
+	case "sound_elem_url":
+		m.Url, err = readString(r)
+	case "sound_elem_download_flag":
+		m.DownloadFlag, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *FileElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"file_elem_business_id":`...)
+	b = appendInt(b, m.GetBusinessId())
+	if v := m.GetDownloadFlag(); v != 0 {
+		b = append(b, `,"file_elem_download_flag":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"file_elem_file_id":`...)
+	b = appendString(b, m.GetFileId())
+	b = append(b, `,"file_elem_file_name":`...)
+	b = appendString(b, m.GetFileName())
+	b = append(b, `,"file_elem_file_path":`...)
+	b = appendString(b, m.GetFilePath())
+	b = append(b, `,"file_elem_file_size":`...)
+	b = appendInt(b, m.GetFileSize())
+	b = append(b, `,"file_elem_url":`...)
+	b = appendString(b, m.GetUrl())
+	return closeObject(b, start)
+}
+
+func (m *FileElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *FileElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "file_elem_file_path":
+		m.FilePath, err = readString(r)
+	case "file_elem_file_name":
+		m.FileName, err = readString(r)
+	case "file_elem_file_size":
+		m.FileSize, err = readInt[int32](r)
+	case "file_elem_file_id":
+		m.FileId, err = readString(r)
+	case "file_elem_business_id":
+		m.BusinessId, err = readInt[int32](r)
+	case "file_elem_url":
+		m.Url, err = readString(r)
+	case "file_elem_download_flag":
+		m.DownloadFlag, err = readInt[int32](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *VideoElem) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"video_elem_business_id":`...)
+	b = appendInt(b, m.GetBusinessId())
+	if v := m.GetImageDownloadFlag(); v != 0 {
+		b = append(b, `,"video_elem_image_download_flag":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"video_elem_image_height":`...)
+	b = appendUint(b, m.GetImageHeight())
+	b = append(b, `,"video_elem_image_id":`...)
+	b = appendString(b, m.GetImageId())
+	b = append(b, `,"video_elem_image_path":`...)
+	b = appendString(b, m.GetImagePath())
+	b = append(b, `,"video_elem_image_size":`...)
+	b = appendUint(b, m.GetImageSize())
+	b = append(b, `,"video_elem_image_type":`...)
+	b = appendString(b, m.GetImageType())
+	b = append(b, `,"video_elem_image_url":`...)
+	b = appendString(b, m.GetImageUrl())
+	b = append(b, `,"video_elem_image_width":`...)
+	b = appendUint(b, m.GetImageWidth())
+	if v := m.GetVideoDownloadFlag(); v != 0 {
+		b = append(b, `,"video_elem_video_download_flag":`...)
+		b = appendInt(b, v)
+	}
+	b = append(b, `,"video_elem_video_duration":`...)
+	b = appendUint(b, m.GetVideoDuration())
+	b = append(b, `,"video_elem_video_id":`...)
+	b = appendString(b, m.GetVideoId())
+	b = append(b, `,"video_elem_video_path":`...)
+	b = appendString(b, m.GetVideoPath())
+	b = append(b, `,"video_elem_video_size":`...)
+	b = appendUint(b, m.GetVideoSize())
+	b = append(b, `,"video_elem_video_type":`...)
+	b = appendString(b, m.GetVideoType())
+	b = append(b, `,"video_elem_video_url":`...)
+	b = appendString(b, m.GetVideoUrl())
+	return closeObject(b, start)
+}
+
+func (m *VideoElem) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *VideoElem) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "video_elem_video_type":
+		m.VideoType, err = readString(r)
+	case "video_elem_video_size":
+		m.VideoSize, err = readInt[uint32](r)
+	case "video_elem_video_duration":
+		m.VideoDuration, err = readInt[uint32](r)
+	case "video_elem_video_path":
+		m.VideoPath, err = readString(r)
+	case "video_elem_video_id":
+		m.VideoId, err = readString(r)
+	case "video_elem_business_id":
+		m.BusinessId, err = readInt[int32](r)
+	case "video_elem_video_url":
+		m.VideoUrl, err = readString(r)
+	case "video_elem_image_type":
+		m.ImageType, err = readString(r)
+	case "video_elem_image_size":
+		m.ImageSize, err = readInt[uint32](r)
+	case "video_elem_image_width":
+		m.ImageWidth, err = readInt[uint32](r)
+	case "video_elem_image_height":
+		m.ImageHeight, err = readInt[uint32](r)
+	case "video_elem_image_path":
+		m.ImagePath, err = readString(r)
+	case "video_elem_image_id":
+		m.ImageId, err = readString(r)
+	case "video_elem_image_url":
+		m.ImageUrl, err = readString(r)
+	case "video_elem_video_download_flag":
+		m.VideoDownloadFlag, err = readInt[int32](r)
+	case "video_elem_image_download_flag":
+		m.ImageDownloadFlag, err = readInt[int32](r)
 	default:
 		err = r.skip()
 	}

@@ -180,7 +180,8 @@ func FuzzAccepted(f *testing.F) {
 	}
 	inner := proto.CloneOf(all)
 	inner.Sender, inner.MsgId, inner.Seq, inner.SenderProfile = "alice", "1-2-3", 5, &im.SenderProfile{NickName: "Alice"}
-	inner.ElemArray = append(inner.ElemArray, &im.Elem{ElemType: im.ElemType_ELEM_TYPE_IMAGE, Raw: []byte(`{"elem_type":1}`)})
+	inner.ElemArray = append(inner.ElemArray, &im.Elem{ElemType: im.ElemType_ELEM_TYPE_PROFILE_CHANGE, Raw: []byte(`{"elem_type":11}`)},
+		&im.Elem{ElemType: im.ElemType_ELEM_TYPE_IMAGE, Body: &im.Elem_Image{Image: &im.ImageElem{OrigPath: "/p", OrigId: "o", OrigPicWidth: 3, OrigUrl: "u"}}})
 	merged := inner
 	for range 2 {
 		merged = &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: &im.MergerElem{

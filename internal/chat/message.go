@@ -257,7 +257,7 @@ func (c *Chat) readSend(call Call[*im.SendReply], req []byte) (m *send, to []byt
 	if !m.toGroup && !im.ValidUserID(string(to)) {
 		return nil, nil, im.Errorf(im.CodeUnknownReceiver, "there can be no user with the id of the conversation")
 	}
-	m.content, err = checkMessage(msg, call.Caller.Platform)
+	m.content, err = checkMessage(im.Sendable(msg, call.Caller.Operator), call.Caller.Platform)
 	return m, to, err
 }
 

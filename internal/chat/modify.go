@@ -48,6 +48,7 @@ func (c *Chat) Modify(ctx context.Context, call Call[*im.ModifyReply], req *im.M
 	}
 	m := &modification{cv: cv, seq: req.Seq, version: &req.Version, resent: call.Resent, call: call, circle: circle, by: person{s.UID, s.Name}}
 	m.elems, m.cloud = contentOf(req.Message)
+	m.elems = im.Sendable(m.elems, s.Operator)
 	if !c.cfg.hookable(cv.Kind == KindGroup) {
 		return c.modify(ctx, m, call.Reply)
 	}
@@ -203,7 +204,7 @@ func (m *modification) apply(old []byte) (content, error) {
 	case len(m.elems) == 0: // stay
 	case !editable(m.elems) || !editable(elems):
 		// Elements of other types stay as they are; cloud_custom_str can be replaced beside them.
-		if !bytes.Equal(m.elems, elems) {
+		if !bytes.Equal(im.Sendable(m.elems, false), im.Sendable(elems, false)) { // a reader of an operator's message has its URLs, and does not send them
 			return content{}, im.Errorf(im.CodeInvalidParameters, "only text, custom, face and location elements can be modified")
 		}
 	default:

@@ -10,6 +10,7 @@ import (
 // shapeTable writes the tables for im/check.go: the fields of every message on the wire, and how often they may occur.
 func shapeTable(c *code, files []*protogen.File) error {
 	all := onTheWire(files)
+	flattened, removing := flattenedOf(all), removingOf(all)
 	c.p("")
 	c.p("const (")
 	for i, m := range all {
@@ -25,7 +26,11 @@ func shapeTable(c *code, files []*protogen.File) error {
 	totals := 0
 	for _, m := range all {
 		layers, _ := option(m.Desc, "layers").(uint32)
-		c.p("shape%s: {name: %q, size: sizeOf[%s](), layers: %d, fields: []shapeField{", m.GoIdent.GoName, m.Desc.Name(), m.GoIdent.GoName, layers)
+		removes := ""
+		if removing[m] {
+			removes = "removes: true, "
+		}
+		c.p("shape%s: {name: %q, size: sizeOf[%s](), layers: %d, %sfields: []shapeField{", m.GoIdent.GoName, m.Desc.Name(), m.GoIdent.GoName, layers, removes)
 		counters, oneofs := 0, map[*protogen.Oneof]int{}
 		for _, f := range m.Fields {
 			kind, err := wireKind(f)
@@ -72,6 +77,15 @@ func shapeTable(c *code, files []*protogen.File) error {
 			if total > 0 {
 				line += fmt.Sprintf(", inAll: %d, total: %d", inAll, total)
 			}
+			if limit, _ := option(f.Desc, "max").(uint64); limit > 0 && flattened[m] && !f.Desc.IsList() && f.Message == nil {
+				line += fmt.Sprintf(", limit: %d", limit)
+			}
+			if removed := removedFrom(f); removed != "" {
+				if kind != "wireText" && kind != "wireVarint" {
+					return fmt.Errorf("%s: only texts and numbers are removed", f.Desc.FullName())
+				}
+				line += ", removed: " + removed
+			}
 			c.p("%s},", line)
 		}
 		c.p("}},")
@@ -90,6 +104,46 @@ func shapeTable(c *code, files []*protogen.File) error {
 		c.p("func (*%s) wireShape() int { return shape%s }", m.GoIdent.GoName, m.GoIdent.GoName)
 	}
 	return nil
+}
+
+// flattenedOf returns the messages that are flattened into another one: the bodies of elements.
+func flattenedOf(all []*protogen.Message) map[*protogen.Message]bool {
+	found := make(map[*protogen.Message]bool)
+	for _, m := range all {
+		for _, f := range m.Fields {
+			if boolOption(f.Desc, "flatten") {
+				found[f.Message] = true
+			}
+		}
+	}
+	return found
+}
+
+// removedFrom returns what im/check.go calls the sends from which a field is removed; "" for a field that stays.
+func removedFrom(f *protogen.Field) string {
+	switch {
+	case boolOption(f.Desc, "local"):
+		return "fromAll"
+	case boolOption(f.Desc, "formed"):
+		return "fromUsers"
+	}
+	return ""
+}
+
+// removingOf returns the messages that have, at any depth, a field that is removed.
+func removingOf(all []*protogen.Message) map[*protogen.Message]bool {
+	found := make(map[*protogen.Message]bool)
+	for more := true; more; {
+		more = false
+		for _, m := range all {
+			for _, f := range m.Fields {
+				if !found[m] && (removedFrom(f) != "" || f.Message != nil && found[f.Message]) {
+					found[m], more = true, true
+				}
+			}
+		}
+	}
+	return found
 }
 
 // onTheWire returns the messages that calls, pushes and messages consist of, in the order of the contract.

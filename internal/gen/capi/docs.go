@@ -389,7 +389,7 @@ func (t *tables) reached() map[string]bool {
 			visit(f.row["gives"])
 		}
 	}
-	visit("ElemType TextElem CustomElem FaceElem LocationElem MergerElem GroupTipsElem GroupReportElem")
+	visit("ElemType TextElem CustomElem FaceElem LocationElem MergerElem GroupTipsElem GroupReportElem ImageElem SoundElem FileElem VideoElem")
 	return out
 }
 
