@@ -174,7 +174,7 @@ func (c *Chat) each(ctx context.Context, s *Caller, m mark, names []string, do f
 				results[i] = r
 			}
 			if !last {
-				if err := m.keep(f.tx, part, wire(&im.FriendResults{Results: results[from:to]})); err != nil {
+				if err := m.keep(f.tx, part, &im.Frame{Body: wire(&im.FriendResults{Results: results[from:to]})}); err != nil {
 					return err
 				}
 				return f.done(nil)
@@ -216,14 +216,14 @@ func (c *Chat) AddFriend(ctx context.Context, call Call[*im.FriendReply], req *i
 	if err := a.check(); err != nil {
 		return err
 	}
-	switch refused, err := c.askFriendAdd(ctx, call.Caller, a); {
-	case err != nil:
+	refused, err := c.askFriendAdd(ctx, call.Caller, a)
+	if err != nil {
 		return err
-	case refused != nil:
-		call.Reply(friendReply(refused, 0))
-		return nil
 	}
 	return c.each(ctx, call.Caller, call.mark(), []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
+		if refused != nil {
+			return refused, nil
+		}
 		return f.addFriend(me, other, a)
 	}, func(r []*im.FriendResult, feed uint64) answer { return call.with(friendReply(r[0], feed)) })
 }

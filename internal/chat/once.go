@@ -34,11 +34,11 @@ func hashOf(f *im.Frame) uint64 {
 }
 
 // makeOnce makes a call that is kept. Its first copy may still be under way on a connection that the client has given up: whichever copy commits first is the
-// call, and the other one finds it.
+// call, and the other one finds it. Of copies that were sent again, a refusal is kept as well: the client has it, so no other copy may be made.
 func (c *Chat) makeOnce(ctx context.Context, s *Caller, f *im.Frame, req im.Request) error {
 	for {
 		if f.Resent {
-			if made, err := c.replyAgain(ctx, s, f); made || err != nil {
+			if made, err := c.replyAgain(ctx, s, f, nil); made || err != nil {
 				return err
 			}
 		}
@@ -47,39 +47,57 @@ func (c *Chat) makeOnce(ctx context.Context, s *Caller, f *im.Frame, req im.Requ
 			f = &im.Frame{Id: f.Id, Method: f.Method, Body: f.Body, Resent: true}
 			continue
 		}
-		if err != nil && f.Resent { // the first copy may have been made since
-			if made, _ := c.replyAgain(ctx, s, f); made {
-				return nil
-			}
+		if err == nil || !f.Resent {
+			return err
+		}
+		switch made, failed := c.replyAgain(ctx, s, f, refusalOf(err)); {
+		case made:
+			return nil
+		case failed != nil: // the refusal is not to be had when it is not kept
+			return failed
 		}
 		return err
 	}
 }
 
-// replyAgain answers a call that is done with its reply, and reports whether it is.
-func (c *Chat) replyAgain(ctx context.Context, s *Caller, f *im.Frame) (made bool, err error) {
+// refusalOf returns the refusal of a call, nil if err is none: if the server failed, or the session ended before the call was made.
+func refusalOf(err error) *im.Error {
+	var e *im.Error
+	if errors.As(err, &e) && e != errGoing && e != errStopped && e != errAnotherCall {
+		return e
+	}
+	return nil
+}
+
+// replyAgain answers a call that is done, or was refused, with its reply, and reports whether it is. If it is not, it keeps that it is refused, unless refused is nil.
+func (c *Chat) replyAgain(ctx context.Context, s *Caller, f *im.Frame, refused *im.Error) (made bool, err error) {
 	err = c.store.Update(ctx, []Key{{UID: s.UID}}, func(tx Tx) error {
 		made = false // fn may run again
-		d, err := tx.Done(s.UID, s.Run, f.Id, 0)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
+		m := mark{uid: s.UID, run: s.Run, id: f.Id, hash: hashOf(f), resent: true}
+		was, err := m.kept(tx, 0)
 		if err != nil {
 			return err
 		}
-		if d.Hash != hashOf(f) {
-			return anotherCall(f.Id)
+		if was == nil {
+			if refused == nil {
+				return nil
+			}
+			return m.keep(tx, 0, &im.Frame{Code: refused.Code, Desc: im.Shorten(refused.Desc, im.MaxDesc)})
 		}
 		made = true
-		tx.AfterCommit(func() { s.Reply(f.Id, f.Method, encoded[im.Body](d.Reply), nil) })
+		tx.AfterCommit(func() {
+			if was.Code != 0 {
+				s.Reply(f.Id, f.Method, nil, im.Errorf(was.Code, "%s", was.Desc))
+				return
+			}
+			s.Reply(f.Id, f.Method, encoded[im.Body](was.Body), nil)
+		})
 		return nil
 	})
 	return made && err == nil, err
 }
 
-func anotherCall(id uint64) error {
-	return im.Errorf(im.CodeInvalidParameters, "the id %d was that of another call of the run", id)
-}
+var errAnotherCall = im.Errorf(im.CodeInvalidParameters, "the id was that of another call of the run")
 
 // answer is the end of a call in its transaction: it keeps the call, if it is to be kept, and returns what answers it after the commit.
 type answer func(tx Tx, kept bool) (reply func(), err error)
@@ -88,7 +106,7 @@ type answer func(tx Tx, kept bool) (reply func(), err error)
 func (c Call[R]) with(r R) answer {
 	return func(tx Tx, kept bool) (reply func(), err error) {
 		if kept {
-			err = c.mark().keep(tx, 0, wire(r))
+			err = c.mark().keep(tx, 0, &im.Frame{Body: wire(r)})
 		}
 		return func() { c.Reply(r) }, err
 	}
@@ -105,16 +123,17 @@ func (c *Call[R]) mark() mark {
 	return mark{uid: c.Caller.UID, run: c.Caller.Run, id: c.id, hash: c.hash, resent: c.Resent}
 }
 
-// keep stores that a part of the call is done.
-func (m mark) keep(tx Tx, part uint64, reply []byte) error {
+// keep stores that a part of the call is done, with its reply.
+func (m mark) keep(tx Tx, part uint64, reply *im.Frame) error {
 	if m.run == 0 {
 		return nil
 	}
-	return tx.PutDone(Done{UID: m.uid, Run: m.run, Call: m.id, Part: part, Hash: m.hash, Reply: reply}, tx.Now()-keepDone.Milliseconds(), mostDone)
+	d := Done{UID: m.uid, Run: m.run, Call: m.id, Part: part, Hash: m.hash, Reply: im.AppendFrame(nil, reply)}
+	return tx.PutDone(d, tx.Now()-keepDone.Milliseconds(), mostDone)
 }
 
-// results returns those of a part of the call that its first copy has done, nil if there are none.
-func (m mark) results(tx Tx, part uint64) ([]*im.FriendResult, error) {
+// kept returns the reply of a part of the call that its first copy has done, nil if there is none.
+func (m mark) kept(tx Tx, part uint64) (reply *im.Frame, err error) {
 	if m.run == 0 || !m.resent {
 		return nil, nil
 	}
@@ -125,10 +144,26 @@ func (m mark) results(tx Tx, part uint64) ([]*im.FriendResult, error) {
 	case err != nil:
 		return nil, err
 	case d.Hash != m.hash:
-		return nil, anotherCall(m.id)
+		return nil, errAnotherCall
+	}
+	err = im.ReadFrames(d.Reply, func(f *im.Frame) error {
+		reply = &im.Frame{Code: f.Code, Desc: f.Desc, Body: f.Body}
+		return nil
+	})
+	if err == nil && reply == nil {
+		err = im.ErrFrame
+	}
+	return reply, err
+}
+
+// results returns those of a part of the call that its first copy has done, nil if there are none.
+func (m mark) results(tx Tx, part uint64) ([]*im.FriendResult, error) {
+	was, err := m.kept(tx, part)
+	if was == nil {
+		return nil, err
 	}
 	var r im.FriendResults
-	err = im.Decode(d.Reply, &r)
+	err = im.Decode(was.Body, &r)
 	return r.Results, err
 }
 

@@ -59,14 +59,14 @@ func (c *Chat) AnswerRequest(ctx context.Context, call Call[*im.FriendReply], re
 	if err := cmp.Or(checkText("remark", req.Remark, maxRemark), checkGroupName("group_name", req.GroupName, false)); err != nil {
 		return err
 	}
-	switch refused, err := c.askFriendResponse(ctx, call.Caller, req); {
-	case err != nil:
+	refused, err := c.askFriendResponse(ctx, call.Caller, req)
+	if err != nil {
 		return err
-	case refused != nil:
-		call.Reply(friendReply(refused, 0))
-		return nil
 	}
 	return c.each(ctx, call.Caller, call.mark(), []string{req.UserId}, func(f *feeding, me, other person) (*im.FriendResult, error) {
+		if refused != nil {
+			return refused, nil
+		}
 		return f.answer(me, other, req)
 	}, func(r []*im.FriendResult, feed uint64) answer { return call.with(friendReply(r[0], feed)) })
 }

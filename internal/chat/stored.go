@@ -317,7 +317,7 @@ type Done struct {
 	// Hash distinguishes other calls. At is when it was done or asked about last, by the store's clock.
 	Hash uint64
 	At   int64
-	// Reply is the body of the reply; of a part, its results as an im.FriendResults.
+	// Reply is the message of an im.Frame: the code and text of a refusal, or the body of the reply; of a part, its results as an im.FriendResults.
 	Reply []byte
 }
 
