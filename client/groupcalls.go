@@ -1,7 +1,6 @@
 package client
 
 import (
-	"math/rand/v2"
 	"slices"
 	"unicode/utf8"
 
@@ -90,7 +89,6 @@ func (g Groups) create(to caller[string], req *im.CreateGroupRequest) {
 		engine.Refuse(g.c.e, to, refusal(im.CodeGroupParameters, err))
 		return
 	}
-	own.Key = rand.Uint64N(1<<62) + 1
 	askGroup(g, to, im.Method_CREATE_GROUP, own, nil, func(r *im.CreateGroupReply) string {
 		g.changed(r.GroupId)
 		return r.GroupId

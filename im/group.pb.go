@@ -2151,9 +2151,7 @@ type CreateGroupRequest struct {
 	MaxMembers uint64                   `protobuf:"varint,9,opt,name=max_members,json=create_group_param_max_member_num,proto3" json:"max_members,omitempty"`
 	Custom     []*GroupInfoCustomString `protobuf:"bytes,10,rep,name=custom,json=create_group_param_custom_info,proto3" json:"custom,omitempty"`
 	// Identifier, role, name card and custom fields count.
-	Members []*GroupMemberInfo `protobuf:"bytes,11,rep,name=members,json=create_group_param_group_member_array,proto3" json:"members,omitempty"`
-	// Drawn by the client. An id that the server makes is made from it, so that a call which is sent again makes no second group.
-	Key           uint64 `protobuf:"varint,12,opt,name=key,proto3" json:"key,omitempty"`
+	Members       []*GroupMemberInfo `protobuf:"bytes,11,rep,name=members,json=create_group_param_group_member_array,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2263,13 +2261,6 @@ func (x *CreateGroupRequest) GetMembers() []*GroupMemberInfo {
 		return x.Members
 	}
 	return nil
-}
-
-func (x *CreateGroupRequest) GetKey() uint64 {
-	if x != nil {
-		return x.Key
-	}
-	return 0
 }
 
 type CreateGroupReply struct {
@@ -3834,7 +3825,7 @@ const file_api_group_proto_rawDesc = "" +
 	"field_list\x18\x03 \x03(\x05R%group_search_member_params_field_list:\x04\xe8\xf9\x18\x01\"\xee\x01\n" +
 	"\x1dGroupSearchGroupMembersResult\x124\n" +
 	"\bgroup_id\x18\x01 \x01(\tR\"group_search_member_result_groupid\x12\x90\x01\n" +
-	"\x10member_info_list\x18\x02 \x03(\v2\x18.tidings.GroupMemberInfoB/\xca\xf3\x18+group_search_member_result_menber_info_listR+group_search_member_result_member_info_list:\x04\xe8\xf9\x18\x01\"\xc1\x06\n" +
+	"\x10member_info_list\x18\x02 \x03(\v2\x18.tidings.GroupMemberInfoB/\xca\xf3\x18+group_search_member_result_menber_info_listR+group_search_member_result_member_info_list:\x04\xe8\xf9\x18\x01\"\xaf\x06\n" +
 	"\x12CreateGroupRequest\x124\n" +
 	"\bgroup_id\x18\x01 \x01(\tB\x05\xf0\xf3\x18\x80\x01R\x1bcreate_group_param_group_id\x122\n" +
 	"\x04name\x18\x02 \x01(\tB\x05\xf0\xf3\x18\x80 R\x1dcreate_group_param_group_name\x12?\n" +
@@ -3848,10 +3839,9 @@ const file_api_group_proto_rawDesc = "" +
 	"\vmax_members\x18\t \x01(\x04R!create_group_param_max_member_num\x12T\n" +
 	"\x06custom\x18\n" +
 	" \x03(\v2\x1e.tidings.GroupInfoCustomStringB\x04\xf0\xf3\x18\x14R\x1ecreate_group_param_custom_info\x12V\n" +
-	"\amembers\x18\v \x03(\v2\x18.tidings.GroupMemberInfoB\x04\xf0\xf3\x18dR%create_group_param_group_member_array\x12\x16\n" +
-	"\x03key\x18\f \x01(\x04B\x04\xd8\xf3\x18\x01R\x03key:\x04\xe8\xf9\x18\x01B\r\n" +
+	"\amembers\x18\v \x03(\v2\x18.tidings.GroupMemberInfoB\x04\xf0\xf3\x18dR%create_group_param_group_member_array:\x04\xe8\xf9\x18\x01B\r\n" +
 	"\v_add_optionB\x11\n" +
-	"\x0f_approve_option\"c\n" +
+	"\x0f_approve_optionJ\x04\b\f\x10\r\"c\n" +
 	"\x10CreateGroupReply\x12-\n" +
 	"\bgroup_id\x18\x01 \x01(\tR\x1bcreate_group_result_groupid\x12\x1a\n" +
 	"\x05epoch\x18\x02 \x01(\x04B\x04\xd8\xf3\x18\x01R\x05epoch:\x04\xe8\xf9\x18\x01\"\x90\x02\n" +

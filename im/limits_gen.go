@@ -641,9 +641,6 @@ func (m *CreateGroupRequest) check() *Error {
 			return err.in("members", i)
 		}
 	}
-	if err := checkNumber("key", uint64(m.GetKey()), 9223372036854775807); err != nil {
-		return err
-	}
 	return nil
 }
 

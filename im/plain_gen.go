@@ -1412,8 +1412,6 @@ type CreateGroupRequest struct {
 	Custom     []*GroupInfoCustomString
 	// Identifier, role, name card and custom fields count.
 	Members []*GroupMemberInfo
-	// Drawn by the client. An id that the server makes is made from it, so that a call which is sent again makes no second group.
-	Key uint64
 
 	unknownFields []byte
 }
@@ -1495,13 +1493,6 @@ func (x *CreateGroupRequest) GetMembers() []*GroupMemberInfo {
 		return x.Members
 	}
 	return nil
-}
-
-func (x *CreateGroupRequest) GetKey() uint64 {
-	if x != nil {
-		return x.Key
-	}
-	return 0
 }
 
 type CreateGroupReply struct {

@@ -345,7 +345,6 @@ var shapes = [...]shape{
 		9:  {kind: wireVarint, name: "create_group_param_max_member_num"},
 		10: {kind: wireMessage, name: "create_group_param_custom_info", of: shapeGroupInfoCustomString, most: 20, counter: 1},
 		11: {kind: wireMessage, name: "create_group_param_group_member_array", of: shapeGroupMemberInfo, most: 100, counter: 2},
-		12: {kind: wireVarint, name: "key"},
 	}},
 	shapeCreateGroupReply: {name: "CreateGroupReply", size: sizeOf[CreateGroupReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "create_group_result_groupid"},

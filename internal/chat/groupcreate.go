@@ -3,9 +3,7 @@ package chat
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
-	"encoding/binary"
 	"errors"
 	"strings"
 
@@ -29,14 +27,10 @@ func checkGroupID(id string, typ im.GroupType) error {
 	return nil
 }
 
-// newGroupID makes an id from a key that its owner has drawn, or draws one.
-func newGroupID(typ im.GroupType, owner UID, key uint64) string {
+// newGroupID draws an id.
+func newGroupID(typ im.GroupType) string {
 	var b [10]byte
 	_, _ = rand.Read(b[:]) // it does not fail
-	if key != 0 {
-		sum := sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(owner)), key))
-		copy(b[:], sum[:])
-	}
 	prefix := madeGroupID
 	if typ == im.GroupType_GROUP_TYPE_COMMUNITY {
 		prefix = madeCommunityID
@@ -71,7 +65,7 @@ func (c *Chat) found(ctx context.Context, call Call[*im.CreateGroupReply], req *
 	}
 	id := req.GroupId
 	if id == "" {
-		id = newGroupID(req.Type, owner.uid, req.Key)
+		id = newGroupID(req.Type)
 	}
 	if err := c.askCreate(ctx, s, req, owner, id, first, typ); err != nil {
 		return err

@@ -35,8 +35,8 @@ func TestRepeatedGroupCalls(t *testing.T) {
 				}
 			}
 		}
-		twice(ann, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "made", Key: 7}, 2)
-		twice(bob, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "made", Key: 7}, 2) // another one
+		twice(ann, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "made"}, 2)
+		twice(bob, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "made"}, 2) // another one
 		twice(ann, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "chosen", GroupId: "p", Type: public, Members: []*im.GroupMemberInfo{{Identifier: "bob"}}}, 6)
 		twice(ann, im.Method_CREATE_GROUP, &im.CreateGroupRequest{Name: "chosen", GroupId: "w", Type: work}, 2)
 		twice(carol, im.Method_JOIN_GROUP, &im.JoinGroupRequest{Group: named("p"), Words: "please"}, 1)
