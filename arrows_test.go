@@ -31,7 +31,7 @@ var arrows = func() map[string][]string {
 		"":                   {},
 		"im":                 {},
 		"usersig":            {},
-		"client":             {"im", "client/internal/engine", "client/internal/link", "client/internal/local"},
+		"client":             {"im", "client/internal/engine", "client/internal/link", "client/internal/local", "client/internal/transfer"},
 		"capi":               {"im", "client", "internal/private"},
 		"imtest":             {"im", "usersig", "client", "internal/server"},
 		"cmd":                append([]string{"internal/server", "internal/private"}, public...),
@@ -43,10 +43,11 @@ var arrows = func() map[string][]string {
 		"internal/gen":       {"im"},
 		"internal/tools":     append([]string{"internal/store", "internal/chat"}, public...),
 		// The bottom of the client.
-		"client/internal/link":   {"im", "client/internal/ws"},
-		"client/internal/ws":     {"internal/websocket"},
-		"client/internal/local":  {"im", "internal/private"},
-		"client/internal/engine": {"im", "client/internal/link", "client/internal/local"},
+		"client/internal/link":     {"im", "client/internal/ws"},
+		"client/internal/ws":       {"internal/websocket"},
+		"client/internal/local":    {"im", "internal/private"},
+		"client/internal/engine":   {"im", "client/internal/link", "client/internal/local"},
+		"client/internal/transfer": {"im", "client/internal/link", "client/internal/ws"},
 		// For tests.
 		"internal/testing/faultproxy": {},
 		"internal/testing/needs":      {},
@@ -101,7 +102,7 @@ var (
 
 // light are the folders that the C library is made of. Every program carries what they depend on, so none of the heavy packages may be among it.
 var (
-	light = []string{"client", "client/internal/link", "client/internal/local", "client/internal/ws", "capi"}
+	light = []string{"client", "client/internal/link", "client/internal/local", "client/internal/transfer", "client/internal/ws", "capi"}
 	heavy = []string{"net/http", "text/template", "regexp"}
 )
 

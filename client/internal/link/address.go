@@ -1,9 +1,11 @@
 package link
 
 import (
+	"crypto/tls"
 	"net/url"
 	"strings"
 
+	"github.com/tidings-im/tidings/client/internal/ws"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -28,6 +30,24 @@ func wsURL(server string) (string, error) {
 		return "", im.Errorf(im.CodeInvalidParameters, "server address %q has a path that is none", u.Redacted())
 	}
 	return u.String(), nil
+}
+
+// Media returns the address of the server's /media/, which ends in a slash, and how to connect to it: as the link does.
+func Media(server, proxy string, tls *tls.Config) (*url.URL, *ws.Dialer, error) {
+	address, err := wsURL(server)
+	if err != nil {
+		return nil, nil, err
+	}
+	through, err := proxyURL(proxy)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := url.Parse(strings.Replace(address, "ws", "http", 1))
+	if err != nil {
+		return nil, nil, err
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.JoinPath("../media/"), &ws.Dialer{TLS: tls, Proxy: through}, nil
 }
 
 // shownServer returns the server's address in a form that may be shown: without a password or a token.

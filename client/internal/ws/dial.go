@@ -1,5 +1,5 @@
-// Package ws is the client's side of WebSocket (RFC 6455), directly on TCP and TLS and through proxies: what a device needs to reach its server,
-// without net/http.
+// Package ws is the client's side of WebSocket (RFC 6455) and of plain requests of HTTP/1.1, directly on TCP and TLS and through proxies: what a device
+// needs to reach its server, without net/http.
 package ws
 
 import (
@@ -31,7 +31,7 @@ const (
 
 // Dialer describes how to connect.
 type Dialer struct {
-	TLS         *tls.Config // for wss; may be nil
+	TLS         *tls.Config // for wss and https; may be nil
 	Proxy       *url.URL    // socks5 or http; nil: none
 	Subprotocol string      // to offer
 	Most        int         // limit of a message that is read, in bytes
@@ -93,14 +93,36 @@ func follow(u *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-// once asks one server for an upgrade.
-func (d *Dialer) once(ctx context.Context, u *url.URL) (c *Conn, err error) {
-	secure := u.Scheme == "wss"
+// open makes a connection to the host of an address. conn is what is used, tcp what is under its TLS, or the same.
+func (d *Dialer) open(ctx context.Context, u *url.URL) (tcp, conn net.Conn, err error) {
+	secure := u.Scheme == "wss" || u.Scheme == "https"
 	port := u.Port()
 	if port == "" {
 		port = map[bool]string{false: "80", true: "443"}[secure]
 	}
-	tcp, err := d.connect(ctx, u.Hostname(), port)
+	tcp, err = d.connect(ctx, u.Hostname(), port)
+	if err != nil || !secure {
+		return tcp, tcp, err
+	}
+	cfg := d.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = strings.Cut(u.Hostname(), "%")
+	}
+	cfg.NextProtos = nil // a server without a negotiated protocol speaks HTTP/1.1
+	t := tls.Client(tcp, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		tcp.Close()
+		return nil, nil, err
+	}
+	return tcp, t, nil
+}
+
+// once asks one server for an upgrade.
+func (d *Dialer) once(ctx context.Context, u *url.URL) (c *Conn, err error) {
+	tcp, conn, err := d.open(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -115,22 +137,6 @@ func (d *Dialer) once(ctx context.Context, u *url.URL) (c *Conn, err error) {
 			c, err = nil, ctx.Err()
 		}
 	}()
-	conn := tcp
-	if secure {
-		cfg := d.TLS.Clone()
-		if cfg == nil {
-			cfg = &tls.Config{}
-		}
-		if cfg.ServerName == "" {
-			cfg.ServerName, _, _ = strings.Cut(u.Hostname(), "%")
-		}
-		cfg.NextProtos = nil // a server without a negotiated protocol speaks HTTP/1.1
-		t := tls.Client(tcp, cfg)
-		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, err
-		}
-		conn = t
-	}
 	return d.upgrade(tcp, conn, u)
 }
 
