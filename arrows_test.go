@@ -39,6 +39,7 @@ var arrows = func() map[string][]string {
 		"internal/chat":      {"im", "usersig", "internal/hook", "internal/restjson"},
 		"internal/server":    append([]string{"im", "usersig", "internal/chat", "internal/private"}, parts...),
 		"internal/private":   {},
+		"internal/rate":      {},
 		"internal/websocket": {},
 		"internal/gen":       {"im"},
 		"internal/tools":     append([]string{"internal/store", "internal/chat"}, public...),
@@ -61,8 +62,8 @@ var arrows = func() map[string][]string {
 		m[part] = []string{"im", "usersig", "internal/chat"}
 	}
 	m["internal/store"] = append(m["internal/store"], "internal/private")
-	m["internal/media"] = append(m["internal/media"], "internal/private")
-	m["internal/gateway"] = append(m["internal/gateway"], "internal/websocket")
+	m["internal/media"] = append(m["internal/media"], "internal/private", "internal/rate")
+	m["internal/gateway"] = append(m["internal/gateway"], "internal/websocket", "internal/rate")
 	// The JSON that the admin API and webhooks share.
 	m["internal/restjson"] = []string{"im"}
 	// What webhooks are asked and notified of.

@@ -89,6 +89,7 @@ func (c *Chat) mediaToken(purpose byte, uid UID, generation uint64) string {
 
 func (c *Chat) mediaMAC(b []byte) []byte {
 	m := hmac.New(sha256.New, c.cfg.MediaKey)
+	m.Write(binary.BigEndian.AppendUint64(nil, c.cfg.AppID)) // of two apps with one key, neither reads what is the other's
 	m.Write(b)
 	return m.Sum(nil)
 }

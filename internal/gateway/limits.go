@@ -219,35 +219,15 @@ func (g *Gateway) roomFor(uid chat.UID, req *im.LoginRequest) bool {
 	return n < g.cfg.PerUser
 }
 
-// bucket lets rate things through per second, and as many again at once.
-type bucket struct {
-	left float64
-	at   int64
-}
-
-func (b *bucket) take(rate int, now int64) bool {
-	if b.at == 0 {
-		b.left = float64(rate)
-	} else {
-		b.left = min(float64(rate), b.left+float64(now-b.at)/1e9*float64(rate))
-	}
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
-}
-
 // tooFast refuses a call of a client that makes too many. Only the reader's goroutine calls it.
 func (s *session) tooFast(m im.Method) error {
-	rate, b, code, limit := s.g.cfg.CallRate, &s.calls, int32(im.CodeCallsTooFast), limitCalls
+	perSecond, b, code, limit := s.g.cfg.CallRate, &s.calls, int32(im.CodeCallsTooFast), limitCalls
 	if m == im.Method_SEND {
-		rate, b, code, limit = s.g.cfg.SendRate, &s.sent, im.CodeSendsTooFast, limitSends
+		perSecond, b, code, limit = s.g.cfg.SendRate, &s.sent, im.CodeSendsTooFast, limitSends
 	}
-	if rate <= 0 || b.take(rate, s.g.clock()) {
+	if perSecond <= 0 || b.Take(perSecond, s.g.clock()) {
 		return nil
 	}
 	s.g.metrics.limited.WithLabelValues(limit).Inc()
-	return im.Errorf(code, "more than %d a second", rate)
+	return im.Errorf(code, "more than %d a second", perSecond)
 }

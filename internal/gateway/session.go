@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/rate"
 )
 
 // state of a session. It only moves on; a fenced one may still become kicked.
@@ -31,7 +32,7 @@ type session struct {
 	conn *guard
 	addr netip.Prefix // what limits count it under
 	// How many calls and messages the client may still send at this moment; the reader's.
-	calls, sent bucket
+	calls, sent rate.Bucket
 	// caller is set by the login, on the reader's goroutine and under mu.
 	caller *chat.Caller
 

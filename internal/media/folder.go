@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -21,16 +20,18 @@ import (
 	"github.com/tidings-im/tidings/internal/private"
 )
 
-// Folder is where files are: for every store of them there is only this one so far. They are named by the hash of their content and something random, and never change. Nothing that a client names becomes part
-// of a path.
+// Folder is where files are: for every store of them there is only this one so far. They are named by the hash of their content and something random, and never
+// change. Nothing that a client names becomes part of a path.
 //
 //	folder-id    the id that the database has too
 //	open/NAME    what has arrived of an upload
 //	files/AA/    files whose hash begins with AA
 type Folder struct {
-	dir   string
-	first sync.Once // makes the folders of files
-	made  error
+	dir string
+	id  string
+
+	mu    sync.Mutex
+	whole bool // the folders below it were made
 }
 
 const (
@@ -47,7 +48,7 @@ func OpenFolder(ctx context.Context, dir string, store chat.Store, fresh bool, l
 	if err := private.Narrow(filepath.Join(dir, idFile)); err != nil {
 		return nil, err
 	}
-	id, err := f.id()
+	id, err := f.marked()
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +58,7 @@ func OpenFolder(ctx context.Context, dir string, store chat.Store, fresh bool, l
 	}
 	switch {
 	case known != "" && known == id && !fresh:
+		f.id = id
 		return f, nil
 	case known != "" && !fresh && id == "":
 		return nil, fmt.Errorf("blob: %s is not the folder with the files of this database, which is another one. Name it with --blob; or, if it is lost, start once with --new-blob-folder: all files are given up then", dir)
@@ -68,18 +70,18 @@ func OpenFolder(ctx context.Context, dir string, store chat.Store, fresh bool, l
 	if err := os.MkdirAll(filepath.Join(dir, "open"), folderMode); err != nil {
 		return nil, fmt.Errorf("blob: %w", err)
 	}
-	id = newID(16)
-	if err := f.mark(id); err != nil {
+	f.id = newID(16)
+	if err := f.mark(f.id); err != nil {
 		return nil, err
 	}
 	if known != "" {
 		log.Warn("media: all files that were uploaded are given up, and there is a new folder", "blob", dir)
-		return f, store.NewBlobFolder(ctx, id)
+		return f, store.NewBlobFolder(ctx, f.id)
 	}
-	switch known, err = store.BlobFolder(ctx, id); {
+	switch known, err = store.BlobFolder(ctx, f.id); {
 	case err != nil:
 		return nil, err
-	case known != id:
+	case known != f.id:
 		return nil, fmt.Errorf("blob: another server has just named another folder for this database: %s is not used", dir)
 	}
 	return f, nil
@@ -92,8 +94,8 @@ func newID(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// id returns the id that is in the folder, "" if there is none.
-func (f *Folder) id() (string, error) {
+// marked returns the id that is in the folder, "" if there is none.
+func (f *Folder) marked() (string, error) {
 	b, err := os.ReadFile(filepath.Join(f.dir, idFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -126,14 +128,40 @@ var prefixes = func() (all []string) {
 	return all
 }()
 
-// makeFolders makes the folders of files, all at once: that one of them is new would show in the time of an upload.
-func (f *Folder) makeFolders() error {
-	for _, p := range prefixes {
-		if err := os.MkdirAll(filepath.Join(f.dir, "files", p), folderMode); err != nil {
+var errAnother = errors.New("blob: the folder is not the one that it was at the start: perhaps its disk is not mounted")
+
+// ready makes the folders below, all at once: that one of them is new would show in the time of an upload. If that fails, the next call tries again. It makes none
+// in a folder that has not the right id: where a disk was mounted, files would be lost when it is mounted again.
+func (f *Folder) ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.whole {
+		return nil
+	}
+	if id, err := f.marked(); err != nil || id != f.id {
+		return errors.Join(errAnother, err)
+	}
+	for _, sub := range append([]string{"open"}, prefixes...) {
+		if sub != "open" {
+			sub = filepath.Join("files", sub)
+		}
+		if err := os.MkdirAll(filepath.Join(f.dir, sub), folderMode); err != nil {
 			return err
 		}
 	}
-	return errors.Join(syncDir(filepath.Join(f.dir, "files")), syncDir(f.dir))
+	err := errors.Join(private.SyncFolder(filepath.Join(f.dir, "files")), private.SyncFolder(f.dir))
+	f.whole = err == nil
+	return err
+}
+
+// lost notes that a file could not be made because its folder was not there: the next call of ready makes it.
+func (f *Folder) lost(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.whole = false
+	}
+	return err
 }
 
 // mark writes the folder's id, so that it is there before the database names it.
@@ -149,27 +177,26 @@ func (f *Folder) mark(id string) error {
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(tmp.Name(), filepath.Join(f.dir, idFile)), syncDir(f.dir), syncDir(filepath.Dir(f.dir)))
-}
-
-// syncDir makes the names in a folder survive a loss of power.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // folders cannot be synced there
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return errors.Join(os.Rename(tmp.Name(), filepath.Join(f.dir, idFile)), private.SyncFolder(f.dir), private.SyncFolder(filepath.Dir(f.dir)))
 }
 
 // partial returns the path of what has arrived of an upload. name is not the id of the upload, which must not get into errors.
 func (f *Folder) partial(name string) string { return filepath.Join(f.dir, "open", name) }
+
+// write opens a file of what arrives, and makes it if there is none, or with os.O_EXCL only then.
+func (f *Folder) write(name string, flag int) (*os.File, error) {
+	if err := f.ready(); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(f.partial(name), os.O_WRONLY|os.O_CREATE|flag, private.Mode)
+	if err != nil {
+		return nil, f.lost(err)
+	}
+	if err := file.Chmod(private.Mode); err != nil { // the umask may have removed bits
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
 
 // arrived returns how much of an upload is there.
 func (f *Folder) arrived(name string) (int64, error) {
@@ -207,19 +234,11 @@ type Stored struct {
 // Put makes a file of what r reads. When it returns, the file survives a loss of power. What it does, and how long that takes, does not depend on what is in
 // the folder. Nobody else has ever written to the file: what arrives of an upload may be written to by two servers at a time, and is copied for that reason.
 func (f *Folder) Put(r io.Reader) (Stored, error) {
-	f.first.Do(func() { f.made = f.makeFolders() })
-	if f.made != nil {
-		return Stored{}, f.made
-	}
-	tmp, err := os.OpenFile(f.partial("new-"+newID(8)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.Mode)
+	tmp, err := f.write("new-"+newID(8), os.O_EXCL)
 	if err != nil {
 		return Stored{}, err
 	}
 	defer remove(tmp.Name())
-	if err := tmp.Chmod(private.Mode); err != nil { // the umask may have removed bits
-		tmp.Close()
-		return Stored{}, err
-	}
 	hash := sha256.New()
 	n, err := io.Copy(io.MultiWriter(tmp, hash), r)
 	if err == nil {
@@ -231,7 +250,13 @@ func (f *Folder) Put(r io.Reader) (Stored, error) {
 	s := Stored{Hash: hex.EncodeToString(hash.Sum(nil)), Size: n}
 	s.File = nameOf(s.Hash)
 	to := f.path(s.File)
-	return s, errors.Join(os.Rename(tmp.Name(), to), syncDir(filepath.Dir(to)))
+	if err := os.Rename(tmp.Name(), to); err != nil {
+		return Stored{}, f.lost(err)
+	}
+	if err := private.SyncFolder(filepath.Dir(to)); err != nil {
+		return Stored{}, errors.Join(err, remove(to))
+	}
+	return s, nil
 }
 
 // Open opens a file to be read.

@@ -66,6 +66,14 @@ var decoders = map[string]decoder{
 	"image/bmp": {bmp.DecodeConfig, bmp.Decode, func(image.Config, jpegInfo) int64 { return 4 }},
 }
 
+// costOfSize returns how many bytes a size that is made takes per pixel at most: itself, once more if it is turned, and encoded.
+func costOfSize(info jpegInfo) int64 {
+	if info.orientation > 1 {
+		return 4 + 4 + 4
+	}
+	return 4 + 4
+}
+
 // stops ends reading when its context has ended. Its reads are small, so that a decoder that does much with few bytes notices it soon.
 type stops struct {
 	ctx context.Context
@@ -106,7 +114,12 @@ func makeSizes(ctx context.Context, kind string, data []byte) (out sizes, err er
 	if w <= 0 || h <= 0 || w > maxPixels || h > maxPixels || w*h > maxPixels {
 		return out, errTooManyPixels
 	}
-	taken := w * h * d.cost(c, info)
+	taken := int64(len(data)) + w*h*d.cost(c, info)
+	for _, short := range []int{shortLarge, shortThumb} {
+		if tw, th := smaller(c.Width, c.Height, short); tw != c.Width || th != c.Height {
+			taken += int64(tw) * int64(th) * costOfSize(info)
+		}
+	}
 	if taken > maxImageMemory {
 		return out, errTooManyPixels
 	}
@@ -154,11 +167,11 @@ func smaller(w, h, short int) (int, int) {
 	return max(1, int(math.Round(float64(w)*by))), max(1, int(math.Round(float64(h)*by)))
 }
 
-// scale makes an image smaller. The better way takes memory for an image that is only as wide as the new one, 32 bytes per pixel.
+// scale makes an image smaller. The better way takes more memory, which must be there: for an image that is only as wide as the new one, 32 bytes per pixel.
 func scale(img image.Image, w, h int, memory int64) *image.RGBA {
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
 	var how draw.Scaler = draw.CatmullRom
-	if 32*int64(w)*int64(img.Bounds().Dy())+4*int64(w)*int64(h) > memory {
+	if 32*int64(w)*int64(img.Bounds().Dy()) > memory {
 		how = draw.ApproxBiLinear
 	}
 	how.Scale(out, out.Bounds(), img, img.Bounds(), draw.Src, nil)

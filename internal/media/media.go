@@ -32,6 +32,7 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/rate"
 )
 
 // Config of Media. Zero values mean the defaults.
@@ -46,7 +47,10 @@ type Config struct {
 	PerDay, PerUser int64
 	// Reserve is how much of the folder's disk is left to others, above all to the log.
 	Reserve uint64
-	// Transfers is how many requests may transfer bytes at the same time: 256; of one user an eighth of it.
+	// Creates is how many uploads a user may create per second, and as many again at once: 10.
+	Creates int
+	// Transfers is how many requests may transfer bytes at the same time: 256. One user gets an eighth of the places that others leave, but at least one: so a few
+	// users cannot take all.
 	Transfers int
 	Pace      Pace
 	// Free returns how many bytes may still be written to the disk of a folder. By default it asks the system.
@@ -59,6 +63,7 @@ type Config struct {
 const (
 	defaultUnused    = 24 * time.Hour
 	defaultOpen      = 20
+	defaultCreates   = 10
 	defaultTransfers = 256
 	// imageWorkers is how many images are made smaller at the same time, imageTime how long one may take.
 	imageWorkers = 2
@@ -75,10 +80,11 @@ type Media struct {
 	images  chan struct{}
 
 	mu        sync.Mutex
-	held      map[string]*hold
+	held      map[string]*turns
 	transfers int
 	ofUser    map[chat.UID]int
-	prefix    int // of the next folder that the sweep looks at
+	creates   map[chat.UID]*rate.Bucket // of users who have created uploads lately
+	prefix    int                       // of the next folder that the sweep looks at
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -96,6 +102,7 @@ type metrics struct {
 func New(store chat.Store, rules *chat.Chat, cfg Config) *Media {
 	cfg.Unused = cmp.Or(cfg.Unused, defaultUnused)
 	cfg.OpenPerUser = cmp.Or(cfg.OpenPerUser, defaultOpen)
+	cfg.Creates = cmp.Or(cfg.Creates, defaultCreates)
 	cfg.Transfers = cmp.Or(cfg.Transfers, defaultTransfers)
 	cfg.Pace = cmp.Or(cfg.Pace, DefaultPace)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -110,7 +117,7 @@ func New(store chat.Store, rules *chat.Chat, cfg Config) *Media {
 	}
 	m := &Media{
 		cfg: cfg, store: store, rules: rules, folder: cfg.Folder, images: make(chan struct{}, imageWorkers),
-		held: make(map[string]*hold), ofUser: make(map[chat.UID]int),
+		held: make(map[string]*turns), ofUser: make(map[chat.UID]int), creates: make(map[chat.UID]*rate.Bucket),
 	}
 	m.metrics.init(cfg.Metrics)
 	ctx, stop := context.WithCancel(context.Background())
@@ -119,7 +126,7 @@ func New(store chat.Store, rules *chat.Chat, cfg Config) *Media {
 	return m
 }
 
-// Close stops the sweep. Requests must have ended.
+// Close stops the sweep, and waits until what the last requests have left is deleted. Requests must have ended.
 func (m *Media) Close() {
 	m.stop()
 	m.done.Wait()
@@ -130,6 +137,7 @@ const (
 	refusedAccess    = "access"
 	refusedSize      = "size"
 	refusedOpen      = "open_uploads"
+	refusedRate      = "created_per_second"
 	refusedDay       = "bytes_per_day"
 	refusedKept      = "bytes_per_user"
 	refusedDisk      = "disk"
@@ -151,7 +159,7 @@ func (m *metrics) init(reg prometheus.Registerer) {
 	for _, v := range []string{"made", "original"} {
 		m.images.WithLabelValues(v)
 	}
-	for _, v := range []string{refusedAccess, refusedSize, refusedOpen, refusedDay, refusedKept, refusedDisk, refusedTransfers, refusedSlow, refusedChecksum} {
+	for _, v := range []string{refusedAccess, refusedSize, refusedOpen, refusedRate, refusedDay, refusedKept, refusedDisk, refusedTransfers, refusedSlow, refusedChecksum} {
 		m.refused.WithLabelValues(v)
 	}
 }
@@ -223,7 +231,7 @@ func (m *Media) allowOrigin(h http.Header, origin string) {
 	h.Set("Access-Control-Expose-Headers", "Location, Upload-Offset, Upload-Length, Upload-Expires, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, ETag, Content-Range, "+im.CodeHeader)
 }
 
-// refuse responds to a request that is refused. code is for the SDK, 0 for none.
+// refuse responds to a request that is refused. code is for the SDK, 0 for none. No proxy keeps it: what is refused now may be allowed soon.
 func (m *Media) refuse(w http.ResponseWriter, status int, reason string, code int32, text string) {
 	if reason != "" {
 		m.metrics.refused.WithLabelValues(reason).Inc()
@@ -231,6 +239,7 @@ func (m *Media) refuse(w http.ResponseWriter, status int, reason string, code in
 	if code != 0 {
 		w.Header().Set(im.CodeHeader, strconv.Itoa(int(code)))
 	}
+	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, text, status)
 }
 
@@ -273,7 +282,8 @@ func (m *Media) caller(w http.ResponseWriter, r *http.Request, upload bool) (cha
 // enter counts a transfer of a user. If it returns false, there are too many, and the request has its response.
 func (m *Media) enter(w http.ResponseWriter, uid chat.UID) bool {
 	m.mu.Lock()
-	ok := m.transfers < m.cfg.Transfers && m.ofUser[uid] < max(m.cfg.Transfers/8, 1)
+	others := m.transfers - m.ofUser[uid]
+	ok := m.transfers < m.cfg.Transfers && m.ofUser[uid] < max((m.cfg.Transfers-others)/8, 1)
 	if ok {
 		m.transfers++
 		m.ofUser[uid]++

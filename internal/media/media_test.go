@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -84,7 +85,7 @@ func (p *place) start() {
 	p.ok(err)
 	p.rules = chat.New(p.store, chat.Config{Clock: p.now, Log: log, MediaKey: []byte("a key of this test")})
 	cfg := p.cfg
-	cfg.Now, cfg.Log = p.now, log
+	cfg.Now, cfg.Log, cfg.Creates = p.now, log, cmp.Or(cfg.Creates, 1<<20)
 	cfg.Folder, err = OpenFolder(p.Context(), p.blob(), p.store, false, log)
 	p.ok(err)
 	p.media = New(p.store, p.rules, cfg)
@@ -386,7 +387,7 @@ func TestResume(t *testing.T) {
 		if _, err := p.try("PATCH", path, token, p.cutOff(data[at:at+n], path, token, at), "Upload-Offset", strconv.Itoa(at), "Content-Type", patchType); err == nil {
 			t.Fatal("a request that was cut off got a response")
 		}
-		_, release, err := p.media.hold(context.Background(), strings.TrimPrefix(path, uploadPrefix), nil)
+		release, err := p.media.hold(context.Background(), strings.TrimPrefix(path, uploadPrefix), nil)
 		p.ok(err)
 		release()
 		h := p.wantStatus(p.ask("HEAD", path, token, nil), 200).header
@@ -721,18 +722,18 @@ func TestSlow(t *testing.T) {
 	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
 		t.Errorf("a reader that had stopped got all %d bytes", n)
 	}
-	// Two transfers of one user are their share of 16.
+	// Two transfers are a share of 16; of what is then free, one.
 	for range 2 {
 		if !p.media.enter(httptest.NewRecorder(), 1) {
 			t.Fatal("no share")
 		}
 	}
 	full := httptest.NewRecorder()
-	if p.media.enter(full, 1) || full.Code != 429 || !p.media.enter(full, 2) {
+	if p.media.enter(full, 1) || full.Code != 429 || !p.media.enter(full, 2) || p.media.enter(full, 2) {
 		t.Errorf("a third transfer: %d", full.Code)
 	}
-	p.media.leave(1)
-	if !p.media.enter(full, 1) {
+	p.media.leave(2)
+	if !p.media.enter(full, 2) {
 		t.Error("a place that was left is not free")
 	}
 }

@@ -72,6 +72,14 @@ type response struct {
 	err   error
 }
 
+// WriteHeader lets nobody keep what is not the file.
+func (w *response) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
 func (w *response) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		some := p[:min(len(p), 32<<10)]

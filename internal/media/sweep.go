@@ -56,6 +56,12 @@ func (m *Media) sweep(ctx context.Context, folders ...string) error {
 			break
 		}
 	}
+	if err := m.store.Update(ctx, nil, func(tx chat.Tx) error { return tx.ForgetMediaUse(tx.Now() - day) }); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	clear(m.creates) // a bucket is full again long before the next sweep
+	m.mu.Unlock()
 	n, err := m.store.OpenMedia(ctx, m.store.Now())
 	if err != nil {
 		return err

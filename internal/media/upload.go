@@ -1,7 +1,6 @@
 package media
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,70 +8,15 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
-	"github.com/tidings-im/tidings/internal/private"
+	"github.com/tidings-im/tidings/internal/rate"
 )
 
 var noTime time.Time
-
-// hold makes requests for one upload take turns.
-type hold struct {
-	turn chan struct{}
-	// users are those who have it or wait for it. stop interrupts the one who has it; nil if it cannot be interrupted.
-	users int
-	stop  func()
-}
-
-// hold waits for the turn of a request. With stop, it interrupts the request whose turn it is, and may be interrupted itself: of two requests that send parts
-// of an upload, the first one has a dead connection.
-//
-// keep makes that it is not interrupted any more, release ends the turn.
-func (m *Media) hold(ctx context.Context, id string, stop func()) (keep, release func(), err error) {
-	m.mu.Lock()
-	h := m.held[id]
-	if h == nil {
-		h = &hold{turn: make(chan struct{}, 1)}
-		m.held[id] = h
-	}
-	h.users++
-	if stop != nil && h.stop != nil {
-		h.stop()
-	}
-	m.mu.Unlock()
-	leave := func() {
-		if h.users--; h.users == 0 {
-			delete(m.held, id)
-		}
-	}
-	select {
-	case h.turn <- struct{}{}:
-	case <-ctx.Done():
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		leave()
-		return nil, nil, ctx.Err()
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	h.stop = stop
-	keep = func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		h.stop = nil
-	}
-	return keep, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		h.stop = nil
-		<-h.turn
-		leave()
-	}, nil
-}
 
 // upload serves the requests of the tus protocol. Whoever has no session gets the same response for all ids, and so does a user for those of others and those
 // that do not exist.
@@ -100,8 +44,8 @@ func (m *Media) upload(w http.ResponseWriter, r *http.Request, id string) {
 		m.refuse(w, http.StatusMethodNotAllowed, "", 0, "an upload is created with POST, and then has HEAD, PATCH and DELETE")
 		return
 	}
-	media, ok := m.own(w, r, uid, id)
-	if !ok {
+	media, err := m.find(r.Context(), uid, id)
+	if m.ended(w, err) {
 		return
 	}
 	switch method {
@@ -117,29 +61,60 @@ func (m *Media) upload(w http.ResponseWriter, r *http.Request, id string) {
 	}
 }
 
-// own returns an upload of a user. If it returns false, the request has its response.
-func (m *Media) own(w http.ResponseWriter, r *http.Request, uid chat.UID, id string) (chat.Media, bool) {
-	err := chat.ErrNotFound
-	var media chat.Media
-	if validID(id) {
-		media, _, err = m.store.Media(r.Context(), id)
+// find returns an upload of a user; ErrNotFound if there is none, or if its time is over.
+func (m *Media) find(ctx context.Context, uid chat.UID, id string) (chat.Media, error) {
+	if !validID(id) {
+		return chat.Media{}, chat.ErrNotFound
 	}
-	switch {
-	case errors.Is(err, chat.ErrNotFound), err == nil && (media.Owner != uid || media.Until > 0 && media.Until <= m.store.Now()):
-		m.refuse(w, http.StatusNotFound, "", im.CodeUploadFailed, "there is no such upload")
-		return media, false
-	case err != nil:
-		m.fail(w, err)
-		return media, false
+	media, _, err := m.store.Media(ctx, id)
+	if err == nil && (media.Owner != uid || media.Until > 0 && media.Until <= m.store.Now()) {
+		err = chat.ErrNotFound
 	}
-	return media, true
+	return media, err
 }
 
 var (
-	errOpen = errors.New("too many open uploads")
-	errDay  = errors.New("too many bytes were uploaded today")
-	errKept = errors.New("too many bytes are kept")
+	errOpen     = errors.New("too many open uploads")
+	errDay      = errors.New("too many bytes were uploaded today")
+	errKept     = errors.New("too many bytes are kept")
+	errMore     = errors.New("there is more than Upload-Length")
+	errOffset   = errors.New("Upload-Offset is not where the upload is")
+	errChecksum = errors.New("the part has another checksum")
+	errBody     = errors.New("media: the body of a request was cut off")
 )
+
+// ended responds to a request about an upload that has failed, whatever the reason. It returns false if there is no error.
+func (m *Media) ended(w http.ResponseWriter, err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, errBody):
+		panic(http.ErrAbortHandler) // the connection was lost
+	case errors.Is(err, chat.ErrNotFound):
+		m.refuse(w, http.StatusNotFound, "", im.CodeUploadFailed, "there is no such upload")
+	case errors.Is(err, errOpen):
+		m.refuse(w, http.StatusTooManyRequests, refusedOpen, im.CodeUploadFailed, errOpen.Error())
+	case errors.Is(err, errDay):
+		m.refuse(w, http.StatusInsufficientStorage, refusedDay, im.CodeUploadFailed, errDay.Error())
+	case errors.Is(err, errKept):
+		m.refuse(w, http.StatusInsufficientStorage, refusedKept, im.CodeUploadFailed, errKept.Error())
+	case errors.Is(err, errDisk), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		m.refuse(w, http.StatusInsufficientStorage, refusedDisk, im.CodeUploadFailed, errDisk.Error())
+	case errors.Is(err, errMore):
+		m.refuse(w, http.StatusRequestEntityTooLarge, refusedSize, im.CodeFileTooLarge, errMore.Error())
+	case errors.Is(err, errChecksum):
+		m.refuse(w, statusChecksum, refusedChecksum, 0, errChecksum.Error())
+	case errors.Is(err, errOffset):
+		m.refuse(w, http.StatusConflict, "", 0, errOffset.Error())
+	case errors.Is(err, errFenced):
+		m.refuse(w, http.StatusConflict, "", 0, errFenced.Error())
+	case slow(err):
+		m.refuse(w, http.StatusRequestTimeout, refusedSlow, im.CodeUploadFailed, "too slow")
+	default:
+		m.fail(w, err)
+	}
+	return true
+}
 
 // create makes an upload.
 func (m *Media) create(w http.ResponseWriter, r *http.Request, uid chat.UID) {
@@ -162,40 +137,75 @@ func (m *Media) create(w http.ResponseWriter, r *http.Request, uid chat.UID) {
 	case size > kind.MostMedia():
 		m.refuse(w, http.StatusRequestEntityTooLarge, refusedSize, im.CodeFileTooLarge, "the file is too large")
 		return
+	case !m.mayCreate(uid):
+		w.Header().Set("Retry-After", "1")
+		m.refuse(w, http.StatusTooManyRequests, refusedRate, im.CodeUploadFailed, "too many uploads are created")
+		return
 	case !m.room(size):
-		m.refuse(w, http.StatusInsufficientStorage, refusedDisk, im.CodeUploadFailed, "the server's disk has no room for it")
+		m.ended(w, errDisk)
 		return
 	}
 	media := chat.Media{ID: newMediaID(), Owner: uid, Kind: kind, Size: size}
-	err = m.store.Update(r.Context(), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
-		use, err := tx.MediaUse(uid, tx.Now()-(24*time.Hour).Milliseconds())
-		switch {
-		case err != nil:
-			return err
-		case use.Open >= m.cfg.OpenPerUser:
-			return errOpen
-		case m.cfg.PerDay > 0 && use.Since+size > m.cfg.PerDay:
-			return errDay
-		case m.cfg.PerUser > 0 && use.Kept+size > m.cfg.PerUser:
-			return errKept
+	for {
+		err = m.store.Update(r.Context(), []chat.Key{{UID: uid}}, func(tx chat.Tx) error {
+			use, err := tx.MediaUse(uid, tx.Now()-day)
+			switch {
+			case err != nil:
+				return err
+			case use.Open >= m.cfg.OpenPerUser:
+				return errOpen
+			case m.cfg.PerDay > 0 && use.Since+size > m.cfg.PerDay:
+				return errDay
+			case m.cfg.PerUser > 0 && use.Kept+size > m.cfg.PerUser:
+				return errKept
+			}
+			media.Until = tx.Now() + m.cfg.Unused.Milliseconds()
+			return tx.AddMedia(media)
+		})
+		if errors.Is(err, errOpen) && m.giveWay(r.Context(), uid) {
+			continue
 		}
-		media.Until = tx.Now() + m.cfg.Unused.Milliseconds()
-		return tx.AddMedia(media)
-	})
-	switch {
-	case errors.Is(err, errOpen):
-		m.refuse(w, http.StatusTooManyRequests, refusedOpen, im.CodeUploadFailed, err.Error())
-	case errors.Is(err, errDay):
-		m.refuse(w, http.StatusInsufficientStorage, refusedDay, im.CodeUploadFailed, err.Error())
-	case errors.Is(err, errKept):
-		m.refuse(w, http.StatusInsufficientStorage, refusedKept, im.CodeUploadFailed, err.Error())
-	case err != nil:
-		m.fail(w, err)
-	default:
-		w.Header().Set("Location", uploadPrefix+media.ID)
-		expires(w, media)
-		w.WriteHeader(http.StatusCreated)
+		break
 	}
+	if m.ended(w, err) {
+		return
+	}
+	w.Header().Set("Location", uploadPrefix+media.ID)
+	expires(w, media)
+	w.WriteHeader(http.StatusCreated)
+}
+
+// day is a day in milliseconds.
+const day = int64(24 * time.Hour / time.Millisecond)
+
+// mayCreate limits how fast a user creates uploads.
+func (m *Media) mayCreate(uid chat.UID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.creates[uid]
+	if b == nil {
+		b = &rate.Bucket{}
+		m.creates[uid] = b
+	}
+	return b.Take(m.cfg.Creates, m.cfg.Now().UnixNano())
+}
+
+// lostAfter is how old an upload without a byte is that is taken for one whose client never got the answer.
+const lostAfter = time.Minute
+
+// giveWay ends the oldest upload of a user of which nothing has arrived: answers that were lost must not keep them from uploading for a day. It returns false if there
+// is none.
+func (m *Media) giveWay(ctx context.Context, uid chat.UID) bool {
+	ids, err := m.store.OpenMediaOf(ctx, uid, m.store.Now()-lostAfter.Milliseconds(), m.cfg.OpenPerUser)
+	if err != nil {
+		return false // the limit is the answer
+	}
+	for _, id := range ids {
+		if n, err := m.folder.arrived(partialOf(id)); err == nil && n == 0 && !m.busy(id) && m.drop(ctx, id, math.MaxInt64) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // expires says until when there is an upload.
@@ -213,24 +223,25 @@ func (m *Media) arrived(media chat.Media) (int64, error) {
 	return m.folder.arrived(partialOf(media.ID))
 }
 
-// offset answers how much has arrived. An upload that has arrived as a whole is done when this is answered: a server may have been killed in between.
+// offset answers how much has arrived. An upload that has arrived as a whole is done when this is answered: a server may have been killed in between. That is work
+// like that of a part.
 func (m *Media) offset(w http.ResponseWriter, r *http.Request, media chat.Media) {
 	n, err := m.arrived(media)
 	if err == nil && !media.Done && n >= media.Size {
+		if !m.enter(w, media.Owner) {
+			return
+		}
+		defer m.leave(media.Owner)
 		var release func()
-		if _, release, err = m.hold(r.Context(), media.ID, nil); err == nil {
+		if release, err = m.hold(r.Context(), media.ID, nil); err == nil {
 			defer release()
-			again, ok := m.own(w, r, media.Owner, media.ID)
-			if !ok {
-				return
-			}
-			if media = again; !media.Done {
+			if media, err = m.find(r.Context(), media.Owner, media.ID); err == nil && !media.Done {
 				err = m.finish(r.Context(), media)
 			}
 		}
+		m.wait(w)
 	}
-	if err != nil {
-		m.ended(w, err)
+	if m.ended(w, err) {
 		return
 	}
 	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
@@ -239,40 +250,9 @@ func (m *Media) offset(w http.ResponseWriter, r *http.Request, media chat.Media)
 	w.WriteHeader(http.StatusOK)
 }
 
-// ended responds to the request that should have finished an upload.
-func (m *Media) ended(w http.ResponseWriter, err error) {
-	if errors.Is(err, chat.ErrNotFound) { // it was ended while it finished
-		m.refuse(w, http.StatusNotFound, "", im.CodeUploadFailed, "there is no such upload")
-		return
-	}
-	m.fail(w, err)
-}
-
-var (
-	errFenced = errors.New("another request goes on with the upload")
-	errDisk   = errors.New("the server's disk has no room for it")
-	errMore   = errors.New("there is more than Upload-Length")
-)
-
-// fenced ends reading once another request has asked for that.
-type fenced struct {
-	body *body
-	end  atomic.Bool
-}
-
-// Read looks at end after the deadline was set: the other request first sets end, and then a deadline that has passed.
-func (f *fenced) Read(p []byte) (int, error) {
-	if err := f.body.begin(); err != nil {
-		return 0, err
-	}
-	if f.end.Load() {
-		return 0, errFenced
-	}
-	n, err := f.body.Read(p)
-	if err != nil && f.end.Load() {
-		err = errFenced
-	}
-	return n, err
+// wait gives a response its time: the deadline of the server counts from the beginning of the request.
+func (m *Media) wait(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(m.cfg.Pace.Window))
 }
 
 // patch takes the next part of an upload. What has arrived of it stays, whatever happens to the connection, except of a part with a checksum.
@@ -290,96 +270,82 @@ func (m *Media) patch(w http.ResponseWriter, r *http.Request, media chat.Media) 
 		m.refuse(w, http.StatusBadRequest, "", 0, "Upload-Checksum is malformed, or of an unknown algorithm")
 		return
 	}
-	rc := http.NewResponseController(w)
-	from := &fenced{body: paced(w, r, m.cfg.Pace)}
-	keep, release, err := m.hold(r.Context(), media.ID, func() {
-		from.end.Store(true)
-		rc.SetReadDeadline(time.Unix(1, 0))
-	})
-	if err != nil {
-		m.fail(w, err)
-		return
+	from := fencedBody(w, r, m.cfg.Pace)
+	release, err := m.hold(r.Context(), media.ID, from.fence)
+	var n int64
+	if err == nil {
+		defer release()
+		media, n, err = m.part(r, media, from, at, sum)
+		m.keep(media.ID, from.fence)
+		if err == nil && n == media.Size && !media.Done {
+			http.NewResponseController(w).SetReadDeadline(noTime)
+			err = m.finish(r.Context(), media)
+		}
 	}
-	defer release()
-	media, ok = m.own(w, r, media.Owner, media.ID) // it may have changed while this request waited
-	if !ok {
-		return
-	}
-	n, err := m.arrived(media)
-	switch {
-	case err != nil:
-		m.fail(w, err)
-		return
-	case at != n:
-		m.refuse(w, http.StatusConflict, "", 0, "Upload-Offset is not where the upload is")
-		return
-	case r.ContentLength > media.Size-n:
-		m.refuse(w, http.StatusRequestEntityTooLarge, refusedSize, im.CodeFileTooLarge, errMore.Error())
-		return
-	}
-	if n < media.Size {
-		n, err = m.take(media, from, n, sum)
-	}
-	keep()
-	if from.end.Load() || slow(err) {
+	if from.over() || slow(err) {
 		// The deadline of a connection whose request was interrupted ends the contexts of all requests that come after it.
 		w.Header().Set("Connection", "close")
 	}
-	if err == nil && n == media.Size && !media.Done {
-		rc.SetReadDeadline(noTime)
-		err = m.finish(r.Context(), media)
+	m.wait(w)
+	if m.ended(w, err) {
+		return
 	}
-	rc.SetWriteDeadline(time.Now().Add(m.cfg.Pace.Window)) // the one of the server counts from the beginning of the request
-	switch {
-	case err == nil:
-		w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
-		expires(w, media)
-		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, errChecksum):
-		m.refuse(w, statusChecksum, refusedChecksum, 0, err.Error())
-	case errors.Is(err, errMore):
-		m.refuse(w, http.StatusRequestEntityTooLarge, refusedSize, im.CodeFileTooLarge, err.Error())
-	case errors.Is(err, errDisk), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		m.refuse(w, http.StatusInsufficientStorage, refusedDisk, im.CodeUploadFailed, errDisk.Error())
-	case errors.Is(err, errFenced):
-		m.refuse(w, http.StatusConflict, "", 0, err.Error())
-	case slow(err):
-		m.refuse(w, http.StatusRequestTimeout, refusedSlow, im.CodeUploadFailed, "too slow")
-	case errors.Is(err, errBody):
-		panic(http.ErrAbortHandler) // the connection was lost
-	default:
-		m.ended(w, err)
-	}
+	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
+	expires(w, media)
+	w.WriteHeader(http.StatusNoContent)
 }
 
-var (
-	errChecksum = errors.New("the part has another checksum")
-	errBody     = errors.New("media: the body of a request was cut off")
-)
-
-// roomEvery is after how many bytes the room on the disk is looked at again.
-const roomEvery = 1 << 20
-
-// take appends a part to what has arrived, and returns how much that is then.
-func (m *Media) take(media chat.Media, from io.Reader, at int64, sum checksum) (int64, error) {
-	f, err := os.OpenFile(m.folder.partial(partialOf(media.ID)), os.O_WRONLY|os.O_CREATE, private.Mode)
+// part takes a part at an offset. It returns the upload, which may have changed while the request waited for its turn, and how much of it there is then.
+func (m *Media) part(r *http.Request, media chat.Media, from io.Reader, at int64, sum checksum) (chat.Media, int64, error) {
+	ctx := context.WithoutCancel(r.Context())
+	again, err := m.find(ctx, media.Owner, media.ID)
 	if err != nil {
-		return at, err
+		return media, 0, err
 	}
-	n, err := m.takeTo(f, media, from, at, sum)
+	n, err := m.arrived(again)
+	switch {
+	case err != nil:
+		return again, n, err
+	case at != n:
+		return again, n, errOffset
+	case r.ContentLength > again.Size-n:
+		return again, n, errMore
+	case n == again.Size:
+		return again, n, nil
+	}
+	n, lost, err := m.take(again, from, n, sum)
+	if lost > 0 {
+		if e := m.spend(ctx, again, lost); e != nil {
+			return again, n, e
+		}
+	}
+	// The upload may have ended meanwhile, here or at another server: then nothing of it stays.
+	if _, e := m.find(ctx, media.Owner, media.ID); errors.Is(e, chat.ErrNotFound) {
+		return again, 0, errors.Join(e, remove(m.folder.partial(partialOf(media.ID))))
+	}
+	return again, n, err
+}
+
+// take appends a part to what has arrived. It returns how much that is then, and how much of the part was thrown away.
+func (m *Media) take(media chat.Media, from io.Reader, at int64, sum checksum) (n, lost int64, err error) {
+	f, err := m.folder.write(partialOf(media.ID), 0)
+	if err != nil {
+		return at, 0, err
+	}
+	n, err = m.takeTo(f, media, from, at, sum)
 	if err == nil && !sum.good() {
 		err = errChecksum
 	}
 	if err != nil && sum.hash != nil {
 		err = errors.Join(err, f.Truncate(at))
-		n = at
+		n, lost = at, n-at
 	}
-	return n, errors.Join(err, f.Close())
+	return n, lost, errors.Join(err, f.Close())
 }
 
 func (m *Media) takeTo(f *os.File, media chat.Media, from io.Reader, at int64, sum checksum) (int64, error) {
 	buf := make([]byte, 64<<10)
-	look := int64(0)
+	from = &roomy{m: m, from: from}
 	for {
 		k, err := from.Read(buf)
 		if k > 0 {
@@ -387,11 +353,6 @@ func (m *Media) takeTo(f *os.File, media chat.Media, from io.Reader, at int64, s
 		}
 		if more := media.Size - at; int64(k) > more {
 			return at, errMore
-		}
-		if look -= int64(k); look < 0 {
-			if look = roomEvery; !m.room(roomEvery) {
-				return at, errDisk
-			}
 		}
 		if k > 0 {
 			if sum.hash != nil {
@@ -406,7 +367,7 @@ func (m *Media) takeTo(f *os.File, media chat.Media, from io.Reader, at int64, s
 		switch {
 		case err == io.EOF:
 			return at, nil
-		case err != nil && !errors.Is(err, errFenced) && !slow(err):
+		case err != nil && !errors.Is(err, errFenced) && !errors.Is(err, errDisk) && !slow(err):
 			return at, errBody
 		case err != nil:
 			return at, err
@@ -414,18 +375,35 @@ func (m *Media) takeTo(f *os.File, media chat.Media, from io.Reader, at int64, s
 	}
 }
 
-// terminate ends an upload, whether it is done or not.
+// spend counts bytes of a part that were written and thrown away. If that is more than a user may upload in a day, the upload ends: wrong checksums are no way to
+// write without an end.
+func (m *Media) spend(ctx context.Context, media chat.Media, n int64) error {
+	if m.cfg.PerDay == 0 {
+		return nil
+	}
+	var use chat.MediaUse
+	if err := m.store.Update(ctx, []chat.Key{{UID: media.Owner}}, func(tx chat.Tx) (err error) {
+		if err := tx.SpendMedia(media.Owner, n); err != nil {
+			return err
+		}
+		use, err = tx.MediaUse(media.Owner, tx.Now()-day)
+		return err
+	}); err != nil || use.Since <= m.cfg.PerDay {
+		return err
+	}
+	return errors.Join(errDay, m.drop(ctx, media.ID, math.MaxInt64))
+}
+
+// terminate ends an upload, whether it is done or not, and the requests that send parts of it.
 func (m *Media) terminate(w http.ResponseWriter, r *http.Request, media chat.Media) {
-	_, release, err := m.hold(r.Context(), media.ID, func() {})
+	release, err := m.hold(r.Context(), media.ID, &fence{})
 	if err == nil {
 		defer release()
 		err = m.drop(r.Context(), media.ID, math.MaxInt64)
 	}
-	if err != nil {
-		m.ended(w, err)
-		return
+	if !m.ended(w, err) {
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // drop ends an upload that ends by a time.
@@ -438,97 +416,4 @@ func (m *Media) drop(ctx context.Context, id string, by int64) error {
 		return err
 	}
 	return remove(m.folder.partial(partialOf(id)))
-}
-
-// finish makes files of an upload that has arrived as a whole, and then the upload done. It goes on when the client has disconnected. The caller holds the
-// upload.
-func (m *Media) finish(ctx context.Context, media chat.Media) (err error) {
-	ctx = context.WithoutCancel(ctx)
-	var made []string // to be deleted if the upload does not become done
-	defer func() { m.discard(made) }()
-	arrived, err := os.Open(m.folder.partial(partialOf(media.ID)))
-	if err != nil {
-		return err
-	}
-	defer arrived.Close()
-	original, err := m.folder.Put(io.LimitReader(arrived, media.Size))
-	if err != nil {
-		return err
-	}
-	made = append(made, original.File)
-	head := make([]byte, sniffed)
-	k, err := arrived.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	first := chat.MediaPart{Hash: original.Hash, File: original.File, Size: original.Size, Type: typeOf(head[:k])}
-	parts := []chat.MediaPart{first}
-	if media.Kind == chat.MediaImage {
-		s, err := m.makeSizes(ctx, first)
-		if err != nil {
-			return err
-		}
-		parts[0].Width, parts[0].Height = int64(s.original.width), int64(s.original.height)
-		for part, s := range map[int32]sized{chat.PartLarge: s.large, chat.PartThumb: s.thumb} {
-			p := first
-			if s.data != nil {
-				f, err := m.folder.Put(bytes.NewReader(s.data))
-				if err != nil {
-					return err
-				}
-				made = append(made, f.File)
-				p = chat.MediaPart{Hash: f.Hash, File: f.File, Size: f.Size, Type: s.kind}
-			}
-			p.Part, p.Width, p.Height = part, int64(s.width), int64(s.height)
-			parts = append(parts, p)
-		}
-	}
-	var twice []string
-	err = m.store.Update(ctx, nil, func(tx chat.Tx) (err error) {
-		twice, err = tx.EndMedia(media.ID, tx.Now()+m.cfg.Unused.Milliseconds(), parts)
-		return err
-	})
-	if err == nil {
-		made = nil
-		go m.discard(twice) // the response does not wait for it: nobody learns whether a file was known
-	}
-	// What has arrived is not needed any more, also if the upload was ended meanwhile.
-	if err == nil || errors.Is(err, chat.ErrNotFound) {
-		err = errors.Join(err, remove(arrived.Name()))
-	}
-	return err
-}
-
-// discard deletes files that were made in vain. What a crash leaves, the sweep finds.
-func (m *Media) discard(files []string) {
-	for _, file := range files {
-		if err := m.folder.Delete(file); err != nil {
-			m.cfg.Log.Warn("media: a file cannot be deleted", "err", err)
-		}
-	}
-}
-
-// makeSizes makes the smaller sizes of an image. One that is not read is the original in all sizes, which is no error.
-func (m *Media) makeSizes(ctx context.Context, original chat.MediaPart) (sizes, error) {
-	m.images <- struct{}{}
-	defer func() { <-m.images }()
-	f, err := m.folder.Open(original.File)
-	if err != nil {
-		return sizes{}, err
-	}
-	defer f.Close()
-	data := make([]byte, original.Size)
-	if _, err := io.ReadFull(f, data); err != nil {
-		return sizes{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, imageTime)
-	defer cancel()
-	out, err := makeSizes(ctx, original.Type, data)
-	if err != nil {
-		m.metrics.images.WithLabelValues("original").Inc()
-		out.large, out.thumb = out.original, out.original
-		return out, nil
-	}
-	m.metrics.images.WithLabelValues("made").Inc()
-	return out, nil
 }

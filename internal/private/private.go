@@ -1,4 +1,5 @@
-// Package private makes files readable only by their owner, regardless of the umask of the process and of who may read their folder.
+// Package private makes files readable only by their owner, regardless of the umask of the process and of who may read their folder, and lets their names survive
+// a loss of power.
 package private
 
 import (
@@ -51,4 +52,20 @@ func Others(fi fs.FileInfo) string {
 		return "the group"
 	}
 	return ""
+}
+
+// SyncFolder makes the names in a folder survive a loss of power.
+func SyncFolder(dir string) error {
+	if runtime.GOOS == "windows" { // folders cannot be synced there
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -19,6 +18,9 @@ import (
 // blobFolder is the folder of files in the data folder.
 const blobFolder = "blob"
 
+// errBlob does not repeat the setting: the URL of a store elsewhere may contain a secret.
+var errBlob = errors.New("this is not a URL such as file:///var/lib/tidings/blob")
+
 // blobDir returns the folder that the setting blob names.
 func blobDir(text string) (string, error) {
 	if text == "" {
@@ -27,11 +29,11 @@ func blobDir(text string) (string, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme == "":
-		return "", fmt.Errorf("%q is not a URL such as file:///var/lib/tidings/blob", text)
+		return "", errBlob
 	case u.Scheme == "s3":
 		return "", errors.New("s3 is not built yet in this version")
 	case u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" || !filepath.IsAbs(u.Path):
-		return "", fmt.Errorf("%q is not a URL such as file:///var/lib/tidings/blob", text)
+		return "", errBlob
 	}
 	return filepath.Clean(u.Path), nil
 }
@@ -73,6 +75,7 @@ func (s *Server) mediaKey() []byte {
 func (s *Server) serveMedia(reg prometheus.Registerer) http.Handler {
 	if s.folder == nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
 			http.Error(w, "this server has no folder for media", http.StatusNotImplemented)
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/tidings-im/tidings/internal/private"
@@ -107,23 +106,7 @@ func makeSecret(data string) (made bool, err error) {
 	if err != nil { // a file system without links
 		err = os.Rename(f.Name(), name)
 	}
-	return err == nil, errors.Join(err, syncFolder(data))
-}
-
-// syncFolder makes the names in a folder survive a loss of power.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" { // folders cannot be synced there
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
+	return err == nil, errors.Join(err, private.SyncFolder(data))
 }
 
 // warnWeak warns about a key that can be guessed: with one ticket or one request, anybody can try keys as fast as their computer computes.

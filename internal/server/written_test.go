@@ -47,7 +47,7 @@ func TestAsWritten(t *testing.T) {
 			"postgres://u:hunter2@127.0.0.1:x/db", "host=127.0.0.1 password='hunter2 port=1", "postgres://u:hunter2@127.0.0.1:1/db?sslmode=hmm",
 			"postgres://u:hunter2%zz@127.0.0.1:1/db"},
 		"nats": {"nats://hunter2@a"},
-		"blob": {"s3://hunter2@a"},
+		"blob": {"s3://hunter2@a", "file://hunter2@a/blob", "hunter2", "http://u:hunter2@a.example/%zz", "file:///blob?key=hunter2"},
 	} {
 		for _, text := range bad {
 			set := DefaultSettings()

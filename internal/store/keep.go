@@ -192,7 +192,7 @@ func put(name string, fill func(tmp string) error) error {
 	if err := os.Link(tmp.Name(), name); err != nil { // unlike a rename it replaces nothing
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return syncNew(filepath.Dir(name))
 }
 
 // Restore makes a data folder from a backup. The folder must be empty or not exist. The store gets a new name for clients, and they start their local

@@ -20,7 +20,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -223,7 +222,7 @@ func (s *Store) openDB(ctx context.Context) error {
 		if errors.Is(err, sql.ErrNoRows) {
 			var b [8]byte
 			rand.Read(b[:])
-			if err := syncDir(s.cfg.Dir); err != nil {
+			if err := syncNew(s.cfg.Dir); err != nil {
 				return err
 			}
 			_, err = conn.ExecContext(ctx, `INSERT INTO meta (one, store_id, restores, next_uid, next_conv, covered, clock) VALUES (1, $1, 0, $2, 1, 0, 0)`,
@@ -302,23 +301,9 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// syncDir makes the name of the new database file, and of the folder, survive a loss of power.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // folders cannot be synced there
-		return nil
-	}
-	for _, name := range []string{dir, filepath.Dir(dir)} {
-		d, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		err = d.Sync()
-		d.Close()
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-	}
-	return nil
+// syncNew makes the name of the new database file, and of the folder, survive a loss of power.
+func syncNew(dir string) error {
+	return errors.Join(private.SyncFolder(dir), private.SyncFolder(filepath.Dir(dir)))
 }
 
 // Close commits what is queued, delivers the results, and releases the folder. It must not be called from a done function.
