@@ -58,7 +58,7 @@ func TestLiveRoomOnDevices(t *testing.T) {
 	ann.sayIn("hall", "without bob again")
 	bob.hears()
 	bob.joinGroup("hall")
-	bob.forget()
+	bob.hears("tip tip 1 by bob of bob", "new tip 1 by bob of bob")
 	ann.endGroup("hall")
 	bob.hears("new report 5 of hall by ann")
 	bob.Close()

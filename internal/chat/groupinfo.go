@@ -63,6 +63,9 @@ func (c *Chat) detail(ctx context.Context, s *Caller, id string) (*im.GroupDetai
 	return info, cv.ID, err
 }
 
+// errDamaged means that what is stored of a group cannot be read, then or later.
+var errDamaged = errors.New("information")
+
 // stateOf returns the information that was read about a group; none is the same as an empty one.
 func stateOf(id ConvID, stored GroupInfo, err error) (*im.GroupState, error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -70,14 +73,19 @@ func stateOf(id ConvID, stored GroupInfo, err error) (*im.GroupState, error) {
 	}
 	info := &im.GroupState{}
 	if err := info.UnmarshalVT(stored.Body); err != nil {
-		return nil, fmt.Errorf("information of group %d: %w", id, err)
+		return nil, fmt.Errorf("%w of group %d: %w", errDamaged, id, err)
 	}
 	return info, nil
 }
 
+// detailOf returns the information about a group. If that is damaged, the error has a code, so that a call about several groups has the others.
 func (c *Chat) detailOf(ctx context.Context, cv *Conv) (*im.GroupDetailInfo, error) {
 	stored, err := c.store.GroupInfo(ctx, cv.ID)
 	info, err := stateOf(cv.ID, stored, err)
+	if errors.Is(err, errDamaged) {
+		c.log.Error("a group's information in the database is damaged", "group", cv.Group, "err", err)
+		err = im.Errorf(im.CodeServerInternal, "the information about the group is damaged")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -88,8 +88,8 @@ func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGrou
 		return nil
 	case in:
 		return im.Errorf(im.CodeAlreadyMember, "the session is in the room already")
-	case req.Again && c.live.isBarred(id, s.UID):
-		return errNotMember
+	case req.Again && g.me.Hidden:
+		return errNotMember // they were removed, and have not joined since
 	case len(s.inRooms()) >= maxRoomsOfSession:
 		return im.Errorf(im.CodeTooManyGroups, "the session is in %d live rooms", maxRoomsOfSession)
 	case c.live.crowds(id, s):
@@ -106,6 +106,12 @@ func (g *groupUpdate) enterLive(call *Call[*im.JoinGroupReply], req *im.JoinGrou
 	}
 	if uint64(n)+1 >= g.info.MaxMembers && !c.live.present(id, s.UID) {
 		g.note(&hook.GroupAfterGroupFull{GroupId: g.cv.Group, EventTime: a.at})
+	}
+	if g.me.Hidden {
+		g.me.Hidden = false
+		if _, err := g.keep(g.me); err != nil {
+			return err
+		}
 	}
 	m := g.me
 	m.JoinedAt = a.at
@@ -143,15 +149,25 @@ func (g *groupUpdate) quitLive() {
 	})
 }
 
-// outLive takes others out.
-func (g *groupUpdate) outLive(people []person, t *im.GroupTipsElem) {
+// outLive takes others out. That is stored: their devices may be away, and do not come back by themselves.
+func (g *groupUpdate) outLive(people []person, t *im.GroupTipsElem) error {
 	id, c := g.cv.ID, g.c
+	for _, p := range people {
+		m, err := g.member(p.uid)
+		if err != nil {
+			return err
+		}
+		m.Hidden = true
+		if _, err := g.keep(m); err != nil {
+			return err
+		}
+	}
 	g.dress(t)
 	var r *liveRoom
 	g.moves = append(g.moves, func() {
 		r = c.live.get(id)
 		for _, p := range people {
-			if c.live.bar(id, p.uid) {
+			if c.live.expel(id, p.uid) {
 				t.UserArray = append(t.UserArray, p.name)
 				t.ChangedGroupMemberinfoArray = append(t.ChangedGroupMemberinfoArray, &im.GroupMemberInfo{Identifier: p.name, GroupId: g.cv.Group})
 			}
@@ -162,34 +178,40 @@ func (g *groupUpdate) outLive(people []person, t *im.GroupTipsElem) {
 			r.membership(t)
 		}
 	})
+	return nil
 }
 
 // tipLive makes a tip heard in the room.
 func (g *groupUpdate) tipLive(t *im.GroupTipsElem) {
-	id, c := g.cv.ID, g.c
-	g.after = append(g.after, func() {
-		c.live.within(id, func(r *liveRoom) {
-			r.urgently(func(number uint64) { r.tip(t, number, 0) })
-			r.work()
-		})
-	})
+	g.inRoom(func(r *liveRoom) { r.urgently(func() { r.tip(t, 0) }) })
 }
 
-// changedLive tells those in the room of a change that is not about a message.
+// changedLive tells those in the room of a change that is not about a message. It takes no number.
 func (g *groupUpdate) changedLive(ch Change, report *im.GroupReportElem) {
 	id, c := g.cv.ID, g.c
 	ch.Time = g.tx.Now()
 	out := changeOf(&ch, g.s.Name, "")
 	out.Version, out.Report = ch.Version, report
 	push := &im.ChangePush{Conv: groupKeyOf(g.cv.Group), Epoch: uint64(id), Change: out}
-	end := ch.Kind == int32(im.ChangeKind_CHANGE_DISSOLVED)
-	if end {
-		g.moves = append(g.moves, func() { c.live.stop(id) })
+	tell := func() { c.tell(pushChange.to(Audience{Room: id}, push)) }
+	if ch.Kind != int32(im.ChangeKind_CHANGE_DISSOLVED) {
+		g.inRoom(func(r *liveRoom) { r.urgently(tell) })
+		return
 	}
-	g.after = append(g.after, func() {
-		c.tell(pushChange.to(Audience{Room: id}, push))
-		if end {
-			c.live.empty(id)
+	g.moves = append(g.moves, func() { c.live.stop(id) })
+	g.inRoom(func(r *liveRoom) {
+		if r.late != nil { // its time does not come any more
+			r.urgently(r.takeLate())
 		}
+		r.urgently(func() {
+			tell()
+			c.live.empty(id)
+		})
 	})
+}
+
+// inRoom calls f with the room, which it holds locked, after the reply; not if nobody is in it.
+func (g *groupUpdate) inRoom(f func(r *liveRoom)) {
+	id, c := g.cv.ID, g.c
+	g.after = append(g.after, func() { c.live.within(id, f) })
 }

@@ -17,8 +17,6 @@ const (
 	maxSeats          = 10
 	// mostShown is how many members of a room are listed: the newest.
 	mostShown = 1000
-	// maxBarred is how many who were removed from a room are remembered there.
-	maxBarred = 1000
 	// roomHeartbeat is how often a client sends a heartbeat while it is in a room, in seconds.
 	roomHeartbeat = 10
 	// lostLooks is how many looks at who is present, one each 20 s, find a device without a connection before it is out.
@@ -66,8 +64,6 @@ type liveRoom struct {
 	joined []*guest
 	joins  uint64
 	online int
-	// barred were removed: their devices do not come back by themselves.
-	barred map[UID]bool
 	// ended means that the room was dissolved.
 	ended bool
 	talk
@@ -138,7 +134,7 @@ func (l *liveRooms) enter(c *Chat, a *arrival) (r *liveRoom, came bool) {
 	l.mu.Lock()
 	r = l.byID[a.id]
 	if r == nil {
-		r = &liveRoom{c: c, id: a.id, name: a.name, guests: make(map[UID]*guest), barred: make(map[UID]bool)}
+		r = &liveRoom{c: c, id: a.id, name: a.name, guests: make(map[UID]*guest)}
 		r.talk.init(&c.cfg)
 		if l.byID == nil {
 			l.byID = make(map[ConvID]*liveRoom)
@@ -150,7 +146,6 @@ func (l *liveRooms) enter(c *Chat, a *arrival) (r *liveRoom, came bool) {
 	defer r.mu.Unlock()
 	r.flags = a.flags
 	r.numbers(a.first, a.last)
-	delete(r.barred, a.s.UID)
 	g := r.guests[a.s.UID]
 	if g == nil {
 		r.joins++
@@ -227,8 +222,8 @@ func (l *liveRooms) leave(s *Caller, id ConvID) (r *liveRoom, left bool) {
 	return r, left
 }
 
-// bar takes a user out of a room with all devices, and reports whether they were in it.
-func (l *liveRooms) bar(id ConvID, uid UID) bool {
+// expel takes a user out of a room with all devices, and reports whether they were in it.
+func (l *liveRooms) expel(id ConvID, uid UID) bool {
 	r := l.get(id)
 	if r == nil {
 		return false
@@ -237,10 +232,6 @@ func (l *liveRooms) bar(id ConvID, uid UID) bool {
 	g := r.guests[uid]
 	if g != nil {
 		r.remove(g, causeQuit)
-		if len(r.barred) == maxBarred {
-			clear(r.barred)
-		}
-		r.barred[uid] = true
 		r.c.carrier.Expel(id, uid)
 	}
 	r.mu.Unlock()
@@ -307,12 +298,6 @@ func (l *liveRooms) crowds(id ConvID, s *Caller) (crowds bool) {
 		crowds = g != nil && len(g.seats) >= maxSeats && !slices.ContainsFunc(g.seats, func(o seat) bool { return o.device == s.Device })
 	})
 	return crowds
-}
-
-// isBarred reports whether a user was removed from a room and has not joined it since.
-func (l *liveRooms) isBarred(id ConvID, uid UID) (barred bool) {
-	l.within(id, func(r *liveRoom) { barred = r.barred[uid] })
-	return barred
 }
 
 // guest returns the guest who a session is; nil if it is not in the room.

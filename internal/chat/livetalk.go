@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -12,11 +13,12 @@ const (
 	defaultRoomRate = 40
 	// tipRate is how many tips about joining and leaving per second a room makes.
 	tipRate = 10
-	// maxUrgent is how much waits that no rate holds back.
+	// maxUrgent is how much may wait that no rate holds back when an operator sends a message.
 	maxUrgent = 256
-	// saidFor is how long a key is known, maxSaid how many are.
-	saidFor = time.Minute
-	maxSaid = 1 << 14
+	// saidFor is how long a key is known, maxSaid how many are; maxRewritten is how many bytes that hooks have rewritten are kept with them.
+	saidFor      = time.Minute
+	maxSaid      = 1 << 14
+	maxRewritten = 1 << 20
 	// numberBlock is how many numbers are set aside at once: those that a server has not used when it stops are never used.
 	numberBlock = 1 << 16
 )
@@ -32,11 +34,11 @@ const (
 type talk struct {
 	// pace and tips are the rates of messages, and of tips about joining and leaving.
 	pace, tips pace
-	// queue are messages that wait for the pace, at most most; urgent is what does not wait for it. late is a tip about joining or leaving that the rate held
-	// back: the newest.
+	// queue are messages that wait for the pace, at most most; urgent is what does not wait for it: tips, changes and the end of the room, in the order of their
+	// commits, and messages of operators. late is a tip about joining or leaving that the rate held back: the newest.
 	queue  []*said
 	most   int
-	urgent []func(number uint64)
+	urgent []func()
 	late   *im.GroupTipsElem
 	// working means that a goroutine makes what waits heard; wake interrupts its pause.
 	working bool
@@ -45,10 +47,12 @@ type talk struct {
 	next, last uint64
 	spare      [2]uint64
 	reserving  bool
-	// opened is when the room was. known and order are what was said within saidFor.
-	opened time.Time
-	known  map[SendKey]*said
-	order  []*said
+	// opened is when the room was. known and order are what was said within saidFor; rewritten are those of them with a body, which have so many bytes.
+	opened         time.Time
+	known          map[SendKey]*said
+	order          []*said
+	rewritten      []*said
+	rewrittenBytes int
 }
 
 // said is a message to a room. Once it was heard, send is nil, and number and time are what it got.
@@ -57,7 +61,7 @@ type said struct {
 	key  SendKey
 	hash uint64
 	at   time.Time
-	// body is what is said: a hook may have rewritten what was sent.
+	// body is what is said. Once it was heard, it is nil unless a hook has rewritten what was sent: whoever sends it again has the rest.
 	body []byte
 	// again are repeated calls with the same message, while it waits.
 	again  []*send
@@ -67,7 +71,10 @@ type said struct {
 
 // answer answers a call with what the message got.
 func (w *said) answer(m *send) {
-	m.body = w.body
+	m.body = m.sent
+	if w.body != nil {
+		m.body = w.body
+	}
 	m.stored = Stored{Entry: m.entryOf(), Seq: w.number, Time: w.time}
 	m.call.replyWire((*sendReply)(m))
 }
@@ -190,11 +197,13 @@ func (c *Chat) outside(ctx context.Context, g *group) error {
 
 var errRoomTooFast = im.Errorf(im.CodeGroupTooFast, "too many messages are sent in the room")
 
+// refuse answers a message that is not said, and that nobody can repeat any more.
 func (w *said) refuse(err error) {
 	w.send.fail(err)
 	for _, m := range w.again {
 		m.call.fail(err)
 	}
+	w.send, w.again, w.body = nil, nil, nil // its key may stay in the order for a while
 }
 
 // repeated answers a message whose key the room knows, and reports whether it does: it gets the first answer, now or when there is one.
@@ -240,8 +249,11 @@ func (r *liveRoom) queueUp(m *send) (dropped *said, err error) {
 	}
 	w := &said{send: m, key: r.keyOf(m), hash: m.hash, at: time.Now(), body: m.body}
 	if s.Operator {
+		if len(r.urgent) >= maxUrgent {
+			return nil, errRoomTooFast
+		}
 		r.remember(w)
-		r.urgently(func(number uint64) { r.say(w, number) })
+		r.urgent = append(r.urgent, func() { r.say(w) })
 		return nil, nil
 	}
 	if len(r.queue) >= r.most+r.pace.ready(w.at) { // those that need not wait are not too many, whether or not the room's goroutine has begun
@@ -290,12 +302,21 @@ func (r *liveRoom) remember(w *said) {
 
 func (r *liveRoom) forget(w *said) { delete(r.known, w.key) }
 
-// urgently has something made heard ahead of the messages that wait.
-func (r *liveRoom) urgently(f func(number uint64)) {
-	if len(r.urgent) == maxUrgent {
-		r.urgent = r.urgent[1:]
+// keepRewritten keeps a body that a hook has rewritten for those who send the message again, instead of older ones if there are too many. The caller holds r.mu.
+func (r *liveRoom) keepRewritten(w *said) {
+	r.rewritten = append(r.rewritten, w)
+	r.rewrittenBytes += len(w.body)
+	for r.rewrittenBytes > maxRewritten || w.at.Sub(r.rewritten[0].at) > saidFor {
+		r.rewrittenBytes -= len(r.rewritten[0].body)
+		r.rewritten[0].body = nil
+		r.rewritten = r.rewritten[1:]
 	}
+}
+
+// urgently has something made heard ahead of the messages that wait, and behind what was made so before.
+func (r *liveRoom) urgently(f func()) {
 	r.urgent = append(r.urgent, f)
+	r.work()
 }
 
 // work starts the goroutine that makes what waits heard, if there is anything; false if the server is going away. The caller holds r.mu.
@@ -345,15 +366,13 @@ func (r *liveRoom) take(now time.Time) (f func(), wait time.Duration) {
 		r.reserving = r.c.live.run(r.reserve)
 	}
 	if len(r.urgent) > 0 {
-		f, number := r.urgent[0], r.number()
+		f = r.urgent[0]
 		r.urgent = r.urgent[1:]
-		return func() { f(number) }, 0
+		return f, 0
 	}
 	if r.late != nil {
 		if wait = r.tips.wait(now); wait == 0 {
-			t, number, n := r.late, r.number(), len(r.guests)
-			r.late = nil
-			return func() { r.tip(t, number, n) }, 0
+			return r.takeLate(), 0
 		}
 	}
 	if len(r.queue) == 0 {
@@ -371,28 +390,39 @@ func (r *liveRoom) take(now time.Time) (f func(), wait time.Duration) {
 		r.forget(w)
 		return func() { w.refuse(err) }, 0
 	}
-	number := r.number()
-	return func() { r.say(w, number) }, 0
+	return func() { r.say(w) }, 0
+}
+
+// takeLate returns what makes the tip heard that the rate has held back. The caller holds r.mu.
+func (r *liveRoom) takeLate() func() {
+	t, n := r.late, len(r.guests)
+	r.late = nil
+	return func() { r.tip(t, n) }
 }
 
 // say answers a message and makes it heard.
-func (r *liveRoom) say(w *said, number uint64) {
+func (r *liveRoom) say(w *said) {
+	m := w.send
+	r.mu.Lock()
+	number := r.number()
 	if number == 0 {
-		r.mu.Lock()
 		r.forget(w)
 		r.mu.Unlock()
 		w.refuse(im.Errorf(im.CodeServerInternal, "the server has no number for the message"))
 		return
 	}
-	m := w.send
-	r.mu.Lock()
 	w.number, w.time = number, r.c.store.Now()
 	calls := append([]*send{m}, w.again...)
 	w.send, w.again = nil, nil
+	heard := *w
+	if w.body = nil; !bytes.Equal(heard.body, m.sent) {
+		w.body = heard.body
+		r.keepRewritten(w)
+	}
 	r.mu.Unlock()
-	r.noteSaid(w, m) // before the sender can know, and leave
+	r.noteSaid(&heard, m) // before the sender can know, and leave
 	for _, m := range calls {
-		w.answer(m)
+		heard.answer(m)
 	}
 	s := m.call.Caller
 	to := Audience{Room: r.id, Priority: m.priority, Except: s.ID, ExceptDevice: Device{s.UID, s.Device}}
@@ -410,13 +440,17 @@ func (r *liveRoom) membership(t *im.GroupTipsElem) {
 	if r.tips.wait(time.Now()) == 0 {
 		r.late = nil
 		n := len(r.guests)
-		r.urgently(func(number uint64) { r.tip(t, number, n) })
+		r.urgently(func() { r.tip(t, n) })
+		return
 	}
 	r.work()
 }
 
 // tip makes a tip heard. members is how many are in the room, in a tip about joining and leaving.
-func (r *liveRoom) tip(t *im.GroupTipsElem, number uint64, members int) {
+func (r *liveRoom) tip(t *im.GroupTipsElem, members int) {
+	r.mu.Lock()
+	number := r.number()
+	r.mu.Unlock()
 	t.MemberNum = uint64(members)
 	st := Stored{Entry: Entry{Conv: r.id, Body: tipBody(t)}, Seq: number, Time: r.c.store.Now()}
 	r.c.tell(pushLive.wire(Audience{Room: r.id, Priority: highest}, pushOfTip(r.name, &st)))

@@ -126,8 +126,7 @@ func (g *groupUpdate) out(people []person, tip im.GroupTipType) error {
 	var uids []UID
 	t := &im.GroupTipsElem{TipType: tip}
 	if g.typ.live {
-		g.outLive(people, t)
-		return nil
+		return g.outLive(people, t)
 	}
 	for _, p := range people {
 		if err := g.leave(p.uid); err != nil {

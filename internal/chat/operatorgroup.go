@@ -351,8 +351,11 @@ func (c *Chat) JoinedAs(ctx context.Context, q JoinedQuery) (page []JoinedGroup,
 			return nil, 0, err
 		}
 		info, err := c.detailOf(ctx, &cv)
-		if err != nil {
+		if err != nil && !isError(err) {
 			return nil, 0, err
+		}
+		if err != nil {
+			info = &im.GroupDetailInfo{GroupId: cv.Group, GroupType: cv.Type}
 		}
 		in, err := c.store.MembersOf(ctx, cv.ID, []UID{p.uid})
 		if err != nil {

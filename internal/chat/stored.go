@@ -86,7 +86,8 @@ type Member struct {
 	ClearedSeq       uint64
 	RecvOpt          int32
 	Pinned           bool
-	// Hidden means that the user has deleted the conversation: it is not in their list while nothing is above ClearedSeq.
+	// Hidden means that the user has deleted the conversation: it is not in their list while nothing is above ClearedSeq. In a live room, which is in no list, it
+	// means that they were removed and have not joined since.
 	Hidden bool
 	Role   int32
 	// Left means that a group's membership has ended; the row stays for its periods.
