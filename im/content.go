@@ -27,6 +27,10 @@ var elemBodies = map[ElemType]protowire.Number{
 	ElemType_ELEM_TYPE_FACE:     4,
 	ElemType_ELEM_TYPE_LOCATION: 5,
 	ElemType_ELEM_TYPE_MERGER:   6,
+	ElemType_ELEM_TYPE_IMAGE:    imageField,
+	ElemType_ELEM_TYPE_SOUND:    soundField,
+	ElemType_ELEM_TYPE_FILE:     fileField,
+	ElemType_ELEM_TYPE_VIDEO:    videoField,
 }
 
 // CheckForm checks that every reader can decode a message in wire form and write it as JSON, in a limited amount of memory. The code for one that is
@@ -79,10 +83,10 @@ func checkElem(elem []byte) (size int, merger bool, err *Error) {
 		switch {
 		case f == 1:
 			typ = ElemType(n)
-		case f <= 6:
-			num, body = f, v
 		case f == 15:
 			return Errorf(CodeInvalidParameters, "an element is raw")
+		case f <= videoField:
+			num, body = f, v
 		}
 		return nil
 	}); err != nil {

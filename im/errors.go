@@ -92,6 +92,7 @@ const (
 	CodeNotInitialized       = 6013
 	CodeNotLoggedIn          = 6014
 	CodeInProgress           = 6015
+	CodeInvalidElem          = 6016
 	CodeInvalidParameters    = 6017
 	CodeDatabase             = 6019
 	CodeFileIO               = 6022

@@ -2,6 +2,7 @@ package im
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,40 @@ func TestSendable(t *testing.T) {
 	for name, b := range map[string][]byte{"too deep": deep, "cut": deep[:len(deep)-1], "no message": {0xff}} {
 		if got := Sendable(b, false); !bytes.Equal(got, b) {
 			t.Errorf("%s: it is not what it was", name)
+		}
+	}
+}
+
+// TestMediaFiles: all files that a message names are found, at any depth; merged elements without an id name none.
+func TestMediaFiles(t *testing.T) {
+	elems := append(mediaElems(), &Elem{ElemType: ElemType_ELEM_TYPE_SOUND, Body: &Elem_Sound{&SoundElem{}}},
+		&Elem{ElemType: ElemType_ELEM_TYPE_IMAGE, Body: &Elem_Image{&ImageElem{OrigId: "x", ThumbId: "x/thumb", ThumbPicSize: 2}}})
+	want := []MediaFile{
+		{ID: "o", Kind: ElemType_ELEM_TYPE_IMAGE, Field: "image_elem_orig_id"}, {ID: "l", Kind: ElemType_ELEM_TYPE_IMAGE, Field: "image_elem_large_id"},
+		{ID: "t", Bytes: 9, Kind: ElemType_ELEM_TYPE_IMAGE, Field: "image_elem_thumb_id"}, {ID: "s", Bytes: 1, Kind: ElemType_ELEM_TYPE_SOUND, Field: "sound_elem_file_id"},
+		{ID: "f", Bytes: 3, Kind: ElemType_ELEM_TYPE_FILE, Field: "file_elem_file_id"}, {ID: "v", Bytes: 4, Kind: ElemType_ELEM_TYPE_VIDEO, Field: "video_elem_video_id"},
+		{ID: "i", Kind: ElemType_ELEM_TYPE_IMAGE, Field: "video_elem_image_id"}, {Kind: ElemType_ELEM_TYPE_SOUND, Field: "sound_elem_file_id"},
+		{ID: "x", Kind: ElemType_ELEM_TYPE_IMAGE, Field: "image_elem_orig_id"}, {ID: "x", Size: MediaThumb, Bytes: 2, Kind: ElemType_ELEM_TYPE_IMAGE, Field: "image_elem_thumb_id"},
+	}
+	got, err := MediaFiles(wireOf(t, &Message{ElemArray: elems}))
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v (%v), want %v", got, err, want)
+	}
+	want = slices.DeleteFunc(want, func(f MediaFile) bool { return f.ID == "" })
+	for i := range want {
+		want[i].Merged = true
+	}
+	b := wireOf(t, layered(3, &Message{ElemArray: elems}))
+	if got, err := MediaFiles(b); err != nil || !slices.Equal(got, want) {
+		t.Errorf("merged, found %v (%v), want %v", got, err, want)
+	}
+	for i := range b {
+		MediaFiles(b[:i]) // whatever it returns
+	}
+	for id, want := range map[string]bool{"": false, strings.Repeat("a", 32): true, strings.Repeat("a", 31): false, strings.Repeat("a", 33): false, strings.Repeat("a", 31) + "/": false,
+		strings.Repeat("a", 31) + "\n": false, strings.Repeat("-", 32): true} {
+		if got := ValidMediaID(id); got != want {
+			t.Errorf("%q may be an id: %t", id, got)
 		}
 	}
 }

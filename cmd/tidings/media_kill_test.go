@@ -49,7 +49,7 @@ func mediaAsk(s *served, method, path, token string, body io.Reader, headers ...
 }
 
 // TestKill9Media: uploads go on after kill -9 of the server, and end equal: none that was answered is lost, and after the sweep there is no file without an
-// upload.
+// upload. The file of a message stays.
 func TestKill9Media(t *testing.T) {
 	s := &served{t: t, dir: t.TempDir(), more: []string{"--media-reserve", "0"}}
 	s.start()
@@ -62,14 +62,19 @@ func TestKill9Media(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := dialRaw(s.addr)
-	must(err)
-	sig, err := usersig.Sign(server.DefaultAppID, killKey, "alice", time.Hour, time.Now())
-	must(err)
-	reply, err := l.loginAs(&im.LoginRequest{UserId: "alice", UserSig: sig, DeviceId: "a", Platform: im.Platform_PLATFORM_LINUX})
-	must(err)
-	l.Close()
-	read, token := reply.MediaToken, reply.UploadToken
+	var read, token string
+	login := func() *rawLink {
+		t.Helper()
+		l, err := dialRaw(s.addr)
+		must(err)
+		sig, err := usersig.Sign(server.DefaultAppID, killKey, "alice", time.Hour, time.Now())
+		must(err)
+		reply, err := l.loginAs(&im.LoginRequest{UserId: "alice", UserSig: sig, DeviceId: "a", Platform: im.Platform_PLATFORM_LINUX})
+		must(err)
+		read, token = reply.MediaToken, reply.UploadToken
+		return l
+	}
+	login().Close()
 	var paths []string
 	var hashes [][sha256.Size]byte
 	kills := 0
@@ -134,6 +139,27 @@ func TestKill9Media(t *testing.T) {
 			t.Fatalf("the file of %d bytes came back with %d and %d bytes: %v", sizes[i], status, len(b), err)
 		}
 	}
+	// A message with the first file. The server is killed as soon as it has answered.
+	l := login()
+	must(l.write(im.AppendMessage(nil, &im.Frame{Id: 2, Method: im.Method_SEND}, &im.SendRequest{
+		Conv: &im.ConvKey{Type: im.ConvType_CONV_TYPE_C2C, Id: "alice"}, ClientTime: 1, Random: 1,
+		Message: &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_FILE, Body: &im.Elem_File{File: &im.FileElem{
+			FileId: strings.TrimPrefix(paths[0], "/media/"), FileSize: int32(sizes[0])}}}}},
+	})))
+	for answered := false; !answered; {
+		msg, err := l.message()
+		must(err)
+		must(im.ReadFrames(msg, func(f *im.Frame) error {
+			if answered = answered || f.Id == 2; f.Code != 0 {
+				return im.Errorf(f.Code, "%s", f.Desc)
+			}
+			return nil
+		}))
+	}
+	s.kill()
+	kills++
+	l.Close()
+	s.start()
 	// An upload that is never finished.
 	_, h, _, err := mediaAsk(s, "POST", "/media/upload/", token, nil, "Upload-Length", "10")
 	must(err)
@@ -168,9 +194,15 @@ func TestKill9Media(t *testing.T) {
 	if n := files(2 * time.Hour); n < len(sizes)+1 || n > len(sizes)+1+kills {
 		t.Errorf("%d files of %d uploads", n, len(sizes))
 	}
-	files(26 * time.Hour) // all uploads end
-	if n := files(28 * time.Hour); n != 0 {
-		t.Errorf("%d files are left", n)
+	files(26 * time.Hour) // all uploads end that no message refers to
+	if n := files(28 * time.Hour); n != 1 {
+		t.Errorf("%d files are left, of one message", n)
 	}
+	s.start()
+	status, _, b, err := mediaAsk(s, "GET", paths[0], read, nil)
+	if err != nil || status != 200 || sha256.Sum256(b) != hashes[0] {
+		t.Errorf("the file of the message came back with %d and %d bytes: %v", status, len(b), err)
+	}
+	s.kill()
 	t.Logf("%d kills", kills)
 }

@@ -52,6 +52,9 @@ type content struct {
 	online    bool
 	// priority is that in a live room.
 	priority int
+	// files means that the message has elements with files; attached are their uploads, once they have been looked up.
+	files    bool
+	attached *Attached
 	// names means that the message names users whom it mentions or is addressed to.
 	names bool
 	// noHook means that the before-hook is not asked.
@@ -102,6 +105,7 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 	if bad != nil {
 		return content{}, bad
 	}
+	out.files = hasFiles(out.body)
 	out.told = int64(weight.Decoded + 6*len(out.body))
 	if out.online {
 		out.countable = false

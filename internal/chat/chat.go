@@ -62,7 +62,9 @@ type Config struct {
 	RoomRate int
 	// MediaKey signs media tokens; without one, there are no media.
 	MediaKey []byte
-	Log      *slog.Logger
+	// MediaKeep is how long a file is kept after the last message that refers to it was sent; 0: as long as one does.
+	MediaKeep time.Duration
+	Log       *slog.Logger
 }
 
 // Ticket is the content of a good ticket.

@@ -84,10 +84,10 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 			cloud = newCloud
 		}
 		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
-		if _, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
+		if edited, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
 			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", s.Name, "to", m.target(), "err", err)
 		} else {
-			m.body = body
+			m.body, m.files = body, edited.files
 		}
 	}
 	if v.Drop {

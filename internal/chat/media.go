@@ -7,7 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/tidings-im/tidings/im"
 )
@@ -124,4 +127,97 @@ func (c *Chat) CheckMedia(ctx context.Context, token string, upload bool) (UID, 
 		}
 	}
 	return 0, errMediaToken
+}
+
+// hasFiles reports whether a message, which has passed the check, may name files.
+func hasFiles(msg []byte) bool {
+	found := false
+	for len(msg) > 0 && !found {
+		num, _, n := protowire.ConsumeField(msg)
+		if n < 0 {
+			return false
+		}
+		if num == elemsField {
+			_, _, tag := protowire.ConsumeTag(msg)
+			elem, _ := protowire.ConsumeBytes(msg[tag:n])
+			found = im.MayHaveFiles(elem)
+		}
+		msg = msg[n:]
+	}
+	return found
+}
+
+var errNoMedia = im.Errorf(im.CodeInvalidElem, "an element names a file that was not uploaded, or that is not there any more")
+
+// attachFiles looks up the uploads that a message refers to. Who knows the id of one may send it on. What is not kept refers to nothing, so its uploads must be there
+// now; for others the store decides when they are stored. Elements in merged messages were sent before, and keep what has been deleted since.
+func (c *Chat) attachFiles(ctx context.Context, m *send, kept bool) error {
+	files, bad := im.MediaFiles(m.body)
+	if bad != nil {
+		return bad
+	}
+	a := &Attached{Keep: c.cfg.MediaKeep.Milliseconds()}
+	type found struct {
+		media Media
+		parts []MediaPart
+		err   error
+	}
+	known := make(map[string]found)
+	for _, f := range files {
+		if !im.ValidMediaID(f.ID) {
+			if f.Merged {
+				continue
+			}
+			return im.Errorf(im.CodeInvalidElem, "%s is not the id of an upload", f.Field)
+		}
+		at, ok := known[f.ID]
+		if !ok {
+			at.media, at.parts, at.err = c.store.Media(ctx, f.ID)
+			if at.err == nil && (!at.media.Done || at.media.Until > 0 && at.media.Until <= c.store.Now()) {
+				at.err = ErrNotFound
+			}
+			if at.err != nil && !errors.Is(at.err, ErrNotFound) {
+				return at.err
+			}
+			known[f.ID] = at
+		}
+		if at.err == nil {
+			if err := agree(&f, &at.media, at.parts); err != nil {
+				return err
+			}
+		} else if !kept && !f.Merged {
+			return errNoMedia
+		}
+		if list := &a.IDs; !slices.Contains(a.IDs, f.ID) {
+			if f.Merged {
+				list = &a.May
+			}
+			if !slices.Contains(*list, f.ID) {
+				*list = append(*list, f.ID)
+			}
+		}
+	}
+	a.May = slices.DeleteFunc(a.May, func(id string) bool { return slices.Contains(a.IDs, id) })
+	m.attached = nil
+	if kept && len(a.IDs)+len(a.May) > 0 {
+		m.attached = a
+	}
+	return nil
+}
+
+// agree checks what an element says about a file.
+func agree(f *im.MediaFile, m *Media, parts []MediaPart) error {
+	kinds := map[im.ElemType]MediaKind{im.ElemType_ELEM_TYPE_IMAGE: MediaImage, im.ElemType_ELEM_TYPE_SOUND: MediaSound, im.ElemType_ELEM_TYPE_VIDEO: MediaVideo}
+	sizes := map[string]int32{"": PartOriginal, im.MediaLarge: PartLarge, im.MediaThumb: PartThumb}
+	part, ok := sizes[f.Size]
+	i := slices.IndexFunc(parts, func(p MediaPart) bool { return p.Part == part })
+	switch {
+	case kinds[f.Kind] != m.Kind:
+		return im.Errorf(im.CodeInvalidElem, "%s is an upload of another kind", f.Field)
+	case !ok || i < 0:
+		return im.Errorf(im.CodeInvalidElem, "%s names a size that the file does not have", f.Field)
+	case uint64(parts[i].Size) != f.Bytes:
+		return im.Errorf(im.CodeInvalidElem, "%s has %d bytes, and not %d", f.Field, parts[i].Size, f.Bytes)
+	}
+	return nil
 }

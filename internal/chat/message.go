@@ -74,7 +74,7 @@ func (c *Chat) Send(ctx context.Context, call Call[*im.SendReply], req []byte) e
 	}
 	s.mu.Unlock()
 	hooked := m.hooked()
-	if !hooked && c.resolve(m, to) {
+	if !hooked && !m.files && c.resolve(m, to) {
 		c.append(ctx, m)
 		return nil
 	}
@@ -327,6 +327,13 @@ func (m *send) wear(f *face) {
 
 // append hands m to the store, or, if it is online-only, to those who are connected.
 func (c *Chat) append(ctx context.Context, m *send) {
+	if m.files {
+		kept := !m.online && (m.group == nil || !m.group.typ.live)
+		if err := c.attachFiles(ctx, m, kept); err != nil {
+			m.fail(err)
+			return
+		}
+	}
 	if m.group != nil && m.group.typ.live {
 		c.sendLive(ctx, m)
 		return
@@ -343,7 +350,7 @@ func (m *send) entryOf() Entry {
 	return Entry{
 		Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Rules: m.rules(),
-		Unseen: s.Quiet && m.peer.uid != s.UID, Targeted: m.targeted, Aim: m.aim,
+		Unseen: s.Quiet && m.peer.uid != s.UID, Targeted: m.targeted, Aim: m.aim, Attached: m.attached,
 	}
 }
 
@@ -420,6 +427,8 @@ func (m *send) done(st Stored, dup bool, err error) {
 		case errors.Is(err, ErrDropped):
 			m.drop()
 			return
+		case errors.Is(err, ErrNoMedia):
+			err = errNoMedia
 		case errors.Is(err, ErrOtherBody):
 			err = im.Errorf(im.CodeInvalidParameters, "client_time and random were used for another message")
 		case m.group != nil && (errors.Is(err, ErrNotFound) || im.CodeOf(err) == im.CodeNoGroup):

@@ -35,6 +35,8 @@ var (
 	ErrDone = errors.New("chat: the call is done")
 	// ErrDropped is the error of an Append whose sender is to believe that the entry was stored (rule 20).
 	ErrDropped = errors.New("chat: dropped")
+	// ErrNoMedia is the error of an Append that refers to an upload that is not there, or not done.
+	ErrNoMedia = errors.New("chat: there is no such upload")
 )
 
 // Known returns what callers are told about an error that concerns the store as a whole, which the store has logged once. It is "" for other errors.
@@ -117,7 +119,7 @@ type Store interface {
 	// Append queues an entry for the next group commit and returns without waiting for it, but blocks while the queue is full. Entries of one
 	// conversation that one goroutine appends get rising numbers in the order of the calls. done is called exactly once, in commit order, on the
 	// store's delivery goroutine (it must not block on the store): with the entry as stored, with dup set if its key was stored before (the first
-	// result), or with an error, and then nothing is stored: that of its Rules, for example. ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is
+	// result), or with an error, and then nothing is stored: that of its Rules, for example, or ErrNoMedia. ErrNotFound: no such conversation, it is dissolved, or it is C2C and the sender is
 	// neither of the two.
 	Append(e Entry, done func(s Stored, dup bool, err error))
 
@@ -267,7 +269,8 @@ type Tx interface {
 	Append(e Entry) (Stored, error)
 	// Entry returns one entry of a log.
 	Entry(id ConvID, seq uint64) (Stored, error)
-	// SetEntry stores status, version, revoker, reason and body of an entry; a status of revoked withdraws a countable one from unread numbers.
+	// SetEntry stores status, version, revoker, reason and body of an entry; a status of revoked withdraws a countable one from unread numbers, and ends the uploads
+	// that no other entry refers to.
 	SetEntry(s Stored) error
 	// OthersAt returns the others' index of a user at seq, and the time of the entry there (0 at seq 0).
 	OthersAt(id ConvID, uid UID, seq uint64) (others uint64, time int64, err error)
@@ -311,8 +314,8 @@ type Tx interface {
 	// EndMedia makes an upload done, until a time, with files that are in the folder. It returns the names of files to delete: those that are there twice.
 	// ErrNotFound: there is no such upload that is open.
 	EndMedia(id string, until int64, parts []MediaPart) (twice []string, err error)
-	// DropMedia deletes an upload that ends by a time; ErrNotFound if there is none. Files that nothing else refers to are unused from then on. What its owner
-	// has uploaded since a time includes spent bytes of it, or all if it is done.
+	// DropMedia deletes an upload that ends by a time; ErrNotFound if there is none, or if an entry refers to it and its end has not come. Files that nothing else
+	// refers to are unused from then on. What its owner has uploaded since a time includes spent bytes of it, or all if it is done.
 	DropMedia(id string, by, spent int64) error
 	// DropBlobs forgets files that are unused since before a time, at most limit. It returns their names, which are never used again.
 	DropBlobs(before int64, limit int) (files []string, err error)

@@ -136,6 +136,8 @@ type Entry struct {
 	Targeted bool
 	// Aim is nil if the entry names nobody. It is stored with the entry; reads do not return it.
 	Aim *Aim
+	// Attached is nil if the entry refers to no upload. It is stored with the entry; reads do not return it.
+	Attached *Attached
 	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
 	// given to Append: the store and the caller share it.
 	Body []byte
@@ -146,6 +148,13 @@ type Entry struct {
 
 // Aim is whom an entry in a group names, members or not: the addressees of a targeted one, and whom it mentions, where 0 is all members.
 type Aim struct{ To, Mentions []UID }
+
+// Attached are the uploads that an entry refers to. They are kept while the entry stands, at least for Keep milliseconds if that is not 0, and else for good.
+type Attached struct {
+	// IDs must be there. May are those that are named by what was sent before, in merged messages: those that are not there are left out.
+	IDs, May []string
+	Keep     int64
+}
 
 // Stored is an entry of a log. A Body that a read returned belongs to the caller: the store keeps no reference to it. The Body that the done function
 // of Append gets is shared, as described at Entry.

@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"encoding/base64"
+	"fmt"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tidings-im/tidings/im"
+	"github.com/tidings-im/tidings/internal/chat"
 )
 
 // TestPlacesStayBehind: paths and URLs of files inside a merger do not leave the sender, nor may a modification have them.
@@ -32,4 +35,150 @@ func TestPlacesStayBehind(t *testing.T) {
 	if ch.GetMessage().GetCloudCustomStr() != "note" || !proto.Equal(ch.Message.ElemArray[0], want.ElemArray[0]) {
 		t.Errorf("modified, it is %v", ch)
 	}
+}
+
+// files are uploads in the store of a node, as they are after they have ended.
+type files struct {
+	n    *node
+	uid  chat.UID
+	last int
+}
+
+// upload returns the id of an upload that is done.
+func (f *files) upload(kind chat.MediaKind, size int64, parts ...int32) string {
+	f.n.t.Helper()
+	f.last++
+	id := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%024d", f.last))
+	if err := f.n.store.Update(f.n.t.Context(), nil, func(tx chat.Tx) error {
+		if err := tx.AddMedia(chat.Media{ID: id, Owner: f.uid, Kind: kind, Size: size, Until: tx.Now() + 3600_000}); err != nil || size == 0 {
+			return err
+		}
+		all := []chat.MediaPart{{Hash: "h" + id, File: "f" + id, Size: size}}
+		for _, p := range parts {
+			all = append(all, chat.MediaPart{Part: p, Hash: fmt.Sprint("h", p, id), File: fmt.Sprint("f", p, id), Size: size / int64(p+1)})
+		}
+		_, err := tx.EndMedia(id, tx.Now()+3600_000, all)
+		return err
+	}); err != nil {
+		f.n.t.Fatal(err)
+	}
+	return id
+}
+
+// ends reports whether an upload ends if no further message refers to it.
+func (f *files) ends(id string) bool {
+	f.n.t.Helper()
+	m, _, err := f.n.store.Media(f.n.t.Context(), id)
+	if err != nil {
+		f.n.t.Fatal(err)
+	}
+	return m.Until != 0
+}
+
+func fileElem(id string, size int32) *im.Elem {
+	return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_FILE, Body: &im.Elem_File{File: &im.FileElem{FileName: "a.pdf", FileSize: size, FileId: id}}}
+}
+
+func imageElem(e *im.ImageElem) *im.Elem {
+	return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_IMAGE, Body: &im.Elem_Image{Image: e}}
+}
+
+// TestMessagesWithFiles: a message names files that were uploaded, by anybody, and is refused with 6016 if one is not there or is not what the message says; what
+// is refused keeps nothing, and takes no number. The files stay as long as a message with them stands.
+func TestMessagesWithFiles(t *testing.T) {
+	onBoth(t, options{}, func(t *testing.T, n *node) {
+		alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
+		u, err := n.store.UserByName(t.Context(), "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &files{n: n, uid: u.UID}
+		request := func(elems ...*im.Elem) *im.SendRequest {
+			alice.id++
+			return &im.SendRequest{Conv: key("bob"), ClientTime: 1700000000, Random: uint32(alice.id), Message: &im.Message{ElemArray: elems}}
+		}
+		seq := uint64(0)
+		var epoch uint64
+		sent := func(elems ...*im.Elem) *im.SendRequest {
+			t.Helper()
+			req, r := request(elems...), &im.SendReply{}
+			alice.call(im.Method_SEND, req, 0, r)
+			seq++
+			epoch = r.Epoch
+			p := &im.EntryPush{}
+			bob.push(im.Method_ENTRY, p)
+			if r.Entry.Seq != seq || p.Entry.Seq != seq || !proto.Equal(&im.Message{ElemArray: p.Entry.Message.ElemArray}, req.Message) {
+				t.Errorf("%v is answered with %v and pushed as %v", req, r, p)
+			}
+			return req
+		}
+		refused := func(elems ...*im.Elem) {
+			t.Helper()
+			alice.call(im.Method_SEND, request(elems...), im.CodeInvalidElem, nil)
+		}
+		file, open := f.upload(chat.MediaFile, 7), f.upload(chat.MediaFile, 0)
+		image := f.upload(chat.MediaImage, 60, chat.PartLarge, chat.PartThumb)
+		film, picture, sound := f.upload(chat.MediaVideo, 9), f.upload(chat.MediaImage, 3), f.upload(chat.MediaSound, 5)
+		unknown := base64.RawURLEncoding.EncodeToString(make([]byte, 24))
+
+		refused(fileElem("", 7))
+		refused(fileElem("7", 7))
+		refused(fileElem(unknown, 7))
+		refused(fileElem(open, 0))
+		refused(fileElem(file, 8))
+		refused(fileElem(file+"/thumb", 7))
+		refused(fileElem(image, 60))
+		refused(fileElem(file, 7), fileElem(unknown, 7))
+		refused(imageElem(&im.ImageElem{OrigId: image, OrigPicSize: 60, LargeId: image + "/huge", LargePicSize: 60}))
+		refused(imageElem(&im.ImageElem{OrigId: image, OrigPicSize: 60, ThumbId: picture + "/thumb"}))
+		refused(&im.Elem{ElemType: im.ElemType_ELEM_TYPE_VIDEO, Body: &im.Elem_Video{Video: &im.VideoElem{VideoId: film, VideoSize: 9}}})
+		if !f.ends(file) || !f.ends(image) || !f.ends(film) {
+			t.Error("a message that was refused keeps a file")
+		}
+		first := sent(fileElem(file, 7))
+		sent(imageElem(&im.ImageElem{OrigId: image, OrigPicSize: 60, OrigPicWidth: 3, LargeId: image + "/large", LargePicSize: 30, ThumbId: image + "/thumb", ThumbPicSize: 20}))
+		sent(&im.Elem{ElemType: im.ElemType_ELEM_TYPE_VIDEO, Body: &im.Elem_Video{Video: &im.VideoElem{VideoId: film, VideoSize: 9, ImageId: picture, ImageSize: 3}}})
+		sent(&im.Elem{ElemType: im.ElemType_ELEM_TYPE_SOUND, Body: &im.Elem_Sound{Sound: &im.SoundElem{FileId: sound, FileSize: 5, FileTime: 1}}}, im.Text("x").ElemArray[0])
+		for _, id := range []string{file, image, film, picture, sound} {
+			if f.ends(id) {
+				t.Errorf("the file %s of a message ends", id)
+			}
+		}
+		// Merged messages keep what is there, and may name what is not.
+		merged := merger(1)
+		inner := merged.ElemArray[0].GetMerger()
+		inner.MessageArray = append(inner.MessageArray, &im.Message{ElemArray: []*im.Elem{fileElem(unknown, 7), fileElem(file, 7), fileElem("an operator's", 1)}})
+		sent(merged.ElemArray...)
+		inner.MessageArray[1].ElemArray[1].GetFile().FileSize = 8
+		refused(merged.ElemArray...)
+
+		alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: 1}, 0, nil)
+		bob.push(im.Method_CHANGE, &im.ChangePush{})
+		if f.ends(file) {
+			t.Error("the file of a merged message ends with the message that was merged")
+		}
+		alice.call(im.Method_REVOKE, &im.RevokeRequest{Conv: key("bob"), Epoch: epoch, Seq: seq}, 0, nil)
+		bob.push(im.Method_CHANGE, &im.ChangePush{})
+		if !f.ends(file) {
+			t.Error("the file of a message that was recalled does not end")
+		}
+		refused(fileElem(file, 7))
+		again := &im.SendReply{}
+		alice.call(im.Method_SEND, first, 0, again)
+		if again.Entry.Seq != 1 {
+			t.Errorf("sent again, the first message is %v", again)
+		}
+
+		// What is not stored keeps nothing, and its files must be there.
+		online := request(fileElem(f.upload(chat.MediaFile, 2), 2))
+		online.Message.IsOnlineMsg = true
+		alice.call(im.Method_SEND, online, 0, nil)
+		bob.push(im.Method_ENTRY, &im.EntryPush{})
+		if !f.ends(online.Message.ElemArray[0].GetFile().FileId) {
+			t.Error("the file of a message that is not stored is kept")
+		}
+		online.Message.ElemArray[0].GetFile().FileId = unknown
+		online.Random++
+		alice.call(im.Method_SEND, online, im.CodeInvalidElem, nil)
+	})
 }

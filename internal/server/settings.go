@@ -83,6 +83,7 @@ type Settings struct {
 	OpenUploads int           `key:"max-open-uploads" default:"20" help:"uploads of one user that are not done"`
 	UploadDay   int           `key:"max-upload-bytes-per-day" default:"0" help:"bytes that one user may upload in 24 hours; 0: no limit"`
 	UploadKept  int           `key:"max-upload-bytes-per-user" default:"0" help:"bytes of one user's files that are kept; 0: no limit"`
+	MediaKeep   int           `key:"media-keep" default:"0" help:"days that a file is kept after the last message that refers to it was sent, of messages sent while the setting holds; 0: as long as one refers to it"`
 	MediaFree   int           `key:"media-reserve" default:"1073741824" help:"bytes on the disk of blob that uploads leave free for the rest of the server"`
 }
 
@@ -422,6 +423,7 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	if s.OpenUploads == 0 {
 		return cfg, errors.New("max-open-uploads must be above 0")
 	}
+	cfg.Chat.MediaKeep = time.Duration(min(s.MediaKeep, 100_000)) * 24 * time.Hour // 100,000 days are the longest that a Duration has
 	cfg.Media = media.Config{Unused: s.MediaUnused, OpenPerUser: s.OpenUploads, PerDay: int64(s.UploadDay), PerUser: int64(s.UploadKept), Reserve: uint64(s.MediaFree)}
 	// 0 means no limit to an operator, and the default to the gateway.
 	none := func(n int) int {

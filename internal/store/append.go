@@ -48,6 +48,13 @@ func (s *Store) add(o *op) error {
 	if e.Rules != nil {
 		refused = e.Rules.Check(&h.Conv, e.Sender, standing, s.now)
 	}
+	var uploads []tables.HeldMedia
+	if e.Attached != nil && refused == nil {
+		uploads, err = tables.Attachable(background, writing{s.w}, e.Attached, s.now)
+		if refused = err; err != nil && !errors.Is(err, chat.ErrNoMedia) {
+			return fmt.Errorf("media: %w", err)
+		}
+	}
 	// An entry that is dropped takes the way of all others, with its commit: its sender must not be able to tell by the time that it takes.
 	dropped := errors.Is(refused, chat.ErrDropped)
 	if h.Dissolved || refused != nil && !dropped || s.full.Load() {
@@ -112,6 +119,11 @@ func (s *Store) add(o *op) error {
 	if e.Unseen {
 		if err := tables.PutDeleted.Tell(background, writing{s.w}, tables.DeletedRow{UID: e.Sender, Conv: e.Conv, Seq: st.Seq}); err != nil {
 			return fmt.Errorf("unseen: %w", err)
+		}
+	}
+	if len(uploads) > 0 {
+		if err := tables.Attach(background, writing{s.w}, st, uploads, s.now); err != nil {
+			return fmt.Errorf("media: %w", err)
 		}
 	}
 	if st.Aim != nil {

@@ -2,6 +2,8 @@ package pg
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -68,6 +70,10 @@ func (w *writer) number(sample int64) (events []event, fresh []int) {
 				continue
 			}
 		}
+		if a := e.Attached; a != nil && slices.ContainsFunc(a.IDs, func(id string) bool { return !w.attachable(id, now) }) {
+			ev.stored, ev.err = chat.Stored{}, chat.ErrNoMedia
+			continue
+		}
 		w.add(ev, e, h, now)
 		fresh = append(fresh, len(events)-1)
 	}
@@ -114,8 +120,53 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	}
 	st.Seq, st.Time, st.Index, st.MemberSet = h.Seq, now, h.Index, h.MemberSet
 	kept := *st
-	kept.Rules, kept.Unseen, kept.Aim = nil, false, nil // they are not kept
+	kept.Rules, kept.Unseen, kept.Aim, kept.Attached = nil, false, nil, nil // they are not kept
 	w.known[tables.KeyOf(e)] = answer{Stored: kept, prev: prev, told: true}
+}
+
+// attachable reports whether an upload is there.
+func (w *writer) attachable(id string, now int64) bool {
+	h, ok := w.media[id]
+	return ok && h.There(now)
+}
+
+// attach makes the statements that store which uploads new entries refer to.
+func (w *writer) attach(events []event, fresh []int) []step {
+	var refs arrays
+	var names array
+	refs.start(2)
+	names.start(pgtype.TextOID)
+	ends := make(map[string]int64)
+	for _, i := range fresh {
+		st := &events[i].stored
+		if st.Attached == nil {
+			continue
+		}
+		for _, id := range append(append([]string{}, st.Attached.IDs...), st.Attached.May...) {
+			h, now := w.media[id], st.Time
+			if !w.attachable(id, now) {
+				continue
+			}
+			h.Until = h.EndOf(st.Attached.Keep, now)
+			w.media[id], ends[id] = h, h.Until
+			refs.row(int64(st.Conv), int64(st.Seq))
+			names.blob([]byte(id))
+		}
+	}
+	if names.n == 0 {
+		return nil
+	}
+	var until, ids array
+	until.start(pgtype.Int8OID)
+	ids.start(pgtype.TextOID)
+	for _, id := range slices.Sorted(maps.Keys(ends)) {
+		until.int(ends[id])
+		ids.blob([]byte(id))
+	}
+	return []step{
+		{name: "refer", args: append(refs.bytes(2), names.bytes())},
+		{name: "keep", args: [][]byte{until.bytes(), ids.bytes()}},
+	}
 }
 
 // insertDropped makes the statements that write what a batch drops, and take it back: a sender must not be able to tell by the time that it takes.
@@ -191,6 +242,7 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 	if mention.a[0].n > 0 {
 		steps = append(steps, step{name: "mention", args: mention.bytes(4)})
 	}
+	steps = append(steps, w.attach(events, fresh)...)
 	if unseen.a[0].n > 0 {
 		steps = append(steps, step{name: "unseen", args: unseen.bytes(3)})
 	}

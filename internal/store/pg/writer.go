@@ -60,6 +60,7 @@ type writer struct {
 	heads   map[chat.ConvID]*head
 	known   map[chat.SendKey]answer
 	senders map[ownKey]*own
+	media   map[string]tables.HeldMedia // the uploads that the batch refers to
 	groups  []ownKey
 	ids     array
 	args    arrays
@@ -105,7 +106,7 @@ const c2cKnown = 1 << 17
 func newWriter(s *Store, kind kind, next *writer) *writer {
 	return &writer{
 		s: s, kind: kind, next: next, load: load{n: make(map[chat.ConvID]int)}, queue: make(chan op, queueLen), ops: make([]op, 0, batchMax),
-		heads: make(map[chat.ConvID]*head), known: make(map[chat.SendKey]answer), senders: make(map[ownKey]*own),
+		heads: make(map[chat.ConvID]*head), known: make(map[chat.SendKey]answer), senders: make(map[ownKey]*own), media: make(map[string]tables.HeldMedia),
 		sent: make(map[chat.SendKey]sent), c2c: make(map[chat.ConvID]bool),
 	}
 }
@@ -124,6 +125,8 @@ const (
 		ON CONFLICT (conv, uid) DO UPDATE SET own = excluded.own, last = excluded.last`
 	sqlMention = `INSERT INTO mention (conv, seq, uid, sender) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) ON CONFLICT (conv, seq, uid) DO NOTHING`
 	sqlAddress = `INSERT INTO addressee (conv, seq, uid) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (conv, seq, uid) DO NOTHING`
+	sqlRefer   = `INSERT INTO media_ref (conv, seq, media) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT (conv, seq, media) DO NOTHING`
+	sqlKeep    = `UPDATE media m SET until = u.until FROM unnest($1::bigint[], $2::text[]) u (until, id) WHERE m.id = u.id`
 	sqlUnseen  = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
 
@@ -151,6 +154,7 @@ var prepared = map[string]string{
 	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
 	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount, "unseen": sqlUnseen,
 	"drop": sqlDrop, "mention": sqlMention, "address": sqlAddress,
+	"media": tables.HoldAll, "refer": sqlRefer, "keep": sqlKeep,
 }
 
 // write is the writer goroutine.
@@ -496,6 +500,7 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 	clear(w.heads)
 	clear(w.known)
 	clear(w.senders)
+	clear(w.media)
 	w.ids.start(pgtype.Int8OID)
 	for _, k := range w.keys {
 		w.ids.int(int64(k.Conv))
@@ -533,6 +538,14 @@ func (w *writer) lock(ctx context.Context, free bool) (batch, sample int64, err 
 			w.senders[ownKey{r.Conv, r.UID}] = &own{n: int64(r.Own), last: int64(r.Last), stands: r.Standing()}
 		}))
 	}
+	if ids := w.uploads(); len(ids) > 0 {
+		var list array
+		list.start(pgtype.TextOID)
+		for _, id := range ids {
+			list.blob([]byte(id))
+		}
+		steps = append(steps, asking(w, "media", [][]byte{list.bytes()}, tables.Held, func(h tables.HeldMedia) { w.media[h.ID] = h }))
+	}
 	// Last, so that the number is drawn and the clock read with the rows locked.
 	steps = append(steps, asking(w, "draw", nil, drawn, func(r drawnRow) { batch, sample = r.Batch, r.Sample }))
 	err = w.round(ctx, steps...)
@@ -554,4 +567,15 @@ func asking[V any](w *writer, name string, args [][]byte, kind *tables.Kind[V], 
 		}
 		return err
 	}}
+}
+
+// uploads returns the ids of the uploads that the batch refers to.
+func (w *writer) uploads() (ids []string) {
+	for i := range w.ops {
+		if a := w.ops[i].entry.Attached; a != nil && w.ops[i].barrier == nil {
+			ids = append(append(ids, a.IDs...), a.May...)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidings-im/tidings/internal/chat"
 )
@@ -65,10 +66,14 @@ var (
 	useMedia  = "INSERT INTO media_use (uid, hour, bytes) VALUES ($1, $2, $3) ON CONFLICT (uid, hour) DO UPDATE SET bytes = media_use.bytes + excluded.bytes"
 	forgetUse = "DELETE FROM media_use WHERE hour > 0 AND hour < $1"
 
-	addMedia  = NewWrite[mediaRow]("INSERT INTO media (id, uid, kind, size, made, until, done) VALUES (:id, :uid, :kind, :size, :made, :until, :done)")
-	endMedia  = NewQuery(word, "UPDATE media SET done = 1, until = $1 WHERE id = $2 AND done = 0 RETURNING id AS text")
-	useBlob   = NewQuery(word, "INSERT INTO blob (hash, file, size, unused) VALUES ($1, $2, $3, 0) ON CONFLICT (hash) DO UPDATE SET unused = 0 RETURNING file AS text")
-	addPart   = NewWrite[partRow]("INSERT INTO media_part (id, part, hash, type, width, height) VALUES (:id, :part, :hash, :type, :width, :height)")
+	addMedia = NewWrite[mediaRow]("INSERT INTO media (id, uid, kind, size, made, until, done) VALUES (:id, :uid, :kind, :size, :made, :until, :done)")
+	endMedia = NewQuery(word, "UPDATE media SET done = 1, until = $1 WHERE id = $2 AND done = 0 RETURNING id AS text")
+	useBlob  = NewQuery(word, "INSERT INTO blob (hash, file, size, unused) VALUES ($1, $2, $3, 0) ON CONFLICT (hash) DO UPDATE SET unused = 0 RETURNING file AS text")
+	addPart  = NewWrite[partRow]("INSERT INTO media_part (id, part, hash, type, width, height) VALUES (:id, :part, :hash, :type, :width, :height)")
+	// holdMedia makes others wait who refer to an upload, or end it.
+	holdMedia = locking(word, "SELECT m.id AS text FROM media m WHERE m.id = $1")
+	refTo     = NewQuery(word, "SELECT r.media AS text FROM media_ref r WHERE r.media = $1 LIMIT 1")
+	dropRefs  = "DELETE FROM media_ref WHERE media = $1"
 	dropMedia = "DELETE FROM media WHERE id = $1"
 	dropParts = NewQuery(word, "DELETE FROM media_part WHERE id = $1 RETURNING hash AS text")
 	leaveBlob = "UPDATE blob SET unused = $1 WHERE hash = $2 AND NOT EXISTS (SELECT 1 FROM media_part p WHERE p.hash = $2)"
@@ -121,7 +126,7 @@ func (s *Both) BlobFolder(ctx context.Context, id string) (string, error) {
 }
 
 // ForgetMedia are statements that forget all uploads and files.
-var ForgetMedia = []string{"DELETE FROM media_part", "DELETE FROM media", "DELETE FROM media_use", "DELETE FROM blob"}
+var ForgetMedia = []string{"DELETE FROM media_ref", "DELETE FROM media_part", "DELETE FROM media", "DELETE FROM media_use", "DELETE FROM blob"}
 
 func (s *Both) NewBlobFolder(ctx context.Context, id string) error {
 	return s.On.Run(ctx, nil, func(t *Tx) error {
@@ -192,11 +197,25 @@ func (t *Tx) DropMedia(id string, by, spent int64) error {
 	if _, err := holdBlobs.One(t.Ctx, t.On); err != nil {
 		return err
 	}
+	// Who refers to it is read by later statements, which see what others have committed.
+	if _, err := holdMedia.One(t.Ctx, t.On, id); err != nil {
+		return err
+	}
 	m, err := mediaByID.One(t.Ctx, t.On, id)
 	if err == nil && (m.Until == 0 || m.Until > by) {
 		err = chat.ErrNotFound
 	}
+	if err == nil && m.Done && m.Until > t.Time {
+		if _, err = refTo.One(t.Ctx, t.On, id); err == nil {
+			return chat.ErrNotFound
+		} else if errors.Is(err, chat.ErrNotFound) {
+			err = nil
+		}
+	}
 	if err != nil {
+		return err
+	}
+	if err := t.On.Tell(t.Ctx, dropRefs, id); err != nil {
 		return err
 	}
 	if m.Done {

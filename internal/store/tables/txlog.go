@@ -35,6 +35,9 @@ func (t *Tx) SetEntry(st chat.Stored) error {
 	if st.Status != StatusRevoked {
 		return nil
 	}
+	if err := t.detach(st.Conv, st.Seq); err != nil {
+		return err
+	}
 	if err := t.On.Tell(t.Ctx, dropMentions, int64(st.Conv), int64(st.Seq)); err != nil || !old.Countable {
 		return err
 	}

@@ -6,12 +6,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // mediaTables are those whose statements are explained.
-var mediaTables = []string{" media ", " media_part ", " media_use ", " blob "}
+var mediaTables = []string{" media ", " media_part ", " media_use ", " media_ref ", " blob "}
 
 // plans notes how statements are run that read a table of media or change it.
 type plans struct {
@@ -99,7 +100,9 @@ func MediaByIndex(t *testing.T, s chat.Store, reads *tables.Both, analyze func()
 	tell("INSERT INTO media (id, uid, kind, size, made, until, done) SELECT 'm' || i, i % 1000, 0, 10, 1700000000000 + i, CASE WHEN i % 10 = 0 THEN 1 ELSE 9000000000000 END, CASE WHEN i % 100 = 0 THEN 0 ELSE 1 END FROM n",
 		"INSERT INTO media_part (id, part, hash, type, width, height) SELECT 'm' || i, 0, 'h' || i, 'x', 0, 0 FROM n",
 		"INSERT INTO blob (hash, file, size, unused) SELECT 'h' || i, 'f' || i, 10, i FROM n",
-		"INSERT INTO media_use (uid, hour, bytes) SELECT 1000000 + i, i % 25, 10 FROM n")
+		"INSERT INTO media_use (uid, hour, bytes) SELECT 1000000 + i, i % 25, 10 FROM n",
+		"INSERT INTO media_ref (conv, seq, media) SELECT i, 1, 'm' || i FROM n")
+	cv := e.c2c(uid, e.user("b")).ID
 	for _, known := range []bool{false, true} {
 		if known {
 			analyze()
@@ -129,18 +132,27 @@ func MediaByIndex(t *testing.T, s chat.Store, reads *tables.Both, analyze func()
 		update(func(tx chat.Tx) error { return tx.AddMedia(chat.Media{ID: "new", Owner: uid, Size: 1, Until: now + 1}) })
 		update(func(tx chat.Tx) error { _, err := tx.MediaUse(uid, now); return err })
 		update(func(tx chat.Tx) error {
-			_, err := tx.EndMedia("new", now+1, []chat.MediaPart{{Hash: "h1", File: "f", Size: 1}})
+			_, err := tx.EndMedia("new", now+60_000, []chat.MediaPart{{Hash: "h1", File: "f", Size: 1}})
 			return err
 		})
-		update(func(tx chat.Tx) error { return tx.DropMedia("new", now+1, 0) })
+		sent := e.attach(s, cv, uid, &chat.Attached{IDs: []string{"new"}})
+		update(func(tx chat.Tx) error {
+			st, err := tx.Entry(cv, sent.Seq)
+			if err != nil {
+				return err
+			}
+			st.Status = int32(im.MessageStatus_MESSAGE_STATUS_REVOKED)
+			return tx.SetEntry(st)
+		})
+		update(func(tx chat.Tx) error { return tx.DropMedia("new", tx.Now(), 0) })
 		update(func(tx chat.Tx) error { _, err := tx.DropBlobs(10, 100); return err })
 		update(func(tx chat.Tx) error { return tx.ForgetMediaUse(3600_000) })
 		reads.On = on
-		if len(noted.of) < 13 {
+		if len(noted.of) < 17 {
 			t.Errorf("only %d statements were explained", len(noted.of))
 		}
 		for text, plan := range noted.of {
-			if strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "SCAN m") || strings.Contains(plan, "SCAN b") || strings.Contains(plan, "SCAN u") || strings.Contains(plan, "SCAN p") {
+			if strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "SCAN m") || strings.Contains(plan, "SCAN b") || strings.Contains(plan, "SCAN u") || strings.Contains(plan, "SCAN p") || strings.Contains(plan, "SCAN r") {
 				t.Errorf("counted %t: %s\nis done by\n%s", known, text, plan)
 			}
 		}

@@ -25,6 +25,7 @@ func RunShared(t *testing.T, open Open) {
 		{"Leases", leases},
 		{"Outbox", sharedOutbox},
 		{"Media", sharedMedia},
+		{"Attached", sharedAttached},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

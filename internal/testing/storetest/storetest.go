@@ -77,6 +77,8 @@ func Run(t *testing.T, open Open) {
 		{"Done", done},
 		{"Outbox", outbox},
 		{"Media", media},
+		{"Attached", attached},
+		{"AttachedAtOnce", alone(sharedAttached)},
 		{"BlobFolder", blobFolder},
 		{"MediaAtOnce", alone(sharedMedia)},
 		{"NewTable", newTable},
