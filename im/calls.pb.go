@@ -103,6 +103,8 @@ const (
 	// Those up to a time were read.
 	Method_READ_GROUP_REQUESTS Method = 54
 	Method_ONLINE_COUNT        Method = 55
+	// Media tokens like those of the login, good from now on. The earlier ones stay good until their time is over.
+	Method_MEDIA_TOKENS Method = 56
 )
 
 // Enum value maps for Method.
@@ -163,6 +165,7 @@ var (
 		53: "HANDLE_GROUP_REQUEST",
 		54: "READ_GROUP_REQUESTS",
 		55: "ONLINE_COUNT",
+		56: "MEDIA_TOKENS",
 	}
 	Method_value = map[string]int32{
 		"METHOD_NONE":          0,
@@ -220,6 +223,7 @@ var (
 		"HANDLE_GROUP_REQUEST": 53,
 		"READ_GROUP_REQUESTS":  54,
 		"ONLINE_COUNT":         55,
+		"MEDIA_TOKENS":         56,
 	}
 )
 
@@ -802,6 +806,59 @@ func (x *LoginReply) GetUploadToken() string {
 	return ""
 }
 
+type MediaTokensReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the reply to the login.
+	MediaToken    string `protobuf:"bytes,1,opt,name=media_token,json=mediaToken,proto3" json:"media_token,omitempty"`
+	UploadToken   string `protobuf:"bytes,2,opt,name=upload_token,json=uploadToken,proto3" json:"upload_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MediaTokensReply) Reset() {
+	*x = MediaTokensReply{}
+	mi := &file_api_calls_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MediaTokensReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MediaTokensReply) ProtoMessage() {}
+
+func (x *MediaTokensReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_calls_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MediaTokensReply.ProtoReflect.Descriptor instead.
+func (*MediaTokensReply) Descriptor() ([]byte, []int) {
+	return file_api_calls_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MediaTokensReply) GetMediaToken() string {
+	if x != nil {
+		return x.MediaToken
+	}
+	return ""
+}
+
+func (x *MediaTokensReply) GetUploadToken() string {
+	if x != nil {
+		return x.UploadToken
+	}
+	return ""
+}
+
 type HeartbeatReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Pushes queued to this connection so far, including dropped ones; the reply itself travels in the same queue.
@@ -815,7 +872,7 @@ type HeartbeatReply struct {
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_api_calls_proto_msgTypes[5]
+	mi := &file_api_calls_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +884,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[5]
+	mi := &file_api_calls_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +897,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{5}
+	return file_api_calls_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HeartbeatReply) GetQueued() uint64 {
@@ -892,7 +949,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_api_calls_proto_msgTypes[6]
+	mi := &file_api_calls_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +961,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[6]
+	mi := &file_api_calls_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +974,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{6}
+	return file_api_calls_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -1033,7 +1090,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_api_calls_proto_msgTypes[7]
+	mi := &file_api_calls_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1102,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[7]
+	mi := &file_api_calls_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1115,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{7}
+	return file_api_calls_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SendRequest) GetConv() *ConvKey {
@@ -1106,7 +1163,7 @@ type SendReply struct {
 
 func (x *SendReply) Reset() {
 	*x = SendReply{}
-	mi := &file_api_calls_proto_msgTypes[8]
+	mi := &file_api_calls_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1175,7 @@ func (x *SendReply) String() string {
 func (*SendReply) ProtoMessage() {}
 
 func (x *SendReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[8]
+	mi := &file_api_calls_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1188,7 @@ func (x *SendReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendReply.ProtoReflect.Descriptor instead.
 func (*SendReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{8}
+	return file_api_calls_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SendReply) GetEpoch() uint64 {
@@ -1166,7 +1223,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_api_calls_proto_msgTypes[9]
+	mi := &file_api_calls_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1235,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[9]
+	mi := &file_api_calls_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1248,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{9}
+	return file_api_calls_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PullRequest) GetConv() *ConvKey {
@@ -1260,7 +1317,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_api_calls_proto_msgTypes[10]
+	mi := &file_api_calls_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1329,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[10]
+	mi := &file_api_calls_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1342,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{10}
+	return file_api_calls_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PullReply) GetEpoch() uint64 {
@@ -1343,7 +1400,7 @@ type SeqAtRequest struct {
 
 func (x *SeqAtRequest) Reset() {
 	*x = SeqAtRequest{}
-	mi := &file_api_calls_proto_msgTypes[11]
+	mi := &file_api_calls_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1412,7 @@ func (x *SeqAtRequest) String() string {
 func (*SeqAtRequest) ProtoMessage() {}
 
 func (x *SeqAtRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[11]
+	mi := &file_api_calls_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1425,7 @@ func (x *SeqAtRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeqAtRequest.ProtoReflect.Descriptor instead.
 func (*SeqAtRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{11}
+	return file_api_calls_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SeqAtRequest) GetConv() *ConvKey {
@@ -1410,7 +1467,7 @@ type SeqAtReply struct {
 
 func (x *SeqAtReply) Reset() {
 	*x = SeqAtReply{}
-	mi := &file_api_calls_proto_msgTypes[12]
+	mi := &file_api_calls_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1479,7 @@ func (x *SeqAtReply) String() string {
 func (*SeqAtReply) ProtoMessage() {}
 
 func (x *SeqAtReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[12]
+	mi := &file_api_calls_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1492,7 @@ func (x *SeqAtReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeqAtReply.ProtoReflect.Descriptor instead.
 func (*SeqAtReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{12}
+	return file_api_calls_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SeqAtReply) GetFrom() uint64 {
@@ -1481,7 +1538,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_api_calls_proto_msgTypes[13]
+	mi := &file_api_calls_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1550,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[13]
+	mi := &file_api_calls_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1563,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{13}
+	return file_api_calls_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Change) GetRev() uint64 {
@@ -1626,7 +1683,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_api_calls_proto_msgTypes[14]
+	mi := &file_api_calls_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1695,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[14]
+	mi := &file_api_calls_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1708,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{14}
+	return file_api_calls_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ChangesRequest) GetConv() *ConvKey {
@@ -1694,7 +1751,7 @@ type ChangesReply struct {
 
 func (x *ChangesReply) Reset() {
 	*x = ChangesReply{}
-	mi := &file_api_calls_proto_msgTypes[15]
+	mi := &file_api_calls_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1763,7 @@ func (x *ChangesReply) String() string {
 func (*ChangesReply) ProtoMessage() {}
 
 func (x *ChangesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[15]
+	mi := &file_api_calls_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1776,7 @@ func (x *ChangesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesReply.ProtoReflect.Descriptor instead.
 func (*ChangesReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{15}
+	return file_api_calls_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChangesReply) GetEpoch() uint64 {
@@ -1814,7 +1871,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_api_calls_proto_msgTypes[16]
+	mi := &file_api_calls_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1883,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[16]
+	mi := &file_api_calls_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1896,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{16}
+	return file_api_calls_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Head) GetConv() *ConvKey {
@@ -2112,7 +2169,7 @@ type Mention struct {
 
 func (x *Mention) Reset() {
 	*x = Mention{}
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2181,7 @@ func (x *Mention) String() string {
 func (*Mention) ProtoMessage() {}
 
 func (x *Mention) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[17]
+	mi := &file_api_calls_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2194,7 @@ func (x *Mention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mention.ProtoReflect.Descriptor instead.
 func (*Mention) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{17}
+	return file_api_calls_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Mention) GetSeq() uint64 {
@@ -2170,7 +2227,7 @@ type HeadsRequest struct {
 
 func (x *HeadsRequest) Reset() {
 	*x = HeadsRequest{}
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2239,7 @@ func (x *HeadsRequest) String() string {
 func (*HeadsRequest) ProtoMessage() {}
 
 func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[18]
+	mi := &file_api_calls_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2252,7 @@ func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsRequest.ProtoReflect.Descriptor instead.
 func (*HeadsRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{18}
+	return file_api_calls_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HeadsRequest) GetCursor() int64 {
@@ -2242,7 +2299,7 @@ type HeadsReply struct {
 
 func (x *HeadsReply) Reset() {
 	*x = HeadsReply{}
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2311,7 @@ func (x *HeadsReply) String() string {
 func (*HeadsReply) ProtoMessage() {}
 
 func (x *HeadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[19]
+	mi := &file_api_calls_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2324,7 @@ func (x *HeadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsReply.ProtoReflect.Descriptor instead.
 func (*HeadsReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{19}
+	return file_api_calls_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HeadsReply) GetHeads() []*Head {
@@ -2317,7 +2374,7 @@ type ReadPosition struct {
 
 func (x *ReadPosition) Reset() {
 	*x = ReadPosition{}
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2386,7 @@ func (x *ReadPosition) String() string {
 func (*ReadPosition) ProtoMessage() {}
 
 func (x *ReadPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[20]
+	mi := &file_api_calls_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2399,7 @@ func (x *ReadPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPosition.ProtoReflect.Descriptor instead.
 func (*ReadPosition) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{20}
+	return file_api_calls_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadPosition) GetConv() *ConvKey {
@@ -2375,7 +2432,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2444,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[21]
+	mi := &file_api_calls_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2457,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{21}
+	return file_api_calls_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadRequest) GetPositions() []*ReadPosition {
@@ -2419,7 +2476,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2488,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[22]
+	mi := &file_api_calls_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2501,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{22}
+	return file_api_calls_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReadReply) GetHeads() []*Head {
@@ -2466,7 +2523,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2535,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[23]
+	mi := &file_api_calls_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2548,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{23}
+	return file_api_calls_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RevokeRequest) GetConv() *ConvKey {
@@ -2531,7 +2588,7 @@ type RevokeReply struct {
 
 func (x *RevokeReply) Reset() {
 	*x = RevokeReply{}
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2600,7 @@ func (x *RevokeReply) String() string {
 func (*RevokeReply) ProtoMessage() {}
 
 func (x *RevokeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[24]
+	mi := &file_api_calls_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2613,7 @@ func (x *RevokeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeReply.ProtoReflect.Descriptor instead.
 func (*RevokeReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{24}
+	return file_api_calls_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeReply) GetChange() *Change {
@@ -2584,7 +2641,7 @@ type RowRequest struct {
 
 func (x *RowRequest) Reset() {
 	*x = RowRequest{}
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2653,7 @@ func (x *RowRequest) String() string {
 func (*RowRequest) ProtoMessage() {}
 
 func (x *RowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[25]
+	mi := &file_api_calls_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2666,7 @@ func (x *RowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRequest.ProtoReflect.Descriptor instead.
 func (*RowRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{25}
+	return file_api_calls_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RowRequest) GetConv() *ConvKey {
@@ -2663,7 +2720,7 @@ type RowReply struct {
 
 func (x *RowReply) Reset() {
 	*x = RowReply{}
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2732,7 @@ func (x *RowReply) String() string {
 func (*RowReply) ProtoMessage() {}
 
 func (x *RowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[26]
+	mi := &file_api_calls_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2745,7 @@ func (x *RowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowReply.ProtoReflect.Descriptor instead.
 func (*RowReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{26}
+	return file_api_calls_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RowReply) GetHead() *Head {
@@ -2709,7 +2766,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +2778,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[27]
+	mi := &file_api_calls_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +2791,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{27}
+	return file_api_calls_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteRequest) GetConv() *ConvKey {
@@ -2773,7 +2830,7 @@ type ModifyRequest struct {
 
 func (x *ModifyRequest) Reset() {
 	*x = ModifyRequest{}
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2842,7 @@ func (x *ModifyRequest) String() string {
 func (*ModifyRequest) ProtoMessage() {}
 
 func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[28]
+	mi := &file_api_calls_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2855,7 @@ func (x *ModifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyRequest.ProtoReflect.Descriptor instead.
 func (*ModifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{28}
+	return file_api_calls_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ModifyRequest) GetConv() *ConvKey {
@@ -2848,7 +2905,7 @@ type ModifyReply struct {
 
 func (x *ModifyReply) Reset() {
 	*x = ModifyReply{}
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +2917,7 @@ func (x *ModifyReply) String() string {
 func (*ModifyReply) ProtoMessage() {}
 
 func (x *ModifyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[29]
+	mi := &file_api_calls_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +2930,7 @@ func (x *ModifyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModifyReply.ProtoReflect.Descriptor instead.
 func (*ModifyReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{29}
+	return file_api_calls_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ModifyReply) GetChange() *Change {
@@ -2903,7 +2960,7 @@ type SendKey struct {
 
 func (x *SendKey) Reset() {
 	*x = SendKey{}
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +2972,7 @@ func (x *SendKey) String() string {
 func (*SendKey) ProtoMessage() {}
 
 func (x *SendKey) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[30]
+	mi := &file_api_calls_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +2985,7 @@ func (x *SendKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendKey.ProtoReflect.Descriptor instead.
 func (*SendKey) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{30}
+	return file_api_calls_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SendKey) GetConv() *ConvKey {
@@ -2968,7 +3025,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3037,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[31]
+	mi := &file_api_calls_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3050,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{31}
+	return file_api_calls_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LookupRequest) GetKeys() []*SendKey {
@@ -3014,7 +3071,7 @@ type LookupReply struct {
 
 func (x *LookupReply) Reset() {
 	*x = LookupReply{}
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3083,7 @@ func (x *LookupReply) String() string {
 func (*LookupReply) ProtoMessage() {}
 
 func (x *LookupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[32]
+	mi := &file_api_calls_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3096,7 @@ func (x *LookupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupReply.ProtoReflect.Descriptor instead.
 func (*LookupReply) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{32}
+	return file_api_calls_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LookupReply) GetFound() []*SendReply {
@@ -3064,7 +3121,7 @@ type EntryPush struct {
 
 func (x *EntryPush) Reset() {
 	*x = EntryPush{}
-	mi := &file_api_calls_proto_msgTypes[33]
+	mi := &file_api_calls_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3076,7 +3133,7 @@ func (x *EntryPush) String() string {
 func (*EntryPush) ProtoMessage() {}
 
 func (x *EntryPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[33]
+	mi := &file_api_calls_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3089,7 +3146,7 @@ func (x *EntryPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryPush.ProtoReflect.Descriptor instead.
 func (*EntryPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{33}
+	return file_api_calls_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EntryPush) GetConv() *ConvKey {
@@ -3138,7 +3195,7 @@ type ChangePush struct {
 
 func (x *ChangePush) Reset() {
 	*x = ChangePush{}
-	mi := &file_api_calls_proto_msgTypes[34]
+	mi := &file_api_calls_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3207,7 @@ func (x *ChangePush) String() string {
 func (*ChangePush) ProtoMessage() {}
 
 func (x *ChangePush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[34]
+	mi := &file_api_calls_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3220,7 @@ func (x *ChangePush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePush.ProtoReflect.Descriptor instead.
 func (*ChangePush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{34}
+	return file_api_calls_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ChangePush) GetConv() *ConvKey {
@@ -3198,7 +3255,7 @@ type KickedPush struct {
 
 func (x *KickedPush) Reset() {
 	*x = KickedPush{}
-	mi := &file_api_calls_proto_msgTypes[35]
+	mi := &file_api_calls_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3267,7 @@ func (x *KickedPush) String() string {
 func (*KickedPush) ProtoMessage() {}
 
 func (x *KickedPush) ProtoReflect() protoreflect.Message {
-	mi := &file_api_calls_proto_msgTypes[35]
+	mi := &file_api_calls_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3280,7 @@ func (x *KickedPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickedPush.ProtoReflect.Descriptor instead.
 func (*KickedPush) Descriptor() ([]byte, []int) {
-	return file_api_calls_proto_rawDescGZIP(), []int{35}
+	return file_api_calls_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *KickedPush) GetGeneration() uint64 {
@@ -3288,7 +3345,11 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x11heartbeat_seconds\x18\a \x01(\x05R\x10heartbeatSeconds\x12\x1f\n" +
 	"\vmedia_token\x18\b \x01(\tR\n" +
 	"mediaToken\x12!\n" +
-	"\fupload_token\x18\t \x01(\tR\vuploadToken\"P\n" +
+	"\fupload_token\x18\t \x01(\tR\vuploadToken\"V\n" +
+	"\x10MediaTokensReply\x12\x1f\n" +
+	"\vmedia_token\x18\x01 \x01(\tR\n" +
+	"mediaToken\x12!\n" +
+	"\fupload_token\x18\x02 \x01(\tR\vuploadToken\"P\n" +
 	"\x0eHeartbeatReply\x12\x16\n" +
 	"\x06queued\x18\x01 \x01(\x04R\x06queued\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\x04R\x04feed\x12\x12\n" +
@@ -3503,7 +3564,7 @@ const file_api_calls_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
-	"\x04desc\x18\x02 \x01(\tR\x04desc*\x97\x16\n" +
+	"\x04desc\x18\x02 \x01(\tR\x04desc*\xcd\x16\n" +
 	"\x06Method\x12\x0f\n" +
 	"\vMETHOD_NONE\x10\x00\x127\n" +
 	"\x05LOGIN\x10\x01\x1a,\x8a\x80\x19\fLoginRequest\x92\x80\x19\n" +
@@ -3571,7 +3632,8 @@ const file_api_calls_proto_rawDesc = "" +
 	"\x0eGROUP_REQUESTS\x104\x1a4\x8a\x80\x19\x14GroupRequestsRequest\x92\x80\x19\x13GroupPendencyResult\xa0\x80\x19\x80\b\x12?\n" +
 	"\x14HANDLE_GROUP_REQUEST\x105\x1a%\x8a\x80\x19\x12HandleGroupRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\x80\x04\x12>\n" +
 	"\x13READ_GROUP_REQUESTS\x106\x1a%\x8a\x80\x19\x13ReadRequestsRequest\x92\x80\x19\x05Empty\xa0\x80\x19\x80\b\x12;\n" +
-	"\fONLINE_COUNT\x107\x1a)\x8a\x80\x19\fGroupRequest\x92\x80\x19\x10OnlineCountReply\xa0\x80\x19\x80\b*\xbe\x01\n" +
+	"\fONLINE_COUNT\x107\x1a)\x8a\x80\x19\fGroupRequest\x92\x80\x19\x10OnlineCountReply\xa0\x80\x19\x80\b\x124\n" +
+	"\fMEDIA_TOKENS\x108\x1a\"\x8a\x80\x19\x05Empty\x92\x80\x19\x10MediaTokensReply\xa0\x80\x19\x80\b*\xbe\x01\n" +
 	"\bPlatform\x12\x12\n" +
 	"\x0ePLATFORM_OTHER\x10\x00\x12\x14\n" +
 	"\x10PLATFORM_WINDOWS\x10\x01\x12\x14\n" +
@@ -3604,105 +3666,106 @@ func file_api_calls_proto_rawDescGZIP() []byte {
 }
 
 var file_api_calls_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_api_calls_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_api_calls_proto_goTypes = []any{
-	(Method)(0),             // 0: tidings.Method
-	(Platform)(0),           // 1: tidings.Platform
-	(ChangeKind)(0),         // 2: tidings.ChangeKind
-	(*Frame)(nil),           // 3: tidings.Frame
-	(*Empty)(nil),           // 4: tidings.Empty
-	(*ConvKey)(nil),         // 5: tidings.ConvKey
-	(*LoginRequest)(nil),    // 6: tidings.LoginRequest
-	(*LoginReply)(nil),      // 7: tidings.LoginReply
-	(*HeartbeatReply)(nil),  // 8: tidings.HeartbeatReply
-	(*Entry)(nil),           // 9: tidings.Entry
-	(*SendRequest)(nil),     // 10: tidings.SendRequest
-	(*SendReply)(nil),       // 11: tidings.SendReply
-	(*PullRequest)(nil),     // 12: tidings.PullRequest
-	(*PullReply)(nil),       // 13: tidings.PullReply
-	(*SeqAtRequest)(nil),    // 14: tidings.SeqAtRequest
-	(*SeqAtReply)(nil),      // 15: tidings.SeqAtReply
-	(*Change)(nil),          // 16: tidings.Change
-	(*ChangesRequest)(nil),  // 17: tidings.ChangesRequest
-	(*ChangesReply)(nil),    // 18: tidings.ChangesReply
-	(*Head)(nil),            // 19: tidings.Head
-	(*Mention)(nil),         // 20: tidings.Mention
-	(*HeadsRequest)(nil),    // 21: tidings.HeadsRequest
-	(*HeadsReply)(nil),      // 22: tidings.HeadsReply
-	(*ReadPosition)(nil),    // 23: tidings.ReadPosition
-	(*ReadRequest)(nil),     // 24: tidings.ReadRequest
-	(*ReadReply)(nil),       // 25: tidings.ReadReply
-	(*RevokeRequest)(nil),   // 26: tidings.RevokeRequest
-	(*RevokeReply)(nil),     // 27: tidings.RevokeReply
-	(*RowRequest)(nil),      // 28: tidings.RowRequest
-	(*RowReply)(nil),        // 29: tidings.RowReply
-	(*DeleteRequest)(nil),   // 30: tidings.DeleteRequest
-	(*ModifyRequest)(nil),   // 31: tidings.ModifyRequest
-	(*ModifyReply)(nil),     // 32: tidings.ModifyReply
-	(*SendKey)(nil),         // 33: tidings.SendKey
-	(*LookupRequest)(nil),   // 34: tidings.LookupRequest
-	(*LookupReply)(nil),     // 35: tidings.LookupReply
-	(*EntryPush)(nil),       // 36: tidings.EntryPush
-	(*ChangePush)(nil),      // 37: tidings.ChangePush
-	(*KickedPush)(nil),      // 38: tidings.KickedPush
-	(ConvType)(0),           // 39: tidings.ConvType
-	(MessageStatus)(0),      // 40: tidings.MessageStatus
-	(*Message)(nil),         // 41: tidings.Message
-	(*Person)(nil),          // 42: tidings.Person
-	(*NameCard)(nil),        // 43: tidings.NameCard
-	(*GroupReportElem)(nil), // 44: tidings.GroupReportElem
-	(GroupType)(0),          // 45: tidings.GroupType
-	(GroupMemberRole)(0),    // 46: tidings.GroupMemberRole
+	(Method)(0),              // 0: tidings.Method
+	(Platform)(0),            // 1: tidings.Platform
+	(ChangeKind)(0),          // 2: tidings.ChangeKind
+	(*Frame)(nil),            // 3: tidings.Frame
+	(*Empty)(nil),            // 4: tidings.Empty
+	(*ConvKey)(nil),          // 5: tidings.ConvKey
+	(*LoginRequest)(nil),     // 6: tidings.LoginRequest
+	(*LoginReply)(nil),       // 7: tidings.LoginReply
+	(*MediaTokensReply)(nil), // 8: tidings.MediaTokensReply
+	(*HeartbeatReply)(nil),   // 9: tidings.HeartbeatReply
+	(*Entry)(nil),            // 10: tidings.Entry
+	(*SendRequest)(nil),      // 11: tidings.SendRequest
+	(*SendReply)(nil),        // 12: tidings.SendReply
+	(*PullRequest)(nil),      // 13: tidings.PullRequest
+	(*PullReply)(nil),        // 14: tidings.PullReply
+	(*SeqAtRequest)(nil),     // 15: tidings.SeqAtRequest
+	(*SeqAtReply)(nil),       // 16: tidings.SeqAtReply
+	(*Change)(nil),           // 17: tidings.Change
+	(*ChangesRequest)(nil),   // 18: tidings.ChangesRequest
+	(*ChangesReply)(nil),     // 19: tidings.ChangesReply
+	(*Head)(nil),             // 20: tidings.Head
+	(*Mention)(nil),          // 21: tidings.Mention
+	(*HeadsRequest)(nil),     // 22: tidings.HeadsRequest
+	(*HeadsReply)(nil),       // 23: tidings.HeadsReply
+	(*ReadPosition)(nil),     // 24: tidings.ReadPosition
+	(*ReadRequest)(nil),      // 25: tidings.ReadRequest
+	(*ReadReply)(nil),        // 26: tidings.ReadReply
+	(*RevokeRequest)(nil),    // 27: tidings.RevokeRequest
+	(*RevokeReply)(nil),      // 28: tidings.RevokeReply
+	(*RowRequest)(nil),       // 29: tidings.RowRequest
+	(*RowReply)(nil),         // 30: tidings.RowReply
+	(*DeleteRequest)(nil),    // 31: tidings.DeleteRequest
+	(*ModifyRequest)(nil),    // 32: tidings.ModifyRequest
+	(*ModifyReply)(nil),      // 33: tidings.ModifyReply
+	(*SendKey)(nil),          // 34: tidings.SendKey
+	(*LookupRequest)(nil),    // 35: tidings.LookupRequest
+	(*LookupReply)(nil),      // 36: tidings.LookupReply
+	(*EntryPush)(nil),        // 37: tidings.EntryPush
+	(*ChangePush)(nil),       // 38: tidings.ChangePush
+	(*KickedPush)(nil),       // 39: tidings.KickedPush
+	(ConvType)(0),            // 40: tidings.ConvType
+	(MessageStatus)(0),       // 41: tidings.MessageStatus
+	(*Message)(nil),          // 42: tidings.Message
+	(*Person)(nil),           // 43: tidings.Person
+	(*NameCard)(nil),         // 44: tidings.NameCard
+	(*GroupReportElem)(nil),  // 45: tidings.GroupReportElem
+	(GroupType)(0),           // 46: tidings.GroupType
+	(GroupMemberRole)(0),     // 47: tidings.GroupMemberRole
 }
 var file_api_calls_proto_depIdxs = []int32{
 	0,  // 0: tidings.Frame.method:type_name -> tidings.Method
-	39, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
+	40, // 1: tidings.ConvKey.type:type_name -> tidings.ConvType
 	1,  // 2: tidings.LoginRequest.platform:type_name -> tidings.Platform
-	40, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
-	41, // 4: tidings.Entry.message:type_name -> tidings.Message
+	41, // 3: tidings.Entry.status:type_name -> tidings.MessageStatus
+	42, // 4: tidings.Entry.message:type_name -> tidings.Message
 	5,  // 5: tidings.SendRequest.conv:type_name -> tidings.ConvKey
-	41, // 6: tidings.SendRequest.message:type_name -> tidings.Message
-	9,  // 7: tidings.SendReply.entry:type_name -> tidings.Entry
+	42, // 6: tidings.SendRequest.message:type_name -> tidings.Message
+	10, // 7: tidings.SendReply.entry:type_name -> tidings.Entry
 	5,  // 8: tidings.PullRequest.conv:type_name -> tidings.ConvKey
-	9,  // 9: tidings.PullReply.entries:type_name -> tidings.Entry
-	42, // 10: tidings.PullReply.people:type_name -> tidings.Person
-	43, // 11: tidings.PullReply.cards:type_name -> tidings.NameCard
+	10, // 9: tidings.PullReply.entries:type_name -> tidings.Entry
+	43, // 10: tidings.PullReply.people:type_name -> tidings.Person
+	44, // 11: tidings.PullReply.cards:type_name -> tidings.NameCard
 	5,  // 12: tidings.SeqAtRequest.conv:type_name -> tidings.ConvKey
 	2,  // 13: tidings.Change.kind:type_name -> tidings.ChangeKind
-	41, // 14: tidings.Change.message:type_name -> tidings.Message
-	44, // 15: tidings.Change.report:type_name -> tidings.GroupReportElem
+	42, // 14: tidings.Change.message:type_name -> tidings.Message
+	45, // 15: tidings.Change.report:type_name -> tidings.GroupReportElem
 	5,  // 16: tidings.ChangesRequest.conv:type_name -> tidings.ConvKey
-	16, // 17: tidings.ChangesReply.changes:type_name -> tidings.Change
+	17, // 17: tidings.ChangesReply.changes:type_name -> tidings.Change
 	5,  // 18: tidings.Head.conv:type_name -> tidings.ConvKey
-	9,  // 19: tidings.Head.last:type_name -> tidings.Entry
-	45, // 20: tidings.Head.group_type:type_name -> tidings.GroupType
-	20, // 21: tidings.Head.mentions:type_name -> tidings.Mention
-	46, // 22: tidings.Head.role:type_name -> tidings.GroupMemberRole
-	43, // 23: tidings.Head.last_card:type_name -> tidings.NameCard
+	10, // 19: tidings.Head.last:type_name -> tidings.Entry
+	46, // 20: tidings.Head.group_type:type_name -> tidings.GroupType
+	21, // 21: tidings.Head.mentions:type_name -> tidings.Mention
+	47, // 22: tidings.Head.role:type_name -> tidings.GroupMemberRole
+	44, // 23: tidings.Head.last_card:type_name -> tidings.NameCard
 	5,  // 24: tidings.HeadsRequest.only:type_name -> tidings.ConvKey
-	19, // 25: tidings.HeadsReply.heads:type_name -> tidings.Head
-	42, // 26: tidings.HeadsReply.people:type_name -> tidings.Person
+	20, // 25: tidings.HeadsReply.heads:type_name -> tidings.Head
+	43, // 26: tidings.HeadsReply.people:type_name -> tidings.Person
 	5,  // 27: tidings.ReadPosition.conv:type_name -> tidings.ConvKey
-	23, // 28: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
-	19, // 29: tidings.ReadReply.heads:type_name -> tidings.Head
+	24, // 28: tidings.ReadRequest.positions:type_name -> tidings.ReadPosition
+	20, // 29: tidings.ReadReply.heads:type_name -> tidings.Head
 	5,  // 30: tidings.RevokeRequest.conv:type_name -> tidings.ConvKey
-	16, // 31: tidings.RevokeReply.change:type_name -> tidings.Change
+	17, // 31: tidings.RevokeReply.change:type_name -> tidings.Change
 	5,  // 32: tidings.RowRequest.conv:type_name -> tidings.ConvKey
-	19, // 33: tidings.RowReply.head:type_name -> tidings.Head
+	20, // 33: tidings.RowReply.head:type_name -> tidings.Head
 	5,  // 34: tidings.DeleteRequest.conv:type_name -> tidings.ConvKey
 	5,  // 35: tidings.ModifyRequest.conv:type_name -> tidings.ConvKey
-	41, // 36: tidings.ModifyRequest.message:type_name -> tidings.Message
-	16, // 37: tidings.ModifyReply.change:type_name -> tidings.Change
-	9,  // 38: tidings.ModifyReply.current:type_name -> tidings.Entry
+	42, // 36: tidings.ModifyRequest.message:type_name -> tidings.Message
+	17, // 37: tidings.ModifyReply.change:type_name -> tidings.Change
+	10, // 38: tidings.ModifyReply.current:type_name -> tidings.Entry
 	5,  // 39: tidings.SendKey.conv:type_name -> tidings.ConvKey
-	33, // 40: tidings.LookupRequest.keys:type_name -> tidings.SendKey
-	11, // 41: tidings.LookupReply.found:type_name -> tidings.SendReply
+	34, // 40: tidings.LookupRequest.keys:type_name -> tidings.SendKey
+	12, // 41: tidings.LookupReply.found:type_name -> tidings.SendReply
 	5,  // 42: tidings.EntryPush.conv:type_name -> tidings.ConvKey
-	9,  // 43: tidings.EntryPush.entry:type_name -> tidings.Entry
-	42, // 44: tidings.EntryPush.person:type_name -> tidings.Person
-	43, // 45: tidings.EntryPush.card:type_name -> tidings.NameCard
+	10, // 43: tidings.EntryPush.entry:type_name -> tidings.Entry
+	43, // 44: tidings.EntryPush.person:type_name -> tidings.Person
+	44, // 45: tidings.EntryPush.card:type_name -> tidings.NameCard
 	5,  // 46: tidings.ChangePush.conv:type_name -> tidings.ConvKey
-	16, // 47: tidings.ChangePush.change:type_name -> tidings.Change
+	17, // 47: tidings.ChangePush.change:type_name -> tidings.Change
 	48, // [48:48] is the sub-list for method output_type
 	48, // [48:48] is the sub-list for method input_type
 	48, // [48:48] is the sub-list for extension type_name
@@ -3719,14 +3782,14 @@ func file_api_calls_proto_init() {
 	file_api_message_proto_init()
 	file_api_relation_proto_init()
 	file_api_group_proto_init()
-	file_api_calls_proto_msgTypes[25].OneofWrappers = []any{}
+	file_api_calls_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_calls_proto_rawDesc), len(file_api_calls_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -359,4 +359,11 @@ var methods = [...]MethodInfo{
 		NewRequest: func() Request { return new(GroupRequest) },
 		NewReply:   func() Msg { return new(OnlineCountReply) },
 	},
+	Method_MEDIA_TOKENS: {
+		Name:       "MEDIA_TOKENS",
+		MaxBody:    1024,
+		request:    shapeEmpty,
+		NewRequest: func() Request { return new(Empty) },
+		NewReply:   func() Msg { return new(MediaTokensReply) },
+	},
 }

@@ -6258,6 +6258,8 @@ const (
 	// Those up to a time were read.
 	Method_READ_GROUP_REQUESTS Method = 54
 	Method_ONLINE_COUNT        Method = 55
+	// Media tokens like those of the login, good from now on. The earlier ones stay good until their time is over.
+	Method_MEDIA_TOKENS Method = 56
 )
 
 var (
@@ -6317,6 +6319,7 @@ var (
 		53: "HANDLE_GROUP_REQUEST",
 		54: "READ_GROUP_REQUESTS",
 		55: "ONLINE_COUNT",
+		56: "MEDIA_TOKENS",
 	}
 	Method_value = map[string]int32{
 		"METHOD_NONE":          0,
@@ -6374,6 +6377,7 @@ var (
 		"HANDLE_GROUP_REQUEST": 53,
 		"READ_GROUP_REQUESTS":  54,
 		"ONLINE_COUNT":         55,
+		"MEDIA_TOKENS":         56,
 	}
 )
 
@@ -6733,6 +6737,30 @@ func (x *LoginReply) GetMediaToken() string {
 }
 
 func (x *LoginReply) GetUploadToken() string {
+	if x != nil {
+		return x.UploadToken
+	}
+	return ""
+}
+
+type MediaTokensReply struct {
+	// As in the reply to the login.
+	MediaToken  string
+	UploadToken string
+
+	unknownFields []byte
+}
+
+func (x *MediaTokensReply) Reset() { *x = MediaTokensReply{} }
+
+func (x *MediaTokensReply) GetMediaToken() string {
+	if x != nil {
+		return x.MediaToken
+	}
+	return ""
+}
+
+func (x *MediaTokensReply) GetUploadToken() string {
 	if x != nil {
 		return x.UploadToken
 	}

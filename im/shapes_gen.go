@@ -110,6 +110,7 @@ const (
 	shapeConvKey
 	shapeLoginRequest
 	shapeLoginReply
+	shapeMediaTokensReply
 	shapeHeartbeatReply
 	shapeEntry
 	shapeSendRequest
@@ -982,6 +983,10 @@ var shapes = [...]shape{
 		8: {kind: wireText, name: "media_token"},
 		9: {kind: wireText, name: "upload_token"},
 	}},
+	shapeMediaTokensReply: {name: "MediaTokensReply", size: sizeOf[MediaTokensReply](), layers: 0, fields: []shapeField{
+		1: {kind: wireText, name: "media_token"},
+		2: {kind: wireText, name: "upload_token"},
+	}},
 	shapeHeartbeatReply: {name: "HeartbeatReply", size: sizeOf[HeartbeatReply](), layers: 0, fields: []shapeField{
 		1: {kind: wireVarint, name: "queued"},
 		2: {kind: wireVarint, name: "feed"},
@@ -1636,6 +1641,8 @@ func (*ConvKey) wireShape() int { return shapeConvKey }
 func (*LoginRequest) wireShape() int { return shapeLoginRequest }
 
 func (*LoginReply) wireShape() int { return shapeLoginReply }
+
+func (*MediaTokensReply) wireShape() int { return shapeMediaTokensReply }
 
 func (*HeartbeatReply) wireShape() int { return shapeHeartbeatReply }
 

@@ -48,6 +48,7 @@ var handlers = [...]handler{
 	im.Method_HANDLE_GROUP_REQUEST: decoded[*im.HandleGroupRequest, *im.Empty]((*Chat).HandleGroupRequest),
 	im.Method_READ_GROUP_REQUESTS:  decoded[*im.ReadRequestsRequest, *im.Empty]((*Chat).ReadGroupRequests),
 	im.Method_ONLINE_COUNT:         decoded[*im.GroupRequest, *im.OnlineCountReply]((*Chat).OnlineCount),
+	im.Method_MEDIA_TOKENS:         decoded[*im.Empty, *im.MediaTokensReply]((*Chat).MediaTokens),
 }
 
 // Pushes, with what they carry.

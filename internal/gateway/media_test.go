@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -180,5 +181,45 @@ func TestMessagesWithFiles(t *testing.T) {
 		online.Message.ElemArray[0].GetFile().FileId = unknown
 		online.Random++
 		alice.call(im.Method_SEND, online, im.CodeInvalidElem, nil)
+	})
+}
+
+// TestMediaTokens: a session gets new media tokens while it is connected, which are good for longer than those of its login; all of them end with the session.
+func TestMediaTokens(t *testing.T) {
+	now := &clock{t: time.Now()}
+	later := func(d time.Duration) {
+		now.mu.Lock()
+		defer now.mu.Unlock()
+		now.t = now.t.Add(d)
+	}
+	onBoth(t, options{chat: chat.Config{Clock: now.now, MediaKey: []byte("a key of this test")}}, func(t *testing.T, n *node) {
+		alice := n.login(device{user: "alice", device: "a"})
+		good := func(token string, upload bool) bool {
+			t.Helper()
+			uid, err := n.rules.CheckMedia(t.Context(), token, upload)
+			if err != nil && im.CodeOf(err) != im.CodeMediaForbidden {
+				t.Fatal(err)
+			}
+			if err == nil && uid != chat.UID(alice.reply.TinyId) {
+				t.Errorf("it is the token of user %d, not of %d", uid, alice.reply.TinyId)
+			}
+			return err == nil
+		}
+		later(6 * 24 * time.Hour)
+		var renewed im.MediaTokensReply
+		alice.call(im.Method_MEDIA_TOKENS, &im.Empty{}, 0, &renewed)
+		if !good(alice.reply.UploadToken, true) || !good(renewed.UploadToken, true) || !good(renewed.MediaToken, false) || good(renewed.MediaToken, true) {
+			t.Error("after six days, the old or the new tokens are not good for what they should be")
+		}
+		later(2 * 24 * time.Hour)
+		if good(alice.reply.UploadToken, true) || good(alice.reply.MediaToken, false) || !good(renewed.UploadToken, true) || !good(renewed.MediaToken, false) {
+			t.Error("after eight days, the old tokens are good, or the new ones are not")
+		}
+		n.login(device{user: "alice", device: "another"}) // it kicks the first one
+		if good(renewed.UploadToken, true) || good(renewed.MediaToken, false) {
+			t.Error("the tokens outlived the session")
+		}
+		alice.push(im.Method_KICKED, &im.KickedPush{})
+		alice.call(im.Method_MEDIA_TOKENS, &im.Empty{}, im.CodeNotLoggedIn, nil)
 	})
 }
