@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
+	"github.com/tidings-im/tidings/client/internal/transfer"
 	"github.com/tidings-im/tidings/im"
 )
 
@@ -130,6 +131,8 @@ type Client struct {
 	ev  Events
 	log *slog.Logger
 	e   *engine.Engine
+	// files moves files to and from the server.
+	files *transfer.Transfers
 	// The books, in the order in which they report.
 	session *session
 	convs   *conversations
@@ -168,4 +171,5 @@ func (c *Client) Close() {
 	}
 	c.e.Close()
 	c.session.links.Wait()
+	c.files.Close(context.Background())
 }

@@ -123,6 +123,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	u.mu.Lock()
 	u.status = LoggedIn
 	u.tiny, u.generation = reply.TinyId, reply.Generation
+	u.readToken, u.uploadToken = reply.MediaToken, reply.UploadToken
 	u.clockOffset = time.UnixMilli(reply.ServerTime).Sub(now)
 	u.mu.Unlock()
 	u.Check(u.DB.SetMeta("tiny", reply.TinyId))

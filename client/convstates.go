@@ -252,7 +252,7 @@ func (b *conversations) receiptsLater() {
 	})
 }
 
-// What users show of themselves is left out: a change of that alone is no event of a conversation.
+// What users show of themselves is left out, and so are the URLs of files, which are others after each login: a change of that alone is no event of a conversation.
 func hashOf(info *im.ConvInfo) int64 {
 	var b []byte
 	var err error

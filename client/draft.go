@@ -16,7 +16,15 @@ func (c *Client) SetDraft(conv Conv, d *im.Draft) error {
 		kept := &im.Draft{Msg: d.Msg, UserDefine: d.UserDefine, EditTime: d.EditTime}
 		kept.EditTime = cmp.Or(kept.EditTime, uint64(time.Now().Unix()))
 		var err error
-		if body, err = kept.MarshalVT(); err != nil {
+		body, err = kept.MarshalVT()
+		if err == nil && d.Msg != nil { // in a copy: the message is the application's
+			copied := &im.Draft{}
+			if err = copied.UnmarshalVT(body); err == nil {
+				unform(copied.Msg)
+				body, err = copied.MarshalVT()
+			}
+		}
+		if err != nil {
 			return im.Errorf(im.CodeInvalidParameters, "the draft cannot be encoded: %v", err)
 		}
 	}

@@ -138,6 +138,7 @@ func (b *conversations) fill(cv *conv, m *im.Message, sender string, tiny, clien
 	m.UniqueId = uniqueID(seconds, random)
 	b.c.people.dress(m)
 	b.c.members.dress(cv, m)
+	b.c.formURLs(m)
 }
 
 func (b *conversations) fillEntry(cv *conv, e *im.Entry, m *im.Message) {

@@ -126,3 +126,16 @@ func (c *Client) FailCommits(n int) error {
 
 // Fold returns the form of a text that the search compares.
 func Fold(s string) string { return fold(s) }
+
+// ReadToken returns the token with which the client's URLs of files are made.
+func (c *Client) ReadToken() string {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return c.session.readToken
+}
+
+// UploadToken returns the token with which the client uploads.
+func (c *Client) UploadToken() string {
+	token, _ := c.uploadToken(context.Background(), "")
+	return token
+}

@@ -150,7 +150,7 @@ func (b *people) title(info *im.ConvInfo) {
 	}
 }
 
-// bare calls f with a conversation that shows nothing of users but ids.
+// bare calls f with a conversation that shows nothing of users and files but ids.
 func bare(info *im.ConvInfo, f func()) {
 	name, face := info.ShowName, info.FaceUrl
 	info.ShowName, info.FaceUrl = info.Id, ""
@@ -162,5 +162,5 @@ func bare(info *im.ConvInfo, f func()) {
 			m.SenderProfile, m.SenderGroupMemberInfo, m.RevokerNickName, m.RevokerFaceUrl = profile, member, nick, face
 		}()
 	}
-	f()
+	withoutURLs(info.LastMsg, f)
 }

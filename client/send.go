@@ -92,6 +92,7 @@ func ownCopy(key Conv, m *im.Message, send bool) (*im.Message, error) {
 	if err := own.UnmarshalVT(b); err != nil {
 		return nil, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err)
 	}
+	unform(own)
 	own.CustomInt, own.CustomStr = m.CustomInt, m.CustomStr
 	return own, nil
 }

@@ -30,6 +30,8 @@ type session struct {
 	generation       uint64
 	kickedGeneration uint64
 	clockOffset      time.Duration // server's clock minus ours
+	// readToken and uploadToken are those for files.
+	readToken, uploadToken string
 
 	// Below: engine.
 	localErr error     // why there is no database

@@ -92,6 +92,30 @@ func mediaFiles(out []MediaFile, msg []byte, merged bool) ([]MediaFile, *Error) 
 	return out, err
 }
 
+// FileURLs calls f for each file that a message names, at any depth, with its id, its URL, and the flag beside that; images have none.
+func FileURLs(m *Message, f func(id string, url *string, flag *int32)) {
+	for _, e := range m.GetElemArray() {
+		if i := e.GetImage(); i != nil {
+			f(i.OrigId, &i.OrigUrl, nil)
+			f(i.LargeId, &i.LargeUrl, nil)
+			f(i.ThumbId, &i.ThumbUrl, nil)
+		}
+		if s := e.GetSound(); s != nil {
+			f(s.FileId, &s.Url, &s.DownloadFlag)
+		}
+		if x := e.GetFile(); x != nil {
+			f(x.FileId, &x.Url, &x.DownloadFlag)
+		}
+		if v := e.GetVideo(); v != nil {
+			f(v.VideoId, &v.VideoUrl, &v.VideoDownloadFlag)
+			f(v.ImageId, &v.ImageUrl, &v.ImageDownloadFlag)
+		}
+		for _, inner := range e.GetMerger().GetMessageArray() {
+			FileURLs(inner, f)
+		}
+	}
+}
+
 // MayHaveFiles reports whether an element in wire form has a file, or merged messages.
 func MayHaveFiles(elem []byte) (found bool) {
 	eachField(elem, func(num protowire.Number, _ []byte, _ uint64) *Error {
