@@ -232,8 +232,7 @@ func (b *conversations) onlineOnly(key Conv, p *im.EntryPush) {
 	}
 	b.fillEntry(cv, e, m)
 	m.IsOnlineMsg, m.IsRead = true, true
-	b.liveTip(e)
-	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
+	b.tellUnkept(e)
 }
 
 // SetLocalCustomData keeps custom_int and custom_str of m with the message on this device.

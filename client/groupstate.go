@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
 	"github.com/tidings-im/tidings/client/internal/local"
@@ -20,6 +21,9 @@ type groupStates struct {
 	// lookAt are those whose attributes are to be read; reading is how many are.
 	lookAt  []*conv
 	reading int
+	// pause is how long the last attempt waited to read again what could not be read; looked is when it did.
+	pause  time.Duration
+	looked time.Time
 	// told are attributes that the application is to be told, by the conversation's id.
 	told map[int64]*im.AttributesReply
 }
@@ -27,6 +31,7 @@ type groupStates struct {
 const (
 	infosAtOnce      = 100
 	attributesAtOnce = 4
+	alarmLook        = "look at groups"
 )
 
 // Load forgets what was being read, and reads the information that is stored. The conversations have been loaded before.
@@ -71,7 +76,7 @@ func (b *groupStates) forget() {
 // Connected has nothing to do: the sync that begins looks at all groups.
 func (b *groupStates) Connected(bool) {}
 
-// lookAll begins to read what could not be read before: the heads that a sync brings need not tell of it once more.
+// lookAll begins to read what could not be read before: nothing need tell of it once more.
 func (b *groupStates) lookAll() {
 	for _, id := range slices.Sorted(maps.Keys(b.c.convs.byID)) {
 		b.look(b.c.convs.byID[id])
@@ -80,6 +85,7 @@ func (b *groupStates) lookAll() {
 
 // Disconnected gives up what was being read; the next sync begins it again.
 func (b *groupStates) Disconnected() {
+	b.Clock.Stop(alarmLook)
 	for _, cv := range b.c.convs.byID {
 		cv.infoAsked, cv.attrAsked = 0, 0
 	}
@@ -155,29 +161,51 @@ func (b *groupStates) nextInfo() {
 		if err == nil && (len(reply.Results) != len(list) || len(reply.Epochs) != len(list)) {
 			err = engine.Unreadable
 		}
+		if err != nil {
+			b.cannotRead("the information about groups cannot be read", err)
+		}
 		for i, cv := range list {
 			b.c.convs.changed[cv] = true // it may have waited for its name
-			if err == nil && reply.Epochs[i] == epochs[i] && cv.Epoch == epochs[i] && reply.Results[i].GetCode() == 0 {
+			switch {
+			case err != nil:
+				cv.infoAsked = 0
+			case reply.Results[i].GetCode() != 0:
+				if b.cannotRead("the information about a group cannot be read", &im.Error{Code: reply.Results[i].Code, Desc: reply.Results[i].Desc}) {
+					cv.infoAsked = 0
+				}
+			case reply.Epochs[i] == epochs[i] && cv.Epoch == epochs[i]:
 				b.takeInfo(cv, reply.Results[i].GetInfo())
 			}
-		}
-		if err != nil {
-			for _, cv := range list {
-				cv.infoAsked = 0
-			}
-			b.cannotRead("the information about groups cannot be read", err)
 		}
 		b.nextInfo()
 		b.c.sync.ended()
 	})
 }
 
-// cannotRead makes another sync begin, which looks again at what could not be read, unless the user is no member any more.
-func (b *groupStates) cannotRead(what string, err *im.Error) {
+// cannotRead makes what could not be read of a group or a room be read again later, unless the user is no member any more. It reports whether it is.
+func (b *groupStates) cannotRead(what string, err *im.Error) bool {
 	b.c.log.Info(what, "error", err)
-	if b.Conn != nil && err.Code != im.CodeNotMember && err.Code != im.CodeNoGroup {
-		b.c.sync.later()
+	if b.Conn == nil || err.Code == im.CodeNotMember || err.Code == im.CodeNoGroup {
+		return false
 	}
+	b.lookLater()
+	return true
+}
+
+// lookLater makes what could not be read be read again, with growing pauses while that continues.
+func (b *groupStates) lookLater() {
+	if b.Clock.Has(alarmLook) {
+		return
+	}
+	if time.Since(b.looked) > time.Minute+2*b.c.cfg.Limits.Call { // it went well in between
+		b.pause = 0
+	}
+	b.pause = min(max(2*b.pause, time.Second), time.Minute)
+	b.Clock.Set(alarmLook, time.Now().Add(b.pause), func() {
+		b.looked = time.Now()
+		b.lookAll()
+		b.c.rooms.lookAll()
+	})
 }
 
 // takeInfo keeps the information about a group, unless the device has newer.

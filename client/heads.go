@@ -126,7 +126,9 @@ func (b *conversations) refresh(cv *conv) {
 		cv.refreshing = false
 		if err != nil {
 			if b.Conn != nil {
-				b.c.sync.start()
+				b.c.log.Info("a head cannot be read again", "conversation", cv.key().ID, "error", err)
+				b.c.sync.later()
+				b.c.sync.ended()
 			}
 			return
 		}
@@ -152,6 +154,16 @@ func (b *conversations) refresh(cv *conv) {
 		}
 		b.c.sync.ended()
 	})
+}
+
+// refreshing reports whether heads that were asked for again are still to come.
+func (b *conversations) refreshing() bool {
+	for _, cv := range b.byID {
+		if cv.refreshing {
+			return true
+		}
+	}
+	return false
 }
 
 // newEra starts a new local log of a conversation. The messages of the old one stay listed before it.

@@ -168,8 +168,12 @@ func (b *conversations) tellTip(tip *im.GroupTipsElem) {
 	}
 }
 
-// liveTip tells of the tip in an entry that is in no log, if there is one.
-func (b *conversations) liveTip(e *im.Entry) {
+// tellUnkept tells of a message that is in no log, and of the tip in it. Nobody can ask for it again, and nothing limits how many come: while the application does
+// not take its events, they are lost.
+func (b *conversations) tellUnkept(e *im.Entry) {
+	if b.Overfull() {
+		return
+	}
 	if tip := tipOf(e.Sender, e.Message); tip != nil {
 		body, err := tip.MarshalVT()
 		own := &im.GroupTipsElem{}
@@ -177,6 +181,7 @@ func (b *conversations) liveTip(e *im.Entry) {
 			b.Live(func() { b.c.ev.tellGroupTips(own) })
 		}
 	}
+	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{e.Message}) })
 }
 
 // by returns who has caused an entry: its sender, or whose act a tip tells.

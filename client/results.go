@@ -177,7 +177,7 @@ func (f *feed) applyHeld() {
 // awaitsNone reports whether something was taken, and no result comes before all of it.
 func (f *feed) awaitsNone() bool {
 	switch {
-	case f.takenTo <= f.cursor:
+	case !f.holdsAny():
 		return false
 	case f.lastAwaited() <= f.takenTo:
 		return true
@@ -220,6 +220,9 @@ func (f *feed) ready() (n int, to uint64) {
 func (f *feed) holds(group string) bool {
 	return slices.ContainsFunc(f.taken, func(e *im.Relation) bool { return e.Kind == relReport && e.Report.GetGroupId() == group })
 }
+
+// holdsAny reports whether entries were taken that wait to be applied.
+func (f *feed) holdsAny() bool { return f.takenTo > f.cursor }
 
 // dropTaken forgets what was taken and is not applied.
 func (f *feed) dropTaken() { f.taken, f.takenTo, f.takenSize = nil, 0, 0 }

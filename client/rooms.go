@@ -193,16 +193,11 @@ func (b *rooms) Push(f *im.Frame) error {
 	return nil
 }
 
-// said tells of a message or a tip, unless the application does not take its events.
+// said tells of a message or a tip.
 func (b *rooms) said(r *room, p *im.EntryPush) {
 	b.c.people.take(p.Person)
-	if b.Full() {
-		return
-	}
-	e, m := p.Entry, p.Entry.Message
-	b.c.convs.fillEntry(newConv(0, Group(r.id)), e, m) // nobody has a name card in a room
-	b.c.convs.liveTip(e)
-	b.Live(func() { b.c.ev.tellNewMessages([]*im.Message{m}) })
+	b.c.convs.fillEntry(newConv(0, Group(r.id)), p.Entry, p.Entry.Message) // nobody has a name card in a room
+	b.c.convs.tellUnkept(p.Entry)
 }
 
 // named notes a version of a room's attributes that the server has named.
@@ -219,13 +214,13 @@ func (b *rooms) lookAll() {
 }
 
 // look reads the attributes of a room and tells of them, if there is a version that the application does not know. If that fails, or the application does not
-// take its events, the next sync begins it again.
+// take its events, it is tried again later.
 func (b *rooms) look(r *room) {
 	if r.attrVer <= max(r.attrTold, r.attrAsked) || b.Conn == nil {
 		return
 	}
 	if b.Full() {
-		b.c.sync.later()
+		b.c.groups.lookLater()
 		return
 	}
 	asked := r.attrVer

@@ -116,9 +116,10 @@ func (s *catchUp) Flush() {
 	}
 }
 
-// States is the end of a login's sync, when all conversations have been reported to the application.
+// States is the end of a login's sync, when all conversations have been reported to the application, and no report and no head that was asked for again is
+// still to come.
 func (s *catchUp) States() *engine.States {
-	if !s.finish || len(s.c.convs.changed) > 0 || s.c.convs.telling != nil {
+	if !s.finish || len(s.c.convs.changed) > 0 || s.c.convs.telling != nil || s.c.convs.refreshing() || s.c.feed.holdsAny() {
 		return nil
 	}
 	s.finish = false
@@ -134,7 +135,7 @@ func (s *catchUp) NewStore() {
 
 // upTo records a cursor from a heartbeat: the device has everything up to there.
 func (s *catchUp) upTo(cursor int64) {
-	if cursor != 0 && !s.running() && !s.failed {
+	if cursor != 0 && !s.running() && !s.failed && !s.c.convs.refreshing() {
 		s.cursorAt = cursor
 		s.listLater()
 	}
@@ -260,7 +261,7 @@ func (s *catchUp) startFresh() {
 // ended ends the sync when nothing of it is open.
 func (s *catchUp) ended() {
 	s.c.feed.applyTaken() // reports may have waited for what has come
-	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 || s.c.feed.running() || s.c.groups.readingInfo() {
+	if !s.active || !s.pages || s.pulls > 0 || len(s.queue) > 0 || s.c.feed.running() || s.c.groups.readingInfo() || s.c.convs.refreshing() {
 		return
 	}
 	s.c.log.Log(context.Background(), s.level(), "sync finished", "conversations", s.found, "messages", s.brought, "complete", !s.failed, "took", time.Since(s.began).Round(time.Millisecond))

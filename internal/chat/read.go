@@ -173,7 +173,7 @@ func memberAt(tx Tx, cv *Conv, uid UID, seq uint64) (row HeadRow, err error) {
 
 // readBack reads Back if it decides anything.
 func (r *HeadRow) readBack(tx Tx) (err error) {
-	if r.Conv.Kind == KindGroup && r.Mine.Hidden {
+	if r.Mine.Hidden {
 		r.Back, err = tx.Back(r.Conv.ID, r.Mine.UID, r.Mine.ClearedSeq)
 	}
 	return err
@@ -193,14 +193,14 @@ func headIn(tx Tx, id ConvID, uid UID) (row HeadRow, err error) {
 	if row.Withdrawn, err = tx.Withdrawn(id, uid, row.Mine.ReadSeq); err != nil {
 		return row, err
 	}
+	if err = row.readBack(tx); err != nil {
+		return row, err
+	}
 	if row.Conv.Kind == KindGroup {
-		if row.Periods, err = tx.Periods(id, uid); err != nil {
-			return row, err
+		if row.Periods, err = tx.Periods(id, uid); err == nil {
+			row.Mentions, err = tx.Mentions(id, uid, row.Mine.ReadSeq)
 		}
-		if row.Mentions, err = tx.Mentions(id, uid, row.Mine.ReadSeq); err != nil {
-			return row, err
-		}
-		return row, row.readBack(tx)
+		return row, err
 	}
 	if row.Conv.A == row.Conv.B {
 		return row, nil

@@ -125,7 +125,7 @@ func changeRow(tx Tx, uid UID, id ConvID, req *im.RowRequest) (changed, readMove
 // hidden reports whether a conversation is off its owner's list: they have deleted it, and nothing that they have has arrived since. A message above what was
 // cleared brings it back without a write to the row.
 func (r *HeadRow) hidden() bool {
-	return r.Mine.Hidden && (r.end() <= r.Mine.ClearedSeq || r.Conv.Kind == KindGroup && !r.Back)
+	return r.Mine.Hidden && (r.end() <= r.Mine.ClearedSeq || !r.Back)
 }
 
 // Delete deletes messages for the caller only. Nobody is notified; unread numbers stay the same.

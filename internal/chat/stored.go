@@ -343,6 +343,7 @@ type HeadRow struct {
 	Periods []Period
 	// Mentions of the user, and of all by others, above ReadSeq, ascending: at most 100.
 	Mentions []Mention
-	// Back means that something in a group is above ClearedSeq that the user has: a message to others is not. It is read if Mine.Hidden is set.
+	// Back means that something is above ClearedSeq that the user has: a message to others is not, nor one of their own that is Unseen. It is read if Mine.Hidden
+	// is set.
 	Back bool
 }

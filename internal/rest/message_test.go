@@ -99,6 +99,48 @@ func TestQuietSend(t *testing.T) {
 	}
 }
 
+// TestQuietSendToADeletedConversation: what is sent for a user without them having it does not bring back a conversation that they have deleted, on no device. The
+// next message that they have does.
+func TestQuietSendToADeletedConversation(t *testing.T) {
+	n := start(t, chat.Config{})
+	alice, bob := n.dial("alice"), n.dial("bob")
+	if _, err := bob.SendMessage(t.Context(), client.C2C("alice"), im.Text("hi")); err != nil {
+		t.Fatal(err)
+	}
+	next(t, "message", alice.messages)
+	if err := alice.DeleteConversation(t.Context(), client.C2C("bob")); err != nil {
+		t.Fatal(err)
+	}
+	n.ok(sendmsg, `{"SyncOtherMachine":2,"From_Account":"alice","To_Account":"bob","MsgRandom":1,"MsgBody":%s}`, hello)
+	next(t, "message", bob.messages)
+	listed := func(d *device) int {
+		t.Helper()
+		list, err := d.Conversations(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	fresh := n.dialFresh("alice")
+	for name, d := range map[string]*device{"her device": alice, "a fresh device": fresh} {
+		if k := listed(d); k != 0 {
+			t.Errorf("%s lists %d conversations", name, k)
+		}
+	}
+	if k := listed(bob); k != 1 {
+		t.Errorf("bob lists %d conversations", k)
+	}
+	if _, err := bob.SendMessage(t.Context(), client.C2C("alice"), im.Text("again")); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, fresh} {
+		next(t, "message", d.messages)
+		if k := listed(d); k != 1 {
+			t.Errorf("%d conversations are listed with a message in one", k)
+		}
+	}
+}
+
 // dialFresh makes another device of a user, beside the first.
 func (n *node) dialFresh(user string) *device {
 	cfg := n.config(user)

@@ -34,6 +34,9 @@ func (e *Engine) Full() bool { return e.waiting.Load() >= FullAt }
 
 func (e *Engine) Eased() bool { return e.waiting.Load() < FullAt/2 }
 
+// Overfull is Full for events that may be lost: it counts what this batch is about to queue, too.
+func (e *Engine) Overfull() bool { return e.waiting.Load()+int64(len(e.out)) >= FullAt }
+
 // Waiting returns how many events wait for the application.
 func (e *Engine) Waiting() int { return int(e.waiting.Load()) }
 

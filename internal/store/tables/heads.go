@@ -29,10 +29,11 @@ var head = newKind(func(r *headRow) chat.HeadRow {
 })
 
 // backText is Back of HeadRow: whether above a number there is an entry that a user has. It looks at entries until there is one. What came after a membership is
-// above its end.
+// above its end; two people are in no membership.
 func backText(conv, uid, above string) string {
 	return `EXISTS (SELECT 1 FROM entry e WHERE e.conv = ` + conv + ` AND e.seq > ` + above + `
-		AND e.seq <= (SELECT max(q.to_seq) FROM period q WHERE q.uid = ` + uid + ` AND q.conv = ` + conv + `)
+		AND e.seq <= coalesce((SELECT max(q.to_seq) FROM period q WHERE q.uid = ` + uid + ` AND q.conv = ` + conv + `), e.seq)
+		AND (e.flags & 4 = 0 OR e.sender <> ` + uid + `)
 		AND (e.flags & 2 = 0 OR e.sender = ` + uid + ` OR EXISTS (SELECT 1 FROM addressee a WHERE a.conv = e.conv AND a.seq = e.seq AND a.uid = ` + uid + `)))`
 }
 
@@ -47,7 +48,7 @@ var headText = "SELECT " + Conv.part("c", false) + ", " + member.part("m", false
 	CASE WHEN c.kind = 2 AND m.gone = 0 THEN coalesce((SELECT string_agg(q.seq || ' ' || q.uid, ' ' ORDER BY q.seq, q.uid)
 		FROM (SELECT n.seq, n.uid FROM mention n WHERE n.conv = m.conv AND n.seq > m.read_seq AND n.uid IN (0, m.uid) AND n.sender <> m.uid
 			ORDER BY n.seq, n.uid LIMIT 100) q), '') ELSE '' END AS mentions,
-	CASE WHEN c.kind = 2 AND m.hidden = 1 AND ` + backText("m.conv", "m.uid", "m.cleared_seq") + ` THEN 1 ELSE 0 END AS back
+	CASE WHEN m.hidden = 1 AND ` + backText("m.conv", "m.uid", "m.cleared_seq") + ` THEN 1 ELSE 0 END AS back
 FROM member m
 JOIN conv c ON c.id = m.conv
 LEFT JOIN member p ON c.kind = 1 AND p.uid = c.a + c.b - m.uid AND p.conv = m.conv

@@ -9,9 +9,11 @@ import (
 // compile.
 
 const (
-	// FlagCountable is the bit of entry.flags of a message that counts as unread, FlagTargeted that of one that only some members have.
+	// FlagCountable is the bit of entry.flags of a message that counts as unread, FlagTargeted that of one that only some members have, FlagUnseen that of one that
+	// its sender does not have.
 	FlagCountable = 1
 	FlagTargeted  = 2
+	FlagUnseen    = 4
 	// StatusRevoked is im's MESSAGE_STATUS_REVOKED.
 	StatusRevoked = 6
 	// KindModify is im's CHANGE_MODIFY.
@@ -107,6 +109,9 @@ func FlagsOf(e *chat.Entry) (flags int64) {
 	}
 	if e.Targeted {
 		flags |= FlagTargeted
+	}
+	if e.Unseen {
+		flags |= FlagUnseen
 	}
 	return flags
 }

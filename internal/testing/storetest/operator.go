@@ -78,6 +78,40 @@ func unseen(e *env) {
 	}
 	got, err := e.s.Deleted(e.ctx, b, id, 1, chat.NoEnd)
 	e.equal("for the other one", len(must(e, got, err)), 0)
+
+	// Such an entry brings back a conversation that was deleted for its receiver, not for its sender.
+	for _, uid := range []chat.UID{a, b} {
+		e.update(func(tx chat.Tx) error {
+			m, err := tx.Member(id, uid)
+			m.Hidden, m.ClearedSeq = true, n
+			if err == nil {
+				_, err = tx.PutMember(m)
+			}
+			return err
+		})
+	}
+	back := func(when string, forA, forB bool) {
+		e.Helper()
+		for uid, want := range map[chat.UID]bool{a: forA, b: forB} {
+			h, err := e.s.Head(e.ctx, uid, id)
+			e.ok(err)
+			e.equal(when, h.Back, want)
+			e.update(func(tx chat.Tx) error {
+				got, err := tx.Back(id, uid, n)
+				e.equal(when, got, want)
+				return err
+			})
+		}
+	}
+	back("nothing has come", false, false)
+	x := e.entry(id, a)
+	x.Unseen = true
+	e.ok(e.append(x).err)
+	back("an unseen entry", false, true)
+	e.restart()
+	back("an unseen entry, and a restart", false, true)
+	e.send(id, a)
+	back("an entry", true, true)
 }
 
 func must2(e *env, id chat.ConvID) []chat.Stored {
