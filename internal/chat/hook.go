@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -180,10 +181,11 @@ func asSent(st *Stored) bool {
 	return n >= 0 && body[n] == platformField<<3 && crc64.Checksum(body[:n], hashTable) == st.Hash
 }
 
-// LogMessage is a message of the log with the names in it. One to a group has the group and its type, and no To.
+// LogMessage is a message of the log with the names in it. One to a group has the group and its type, and no To. By is the account that has sent it: an admin's, or
+// that in From.
 type LogMessage struct {
 	Pos             int64
-	From, To        string
+	From, To, By    string
 	Group, TypeName string
 	Stored          Stored
 }
@@ -208,6 +210,7 @@ func (c *Chat) Log(ctx context.Context, after int64, limit int) (out []LogMessag
 		if m.From, err = c.nameOf(ctx, row.Sender); err != nil {
 			return nil, after, err
 		}
+		m.By = cmp.Or(row.Admin, m.From)
 		if cv.Kind == KindGroup {
 			m.Group, m.TypeName = cv.Group, restjson.GroupType(cv.Type)
 			out = append(out, m)

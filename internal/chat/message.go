@@ -347,11 +347,15 @@ func (c *Chat) append(ctx context.Context, m *send) {
 
 func (m *send) entryOf() Entry {
 	s := m.call.Caller
-	return Entry{
+	e := Entry{
 		Conv: m.conv.id, Sender: s.UID, ClientTime: m.clientTime, Random: m.random,
 		Body: m.body, Hash: m.hash, Countable: m.countable, Rules: m.rules(),
 		Unseen: s.Quiet && m.peer.uid != s.UID, Targeted: m.targeted, Aim: m.aim, Attached: m.attached,
 	}
+	if s.Operator && m.group != nil && s.Admin != s.Name { // of messages to persons nobody is told it
+		e.Admin = s.Admin
+	}
+	return e
 }
 
 // rules are what the message is checked against. Operators may send to anybody, unless mutes are to count.

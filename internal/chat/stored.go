@@ -138,6 +138,8 @@ type Entry struct {
 	Aim *Aim
 	// Attached is nil if the entry refers to no upload. It is stored with the entry; reads do not return it.
 	Attached *Attached
+	// Admin is the account of the operator who sends it to a group for the sender, "" if nobody does. It is stored with the entry, and only Log returns it.
+	Admin string
 	// Body is the wire form of im.Message as it is to be stored; Hash is that of the body as the client sent it. Nobody writes to a Body once it was
 	// given to Append: the store and the caller share it.
 	Body []byte

@@ -126,10 +126,8 @@ func (s *Store) add(o *op) error {
 			return fmt.Errorf("media: %w", err)
 		}
 	}
-	if st.Aim != nil {
-		if err := tables.PutAddressed(background, writing{s.w}, st); err != nil {
-			return fmt.Errorf("addressees: %w", err)
-		}
+	if err := tables.PutBeside(background, writing{s.w}, st); err != nil {
+		return fmt.Errorf("addressees and admin: %w", err)
 	}
 	s.nextID++
 	h.Seq, h.Index, h.Time, h.Changed = st.Seq, st.Index, st.Time, st.Time

@@ -241,7 +241,7 @@ func (t *tx) Insert(st *chat.Stored) error {
 		err = fmt.Errorf("store: the key of tip %d of conversation %d is in use", st.Seq, st.Conv)
 	}
 	if err == nil {
-		err = tables.PutAddressed(background, t, st)
+		err = tables.PutBeside(background, t, st)
 		t.s.nextID++
 	}
 	return err

@@ -73,7 +73,7 @@ func messageRequest(stored []byte, b hook.Body, put func(*im.Message)) (*request
 func groupMessageEvent(store string, m *chat.LogMessage) event {
 	st := &m.Stored
 	b := &hook.GroupAfterSendMsg{
-		GroupId: m.Group, Type: m.TypeName, From_Account: m.From, Operator_Account: m.From, Random: st.Random, MsgSeq: st.Seq, MsgTime: st.Time / 1000, EventTime: st.Time,
+		GroupId: m.Group, Type: m.TypeName, From_Account: m.From, Operator_Account: m.By, Random: st.Random, MsgSeq: st.Seq, MsgTime: st.Time / 1000, EventTime: st.Time,
 	}
 	return event{
 		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "group", m.Group, "number", st.Seq},

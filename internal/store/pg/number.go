@@ -120,7 +120,7 @@ func (w *writer) add(ev *event, e *chat.Entry, h *head, now int64) {
 	}
 	st.Seq, st.Time, st.Index, st.MemberSet = h.Seq, now, h.Index, h.MemberSet
 	kept := *st
-	kept.Rules, kept.Unseen, kept.Aim, kept.Attached = nil, false, nil, nil // they are not kept
+	kept.Rules, kept.Unseen, kept.Aim, kept.Attached, kept.Admin = nil, false, nil, nil, "" // they are not kept in its row
 	w.known[tables.KeyOf(e)] = answer{Stored: kept, prev: prev, told: true}
 }
 
@@ -217,14 +217,22 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 	}
 	steps := make([]step, 0, 4)
 	steps = append(steps, step{name: "insert", args: append(w.args.bytes(12), bodies.bytes())})
-	var heads, counts, unseen, address, mention arrays
+	var heads, counts, unseen, address, mention, sentBy arrays
+	var admins array
 	unseen.start(3)
 	address.start(3)
 	mention.start(4)
+	sentBy.start(2)
+	admins.start(pgtype.TextOID)
 	for _, i := range fresh {
 		st := &events[i].stored
 		if st.Unseen {
 			unseen.row(int64(st.Sender), int64(st.Conv), int64(st.Seq))
+		}
+		if st.Admin != "" {
+			admin, _ := tables.Postgres.Text(st.Admin)
+			sentBy.row(int64(st.Conv), int64(st.Seq))
+			admins.blob([]byte(admin))
 		}
 		if st.Aim == nil {
 			continue
@@ -243,6 +251,9 @@ func (w *writer) insert(batch int64, events []event, fresh []int) []step {
 		steps = append(steps, step{name: "mention", args: mention.bytes(4)})
 	}
 	steps = append(steps, w.attach(events, fresh)...)
+	if admins.n > 0 {
+		steps = append(steps, step{name: "sentby", args: append(sentBy.bytes(2), admins.bytes())})
+	}
 	if unseen.a[0].n > 0 {
 		steps = append(steps, step{name: "unseen", args: unseen.bytes(3)})
 	}

@@ -306,7 +306,7 @@ func (t *tx) Insert(st *chat.Stored) error {
 	if err := insert.Tell(t.Ctx, t, row); err != nil {
 		return err
 	}
-	return tables.PutAddressed(t.Ctx, t, st)
+	return tables.PutBeside(t.Ctx, t, st)
 }
 
 // drawnFor is how many entries a number of a batch is for.

@@ -127,6 +127,7 @@ const (
 	sqlAddress = `INSERT INTO addressee (conv, seq, uid) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (conv, seq, uid) DO NOTHING`
 	sqlRefer   = `INSERT INTO media_ref (conv, seq, media) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT (conv, seq, media) DO NOTHING`
 	sqlKeep    = `UPDATE media m SET until = u.until FROM unnest($1::bigint[], $2::text[]) u (until, id) WHERE m.id = u.id`
+	sqlSentBy  = `INSERT INTO sent_by (conv, seq, admin) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])`
 	sqlUnseen  = `INSERT INTO deleted (uid, conv, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (uid, conv, seq) DO NOTHING`
 )
 
@@ -153,7 +154,7 @@ var drawn = tables.NewKind[drawnRow]()
 var prepared = map[string]string{
 	"begin": sqlBegin, "commit": sqlCommit, "undo": sqlUndo, "heads": sqlHeads, "free": sqlFree, "senders": sqlSenders, "known": sqlKnown,
 	"draw": sqlDraw, "mark": sqlMark, "insert": sqlInsert, "move": sqlMove, "count": sqlCount, "unseen": sqlUnseen,
-	"drop": sqlDrop, "mention": sqlMention, "address": sqlAddress,
+	"drop": sqlDrop, "mention": sqlMention, "address": sqlAddress, "sentby": sqlSentBy,
 	"media": tables.HoldAll, "refer": sqlRefer, "keep": sqlKeep,
 }
 

@@ -279,7 +279,8 @@ func (s *Both) Sessions(ctx context.Context, uid chat.UID) ([]chat.Session, erro
 }
 
 var (
-	logged      = NewQuery(logEntry, "SELECT "+logEntry.Cols("e")+" FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3")
+	logged = NewQuery(logEntry, "SELECT e.id AS id, "+Entry.Cols("e")+`, coalesce((SELECT b.admin FROM sent_by b WHERE b.conv = e.conv AND b.seq = e.seq), '') AS admin
+		FROM entry e WHERE e.id > $1 AND e.id <= $2 ORDER BY e.id LIMIT $3`)
 	lastID      = NewQuery(Number, "SELECT coalesce(max(e.id), 0) AS n FROM entry e WHERE e.id <= $1")
 	cursor      = NewQuery(Number, "SELECT p.pos AS n FROM progress p WHERE p.name = $1")
 	startCursor = "INSERT INTO progress (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"

@@ -225,6 +225,7 @@ var (
 	dropMentions  = "DELETE FROM mention WHERE conv = $1 AND seq = $2"
 	putMention    = NewWrite[mentionedRow]("INSERT INTO mention (conv, seq, uid, sender) VALUES (:conv, :seq, :uid, :sender) ON CONFLICT (conv, seq, uid) DO NOTHING")
 	putAddressee  = NewWrite[DeletedRow]("INSERT INTO addressee (conv, seq, uid) VALUES (:conv, :seq, :uid) ON CONFLICT (conv, seq, uid) DO NOTHING")
+	putSentBy     = NewWrite[sentByRow]("INSERT INTO sent_by (conv, seq, admin) VALUES (:conv, :seq, :admin)")
 	openRequest   = NewQuery(groupRequest, "SELECT "+groupRequest.Cols("r")+" FROM group_request r WHERE r.conv = $1 AND r.uid = $2 AND r.kind = $3 AND r.handler = 0")
 	requestByID   = NewQuery(groupRequest, "SELECT "+groupRequest.Cols("r")+" FROM group_request r WHERE r.id = $1")
 	newRequest    = NewWrite[requestRow](`INSERT INTO group_request (conv, kind, uid, inviter, time, wording, handler, accepted, answer)
@@ -233,8 +234,15 @@ var (
 		WHERE id = :id`)
 )
 
-// PutAddressed stores the aim of an entry, if it has one.
-func PutAddressed(ctx context.Context, db DB, st *chat.Stored) error {
+// PutBeside stores what an entry has that is not in its row: its aim, and the admin who has sent it.
+func PutBeside(ctx context.Context, db DB, st *chat.Stored) error {
+	if st.Admin != "" {
+		row := sentByRow{Conv: st.Conv, Seq: st.Seq}
+		row.Admin, _ = db.Dialect().Text(st.Admin)
+		if err := putSentBy.Tell(ctx, db, row); err != nil {
+			return err
+		}
+	}
 	if st.Aim == nil {
 		return nil
 	}

@@ -144,12 +144,23 @@ func EntryRowOf(st *chat.Stored) EntryRow {
 // Entry is the kind of rows of entry.
 var Entry = newKind((*entryRow).stored)
 
+type sentByRow struct {
+	Conv  chat.ConvID `sql:"conv"`
+	Seq   uint64      `sql:"seq"`
+	Admin string      `sql:"admin"`
+}
+
 type logRow struct {
 	Pos   int64 `sql:"id"`
 	Entry entryRow
+	Admin string `sql:"admin"`
 }
 
-var logEntry = newKind(func(r *logRow) chat.LogEntry { return chat.LogEntry{Pos: r.Pos, Stored: r.Entry.stored()} })
+var logEntry = newKind(func(r *logRow) chat.LogEntry {
+	st := r.Entry.stored()
+	st.Admin = r.Admin
+	return chat.LogEntry{Pos: r.Pos, Stored: st}
+})
 
 type changeRow struct {
 	Rev      uint64   `sql:"rev"`

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
 // deleted: for one user, in one conversation, also after the store was reopened.
@@ -161,6 +162,53 @@ func (e *env) user2(tx chat.Tx, id chat.ConvID, not chat.UID) chat.UID {
 		return cv.B
 	}
 	return cv.A
+}
+
+// admins: the admin who has sent an entry is in the log of all conversations, and nowhere else. A repeated entry keeps the first one.
+func admins(e *env) {
+	a, b := e.user("a"), e.user("b")
+	g := e.group("admins", a, b)
+	by := func(admin string) chat.Entry {
+		en := e.entry(g, a)
+		en.Admin = admin
+		return en
+	}
+	first := by("root \x00\xff é")
+	entries := []chat.Entry{first, by(""), by("other")}
+	for _, en := range entries {
+		e.ok(e.append(en).err)
+	}
+	again := first
+	again.Admin = "third"
+	x := e.append(again)
+	e.ok(x.err)
+	e.equal("again", x.dup, true)
+	e.equal("again, in the answer", x.st.Admin, "")
+	e.update(func(tx chat.Tx) error {
+		_, err := tx.Append(chat.Entry{Conv: g, Admin: "in an update", Body: []byte("tip")})
+		return err
+	})
+	e.restart()
+	log, err := e.s.Log(e.ctx, 0, 10)
+	e.ok(err)
+	var got []string
+	for i := range log {
+		got = append(got, log[i].Admin)
+	}
+	root := first.Admin
+	if len(got) > 0 && got[0] != root { // PostgreSQL cannot store it as it is
+		root, _ = tables.Postgres.Text(root)
+	}
+	e.equal("admins in the log", got, []string{root, "", "other", "in an update"})
+	list, err := e.s.Entries(e.ctx, g, 1, 10, false, 10, 1<<20)
+	e.ok(err)
+	e.equal("entries", len(list), len(log))
+	for i := range list {
+		e.equal("an admin in what clients read", list[i].Admin, "")
+	}
+	found, err := e.s.Lookup(e.ctx, tables.KeyOf(&first))
+	e.ok(err)
+	e.equal("the admin in what is looked up", found.Admin, "")
 }
 
 // wholeLog reads all entries of the store in steps, while they are written, and after it was reopened: each once, those of a conversation in order.

@@ -72,6 +72,7 @@ func Run(t *testing.T, open Open) {
 		{"Pinned", pinned},
 		{"Owned", owned},
 		{"Log", wholeLog},
+		{"Admins", admins},
 		{"Cursors", cursors},
 		{"Sent", sent},
 		{"Done", done},
