@@ -120,7 +120,7 @@ func TestRefusedUnderWay(t *testing.T) {
 				same(t, "the first copy", bob.await(id), answered)
 				same(t, "a third copy", unasked(back, p, x.m, x.req), answered)
 				if after := n.stored([]string{"ann", "bob"}, nil); after != before {
-					t.Errorf("what was refused changes\n%s\nto\n%s", before, after)
+					t.Fatalf("what was refused changes\n%s\nto\n%s", before, after)
 				}
 
 				// Of a call whose first copy was refused the others have the refusal, whatever the program would answer.
