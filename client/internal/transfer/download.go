@@ -23,8 +23,8 @@ import (
 
 // Fetch is what to download, and to where.
 type Fetch struct {
-	// ID is the id of a file of the server; Part is "", or "large" or "thumb" for a smaller size of an image.
-	ID, Part string
+	// ID is the id of a file of the server, as in an element: "abc", or "abc/large" and "abc/thumb" for smaller sizes of an image.
+	ID string
 	// URL is used if there is no ID. One of the server's is fetched like an ID, with the token that is good; any other without a token.
 	URL string
 	// Path is where the file is put. If there is one, it is replaced when the whole of the new one is there.
@@ -76,13 +76,10 @@ func (t *Transfers) download(ctx context.Context, f Fetch, progress func(got, to
 	d := &download{t: t, Fetch: f, progress: progress, told: -1, sum: sha256.New(), tries: t.tries()}
 	var err error
 	switch d.at, err = url.Parse(f.URL); {
-	case f.ID != "" && (!isID(f.ID) || f.Part != "" && !isID(f.Part)):
+	case f.ID != "" && !isID(f.ID):
 		return errNoFile
 	case f.ID != "":
 		d.at = t.at(f.ID)
-		if f.Part != "" {
-			d.at = t.at(f.ID, f.Part)
-		}
 	case err != nil || !web(d.at):
 		return errAddress
 	}

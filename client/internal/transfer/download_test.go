@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,7 +84,7 @@ func TestTargets(t *testing.T) {
 	}{
 		"no such file":                {Fetch{ID: strings.Repeat("A", 32), Path: old}, 6009},
 		"an id that is one of a path": {Fetch{ID: "../upload/x", Path: old}, 6009},
-		"no such size":                {Fetch{ID: id, Part: "large", Path: old}, 6009},
+		"no such size":                {Fetch{ID: id + "/large", Path: old}, 6009},
 		"another size":                {Fetch{ID: id, Path: old, Size: 999}, 6009},
 		"another hash":                {Fetch{ID: id, Path: old, Hash: strings.Repeat("0", 64)}, 6009},
 		"no folder":                   {Fetch{ID: id, Path: filepath.Join(dir, "nothing", "x")}, 6022},
@@ -304,7 +307,7 @@ func TestOurs(t *testing.T) {
 		"ws://im.example": {
 			"http://im.example/media/abc": true, "http://IM.example:80/media/abc/thumb": true, "http://im.example/media/abc?token=x": true,
 			"https://im.example/media/abc": false, "http://im.example:8080/media/abc": false, "http://im.example.org/media/abc": false, "http://im.example/media/": false,
-			"http://im.example/media/../other": false, "http://im.example/media/%2e%2e/other": false, "http://im.example/mediax/abc": false, "http://im.example/media/a/b/c": false,
+			"http://im.example/media/../other": false, "https://im.example:80/media/abc": false, "http://im.example/media/%2e%2e/other": false, "http://im.example/mediax/abc": false, "http://im.example/media/a/b/c": false,
 		},
 		"wss://im.example:7443/chat%2fx/": {"https://im.example:7443/chat%2fx/media/abc": true, "https://im.example:7443/media/abc": false, "https://im.example/chat%2fx/media/abc": false},
 	} {
@@ -327,5 +330,38 @@ func TestOurs(t *testing.T) {
 	}
 	if _, err := New(Config{Server: "http://im.example"}); im.CodeOf(err) != 6017 {
 		t.Error(err)
+	}
+}
+
+// TestDescribe: an image that was uploaded has its three sizes, which can be downloaded; what does not exist has the code of a download.
+func TestDescribe(t *testing.T) {
+	p := start(t, media.Config{}, Config{})
+	path := filepath.Join(t.TempDir(), "a.png")
+	f, err := os.Create(path)
+	p.ok(err)
+	p.ok(png.Encode(f, image.NewGray(image.Rect(0, 0, 1000, 800))))
+	p.ok(f.Close())
+	up, err := p.Upload(t.Context(), []File{{path, Image}}, nil)
+	p.ok(err)
+	id := up[0].ID
+	once := sync.OnceFunc(p.proxy.Cut)
+	p.when(func(int) { once() })
+	d, err := p.Describe(t.Context(), id)
+	p.ok(err)
+	want := map[string][2]int64{id: {1000, 800}, id + "/large": {900, 720}, id + "/thumb": {248, 198}}
+	for _, s := range d.Sizes {
+		if want[s.ID] != [2]int64{s.Width, s.Height} {
+			t.Errorf("%v", s)
+		}
+		delete(want, s.ID)
+		target := filepath.Join(t.TempDir(), "x")
+		p.ok(p.Download(t.Context(), Fetch{ID: s.ID, Path: target, Size: s.Size}, nil))
+	}
+	if d.Size != up[0].Size || d.Type != "image/png" || d.Format != 3 || len(want) > 0 {
+		t.Errorf("%+v, without %v", d, want)
+	}
+	for _, id := range []string{"", "x", id + "/thumb", strings.Repeat("A", 32)} {
+		_, err := p.Describe(t.Context(), id)
+		p.wantCode(err, 6009)
 	}
 }

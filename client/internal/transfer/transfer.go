@@ -153,21 +153,21 @@ func turn(ctx context.Context, turns chan struct{}) (leave func(), err error) {
 // URL returns the address of a file of the server. size is "" for the file itself, and "large" or "thumb" for a smaller size of an image; token is the session's
 // token to read, or "" for an address without one.
 func (t *Transfers) URL(id, size, token string) string {
-	u := t.at(id)
 	if size != "" {
-		u = t.at(id, size)
+		id += "/" + size
 	}
+	u := t.at(id)
 	if token != "" {
 		u.RawQuery = "token=" + url.QueryEscape(token)
 	}
 	return u.String()
 }
 
-// at returns an address below /media/.
-func (t *Transfers) at(path ...string) *url.URL {
+// at returns an address below /media/. What an id, which may come from anybody, should not have is escaped.
+func (t *Transfers) at(path string) *url.URL {
 	u := *t.base
 	u.RawPath = u.EscapedPath()
-	for i, p := range path {
+	for i, p := range strings.Split(path, "/") {
 		if i > 0 {
 			u.Path += "/"
 			u.RawPath += "/"
@@ -178,16 +178,21 @@ func (t *Transfers) at(path ...string) *url.URL {
 	return &u
 }
 
-// isID reports whether a text may be the id of a file.
+// isID reports whether a text may be the id of a file, with or without a size.
 func isID(id string) bool {
+	id, size, sized := strings.Cut(id, "/")
+	return isPlain(id) && (!sized || isPlain(size))
+}
+
+// isPlain reports whether a text may be the id of an upload.
+func isPlain(id string) bool {
 	return id != "" && len(id) <= 128 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
 // ours reports whether an address is that of a file of the server: only there the token goes.
 func (t *Transfers) ours(u *url.URL) bool {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), t.base.EscapedPath())
-	id, part, sized := strings.Cut(rest, "/")
-	return ok && u.Scheme == t.base.Scheme && strings.EqualFold(hostPort(u), hostPort(t.base)) && isID(id) && (!sized || isID(part))
+	return ok && u.Scheme == t.base.Scheme && strings.EqualFold(hostPort(u), hostPort(t.base)) && isID(rest)
 }
 
 func hostPort(u *url.URL) string {

@@ -178,7 +178,7 @@ func (u *upload) post(ctx context.Context, header []string) (string, error) {
 		}
 		location := resp.Header.Get("Location") // only its end: the server may not know its own address
 		id := location[strings.LastIndexByte(location, '/')+1:]
-		if !isID(id) {
+		if !isPlain(id) {
 			made <- result{"", im.Errorf(im.CodeUploadFailed, "the server names no upload")}
 			return
 		}
@@ -338,7 +338,7 @@ func (t *Transfers) http() ws.HTTP { return ws.HTTP{Dialer: t.own, Idle: t.cfg.R
 
 // tus makes a request of the tus protocol about an upload. The error is a refusal if the server responds with anything but success.
 func (t *Transfers) tus(ctx context.Context, h *ws.HTTP, method, id string, body []byte, header ...string) (*ws.Response, error) {
-	resp, err := t.ask(ctx, h, ws.Request{Method: method, URL: t.at("upload", id), Body: body, Header: append([]string{"Tus-Resumable", "1.0.0"}, header...)})
+	resp, err := t.ask(ctx, h, ws.Request{Method: method, URL: t.at("upload/" + id), Body: body, Header: append([]string{"Tus-Resumable", "1.0.0"}, header...)})
 	if err != nil {
 		return nil, err
 	}
