@@ -260,6 +260,20 @@ func TestEnds(t *testing.T) {
 			defer disk.Store(1 << 40)
 			return p.patch(token, path, 0, data)
 		}, 507, 0},
+		{"a shutdown", func(path string) answer {
+			r, w := io.Pipe()
+			defer w.Close()
+			go w.Write(data[:half])
+			got := make(chan answer, 1)
+			go func() {
+				a, _ := p.try("PATCH", path, token, r, headers...)
+				got <- a
+			}()
+			p.await(path, token, half)
+			p.http.CloseClientConnections()
+			w.Close() // the client waits for its body
+			return <-got
+		}, 0, half},
 		{"the newest", func(path string) answer {
 			r, w := io.Pipe()
 			defer w.Close()
@@ -490,7 +504,7 @@ func TestFewUsersLeavePlaces(t *testing.T) {
 
 // TestCreatedTooFast: a user creates at most some uploads per second, and others are not concerned.
 func TestCreatedTooFast(t *testing.T) {
-	p := start(t, Config{Creates: 2, OpenPerUser: 100})
+	p := start(t, Config{Creates: 1, OpenPerUser: 100})
 	_, token := p.user("alice")
 	_, other := p.user("bob")
 	tooFast := false
