@@ -127,7 +127,7 @@ func TestLastTipOfLiveRoom(t *testing.T) {
 // TestLiveRoomForgetsWhatWasSaid: a room keeps nothing of the content of what was said in it, although a repeated call gets its first answer for a minute. What a hook
 // has rewritten it keeps for that answer, but not without limit.
 func TestLiveRoomForgetsWhatWasSaid(t *testing.T) {
-	const messages, size = 2000, 10_000
+	const messages, size = 500, 10_000
 	heap := func() int64 {
 		runtime.GC()
 		runtime.GC()
