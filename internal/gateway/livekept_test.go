@@ -6,7 +6,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
@@ -84,8 +86,10 @@ func TestTipsOfLiveRoomComeFirst(t *testing.T) {
 		bob.overhears("tip 1 by bob of bob, 1 now")
 		s := n.of(bob)
 		func() {
-			s.mu.Lock() // so that nothing goes to bob
-			defer s.mu.Unlock()
+			s.mu.Lock() // so that nothing goes to bob; not for ever, because what ann waits for may come after it
+			free := sync.OnceFunc(s.mu.Unlock)
+			defer free()
+			defer time.AfterFunc(5*time.Second, free).Stop()
 			for _, name := range []string{"one", "two"} {
 				ann.call(im.Method_MODIFY_GROUP, &im.ModifyGroupRequest{Group: named("hall"), Name: &name}, 0, nil)
 			}
