@@ -27,6 +27,12 @@ const (
 	MediaThumb = "thumb"
 )
 
+// How large a file may be that a message names: an image or a sound, and a video or any other file. Megabytes of limits are 2^20 bytes.
+const (
+	MaxImage = 28 << 20
+	MaxFile  = 100 << 20
+)
+
 // ValidMediaID reports whether a text may be the id of an upload: 192 random bits.
 func ValidMediaID(id string) bool {
 	b, err := base64.RawURLEncoding.DecodeString(id)

@@ -28,9 +28,9 @@ const (
 // MostMedia returns how many bytes a file of a kind may have.
 func (k MediaKind) MostMedia() int64 {
 	if k == MediaImage || k == MediaSound {
-		return 28 << 20
+		return im.MaxImage
 	}
-	return 100 << 20
+	return im.MaxFile
 }
 
 // Media is an upload. Its ID is drawn at random and is the right to read it when it is done: it stands in no log, metric or error.

@@ -18,6 +18,7 @@ import (
 	"github.com/tidings-im/tidings/internal/store/tables"
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
 	"github.com/tidings-im/tidings/internal/testing/soak"
+	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
 // storeWork is what a store has done.
@@ -332,27 +333,13 @@ func (p *plans) take() []string {
 
 func (e explained) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
 	if slices.ContainsFunc(e.of, func(table string) bool { return strings.Contains(text, " "+table+" ") }) {
-		explain, row := "EXPLAIN ", make([]any, 1)
-		if e.Dialect() == tables.SQLite {
-			explain, row = "EXPLAIN QUERY PLAN ", []any{new(int64), new(int64), new(int64), nil}
-		}
-		if err := e.Base.Ask(ctx, func(r tables.Rows) error {
-			var plan []string
-			for r.Next() {
-				var step string
-				row[len(row)-1] = &step
-				if err := r.Scan(row...); err != nil {
-					return err
-				}
-				plan = append(plan, step)
-			}
-			e.Lock()
-			defer e.Unlock()
-			e.all = append(e.all, strings.Join(plan, "; "))
-			return r.Err()
-		}, explain+text, args...); err != nil {
+		steps, err := storetest.Plan(ctx, e.Base, text, args...)
+		if err != nil {
 			return err
 		}
+		e.Lock()
+		e.all = append(e.all, strings.Join(steps, "; "))
+		e.Unlock()
 	}
 	return e.Base.Ask(ctx, read, text, args...)
 }

@@ -35,9 +35,6 @@ type Fetch struct {
 	Hash string
 }
 
-// mostUnknown limits a file whose size nobody knows.
-const mostUnknown = 100 << 20
-
 // Steps of progress: a call after so many bytes, or when there are more after so long.
 const (
 	stepBytes = 256 << 10
@@ -341,7 +338,7 @@ func (d *download) begin(ctx context.Context, resp *ws.Response) error {
 		return errEncoded
 	}
 	if total >= 0 {
-		if d.total > 0 && total != d.total || d.Size == 0 && total > mostUnknown {
+		if d.total > 0 && total != d.total || d.Size == 0 && total > im.MaxFile {
 			return errSize
 		}
 		d.total = total
@@ -382,7 +379,7 @@ func (d *download) restart() error {
 
 // write writes what has arrived, and reports progress.
 func (d *download) write(ctx context.Context, b []byte) error {
-	if d.got+int64(len(b)) > cmp.Or(d.total, mostUnknown) {
+	if d.got+int64(len(b)) > cmp.Or(d.total, im.MaxFile) {
 		return errSize
 	}
 	if _, err := d.file.WriteAt(b, d.got); err != nil {

@@ -27,9 +27,9 @@ const (
 // Most returns how many bytes a file of a kind may have.
 func (k Kind) Most() int64 {
 	if k == Image || k == Sound {
-		return 28 << 20
+		return im.MaxImage
 	}
-	return 100 << 20
+	return im.MaxFile
 }
 
 // File is a file to upload.

@@ -31,25 +31,34 @@ func (p *plans) explain(ctx context.Context, on tables.Asker, text string, args 
 	if !found {
 		return nil
 	}
+	steps, err := Plan(ctx, on, text, args...)
+	if err == nil {
+		p.Lock()
+		defer p.Unlock()
+		p.of[text] = strings.Join(steps, "\n")
+	}
+	return err
+}
+
+// Plan returns the steps in which the database would run a statement.
+func Plan(ctx context.Context, on tables.Asker, text string, args ...any) (steps []string, err error) {
 	explain, row := "EXPLAIN ", make([]any, 1)
 	if on.Dialect() == tables.SQLite {
 		explain, row = "EXPLAIN QUERY PLAN ", []any{new(int64), new(int64), new(int64), nil}
 	}
-	return on.Ask(ctx, func(r tables.Rows) error {
-		var plan []string
+	err = on.Ask(ctx, func(r tables.Rows) error {
+		steps = nil // it may run again
 		for r.Next() {
 			var step string
 			row[len(row)-1] = &step
 			if err := r.Scan(row...); err != nil {
 				return err
 			}
-			plan = append(plan, step)
+			steps = append(steps, step)
 		}
-		p.Lock()
-		defer p.Unlock()
-		p.of[text] = strings.Join(plan, "\n")
 		return r.Err()
 	}, explain+text, args...)
+	return steps, err
 }
 
 type explainedReads struct {
