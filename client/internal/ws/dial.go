@@ -43,6 +43,8 @@ type Answer struct {
 	Status string // such as 404 Not Found; limited in length and printable
 	Header textproto.MIMEHeader
 	Body   []byte // at most 64 KiB; only for Code 400
+
+	last bool // no other response comes on the connection
 }
 
 func (a *Answer) Error() string { return "client: the server answered " + a.Status }
@@ -232,7 +234,8 @@ func readAnswer(r *bufio.Reader, limited *io.LimitedReader) (_ *Answer, err erro
 			return nil, err
 		}
 		if code >= 200 || code == 101 {
-			return &Answer{Code: code, Status: shown(status), Header: header}, nil
+			last := version == "HTTP/1.0" || websocket.Names(header["Connection"], "close")
+			return &Answer{Code: code, Status: shown(status), Header: header, last: last}, nil
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (h *HTTP) exchange(req *Request) (*Response, error) {
 	}
 	h.limited.N = math.MaxInt64
 	resp := &Response{Answer: *a}
-	keep := failed == nil && !strings.EqualFold(a.Header.Get("Connection"), "close")
+	keep := failed == nil && !a.last
 	end := func() { // of the body
 		h.released()
 		h.whole = keep

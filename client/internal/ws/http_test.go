@@ -158,3 +158,22 @@ func TestSilence(t *testing.T) {
 		server.Close()
 	}
 }
+
+// TestLastResponse: a connection on which no other response comes is not used again.
+func TestLastResponse(t *testing.T) {
+	for _, head := range []string{"HTTP/1.0 200 OK\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n", "HTTP/1.1 200 OK\r\nConnection: upgrade, Close\r\n"} {
+		h := &HTTP{Dialer: &Dialer{}, Idle: 10 * time.Second}
+		u := &url.URL{Scheme: "http", Host: answers(t, head+"Content-Length: 5\r\n\r\nhello"), Path: "/"}
+		for range 3 {
+			resp, err := h.Do(t.Context(), &Request{Method: "PATCH", URL: u, Body: []byte("x")})
+			if err != nil {
+				t.Errorf("%q: %v", head, err)
+				break
+			}
+			if b, err := io.ReadAll(resp.Body); string(b) != "hello" || err != nil {
+				t.Errorf("%q: %q, %v", head, b, err)
+			}
+		}
+		h.Close()
+	}
+}
