@@ -319,7 +319,7 @@ func (d *download) begin(ctx context.Context, resp *ws.Response) error {
 	switch code := resp.Answer.Code; {
 	case code == 206 && d.got > 0:
 		from, all, ok := contentRange(resp.Header.Get("Content-Range"))
-		if !ok || from != d.got || all >= 0 && resp.Length >= 0 && from+resp.Length != all || tag != "" && tag != d.tag {
+		if !ok || from != d.got || resp.Length >= 0 && from+resp.Length != all || tag != "" && tag != d.tag {
 			d.tag = ""
 			return &refusal{status: 502} // it is not what was asked for: start over
 		}
@@ -348,7 +348,7 @@ func (d *download) begin(ctx context.Context, resp *ws.Response) error {
 	return nil
 }
 
-// contentRange parses a header like "bytes 5-9/10". all is -1 if it is not named.
+// contentRange parses a header like "bytes 5-9/10". One with a * for the size is not ok: its end need not be that of the file.
 func contentRange(text string) (from, all int64, ok bool) {
 	text, ok = strings.CutPrefix(text, "bytes ")
 	span, size, found := strings.Cut(text, "/")
@@ -357,9 +357,6 @@ func contentRange(text string) (from, all int64, ok bool) {
 		return 0, 0, false
 	}
 	from, err := strconv.ParseInt(first, 10, 64)
-	if size == "*" {
-		return from, -1, err == nil
-	}
 	all, err2 := strconv.ParseInt(size, 10, 64)
 	return from, all, err == nil && err2 == nil && all >= 0
 }

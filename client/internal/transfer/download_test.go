@@ -215,6 +215,20 @@ func TestForeign(t *testing.T) {
 		}
 		io.WriteString(w, content)
 	})
+	// A range that ends before the file does, where nothing tells how large that is.
+	mux.HandleFunc("/part", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"a"`)
+		if r.Header.Get("Range") != "" {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", 90_000, 90_009))
+			w.WriteHeader(206)
+			io.WriteString(w, content[90_000:90_010])
+			return
+		}
+		if tries++; tries == 1 {
+			half(w, 90_000)
+		}
+		io.WriteString(w, content)
+	})
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("token") {
 			t.Errorf("%s: the token is in the request", r.URL.Path)
@@ -238,6 +252,7 @@ func TestForeign(t *testing.T) {
 		{"/cut", 0, 0, ""},
 		{"/ranges", size, 0, ""},
 		{"/wrong", size, 0, ""},
+		{"/part", 0, 0, ""},
 		{"/good", size - 1, 6009, ""},
 		{"/good", size + 1, 6009, ""},
 		{"/chunks", size - 1, 6009, ""},
