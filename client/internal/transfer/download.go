@@ -29,7 +29,7 @@ type Fetch struct {
 	URL string
 	// Path is where the file is put. If there is one, it is replaced when the whole of the new one is there.
 	Path string
-	// Size is how many bytes the file has; 0: nobody knows.
+	// Size is how many bytes the file has; 0 or less: nobody knows.
 	Size int64
 	// Hash is its SHA-256 in hexadecimal; "": nobody knows. For a file of the server, the one that the server names is compared.
 	Hash string
@@ -70,6 +70,7 @@ func (t *Transfers) Download(ctx context.Context, f Fetch, progress func(got, to
 }
 
 func (t *Transfers) download(ctx context.Context, f Fetch, progress func(got, total int64)) error {
+	f.Size = max(f.Size, 0)
 	d := &download{t: t, Fetch: f, progress: progress, told: -1, sum: sha256.New(), tries: t.tries()}
 	var err error
 	switch d.at, err = url.Parse(f.URL); {

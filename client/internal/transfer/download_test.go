@@ -168,6 +168,10 @@ func TestForeign(t *testing.T) {
 		}
 		t.Error("it went on")
 	})
+	mux.HandleFunc("/large", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(im.MaxFile + 1))
+		half(w, 1)
+	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		for {
 			select {
@@ -263,6 +267,9 @@ func TestForeign(t *testing.T) {
 		{"/file", 0, 6010, ""},
 		{"/endless", 1000, 6009, ""},
 		{"/endless", 0, 6009, ""},
+		{"/large", 0, 6009, ""},
+		{"/large", -1, 6009, ""},
+		{"/good", -1, 0, ""},
 		{"/slow", 0, 6010, ""},
 		{"/slow", 10_000_000, 6010, ""},
 		{"/silent", 0, 6010, ""},
