@@ -108,6 +108,11 @@ func TestTargets(t *testing.T) {
 			t.Fatalf("%s: the target is %.20q", name, b)
 		}
 	}
+	// A target that cannot be is refused before anything is fetched.
+	p.tap(func(*http.Request) { t.Error("the server was asked") })
+	p.wantCode(p.Download(t.Context(), Fetch{ID: id, Path: filepath.Join(dir, strings.Repeat("n", 256))}, nil), 6022)
+	p.tap(nil)
+	p.left(dir, "old", "sub")
 	// The same target twice, and an address of the server with a token of another time.
 	var second error
 	url := p.URL(id, "", "a token of another time")
@@ -169,7 +174,7 @@ func TestForeign(t *testing.T) {
 		t.Error("it went on")
 	})
 	mux.HandleFunc("/large", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(im.MaxFile + 1))
+		w.Header().Set("Content-Length", strconv.Itoa(im.MaxFile+1))
 		half(w, 1)
 	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
