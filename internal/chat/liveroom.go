@@ -82,11 +82,10 @@ type guest struct {
 	away, out bool
 }
 
-// seat is a device that is in a room. lost counts the looks that found it without a connection.
+// seat is a session that is in a room with its device. lost counts the looks that found it without a connection.
 type seat struct {
-	id     SessionID
-	device string
-	lost   int
+	s    *Caller
+	lost int
 }
 
 // arrival is a session that joins, with what the room and the user were in the transaction.
@@ -161,8 +160,8 @@ func (l *liveRooms) enter(c *Chat, a *arrival) (r *liveRoom, came bool) {
 		r.noteState(g, true, cause)
 	}
 	g.role, g.muted = a.role, a.muted
-	g.seats = slices.DeleteFunc(g.seats, func(o seat) bool { return o.device == a.s.Device })
-	g.seats = append(g.seats, seat{id: a.s.ID, device: a.s.Device})
+	g.seats = slices.DeleteFunc(g.seats, func(o seat) bool { return o.s.Device == a.s.Device })
+	g.seats = append(g.seats, seat{s: a.s})
 	a.s.entered(a.id)
 	c.carrier.Enter(a.id, a.s, true)
 	r.seen(g, true, causeRecover)
@@ -197,6 +196,9 @@ func (r *liveRoom) seen(g *guest, heard bool, cause string) {
 func (r *liveRoom) remove(g *guest, cause string) {
 	r.seen(g, false, cause)
 	delete(r.guests, g.uid)
+	for _, o := range g.seats {
+		o.s.leftRoom(r.id)
+	}
 	g.out = true
 	if len(r.joined) > 2*len(r.guests)+16 {
 		r.joined = slices.DeleteFunc(r.joined, func(g *guest) bool { return g.out })
@@ -211,7 +213,7 @@ func (l *liveRooms) leave(s *Caller, id ConvID) (r *liveRoom, left bool) {
 	s.leftRoom(id)
 	r.mu.Lock()
 	if g := r.guests[s.UID]; g != nil {
-		g.seats = slices.DeleteFunc(g.seats, func(o seat) bool { return o.id == s.ID })
+		g.seats = slices.DeleteFunc(g.seats, func(o seat) bool { return o.s.ID == s.ID })
 		if left = len(g.seats) == 0; left {
 			r.remove(g, causeQuit)
 		}
@@ -295,7 +297,7 @@ func (l *liveRooms) present(id ConvID, uid UID) (in bool) {
 func (l *liveRooms) crowds(id ConvID, s *Caller) (crowds bool) {
 	l.within(id, func(r *liveRoom) {
 		g := r.guests[s.UID]
-		crowds = g != nil && len(g.seats) >= maxSeats && !slices.ContainsFunc(g.seats, func(o seat) bool { return o.device == s.Device })
+		crowds = g != nil && len(g.seats) >= maxSeats && !slices.ContainsFunc(g.seats, func(o seat) bool { return o.s.Device == s.Device })
 	})
 	return crowds
 }
@@ -303,7 +305,7 @@ func (l *liveRooms) crowds(id ConvID, s *Caller) (crowds bool) {
 // guest returns the guest who a session is; nil if it is not in the room.
 func (r *liveRoom) guest(s *Caller) *guest {
 	g := r.guests[s.UID]
-	if g == nil || !slices.ContainsFunc(g.seats, func(o seat) bool { return o.id == s.ID }) {
+	if g == nil || !slices.ContainsFunc(g.seats, func(o seat) bool { return o.s.ID == s.ID }) {
 		return nil
 	}
 	return g
@@ -407,7 +409,7 @@ func (c *Chat) Presence(heard func(uid UID, id SessionID) (connected, recently b
 			any := false
 			for i := range g.seats {
 				o := &g.seats[i]
-				connected, recently := heard(g.uid, o.id)
+				connected, recently := heard(g.uid, o.s.ID)
 				if connected {
 					o.lost = 0
 				} else {

@@ -219,6 +219,29 @@ func TestRemovedFromLiveRoom(t *testing.T) {
 	}
 }
 
+// TestRoomsThatSessionIsOutOf: rooms that were dissolved, or that the user was removed from, are not among the 100 that a session may be in.
+func TestRoomsThatSessionIsOutOf(t *testing.T) {
+	n := start(t, options{})
+	ann, bob := n.member("ann"), n.member("bob")
+	const most = 100
+	for i := range 2 * most {
+		room := fmt.Sprint("room", i)
+		ann.create(room, liveType)
+		bob.enter(room, 0)
+		switch {
+		case i >= most:
+		case i%2 == 0:
+			ann.call(im.Method_DISSOLVE_GROUP, named(room), 0, nil)
+		default:
+			ann.enter(room, 0)
+			ann.call(im.Method_KICK_MEMBERS, &im.GroupMembersRequest{Group: named(room), UserIds: []string{"bob"}}, 0, nil)
+			ann.call(im.Method_DISSOLVE_GROUP, named(room), 0, nil)
+		}
+	}
+	ann.create("one more", liveType)
+	bob.enter("one more", im.CodeTooManyGroups)
+}
+
 // TestGroupsWithADamagedOne: information about a group that cannot be read spoils that of no other group in the same call.
 func TestGroupsWithADamagedOne(t *testing.T) {
 	onBoth(t, options{}, func(t *testing.T, n *node) {
