@@ -206,8 +206,8 @@ func TestSilentAtRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	fired := func() (out []string) {
-		for _, e := range bob.of("new") {
+	fired := func(d *device) (out []string) {
+		for _, e := range d.of("new") {
 			out = append(out, e.text)
 		}
 		return out
@@ -238,8 +238,9 @@ func TestSilentAtRandom(t *testing.T) {
 			}
 		}
 		if rnd.IntN(4) == 0 {
-			run = append(run, fired()...)
-			bob = bob.again()
+			old := bob
+			bob = old.again()
+			run = append(run, fired(old)...) // the whole of it: the old one is closed
 		}
 		// All has arrived when the list has the last one.
 		eventually(t, "the last message", func() bool {
@@ -248,7 +249,7 @@ func TestSilentAtRandom(t *testing.T) {
 		})
 		bob.settled()
 	}
-	if got := append(run, fired()...); !slices.Equal(got, want) {
+	if got := append(run, fired(bob)...); !slices.Equal(got, want) {
 		t.Errorf("seed %d: fired %v\nwant %v", seed, got, want)
 	}
 }
