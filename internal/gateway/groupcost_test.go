@@ -218,6 +218,32 @@ func costs(t *testing.T, o options, members int) map[string]cost {
 	return out
 }
 
+// TestJoinedElsewhere: a server that learns from an event that many have joined at another one asks of those who are connected to it whether they are members.
+func TestJoinedElsewhere(t *testing.T) {
+	const many = 300
+	n, w := counting(t, options{dsn: pgtest.DSN(t)})
+	owner, watcher := n.member("owner"), n.member("watcher")
+	epoch := owner.create(crowded, community)
+	n.crowd(chat.ConvID(epoch), "m", many)
+	user, err := n.store.UserByName(t.Context(), "watcher")
+	if err == nil {
+		err = n.store.Update(t.Context(), nil, func(tx chat.Tx) error {
+			_, err := tx.Join(chat.ConvID(epoch), user.UID)
+			return err
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := w.rows.Load()
+	owner.say(crowded, "first", 0)
+	for !strings.HasSuffix(wordsOf(t, watcher.take()), "first") {
+	}
+	if took := w.rows.Load() - rows; took < many || took > many*3/2 {
+		t.Errorf("the members were found with %d rows, and %d have joined", took, many)
+	}
+}
+
 // TestCostOfMembers: what happens often costs as much in a large group as in a small one.
 func TestCostOfMembers(t *testing.T) {
 	most := soak.Pick(500, 99_990)

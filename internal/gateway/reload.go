@@ -116,6 +116,7 @@ func (g *Gateway) catchUp(group chat.ConvID, reads *reading) bool {
 }
 
 // refresh reads who of the users that are connected here is in a group: of those who were, and of those who have joined since; of all if it is not known who was.
+// Whoever connects during that loads newer members.
 func (g *Gateway) refresh(group chat.ConvID, reads *reading) error {
 	r := &g.rooms
 	r.mu.Lock()
@@ -134,6 +135,9 @@ func (g *Gateway) refresh(group chat.ConvID, reads *reading) error {
 	if err != nil {
 		return err
 	}
+	r.mu.RLock()
+	joined = slices.DeleteFunc(joined, func(uid chat.UID) bool { return r.users[uid] == nil })
+	r.mu.RUnlock()
 	asked, in := make(map[chat.UID]bool), make(map[chat.UID]chat.Joined)
 	for {
 		for some := range slices.Chunk(append(ask, joined...), readAtOnce) {
