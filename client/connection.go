@@ -123,9 +123,10 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 	u.mu.Lock()
 	u.status = LoggedIn
 	u.tiny, u.generation = reply.TinyId, reply.Generation
-	u.readToken, u.uploadToken = reply.MediaToken, reply.UploadToken
 	u.clockOffset = time.UnixMilli(reply.ServerTime).Sub(now)
 	u.mu.Unlock()
+	u.newTokens(reply.MediaToken, reply.UploadToken)
+	u.setUp(true)
 	u.Check(u.DB.SetMeta("tiny", reply.TinyId))
 	u.Check(u.DB.SetMeta("generation", reply.Generation))
 	u.trust(l.Ticket, reply)
@@ -167,7 +168,8 @@ func (u *session) unlink(keep bool) {
 	if !keep {
 		u.Conn.Break()
 	}
-	u.Clock.Stop(alarmHeartbeat, alarmAnswer)
+	u.Clock.Stop(alarmHeartbeat, alarmAnswer, alarmTokens)
+	u.setUp(false)
 	u.Detach()
 }
 

@@ -131,7 +131,7 @@ func Fold(s string) string { return fold(s) }
 func (c *Client) ReadToken() string {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
-	return c.session.readToken
+	return c.session.files.read
 }
 
 // UploadToken returns the token with which the client uploads.
@@ -139,3 +139,23 @@ func (c *Client) UploadToken() string {
 	token, _ := c.uploadToken(context.Background(), "")
 	return token
 }
+
+// SpoilTokens makes the client's tokens for files ones that the server does not know, as if they had been made a while ago.
+func (c *Client) SpoilTokens() {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	c.session.files.read, c.session.files.upload, c.session.files.since = "old", "old", time.Time{}
+}
+
+// RenewTokens makes it time to renew the tokens for files.
+func (c *Client) RenewTokens() {
+	c.e.Post(func() { c.e.Clock.Set("tokens", time.Now(), c.session.renewTokens) })
+}
+
+// UploadTokenAgain returns the token with which the client uploads after the server has refused one.
+func (c *Client) UploadTokenAgain(ctx context.Context, refused string) (string, error) {
+	return c.uploadToken(ctx, refused)
+}
+
+// Linked waits until the client is connected.
+func (c *Client) Linked(ctx context.Context) error { return c.linked(ctx) }

@@ -37,10 +37,10 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	dir, device := local.OpenDevice(cmp.Or(cfg.Dir, DefaultDir()), cfg.AppID, log)
 	log.Info("opened", "version", Version, "folder", cmp.Or(dir, "none: all is kept in memory"), "device", device)
 	c := &Client{cfg: cfg, ev: ev, log: log}
-	if c.files, err = transfer.New(transfer.Config{Server: cfg.Server, Proxy: cfg.Proxy, TLS: cfg.TLS, Token: c.uploadToken}); err != nil {
+	if c.files, err = transfer.New(transfer.Config{Server: cfg.Server, Proxy: cfg.Proxy, TLS: cfg.TLS, Token: c.uploadToken, Online: c.linked}); err != nil {
 		return nil, err
 	}
-	c.session = &session{c: c, way: way, dir: dir, device: device, run: rand.Uint64()>>1 | 1, status: LoggedOut}
+	c.session = &session{c: c, way: way, dir: dir, device: device, run: rand.Uint64()>>1 | 1, status: LoggedOut, changed: make(chan struct{})}
 	c.convs = newConversations(c)
 	c.feed, c.relations, c.people = &feed{c: c}, &relations{c: c}, &people{c: c}
 	c.sync, c.attributes, c.groups, c.rooms = &catchUp{c: c}, newAttributes(), &groupStates{c: c}, &rooms{c: c}

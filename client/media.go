@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"strings"
 
 	"github.com/tidings-im/tidings/im"
@@ -17,7 +16,7 @@ func (c *Client) formURLs(m *im.Message) {
 		id, size, _ := strings.Cut(id, "/")
 		if *url == "" && im.ValidMediaID(id) {
 			c.session.mu.Lock()
-			token := c.session.readToken
+			token := c.session.files.read
 			c.session.mu.Unlock()
 			if token != "" {
 				*url = c.files.URL(id, size, token)
@@ -27,16 +26,6 @@ func (c *Client) formURLs(m *im.Message) {
 			*flag = downloadFlag
 		}
 	})
-}
-
-// uploadToken returns the token with which the session uploads and downloads.
-func (c *Client) uploadToken(context.Context, string) (string, error) {
-	c.session.mu.Lock()
-	defer c.session.mu.Unlock()
-	if c.session.uploadToken == "" {
-		return "", notLoggedIn
-	}
-	return c.session.uploadToken, nil
 }
 
 // unform removes the URLs that formURLs sets from a message that is kept on the device: they contain a token.

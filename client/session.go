@@ -30,8 +30,9 @@ type session struct {
 	generation       uint64
 	kickedGeneration uint64
 	clockOffset      time.Duration // server's clock minus ours
-	// readToken and uploadToken are those for files.
-	readToken, uploadToken string
+	files            tokens
+	up               bool          // there is a link
+	changed          chan struct{} // closed when status or up may have changed
 
 	// Below: engine.
 	localErr error     // why there is no database
@@ -53,6 +54,7 @@ const (
 	alarmHeartbeat = "heartbeat"
 	alarmAnswer    = "answer to the heartbeat"
 	alarmTicket    = "ticket"
+	alarmTokens    = "tokens"
 	alarmSync      = "sync"
 	alarmList      = "list"
 	alarmPaused    = "paused"
@@ -61,7 +63,7 @@ const (
 
 // stopClock removes what belongs to a session.
 func (u *session) stopClock() {
-	u.Clock.Stop(alarmLogin, alarmHeartbeat, alarmAnswer, alarmTicket)
+	u.Clock.Stop(alarmLogin, alarmHeartbeat, alarmAnswer, alarmTicket, alarmTokens)
 }
 
 // open opens the user's database, on any goroutine.
@@ -129,6 +131,21 @@ func (u *session) setStatus(s LoginStatus) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.status = s
+	u.noteChange()
+}
+
+// setUp records whether there is a link.
+func (u *session) setUp(up bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.up = up
+	u.noteChange()
+}
+
+// noteChange wakes those who wait for a change of the status or the link. u.mu is held.
+func (u *session) noteChange() {
+	close(u.changed)
+	u.changed = make(chan struct{})
 }
 
 func (u *session) serverNow() time.Time {
