@@ -13,12 +13,13 @@ import (
 func init() { commands = append(commands, backupCommand, restoreCommand) }
 
 func backupCommand() *cobra.Command {
-	var data, to string
+	var data, blob, to string
 	c := &cobra.Command{
 		Use:   "backup --to FOLDER",
 		Short: "Copy the data of a server, which may be running",
-		Long: "Copy the data of a server, which may be running. The copy is a snapshot of one moment with everything that was acknowledged before. It goes to a folder that " +
-			"does not exist or is empty, with the secret key; or, if the name ends in .db, to one file with only the database. It has been read back completely when the command ends.\n\n" +
+		Long: "Copy the data of a server, which may be running. The copy is a snapshot of one moment with everything that was acknowledged before, and with the files of all " +
+			"messages. It goes, with the secret key, to a folder that does not exist or is empty; or to one with an earlier backup of the same server, which is replaced when the new one is " +
+			"whole, and whose files are not copied again; or, if the name ends in .db, to one file with only the database. The database has been read back completely when the command ends.\n\n" +
 			"The data of a server on PostgreSQL are not in its folder: use pg_dump for them.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -31,23 +32,43 @@ func backupCommand() *cobra.Command {
 			if os.Getenv("TIDINGS_POSTGRES") != "" {
 				return errors.New("backup: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_dump, and keep a copy of the secret key")
 			}
-			if err := server.Backup(c.Context(), data, to); err != nil {
+			dir, err := server.BlobDir(blob, data)
+			if err != nil {
+				return fmt.Errorf("backup: blob: %w", err)
+			}
+			copied, err := server.Backup(c.Context(), data, dir, to)
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "The data of %s was copied to %s.\n", data, to)
 			if server.IsFile(to) {
-				fmt.Fprintln(c.OutOrStdout(), "The secret key is not in it: keep a copy of secret.key, or give --secret-key to the server that is restored.")
+				fmt.Fprintln(c.OutOrStdout(), "The secret key is not in it: keep a copy of secret.key, or give --secret-key to the server that is restored. Neither are files that users have uploaded.")
 			}
+			printCopied(c, &copied)
 			return nil
 		},
 	}
 	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder of the server")
+	c.Flags().StringVar(&blob, "blob", "", "folder of the files that users upload, as the server's setting")
 	c.Flags().StringVar(&to, "to", "", "folder, or file that ends in .db, to make")
 	return c
 }
 
+// printCopied prints what was copied of the files of users.
+func printCopied(c *cobra.Command, copied *server.Copied) {
+	if copied.Files > 0 {
+		fmt.Fprintf(c.OutOrStdout(), "It has %d files that users have uploaded; %d were copied now, %d bytes.\n", copied.Files, copied.New, copied.Bytes)
+	}
+	for _, name := range copied.Bad {
+		fmt.Fprintf(c.ErrOrStderr(), "tidings: warning: the file %s is missing, or is not what it was when it was uploaded\n", name)
+	}
+	if copied.AllBad > 0 {
+		fmt.Fprintf(c.ErrOrStderr(), "tidings: warning: %d files were not copied; tidings check finds what is wrong\n", copied.AllBad)
+	}
+}
+
 func restoreCommand() *cobra.Command {
-	var data, from string
+	var data, blob, from string
 	c := &cobra.Command{
 		Use:   "restore --from BACKUP",
 		Short: "Make a data folder from a backup",
@@ -66,10 +87,16 @@ func restoreCommand() *cobra.Command {
 			if os.Getenv("TIDINGS_POSTGRES") != "" {
 				return errors.New("restore: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_restore")
 			}
-			if err := server.Restore(c.Context(), from, data); err != nil {
+			dir, err := server.BlobDir(blob, data)
+			if err != nil {
+				return fmt.Errorf("restore: blob: %w", err)
+			}
+			copied, err := server.Restore(c.Context(), from, data, dir)
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s was restored to %s.\n", from, data)
+			printCopied(c, &copied)
 			if _, err := server.Secret(data); errors.Is(err, os.ErrNotExist) {
 				fmt.Fprintln(c.OutOrStdout(), "There was no secret key in the backup: name it with --secret-key, or start the server once with --new-key, which makes another one; then tickets of the old one are void.")
 			}
@@ -77,6 +104,7 @@ func restoreCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder to make")
+	c.Flags().StringVar(&blob, "blob", "", "folder to make for the files that users upload, as file:///DIR; default: blob in the data folder. The server needs the same setting")
 	c.Flags().StringVar(&from, "from", "", "folder or file that tidings backup made")
 	return c
 }

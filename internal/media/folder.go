@@ -26,6 +26,7 @@ import (
 //	folder-id    the id that the database has too
 //	open/NAME    what has arrived of an upload
 //	files/AA/    files whose hash begins with AA
+//	backup-NAME  a backup reads the folder, so that nothing is deleted
 type Folder struct {
 	dir string
 	id  string
@@ -219,7 +220,9 @@ func nameOf(hash string) string { return hash + "-" + newID(8) }
 // hashIn returns the hash in the name of a file, "" if it is no such name.
 func hashIn(file string) string {
 	hash, random, ok := strings.Cut(file, "-")
-	if b, err := hex.DecodeString(hash); !ok || err != nil || len(b) != 32 || len(random) != 16 {
+	h, e1 := hex.DecodeString(hash)
+	r, e2 := hex.DecodeString(random)
+	if !ok || e1 != nil || e2 != nil || len(h) != sha256.Size || len(r) != 8 || strings.ToLower(file) != file {
 		return ""
 	}
 	return hash

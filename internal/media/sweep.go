@@ -68,6 +68,11 @@ func (m *Media) sweep(ctx context.Context, folders ...string) error {
 	}
 	m.metrics.open.Set(float64(n))
 	for {
+		// What goes away after a backup has read the database stays until it has copied it. What went away before is of no use to it, also if that is
+		// deleted only now.
+		if held, err := m.folder.held(m.cfg.Now()); err != nil || held {
+			return err
+		}
 		var files []string
 		err := m.store.Update(ctx, nil, func(tx chat.Tx) (err error) {
 			files, err = tx.DropBlobs(tx.Now()-grace.Milliseconds(), atOnce)
@@ -96,6 +101,9 @@ func (m *Media) sweep(ctx context.Context, folders ...string) error {
 		}
 	}
 	for _, p := range folders {
+		if held, err := m.folder.held(m.cfg.Now()); err != nil || held {
+			return err
+		}
 		if err := m.strays(ctx, p); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func FuzzRestore(f *testing.F) {
 		if err := os.WriteFile(from, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := store.Restore(context.Background(), from, to)
+		err := store.Restore(context.Background(), from, to, nil)
 		if b, e := os.ReadFile(from); e != nil || !slices.Equal(b, bad) {
 			t.Fatal("the backup was changed", e)
 		}

@@ -196,8 +196,9 @@ func put(name string, fill func(tmp string) error) error {
 }
 
 // Restore makes a data folder from a backup. The folder must be empty or not exist. The store gets a new name for clients, and they start their local
-// logs over (docs/sync.md, rule 2): its numbers will be given out a second time.
-func Restore(ctx context.Context, from, dir string) error {
+// logs over (docs/sync.md, rule 2): its numbers will be given out a second time. files, which may be nil, puts the files that the database names into a folder
+// with an id that it returns; with "" the database forgets all files.
+func Restore(ctx context.Context, from, dir string, files func(database tables.Asker) (folder string, err error)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -236,9 +237,18 @@ func Restore(ctx context.Context, from, dir string) error {
 		if err := db.Close(); err != nil {
 			return err
 		}
+		folder := ""
+		if files != nil {
+			var err error
+			if folder, err = restoreFiles(ctx, tmp, files); err != nil {
+				return err
+			}
+		}
+		changes := []string{"DELETE FROM blob WHERE unused > 0", "UPDATE blob_folder SET id = '" + folder + "'"}
+		if folder == "" {
+			changes = append(slices.Clone(tables.ForgetMedia), changes[1])
+		}
 		// Above the time, so that two restores of one copy differ as well.
-		// No message refers to a file, so a backup has none.
-		changes := append(slices.Clone(tables.ForgetMedia), "UPDATE blob_folder SET id = ''")
 		return seal(ctx, tmp, append(changes, fmt.Sprintf("UPDATE meta SET restores = max(restores + 1, %d)", time.Now().Unix()), "PRAGMA application_id=0")...)
 	})
 	if err != nil {
@@ -246,6 +256,15 @@ func Restore(ctx context.Context, from, dir string) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	return nil
+}
+
+func restoreFiles(ctx context.Context, file string, files func(tables.Asker) (string, error)) (folder string, err error) {
+	l, err := LookAt(ctx, file)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return files(l)
 }
 
 func copyFileTo(from, to string) error {

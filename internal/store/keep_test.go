@@ -227,21 +227,21 @@ func TestBackupRestore(t *testing.T) {
 	if _, err := store.Open(ctx, store.Config{Dir: raw, Log: quiet}); err == nil || !strings.Contains(err.Error(), "tidings restore") {
 		t.Error("a server started on a backup:", err)
 	}
-	if err := store.Restore(ctx, to, raw); err == nil || !strings.Contains(err.Error(), "not empty") {
+	if err := store.Restore(ctx, to, raw, nil); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Error("restored over something:", err)
 	}
-	if err := store.Restore(ctx, filepath.Join(dir, "tidings.db"), filepath.Join(place, "x")); err == nil || !strings.Contains(err.Error(), "not a backup") {
+	if err := store.Restore(ctx, filepath.Join(dir, "tidings.db"), filepath.Join(place, "x"), nil); err == nil || !strings.Contains(err.Error(), "not a backup") {
 		t.Error("a live database was restored:", err)
 	}
 	if err := os.WriteFile(filepath.Join(place, "bad.db"), b[:len(b)/3], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Restore(ctx, filepath.Join(place, "bad.db"), filepath.Join(place, "y")); err == nil {
+	if err := store.Restore(ctx, filepath.Join(place, "bad.db"), filepath.Join(place, "y"), nil); err == nil {
 		t.Error("a damaged backup was restored")
 	}
 
 	again := filepath.Join(place, "again")
-	if err := store.Restore(ctx, to, again); err != nil {
+	if err := store.Restore(ctx, to, again, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := open(t, again)
@@ -267,7 +267,7 @@ func TestBackupRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := filepath.Join(place, "third")
-	if err := store.Restore(ctx, to, third); err != nil {
+	if err := store.Restore(ctx, to, third, nil); err != nil {
 		t.Fatal(err)
 	}
 	if id := open(t, third).ID(); id != fmt.Sprint(oldName, ".", 1<<40+1) {
