@@ -132,7 +132,8 @@ type Client struct {
 	log *slog.Logger
 	e   *engine.Engine
 	// files moves files to and from the server.
-	files *transfer.Transfers
+	files     *transfer.Transfers
+	downloads downloads
 	// The books, in the order in which they report.
 	session *session
 	convs   *conversations
@@ -163,12 +164,13 @@ func Dial(ctx context.Context, cfg Config, ev Events) (*Client, error) {
 }
 
 // Close ends the client: open calls are answered with 7009, the connection is closed, completed callbacks are recorded as such, and all goroutines
-// end. On the zero Client it has no effect. It does not wait for a running callback; no event starts after it. A session that is logged in stays so:
+// end, downloads included. On the zero Client it has no effect. It does not wait for a running callback; no event starts after it. A session that is logged in stays so:
 // the device counts as away. Close may be called more than once.
 func (c *Client) Close() {
 	if c.e == nil { // never opened
 		return
 	}
+	c.downloads.close()
 	c.e.Close()
 	c.session.links.Wait()
 	c.files.Close(context.Background())

@@ -145,6 +145,7 @@ func (u *session) connected(ctx context.Context, l *link.Conn, db *local.DB) {
 		"ticket_ends", time.UnixMilli(reply.TicketExpires).UTC())
 	u.network(NetworkConnected, 0, "connected")
 	if first {
+		u.life, u.endLife = context.WithCancel(context.Background())
 		done := u.loginDone
 		u.loginDone = nil
 		done(nil)

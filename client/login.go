@@ -40,7 +40,8 @@ func Open(cfg Config, ev Events) (*Client, error) {
 	if c.files, err = transfer.New(transfer.Config{Server: cfg.Server, Proxy: cfg.Proxy, TLS: cfg.TLS, Token: c.uploadToken, Online: c.linked}); err != nil {
 		return nil, err
 	}
-	c.session = &session{c: c, way: way, dir: dir, device: device, run: rand.Uint64()>>1 | 1, status: LoggedOut, changed: make(chan struct{})}
+	c.downloads.run, c.downloads.stop = context.WithCancel(context.Background())
+	c.session = &session{c: c, way: way, dir: dir, device: device, run: rand.Uint64()>>1 | 1, status: LoggedOut, changed: make(chan struct{}), endLife: func() {}}
 	c.convs = newConversations(c)
 	c.feed, c.relations, c.people = &feed{c: c}, &relations{c: c}, &people{c: c}
 	c.sync, c.attributes, c.groups, c.rooms = &catchUp{c: c}, newAttributes(), &groupStates{c: c}, &rooms{c: c}
@@ -165,10 +166,12 @@ func (c *Client) logout(to caller[none]) {
 			finish(none{}, nil)
 			c.session.releaseAfterCallbacks()
 		}
-		if c.e.Conn == nil {
-			end()
-			return
-		}
-		c.e.Call(im.Method_LOGOUT, &im.Empty{}, false, min(c.cfg.Limits.Call, 5*time.Second), func(*im.Error) { end() })
+		c.downloads.whenEnded(func() {
+			if c.e.Conn == nil {
+				end()
+				return
+			}
+			c.e.Call(im.Method_LOGOUT, &im.Empty{}, false, min(c.cfg.Limits.Call, 5*time.Second), func(*im.Error) { end() })
+		})
 	})
 }

@@ -32,7 +32,7 @@ func (c *Client) formURLs(m *im.Message) {
 func unform(m *im.Message) {
 	im.FileURLs(m, func(id string, url *string, flag *int32) {
 		id, _, _ = strings.Cut(id, "/")
-		if !im.ValidMediaID(id) || !strings.Contains(*url, "/media/"+id) {
+		if !im.ValidMediaID(id) || !isFormed(id, *url) {
 			return
 		}
 		*url = ""
@@ -41,6 +41,9 @@ func unform(m *im.Message) {
 		}
 	})
 }
+
+// isFormed reports whether a URL is one that formURLs has made for a file, in this session or another one.
+func isFormed(id, url string) bool { return strings.Contains(url, "/media/"+id) }
 
 // withoutURLs calls f with a message whose files have no URLs. They are set again when it returns.
 func withoutURLs(m *im.Message, f func()) {

@@ -44,8 +44,11 @@ type session struct {
 	loginDone   func(error)
 	stopLink    context.CancelFunc
 	lastFailure *im.Error // of the last attempt to connect
-	logins      int       // raised by every login and logout, so that a late release does not hit the next login
-	hbEvery     time.Duration
+	// life ends with the session, or when a logout begins.
+	life    context.Context
+	endLife context.CancelFunc
+	logins  int // raised by every login and logout, so that a late release does not hit the next login
+	hbEvery time.Duration
 }
 
 // Names of the items in the clock.
@@ -128,6 +131,9 @@ func (u *session) now() LoginStatus {
 }
 
 func (u *session) setStatus(s LoginStatus) {
+	if s == LoggedOut || s == LoggingOut {
+		u.endLife()
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.status = s

@@ -2676,6 +2676,139 @@ func (x *MsgDeleteParam) GetIsRamble() bool {
 	return false
 }
 
+// A file of an element to download.
+type DownloadElemParam struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The download flag of the element.
+	Flag uint32 `protobuf:"varint,1,opt,name=flag,json=msg_download_elem_param_flag,proto3" json:"flag,omitempty"`
+	// 0 snapshot of a video, 1 file, 2 video, 3 sound.
+	Type int32 `protobuf:"varint,2,opt,name=type,json=msg_download_elem_param_type,proto3" json:"type,omitempty"`
+	// The id and the URL that the element has for the file. Images have three.
+	Id            string `protobuf:"bytes,3,opt,name=id,json=msg_download_elem_param_id,proto3" json:"id,omitempty"`
+	BusinessId    uint32 `protobuf:"varint,4,opt,name=business_id,json=msg_download_elem_param_business_id,proto3" json:"business_id,omitempty"`
+	Url           string `protobuf:"bytes,5,opt,name=url,json=msg_download_elem_param_url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DownloadElemParam) Reset() {
+	*x = DownloadElemParam{}
+	mi := &file_api_message_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadElemParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadElemParam) ProtoMessage() {}
+
+func (x *DownloadElemParam) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadElemParam.ProtoReflect.Descriptor instead.
+func (*DownloadElemParam) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DownloadElemParam) GetFlag() uint32 {
+	if x != nil {
+		return x.Flag
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DownloadElemParam) GetBusinessId() uint32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// How many bytes of a download have arrived. A total of 0 is not known yet.
+type MsgDownloadElemResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CurrentSize   uint64                 `protobuf:"varint,1,opt,name=current_size,json=msg_download_elem_result_current_size,proto3" json:"current_size,omitempty"`
+	TotalSize     uint64                 `protobuf:"varint,2,opt,name=total_size,json=msg_download_elem_result_total_size,proto3" json:"total_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MsgDownloadElemResult) Reset() {
+	*x = MsgDownloadElemResult{}
+	mi := &file_api_message_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MsgDownloadElemResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MsgDownloadElemResult) ProtoMessage() {}
+
+func (x *MsgDownloadElemResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_message_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MsgDownloadElemResult.ProtoReflect.Descriptor instead.
+func (*MsgDownloadElemResult) Descriptor() ([]byte, []int) {
+	return file_api_message_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MsgDownloadElemResult) GetCurrentSize() uint64 {
+	if x != nil {
+		return x.CurrentSize
+	}
+	return 0
+}
+
+func (x *MsgDownloadElemResult) GetTotalSize() uint64 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
 type C2CRecvOptResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identifier    string                 `protobuf:"bytes,1,opt,name=identifier,json=msg_recv_msg_opt_result_identifier,proto3" json:"identifier,omitempty"`
@@ -2686,7 +2819,7 @@ type C2CRecvOptResult struct {
 
 func (x *C2CRecvOptResult) Reset() {
 	*x = C2CRecvOptResult{}
-	mi := &file_api_message_proto_msgTypes[21]
+	mi := &file_api_message_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2831,7 @@ func (x *C2CRecvOptResult) String() string {
 func (*C2CRecvOptResult) ProtoMessage() {}
 
 func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[21]
+	mi := &file_api_message_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2844,7 @@ func (x *C2CRecvOptResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use C2CRecvOptResult.ProtoReflect.Descriptor instead.
 func (*C2CRecvOptResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{21}
+	return file_api_message_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *C2CRecvOptResult) GetIdentifier() string {
@@ -2751,7 +2884,7 @@ type SearchParam struct {
 
 func (x *SearchParam) Reset() {
 	*x = SearchParam{}
-	mi := &file_api_message_proto_msgTypes[22]
+	mi := &file_api_message_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2896,7 @@ func (x *SearchParam) String() string {
 func (*SearchParam) ProtoMessage() {}
 
 func (x *SearchParam) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[22]
+	mi := &file_api_message_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2909,7 @@ func (x *SearchParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchParam.ProtoReflect.Descriptor instead.
 func (*SearchParam) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{22}
+	return file_api_message_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SearchParam) GetKeywordArray() []string {
@@ -2861,7 +2994,7 @@ type SearchResultItem struct {
 
 func (x *SearchResultItem) Reset() {
 	*x = SearchResultItem{}
-	mi := &file_api_message_proto_msgTypes[23]
+	mi := &file_api_message_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +3006,7 @@ func (x *SearchResultItem) String() string {
 func (*SearchResultItem) ProtoMessage() {}
 
 func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[23]
+	mi := &file_api_message_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +3019,7 @@ func (x *SearchResultItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResultItem.ProtoReflect.Descriptor instead.
 func (*SearchResultItem) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{23}
+	return file_api_message_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SearchResultItem) GetConvId() string {
@@ -2929,7 +3062,7 @@ type SearchResult struct {
 
 func (x *SearchResult) Reset() {
 	*x = SearchResult{}
-	mi := &file_api_message_proto_msgTypes[24]
+	mi := &file_api_message_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3074,7 @@ func (x *SearchResult) String() string {
 func (*SearchResult) ProtoMessage() {}
 
 func (x *SearchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_message_proto_msgTypes[24]
+	mi := &file_api_message_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3087,7 @@ func (x *SearchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResult.ProtoReflect.Descriptor instead.
 func (*SearchResult) Descriptor() ([]byte, []int) {
-	return file_api_message_proto_rawDescGZIP(), []int{24}
+	return file_api_message_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SearchResult) GetTotalCount() uint32 {
@@ -3227,7 +3360,17 @@ const file_api_message_proto_rawDesc = "" +
 	"\x03msg\x18\x04 \x01(\v2\x10.tidings.MessageR\x19msg_batch_send_result_msg:\x04\xe8\xf9\x18\x01\"\x9a\x01\n" +
 	"\x0eMsgDeleteParam\x123\n" +
 	"\x03msg\x18\x01 \x01(\v2\x10.tidings.MessageR\x14msg_delete_param_msg\x12M\n" +
-	"\tis_ramble\x18\x02 \x01(\bB\x1e\xca\xf3\x18\x1amsg_delete_param_is_rembleR\x1amsg_delete_param_is_ramble:\x04\xe8\xf9\x18\x01\"z\n" +
+	"\tis_ramble\x18\x02 \x01(\bB\x1e\xca\xf3\x18\x1amsg_delete_param_is_rembleR\x1amsg_delete_param_is_ramble:\x04\xe8\xf9\x18\x01\"\xfd\x01\n" +
+	"\x11DownloadElemParam\x12*\n" +
+	"\x04flag\x18\x01 \x01(\rR\x1cmsg_download_elem_param_flag\x12*\n" +
+	"\x04type\x18\x02 \x01(\x05R\x1cmsg_download_elem_param_type\x12&\n" +
+	"\x02id\x18\x03 \x01(\tR\x1amsg_download_elem_param_id\x128\n" +
+	"\vbusiness_id\x18\x04 \x01(\rR#msg_download_elem_param_business_id\x12(\n" +
+	"\x03url\x18\x05 \x01(\tR\x1bmsg_download_elem_param_url:\x04\xe8\xf9\x18\x01\"\x93\x01\n" +
+	"\x15MsgDownloadElemResult\x12;\n" +
+	"\fcurrent_size\x18\x01 \x01(\x04R%msg_download_elem_result_current_size\x127\n" +
+	"\n" +
+	"total_size\x18\x02 \x01(\x04R#msg_download_elem_result_total_size:\x04\xe8\xf9\x18\x01\"z\n" +
 	"\x10C2CRecvOptResult\x126\n" +
 	"\n" +
 	"identifier\x18\x01 \x01(\tR\"msg_recv_msg_opt_result_identifier\x12(\n" +
@@ -3299,7 +3442,7 @@ func file_api_message_proto_rawDescGZIP() []byte {
 }
 
 var file_api_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_api_message_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_api_message_proto_goTypes = []any{
 	(ConvType)(0),                    // 0: tidings.ConvType
 	(ElemType)(0),                    // 1: tidings.ElemType
@@ -3325,20 +3468,22 @@ var file_api_message_proto_goTypes = []any{
 	(*BatchSendParam)(nil),           // 21: tidings.BatchSendParam
 	(*BatchSendResult)(nil),          // 22: tidings.BatchSendResult
 	(*MsgDeleteParam)(nil),           // 23: tidings.MsgDeleteParam
-	(*C2CRecvOptResult)(nil),         // 24: tidings.C2CRecvOptResult
-	(*SearchParam)(nil),              // 25: tidings.SearchParam
-	(*SearchResultItem)(nil),         // 26: tidings.SearchResultItem
-	(*SearchResult)(nil),             // 27: tidings.SearchResult
-	(*GroupMemberInfo)(nil),          // 28: tidings.GroupMemberInfo
-	(*GroupTipsElem)(nil),            // 29: tidings.GroupTipsElem
-	(*GroupReportElem)(nil),          // 30: tidings.GroupReportElem
+	(*DownloadElemParam)(nil),        // 24: tidings.DownloadElemParam
+	(*MsgDownloadElemResult)(nil),    // 25: tidings.MsgDownloadElemResult
+	(*C2CRecvOptResult)(nil),         // 26: tidings.C2CRecvOptResult
+	(*SearchParam)(nil),              // 27: tidings.SearchParam
+	(*SearchResultItem)(nil),         // 28: tidings.SearchResultItem
+	(*SearchResult)(nil),             // 29: tidings.SearchResult
+	(*GroupMemberInfo)(nil),          // 30: tidings.GroupMemberInfo
+	(*GroupTipsElem)(nil),            // 31: tidings.GroupTipsElem
+	(*GroupReportElem)(nil),          // 32: tidings.GroupReportElem
 }
 var file_api_message_proto_depIdxs = []int32{
 	4,  // 0: tidings.Message.elem_array:type_name -> tidings.Elem
 	0,  // 1: tidings.Message.conv_type:type_name -> tidings.ConvType
 	2,  // 2: tidings.Message.status:type_name -> tidings.MessageStatus
 	17, // 3: tidings.Message.sender_profile:type_name -> tidings.SenderProfile
-	28, // 4: tidings.Message.sender_group_member_info:type_name -> tidings.GroupMemberInfo
+	30, // 4: tidings.Message.sender_group_member_info:type_name -> tidings.GroupMemberInfo
 	13, // 5: tidings.Message.offline_push_config:type_name -> tidings.OfflinePushConfig
 	1,  // 6: tidings.Elem.elem_type:type_name -> tidings.ElemType
 	5,  // 7: tidings.Elem.text:type_name -> tidings.TextElem
@@ -3346,8 +3491,8 @@ var file_api_message_proto_depIdxs = []int32{
 	7,  // 9: tidings.Elem.face:type_name -> tidings.FaceElem
 	8,  // 10: tidings.Elem.location:type_name -> tidings.LocationElem
 	20, // 11: tidings.Elem.merger:type_name -> tidings.MergerElem
-	29, // 12: tidings.Elem.group_tips:type_name -> tidings.GroupTipsElem
-	30, // 13: tidings.Elem.group_report:type_name -> tidings.GroupReportElem
+	31, // 12: tidings.Elem.group_tips:type_name -> tidings.GroupTipsElem
+	32, // 13: tidings.Elem.group_report:type_name -> tidings.GroupReportElem
 	9,  // 14: tidings.Elem.image:type_name -> tidings.ImageElem
 	10, // 15: tidings.Elem.sound:type_name -> tidings.SoundElem
 	11, // 16: tidings.Elem.file:type_name -> tidings.FileElem
@@ -3364,7 +3509,7 @@ var file_api_message_proto_depIdxs = []int32{
 	0,  // 27: tidings.SearchParam.conv_type:type_name -> tidings.ConvType
 	0,  // 28: tidings.SearchResultItem.conv_type:type_name -> tidings.ConvType
 	3,  // 29: tidings.SearchResultItem.message_array:type_name -> tidings.Message
-	26, // 30: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
+	28, // 30: tidings.SearchResult.item_array:type_name -> tidings.SearchResultItem
 	31, // [31:31] is the sub-list for method output_type
 	31, // [31:31] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
@@ -3400,7 +3545,7 @@ func file_api_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_message_proto_rawDesc), len(file_api_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -4211,6 +4211,81 @@ func (x *MsgDeleteParam) GetIsRamble() bool {
 	return false
 }
 
+// A file of an element to download.
+type DownloadElemParam struct {
+	// The download flag of the element.
+	Flag uint32
+	// 0 snapshot of a video, 1 file, 2 video, 3 sound.
+	Type int32
+	// The id and the URL that the element has for the file. Images have three.
+	Id         string
+	BusinessId uint32
+	Url        string
+
+	unknownFields []byte
+}
+
+func (x *DownloadElemParam) Reset() { *x = DownloadElemParam{} }
+
+func (x *DownloadElemParam) GetFlag() uint32 {
+	if x != nil {
+		return x.Flag
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DownloadElemParam) GetBusinessId() uint32 {
+	if x != nil {
+		return x.BusinessId
+	}
+	return 0
+}
+
+func (x *DownloadElemParam) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// How many bytes of a download have arrived. A total of 0 is not known yet.
+type MsgDownloadElemResult struct {
+	CurrentSize uint64
+	TotalSize   uint64
+
+	unknownFields []byte
+}
+
+func (x *MsgDownloadElemResult) Reset() { *x = MsgDownloadElemResult{} }
+
+func (x *MsgDownloadElemResult) GetCurrentSize() uint64 {
+	if x != nil {
+		return x.CurrentSize
+	}
+	return 0
+}
+
+func (x *MsgDownloadElemResult) GetTotalSize() uint64 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
 type C2CRecvOptResult struct {
 	Identifier string
 	Opt        int32

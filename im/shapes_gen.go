@@ -63,6 +63,8 @@ const (
 	shapeBatchSendParam
 	shapeBatchSendResult
 	shapeMsgDeleteParam
+	shapeDownloadElemParam
+	shapeMsgDownloadElemResult
 	shapeC2CRecvOptResult
 	shapeSearchParam
 	shapeSearchResultItem
@@ -684,6 +686,17 @@ var shapes = [...]shape{
 	shapeMsgDeleteParam: {name: "MsgDeleteParam", size: sizeOf[MsgDeleteParam](), layers: 0, removes: true, fields: []shapeField{
 		1: {kind: wireMessage, name: "msg_delete_param_msg", of: shapeMessage, most: 1, counter: 1},
 		2: {kind: wireVarint, name: "msg_delete_param_is_ramble"},
+	}},
+	shapeDownloadElemParam: {name: "DownloadElemParam", size: sizeOf[DownloadElemParam](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "msg_download_elem_param_flag"},
+		2: {kind: wireVarint, name: "msg_download_elem_param_type"},
+		3: {kind: wireText, name: "msg_download_elem_param_id"},
+		4: {kind: wireVarint, name: "msg_download_elem_param_business_id"},
+		5: {kind: wireText, name: "msg_download_elem_param_url"},
+	}},
+	shapeMsgDownloadElemResult: {name: "MsgDownloadElemResult", size: sizeOf[MsgDownloadElemResult](), layers: 0, fields: []shapeField{
+		1: {kind: wireVarint, name: "msg_download_elem_result_current_size"},
+		2: {kind: wireVarint, name: "msg_download_elem_result_total_size"},
 	}},
 	shapeC2CRecvOptResult: {name: "C2CRecvOptResult", size: sizeOf[C2CRecvOptResult](), layers: 0, fields: []shapeField{
 		1: {kind: wireText, name: "msg_recv_msg_opt_result_identifier"},
@@ -1547,6 +1560,10 @@ func (*BatchSendParam) wireShape() int { return shapeBatchSendParam }
 func (*BatchSendResult) wireShape() int { return shapeBatchSendResult }
 
 func (*MsgDeleteParam) wireShape() int { return shapeMsgDeleteParam }
+
+func (*DownloadElemParam) wireShape() int { return shapeDownloadElemParam }
+
+func (*MsgDownloadElemResult) wireShape() int { return shapeMsgDownloadElemResult }
 
 func (*C2CRecvOptResult) wireShape() int { return shapeC2CRecvOptResult }
 

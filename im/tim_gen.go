@@ -2541,6 +2541,68 @@ func (m *MsgDeleteParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
 	return err
 }
 
+func (m *DownloadElemParam) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_download_elem_param_business_id":`...)
+	b = appendUint(b, m.GetBusinessId())
+	b = append(b, `,"msg_download_elem_param_flag":`...)
+	b = appendUint(b, m.GetFlag())
+	b = append(b, `,"msg_download_elem_param_id":`...)
+	b = appendString(b, m.GetId())
+	b = append(b, `,"msg_download_elem_param_type":`...)
+	b = appendInt(b, m.GetType())
+	b = append(b, `,"msg_download_elem_param_url":`...)
+	b = appendString(b, m.GetUrl())
+	return closeObject(b, start)
+}
+
+func (m *DownloadElemParam) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *DownloadElemParam) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_download_elem_param_flag":
+		m.Flag, err = readInt[uint32](r)
+	case "msg_download_elem_param_type":
+		m.Type, err = readInt[int32](r)
+	case "msg_download_elem_param_id":
+		m.Id, err = readString(r)
+	case "msg_download_elem_param_business_id":
+		m.BusinessId, err = readInt[uint32](r)
+	case "msg_download_elem_param_url":
+		m.Url, err = readString(r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
+func (m *MsgDownloadElemResult) AppendTIM(b []byte) []byte {
+	start := len(b)
+	b = append(b, `,"msg_download_elem_result_current_size":`...)
+	b = appendUint(b, m.GetCurrentSize())
+	b = append(b, `,"msg_download_elem_result_total_size":`...)
+	b = appendUint(b, m.GetTotalSize())
+	return closeObject(b, start)
+}
+
+func (m *MsgDownloadElemResult) ParseTIM(r *JSONReader) error {
+	return readObject(r, m)
+}
+
+func (m *MsgDownloadElemResult) parseTIMKey(r *JSONReader, key []byte) (err error) {
+	switch string(key) {
+	case "msg_download_elem_result_current_size":
+		m.CurrentSize, err = readInt[uint64](r)
+	case "msg_download_elem_result_total_size":
+		m.TotalSize, err = readInt[uint64](r)
+	default:
+		err = r.skip()
+	}
+	return err
+}
+
 func (m *C2CRecvOptResult) AppendTIM(b []byte) []byte {
 	start := len(b)
 	b = append(b, `,"msg_recv_msg_opt_result_identifier":`...)
