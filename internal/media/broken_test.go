@@ -39,15 +39,10 @@ func (b *broken) Update(ctx context.Context, keys []chat.Key, fn func(chat.Tx) e
 
 // breaks makes the Updates of a place go through f.
 func (p *place) breaks(f func(ctx context.Context, run func() error) error) {
-	b, ok := p.media.store.(*broken)
-	if !ok {
-		b = &broken{Store: p.media.store}
-		p.media.store = b
-	}
 	if f == nil {
-		b.update.Store(nil)
+		p.broken.update.Store(nil)
 	} else {
-		b.update.Store(&f)
+		p.broken.update.Store(&f)
 	}
 }
 

@@ -45,9 +45,11 @@ type place struct {
 
 	log   bytes.Buffer
 	store *store.Store
-	rules *chat.Chat
-	media *Media
-	http  *httptest.Server
+	// broken is the same store, as the media have it.
+	broken *broken
+	rules  *chat.Chat
+	media  *Media
+	http   *httptest.Server
 }
 
 func start(t *testing.T, cfg Config) *place {
@@ -88,7 +90,8 @@ func (p *place) start() {
 	cfg.Now, cfg.Log, cfg.Creates = p.now, log, cmp.Or(cfg.Creates, 1<<20)
 	cfg.Folder, err = OpenFolder(p.Context(), p.blob(), p.store, false, log)
 	p.ok(err)
-	p.media = New(p.store, p.rules, cfg)
+	p.broken = &broken{Store: p.store}
+	p.media = New(p.broken, p.rules, cfg)
 	p.http = httptest.NewServer(p.media)
 }
 

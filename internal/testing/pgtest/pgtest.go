@@ -188,7 +188,11 @@ func newCluster() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("/tmp", "tidings-pg-") // not TMPDIR: the path of a socket must be short
+	in := os.TempDir()
+	if len(in) > 60 { // the path of a socket must be short
+		in = "/tmp"
+	}
+	dir, err := os.MkdirTemp(in, "tidings-pg-")
 	if err != nil {
 		return nil, err
 	}
