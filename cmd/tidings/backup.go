@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -13,28 +16,41 @@ import (
 func init() { commands = append(commands, backupCommand, restoreCommand) }
 
 func backupCommand() *cobra.Command {
-	var data, blob, to string
+	var data, blob, postgres, to string
+	var keep bool
 	c := &cobra.Command{
-		Use:   "backup --to FOLDER",
+		Use:   "backup --to FOLDER [--postgres ADDRESS --blob file:///DIR -- COMMAND]",
 		Short: "Copy the data of a server, which may be running",
 		Long: "Copy the data of a server, which may be running. The copy is a snapshot of one moment with everything that was acknowledged before, and with the files of all " +
 			"messages. It goes, with the secret key, to a folder that does not exist or is empty; or to one with an earlier backup of the same server, which is replaced when the new one is " +
 			"whole, and whose files are not copied again; or, if the name ends in .db, to one file with only the database. The database has been read back completely when the command ends.\n\n" +
-			"The data of a server on PostgreSQL are not in its folder: use pg_dump for them.",
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+			"With --postgres, PostgreSQL's own tools copy the database, and this command the files of users, into the folder blob below FOLDER. COMMAND behind -- is to copy the database, for example " +
+			"pg_dump. It is run first, and no file is deleted that its copy refers to before that is copied. To restore both, copy the folder blob to where the server's setting names it.",
+		RunE: func(c *cobra.Command, args []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
 				return err
 			}
 			if to == "" {
 				return errors.New("backup: --to is missing")
 			}
-			if os.Getenv("TIDINGS_POSTGRES") != "" {
-				return errors.New("backup: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_dump, and keep a copy of the secret key")
+			if postgres == "" && (len(args) > 0 || keep) {
+				return errors.New("backup: a command and --keep-deleted are for --postgres")
+			}
+			if postgres != "" && blob == "" {
+				return errors.New("backup: the data are in PostgreSQL. For their copy, use pg_dump, and keep a copy of the secret key. For that of the files that users have uploaded, name their folder with --blob")
 			}
 			dir, err := server.BlobDir(blob, data)
 			if err != nil {
 				return fmt.Errorf("backup: blob: %w", err)
+			}
+			if postgres != "" {
+				copied, err := server.BackupFiles(c.Context(), postgres, dir, to, keep, func(ctx context.Context) error { return run(ctx, c, args) })
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "The files of %s were copied to %s.\n", dir, filepath.Join(to, "blob"))
+				printCopied(c, &copied)
+				return nil
 			}
 			copied, err := server.Backup(c.Context(), data, dir, to)
 			if err != nil {
@@ -51,7 +67,22 @@ func backupCommand() *cobra.Command {
 	c.Flags().StringVar(&data, "data", server.DefaultData, "data folder of the server")
 	c.Flags().StringVar(&blob, "blob", "", "folder of the files that users upload, as the server's setting")
 	c.Flags().StringVar(&to, "to", "", "folder, or file that ends in .db, to make")
+	c.Flags().StringVar(&postgres, "postgres", "", "database of the server, as the server's setting; then only files are copied")
+	c.Flags().BoolVar(&keep, "keep-deleted", false, "with --postgres: keep files in the folder that no message refers to any more, for older copies of the database")
 	return c
+}
+
+// run runs a command if there is one.
+func run(ctx context.Context, c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = c.OutOrStdout(), c.ErrOrStderr()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	return nil
 }
 
 // printCopied prints what was copied of the files of users.
@@ -75,7 +106,7 @@ func restoreCommand() *cobra.Command {
 		Long: "Make a data folder from a backup. The folder must be empty or not exist: nothing is overwritten. Its files belong to the user who runs this command, and nobody " +
 			"else may read them: run it as the user of the server. Then start the server on the folder. What was stored after the backup is lost on the server. Clients " +
 			"notice the restore: what they have on the device can still be read, and each conversation starts over with what the server has.\n\n" +
-			"A backup of a server on PostgreSQL is made with pg_dump, and restored with pg_restore.",
+			"With PostgreSQL, the database is restored with its own tools, and the files by copying the folder blob of the backup.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
@@ -85,7 +116,7 @@ func restoreCommand() *cobra.Command {
 				return errors.New("restore: --from is missing")
 			}
 			if os.Getenv("TIDINGS_POSTGRES") != "" {
-				return errors.New("restore: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_restore")
+				return errors.New("restore: TIDINGS_POSTGRES is set: the data are in PostgreSQL. Use pg_restore, and copy the folder blob of the backup to where the server's setting blob names it")
 			}
 			dir, err := server.BlobDir(blob, data)
 			if err != nil {

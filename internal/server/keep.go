@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/internal/media"
 	"github.com/tidings-im/tidings/internal/private"
 	"github.com/tidings-im/tidings/internal/store"
+	"github.com/tidings-im/tidings/internal/store/pg"
 	"github.com/tidings-im/tidings/internal/store/tables"
 )
 
@@ -182,6 +183,82 @@ func (b *backup) fill(ctx context.Context, to string) (copied media.Copied, err 
 		return copied, err
 	}
 	return copied, target.Prune(list)
+}
+
+// BackupFiles copies the files of users of a server on PostgreSQL into the folder blob below another one, which may have those of an earlier time. It calls dump
+// first, which copies the database: what that has of files is not deleted before it is copied. With keep, nothing is deleted from the folder, for older copies of the
+// database.
+func BackupFiles(ctx context.Context, dsn, blob, to string, keep bool, dump func(context.Context) error) (copied Copied, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("backup: %w", err)
+		}
+	}()
+	read := func(f func(tables.Asker) error) error {
+		l, err := pg.LookAt(ctx, dsn)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(l), l.Close())
+	}
+	var id string
+	if err := read(func(database tables.Asker) (err error) { id, err = tables.FolderID(ctx, database); return err }); err != nil {
+		return copied, err
+	}
+	files, target := media.FolderAt(blob), media.FolderAt(filepath.Join(to, blobFolder))
+	switch have, err := files.ID(); {
+	case err != nil:
+		return copied, err
+	case id == "" || have != id:
+		return copied, fmt.Errorf("%s is not the folder with the files of this database", blob)
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return copied, err
+	}
+	switch empty, err := target.Empty(); {
+	case err != nil:
+		return copied, err
+	case !empty:
+		if of, err := target.ID(); err != nil || of != id {
+			return copied, errors.Join(fmt.Errorf("the folder %s is not empty, and has no backup of this server", filepath.Join(to, blobFolder)), err)
+		}
+	default: // the id is that of the database, so that a copy of both is a pair
+		if err := target.Mark(id); err != nil {
+			return copied, err
+		}
+	}
+	hold, err := files.Hold()
+	if err != nil {
+		return copied, err
+	}
+	err = dump(ctx)
+	var all func(string) ([]media.File, error)
+	if err == nil {
+		// What was used when the database was copied is known, also if it is not used any more.
+		err = read(func(database tables.Asker) (err error) {
+			if copied, err = files.CopyTo(ctx, target, used(ctx, database)); err != nil {
+				return err
+			}
+			list := map[string][]media.File{}
+			for _, p := range media.Prefixes() {
+				known, err := tables.KnownFiles(ctx, database, p)
+				if err != nil {
+					return err
+				}
+				for _, f := range known {
+					list[p] = append(list[p], media.File{Name: f.File, Size: f.Size})
+				}
+			}
+			all = func(prefix string) ([]media.File, error) { return list[prefix], nil }
+			more, err := files.CopyTo(ctx, target, all)
+			copied.New, copied.Bytes = copied.New+more.New, copied.Bytes+more.Bytes
+			return err
+		})
+	}
+	if err = errors.Join(err, hold.Release()); err != nil || keep {
+		return copied, err
+	}
+	return copied, target.Prune(all)
 }
 
 // key copies the secret key; it may also be a setting of the server.
