@@ -25,10 +25,6 @@ func cancelSend(c *call) int {
 }
 
 func batchSend(c *call, cl *client.Client, p *im.BatchSendParam) {
-	if err := media(p.Msg); err != nil {
-		c.answer(err, "")
-		return
-	}
 	cl.BatchSendFunc(p.IdentifierArray, p.Msg, doneList[*im.BatchSendResult](c))
 }
 

@@ -19,6 +19,11 @@ func (l *library) events(t *thread) client.Events {
 		Revoked: func(recalls []*im.MsgLocator) {
 			l.tell(t, cbTIMMsgRevokeCallback, func() brought { return brought{texts: []string{im.ListToJSON(recalls)}} })
 		},
+		UploadProgress: func(message *im.Message, index uint32, sent uint32, size uint32) {
+			l.tell(t, cbTIMMsgElemUploadProgressCallback, func() brought {
+				return brought{texts: []string{im.ToJSON(message)}, numbers: []int64{int64(index), int64(sent), int64(size)}}
+			})
+		},
 		Updated: func(messages []*im.Message) {
 			l.tell(t, cbTIMMsgUpdateCallback, func() brought { return brought{texts: []string{im.ListToJSON(messages)}} })
 		},

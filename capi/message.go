@@ -65,25 +65,8 @@ func (c *call) send(m *im.Message, done func(*im.Message, error)) string {
 		c.answer(err, json)
 		return m.MsgId
 	}
-	if err := media(m); err != nil {
-		unsent(m, c.conv())
-		m.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
-		c.answer(err, im.ToJSON(m))
-		return m.MsgId
-	}
 	id, _ := c.lib.session.client.SendMessageFunc(c.conv(), m, done) // done gets the error
 	return id
-}
-
-// media returns an error for a message with an element whose file would have to be uploaded: that is not built.
-func media(m *im.Message) error {
-	for _, e := range m.GetElemArray() {
-		switch e.ElemType {
-		case im.ElemType_ELEM_TYPE_IMAGE, im.ElemType_ELEM_TYPE_SOUND, im.ElemType_ELEM_TYPE_FILE, im.ElemType_ELEM_TYPE_VIDEO:
-			return im.Errorf(codeInterfaceNotSupported, "%s: elem_type %d", notImplemented, e.ElemType)
-		}
-	}
-	return nil
 }
 
 // unsent fills in a message that no client accepted, as the reference library does.

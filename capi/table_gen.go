@@ -321,7 +321,7 @@ var functions = [fnCount]function{
 	fnTIMSetLogCallback:                                            {name: "TIMSetLogCallback", class: classSetter, built: true, sets: cbTIMLogCallback},
 	fnTIMAddRecvNewMsgCallback:                                     {name: "TIMAddRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
 	fnTIMRemoveRecvNewMsgCallback:                                  {name: "TIMRemoveRecvNewMsgCallback", class: classSetter, built: true, sets: cbTIMRecvNewMsgCallback},
-	fnTIMSetMsgElemUploadProgressCallback:                          {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: false, sets: cbTIMMsgElemUploadProgressCallback},
+	fnTIMSetMsgElemUploadProgressCallback:                          {name: "TIMSetMsgElemUploadProgressCallback", class: classSetter, built: true, sets: cbTIMMsgElemUploadProgressCallback},
 	fnTIMSetMsgReadedReceiptCallback:                               {name: "TIMSetMsgReadedReceiptCallback", class: classSetter, built: true, sets: cbTIMMsgReadedReceiptCallback},
 	fnTIMSetMsgRevokeCallback:                                      {name: "TIMSetMsgRevokeCallback", class: classSetter, built: true, sets: cbTIMMsgRevokeCallback},
 	fnTIMSetMsgUpdateCallback:                                      {name: "TIMSetMsgUpdateCallback", class: classSetter, built: true, sets: cbTIMMsgUpdateCallback},

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
@@ -11,11 +12,13 @@ import (
 // mostReceivers is how many users a batch may name.
 const mostReceivers = 500
 
-// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order.
+// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order. Its files are uploaded once, and
+// UploadProgress passes the message to the first user.
 //
 //tidings:call
 func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
-	_, err := ownCopy(C2C("x"), m, true)
+	invalid := func(u string) bool { return !im.ValidUserID(u) }
+	own, up, err := c.sendCopy(C2C("x"), m, len(slices.DeleteFunc(slices.Clone(users), invalid)))
 	switch {
 	case err == nil && len(users) == 0:
 		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}
@@ -32,7 +35,7 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 	open := len(users)
 	var mu sync.Mutex
 	for i, u := range users {
-		c.sendMessage(engine.Within("SendMessage", func(sent *im.Message, err error) {
+		each := engine.Within("SendMessage", func(sent *im.Message, err error) {
 			r := &im.BatchSendResult{Identifier: u, Msg: sent}
 			if err != nil {
 				e := link.ErrorOf(err)
@@ -46,24 +49,35 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 			if last {
 				engine.Answer(c.e, to, results)
 			}
-		}), C2C(u), m)
+		})
+		if invalid(u) {
+			c.sendMessage(each, C2C(u), m) // which refuses it
+		} else {
+			c.send(each, C2C(u), clone(own), up)
+		}
 	}
 }
 
-// CancelSend takes back a message whose call has not been answered and that is not on a connection: its call then ends with 8021 and status 7. For a
-// message that is under way or was sent it is too late: 8020.
+// CancelSend takes back a message whose call has not been answered and that is not on a connection, or whose files are being uploaded: its call then ends with 8021
+// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020.
 //
 //tidings:call
 func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
 	engine.Do(c.e, to, func(finish func(*im.Message, error)) {
 		_, clientTime, random, ok := parseMessageID(msgID)
+		cancelled := &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"}
+		if w := c.convs.uploads[uploadKey{key, clientTime, random}]; ok && w != nil {
+			w.cancel(cancelled)
+			finish(w.m, nil)
+			return
+		}
 		cv := c.convs.byKey[key]
 		if ok && cv != nil && c.e.Conn == nil {
 			k := sendKey{cv.ID, clientTime, random}
 			if o := c.convs.sends[k]; o != nil {
 				delete(c.convs.sends, k)
 				c.e.Withdraw(o.call) // the next connection does not send it either
-				c.convs.failSend(o, &im.Error{Code: im.CodeSendCancelled, Desc: "the message was cancelled"})
+				c.convs.failSend(o, cancelled)
 				finish(o.m, nil)
 				return
 			}

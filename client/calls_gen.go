@@ -54,7 +54,8 @@ func (g Groups) DeleteAttributesFunc(group string, keys []string, done func(erro
 	g.deleteAttributes(engine.LaterNone("Groups.DeleteAttributes", done), group, keys)
 }
 
-// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order.
+// BatchSend sends a message to many users, to each as a separate message, and returns one result per user, in their order. Its files are uploaded once, and
+// UploadProgress passes the message to the first user.
 func (c *Client) BatchSend(ctx context.Context, users []string, m *im.Message) ([]*im.BatchSendResult, error) {
 	return engine.Wait(ctx, "BatchSend", func(to caller[[]*im.BatchSendResult]) { c.batchSend(to, users, m) })
 }
@@ -64,8 +65,8 @@ func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.Ba
 	c.batchSend(engine.Later("BatchSend", done), users, m)
 }
 
-// CancelSend takes back a message whose call has not been answered and that is not on a connection: its call then ends with 8021 and status 7. For a
-// message that is under way or was sent it is too late: 8020.
+// CancelSend takes back a message whose call has not been answered and that is not on a connection, or whose files are being uploaded: its call then ends with 8021
+// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020.
 func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
 	return engine.Wait(ctx, "CancelSend", func(to caller[*im.Message]) { c.cancelSend(to, conv, msgID) })
 }
@@ -769,7 +770,8 @@ func (c *Client) SearchFunc(p *im.SearchParam, done func(*im.SearchResult, error
 }
 
 // SendMessage sends m to a conversation and returns it as the server stored it. With an error it also returns the message, if it was stored locally,
-// with status failed. m is not changed. Calls from one goroutine are sent in their order.
+// with status failed. m is not changed. Calls from one goroutine are sent in their order; files on this device that elements name are uploaded first, and other
+// messages do not wait for that.
 func (c *Client) SendMessage(ctx context.Context, conv Conv, m *im.Message) (*im.Message, error) {
 	return engine.Wait(ctx, "SendMessage", func(to caller[*im.Message]) { c.sendMessage(to, conv, m) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
@@ -131,9 +132,10 @@ type Client struct {
 	ev  Events
 	log *slog.Logger
 	e   *engine.Engine
-	// files moves files to and from the server.
+	// files moves files to and from the server. uploading are the goroutines that upload.
 	files     *transfer.Transfers
 	downloads downloads
+	uploading sync.WaitGroup
 	// The books, in the order in which they report.
 	session *session
 	convs   *conversations
@@ -173,5 +175,8 @@ func (c *Client) Close() {
 	c.downloads.close()
 	c.e.Close()
 	c.session.links.Wait()
-	c.files.Close(context.Background())
+	c.uploading.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), lastDelete)
+	defer cancel()
+	c.files.Close(ctx)
 }

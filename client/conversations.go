@@ -16,7 +16,8 @@ type conversations struct {
 	byID     map[int64]*conv
 	lastConv int64 // the last id of one
 	sends    map[sendKey]*outgoing
-	lastSub  int64 // the last place that was given to a message of this device
+	uploads  map[uploadKey]*waiting // sends whose files are being uploaded
+	lastSub  int64                  // the last place that was given to a message of this device
 	// changed: they may differ from what was announced. lateReceipts wait for their time.
 	changed      map[*conv]bool
 	lateReceipts map[*conv]time.Time
@@ -25,7 +26,7 @@ type conversations struct {
 }
 
 func newConversations(c *Client) *conversations {
-	b := &conversations{c: c, sends: map[sendKey]*outgoing{}}
+	b := &conversations{c: c, sends: map[sendKey]*outgoing{}, uploads: map[uploadKey]*waiting{}}
 	b.clear()
 	return b
 }

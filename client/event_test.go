@@ -19,6 +19,7 @@ func TestEach(t *testing.T) {
 	ev.NewMessages(nil)
 	ev.Receipts(nil)
 	ev.Revoked([]*im.MsgLocator{})
+	ev.UploadProgress(&im.Message{MsgId: "m"}, 1, 2, 3)
 	ev.Updated(nil)
 	ev.GroupTips(&im.GroupTipsElem{GroupId: "g"})
 	ev.GroupAttributesChanged("g", nil)
@@ -35,7 +36,8 @@ func TestEach(t *testing.T) {
 	ev.FriendRequestsRead()
 	ev.BlacklistAdded(nil)
 	ev.BlacklistDeleted(nil)
-	want := []string{"new_message  []", "receipt  []", "revoked  []", "updated  []",
+	want := []string{"new_message  []", "receipt  []", "revoked  []",
+		`upload_progress  {"message":` + im.ToJSON(&im.Message{MsgId: "m"}) + `,"index":1,"sent":2,"size":3}`, "updated  []",
 		"group_tips  " + im.ToJSON(&im.GroupTipsElem{GroupId: "g"}), `group_attributes_changed  {"group":"g","attributes":[]}`, "conversation sync_finish []", "total_unread  7",
 		`network  {"status":"connect_failed","code":9508,"desc":"ws://x: \"gone\"\n"}`, "kicked_offline  ", "user_sig_expired  ",
 		`friends_added  ["ann"]`, "friends_deleted  []",

@@ -20,6 +20,10 @@ type Events struct {
 	Receipts func(receipts []*im.MessageReceipt)
 	// Revoked names messages that were recalled.
 	Revoked func(recalls []*im.MsgLocator)
+	// UploadProgress reports how many bytes of the files of an element the server has: first 0, then more each time, and
+	// all of them last, before the call that sends the message returns. A film and its picture are counted together. After
+	// the end of the call, it does not fire.
+	UploadProgress func(message *im.Message, index uint32, sent uint32, size uint32)
 	// Updated passes messages whose content changed: because the server rewrote what this device sent, or by a
 	// modification.
 	Updated func(messages []*im.Message)
@@ -75,6 +79,12 @@ func (ev *Events) tellReceipts(receipts []*im.MessageReceipt) {
 func (ev *Events) tellRevoked(recalls []*im.MsgLocator) {
 	if ev.Revoked != nil {
 		ev.Revoked(recalls)
+	}
+}
+
+func (ev *Events) tellUploadProgress(message *im.Message, index uint32, sent uint32, size uint32) {
+	if ev.UploadProgress != nil {
+		ev.UploadProgress(message, index, sent, size)
 	}
 }
 
@@ -790,7 +800,7 @@ func owedOf(kind int) owedEvent {
 
 // EventNames are the names that an Event may have.
 func EventNames() []string {
-	return []string{"new_message", "receipt", "revoked", "updated", "group_tips", "group_attributes_changed", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired", "friends_added", "friends_deleted", "friends_updated", "friend_requests", "friend_requests_deleted", "friend_requests_read", "blacklist_added", "blacklist_deleted"}
+	return []string{"new_message", "receipt", "revoked", "upload_progress", "updated", "group_tips", "group_attributes_changed", "conversation", "total_unread", "network", "kicked_offline", "user_sig_expired", "friends_added", "friends_deleted", "friends_updated", "friend_requests", "friend_requests_deleted", "friend_requests_read", "blacklist_added", "blacklist_deleted"}
 }
 
 // Each makes Events whose callbacks are all f.
@@ -804,6 +814,11 @@ func Each(f func(Event)) Events {
 		},
 		Revoked: func(recalls []*im.MsgLocator) {
 			f(Event{Name: "revoked", Args: []any{recalls}, data: func() string { return im.ListToJSON(recalls) }})
+		},
+		UploadProgress: func(message *im.Message, index uint32, sent uint32, size uint32) {
+			f(Event{Name: "upload_progress", Args: []any{message, index, sent, size}, data: func() string {
+				return "{\"message\":" + im.ToJSON(message) + ",\"index\":" + fmt.Sprint(index) + ",\"sent\":" + fmt.Sprint(sent) + ",\"size\":" + fmt.Sprint(size) + "}"
+			}})
 		},
 		Updated: func(messages []*im.Message) {
 			f(Event{Name: "updated", Args: []any{messages}, data: func() string { return im.ListToJSON(messages) }})

@@ -159,3 +159,6 @@ func (c *Client) UploadTokenAgain(ctx context.Context, refused string) (string, 
 
 // Linked waits until the client is connected.
 func (c *Client) Linked(ctx context.Context) error { return c.linked(ctx) }
+
+// WaitUploads waits until the goroutines that upload have ended. No upload may begin meanwhile.
+func (c *Client) WaitUploads() { c.uploading.Wait() }

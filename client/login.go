@@ -166,12 +166,13 @@ func (c *Client) logout(to caller[none]) {
 			finish(none{}, nil)
 			c.session.releaseAfterCallbacks()
 		}
-		c.downloads.whenEnded(func() {
+		leave := func() {
 			if c.e.Conn == nil {
 				end()
 				return
 			}
 			c.e.Call(im.Method_LOGOUT, &im.Empty{}, false, min(c.cfg.Limits.Call, 5*time.Second), func(*im.Error) { end() })
-		})
+		}
+		c.afterUploads(c.convs.failUploads(notLoggedIn), func() { c.downloads.whenEnded(leave) })
 	})
 }

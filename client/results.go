@@ -94,7 +94,7 @@ func (f *feed) await(upTo uint64, until time.Time, finish func()) {
 		return
 	}
 	var call uint64
-	call = f.Await(func() {
+	call = f.Await(func(*im.Error) {
 		f.results = slices.DeleteFunc(f.results, func(r awaited) bool { return r.call == call })
 		finish()
 	})

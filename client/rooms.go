@@ -126,8 +126,8 @@ func (b *rooms) of(key Conv) *room {
 	return b.in[key.ID]
 }
 
-// send sends a message to a room. It has no row.
-func (b *rooms) send(r *room, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+// send sends a message to a room, when its files are uploaded. It has no row.
+func (b *rooms) send(r *room, m *im.Message, up *upload, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
 	cv := newConv(0, Group(r.id))
 	fail := func(err *im.Error) {
 		b.c.convs.fill(cv, m, b.c.cfg.UserID, tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_FAILED)
@@ -137,23 +137,28 @@ func (b *rooms) send(r *room, m *im.Message, tiny, clientTime uint64, random uin
 		fail(&im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
 		return
 	}
-	body := content(m)
-	body.CustomInt, body.CustomStr = 0, ""
-	req := &im.SendRequest{Conv: Group(r.id).wire(), ClientTime: clientTime, Random: random, Message: body}
-	engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
-		if err == nil && reply.Entry == nil {
-			err = engine.Unreadable
-		}
-		if err != nil {
-			fail(err)
-			return
-		}
-		e := reply.Entry
-		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, tiny, clientTime, random
-		b.c.convs.fillEntry(cv, e, m)
-		finish(m, nil)
-		b.c.convs.tellRewritten(cv, e, m)
-	})
+	ask := func(sent *im.Message) {
+		req := &im.SendRequest{Conv: Group(r.id).wire(), ClientTime: clientTime, Random: random, Message: wire(sent, up != nil)}
+		engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
+			if err == nil && reply.Entry == nil {
+				err = engine.Unreadable
+			}
+			if err != nil {
+				fail(err)
+				return
+			}
+			e := reply.Entry
+			e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, tiny, clientTime, random
+			b.c.convs.fillEntry(cv, e, sent)
+			finish(sent, nil)
+			b.c.convs.tellRewritten(cv, e, sent)
+		})
+	}
+	if up == nil {
+		ask(m)
+		return
+	}
+	up.join(&waiting{key: uploadKey{Group(r.id), clientTime, random}, cv: cv, m: m, tiny: tiny, at: b.c.session.serverNow().UnixMilli(), begin: ask, fail: fail})
 }
 
 // Push tells the application of what is said and done in rooms.

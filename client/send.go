@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -16,31 +15,59 @@ import (
 type outgoing struct {
 	cv  *conv
 	row *local.Message
-	m   *im.Message
+	m   *im.Message // as the application passed it
+	// sent is m with the ids of its files, if some were uploaded.
+	sent *im.Message
 	// call is the id of its request.
 	call uint64
 	// finish is the completion of the application's call; nil for one left by an earlier run.
 	finish func(*im.Message, error)
 }
 
+// message returns what was sent, if it was.
+func (o *outgoing) message() *im.Message {
+	if o.sent != nil {
+		return o.sent
+	}
+	return o.m
+}
+
 // SendMessage sends m to a conversation and returns it as the server stored it. With an error it also returns the message, if it was stored locally,
-// with status failed. m is not changed. Calls from one goroutine are sent in their order.
+// with status failed. m is not changed. Calls from one goroutine are sent in their order; files on this device that elements name are uploaded first, and other
+// messages do not wait for that.
 //
 //tidings:call the message's id is known at once
 func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
-	own, err := ownCopy(key, m, true)
+	own, up, err := c.sendCopy(key, m, 1)
 	if err != nil {
 		engine.Refuse(c.e, to, err)
 		return "", err
 	}
+	return c.send(to, key, own, up), nil
+}
+
+// sendCopy is ownCopy for a message that is sent a number of times, with the upload of its files.
+func (c *Client) sendCopy(key Conv, m *im.Message, sends int) (*im.Message, *upload, error) {
+	own, err := ownCopy(key, m, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	up, err := c.takePaths(own, m, sends)
+	return own, up, err
+}
+
+// send sends a message of the client's own, and returns its id.
+func (c *Client) send(to caller[*im.Message], key Conv, own *im.Message, up *upload) (msgID string) {
 	// Drawn for each message, whatever the application's JSON contains (rule 5).
 	clientTime, random := draw()
 	c.session.mu.Lock()
 	tiny := c.session.tiny
 	c.session.mu.Unlock()
 	own.Platform = messagePlatform(c.cfg.Platform)
-	engine.Do(c.e, to, func(finish func(*im.Message, error)) { c.convs.startSend(key, own, tiny, clientTime, random, finish) })
-	return messageID(tiny, clientTime, random), nil
+	engine.Do(c.e, to, func(finish func(*im.Message, error)) {
+		c.convs.startSend(key, own, up, tiny, clientTime, random, finish)
+	})
+	return messageID(tiny, clientTime, random)
 }
 
 // draw returns a client time and a random number for a message of this process. The millisecond comes first in the number, so that the server's index
@@ -82,10 +109,7 @@ func ownCopy(key Conv, m *im.Message, send bool) (*im.Message, error) {
 	if send {
 		b, check = im.Sendable(b, false), im.CheckMessage
 	}
-	if _, err := check(b); err != nil {
-		if err.Code == im.CodeMessageSize { // the server's code; the SDK has its own
-			err.Code = im.CodeBodySize
-		}
+	if err := checked(b, check); err != nil {
 		return nil, err
 	}
 	own := &im.Message{}
@@ -97,6 +121,18 @@ func ownCopy(key Conv, m *im.Message, send bool) (*im.Message, error) {
 	return own, nil
 }
 
+// checked returns the error of a check, with the SDK's code for a message that is too large.
+func checked(b []byte, check func([]byte) (im.Weight, *im.Error)) error {
+	_, err := check(b)
+	switch {
+	case err == nil:
+		return nil
+	case err.Code == im.CodeMessageSize:
+		err.Code = im.CodeBodySize
+	}
+	return err
+}
+
 // messagePlatform returns the number of message_platform, which has none for the newer platforms.
 func messagePlatform(p im.Platform) int32 {
 	if p > im.Platform_PLATFORM_SIMULATOR {
@@ -105,19 +141,21 @@ func messagePlatform(p im.Platform) int32 {
 	return int32(p)
 }
 
-func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+func (b *conversations) startSend(key Conv, m *im.Message, up *upload, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
+	if up != nil {
+		up.yet--
+	}
 	if b.c.Status() != LoggedIn {
 		b.fill(newConv(0, key), m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
 		finish(m, notLoggedIn)
 		return
 	}
 	if r := b.c.rooms.of(key); r != nil {
-		b.c.rooms.send(r, m, tiny, clientTime, random, finish)
+		b.c.rooms.send(r, m, up, tiny, clientTime, random, finish)
 		return
 	}
 	cv := b.convOf(key)
-	stored := content(m)
-	body, err := stored.MarshalVT()
+	body, err := content(m).MarshalVT()
 	if !b.Check(err) {
 		finish(nil, &im.Error{Code: im.CodeInvalidParameters, Desc: "the message cannot be encoded"})
 		return
@@ -141,10 +179,29 @@ func (b *conversations) startSend(key Conv, m *im.Message, tiny, clientTime uint
 		b.failSend(o, &im.Error{Code: im.CodeDisconnected, Desc: "not connected"})
 		return
 	}
-	k := sendKey{cv.ID, clientTime, random}
+	if up == nil {
+		b.ask(o)
+		return
+	}
+	up.join(&waiting{key: uploadKey{key, clientTime, random}, cv: cv, m: m, tiny: tiny, at: row.Time,
+		begin: func(sent *im.Message) {
+			o.sent = sent
+			// The answer to a later run, too, need not contain the message.
+			if o.row.Body, err = content(sent).MarshalVT(); !b.Check(err) || !m.IsOnlineMsg && !b.Check(b.DB.Put(row)) {
+				finish(nil, engine.Failed)
+				return
+			}
+			b.ask(o)
+		},
+		fail: func(err *im.Error) { b.failSend(o, err) }})
+}
+
+// ask sends a message to the server.
+func (b *conversations) ask(o *outgoing) {
+	cv := o.cv
+	k := sendKey{cv.ID, o.row.ClientTime, o.row.Random}
 	b.sends[k] = o
-	stored.CustomInt, stored.CustomStr = 0, ""
-	req := &im.SendRequest{Conv: key.wire(), ClientTime: clientTime, Random: random, Message: stored, Epoch: cv.groupEpoch()}
+	req := &im.SendRequest{Conv: cv.key().wire(), ClientTime: k.clientTime, Random: k.random, Message: wire(o.message(), o.sent != nil), Epoch: cv.groupEpoch()}
 	o.call = engine.Ask(b.Engine, im.Method_SEND, req, true, b.c.cfg.Limits.Send, func(reply *im.SendReply, err *im.Error) {
 		if b.sends[k] != o {
 			return // the log entry arrived first and was the acknowledgement
@@ -167,11 +224,12 @@ func (b *conversations) sent(o *outgoing, reply *im.SendReply) {
 	if o.m.IsOnlineMsg {
 		delete(b.sends, sendKey{cv.ID, o.row.ClientTime, o.row.Random})
 		e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
-		b.fillEntry(cv, e, o.m)
+		m := o.message()
+		b.fillEntry(cv, e, m)
 		if o.finish != nil {
-			o.finish(o.m, nil)
+			o.finish(m, nil)
 		}
-		b.tellRewritten(cv, e, o.m)
+		b.tellRewritten(cv, e, m)
 		return
 	}
 	e.Sender, e.SenderTinyId, e.ClientTime, e.Random = b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random
@@ -248,8 +306,8 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	}
 	rewritten := false
 	if e.Message != nil && !older {
-		body, differs := rewrite(row.Body, e.Message)
-		row.Body, rewritten = body, differs && (!cleared || e.Version > 0)
+		body, other := rewrite(row.Body, e.Message)
+		row.Body, rewritten = body, other && (!cleared || e.Version > 0)
 	}
 	if !b.Check(b.DB.Put(row)) {
 		return
@@ -262,7 +320,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	if o != nil && o.finish != nil {
 		answer := m
 		if rewritten {
-			answer = o.m // what was sent; the update reports the rewriting
+			answer = o.message() // what was sent; the update reports the rewriting
 			b.fillEntry(cv, e, answer)
 		}
 		o.finish(answer, nil)
@@ -272,7 +330,7 @@ func (b *conversations) acknowledge(cv *conv, row *local.Message, e *im.Entry) {
 	}
 }
 
-// rewrite puts the server's content in the place of ours, keeping what never leaves the device, and reports whether it differs.
+// rewrite puts the server's content in the place of ours, keeping what never leaves the device, and reports whether it differs from what was sent.
 func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 	old := &im.Message{}
 	if old.UnmarshalVT(ours) != nil {
@@ -280,13 +338,13 @@ func rewrite(ours []byte, theirs *im.Message) ([]byte, bool) {
 	}
 	now := content(theirs)
 	now.CustomInt, now.CustomStr = old.CustomInt, old.CustomStr
+	other := differs(old, now)
+	keepPaths(old, now)
 	body, err := now.MarshalVT()
 	if err != nil {
 		return ours, false
 	}
-	a, errA := (&im.Message{ElemArray: old.ElemArray, CloudCustomStr: old.CloudCustomStr}).MarshalVT()
-	b, errB := (&im.Message{ElemArray: now.ElemArray, CloudCustomStr: now.CloudCustomStr}).MarshalVT()
-	return body, errA == nil && errB == nil && !bytes.Equal(a, b)
+	return body, other
 }
 
 // tellRewritten tells of the content that a message without a row has got from the app's webhook.
@@ -295,9 +353,9 @@ func (b *conversations) tellRewritten(cv *conv, e *im.Entry, sent *im.Message) {
 		return
 	}
 	ours, err := content(sent).MarshalVT()
-	body, differs := rewrite(ours, e.Message)
+	body, other := rewrite(ours, e.Message)
 	now := &im.Message{}
-	if err == nil && differs && now.UnmarshalVT(body) == nil {
+	if err == nil && other && now.UnmarshalVT(body) == nil {
 		b.fillEntry(cv, e, now)
 		b.Live(func() { b.c.ev.tellUpdated([]*im.Message{now}) })
 	}
@@ -308,6 +366,9 @@ func (b *conversations) failSend(o *outgoing, err *im.Error) {
 	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
 	if err != nil && err.Code == im.CodeSendCancelled {
 		o.row.Status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
+	}
+	if o.sent != nil || o.m == nil {
+		o.row.Body = notUploaded(o.row.Body)
 	}
 	if b.DB != nil && !o.m.GetIsOnlineMsg() {
 		b.Check(b.DB.Put(o.row))
@@ -326,8 +387,13 @@ func (b *conversations) settle() {
 		return
 	}
 	rows = slices.DeleteFunc(rows, func(r *local.Message) bool {
+		cv := b.byID[r.Conv]
+		if cv == nil {
+			return true
+		}
 		_, open := b.sends[sendKey{r.Conv, r.ClientTime, r.Random}]
-		return open || b.byID[r.Conv] == nil
+		_, waits := b.uploads[uploadKey{cv.key(), r.ClientTime, r.Random}]
+		return open || waits
 	})
 	b.settleRows(rows)
 }

@@ -2296,7 +2296,7 @@ typedef void (*TIMMsgReadedReceiptCallback)(const char* json_msg_read_receipt_ar
 /* A message was recalled by its sender, an owner or an admin. Revoker and reason since 7.4. JSON: array of MsgLocator keys merged with Message revoker keys. */
 typedef void (*TIMMsgRevokeCallback)(const char* json_msg_revoke_info_array, const void* user_data);
 
-/* Repeatedly during upload. index is the position in message_elem_array, then bytes done and bytes in total (uint32). JSON: Message. Never fires yet. */
+/* While the files of an element are uploaded. index is the position in message_elem_array, cur_size the bytes that the server has of total_size: first 0, then more each time, and all of them last, before the callback of the send. For a video both files are counted together. None after the end of the send, whatever it is. JSON: Message. */
 typedef void (*TIMMsgElemUploadProgressCallback)(const char* json_msg, uint32_t index, uint32_t cur_size, uint32_t total_size, const void* user_data);
 
 /* The server or another user changed messages that this device has. JSON: array<Message>. */
@@ -2708,7 +2708,7 @@ TIM_API void TIMAddRecvNewMsgCallback(TIMRecvNewMsgCallback cb, const void* user
 /* Matches by function pointer; an unknown pointer removes nothing. Takes no user_data. JSON parameter: TIMRecvNewMsgCallback. */
 TIM_API void TIMRemoveRecvNewMsgCallback(TIMRecvNewMsgCallback cb);
 
-/* Single slot. Fires while image, sound, file and video elements upload. JSON parameter: TIMMsgElemUploadProgressCallback. Never fires yet. */
+/* Single slot. Fires while image, sound, file and video elements upload. JSON parameter: TIMMsgElemUploadProgressCallback. */
 TIM_API void TIMSetMsgElemUploadProgressCallback(TIMMsgElemUploadProgressCallback cb, const void* user_data);
 
 /* Single slot. Sender side: peer cleared C2C unread or sent per-message receipts. JSON parameter: TIMMsgReadedReceiptCallback. */

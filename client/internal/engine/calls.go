@@ -19,7 +19,7 @@ type call struct {
 	// repeat: it may be sent again after a reconnect; otherwise it ends with the connection.
 	repeat   bool
 	deadline time.Time
-	// local: nothing is sent for it. fresh: it was held back, so it has not been sent before.
+	// local: nothing is sent for it. fresh: it has not been sent before, because there was no connection or it was held back.
 	local, fresh bool
 	done         func(body []byte, err *im.Error)
 }
@@ -47,10 +47,10 @@ func (e *Engine) Call(method im.Method, req Request, repeat bool, limit time.Dur
 	return e.request(method, req, repeat, limit, func(_ []byte, err *im.Error) { done(err) })
 }
 
-// Await opens a call for which nothing is sent: done is called once, by Settle or when all calls are failed. It returns the call's id.
-func (e *Engine) Await(done func()) uint64 {
+// Await opens a call for which nothing is sent: done is called once, by Settle, or with an error when all calls are failed. It returns the call's id.
+func (e *Engine) Await(done func(err *im.Error)) uint64 {
 	id := e.NewID()
-	e.calls[id] = &call{id: id, repeat: true, local: true, done: func([]byte, *im.Error) { done() }}
+	e.calls[id] = &call{id: id, repeat: true, local: true, done: func(_ []byte, err *im.Error) { done(err) }}
 	return id
 }
 
@@ -77,7 +77,7 @@ func (e *Engine) request(method im.Method, req Request, repeat bool, limit time.
 		k.deadline = time.Now().Add(limit)
 	}
 	e.calls[id] = k
-	if k.fresh = e.Conn != nil && e.held; e.Conn != nil && !e.held {
+	if k.fresh = e.Conn == nil || e.held; !k.fresh {
 		e.toSend = append(e.toSend, &im.Frame{Id: id, Method: method, Body: body})
 	}
 	return id

@@ -69,7 +69,10 @@ type Transfers struct {
 	mu     sync.Mutex
 	closed bool
 	paths  map[string]bool // targets of downloads
-	all    sync.WaitGroup  // transfers, and what goes on after them
+	// follows is how much follows on transfers that have failed; settled is closed when that has ended.
+	follows int
+	settled chan struct{}
+	all     sync.WaitGroup // transfers, and what goes on after them
 }
 
 // New checks the addresses. Nothing is connected before there is something to transfer.

@@ -59,6 +59,18 @@ func (t *Transfers) Upload(ctx context.Context, files []File, progress func(sent
 	return done, nil
 }
 
+// Delete has the server delete files that were uploaded and that nothing needs, in the background, as Upload does after an error.
+func (t *Transfers) Delete(files []Uploaded) {
+	_, end, err := t.begin(context.Background())
+	if err != nil {
+		return // what is still there expires
+	}
+	defer end()
+	for _, f := range files {
+		t.discard(f.ID)
+	}
+}
+
 // upload is one call of Upload.
 type upload struct {
 	t        *Transfers
@@ -188,7 +200,7 @@ func (u *upload) post(ctx context.Context, header []string) (string, error) {
 	case r := <-made:
 		return r.id, r.err
 	case <-ctx.Done():
-		u.t.all.Go(func() {
+		u.t.after(func() {
 			if r := <-made; r.err == nil {
 				u.t.discard(r.id)
 			}
@@ -313,7 +325,7 @@ func (u *upload) offset(ctx context.Context, s *source, id string) (int64, error
 
 // discard has the server delete an upload, in the background.
 func (t *Transfers) discard(id string) {
-	t.all.Go(func() {
+	t.after(func() {
 		ctx, cancel := context.WithTimeout(t.hard, t.cfg.End)
 		defer cancel()
 		leave, err := turn(ctx, t.ends)
@@ -331,6 +343,39 @@ func (t *Transfers) discard(id string) {
 			}
 		}
 	})
+}
+
+// after runs what follows on a transfer that has failed, in the background.
+func (t *Transfers) after(f func()) {
+	t.mu.Lock()
+	if t.follows++; t.follows == 1 {
+		t.settled = make(chan struct{})
+	}
+	t.mu.Unlock()
+	t.all.Go(func() {
+		defer func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.follows--; t.follows == 0 {
+				close(t.settled)
+			}
+		}()
+		f()
+	})
+}
+
+// Settled waits until the server has deleted what was to be deleted, or ctx ends.
+func (t *Transfers) Settled(ctx context.Context) {
+	t.mu.Lock()
+	settled := t.settled
+	t.mu.Unlock()
+	if settled == nil {
+		return
+	}
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
 }
 
 // http returns a connection to the server for one goroutine.
