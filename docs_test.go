@@ -226,7 +226,7 @@ func copyRepo(to string) error {
 		switch {
 		case err != nil:
 			return err
-		case slices.Contains([]string{".git", "bin", "lib", "tidings-data"}, path):
+		case slices.Contains([]string{".git", "bin", "lib", "tidings-data"}, path), d.Name() == "node_modules":
 			if d.IsDir() {
 				return fs.SkipDir
 			}

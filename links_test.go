@@ -30,6 +30,9 @@ func anchors(page string) map[string]bool {
 func TestLinks(t *testing.T) {
 	pages := make(map[string]string)
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == "node_modules" {
+			return fs.SkipDir
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".md") || strings.HasPrefix(path, "testdata/") {
 			return err
 		}
