@@ -116,6 +116,7 @@ func benchCommand() *cobra.Command {
 	}
 	c.AddCommand(benchRelations())
 	c.AddCommand(benchGroup())
+	c.AddCommand(benchMedia())
 	c.AddCommand(benchReconnect())
 	c.AddCommand(benchIdle())
 	c.AddCommand(relayCommand())
