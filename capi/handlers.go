@@ -38,6 +38,7 @@ var handlers = [fnCount]func(*call) int{
 	fnTIMMsgSendNewMsgEx:          sendMessageEx,
 	fnTIMMsgCancelSend:            cancelSend,
 	fnTIMMsgBatchSend:             object(batchSend),
+	fnTIMMsgDownloadElemToPath:    object(downloadElem),
 	fnTIMMsgDownloadMergerMessage: object(mergedMessages),
 	fnTIMMsgSetC2CReceiveMessageOpt: names(func(c *call, cl *client.Client, users []string) {
 		cl.SetRecvOptFunc(c2c(users), int32(c.num(0)), c.done())

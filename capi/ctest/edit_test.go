@@ -416,9 +416,6 @@ func TestSendFunctions(t *testing.T) {
 			t.Errorf("element %d: %+v", typ, a)
 		}
 	}
-	if a := ann.ask("TIMMsgDownloadElemToPath", `{"msg_download_elem_param_type":1}`, "/tmp/x", on); a.code != 7013 {
-		t.Errorf("download: %+v", a)
-	}
 
 	// A message is cancelled while there is no connection.
 	sent := ann.say("bob", "sent")

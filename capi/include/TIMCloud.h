@@ -2835,7 +2835,7 @@ TIM_API int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, co
 /* Sends one message to up to 500 users (90011 above), to each as a message of its own. One result for each, in the order of the list; one that failed has a code there. JSON parameter: MsgBatchSendParam. JSON result: array<MsgBatchSendResult>. */
 TIM_API int TIMMsgBatchSend(const char* json_batch_send_param, TIMCommCallback cb, const void* user_data);
 
-/* The same callback fires many times: desc "downloading" means progress, any other desc is the final result. JSON parameter: DownloadElemParam, path. JSON result: MsgDownloadElemResult. Not implemented yet. */
+/* The same callback fires many times: desc "downloading" means progress, any other desc is the final result. A file of the server is fetched by its id, any other by its URL. What is at the path is replaced when the whole file is there. JSON parameter: DownloadElemParam, path. JSON result: MsgDownloadElemResult. */
 TIM_API int TIMMsgDownloadElemToPath(const char* json_download_elem_param, const char* path, TIMCommCallback cb, const void* user_data);
 
 /* Answers the messages that a merged message holds. 8005 when merged messages are nested more than 100 deep. JSON parameter: Message. JSON result: array<Message>. */

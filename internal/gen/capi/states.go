@@ -11,15 +11,16 @@ var states = []string{"uninit", "inited", "logging in", "in", "logging out"}
 
 // special are the functions whose results do not follow from their class.
 var special = map[string][5]string{
-	"TIMLogin":               {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
-	"TIMLogout":              {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
-	"TIMGetSDKVersion":       {"version", "version", "version", "version", "version"},
-	"TIMGetServerTime":       {"time", "time", "time", "time", "time"},
-	"TIMMsgCancelSend":       {"0, 6013", "0, 6014", "0, 6014", "0, 8020", "0, 6014"},
-	"TIMGroupJoin":           {"0, 6013", "0, 6014", "0, 6014", "0, 10013", "0, 6014"},
-	"TIMGroupQuit":           {"0, 6013", "0, 6014", "0, 6014", "0, 10009", "0, 6014"},
-	"TIMGroupHandlePendency": {"0, 6013", "0, 6014", "0, 6014", "0, 10004", "0, 6014"},
-	"TIMGetLoginStatus":      {"3", "3", "2", "1", "4"},
+	"TIMLogin":                 {"0, 6013", "0, 0", "0, 7501", "0, 0", "0, 7502"},
+	"TIMLogout":                {"0, 6013", "0, 6014", "0, 0", "0, 0", "0, 7502"},
+	"TIMGetSDKVersion":         {"version", "version", "version", "version", "version"},
+	"TIMGetServerTime":         {"time", "time", "time", "time", "time"},
+	"TIMMsgCancelSend":         {"0, 6013", "0, 6014", "0, 6014", "0, 8020", "0, 6014"},
+	"TIMMsgDownloadElemToPath": {"0, 6013", "0, 6014", "0, 6014", "0, 6009", "0, 6014"},
+	"TIMGroupJoin":             {"0, 6013", "0, 6014", "0, 6014", "0, 10013", "0, 6014"},
+	"TIMGroupQuit":             {"0, 6013", "0, 6014", "0, 6014", "0, 10009", "0, 6014"},
+	"TIMGroupHandlePendency":   {"0, 6013", "0, 6014", "0, 6014", "0, 10004", "0, 6014"},
+	"TIMGetLoginStatus":        {"3", "3", "2", "1", "4"},
 }
 
 // answers returns the results of a function in each state for correct parameters: its result and, after a comma, the code of its callback.
@@ -62,6 +63,7 @@ func statePage(t *tables) []byte {
 		"- `TIMLogin` in state *in* is for the same user; for another one it fails with 6017: log out first.\n" +
 		"- `TIMLogout` while logging in ends that login, which fails with 7009.\n" +
 		"- `TIMMsgCancelSend` names a message that was sent.\n" +
+		"- `TIMMsgDownloadElemToPath` names a file that does not exist.\n" +
 		"- The functions about groups name a group of type Public that the caller owns: `TIMGroupJoin` is for those who are no members, `TIMGroupQuit` for those who are not its owner. " +
 		"`TIMGroupHandlePendency` names a request that does not exist.\n" +
 		"- `[]` instead of a code is an empty page, for a callback that has no code.\n" +
