@@ -130,7 +130,7 @@ func (b *rooms) of(key Conv) *room {
 func (b *rooms) send(r *room, m *im.Message, up *upload, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
 	cv := newConv(0, Group(r.id))
 	fail := func(err *im.Error) {
-		b.c.convs.fill(cv, m, b.c.cfg.UserID, tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_FAILED)
+		b.c.convs.fill(cv, m, b.c.cfg.UserID, tiny, clientTime, random, 0, 0, unsentStatus(err))
 		finish(m, err)
 	}
 	if b.Conn == nil {

@@ -363,10 +363,7 @@ func (b *conversations) tellRewritten(cv *conv, e *im.Entry, sent *im.Message) {
 
 // failSend ends a send that failed: the row stays, with status failed.
 func (b *conversations) failSend(o *outgoing, err *im.Error) {
-	o.row.Status = im.MessageStatus_MESSAGE_STATUS_FAILED
-	if err != nil && err.Code == im.CodeSendCancelled {
-		o.row.Status = im.MessageStatus_MESSAGE_STATUS_CANCELLED
-	}
+	o.row.Status = unsentStatus(err)
 	if o.sent != nil || o.m == nil {
 		o.row.Body = notUploaded(o.row.Body)
 	}
@@ -378,6 +375,14 @@ func (b *conversations) failSend(o *outgoing, err *im.Error) {
 		b.fill(o.cv, o.m, b.c.cfg.UserID, o.row.SenderTiny, o.row.ClientTime, o.row.Random, 0, 0, o.row.Status)
 		o.finish(o.m, err)
 	}
+}
+
+// unsentStatus returns the status of a message whose send has ended with err.
+func unsentStatus(err *im.Error) im.MessageStatus {
+	if err != nil && err.Code == im.CodeSendCancelled {
+		return im.MessageStatus_MESSAGE_STATUS_CANCELLED
+	}
+	return im.MessageStatus_MESSAGE_STATUS_FAILED
 }
 
 // settle looks up the sends that an earlier run left open: those that are found are sent, all others failed; nothing is sent by itself.
