@@ -63,18 +63,21 @@ demo: build
 	@GO="$(GO)" sh examples/c/demo.sh
 
 # Runs every fuzz target of every package for FUZZTIME. `go test -fuzz` builds the test again for every target and runs one, so each package's test is
-# built once here, in the same way; without FUZZBUILD coverage does not guide the inputs. When the time ends while a worker is being asked, Go sometimes
-# reports "context deadline exceeded" as a failure although no input failed: such a target runs again.
+# built once here, in the same way; without FUZZBUILD coverage does not guide the inputs, and all are built at once. When the time ends while a worker is being asked, Go
+# sometimes reports "context deadline exceeded" as a failure although no input failed: such a target runs again.
 fuzz:
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
-	for pkg in $$($(GO) list $$(grep -rl --include='*_test.go' '^func Fuzz' . | sed 's,/[^/]*$$,,' | sort -u)); do \
-		$(GO) test -c $(FUZZBUILD) -o "$$dir/fuzz" $$pkg; \
+	pkgs=$$($(GO) list $$(grep -rl --include='*_test.go' '^func Fuzz' . | sed 's,/[^/]*$$,,' | sort -u)); \
+	[ -n "$(FUZZBUILD)" ] || $(GO) test -c -ldflags '-s -w' -o "$$dir/" $$pkgs; \
+	for pkg in $$pkgs; do \
+		test="$$dir/$${pkg##*/}.test"; \
+		[ -z "$(FUZZBUILD)" ] || $(GO) test -c $(FUZZBUILD) -o "$$test" $$pkg; \
 		folder=$$($(GO) list -f '{{.Dir}}' $$pkg); \
-		targets=$$(cd "$$folder" && "$$dir/fuzz" -test.list '^Fuzz'); \
+		targets=$$(cd "$$folder" && "$$test" -test.list '^Fuzz'); \
 		for target in $$targets; do \
 			for try in 1 2 3; do \
 				echo "$$pkg $$target"; code=0; \
-				(cd "$$folder" && exec "$$dir/fuzz" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
+				(cd "$$folder" && exec "$$test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
 					-test.fuzzcachedir "$$cache/$$pkg") >"$$dir/log" 2>&1 || code=$$?; \
 				cat "$$dir/log"; [ $$code -ne 0 ] || break; \
 				grep -q '^ *context deadline exceeded$$' "$$dir/log" && ! grep -q -e 'Failing input' -e 'seed corpus' "$$dir/log" || exit $$code; \

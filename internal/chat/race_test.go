@@ -9,10 +9,11 @@ import (
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
 // pairRaces is how many pairs of users run into each race.
-const pairRaces = 200
+var pairRaces = soak.Pick(40, 200)
 
 // Whatever two users, or two devices of one, do to each other at the same moment ends in one of the allowed states, with one event per change on each side.
 func TestRelationRaces(t *testing.T) {

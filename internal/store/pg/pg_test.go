@@ -3,6 +3,7 @@ package pg_test
 import (
 	"cmp"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"os"
@@ -16,10 +17,12 @@ import (
 	"github.com/tidings-im/tidings/internal/chat"
 	"github.com/tidings-im/tidings/internal/store/pg"
 	"github.com/tidings-im/tidings/internal/testing/pgtest"
+	"github.com/tidings-im/tidings/internal/testing/soak"
 	"github.com/tidings-im/tidings/internal/testing/storetest"
 )
 
 func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", soak.Pick("25", "100")) // a statement of PostgreSQL takes longer than one of SQLite, whose test of the same contract makes 100
 	code := pgtest.Main(m)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
