@@ -9,6 +9,7 @@ import (
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
 	"github.com/tidings-im/tidings/internal/testing/faultproxy"
+	"github.com/tidings-im/tidings/internal/testing/scenario"
 )
 
 var platforms = map[string]im.Platform{"linux": im.Platform_PLATFORM_LINUX, "android": im.Platform_PLATFORM_ANDROID, "ios": im.Platform_PLATFORM_IOS,
@@ -116,6 +117,13 @@ func (s *stage) do(verb string, args []string) string {
 			return outcome(err)
 		}
 		return fmt.Sprintf("ok seq %d text %q", sent.Seq, text(sent))
+	case "sendfile": // of a content; "" is no file
+		f := &im.FileElem{FilePath: scenario.File(s.t, arg(2))}
+		sent, err := a.c.SendMessage(ctx, peer(), &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_FILE, Body: &im.Elem_File{File: f}}}})
+		if err != nil {
+			return outcome(err)
+		}
+		return fmt.Sprintf("ok seq %d", sent.Seq)
 	case "sendquiet": // a message that does not count as unread
 		m := textMessage(arg(2))
 		m.IsExcludedFromUnreadCount = true

@@ -263,6 +263,12 @@ func (s *stage) do(verb string, args []string) string {
 		}
 		m := decode[message](s.t, string(r.JSON))
 		return fmt.Sprintf("ok seq %d text %q", m.Seq, m.text())
+	case "sendfile": // of a content; "" is no file
+		r := a.command(verb, args[0], scenario.File(s.t, args[1]))
+		if r.Code != 0 {
+			return r.String()
+		}
+		return fmt.Sprintf("ok seq %d", decode[message](s.t, string(r.JSON)).Seq)
 	case "readto", "revoke", "delete":
 		return a.command(verb, args[0], string(a.find(args[0], args[1]))).String()
 	case "modify", "modifylate": // late: with the version before

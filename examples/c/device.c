@@ -52,6 +52,17 @@ static void on_attributes(const char* group, const char* attributes, const void*
   free(json);
 }
 
+static void on_progress(const char* message, uint32_t index, uint32_t sent, uint32_t size, const void* data) {
+  char* json = NULL;
+  size_t n = 0;
+  FILE* out = open_memstream(&json, &n);
+  if (!out) abort();
+  fprintf(out, "{\"message\":%s,\"index\":%u,\"sent\":%u,\"size\":%u}", message, index, sent, size);
+  fclose(out);
+  event(data, 0, json);
+  free(json);
+}
+
 static void on_log(enum TIMLogLevel level, const char* line, const void* data) {
   char* json = NULL;
   size_t size = 0;
@@ -142,6 +153,9 @@ CALL(logout) { return UNUSED, TIMLogout(LAST); }
 CALL(send_text) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, "}"), NULL, LAST); }
 CALL(send_online) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, ",\"message_is_online_msg\":true}"), NULL, LAST); }
 CALL(send_quiet) { return TIMMsgSendMessage(a, kTIMConv_C2C, message("", b, ",\"message_is_excluded_from_unread_count\":true}"), NULL, LAST); }
+CALL(send_file) {
+  return TIMMsgSendMessage(a, kTIMConv_C2C, json("{%q:[{%q:%d,%q:%q}]}", kTIMMsgElemArray, kTIMElemType, kTIMElem_File, kTIMFileElemFilePath, b), NULL, LAST);
+}
 CALL(read_all_of) { return (void)b, TIMMsgReportReaded(a, kTIMConv_C2C, NULL, LAST); }
 CALL(read_to) { return TIMMsgReportReaded(a, kTIMConv_C2C, b, LAST); }
 CALL(read_all) { return UNUSED, TIMMsgMarkAllMessageAsRead(LAST); }
@@ -288,6 +302,7 @@ static const struct {
     {"send", send_text, "USER TEXT"},
     {"sendonline", send_online, "USER TEXT"},
     {"sendquiet", send_quiet, "USER TEXT"},
+    {"sendfile", send_file, "USER PATH"},
     {"read", read_all_of, "USER"},
     {"readto", read_to, "USER MESSAGE"},
     {"readall", read_all, ""},
@@ -376,6 +391,7 @@ int main(int argc, char** argv) {
   TIMSetMsgReadedReceiptCallback(on_json, "receipt");
   TIMSetMsgRevokeCallback(on_json, "revoked");
   TIMSetMsgUpdateCallback(on_json, "updated");
+  TIMSetMsgElemUploadProgressCallback(on_progress, "upload_progress");
   TIMSetConvEventCallback(on_conv, "conversation");
   TIMSetConvTotalUnreadMessageCountChangedCallback(on_total, "total_unread");
   TIMSetNetworkStatusListenerCallback(on_network, "network");

@@ -5,9 +5,12 @@ package scenario
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"golang.org/x/tools/txtar"
 )
@@ -44,7 +47,7 @@ func Split(line string) []string {
 }
 
 // volatile are the endings of the keys whose values differ from run to run.
-var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp"}
+var volatile = []string{"_time", "_rand", "_unique_id", "_msg_id", "_time_stamp", "_timestamp", "_file_path", "_file_id", "file_elem_url"}
 
 // Compact removes the defaults from decoded JSON, whose numbers are json.Number, and puts "*" for values that differ from run to run. It changes v.
 func Compact(v any) string {
@@ -89,6 +92,19 @@ func prune(key string, v any) any {
 		return "*"
 	}
 	return v
+}
+
+// File makes a file for a step, and returns its path. Without content there is none.
+func File(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	if content == "" {
+		return path
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // Join joins states into one line that a device may get at once or one after the other, because the server's pushes arrive together or apart: updates
