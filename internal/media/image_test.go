@@ -13,6 +13,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -340,4 +341,29 @@ func FuzzTus(f *testing.F) {
 			t.Errorf("%q is an id", meta)
 		}
 	})
+}
+
+// TestMemoryOfAPhoto: the sizes of a photo take little more memory than the photo.
+func TestMemoryOfAPhoto(t *testing.T) {
+	const w, h = 2400, 1800
+	img := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
+	for i := range img.Cb {
+		img.Cb[i], img.Cr[i] = 90, 200
+	}
+	var data bytes.Buffer
+	if err := jpeg.Encode(&data, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out, err := makeSizes(context.Background(), "image/jpeg", data.Bytes())
+	runtime.ReadMemStats(&after)
+	if err != nil || out.large.width != 960 || out.large.height != 720 || out.thumb.width != 264 || out.thumb.height != 198 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 55<<20 {
+		t.Errorf("%d MB are taken", taken>>20)
+	} else {
+		t.Logf("%d MB", taken>>20)
+	}
 }
