@@ -311,3 +311,110 @@ func TestDownloadEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestWhoLoads: who gets a message with a file loads it, also forwarded, in merged messages, and in a group that they joined after it was sent. After a logout, a
+// kick, and with the token of another store, the answer is that for a file that does not exist.
+func TestWhoLoads(t *testing.T) {
+	s, other := imtest.Start(t), imtest.Start(t)
+	ann, bob, carol := dial(t, config(t, s, "ann")), dial(t, config(t, s, "bob")), dial(t, config(t, s, "carol"))
+	content := []byte("what is in the file")
+	path := filepath.Join(t.TempDir(), "a.txt")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const all = "@TGS#_all"
+	ann.group(all, communityGroup, "bob")
+	m := &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_FILE, Body: &im.Elem_File{File: &im.FileElem{FilePath: path, FileName: "a.txt"}}}}}
+	_, err := ann.SendMessage(within(t), client.Group(all), m)
+	must(err)
+	// loads reads the newest message of a conversation, and downloads what it has; the message is returned.
+	loads := func(d *device, conv client.Conv, inside int) *im.Message {
+		t.Helper()
+		list, err := d.Messages(within(t), conv, &im.GetMsgListParam{Count: 20})
+		must(err)
+		i := slices.IndexFunc(list, func(m *im.Message) bool { return m.ElemArray[0].GetFile() != nil || m.ElemArray[0].GetMerger() != nil })
+		if i < 0 {
+			t.Fatalf("%s has no message with a file: %v", d.UserID(), list)
+		}
+		m := list[i]
+		of := m
+		for range inside {
+			merged, err := d.MergedMessages(of)
+			must(err)
+			of = merged[0]
+		}
+		f := of.ElemArray[0].GetFile()
+		if got := load(t, f.Url); !bytes.Equal(got, content) {
+			t.Errorf("%s has %q by the URL", d.UserID(), got)
+		}
+		to := filepath.Join(t.TempDir(), "x")
+		must(d.DownloadElem(within(t), &im.DownloadElemParam{Flag: uint32(f.DownloadFlag), Type: 1, Id: f.FileId, Url: f.Url}, to, nil))
+		if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s has %q: %v", d.UserID(), got, err)
+		}
+		return m
+	}
+	loads(ann, client.Group(all), 0)
+	got := loads(bob, client.Group(all), 0)
+	_, err = carol.Groups().Join(within(t), all, "hello")
+	must(err)
+	loads(carol, client.Group(all), 0)
+	merger := func(m *im.Message) *im.Message {
+		return &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: &im.MergerElem{Title: "t", CompatibleText: "c", MessageArray: []*im.Message{m}}}}}}
+	}
+	for inside, m := range []*im.Message{got, merger(got), merger(merger(got))} {
+		_, err := bob.SendMessage(within(t), client.C2C("carol"), m)
+		must(err)
+		carol.until(t, "the message", func(es []event) bool {
+			n := 0
+			for _, e := range es {
+				if e.kind == "new" && e.msg != nil && e.msg.ConvId == "bob" {
+					n++
+				}
+			}
+			return n == inside+1
+		})
+		loads(carol, client.C2C("bob"), inside)
+	}
+
+	// The answer to a token that is not good.
+	ask := func(id, token string) string {
+		t.Helper()
+		resp, err := http.Get("http" + strings.TrimPrefix(s.URL, "ws") + "/media/" + id + "?token=" + token)
+		must(err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		must(err)
+		resp.Header.Del("Date")
+		return fmt.Sprint(resp.StatusCode, resp.Header, string(b))
+	}
+	id := got.ElemArray[0].GetFile().FileId
+	unknown := ask(strings.Repeat("A", 32), ann.ReadToken())
+	if !strings.HasPrefix(unknown, "403 ") {
+		t.Fatal(unknown)
+	}
+	refused := func(who, token string) {
+		t.Helper()
+		if got := ask(id, token); token == "" || got != unknown {
+			t.Errorf("%s: %s, and an unknown id: %s", who, got, unknown)
+		}
+	}
+	refused("of another store", dial(t, config(t, other, "bob")).ReadToken())
+	again := bob.cfg
+	again.Dir = t.TempDir()
+	kicked := bob.ReadToken()
+	second := dial(t, again)
+	bob.count(t, "kicked", 1)
+	refused("of a kicked session", kicked)
+	code(t, "a kicked session downloads", bob.DownloadElem(within(t), &im.DownloadElemParam{Id: id}, path, nil), im.CodeNotLoggedIn)
+	loads(second, client.Group(all), 0)
+	left := second.ReadToken()
+	must(second.Logout(within(t)))
+	refused("of a session that has logged out", left)
+}
