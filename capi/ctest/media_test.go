@@ -1,192 +1,453 @@
 package ctest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
+
+	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/imtest"
+	"github.com/tidings-im/tidings/internal/server"
+	"github.com/tidings-im/tidings/usersig"
 )
 
-// TestSendFile: a C program sends an image and a file of its disk. Its callback gets the progress, and the result and the receiver the keys of the TIM API; what cannot be
-// uploaded fails with its code, and an upload can be cancelled.
-func TestSendFile(t *testing.T) {
-	s := imtest.Start(t)
-	ann, bob := newDevice(t, s, "ann", ""), newDevice(t, s, "bob", "")
-	ann.call("TIMSetMsgElemUploadProgressCallback", on)
-	ann.login()
-	bob.login()
-	bob.synced(0)
-	dir := t.TempDir()
-	pic := image.NewGray(image.Rect(0, 0, 300, 400))
-	for i := range 300 {
-		pic.Set(i, i, color.White)
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, pic); err != nil {
-		t.Fatal(err)
-	}
-	file := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	write := func(name string, content []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	imagePath, filePath := write("ü.png", b.Bytes()), write("notes.txt", file)
-	elems := func(image, file string) string {
-		return fmt.Sprintf(`{"message_elem_array":[{"elem_type":0,"text_elem_content":"see"},{"elem_type":1,"image_elem_orig_path":%q,"image_elem_level":0},{"elem_type":4,"file_elem_file_path":%q}]}`,
-			image, file)
-	}
-	r, id, call := ann.callID("TIMMsgSendMessage", "bob", 1, elems(imagePath, filePath), on, on)
-	a := ann.answerOf(call, "TIMMsgSendMessage")
-	if r != 0 || a.code != 0 {
-		t.Fatalf("send: %d, %+v", r, a)
-	}
-	type full struct {
-		ID     string `json:"message_msg_id"`
-		Status int    `json:"message_status"`
-		Elems  []map[string]any
-	}
-	read := func(text string) (m full) {
+// uploaded uploads random bytes to the server at url as another user, and returns an element with them.
+func uploaded(t *testing.T, url, user, sig string, size int) (elem *im.Elem, hash string) {
+	t.Helper()
+	must := func(err error) {
 		t.Helper()
-		m = decode[full](t, text)
-		for _, e := range decode[struct {
-			Elems []map[string]any `json:"message_elem_array"`
-		}](t, text).Elems {
-			m.Elems = append(m.Elems, e)
-		}
-		return m
-	}
-	// keys checks that an element has exactly these keys, and that those with a value have it.
-	keys := func(who string, e map[string]any, want map[string]any) {
-		t.Helper()
-		for k, v := range want {
-			if n, ok := v.(int); ok {
-				v = float64(n)
-			}
-			if got, ok := e[k]; !ok || v != nil && fmt.Sprint(got) != fmt.Sprint(v) {
-				t.Errorf("%s: %s is %v, want %v", who, k, got, v)
-			}
-		}
-		for k := range e {
-			if _, ok := want[k]; !ok {
-				t.Errorf("%s: there is %s", who, k)
-			}
-		}
-	}
-	load := func(e map[string]any, key string, want int) {
-		t.Helper()
-		url, _ := e[key].(string)
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, url+"/ws", &websocket.DialOptions{Subprotocols: []string{im.Subprotocol}})
+	must(err)
+	defer ws.CloseNow()
+	login := &im.LoginRequest{UserId: user, UserSig: sig, DeviceId: "u", Platform: im.Platform_PLATFORM_LINUX}
+	must(ws.Write(ctx, websocket.MessageBinary, im.AppendMessage(nil, &im.Frame{Id: 1, Method: im.Method_LOGIN}, login)))
+	_, answer, err := ws.Read(ctx)
+	must(err)
+	var reply im.LoginReply
+	must(im.ReadFrames(answer, func(f *im.Frame) error { return im.Decode(f.Body, &reply) }))
+	data := make([]byte, size)
+	rand.NewChaCha8([32]byte{byte(size)}).Read(data)
+	ask := func(method, path string, body io.Reader, headers ...string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, method, "http"+strings.TrimPrefix(url, "ws")+path, body)
+		must(err)
+		req.Header.Set("Authorization", "Bearer "+reply.UploadToken)
+		req.Header.Set("Tus-Resumable", "1.0.0")
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
 		}
 		resp, err := http.DefaultClient.Do(req)
+		must(err)
+		defer resp.Body.Close()
+		if resp.StatusCode >= 300 {
+			t.Fatal(resp.Status)
+		}
+		return resp.Header.Get("Location")
+	}
+	path := ask("POST", "/media/upload/", nil, "Upload-Length", strconv.Itoa(size))
+	ask("PATCH", path, bytes.NewReader(data), "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+	sum := sha256.Sum256(data)
+	return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_FILE, Body: &im.Elem_File{File: &im.FileElem{
+		FileId: strings.TrimPrefix(path, "/media/upload/"), FileName: "a name", FileSize: int32(size)}}}, hex.EncodeToString(sum[:])
+}
+
+// fileElem is what a program reads of an element to download it.
+type fileElem struct {
+	ID   string `json:"file_elem_file_id"`
+	URL  string `json:"file_elem_url"`
+	Flag int    `json:"file_elem_download_flag"`
+	Size int    `json:"file_elem_file_size"`
+}
+
+// param is the JSON that downloads it.
+func (f fileElem) param() string {
+	b, _ := json.Marshal(map[string]any{"msg_download_elem_param_flag": f.Flag, "msg_download_elem_param_type": 1, "msg_download_elem_param_id": f.ID,
+		"msg_download_elem_param_business_id": 0, "msg_download_elem_param_url": f.URL})
+	return string(b)
+}
+
+// firstFile is the first element of a message in JSON.
+func firstFile(t *testing.T, msg string) fileElem {
+	t.Helper()
+	f := decode[struct {
+		Elems []fileElem `json:"message_elem_array"`
+	}](t, msg).Elems[0]
+	if f.ID == "" || f.URL == "" || f.Flag != 2 {
+		t.Fatalf("it has no file: %s", msg)
+	}
+	return f
+}
+
+type progress struct {
+	Now   int `json:"msg_download_elem_result_current_size"`
+	Total int `json:"msg_download_elem_result_total_size"`
+}
+
+// download downloads something and checks the progress: from 0, rising, all of it last, then one end.
+func (d *device) download(param, path string) answer {
+	d.t.Helper()
+	from := d.position()
+	r, _, id := d.callID("TIMMsgDownloadElemToPath", param, path, on)
+	if r != 0 {
+		d.t.Fatalf("it returned %d", r)
+	}
+	ours := func(l line) bool { return l.kind == "TIMCommCallback" && l.num(3) == id }
+	end := d.wait(from, "the end of the download", func(l line) bool { return ours(l) && l.fields[1] != "downloading" })
+	d.must("TIMConvGetConvList", on) // what would come after the end has come
+	a := answer{end.num(0), end.fields[1], end.fields[2]}
+	var told []progress
+	over := false
+	for _, l := range d.all()[from:] {
+		switch {
+		case !ours(l):
+		case over:
+			d.t.Errorf("after the end: %s", l)
+		case l.fields[1] != "downloading":
+			over = true
+		default:
+			p := decode[progress](d.t, l.fields[2])
+			if n := len(told); l.num(0) != 0 || n == 0 && p.Now != 0 || n > 0 && (p.Now <= told[n-1].Now || p.Total != told[n-1].Total) {
+				d.t.Errorf("after %v: %s", told, l)
+			}
+			told = append(told, p)
+		}
+	}
+	switch n := len(told); {
+	case a.code != 0:
+		if a.json != "" || n > 0 && told[n-1].Now == told[n-1].Total {
+			d.t.Errorf("it failed with %+v after %v", a, told)
+		}
+	case a.desc != "" || n < 2 || decode[progress](d.t, a.json) != told[n-1] || told[n-1].Now != told[n-1].Total:
+		d.t.Errorf("it ended with %+v after %v", a, told)
+	}
+	return a
+}
+
+// wantFile checks the hash of a file.
+func wantFile(t *testing.T, path, hash string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != hash {
+		t.Errorf("%s is another file, of %d bytes", path, len(b))
+	}
+}
+
+// gets waits for a new message with an element, and returns its JSON.
+func (d *device) gets(has string) string {
+	d.t.Helper()
+	l := d.wait(0, "the message", func(l line) bool { return l.kind == "TIMRecvNewMsgCallback" && strings.Contains(l.fields[0], has) })
+	return raw(d.t, l.fields[0])[0]
+}
+
+// TestDownload: programs download the file of a message that they got, also of one that is merged and with a URL of another session, and what cannot be
+// downloaded has its code and leaves nothing.
+func TestDownload(t *testing.T) {
+	s, ann, bob := pair(t)
+	file, hash := uploaded(t, s.URL, "dora", s.Sig("dora"), 700<<10)
+	carol := s.Dial("carol", client.Events{})
+	msg := &im.Message{ElemArray: []*im.Elem{file}}
+	for _, to := range []string{"ann", "bob"} {
+		if _, err := carol.SendMessage(t.Context(), client.C2C(to), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	of := map[string]fileElem{}
+	for _, d := range []*device{ann, bob} {
+		f := firstFile(t, d.gets("file_elem_file_id"))
+		of[d.user] = f
+		path := filepath.Join(dir, "für "+d.user)
+		if a := d.download(f.param(), path); a.code != 0 {
+			t.Fatalf("%s: %+v", d.user, a)
+		}
+		wantFile(t, path, hash)
+	}
+	if of["ann"].URL == of["bob"].URL {
+		t.Error("both have one token")
+	}
+	old := filepath.Join(dir, "old")
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := of["bob"]
+	unknown := f
+	unknown.ID = strings.Repeat("A", 32)
+	unknown.URL = strings.ReplaceAll(f.URL, f.ID, unknown.ID)
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	defer elsewhere.Close()
+	for what, c := range map[string]struct {
+		param, path string
+		code        int
+	}{
+		"no such folder":        {f.param(), filepath.Join(dir, "none", "x"), 6022},
+		"a folder":              {f.param(), dir, 6022},
+		"not writable":          {f.param(), "/proc/version", 6022},
+		"an unknown id":         {unknown.param(), old, 6009},
+		"not there":             {fileElem{ID: "x", URL: elsewhere.URL}.param(), old, 6009},
+		"neither id nor URL":    {`{"msg_download_elem_param_type":1}`, old, 6017},
+		"no address":            {fileElem{URL: "ftp://127.0.0.1/x"}.param(), old, 6010},
+		"an unknown type":       {strings.ReplaceAll(unknown.param(), `type":1`, `type":77`), old, 6009},
+		"a flag that is no URL": {strings.ReplaceAll(unknown.param(), `flag":2`, `flag":0`), old, 6009},
+	} {
+		if a := bob.download(c.param, c.path); a.code != c.code {
+			t.Errorf("%s: %+v, want %d", what, a, c.code)
+		}
+	}
+	for _, json := range []string{"{", "[]", "{}", "null", `{"msg_download_elem_param_id":7}`} {
+		if r, _ := bob.call("TIMMsgDownloadElemToPath", json, old, on); r != -3 {
+			t.Errorf("%s: %d", json, r)
+		}
+	}
+	if b, _ := os.ReadFile(old); string(b) != "old" {
+		t.Errorf("the old file is %.20q", b)
+	}
+	// The URL of another session, and one whose token is not good; the old file is replaced.
+	f.URL = of["ann"].URL
+	if a := bob.download(f.param(), old); a.code != 0 {
+		t.Errorf("with another's URL: %+v", a)
+	}
+	wantFile(t, old, hash)
+	f.ID, f.URL = "", f.URL[:len(f.URL)-3]
+	if a := bob.download(f.param(), old); a.code != 0 {
+		t.Errorf("by a URL alone, with a token that is not good: %+v", a)
+	}
+	// Of a merged message.
+	merged := &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: &im.MergerElem{Title: "t", CompatibleText: "c",
+		MessageArray: []*im.Message{{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: &im.MergerElem{Title: "inner", CompatibleText: "c",
+			MessageArray: []*im.Message{msg}}}}}}}}}}}}
+	if _, err := carol.SendMessage(t.Context(), client.C2C("bob"), merged); err != nil {
+		t.Fatal(err)
+	}
+	outer := raw(t, bob.must("TIMMsgDownloadMergerMessage", bob.gets("merge_elem_title"), on))
+	inner := raw(t, bob.must("TIMMsgDownloadMergerMessage", outer[0], on))
+	if a := bob.download(firstFile(t, inner[0]).param(), filepath.Join(dir, "merged")); a.code != 0 {
+		t.Errorf("merged: %+v", a)
+	}
+	wantFile(t, filepath.Join(dir, "merged"), hash)
+	if list, _ := os.ReadDir(dir); len(list) != 4 {
+		t.Errorf("the folder has %v", list)
+	}
+	ann.quit()
+	bob.quit()
+}
+
+// TestDownloadEnds: while a download runs, a second one to its path is refused with 6015; a logout and TIMUninit end it with 7009, once, and nothing of it is left.
+func TestDownloadEnds(t *testing.T) {
+	s := imtest.Start(t)
+	half := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000000")
+		w.Write(make([]byte, 500_000))
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer half.Close()
+	param := fileElem{URL: half.URL}.param()
+	for _, end := range []string{"TIMLogout", "TIMUninit"} {
+		ann := newDevice(t, s, "ann", "")
+		ann.login()
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x")
+		_, _, id := ann.callID("TIMMsgDownloadElemToPath", param, path, on)
+		ours := func(l line) bool { return l.kind == "TIMCommCallback" && l.num(3) == id }
+		ann.wait(0, "the beginning", ours)
+		if a := ann.download(param, path); a.code != 6015 {
+			t.Errorf("twice: %+v", a)
+		}
+		if end == "TIMLogout" {
+			ann.must(end, on)
+		} else {
+			ann.call(end)
+		}
+		list, err := os.ReadDir(dir)
+		if err != nil || len(list) > 0 {
+			t.Errorf("after %s the folder has %v", end, list)
+		}
+		ann.quit()
+		var ends []string
+		for _, l := range ann.all() {
+			if ours(l) && (l.fields[1] != "downloading" || len(ends) > 0) {
+				ends = append(ends, l.fields[0])
+			}
+		}
+		if len(ends) != 1 || ends[0] != "7009" {
+			t.Errorf("%s: it ends with %v", end, ends)
+		}
+	}
+}
+
+// cutter relays to a server, and cuts each download after so many bytes.
+type cutter struct {
+	net.Listener
+	after int64
+	cut   func(n int) // is called before the connection is closed
+	mu    sync.Mutex
+	cuts  int
+	conns []net.Conn
+}
+
+func newCutter(t *testing.T, addr string, after int64, cut func(int)) *cutter {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l, after: after, cut: cut}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			c.mu.Lock()
+			c.conns = append(c.conns, in, out)
+			c.mu.Unlock()
+			all.Go(func() { c.relay(in, out, &all) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		c.mu.Lock()
+		for _, x := range c.conns {
+			x.Close()
+		}
+		c.mu.Unlock()
+		all.Wait()
+	})
+	return c
+}
+
+func (c *cutter) relay(in, out net.Conn, all *sync.WaitGroup) {
+	defer in.Close()
+	defer out.Close()
+	from := bufio.NewReader(in)
+	first, err := from.Peek(11)
+	if err != nil {
+		return
+	}
+	all.Go(func() {
+		io.Copy(out, from)
+		out.Close()
+	})
+	if string(first) != "GET /media/" {
+		io.Copy(in, out)
+		return
+	}
+	if n, _ := io.CopyN(in, out, c.after); n == c.after {
+		c.mu.Lock()
+		c.cuts++
+		n := c.cuts
+		c.mu.Unlock()
+		c.cut(n)
+	}
+}
+
+// TestDownloadCut: a download goes on where it was when its connection is cut ten times, and the server killed with -9 in between.
+func TestDownloadCut(t *testing.T) {
+	tidings := filepath.Join(t.TempDir(), "tidings")
+	build := exec.Command("go", "build", "-o", tidings, "./cmd/tidings")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	const key = "the key of this test"
+	data, addr := t.TempDir(), "127.0.0.1:0"
+	serve := func() *exec.Cmd {
+		cmd := exec.Command(tidings, "serve", "--listen", addr, "--data", data, "--secret-key", key, "--media-reserve", "0")
+		log, err := cmd.StderrPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		lines := bufio.NewScanner(log)
+		for lines.Scan() {
+			if _, rest, ok := strings.Cut(lines.Text(), "addr="); ok {
+				addr, _, _ = strings.Cut(rest, " ")
+				break
+			}
+		}
+		go io.Copy(io.Discard, log)
+		return cmd
+	}
+	end := func(cmd *exec.Cmd) {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	cmd := serve()
+	defer func() { end(cmd) }()
+	sig := func(user string) string {
+		sig, err := usersig.Sign(server.DefaultAppID, key, user, time.Hour, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close()
-		if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || len(b) != want {
-			t.Errorf("%s: %d, %d bytes, want %d", key, resp.StatusCode, len(b), want)
+		return sig
+	}
+	const size = 3 << 20
+	c := newCutter(t, addr, size/12, func(n int) {
+		if n == 5 {
+			end(cmd)
+			cmd = serve()
 		}
-	}
-	check := func(who, text, imageAt, fileAt string) {
-		t.Helper()
-		m := read(text)
-		if m.ID != id || m.Status != 2 || len(m.Elems) != 3 {
-			t.Fatalf("%s: %s", who, text)
-		}
-		e := m.Elems[1]
-		keys(who, e, map[string]any{"elem_type": 1, "image_elem_orig_path": imageAt, "image_elem_level": 0, "image_elem_format": 3,
-			"image_elem_orig_id": nil, "image_elem_orig_pic_width": 300, "image_elem_orig_pic_height": 400, "image_elem_orig_pic_size": b.Len(), "image_elem_orig_url": nil,
-			"image_elem_large_id": nil, "image_elem_large_pic_width": 300, "image_elem_large_pic_height": 400, "image_elem_large_pic_size": b.Len(), "image_elem_large_url": nil,
-			"image_elem_thumb_id": nil, "image_elem_thumb_pic_width": 198, "image_elem_thumb_pic_height": 264, "image_elem_thumb_pic_size": nil, "image_elem_thumb_url": nil})
-		load(e, "image_elem_orig_url", b.Len())
-		load(e, "image_elem_thumb_url", int(e["image_elem_thumb_pic_size"].(float64)))
-		f := m.Elems[2]
-		keys(who, f, map[string]any{"elem_type": 4, "file_elem_file_path": fileAt, "file_elem_file_name": "notes.txt", "file_elem_file_size": len(file), "file_elem_file_id": nil,
-			"file_elem_business_id": 0, "file_elem_url": nil, "file_elem_download_flag": 2})
-		load(f, "file_elem_url", len(file))
-	}
-	check("the result", a.json, imagePath, filePath)
-	got := bob.wait(0, "the message", func(l line) bool { return l.kind == "TIMRecvNewMsgCallback" })
-	check("bob", string(decode[[]json.RawMessage](t, got.fields[0])[0]), "", "")
-
-	// The calls before the result: (message, index, bytes, all bytes).
-	lines := ann.all()
-	progress := map[int][]int{}
-	sizes := map[int]int{1: b.Len(), 2: len(file)}
-	result := -1
-	for i, l := range lines {
-		switch {
-		case l.kind == "TIMMsgElemUploadProgressCallback":
-			m := decode[message](t, l.fields[0])
-			if m.ID != id || m.Status != 1 || !m.Self || result >= 0 || l.num(3) != sizes[l.num(1)] {
-				t.Errorf("call %s", l)
-			}
-			progress[l.num(1)] = append(progress[l.num(1)], l.num(2))
-		case strings.Contains(l.String(), `"message_status":2`) && strings.Contains(l.String(), id) && l.kind == "TIMCommCallback":
-			result = i
-		}
-	}
-	for index, size := range sizes {
-		p := progress[index]
-		if len(p) < 2 || p[0] != 0 || p[len(p)-1] != size {
-			t.Errorf("progress of element %d: %v", index, p)
-		}
-		for i := 1; i < len(p); i++ {
-			if p[i] <= p[i-1] {
-				t.Errorf("progress of element %d: %v", index, p)
-			}
-		}
-	}
-
-	// What cannot be uploaded.
-	before := len(ann.all())
-	for path, code := range map[string]int{filepath.Join(dir, "none"): 7004, dir: 7007, write("empty", nil): 7006} {
-		if a := ann.ask("TIMMsgSendMessage", "bob", 1, elems(imagePath, path), on, on); a.code != code || decode[message](t, a.json).Status != 3 {
-			t.Errorf("%s: %+v, want %d", path, a, code)
-		}
-	}
-	if a := ann.ask("TIMMsgSendMessage", "bob", 1, elems(filePath, filePath), on, on); a.code != 6031 {
-		t.Errorf("a text as an image: %+v", a)
-	}
-	for _, l := range ann.all()[before:] {
-		if l.kind == "TIMMsgElemUploadProgressCallback" {
-			t.Errorf("call %s", l)
-		}
-	}
-
-	// An upload is cancelled.
-	big := write("big", bytes.Repeat(file, 60))
-	from := ann.position()
-	_, id, call = ann.callID("TIMMsgSendMessage", "bob", 1, elems(imagePath, big), on, on)
-	ann.wait(from, "the beginning", func(l line) bool { return l.kind == "TIMMsgElemUploadProgressCallback" })
-	if a := ann.ask("TIMMsgCancelSend", "bob", 1, id, on); a.code != 0 || decode[message](t, a.json).Status != 7 {
-		t.Errorf("cancelled: %+v", a)
-	}
-	if a := ann.answerOf(call, "TIMMsgSendMessage"); a.code != 8021 || decode[message](t, a.json).Status != 7 {
-		t.Errorf("the send: %+v", a)
-	}
-	// To many users, with one upload.
-	at := bob.position()
-	batch := ann.must("TIMMsgBatchSend", `{"msg_batch_send_param_identifier_array":["bob","ann"],"msg_batch_send_param_msg":`+elems(imagePath, filePath)+`}`, on)
-	if strings.Count(batch, `"msg_batch_send_result_code":0`) != 2 {
-		t.Errorf("batch: %s", batch)
-	}
-	bob.wait(at, "the message to many", func(l line) bool {
-		return l.kind == "TIMRecvNewMsgCallback" && strings.Contains(l.fields[0], "notes.txt")
 	})
+	bob := &device{driver: start(t, "TIDINGS_SERVER=ws://"+c.Addr().String()), user: "bob", dir: t.TempDir()}
+	bob.init()
+	bob.must("TIMLogin", "bob", sig("bob"), on)
+	file, hash := uploaded(t, "ws://"+addr, "dora", sig("dora"), size)
+	carol, err := client.Dial(t.Context(), client.Config{Server: "ws://" + addr, UserID: "carol", UserSig: sig("carol"), Dir: t.TempDir(), Platform: im.Platform_PLATFORM_LINUX}, noEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = carol.SendMessage(t.Context(), client.C2C("bob"), &im.Message{ElemArray: []*im.Elem{file}})
+	carol.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	if a := bob.download(firstFile(t, bob.gets("file_elem_file_id")).param(), path); a.code != 0 {
+		t.Errorf("%+v", a)
+	}
+	wantFile(t, path, hash)
+	if c.cuts < 10 {
+		t.Errorf("it was cut %d times", c.cuts)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 1 {
+		t.Errorf("the folder has %v", list)
+	}
+	bob.quit()
 }
