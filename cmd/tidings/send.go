@@ -22,14 +22,14 @@ func init() { commands = append(commands, sendCommand) }
 
 func sendCommand() *cobra.Command {
 	l := login{folder: "cli-send", platform: "web"}
-	var to, group string
+	var to, group, file string
 	c := &cobra.Command{
-		Use:   "send --user USER --to USER TEXT...",
+		Use:   "send --user USER --to USER {TEXT... | --file PATH}",
 		Short: "Send a message",
-		Long: "Send a message and print it as it was stored, in the JSON of the TIM API. The arguments after the flags are its text, joined by spaces.\n\n" +
+		Long: "Send a message and print it as it was stored, in the JSON of the TIM API. The arguments after the flags are its text, joined by spaces. With --file the message is " +
+			"a file instead, or an image if it is one; on a terminal, how much of it has been uploaded is shown. tidings download fetches it.\n\n" +
 			loginHelp,
-		Example: `  tidings send --user alice --to bob Hello, Bob!`,
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  tidings send --user alice --to bob Hello, Bob!\n  tidings send --user alice --to bob --file report.pdf",
 		RunE: func(c *cobra.Command, words []string) error {
 			if err := settings(c.Flags(), ""); err != nil {
 				return err
@@ -41,14 +41,29 @@ func sendCommand() *cobra.Command {
 			case group != "":
 				conv = client.Group(group)
 			}
+			if (file == "") == (len(words) == 0) {
+				return errors.New("send: give a text or --file")
+			}
 			ctx, cancel := context.WithTimeout(c.Context(), 2*l.timeout)
 			defer cancel()
-			cl, err := l.dial(ctx, client.Events{})
+			m, ev := im.Text(strings.Join(words, " ")), client.Events{}
+			if file != "" {
+				var err error
+				if m, err = fileMessage(file); err != nil {
+					return err
+				}
+				b := newBar(c.ErrOrStderr())
+				ev.UploadProgress = func(_ *im.Message, _, sent, size uint32) { b.show(int64(sent), int64(size)) }
+			}
+			cl, err := l.dial(ctx, ev)
 			if err != nil {
 				return err
 			}
 			defer leave(cl)
-			m, err := cl.SendMessage(ctx, conv, im.Text(strings.Join(words, " ")))
+			if file != "" {
+				ctx = c.Context() // an upload takes as long as it takes
+			}
+			m, err = cl.SendMessage(ctx, conv, m)
 			if err != nil {
 				return err
 			}
@@ -59,6 +74,7 @@ func sendCommand() *cobra.Command {
 	l.flags(c)
 	c.Flags().StringVar(&to, "to", "", "the receiver's user id")
 	c.Flags().StringVar(&group, "group", "", "the receiving group's id")
+	c.Flags().StringVar(&file, "file", "", "a file to send")
 	return c
 }
 
