@@ -347,3 +347,42 @@ func TestUploadProgress(t *testing.T) {
 	}
 	bob.count(t, "new", rounds)
 }
+
+// TestUploadUndone: a failure of the local database ends the uploads as it ends all calls; the client goes on.
+func TestUploadUndone(t *testing.T) {
+	folder := t.TempDir()
+	s := imtest.Start(t, imtest.Dir(folder))
+	bob := dial(t, config(t, s, "bob"))
+	path, _ := made(t, "a", 20<<20)
+	cfg := config(t, s, "ann")
+	cfg.Limits.Reconnect = 20 * time.Millisecond
+	d, proxy, u, id, done := uploading(t, s, cfg, &im.Message{ElemArray: []*im.Elem{fileElem(path)}})
+	if err := d.FailCommits(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetDraft(client.C2C("bob"), &im.Draft{Msg: textMessage("x")}); im.CodeOf(err) != im.CodeDatabase {
+		t.Fatal(err)
+	}
+	proxy.Release()
+	if err := <-done; im.CodeOf(err) != im.CodeDatabase {
+		t.Errorf("%v", err)
+	}
+	u.check(t, id, false, map[uint32]int{0: 20 << 20})
+	var err error
+	for range 100 { // it reconnects
+		if _, err = d.SendMessage(within(t), client.C2C("bob"), textMessage("later")); im.CodeOf(err) != im.CodeDisconnected {
+			break
+		}
+		d.until(t, "the link", func(es []event) bool { e, ok := last(es, "net"); return ok && e.n == int(client.NetworkConnected) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.count(t, "new", 1)
+	ms, err := d.Messages(within(t), client.C2C("bob"), &im.GetMsgListParam{Count: 100})
+	if err != nil || !slices.ContainsFunc(ms, func(m *im.Message) bool { return m.MsgId == id && m.Status == im.MessageStatus_MESSAGE_STATUS_FAILED }) {
+		t.Errorf("%v, %v", ms, err)
+	}
+	d.Close()
+	blobs(t, folder, 0)
+}

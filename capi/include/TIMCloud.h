@@ -2829,7 +2829,7 @@ TIM_API int TIMConvCreate(const char* conv_id, enum TIMConvType conv_type, TIMCo
 /* Sends a message. The message id is in the buffer (128 bytes or more, may be NULL) before the function returns; the callback gets the message as it was sent (message_status 2), or as it failed (3). 8001: larger than 12 KB; 9508: no connection; 20003: no such user. JSON parameter: Message, conv_id, TIMConvType, caller buffer >=128 bytes or NULL. JSON result: Message. */
 TIM_API int TIMMsgSendMessage(const char* conv_id, enum TIMConvType conv_type, const char* json_msg_param, char* message_id_buffer, TIMCommCallback cb, const void* user_data);
 
-/* Takes back a message that waits for a connection: the callback of its send then gets 8021 and status 7. 8020 when it is under way, was sent, or is unknown. JSON parameter: conv_id, TIMConvType, message_id. JSON result: Message. */
+/* Takes back a message that waits for a connection, or whose files are being uploaded: the callback of its send then gets 8021 and status 7. 8020 when it is under way, was sent, or is unknown. JSON parameter: conv_id, TIMConvType, message_id. JSON result: Message. */
 TIM_API int TIMMsgCancelSend(const char* conv_id, enum TIMConvType conv_type, const char* message_id, TIMCommCallback cb, const void* user_data);
 
 /* Sends one message to up to 500 users (90011 above), to each as a message of its own. One result for each, in the order of the list; one that failed has a code there. JSON parameter: MsgBatchSendParam. JSON result: array<MsgBatchSendResult>. */
