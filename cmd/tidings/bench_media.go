@@ -28,6 +28,7 @@ type mediaResult struct {
 	Uploads    int     `json:"uploads"`
 	Images     int     `json:"images"`
 	Megapixels float64 `json:"megapixels"`
+	Line       float64 `json:"line_mb_per_s"`
 	ImageBytes int     `json:"image_bytes"`
 	// Megabytes per second that the server has taken and given, and images per second of which it has made the smaller sizes. Files are whole uploads.
 	Up         float64 `json:"up_mb_per_s"`
@@ -52,7 +53,7 @@ type mediaResult struct {
 // mediaLoad is the load of a run.
 type mediaLoad struct {
 	size, uploads, images int
-	megapixels            float64
+	megapixels, line      float64
 	group                 groupLoad // of which it has the pairs
 }
 
@@ -64,7 +65,7 @@ func benchMedia() *cobra.Command {
 		Long: "Let users upload files, then download them, and then upload images, each as fast as the server takes them. Pairs of other users write to each other at a fixed rate, first " +
 			"while nothing else happens and then during each of these. How long a message takes is counted from when it was due.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if load.size < mediaMark || load.size > 100<<20 || load.uploads < 1 || load.uploads > 200 || load.images < 0 || load.images > 200 || load.megapixels <= 0 || load.megapixels > 40 ||
+			if load.size < mediaMark || load.size > 100<<20 || load.uploads < 1 || load.uploads > 200 || load.images < 0 || load.images > 200 || load.megapixels <= 0 || load.megapixels > 40 || load.line < 0 ||
 				load.group.pairs < 1 || load.group.others <= 0 || o.size < minText || o.seconds <= 0 {
 				return fmt.Errorf("bench media: a file has %d bytes to 100 MB, uploads and images are at most 200, an image has at most 40 million pixels, text at least %d bytes, and all numbers are positive",
 					mediaMark, minText)
@@ -82,6 +83,7 @@ func benchMedia() *cobra.Command {
 	f.IntVar(&load.uploads, "uploads", 8, "files that are uploaded, and then downloaded, at a time, each by another user")
 	f.IntVar(&load.images, "images", 4, "images that are uploaded at a time; 0: none")
 	f.Float64Var(&load.megapixels, "megapixels", 12, "million pixels of an image")
+	f.Float64Var(&load.line, "line", 0, "MB/s of all transfers together, as those of a line to the server; 0: as many as the machine can")
 	f.IntVar(&load.group.pairs, "pairs", 10, "pairs of other users who write to each other")
 	f.Float64Var(&load.group.others, "c2c-rate", 200, "messages per second of all pairs together")
 	f.IntVar(&o.size, "size", 100, "bytes of text of a message")
@@ -117,7 +119,8 @@ type mediaBench struct {
 	users []*mediaUser
 	block []byte
 	files atomic.Int64
-	moved atomic.Int64 // bytes up or down
+	begin time.Time    // of a phase
+	moved atomic.Int64 // bytes up or down in it
 	most  atomic.Int64 // memory of the server
 }
 
@@ -143,7 +146,7 @@ func runMedia(ctx context.Context, o *benchOptions, load *mediaLoad) (*mediaResu
 		return nil, err
 	}
 	r := &mediaResult{
-		Bench: "media", Size: load.size, Uploads: load.uploads, Images: load.images, Megapixels: load.megapixels, ImageBytes: len(picture),
+		Bench: "media", Size: load.size, Uploads: load.uploads, Images: load.images, Megapixels: load.megapixels, Line: load.line, ImageBytes: len(picture),
 		C2CRate: load.group.others, StartMillis: round(float64(ch.took.Microseconds())/1000, 1),
 	}
 	alone, err := others(ctx, ch, o, &load.group)
@@ -193,7 +196,7 @@ func (b *mediaBench) phase(ctx context.Context, n int, do func(context.Context, 
 	var wg sync.WaitGroup
 	b.moved.Store(0)
 	b.most.Store(0)
-	begin := time.Now()
+	b.begin = time.Now()
 	for _, u := range b.users[:n] {
 		wg.Go(func() {
 			for first := true; first || !stop.Load(); first = false {
@@ -221,7 +224,7 @@ func (b *mediaBench) phase(ctx context.Context, n int, do func(context.Context, 
 	stop.Store(true)
 	close(watched)
 	wg.Wait()
-	m.took = time.Since(begin)
+	m.took = time.Since(b.begin)
 	if cause := context.Cause(ctx); cause != nil {
 		return m, cause
 	}
@@ -273,7 +276,7 @@ func (b *mediaBench) put(ctx context.Context, u *mediaUser, kind string, size in
 	}
 	resp.Body.Close()
 	path := resp.Header.Get("Location")
-	resp, err = b.ask(ctx, http.MethodPatch, u.base+path, u.token, size, &counted{from, &b.moved}, "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+	resp, err = b.ask(ctx, http.MethodPatch, u.base+path, u.token, size, &counted{from, b}, "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
 	if err != nil {
 		return "", err
 	}
@@ -282,15 +285,18 @@ func (b *mediaBench) put(ctx context.Context, u *mediaUser, kind string, size in
 	return strings.Replace(path, "/upload/", "/", 1), nil
 }
 
-// counted counts what is read.
+// counted counts what is read, at the pace of the line.
 type counted struct {
-	from io.Reader
-	n    *atomic.Int64
+	from  io.Reader
+	bench *mediaBench
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
-	c.n.Add(int64(n))
+	all := c.bench.moved.Add(int64(n))
+	if line := c.bench.load.line; line > 0 {
+		time.Sleep(time.Until(c.bench.begin.Add(time.Duration(mb(all) / line * float64(time.Second)))))
+	}
 	return n, err
 }
 
@@ -311,7 +317,7 @@ func (b *mediaBench) download(ctx context.Context, u *mediaUser) error {
 		return err
 	}
 	defer resp.Body.Close()
-	n, err := io.Copy(io.Discard, &counted{resp.Body, &b.moved})
+	n, err := io.Copy(io.Discard, &counted{resp.Body, b})
 	if err == nil && n != int64(b.load.size) {
 		err = fmt.Errorf("bench media: a file of %d bytes came back with %d", b.load.size, n)
 	}
