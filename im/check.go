@@ -35,13 +35,13 @@ type shapeField struct {
 	most, inAll uint32
 	// limit is that of a number, or of the bytes of a text; 0 without one.
 	limit uint64
-	// removed names the sends from which the field is removed.
-	removed uint8
-	name    string
+	// removed names the sends from which the field is removed; id is the number of the field with the id of the file, if this is its URL.
+	removed, id uint8
+	name        string
 }
 
 const (
-	fromUsers = 1 + iota // and not from an operator's
+	fromUsers = 1 + iota // and not from an operator's; of URLs, only those of uploads
 	fromAll
 )
 

@@ -2,6 +2,8 @@ package im
 
 import (
 	"encoding/base64"
+	"errors"
+	"net/url"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -33,13 +35,65 @@ const (
 	MaxFile  = 100 << 20
 )
 
-// ValidMediaID reports whether a text may be the id of an upload: 192 random bits.
+// ValidMediaID reports whether a text may be the id of an upload: 192 random bits. None has only hexadecimal digits, so that a UUID of another server is never
+// taken for one.
 func ValidMediaID(id string) bool {
 	b, err := base64.RawURLEncoding.DecodeString(id)
-	return err == nil && len(b) == 24 && len(id) == 32
+	return err == nil && len(b) == 24 && len(id) == 32 && strings.Trim(id, "0123456789abcdefABCDEF") != ""
 }
 
-// MediaFiles returns the files that a message in wire form names, which CheckForm has accepted, at any depth.
+// MediaToken is how many bytes a token for /media/ has: by that a URL with one is recognized.
+const MediaToken = 57
+
+// MaxURL is how many bytes the URL of a file may have.
+const MaxURL = 2048
+
+// UploadOf returns the upload whose URL a text is, and the size of an image that is meant: a URL below /media/ with a token, as SDKs and the server form them. Such
+// a URL is good for its reader only, so it is neither sent nor stored.
+func UploadOf(text string) (id, size string, ok bool) {
+	u, err := webAddress(text)
+	if err != nil {
+		return "", "", false
+	}
+	token, err := base64.RawURLEncoding.DecodeString(u.Query().Get("token"))
+	if err != nil || len(token) != MediaToken {
+		return "", "", false
+	}
+	const folder = "/media/"
+	at := strings.LastIndex(u.Path, folder)
+	if at < 0 {
+		return "", "", false
+	}
+	if id, size, _ = strings.Cut(u.Path[at+len(folder):], "/"); !ValidMediaID(id) {
+		return "", "", false
+	}
+	return id, size, true
+}
+
+// IsForeignURL reports whether a text is the http or https URL of a file that no upload is. The file is loaded from there, without a token, and the id beside the
+// URL names no upload.
+func IsForeignURL(text string) bool {
+	if _, err := webAddress(text); err != nil {
+		return false
+	}
+	_, _, ours := UploadOf(text)
+	return !ours
+}
+
+var errNoAddress = errors.New("not an http or https URL")
+
+func webAddress(text string) (*url.URL, error) {
+	if len(text) > MaxURL {
+		return nil, errNoAddress
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errNoAddress
+	}
+	return u, nil
+}
+
+// MediaFiles returns the uploads that a message in wire form names, which CheckForm has accepted, at any depth. A file with a foreign URL is not an upload.
 func MediaFiles(msg []byte) ([]MediaFile, *Error) { return mediaFiles(nil, msg, false) }
 
 func mediaFiles(out []MediaFile, msg []byte, merged bool) ([]MediaFile, *Error) {
@@ -48,8 +102,8 @@ func mediaFiles(out []MediaFile, msg []byte, merged bool) ([]MediaFile, *Error) 
 			return nil
 		}
 		return eachField(elem, func(num protowire.Number, body []byte, _ uint64) (err *Error) {
-			add := func(kind ElemType, field, id string, bytes uint64) {
-				if id == "" && merged {
+			add := func(kind ElemType, field, id, url string, bytes uint64) {
+				if id == "" && merged || IsForeignURL(url) {
 					return
 				}
 				f := MediaFile{Bytes: bytes, Kind: kind, Merged: merged, Field: field}
@@ -67,29 +121,31 @@ func mediaFiles(out []MediaFile, msg []byte, merged bool) ([]MediaFile, *Error) 
 			case imageField:
 				var e ImageElem
 				if err = decodeElem(body, &e); err == nil {
-					add(ElemType_ELEM_TYPE_IMAGE, "image_elem_orig_id", e.OrigId, uint64(e.OrigPicSize))
+					add(ElemType_ELEM_TYPE_IMAGE, "image_elem_orig_id", e.OrigId, e.OrigUrl, uint64(e.OrigPicSize))
 					if e.LargeId != "" {
-						add(ElemType_ELEM_TYPE_IMAGE, "image_elem_large_id", e.LargeId, uint64(e.LargePicSize))
+						add(ElemType_ELEM_TYPE_IMAGE, "image_elem_large_id", e.LargeId, e.LargeUrl, uint64(e.LargePicSize))
 					}
 					if e.ThumbId != "" {
-						add(ElemType_ELEM_TYPE_IMAGE, "image_elem_thumb_id", e.ThumbId, uint64(e.ThumbPicSize))
+						add(ElemType_ELEM_TYPE_IMAGE, "image_elem_thumb_id", e.ThumbId, e.ThumbUrl, uint64(e.ThumbPicSize))
 					}
 				}
 			case soundField:
 				var e SoundElem
 				if err = decodeElem(body, &e); err == nil {
-					add(ElemType_ELEM_TYPE_SOUND, "sound_elem_file_id", e.FileId, uint64(e.FileSize))
+					add(ElemType_ELEM_TYPE_SOUND, "sound_elem_file_id", e.FileId, e.Url, uint64(e.FileSize))
 				}
 			case fileField:
 				var e FileElem
 				if err = decodeElem(body, &e); err == nil {
-					add(ElemType_ELEM_TYPE_FILE, "file_elem_file_id", e.FileId, uint64(e.FileSize))
+					add(ElemType_ELEM_TYPE_FILE, "file_elem_file_id", e.FileId, e.Url, uint64(e.FileSize))
 				}
 			case videoField:
 				var e VideoElem
 				if err = decodeElem(body, &e); err == nil {
-					add(ElemType_ELEM_TYPE_VIDEO, "video_elem_video_id", e.VideoId, uint64(e.VideoSize))
-					add(ElemType_ELEM_TYPE_IMAGE, "video_elem_image_id", e.ImageId, uint64(e.ImageSize))
+					add(ElemType_ELEM_TYPE_VIDEO, "video_elem_video_id", e.VideoId, e.VideoUrl, uint64(e.VideoSize))
+					if e.ImageId != "" || !IsForeignURL(e.VideoUrl) { // a film of another server may have no picture
+						add(ElemType_ELEM_TYPE_IMAGE, "video_elem_image_id", e.ImageId, e.ImageUrl, uint64(e.ImageSize))
+					}
 				}
 			}
 			return err
@@ -144,8 +200,10 @@ const (
 	mergedField                                   protowire.Number = 4
 )
 
-// Sendable returns a message in wire form without the fields that are not sent: paths of files on the sender's device and, unless an operator sends it,
-// URLs and the flags beside them, at any depth. It is msg itself if that has none. A message that is malformed is returned as it is: CheckForm refuses it.
+// Sendable returns a message in wire form without the fields that are not sent, at any depth: paths of files on the sender's device, and URLs that are formed from
+// an id and a token. A foreign URL is sent if its id cannot be that of an upload; with another id it is sent by an operator only, so that no user can give what
+// others know by its id another content. The flags beside URLs are an operator's too. It is msg itself if that has nothing of this. A message that is
+// malformed is returned as it is: CheckForm refuses it.
 func Sendable(msg []byte, operator bool) []byte {
 	from := uint8(fromUsers)
 	if operator {
@@ -159,6 +217,7 @@ func Sendable(msg []byte, operator bool) []byte {
 
 // removable reports whether a message has something to be removed, and whether it can be read, with no more than a number of layers.
 func removable(b []byte, s *shape, from uint8, layers int) (found, whole bool) {
+	l := leaving{b: b, from: from}
 	if s.layers > 0 {
 		if layers--; layers < 0 {
 			return false, false
@@ -182,7 +241,7 @@ func removable(b []byte, s *shape, from uint8, layers int) (found, whole bool) {
 					return false, false
 				}
 				found = found || inside
-			case f.removed >= from:
+			case l.leaves(num, f):
 				found = true
 			}
 		}
@@ -193,12 +252,13 @@ func removable(b []byte, s *shape, from uint8, layers int) (found, whole bool) {
 
 // remove appends a message, which removable has read, to out.
 func remove(out, b []byte, s *shape, from uint8) []byte {
+	l := leaving{b: b, from: from}
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		m := protowire.ConsumeFieldValue(num, typ, b[n:])
 		f := s.field(num)
 		switch {
-		case f != nil && f.removed >= from:
+		case f != nil && l.leaves(num, f):
 		case typ == protowire.BytesType && f != nil && f.kind == wireMessage && shapes[f.of].removes:
 			v, _ := protowire.ConsumeBytes(b[n:])
 			out = protowire.AppendBytes(append(out, b[:n]...), remove(make([]byte, 0, len(v)), v, &shapes[f.of], from))
@@ -208,6 +268,58 @@ func remove(out, b []byte, s *shape, from uint8) []byte {
 		b = b[n+m:]
 	}
 	return out
+}
+
+// leaving decides which fields of one message are removed. What it decides about a URL holds wherever the URL occurs in the message.
+type leaving struct {
+	b            []byte
+	from         uint8
+	known, leave uint64 // of URLs, by the numbers of their fields
+}
+
+// leaves reports whether a field is removed.
+func (l *leaving) leaves(num protowire.Number, f *shapeField) bool {
+	if f.id == 0 {
+		return f.removed >= l.from
+	}
+	bit := uint64(1) << (num & 63)
+	if l.known&bit == 0 {
+		l.known |= bit
+		if l.url(num, f) {
+			l.leave |= bit
+		}
+	}
+	return l.leave&bit != 0
+}
+
+func (l *leaving) url(num protowire.Number, f *shapeField) bool {
+	text := textOf(l.b, num)
+	if l.from == fromAll {
+		_, _, ours := UploadOf(text)
+		return ours
+	}
+	id, _, _ := strings.Cut(textOf(l.b, protowire.Number(f.id)), "/")
+	return ValidMediaID(id) || !IsForeignURL(text)
+}
+
+// textOf returns a text of a message as far as that can be read, as it is decoded: what comes last counts.
+func textOf(b []byte, of protowire.Number) (text string) {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return text
+		}
+		m := protowire.ConsumeFieldValue(num, typ, b[n:])
+		if m < 0 {
+			return text
+		}
+		if num == of && typ == protowire.BytesType {
+			v, _ := protowire.ConsumeBytes(b[n:])
+			text = string(v)
+		}
+		b = b[n+m:]
+	}
+	return text
 }
 
 // field returns a field by its number, nil if the shape has none.

@@ -71,6 +71,111 @@ func clearNamed(m protoreflect.Message, ends ...string) {
 	})
 }
 
+// anUpload is the id of an upload, urlOfUpload its URL as the server at a place and SDKs form it.
+const anUpload = "0123456789abcdef0123456789abcde_"
+
+func urlOfUpload(place, id, size string) string {
+	return place + "/media/" + id + size + "?token=" + strings.Repeat("Ab-_", 19)
+}
+
+// TestUploadOf: a URL of an upload is known by its path and its token, at whatever place; every other http or https URL is a foreign one.
+func TestUploadOf(t *testing.T) {
+	for text, id := range map[string]string{
+		urlOfUpload("https://im.example", anUpload, ""):            anUpload,
+		urlOfUpload("http://[::1]:7070/media/im", anUpload, ""):    anUpload,
+		urlOfUpload("http://x", anUpload, "/thumb") + "&w=3#t=1":   anUpload + "/thumb",
+		urlOfUpload("http://x", anUpload, "")[:100]:                "",
+		urlOfUpload("http://x", strings.Repeat("a", 32), ""):       "",
+		"https://cdn.example/media/" + anUpload:                    "",
+		"https://cdn.example/media/" + anUpload + "?token=letmein": "",
+		"http://cdn.example/a b.png?x=1":                           "",
+		"https://cdn.example/" + strings.Repeat("a", MaxURL-20):    "",
+		"HTTPS://user:word@cdn.example/a":                          "",
+	} {
+		got, size, ours := UploadOf(text)
+		if size != "" {
+			got += "/" + size
+		}
+		if ours != (id != "") || ours && got != id || IsForeignURL(text) == ours {
+			t.Errorf("%q is the upload %q (%t), and foreign: %t", text, got, ours, IsForeignURL(text))
+		}
+	}
+	for _, text := range []string{"", "u", "/media/x", "//cdn.example/a", "ftp://cdn.example/a", "file:///etc/passwd", "javascript:alert(1)", "http:/x", "http://", "http://:80/x", "http://x\n/",
+		"data:text/html,x", "https://cdn.example/" + strings.Repeat("a", MaxURL-19)} {
+		if _, _, ours := UploadOf(text); ours || IsForeignURL(text) {
+			t.Errorf("%q is a URL", text)
+		}
+	}
+}
+
+// withoutPlaces is what Sendable leaves of a message from a user.
+func withoutPlaces(m *Message) {
+	clearNamed(m.ProtoReflect(), "_path", "_download_flag")
+	FileURLs(m, func(id string, url *string, _ *int32) {
+		if id, _, _ = strings.Cut(id, "/"); ValidMediaID(id) || !IsForeignURL(*url) {
+			*url = ""
+		}
+	})
+}
+
+// foreignElems returns elements with URLs of their own, and ids that are or are not those of uploads.
+func foreignElems() []*Elem {
+	const url, uuid = "https://cdn.example/media/0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"
+	return []*Elem{
+		{ElemType: ElemType_ELEM_TYPE_IMAGE, Body: &Elem_Image{&ImageElem{OrigPath: "/p", OrigId: uuid, OrigUrl: url, LargeId: uuid + "/large", LargeUrl: url, ThumbId: anUpload + "/thumb", ThumbUrl: url}}},
+		{ElemType: ElemType_ELEM_TYPE_SOUND, Body: &Elem_Sound{&SoundElem{FileSize: 1, Url: url, DownloadFlag: 2}}},
+		{ElemType: ElemType_ELEM_TYPE_FILE, Body: &Elem_File{&FileElem{FileName: "p", FileId: "id", Url: urlOfUpload("https://x", anUpload, "")}}},
+		{ElemType: ElemType_ELEM_TYPE_VIDEO, Body: &Elem_Video{&VideoElem{VideoId: anUpload, VideoUrl: urlOfUpload("https://x", anUpload, ""), ImageId: "i", ImageUrl: url}}},
+	}
+}
+
+// TestSendableURLs: a user sends the URL of another server on, but not with the id of an upload, and nobody sends the URL of an upload.
+func TestSendableURLs(t *testing.T) {
+	sent := func(operator bool) (urls []string) {
+		t.Helper()
+		m := &Message{}
+		if err := m.UnmarshalVT(Sendable(wireOf(t, layered(2, &Message{ElemArray: foreignElems()})), operator)); err != nil {
+			t.Fatal(err)
+		}
+		FileURLs(m, func(_ string, url *string, flag *int32) {
+			urls = append(urls, *url)
+			if flag != nil && *flag != 0 && !operator {
+				t.Error("a user sends a flag")
+			}
+		})
+		return urls
+	}
+	const url = "https://cdn.example/media/0123456789abcdef0123456789abcdef"
+	if got, want := sent(false), []string{url, url, "", url, "", "", url}; !slices.Equal(got, want) {
+		t.Errorf("a user sends %q, want %q", got, want)
+	}
+	if got, want := sent(true), []string{url, url, url, url, "", "", url}; !slices.Equal(got, want) {
+		t.Errorf("an operator sends %q, want %q", got, want)
+	}
+	// A field that occurs more than once is what it is when it is decoded.
+	text := func(num protowire.Number, s string) []byte {
+		return protowire.AppendString(protowire.AppendTag(nil, num, protowire.BytesType), s)
+	}
+	for _, c := range []struct{ first, last, want string }{{url, "u", ""}, {"u", url, url}, {urlOfUpload("http://x", anUpload, ""), url, url}} {
+		body := slices.Concat(text(4, "id"), text(6, c.first), text(6, c.last))
+		b := field(1, append([]byte{8, 4}, field(11, body...)...)...)
+		m := &Message{}
+		if err := m.UnmarshalVT(Sendable(b, false)); err != nil || m.ElemArray[0].GetFile().Url != c.want {
+			t.Errorf("%q and %q are sent as %v (%v)", c.first, c.last, m, err)
+		}
+	}
+}
+
+// TestForeignFiles: a file with the URL of another server is no upload, whatever its id; a film of another server may have no picture.
+func TestForeignFiles(t *testing.T) {
+	elems := append(foreignElems(), &Elem{ElemType: ElemType_ELEM_TYPE_VIDEO, Body: &Elem_Video{&VideoElem{VideoId: "v", VideoUrl: "http://x/v"}}})
+	got, err := MediaFiles(wireOf(t, &Message{ElemArray: elems}))
+	want := []MediaFile{{ID: "id", Kind: ElemType_ELEM_TYPE_FILE, Field: "file_elem_file_id"}, {ID: anUpload, Kind: ElemType_ELEM_TYPE_VIDEO, Field: "video_elem_video_id"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v (%v), want %v", got, err, want)
+	}
+}
+
 // TestSendable: no path and, unless an operator sends it, no URL is left in what is sent, at any depth, and everything else is.
 func TestSendable(t *testing.T) {
 	for _, c := range []struct {
@@ -138,8 +243,9 @@ func TestMediaFiles(t *testing.T) {
 	for i := range b {
 		MediaFiles(b[:i]) // whatever it returns
 	}
-	for id, want := range map[string]bool{"": false, strings.Repeat("a", 32): true, strings.Repeat("a", 31): false, strings.Repeat("a", 33): false, strings.Repeat("a", 31) + "/": false,
-		strings.Repeat("a", 31) + "\n": false, strings.Repeat("-", 32): true} {
+	for id, want := range map[string]bool{"": false, strings.Repeat("x", 32): true, strings.Repeat("x", 31): false, strings.Repeat("x", 33): false, strings.Repeat("x", 31) + "/": false,
+		strings.Repeat("x", 31) + "\n": false, strings.Repeat("-", 32): true, strings.Repeat("a", 31) + "x": true,
+		"0123456789abcdefABCDEF0123456789": false} { // a UUID
 		if got := ValidMediaID(id); got != want {
 			t.Errorf("%q may be an id: %t", id, got)
 		}
@@ -192,10 +298,11 @@ func TestLimitsOfMedia(t *testing.T) {
 	}
 }
 
-// FuzzSendable: whatever is sent has no path and no URL, and stays what it is otherwise.
+// FuzzSendable: whatever is sent has no path and only foreign URLs, and stays what it is otherwise.
 func FuzzSendable(f *testing.F) {
 	f.Add(wireOf(f, &Message{ElemArray: mediaElems()}))
 	f.Add(wireOf(f, layered(3, &Message{ElemArray: mediaElems()})))
+	f.Add(wireOf(f, layered(1, &Message{ElemArray: foreignElems()})))
 	f.Add(wireOf(f, Text("x")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out := Sendable(b, false)
@@ -209,7 +316,7 @@ func FuzzSendable(f *testing.F) {
 		if err := got.UnmarshalVT(out); err != nil {
 			t.Fatalf("%x passes and is sent as %x, which is not decoded: %v", b, out, err)
 		}
-		clearNamed(m.ProtoReflect(), "_path", "_url", "_download_flag")
+		withoutPlaces(&m)
 		if !proto.Equal(&m, &got) {
 			t.Fatalf("%x is sent as %v, want %v", b, &got, &m)
 		}

@@ -109,10 +109,10 @@ var file_api_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	},
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
-		ExtensionType: (*bool)(nil),
+		ExtensionType: (*string)(nil),
 		Field:         51011,
 		Name:          "tidings.formed",
-		Tag:           "varint,51011,opt,name=formed",
+		Tag:           "bytes,51011,opt,name=formed",
 		Filename:      "api/options.proto",
 	},
 	{
@@ -232,9 +232,10 @@ var (
 	//
 	// optional bool local = 51010;
 	E_Local = &file_api_options_proto_extTypes[9]
-	// Of a text or a number: the reader forms it. It is removed from what is sent, except by an operator.
+	// Of a URL, and of the flag beside one: the name of the field with the id from which the reader forms it. It is removed from what is sent, except a URL of
+	// another server, and the flag of an operator.
 	//
-	// optional bool formed = 51011;
+	// optional string formed = 51011;
 	E_Formed = &file_api_options_proto_extTypes[10]
 )
 
@@ -294,7 +295,7 @@ const file_api_options_proto_rawDesc = "" +
 	"\n" +
 	"written_if\x12\x1d.google.protobuf.FieldOptions\x18\xc1\x8e\x03 \x01(\tR\twrittenIf:5\n" +
 	"\x05local\x12\x1d.google.protobuf.FieldOptions\x18\u008e\x03 \x01(\bR\x05local:7\n" +
-	"\x06formed\x12\x1d.google.protobuf.FieldOptions\x18Î\x03 \x01(\bR\x06formed:3\n" +
+	"\x06formed\x12\x1d.google.protobuf.FieldOptions\x18Î\x03 \x01(\tR\x06formed:3\n" +
 	"\x03tim\x12\x1f.google.protobuf.MessageOptions\x18\x9d\x8f\x03 \x01(\bR\x03tim:9\n" +
 	"\x06layers\x12\x1f.google.protobuf.MessageOptions\x18\x9e\x8f\x03 \x01(\rR\x06layers:=\n" +
 	"\arequest\x12!.google.protobuf.EnumValueOptions\x18\x81\x90\x03 \x01(\tR\arequest:9\n" +

@@ -107,6 +107,9 @@ func checkMessage(msg []byte, platform im.Platform) (content, error) {
 	}
 	out.files = hasFiles(out.body)
 	out.told = int64(weight.Decoded + 6*len(out.body))
+	if out.files {
+		out.told *= 4 // each of them gets a URL
+	}
 	if out.online {
 		out.countable = false
 	}

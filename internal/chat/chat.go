@@ -62,6 +62,8 @@ type Config struct {
 	RoomRate int
 	// MediaKey signs media tokens; without one, there are no media.
 	MediaKey []byte
+	// MediaURL is where the app's program finds /media/, such as https://im.example; without one, it gets no URLs of uploads.
+	MediaURL string
 	// MediaKeep is how long a file is kept after the last message that refers to it was sent; 0: as long as one does.
 	MediaKeep time.Duration
 	Log       *slog.Logger

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"runtime/debug"
+	"slices"
 
 	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/hook"
@@ -64,6 +65,12 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		m.refuse(err)
 		return
 	}
+	if m.files { // all of which must be there now
+		if _, err := c.attachFiles(ctx, m.body, false); err != nil {
+			m.fail(err)
+			return
+		}
+	}
 	done, err := c.asking(ctx, s)
 	if err != nil {
 		m.call.fail(err)
@@ -75,7 +82,7 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 		m.call.fail(v.Err)
 		return
 	}
-	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
+	if edit := editOf(v, m.body); edit.Elems != nil || edit.Cloud != nil {
 		elems, cloud, rest := split(m.body)
 		newElems, newCloud := edit.wire()
 		if edit.Elems != nil {
@@ -85,7 +92,11 @@ func (c *Chat) pass(ctx context.Context, m *send) {
 			cloud = newCloud
 		}
 		body := bytes.Join([][]byte{elems, cloud, rest}, nil)
-		if edited, err := checkMessage(body, im.Platform_PLATFORM_OTHER); err != nil {
+		edited, err := checkMessage(body, im.Platform_PLATFORM_OTHER)
+		if err == nil && edited.files {
+			_, err = c.attachFiles(ctx, body, false)
+		}
+		if err != nil {
 			c.log.Warn("the webhook's rewritten message cannot be sent; the original is", "from", s.Name, "to", m.target(), "err", err)
 		} else {
 			m.body, m.files = body, edited.files
@@ -155,6 +166,7 @@ func (c *Chat) ask(ctx context.Context, m *content, do func(*im.Message) sendVer
 	if err := msg.UnmarshalVT(m.body); err != nil {
 		return sendVerdict{Err: err} // it has been checked
 	}
+	c.FormURLs(&msg)
 	v = do(&msg)
 	if ctx.Err() != nil { // whatever it returns, it may have been interrupted
 		return sendVerdict{Err: errGoing}
@@ -162,9 +174,31 @@ func (c *Chat) ask(ctx context.Context, m *content, do func(*im.Message) sendVer
 	return v
 }
 
-// editOf converts a before-hook's rewrite of a message.
-func editOf(v sendVerdict) Edit {
-	return Edit{Elems: v.Answer.MsgBody, Cloud: v.Answer.CloudCustomData}
+// editOf converts a before-hook's rewrite of a message. Elements that the program sends back as it got them are those of the message, with what the hook's JSON does
+// not have; if all of them are, they stay.
+func editOf(v sendVerdict, body []byte) Edit {
+	out := Edit{Elems: v.Answer.MsgBody, Cloud: v.Answer.CloudCustomData}
+	var msg im.Message
+	if out.Elems == nil || msg.UnmarshalVT(body) != nil {
+		return out
+	}
+	text := func(e *im.Elem) string {
+		b, _ := restjson.Marshal(restjson.Elems{e}) // without one, it is like no other
+		return string(b)
+	}
+	shown := make(map[string]*im.Elem)
+	for _, e := range msg.ElemArray {
+		shown[text(e)] = e
+	}
+	for i, e := range out.Elems {
+		if was := shown[text(e)]; was != nil {
+			out.Elems[i] = was
+		}
+	}
+	if slices.Equal(out.Elems, msg.ElemArray) {
+		out.Elems = nil
+	}
+	return out
 }
 
 // asSent reports whether an entry contains what its sender sent: no hook has rewritten it, and nobody has modified it.

@@ -193,6 +193,7 @@ func (n *notice) row() (Outgoing, error) {
 		if msg.DisableCloudMessagePostHook {
 			return o, nil
 		}
+		markURLs(&msg)
 		n.put(&msg)
 	}
 	var err error

@@ -75,7 +75,7 @@ const (
 	mediaTokenLife = 7 * 24 * time.Hour
 	readMedia      = 'r'
 	uploadMedia    = 'u'
-	mediaBody      = 1 + 3*8
+	mediaBody      = im.MediaToken - sha256.Size
 )
 
 // mediaToken makes a token for a session: to read media, or to upload. It is "" if the server has no media.
@@ -87,7 +87,7 @@ func (c *Chat) mediaToken(purpose byte, uid UID, generation uint64) string {
 	b = binary.BigEndian.AppendUint64(b, uint64(uid))
 	b = binary.BigEndian.AppendUint64(b, generation)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.cfg.Clock().Add(mediaTokenLife).Unix()))
-	return base64.RawURLEncoding.EncodeToString(append(b, c.mediaMAC(b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, c.mediaMAC(b, "")...))
 }
 
 // MediaTokens makes new tokens for a session, which outlives the ones of its login if it is connected for long enough.
@@ -97,10 +97,12 @@ func (c *Chat) MediaTokens(_ context.Context, call Call[*im.MediaTokensReply], _
 	return nil
 }
 
-func (c *Chat) mediaMAC(b []byte) []byte {
+// mediaMAC signs the body of a token, and the id of the only upload that it is good for.
+func (c *Chat) mediaMAC(b []byte, id string) []byte {
 	m := hmac.New(sha256.New, c.cfg.MediaKey)
 	m.Write(binary.BigEndian.AppendUint64(nil, c.cfg.AppID)) // of two apps with one key, neither reads what is the other's
 	m.Write(b)
+	m.Write([]byte(id))
 	return m.Sum(nil)
 }
 
@@ -111,7 +113,7 @@ var errMediaToken = im.Errorf(im.CodeMediaForbidden, "the media token is not goo
 // names has ended.
 func (c *Chat) CheckMedia(ctx context.Context, token string, upload bool) (UID, error) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != mediaBody+sha256.Size || c.cfg.MediaKey == nil || !hmac.Equal(b[mediaBody:], c.mediaMAC(b[:mediaBody])) {
+	if err != nil || len(b) != mediaBody+sha256.Size || c.cfg.MediaKey == nil || !hmac.Equal(b[mediaBody:], c.mediaMAC(b[:mediaBody], "")) {
 		return 0, errMediaToken
 	}
 	if b[0] != uploadMedia && (upload || b[0] != readMedia) {
@@ -156,12 +158,13 @@ func hasFiles(msg []byte) bool {
 
 var errNoMedia = im.Errorf(im.CodeInvalidElem, "an element names a file that was not uploaded, or that is not there any more")
 
-// attachFiles looks up the uploads that a message refers to. Who knows the id of one may send it on. What is not kept refers to nothing, so its uploads must be there
-// now; for others the store decides when they are stored. Elements in merged messages were sent before, and keep what has been deleted since.
-func (c *Chat) attachFiles(ctx context.Context, m *send, kept bool) error {
-	files, bad := im.MediaFiles(m.body)
+// attachFiles looks up the uploads that a message refers to; nil if none is to be kept for it. Who knows the id of one may send it on. What is not kept refers to
+// nothing, so its uploads must be there now; for others the store decides when they are stored. Elements in merged messages were sent before, and keep what has been
+// deleted since.
+func (c *Chat) attachFiles(ctx context.Context, body []byte, kept bool) (*Attached, error) {
+	files, bad := im.MediaFiles(body)
 	if bad != nil {
-		return bad
+		return nil, bad
 	}
 	a := &Attached{Keep: c.cfg.MediaKeep.Milliseconds()}
 	type found struct {
@@ -175,7 +178,7 @@ func (c *Chat) attachFiles(ctx context.Context, m *send, kept bool) error {
 			if f.Merged {
 				continue
 			}
-			return im.Errorf(im.CodeInvalidElem, "%s is not the id of an upload", f.Field)
+			return nil, im.Errorf(im.CodeInvalidElem, "%s is not the id of an upload", f.Field)
 		}
 		at, ok := known[f.ID]
 		if !ok {
@@ -184,16 +187,16 @@ func (c *Chat) attachFiles(ctx context.Context, m *send, kept bool) error {
 				at.err = ErrNotFound
 			}
 			if at.err != nil && !errors.Is(at.err, ErrNotFound) {
-				return at.err
+				return nil, at.err
 			}
 			known[f.ID] = at
 		}
 		if at.err == nil {
 			if err := agree(&f, &at.media, at.parts); err != nil {
-				return err
+				return nil, err
 			}
 		} else if !kept && !f.Merged {
-			return errNoMedia
+			return nil, errNoMedia
 		}
 		if list := &a.IDs; !slices.Contains(a.IDs, f.ID) {
 			if f.Merged {
@@ -205,11 +208,10 @@ func (c *Chat) attachFiles(ctx context.Context, m *send, kept bool) error {
 		}
 	}
 	a.May = slices.DeleteFunc(a.May, func(id string) bool { return slices.Contains(a.IDs, id) })
-	m.attached = nil
-	if kept && len(a.IDs)+len(a.May) > 0 {
-		m.attached = a
+	if !kept || len(a.IDs)+len(a.May) == 0 {
+		return nil, nil
 	}
-	return nil
+	return a, nil
 }
 
 // agree checks what an element says about a file.

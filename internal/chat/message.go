@@ -327,9 +327,10 @@ func (m *send) wear(f *face) {
 
 // append hands m to the store, or, if it is online-only, to those who are connected.
 func (c *Chat) append(ctx context.Context, m *send) {
+	m.attached = nil
 	if m.files {
-		kept := !m.online && (m.group == nil || !m.group.typ.live)
-		if err := c.attachFiles(ctx, m, kept); err != nil {
+		var err error
+		if m.attached, err = c.attachFiles(ctx, m.body, m.kept()); err != nil {
 			m.fail(err)
 			return
 		}
@@ -344,6 +345,9 @@ func (c *Chat) append(ctx context.Context, m *send) {
 	}
 	c.store.Append(m.entryOf(), m.done)
 }
+
+// kept reports whether the message is stored.
+func (m *send) kept() bool { return !m.online && (m.group == nil || !m.group.typ.live) }
 
 func (m *send) entryOf() Entry {
 	s := m.call.Caller

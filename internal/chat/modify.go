@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -26,6 +27,7 @@ type modification struct {
 	elems, cloud []byte
 	keepCloud    bool
 	resent       bool
+	operator     bool
 	// hooked means that the before-hook is to be asked; asked is the version of the message that it was asked about.
 	hooked bool
 	asked  *uint64
@@ -202,6 +204,8 @@ func (m *modification) apply(old []byte) (content, error) {
 	elems, cloud, rest := split(old)
 	switch {
 	case len(m.elems) == 0: // stay
+	case m.operator && replaceable(m.elems, elems):
+		elems = m.elems
 	case !editable(m.elems) || !editable(elems):
 		// Elements of other types stay as they are; cloud_custom_str can be replaced beside them.
 		if !bytes.Equal(im.Sendable(m.elems, false), im.Sendable(elems, false)) { // a reader of an operator's message has its URLs, and does not send them
@@ -243,18 +247,26 @@ func split(msg []byte) (elems, cloud, rest []byte) {
 
 // editable reports whether all elements have types that can be modified.
 func editable(elems []byte) bool {
+	return haveTypes(elems, im.ElemType_ELEM_TYPE_TEXT, im.ElemType_ELEM_TYPE_CUSTOM, im.ElemType_ELEM_TYPE_FACE, im.ElemType_ELEM_TYPE_LOCATION)
+}
+
+func haveTypes(elems []byte, types ...im.ElemType) bool {
 	var m im.Message
-	if m.UnmarshalVT(elems) != nil {
-		return false
-	}
-	for _, e := range m.ElemArray {
-		switch e.ElemType {
-		case im.ElemType_ELEM_TYPE_TEXT, im.ElemType_ELEM_TYPE_CUSTOM, im.ElemType_ELEM_TYPE_FACE, im.ElemType_ELEM_TYPE_LOCATION:
-		default:
+	return m.UnmarshalVT(elems) == nil && !slices.ContainsFunc(m.ElemArray, func(e *im.Elem) bool { return !slices.Contains(types, e.ElemType) })
+}
+
+// replaceable reports whether an operator may replace elements. Unlike users, operators replace files, too, with those of other servers and the uploads that the
+// message has: it refers to them already, and goes on to refer to those that it loses.
+func replaceable(elems, old []byte) bool {
+	for _, e := range [][]byte{elems, old} {
+		if !haveTypes(e, im.ElemType_ELEM_TYPE_TEXT, im.ElemType_ELEM_TYPE_CUSTOM, im.ElemType_ELEM_TYPE_FACE, im.ElemType_ELEM_TYPE_LOCATION,
+			im.ElemType_ELEM_TYPE_IMAGE, im.ElemType_ELEM_TYPE_SOUND, im.ElemType_ELEM_TYPE_FILE, im.ElemType_ELEM_TYPE_VIDEO) {
 			return false
 		}
 	}
-	return true
+	files, bad := im.MediaFiles(elems)
+	had, worse := im.MediaFiles(old)
+	return bad == nil && worse == nil && !slices.ContainsFunc(files, func(f im.MediaFile) bool { return !slices.Contains(had, f) })
 }
 
 // changeBefore finds the change that an earlier call of a user made to a message; nil if there is none. It was made moments ago, so it is searched

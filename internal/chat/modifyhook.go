@@ -109,7 +109,7 @@ func (c *Chat) passModify(ctx context.Context, m *modification) (err error) {
 		m.call.Reply(r)
 		return nil
 	}
-	if edit := editOf(v); edit.Elems != nil || edit.Cloud != nil {
+	if edit := editOf(v, next.body); edit.Elems != nil || edit.Cloud != nil {
 		edited := *m
 		elems, cloud := edit.wire()
 		if edit.Elems != nil {

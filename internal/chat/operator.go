@@ -338,7 +338,7 @@ type Edit struct {
 
 func (e *Edit) wire() (elems, cloud []byte) {
 	if e.Elems != nil {
-		elems = wire(&im.Message{ElemArray: e.Elems})
+		elems = im.Sendable(wire(&im.Message{ElemArray: e.Elems}), true)
 	}
 	if e.Cloud != nil {
 		cloud = wire(&im.Message{CloudCustomStr: *e.Cloud})
@@ -356,7 +356,7 @@ func (c *Chat) ModifyAs(ctx context.Context, operator string, k *MessageKey, e E
 	if err != nil {
 		return err
 	}
-	m := modification{cv: cv, seq: seq, circle: circle, by: person{by.UID, by.Name}, keepCloud: e.Cloud == nil}
+	m := modification{cv: cv, seq: seq, circle: circle, by: person{by.UID, by.Name}, keepCloud: e.Cloud == nil, operator: true}
 	m.elems, m.cloud = e.wire()
 	return c.modify(ctx, &m, func(*im.ModifyReply) {})
 }

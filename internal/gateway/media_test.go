@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 func TestPlacesStayBehind(t *testing.T) {
 	n := start(t, options{})
 	alice, bob := n.login(device{user: "alice"}), n.login(device{user: "bob"})
-	image := &im.ImageElem{OrigPath: "/home/alice/a.png", Level: 1, OrigId: "o", OrigPicSize: 3, OrigUrl: "https://x/media/o?token=t", LargeUrl: "u", ThumbUrl: "u"}
+	image := &im.ImageElem{OrigPath: "/home/alice/a.png", Level: 1, OrigId: "o", OrigPicSize: 3, OrigUrl: "https://x/media/" + strings.Repeat("x", 32) + "?token=" + strings.Repeat("t", 76), LargeUrl: "u", ThumbUrl: "u"}
 	m := merger(2)
 	inner := m.ElemArray[0].GetMerger().MessageArray[0].ElemArray[0].GetMerger()
 	inner.MessageArray = append(inner.MessageArray, &im.Message{ElemArray: []*im.Elem{{ElemType: im.ElemType_ELEM_TYPE_IMAGE, Body: &im.Elem_Image{Image: image}}}})
@@ -120,7 +122,7 @@ func TestMessagesWithFiles(t *testing.T) {
 		file, open := f.upload(chat.MediaFile, 7), f.upload(chat.MediaFile, 0)
 		image := f.upload(chat.MediaImage, 60, chat.PartLarge, chat.PartThumb)
 		film, picture, sound := f.upload(chat.MediaVideo, 9), f.upload(chat.MediaImage, 3), f.upload(chat.MediaSound, 5)
-		unknown := base64.RawURLEncoding.EncodeToString(make([]byte, 24))
+		unknown := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{255}, 24))
 
 		refused(fileElem("", 7))
 		refused(fileElem("7", 7))

@@ -85,6 +85,13 @@ func shapeTable(c *code, files []*protogen.File) error {
 					return fmt.Errorf("%s: only texts and numbers are removed", f.Desc.FullName())
 				}
 				line += ", removed: " + removed
+				id, err := formedFrom(m, f)
+				if err != nil {
+					return err
+				}
+				if id > 0 {
+					line += fmt.Sprintf(", id: %d", id)
+				}
 			}
 			c.p("%s},", line)
 		}
@@ -124,10 +131,23 @@ func removedFrom(f *protogen.Field) string {
 	switch {
 	case boolOption(f.Desc, "local"):
 		return "fromAll"
-	case boolOption(f.Desc, "formed"):
+	case option(f.Desc, "formed") != nil:
 		return "fromUsers"
 	}
 	return ""
+}
+
+// formedFrom returns the number of the field with the id from which a URL is formed; 0 for any other field.
+func formedFrom(m *protogen.Message, f *protogen.Field) (protoreflect.FieldNumber, error) {
+	name, _ := option(f.Desc, "formed").(string)
+	if name == "" || f.Desc.Kind() != protoreflect.StringKind {
+		return 0, nil
+	}
+	id := m.Desc.Fields().ByName(protoreflect.Name(name))
+	if id == nil || id.Kind() != protoreflect.StringKind {
+		return 0, fmt.Errorf("%s: formed names %q, which is no text of its message", f.Desc.FullName(), name)
+	}
+	return id.Number(), nil
 }
 
 // removingOf returns the messages that have, at any depth, a field that is removed.

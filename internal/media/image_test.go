@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/image/bmp"
 
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/testing/soak"
 )
 
@@ -337,7 +338,7 @@ func FuzzTus(f *testing.F) {
 		if id := hashIn(meta); id != "" && (len(id) != 64 || strings.ContainsAny(id, "./\\")) {
 			t.Errorf("%q has the hash %q", meta, id)
 		}
-		if validID(meta) && strings.ContainsAny(meta, "./\\ ") {
+		if im.ValidMediaID(meta) && strings.ContainsAny(meta, "./\\ ") {
 			t.Errorf("%q is an id", meta)
 		}
 	})

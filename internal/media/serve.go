@@ -10,6 +10,7 @@ import (
 
 	"github.com/gabriel-vasile/mimetype"
 
+	"github.com/tidings-im/tidings/im"
 	"github.com/tidings-im/tidings/internal/chat"
 )
 
@@ -44,11 +45,11 @@ func (m *Media) read(w http.ResponseWriter, r *http.Request, id, name string) {
 		m.refuse(w, http.StatusMethodNotAllowed, "", 0, "a file is read with GET or HEAD")
 		return
 	}
-	uid, ok := m.caller(w, r, false)
+	uid, ok := m.caller(w, r, id, false)
 	if !ok {
 		return
 	}
-	if !validID(id) {
+	if !im.ValidMediaID(id) {
 		m.forbid(w)
 		return
 	}

@@ -32,7 +32,7 @@ func (m *Media) upload(w http.ResponseWriter, r *http.Request, id string) {
 		m.refuse(w, http.StatusPreconditionFailed, "", 0, "Tus-Resumable must be "+tusVersion)
 		return
 	}
-	uid, ok := m.caller(w, r, true)
+	uid, ok := m.caller(w, r, "", true)
 	if !ok {
 		return
 	}
@@ -63,7 +63,7 @@ func (m *Media) upload(w http.ResponseWriter, r *http.Request, id string) {
 
 // find returns an upload of a user; ErrNotFound if there is none, or if its time is over.
 func (m *Media) find(ctx context.Context, uid chat.UID, id string) (chat.Media, error) {
-	if !validID(id) {
+	if !im.ValidMediaID(id) {
 		return chat.Media{}, chat.ErrNotFound
 	}
 	media, _, err := m.store.Media(ctx, id)

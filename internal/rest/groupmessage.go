@@ -44,7 +44,7 @@ func (a *API) sendGroupMsg(c *call, r *sendGroupMsgRequest) (*sendGroupMsgReply,
 		return a.chat.SendToGroupAs(context.WithoutCancel(c.Context()), from, via, req, hash)
 	})
 	if err != nil {
-		for _, code := range []int32{im.CodeInvalidParameters, im.CodeUnknownReceiver, im.CodeMergerLayers} {
+		for _, code := range []int32{im.CodeInvalidParameters, im.CodeUnknownReceiver, im.CodeMergerLayers, im.CodeInvalidElem} {
 			err = recode(err, code, im.CodeGroupParameters)
 		}
 		return nil, err

@@ -42,7 +42,7 @@ func (a *API) sendmsg(c *call, r *sendmsgRequest) (*sendmsgReply, error) {
 		// Every repetition of the call gets the reply, so it does not depend on this one's connection.
 		via := chat.Via{Addr: c.addr, Admin: c.admin, Quiet: r.SyncOtherMachine == 2, Key: named}
 		sent, err := a.chat.SendAs(context.WithoutCancel(c.Context()), from, via, req)
-		return sent, recode(err, im.CodeMessageSize, codeBodyLength)
+		return sent, recode(recode(err, im.CodeMessageSize, codeBodyLength), im.CodeInvalidElem, restjson.CodeElement)
 	}
 	reply := func(sent *im.SendReply, err error) (*sendmsgReply, error) {
 		if err != nil {

@@ -79,6 +79,18 @@ func body(elems []*im.Elem) []Elem {
 				r.MsgList = append(r.MsgList, relayed[Elem]{in.Sender, in.ConvId, in.Seq, in.Rand, in.ServerTime, Body(in), in.CloudCustomStr})
 			}
 			out = append(out, Elem{"TIMRelayElem", r})
+		case *im.Elem_Image:
+			out = append(out, Elem{"TIMImageElem", imageOf(b.Image)})
+		case *im.Elem_Sound:
+			f := b.Sound
+			out = append(out, Elem{"TIMSoundElem", sound{f.Url, f.FileId, f.FileSize, f.FileTime, flagOf(f.Url, f.DownloadFlag)}})
+		case *im.Elem_File:
+			f := b.File
+			out = append(out, Elem{"TIMFileElem", file{f.Url, f.FileId, f.FileSize, f.FileName, flagOf(f.Url, f.DownloadFlag)}})
+		case *im.Elem_Video:
+			f := b.Video
+			out = append(out, Elem{"TIMVideoFileElem", video{f.VideoUrl, f.VideoId, f.VideoSize, f.VideoDuration, f.VideoType, flagOf(f.VideoUrl, f.VideoDownloadFlag),
+				f.ImageUrl, f.ImageId, f.ImageSize, f.ImageWidth, f.ImageHeight, f.ImageType, flagOf(f.ImageUrl, f.ImageDownloadFlag)}})
 		}
 	}
 	return out
@@ -169,8 +181,14 @@ func (r *reader) read(e *element, layer int) (*im.Elem, error) {
 			m.MessageArray = append(m.MessageArray, msg)
 		}
 		return &im.Elem{ElemType: im.ElemType_ELEM_TYPE_MERGER, Body: &im.Elem_Merger{Merger: m}}, nil
-	case "TIMSoundElem", "TIMImageElem", "TIMFileElem", "TIMVideoFileElem":
-		return nil, fmt.Errorf("%s is not implemented yet", e.MsgType)
+	case "TIMImageElem":
+		return readFile(e, (*image).elem)
+	case "TIMSoundElem":
+		return readFile(e, (*sound).elem)
+	case "TIMFileElem":
+		return readFile(e, (*file).elem)
+	case "TIMVideoFileElem":
+		return readFile(e, (*video).elem)
 	case "":
 		return nil, fmt.Errorf("MsgType is missing")
 	}

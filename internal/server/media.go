@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -36,6 +38,33 @@ func blobDir(text string) (string, error) {
 		return "", errBlob
 	}
 	return filepath.Clean(u.Path), nil
+}
+
+// publicURL returns the setting public-url without a slash at its end.
+func publicURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || len(text) > 256 || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(text, "?#") {
+		return "", errors.New("this is not a URL of up to 256 bytes such as https://im.example")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// mediaURL returns where the app's program finds /media/: by default at the port, on this computer if it listens on all addresses.
+func (s *Server) mediaURL() string {
+	if s.cfg.PublicURL != "" {
+		return s.cfg.PublicURL
+	}
+	at := s.Addr()
+	if a, err := netip.ParseAddrPort(at); err == nil && a.Addr().IsUnspecified() {
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
+	}
+	if s.cert != nil {
+		return "https://" + at
+	}
+	return "http://" + at
 }
 
 // openFolder opens the folder of files. Several servers that share a database have data folders of their own, so there it must be named: a server without it

@@ -65,6 +65,8 @@ type Config struct {
 	// were there, and begins with an empty folder.
 	Blob          string
 	NewBlobFolder bool
+	// PublicURL is where the app's program reaches the server, without a slash at its end; "": at its port.
+	PublicURL string
 	// Media configures limits of uploads.
 	Media media.Config
 
@@ -218,11 +220,11 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	reg := prometheus.NewRegistry()
-	if s.chat, err = s.rules(reg); err != nil {
-		return err
-	}
 	if err = s.listen(reg); err != nil {
 		return err
+	}
+	if s.chat, err = s.rules(reg); err != nil {
+		return errors.Join(err, s.listener.Close())
 	}
 	limits := s.cfg.Gateway
 	limits.TrustedProxies, limits.Connections, limits.Accepted = s.cfg.TrustedProxies, max(s.bounded.in, 0), s.bounded.accepted
@@ -279,7 +281,7 @@ func flag(name, help string, on func() bool) prometheus.Collector {
 func (s *Server) rules(reg prometheus.Registerer) (*chat.Chat, error) {
 	cfg := s.cfg.Chat
 	cfg.Log, cfg.Verify, cfg.Clock = s.log, s.verify, s.cfg.Clock
-	cfg.AppID, cfg.MediaKey = s.cfg.AppID, s.mediaKey()
+	cfg.AppID, cfg.MediaKey, cfg.MediaURL = s.cfg.AppID, s.mediaKey(), s.mediaURL()
 	if s.cfg.Webhook.URL == "" {
 		return chat.New(s.store, cfg), nil
 	}

@@ -27,6 +27,7 @@ import (
 // change while the server runs: SIGHUP reads the file again.
 type Settings struct {
 	Listen    string        `key:"listen" group:"Server" default:"127.0.0.1:7070" help:"address to listen on"`
+	PublicURL string        `key:"public-url" help:"http or https address at which the program of webhook-url reaches this server, such as https://im.example; URLs of files in webhooks begin with it; default: the address of listen"`
 	Data      string        `key:"data" default:"./tidings-data" help:"data folder"`
 	AppID     uint64        `key:"app-id" default:"1400000000" help:"SDKAppID of clients and tickets"`
 	SecretKey string        `key:"secret-key" help:"key that signs tickets (default: created by the first start and kept in the data folder)"`
@@ -419,6 +420,9 @@ func (s *Settings) Config(log *slog.Logger) (Config, error) {
 	cfg.Chat.RevokeWindow, cfg.Chat.Heartbeat = s.RevokeWindow, int32(s.Heartbeat/time.Second)
 	if cfg.Blob, err = blobDir(s.Blob); err != nil {
 		return cfg, fmt.Errorf("blob: %w", err)
+	}
+	if cfg.PublicURL, err = publicURL(s.PublicURL); err != nil {
+		return cfg, fmt.Errorf("public-url: %w", err)
 	}
 	if s.OpenUploads == 0 {
 		return cfg, errors.New("max-open-uploads must be above 0")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"reflect"
@@ -107,4 +108,34 @@ func FuzzSettings(f *testing.F) {
 		}
 		s.Config(log)
 	})
+}
+
+// TestPublicURL: the address for URLs in webhooks is that of the setting, or the port.
+func TestPublicURL(t *testing.T) {
+	for text, want := range map[string]string{"": "", "https://im.example": "https://im.example", "http://im.example:7070/im/": "http://im.example:7070/im", "HTTPS://[::1]/": "https://[::1]"} {
+		set := DefaultSettings()
+		set.PublicURL = text
+		if cfg, err := set.Config(slog.New(slog.DiscardHandler)); err != nil || cfg.PublicURL != want {
+			t.Errorf("%q is %q (%v)", text, cfg.PublicURL, err)
+		}
+	}
+	for _, text := range []string{"im.example", "ftp://im.example", "https://", "https://user:word@im.example", "https://im.example?x=1", "https://im.example#x", "https://im.example/" + strings.Repeat("x", 256)} {
+		set := DefaultSettings()
+		set.PublicURL = text
+		if _, err := set.Config(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "public-url") || strings.Contains(err.Error(), "word") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for listen, host := range map[string]string{"127.0.0.1:0": "http://127.0.0.1:", "0.0.0.0:0": "http://127.0.0.1:"} {
+		s, err := Start(t.Context(), Config{Listen: listen, Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.mediaURL(); !strings.HasPrefix(got, host) || strings.HasSuffix(got, ":0") {
+			t.Errorf("listening on %s, it is %s", listen, got)
+		}
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -153,7 +153,7 @@ func (o *outbox) messageInOutbox(ctx context.Context, r *chat.Outgoing) (*event,
 	if len(log) == 0 || log[0].Pos != pos {
 		return gone(fmt.Errorf("message %d of the log is gone", pos))
 	}
-	e := messageEvent(c.StoreID(), &log[0], &unread{chat: c})
+	e := messageEvent(c, &log[0], &unread{chat: c})
 	return &e, nil
 }
 

@@ -28,16 +28,16 @@ func messages(c *chat.Chat) *source {
 			counts := &unread{chat: c}
 			list := make([]event, len(log))
 			for i := range log {
-				list[i] = messageEvent(c.StoreID(), &log[i], counts)
+				list[i] = messageEvent(c, &log[i], counts)
 			}
 			return list, upTo, nil
 		},
 	}
 }
 
-func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
+func messageEvent(c *chat.Chat, m *chat.LogMessage, counts *unread) event {
 	if m.Group != "" {
-		return groupMessageEvent(store, m)
+		return groupMessageEvent(c, m)
 	}
 	st := &m.Stored
 	key := restjson.Key(st.Seq, st.Random, st.Time/1000)
@@ -45,9 +45,9 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 		From_Account: m.From, To_Account: m.To, MsgSeq: st.Seq, MsgRandom: st.Random, MsgTime: st.Time / 1000, MsgKey: key, ErrorInfo: "send msg succeed",
 	}
 	return event{
-		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "to", m.To, "key", key},
+		pos: m.Pos, id: fmt.Sprintf("%s-%d", c.StoreID(), m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "to", m.To, "key", key},
 		make: func() (*request, error) {
-			return messageRequest(st.Body, b, func(msg *im.Message) { b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr })
+			return messageRequest(c, st.Body, b, func(msg *im.Message) { b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr })
 		},
 		update: func(ctx context.Context, again bool) (err error) {
 			b.UnreadMsgNum, err = counts.of(ctx, m.To, again)
@@ -57,7 +57,7 @@ func messageEvent(store string, m *chat.LogMessage, counts *unread) event {
 }
 
 // messageRequest makes the request about a stored message; nil if its sender does not want one. put puts what it says into the body.
-func messageRequest(stored []byte, b hook.Body, put func(*im.Message)) (*request, error) {
+func messageRequest(c *chat.Chat, stored []byte, b hook.Body, put func(*im.Message)) (*request, error) {
 	var msg im.Message
 	if err := msg.UnmarshalVT(stored); err != nil {
 		return nil, err
@@ -65,20 +65,21 @@ func messageRequest(stored []byte, b hook.Body, put func(*im.Message)) (*request
 	if msg.DisableCloudMessagePostHook {
 		return nil, nil
 	}
+	c.FormURLs(&msg)
 	put(&msg)
 	_, err := restjson.Marshal(b)
 	return &request{platform: restjson.Platform(im.Platform(msg.Platform)), body: b}, err
 }
 
-func groupMessageEvent(store string, m *chat.LogMessage) event {
+func groupMessageEvent(c *chat.Chat, m *chat.LogMessage) event {
 	st := &m.Stored
 	b := &hook.GroupAfterSendMsg{
 		GroupId: m.Group, Type: m.TypeName, From_Account: m.From, Operator_Account: m.By, Random: st.Random, MsgSeq: st.Seq, MsgTime: st.Time / 1000, EventTime: st.Time,
 	}
 	return event{
-		pos: m.Pos, id: fmt.Sprintf("%s-%d", store, m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "group", m.Group, "number", st.Seq},
+		pos: m.Pos, id: fmt.Sprintf("%s-%d", c.StoreID(), m.Pos), lane: int64(st.Conv), command: b.Hook(), about: []any{"from", m.From, "group", m.Group, "number", st.Seq},
 		make: func() (*request, error) {
-			return messageRequest(st.Body, b, func(msg *im.Message) {
+			return messageRequest(c, st.Body, b, func(msg *im.Message) {
 				b.MsgBody, b.CloudCustomData = msg.ElemArray, msg.CloudCustomStr
 				for _, name := range msg.GroupAtUserArray {
 					at := hook.GroupAfterSendMsgGroupAtInfo{GroupAt_Account: name}

@@ -200,7 +200,7 @@ func (o *outbox) event(ctx context.Context, r *chat.Outgoing) (*event, error) {
 			if !json.Valid(r.Body) {
 				return nil, fmt.Errorf("row %d of the outbox is not JSON", r.ID)
 			}
-			req := &request{platform: r.Platform, addr: r.Addr, body: json.RawMessage(r.Body)}
+			req := &request{platform: r.Platform, addr: r.Addr, body: json.RawMessage(o.after.chat.Unmark(r.Body))}
 			if r.Command == new(hook.GroupAfterGroupDestroyed).Hook() {
 				body, err := o.destroyed(ctx, r)
 				if err != nil {
