@@ -37,7 +37,8 @@
 // calls done exactly once, on the callback goroutine and in order with the events: a result comes before the events that it caused. The C library is built on these.
 //
 // A call whose context has already ended does nothing and returns ctx.Err(). If the context ends while the call runs, it returns ctx.Err() at once, but the call continues:
-// a message may still be sent and a login may still succeed, and the events report it. [Client.CancelSend] takes back a message that waits for a connection.
+// a message may still be sent and a login may still succeed, and the events report it. [Client.CancelSend] takes back a message that waits for a connection. Only
+// [Client.DownloadElem] ends with its context.
 //
 // # Errors
 //
