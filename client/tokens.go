@@ -28,8 +28,8 @@ const (
 )
 
 var (
-	noMedia    = &im.Error{Code: im.CodeHTTP, Desc: "the server keeps no files"}
-	notRenewed = errors.New("the session's tokens for files are not renewed")
+	noMedia       = &im.Error{Code: im.CodeHTTP, Desc: "the server keeps no files"}
+	errNotRenewed = errors.New("the session's tokens for files are not renewed")
 )
 
 // newTokens records tokens that the server has made, and when they are to be renewed. It runs on the engine.
@@ -95,7 +95,7 @@ func (c *Client) uploadToken(ctx context.Context, refused string) (string, error
 		case isNew:
 			return token, nil
 		case waited:
-			return "", notRenewed
+			return "", errNotRenewed
 		case ask && !c.e.Post(u.askTokens):
 			return "", im.ErrInterrupted
 		}

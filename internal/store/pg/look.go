@@ -24,7 +24,7 @@ func LookAt(ctx context.Context, dsn string) (*Look, error) {
 		return nil, fmt.Errorf("postgres: %s", unquoted(err))
 	}
 	l := &Look{conn}
-	if _, err := conn.Exec(ctx, "SET idle_in_transaction_session_timeout = 0"); err == nil {
+	if _, err = conn.Exec(ctx, "SET idle_in_transaction_session_timeout = 0"); err == nil {
 		_, err = conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 	}
 	if err != nil {
