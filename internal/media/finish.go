@@ -73,7 +73,11 @@ func (m *Media) files(ctx context.Context, media chat.Media, arrived *os.File) (
 		}
 		return f, err
 	}
-	original, err := put(io.LimitReader(arrived, media.Size))
+	original, err := func() (Stored, error) {
+		m.copies <- struct{}{}
+		defer func() { <-m.copies }()
+		return put(io.LimitReader(arrived, media.Size))
+	}()
 	if err != nil {
 		return nil, made, err
 	}

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -70,6 +71,9 @@ const (
 	imageTime    = 10 * time.Second
 )
 
+// copying is how many files are copied and hashed at the same time, for which they need a processor each: another one is for everything else.
+var copying = max(1, runtime.GOMAXPROCS(0)/2)
+
 // Media is an http.Handler for everything below /media/.
 type Media struct {
 	cfg     Config
@@ -78,6 +82,7 @@ type Media struct {
 	folder  *Folder
 	metrics metrics
 	images  chan struct{}
+	copies  chan struct{}
 
 	mu        sync.Mutex
 	held      map[string]*turns
@@ -116,7 +121,7 @@ func New(store chat.Store, rules *chat.Chat, cfg Config) *Media {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
 	m := &Media{
-		cfg: cfg, store: store, rules: rules, folder: cfg.Folder, images: make(chan struct{}, imageWorkers),
+		cfg: cfg, store: store, rules: rules, folder: cfg.Folder, images: make(chan struct{}, imageWorkers), copies: make(chan struct{}, copying),
 		held: make(map[string]*turns), ofUser: make(map[chat.UID]int), creates: make(map[chat.UID]*rate.Bucket),
 	}
 	m.metrics.init(cfg.Metrics)
