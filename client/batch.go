@@ -1,7 +1,6 @@
 package client
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/tidings-im/tidings/client/internal/engine"
@@ -18,7 +17,7 @@ const mostReceivers = 500
 //tidings:call
 func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
 	invalid := func(u string) bool { return !im.ValidUserID(u) }
-	own, up, err := c.sendCopy(C2C("x"), m, len(slices.DeleteFunc(slices.Clone(users), invalid)))
+	own, up, err := c.sendCopy(C2C("x"), m)
 	switch {
 	case err == nil && len(users) == 0:
 		err = &im.Error{Code: im.CodeInvalidParameters, Desc: "identifier_array is empty"}
@@ -30,6 +29,13 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 	if err != nil {
 		engine.Refuse(c.e, to, err)
 		return
+	}
+	if up != nil {
+		up.batch, up.more = true, true
+		defer c.e.Post(func() { // behind all sends of it: those that have not come do not
+			up.more = false
+			up.drop()
+		})
 	}
 	results := make([]*im.BatchSendResult, len(users))
 	open := len(users)
@@ -59,7 +65,8 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 }
 
 // CancelSend takes back a message whose call has not been answered and that is not on a connection, or whose files are being uploaded: its call then ends with 8021
-// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020.
+// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020; also for one with files that was
+// on a connection before, since the server may have it.
 //
 //tidings:call
 func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
@@ -74,10 +81,14 @@ func (c *Client) cancelSend(to caller[*im.Message], key Conv, msgID string) {
 		cv := c.convs.byKey[key]
 		if ok && cv != nil && c.e.Conn == nil {
 			k := sendKey{cv.ID, clientTime, random}
-			if o := c.convs.sends[k]; o != nil {
+			if o := c.convs.sends[k]; o != nil && (o.up == nil || c.e.Unsent(o.call)) {
 				delete(c.convs.sends, k)
 				c.e.Withdraw(o.call) // the next connection does not send it either
 				c.convs.failSend(o, cancelled)
+				if o.up != nil && !o.up.batch {
+					o.up.used = false
+					o.up.drop()
+				}
 				finish(o.m, nil)
 				return
 			}

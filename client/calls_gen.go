@@ -66,7 +66,8 @@ func (c *Client) BatchSendFunc(users []string, m *im.Message, done func([]*im.Ba
 }
 
 // CancelSend takes back a message whose call has not been answered and that is not on a connection, or whose files are being uploaded: its call then ends with 8021
-// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020.
+// and status 7, and nothing of the files stays at the server. For a message that is under way or was sent it is too late: 8020; also for one with files that was
+// on a connection before, since the server may have it.
 func (c *Client) CancelSend(ctx context.Context, conv Conv, msgID string) (*im.Message, error) {
 	return engine.Wait(ctx, "CancelSend", func(to caller[*im.Message]) { c.cancelSend(to, conv, msgID) })
 }

@@ -259,6 +259,7 @@ func (c *Client) setLocalCustomData(to caller[none], m *im.Message) {
 			c.e.Check(c.e.DB.Put(row))
 		}
 		if cv := c.convs.byID[row.Conv]; cv != nil {
+			c.convs.mark(cv, row, m.CustomInt, m.CustomStr)
 			c.convs.changed[cv] = true
 		}
 		finish(none{}, nil)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ const mostPath = 4096
 type file struct {
 	kind     transfer.Kind
 	path, id *string
+	url      string
 	key      string // of the path
 	uploaded func(*uploaded)
 }
@@ -24,18 +26,18 @@ type file struct {
 // filesOf returns the files of an element, in the order in which they are uploaded. Those of merged messages are not among them: they have been sent before.
 func filesOf(e *im.Elem) []file {
 	if i := e.GetImage(); i != nil {
-		return []file{{transfer.Image, &i.OrigPath, &i.OrigId, "image_elem_orig_path", func(u *uploaded) { describeImage(i, u.desc) }}}
+		return []file{{transfer.Image, &i.OrigPath, &i.OrigId, i.OrigUrl, "image_elem_orig_path", func(u *uploaded) { describeImage(i, u.desc) }}}
 	}
 	if s := e.GetSound(); s != nil {
-		return []file{{transfer.Sound, &s.FilePath, &s.FileId, "sound_elem_file_path", func(u *uploaded) { s.FileId, s.FileSize = u.ID, int32(u.Size) }}}
+		return []file{{transfer.Sound, &s.FilePath, &s.FileId, s.Url, "sound_elem_file_path", func(u *uploaded) { s.FileId, s.FileSize = u.ID, int32(u.Size) }}}
 	}
 	if f := e.GetFile(); f != nil {
-		return []file{{transfer.Any, &f.FilePath, &f.FileId, "file_elem_file_path", func(u *uploaded) { f.FileId, f.FileSize = u.ID, int32(u.Size) }}}
+		return []file{{transfer.Any, &f.FilePath, &f.FileId, f.Url, "file_elem_file_path", func(u *uploaded) { f.FileId, f.FileSize = u.ID, int32(u.Size) }}}
 	}
 	if v := e.GetVideo(); v != nil {
 		return []file{
-			{transfer.Image, &v.ImagePath, &v.ImageId, "video_elem_image_path", func(u *uploaded) { v.ImageId, v.ImageSize = u.ID, uint32(u.Size) }},
-			{transfer.Video, &v.VideoPath, &v.VideoId, "video_elem_video_path", func(u *uploaded) { v.VideoId, v.VideoSize = u.ID, uint32(u.Size) }},
+			{transfer.Image, &v.ImagePath, &v.ImageId, cmp.Or(v.ImageUrl, v.VideoUrl), "video_elem_image_path", func(u *uploaded) { v.ImageId, v.ImageSize = u.ID, uint32(u.Size) }},
+			{transfer.Video, &v.VideoPath, &v.VideoId, v.VideoUrl, "video_elem_video_path", func(u *uploaded) { v.VideoId, v.VideoSize = u.ID, uint32(u.Size) }},
 		}
 	}
 	return nil
@@ -58,13 +60,19 @@ func describeImage(i *im.ImageElem, d *transfer.Description) {
 	}
 }
 
-// local reports whether a file has to be uploaded. One that names an upload is sent on, whatever path is there.
-func (f *file) local() bool { return *f.id == "" || *f.path != "" && !im.ValidMediaID(*f.id) }
+// local reports whether a file has to be uploaded. One that names an upload is sent on, whatever path is there, and so is one of another server, which need not
+// have an id; nor does a film of another server have a picture.
+func (f *file) local() bool {
+	if *f.path == "" {
+		return *f.id == "" && !im.IsForeignURL(f.url)
+	}
+	return !im.ValidMediaID(*f.id)
+}
 
 // takePaths puts the paths of the files of m that have to be uploaded into own, its copy without paths, and checks that own can be sent when they are uploaded.
-// It returns their upload, for a number of sends; nil if there are none.
-func (c *Client) takePaths(own, m *im.Message, sends int) (*upload, error) {
-	u := &upload{c: c, yet: sends}
+// It returns their upload; nil if there are none.
+func (c *Client) takePaths(own, m *im.Message) (*upload, error) {
+	u := &upload{c: c}
 	for i, e := range m.ElemArray {
 		from := filesOf(e)
 		var list []transfer.File

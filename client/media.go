@@ -43,7 +43,10 @@ func unform(m *im.Message) {
 }
 
 // isFormed reports whether a URL is one that formURLs has made for a file, in this session or another one.
-func isFormed(id, url string) bool { return strings.Contains(url, "/media/"+id) }
+func isFormed(id, url string) bool {
+	of, _, ok := im.UploadOf(url)
+	return ok && of == id
+}
 
 // withoutURLs calls f with a message whose files have no URLs. They are set again when it returns.
 func withoutURLs(m *im.Message, f func()) {

@@ -18,6 +18,8 @@ type outgoing struct {
 	m   *im.Message // as the application passed it
 	// sent is m with the ids of its files, if some were uploaded.
 	sent *im.Message
+	// up is the upload of these files.
+	up *upload
 	// call is the id of its request.
 	call uint64
 	// finish is the completion of the application's call; nil for one left by an earlier run.
@@ -38,7 +40,7 @@ func (o *outgoing) message() *im.Message {
 //
 //tidings:call the message's id is known at once
 func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (msgID string, err error) {
-	own, up, err := c.sendCopy(key, m, 1)
+	own, up, err := c.sendCopy(key, m)
 	if err != nil {
 		engine.Refuse(c.e, to, err)
 		return "", err
@@ -46,13 +48,13 @@ func (c *Client) sendMessage(to caller[*im.Message], key Conv, m *im.Message) (m
 	return c.send(to, key, own, up), nil
 }
 
-// sendCopy is ownCopy for a message that is sent a number of times, with the upload of its files.
-func (c *Client) sendCopy(key Conv, m *im.Message, sends int) (*im.Message, *upload, error) {
+// sendCopy is ownCopy for a message that is sent, with the upload of its files; nil if it has none to upload.
+func (c *Client) sendCopy(key Conv, m *im.Message) (*im.Message, *upload, error) {
 	own, err := ownCopy(key, m, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	up, err := c.takePaths(own, m, sends)
+	up, err := c.takePaths(own, m)
 	return own, up, err
 }
 
@@ -142,9 +144,6 @@ func messagePlatform(p im.Platform) int32 {
 }
 
 func (b *conversations) startSend(key Conv, m *im.Message, up *upload, tiny, clientTime uint64, random uint32, finish func(*im.Message, error)) {
-	if up != nil {
-		up.yet--
-	}
 	if b.c.Status() != LoggedIn {
 		b.fill(newConv(0, key), m, "", tiny, clientTime, random, 0, 0, im.MessageStatus_MESSAGE_STATUS_SENT)
 		finish(m, notLoggedIn)
@@ -183,15 +182,18 @@ func (b *conversations) startSend(key Conv, m *im.Message, up *upload, tiny, cli
 		b.ask(o)
 		return
 	}
-	up.join(&waiting{key: uploadKey{key, clientTime, random}, cv: cv, m: m, tiny: tiny, at: row.Time,
+	up.join(&waiting{key: uploadKey{key, clientTime, random}, cv: cv, m: m, o: o, tiny: tiny, at: row.Time,
 		begin: func(sent *im.Message) {
-			o.sent = sent
-			// The answer to a later run, too, need not contain the message.
-			if o.row.Body, err = content(sent).MarshalVT(); !b.Check(err) || !m.IsOnlineMsg && !b.Check(b.DB.Put(row)) {
-				finish(nil, engine.Failed)
+			body, err := content(sent).MarshalVT()
+			if err != nil {
+				b.failSend(o, im.Errorf(im.CodeInvalidParameters, "the message cannot be encoded: %v", err))
 				return
 			}
-			b.ask(o)
+			o.sent, o.up, row.Body = sent, up, body
+			b.ask(o) // first: if the row cannot be stored, the send fails with the batch
+			if !m.IsOnlineMsg {
+				b.Check(b.DB.Put(row)) // the answer to a later run, too, need not contain the message
+			}
 		},
 		fail: func(err *im.Error) { b.failSend(o, err) }})
 }
@@ -216,6 +218,21 @@ func (b *conversations) ask(o *outgoing) {
 		}
 		b.sent(o, reply)
 	})
+}
+
+// mark puts what the application keeps with a message into the send of it that has not ended, which stores the row again.
+func (b *conversations) mark(cv *conv, row *local.Message, n uint32, s string) {
+	for _, o := range []*outgoing{b.sends[sendKey{cv.ID, row.ClientTime, row.Random}], b.uploads[uploadKey{cv.key(), row.ClientTime, row.Random}].sending()} {
+		if o == nil {
+			continue
+		}
+		o.row.Body = row.Body
+		for _, m := range []*im.Message{o.m, o.sent} {
+			if m != nil {
+				m.CustomInt, m.CustomStr = n, s
+			}
+		}
+	}
 }
 
 // sent handles the server's reply: the entry as it is in the log.

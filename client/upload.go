@@ -19,8 +19,9 @@ import (
 type upload struct {
 	c     *Client
 	elems []elemFiles
-	// yet is how many sends have not come. waiting are those that wait; the application is told of the progress of first.
-	yet     int
+	// batch: it is that of several sends. more: not all of them have come. waiting are those that wait; the application is told of the progress of first.
+	batch   bool
+	more    bool
 	first   *waiting
 	waiting []*waiting
 	begun   bool
@@ -30,6 +31,8 @@ type upload struct {
 	over bool
 	done []*uploaded
 	err  *im.Error
+	// used: a message with the files was sent, or will be.
+	used bool
 }
 
 // elemFiles are the files of an element that have to be uploaded.
@@ -52,6 +55,7 @@ type waiting struct {
 	m     *im.Message // as the application passed it
 	tiny  uint64
 	at    int64
+	o     *outgoing // nil of a message to a live room, which is not kept
 	begin func(sent *im.Message)
 	fail  func(err *im.Error)
 	of    *upload
@@ -80,6 +84,7 @@ func (u *upload) join(w *waiting) {
 	w.call = u.c.e.Await(func(err *im.Error) {
 		w.leave()
 		w.end(err)
+		u.drop()
 	})
 	if !u.begun {
 		u.c.e.Committed(u.start)
@@ -95,15 +100,33 @@ func (w *waiting) end(err *im.Error) {
 		w.fail(err)
 		return
 	}
+	w.of.used = true
 	w.begin(w.of.fill(w.m, func(n int) *uploaded { return w.of.done[n] }))
 }
 
-// leave takes a send from the upload, which ends with the last one.
+// sending returns the send, nil if there is none.
+func (w *waiting) sending() *outgoing {
+	if w == nil {
+		return nil
+	}
+	return w.o
+}
+
+// leave takes a send from those that wait. drop follows.
 func (w *waiting) leave() {
 	u := w.of
 	delete(u.c.convs.uploads, w.key)
 	u.waiting = slices.DeleteFunc(u.waiting, func(other *waiting) bool { return other == w })
-	if len(u.waiting) == 0 && u.yet <= 0 && u.stop != nil {
+}
+
+// drop ends the upload if no send waits for it, and none will. What the server has of the files is deleted, if none was made with them.
+func (u *upload) drop() {
+	switch {
+	case len(u.waiting) > 0 || u.more || u.used:
+	case u.over:
+		u.c.files.Delete(plain(u.done))
+		u.done = nil
+	case u.stop != nil:
 		u.stop()
 	}
 }
@@ -113,6 +136,7 @@ func (w *waiting) cancel(err *im.Error) {
 	w.leave()
 	w.of.c.e.Withdraw(w.call)
 	w.fail(err)
+	w.of.drop()
 }
 
 // failUploads ends all sends that wait for an upload, in the order of their calls, and returns the uploads.
@@ -146,6 +170,13 @@ func (c *Client) afterUploads(all []*upload, f func()) {
 			case <-ctx.Done():
 			}
 		}
+		ran := make(chan struct{}) // behind the ends of uploads that had arrived as a whole
+		if c.e.Post(func() { close(ran) }) {
+			select {
+			case <-ran:
+			case <-ctx.Done():
+			}
+		}
 		c.files.Settled(ctx)
 		c.e.Post(func() { c.e.Settle(call) })
 	})
@@ -158,7 +189,7 @@ func (u *upload) start() {
 	}
 	u.begun, u.ended = true, make(chan struct{})
 	var ctx context.Context
-	ctx, u.stop = context.WithCancel(context.Background())
+	ctx, u.stop = context.WithCancel(u.c.session.life)
 	u.c.uploading.Go(func() {
 		defer close(u.ended)
 		defer u.stop()
@@ -175,12 +206,10 @@ func (u *upload) end(done []*uploaded, err error) {
 	if err != nil {
 		u.err = link.ErrorOf(err)
 	}
-	if len(u.waiting) == 0 && u.yet <= 0 {
-		u.c.files.Delete(plain(done))
-	}
 	for _, w := range slices.Clone(u.waiting) {
 		u.c.e.Settle(w.call)
 	}
+	u.drop()
 }
 
 func plain(done []*uploaded) (files []transfer.Uploaded) {

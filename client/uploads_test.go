@@ -58,8 +58,11 @@ func TestCancelUpload(t *testing.T) {
 		if n%3 == 0 {
 			elems = append(elems, soundElem(filepath.Join(dir, "unique")))
 		}
-		// The moment: after one of the calls of progress, or after a time.
-		moment, after := make(chan struct{}), random.IntN(6)
+		// The moment: after one of the calls of progress, or after a time; sometimes after the result.
+		moment, after, limit := make(chan struct{}), random.IntN(6), time.Duration(random.IntN(20))*time.Millisecond
+		if n%5 == 4 {
+			after, limit = 0, patience
+		}
 		var calls atomic.Int64
 		u.mu.Lock()
 		u.at = func(upStep) {
@@ -81,7 +84,7 @@ func TestCancelUpload(t *testing.T) {
 			t.Fatal(err)
 		}
 		var sent *result
-		timer := time.NewTimer(time.Duration(random.IntN(20)) * time.Millisecond)
+		timer := time.NewTimer(limit)
 		select {
 		case <-moment:
 		case <-timer.C:

@@ -408,8 +408,13 @@ func TestDownloadCut(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
+	var mu sync.Mutex // protects cmd: the cutter replaces it
 	cmd := serve()
-	defer func() { end(cmd) }()
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		end(cmd)
+	}()
 	sig := func(user string) string {
 		sig, err := usersig.Sign(server.DefaultAppID, key, user, time.Hour, time.Now())
 		if err != nil {
@@ -420,6 +425,8 @@ func TestDownloadCut(t *testing.T) {
 	const size = 3 << 20
 	c := newCutter(t, addr, size/12, func(n int) {
 		if n == 5 {
+			mu.Lock()
+			defer mu.Unlock()
 			end(cmd)
 			cmd = serve()
 		}
@@ -443,6 +450,8 @@ func TestDownloadCut(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	wantFile(t, path, hash)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.cuts < 10 {
 		t.Errorf("it was cut %d times", c.cuts)
 	}

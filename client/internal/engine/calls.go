@@ -90,6 +90,12 @@ func (e *Engine) NewID() uint64 {
 	return id
 }
 
+// Unsent reports whether a call is open that was not on any connection.
+func (e *Engine) Unsent(id uint64) bool {
+	k := e.calls[id]
+	return k != nil && k.fresh
+}
+
 // Withdraw takes back a call that is not on a connection, without a result: the next connection does not send it either.
 func (e *Engine) Withdraw(id uint64) { delete(e.calls, id) }
 

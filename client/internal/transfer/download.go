@@ -92,7 +92,7 @@ func (t *Transfers) download(ctx context.Context, f Fetch, progress func(got, to
 		return errTwice
 	}
 	defer t.unclaim(d.Path)
-	if info, err := os.Stat(d.Path); err == nil && info.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) { // a name that is too long, for example
+	if info, err := os.Stat(d.Path); err == nil && !info.Mode().IsRegular() || err != nil && !errors.Is(err, fs.ErrNotExist) { // a name that is too long, for example
 		return errTarget
 	}
 	if f.Size > 0 {
