@@ -94,7 +94,7 @@ func (c *Client) fetch(p *im.DownloadElemParam, path string) (transfer.Fetch, er
 	switch {
 	case f.ID == "" && f.URL == "":
 		return f, &im.Error{Code: im.CodeInvalidParameters, Desc: "msg_download_elem_param_id and msg_download_elem_param_url are empty"}
-	case f.URL != "" && !(im.ValidMediaID(id) && isFormed(id, f.URL)):
+	case f.URL != "" && !(im.ValidMediaID(id) && strings.Contains(f.URL, "/media/"+id)): // whatever its token
 		f.ID = ""
 	}
 	return f, nil

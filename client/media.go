@@ -32,7 +32,7 @@ func (c *Client) formURLs(m *im.Message) {
 func unform(m *im.Message) {
 	im.FileURLs(m, func(id string, url *string, flag *int32) {
 		id, _, _ = strings.Cut(id, "/")
-		if !im.ValidMediaID(id) || !isFormed(id, *url) {
+		if of, _, formed := im.UploadOf(*url); !formed || of != id {
 			return
 		}
 		*url = ""
@@ -40,12 +40,6 @@ func unform(m *im.Message) {
 			*flag = 0
 		}
 	})
-}
-
-// isFormed reports whether a URL is one that formURLs has made for a file, in this session or another one.
-func isFormed(id, url string) bool {
-	of, _, ok := im.UploadOf(url)
-	return ok && of == id
 }
 
 // withoutURLs calls f with a message whose files have no URLs. They are set again when it returns.
