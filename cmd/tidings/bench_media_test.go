@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -20,7 +22,11 @@ func TestBenchMedia(t *testing.T) {
 		err = json.Unmarshal(out, &r)
 	}
 	if err != nil || r.Files < 3 || r.Up <= 0 || r.Down <= 0 || r.ImagesPerS <= 0 || r.C2CAlone <= 0 || r.C2CUp <= 0 || r.C2CDown <= 0 || r.C2CImages <= 0 || r.RSS <= 0 {
-		t.Errorf("%s: %v", out, err)
+		text := ""
+		if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+			text = string(e.Stderr)
+		}
+		t.Errorf("%s: %v: %s", out, err, text)
 	}
 	if r.RSSUp > 256 || r.RSSImages > 512 {
 		t.Errorf("the server's memory: %s", out)
