@@ -16,7 +16,6 @@ const mostReceivers = 500
 //
 //tidings:call
 func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *im.Message) {
-	invalid := func(u string) bool { return !im.ValidUserID(u) }
 	own, up, err := c.sendCopy(C2C("x"), m)
 	switch {
 	case err == nil && len(users) == 0:
@@ -56,10 +55,10 @@ func (c *Client) batchSend(to caller[[]*im.BatchSendResult], users []string, m *
 				engine.Answer(c.e, to, results)
 			}
 		})
-		if invalid(u) {
-			c.sendMessage(each, C2C(u), m) // which refuses it
-		} else {
+		if im.ValidUserID(u) {
 			c.send(each, C2C(u), clone(own), up)
+		} else {
+			c.sendMessage(each, C2C(u), m) // which refuses it
 		}
 	}
 }

@@ -1,10 +1,7 @@
 package client_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,18 +13,7 @@ import (
 
 // TestCancelAfterACut: it is too late to cancel a message with a file that was sent on a connection which broke before the reply, because the server may have it.
 func TestCancelAfterACut(t *testing.T) {
-	answer, asked := make(chan bool), make(chan bool, 1)
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("CallbackCommand") == "C2C.CallbackBeforeSendMsg" {
-			asked <- true
-			<-answer
-		}
-		w.Write([]byte(`{"ActionStatus":"OK","ErrorCode":0}`))
-	}))
-	defer backend.Close()
-	release := sync.OnceFunc(func() { close(answer) })
-	defer release()
-	s := imtest.Start(t, imtest.Webhook(backend.URL, ""), imtest.WebhookDeadline(time.Minute, true))
+	s, asked, release := holding(t)
 	bob := dial(t, config(t, s, "bob"))
 	proxy := faultproxy.Start(t, s.URL)
 	cfg := config(t, s, "ann")

@@ -37,16 +37,7 @@ func LookAt(ctx context.Context, dsn string) (*Look, error) {
 func (l *Look) Dialect() tables.Dialect { return tables.Postgres }
 
 func (l *Look) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
-	res, err := l.conn.Query(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	if err := read(rows{res}); err != nil {
-		return err
-	}
-	res.Close()
-	return res.Err()
+	return ask(ctx, l.conn, read, text, args...)
 }
 
 // Close ends the reading.

@@ -69,17 +69,22 @@ func (r reads) Dialect() tables.Dialect { return tables.Postgres }
 
 func (r reads) Ask(ctx context.Context, read func(tables.Rows) error, text string, args ...any) error {
 	return r.s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		res, err := c.Query(ctx, text, args...)
-		if err != nil {
-			return err
-		}
-		defer res.Close()
-		if err := read(rows{res}); err != nil {
-			return err
-		}
-		res.Close()
-		return res.Err()
+		return ask(ctx, c.Conn(), read, text, args...)
 	})
+}
+
+// ask runs a query on a connection and reads what it returns.
+func ask(ctx context.Context, c *pgx.Conn, read func(tables.Rows) error, text string, args ...any) error {
+	res, err := c.Query(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	if err := read(rows{res}); err != nil {
+		return err
+	}
+	res.Close()
+	return res.Err()
 }
 
 func (r reads) Run(ctx context.Context, keys []chat.Key, fn func(*tables.Tx) error) error {
